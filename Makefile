@@ -1,0 +1,57 @@
+# Everything runs in .venv, which the first target that needs it makes. Python 3.11 or newer and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+READY := $(VENV)/.ready
+STORAGE ?= sqlite:///harken-demo.db
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint format bench docs lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt \
+		--build-constraints constraints.txt --editable '.[all]' --group dev
+	touch $(READY)
+
+run: $(READY) ## See Harken do its job: a demo on SQLite
+	$(BIN)/harken --storage $(STORAGE) demo
+
+test: $(READY) ## All tests, thoroughly, with the coverage bounds
+	$(BIN)/coverage erase
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
+	$(BIN)/coverage report --include='src/harken/domain/*' --fail-under=100
+
+check: $(READY) ## The fast tests, in under a minute
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'
+
+lint: $(READY) ## ruff, mypy --strict and the import arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src/harken adapters/harken_adapters tests/typing
+	$(BIN)/lint-imports
+
+format: $(READY) ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Speed, as ratios against the bare driver in the same run
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(READY) ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+lock: $(READY) ## Pin every dependency anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \
+		--no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
+	rm -f harken-demo.db harken-demo.db-wal harken-demo.db-shm
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Everything that touches a library, a disk, a socket or a screen."""

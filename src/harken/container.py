@@ -1,0 +1,180 @@
+"""The composition root: which object gets which. The only file that knows ``dependency_injector``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import asdict
+from dependency_injector import containers
+from dependency_injector.providers import Callable, Configuration, Object, Provider, Resource, Singleton
+from uuid_utils import uuid7
+
+from harken.domain.rules import RatingPolicy
+from harken.harken import Harken
+from harken.ports.outbox import Outbox
+from harken.ports.repository import FeedbackRepository
+from harken.ports.sessions import SessionRepository
+from harken.ports.storage import Storage
+from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
+from harken.ports.time import Clock, NewId
+from harken.services.analytics import AnalyticsService
+from harken.services.collection import FeedbackService, Middleware, filtered_by
+from harken.services.moderation import ModerationService
+from harken.services.sessions import SessionService
+from harken.settings import Settings
+from harken.storage import open_storage
+
+
+def utc_now() -> datetime:
+    """The clock of the machine."""
+    return datetime.now(UTC)
+
+
+def new_uuid7() -> str:
+    """A UUID version 7 (RFC 9562): ordered by time, also within this process and millisecond."""
+    return str(uuid7())
+
+
+def _policy_with(policy: RatingPolicy, spam_filter: SpamFilter | None, spam: str) -> RatingPolicy:
+    if spam_filter is None or spam == "allow":
+        return policy
+    return policy.with_rules(filtered_by(spam_filter), hold=spam == "hold")
+
+
+class Container(containers.DeclarativeContainer):
+    """Every provider can be overridden before :attr:`harken` is first asked for."""
+
+    config = Configuration(strict=True)
+
+    clock: Provider[Clock] = Object(utc_now)
+    new_id: Provider[NewId] = Object(new_uuid7)
+    middleware: Provider[Sequence[Middleware]] = Object(())
+    sanitizer: Provider[Sanitizer | None] = Object(None)
+    spam_filter: Provider[SpamFilter | None] = Object(None)
+    sentiment_analyzer: Provider[SentimentAnalyzer | None] = Object(None)
+    policy: Provider[RatingPolicy] = Callable(
+        RatingPolicy.standard,
+        max_comment_length=config.max_comment_length,
+        comment_when_down=config.comment_when_down,
+        spam=config.spam,
+        spam_phrases=config.spam_phrases,
+    )
+
+    storage: Provider[Storage] = Resource(open_storage, config.storage)
+    feedback_repository: Provider[FeedbackRepository] = storage.provided.feedback
+    session_repository: Provider[SessionRepository] = storage.provided.sessions
+    outbox: Provider[Outbox] = storage.provided.outbox
+
+    collection: Provider[FeedbackService] = Singleton(
+        FeedbackService,
+        feedback_repository,
+        clock=clock,
+        new_id=new_id,
+        policy=Callable(_policy_with, policy, spam_filter, config.spam),
+        middleware=middleware,
+        sanitizer=sanitizer,
+        sentiment_analyzer=sentiment_analyzer,
+        max_queue=config.max_queue,
+        max_batch=config.max_batch,
+    )
+    moderation: Provider[ModerationService] = Singleton(ModerationService, feedback_repository, clock=clock)
+    analytics: Provider[AnalyticsService] = Singleton(AnalyticsService, feedback_repository)
+    sessions: Provider[SessionService] = Singleton(SessionService, session_repository)
+
+    harken: Provider[Harken] = Singleton(
+        Harken,
+        collection=collection,
+        moderation=moderation,
+        analytics=analytics,
+        sessions=sessions,
+        outbox=outbox,
+        application=config.application,
+    )
+
+
+def connect(
+    storage: str | Storage | None = None,
+    *,
+    application: str | None = None,
+    max_comment_length: int | None = None,
+    comment_when_down: bool | None = None,
+    spam: str | None = None,
+    spam_phrases: Sequence[str] | None = None,
+    max_queue: int | None = None,
+    max_batch: int | None = None,
+    policy: RatingPolicy | None = None,
+    middleware: Sequence[Middleware] = (),
+    sanitizer: Sanitizer | None = None,
+    spam_filter: SpamFilter | None = None,
+    sentiment_analyzer: SentimentAnalyzer | None = None,
+    clock: Clock | None = None,
+    new_id: NewId | None = None,
+) -> Harken:
+    """A ready Harken on a storage; use it in a ``with`` block, or close it.
+
+    What is not given comes from ``HARKEN_*`` variables, then from ``harken.toml`` in the current directory (or what
+    ``HARKEN_CONFIG`` names), then from defaults.
+
+    Args:
+        storage: a URL such as ``sqlite:///feedback.db`` or ``memory://``, or an open storage, which is not closed.
+        application: whose feedback it is, where a call does not say.
+        max_comment_length: code points, after trimming.
+        comment_when_down: whether a down needs a comment.
+        spam: what spam does: ``"refuse"``, ``"hold"`` for a moderator, or ``"allow"``.
+        spam_phrases: what makes a comment spam, in whatever case.
+        max_queue: how many submissions may wait to be written before new ones are refused.
+        max_batch: how many submissions one write carries at most.
+        policy: rules of your own, in the place of what the five settings before describe.
+        middleware: what happens around each submission, the outermost first.
+        sanitizer: makes plain text of comments.
+        spam_filter: recognises spam, besides the phrases.
+        sentiment_analyzer: tells how comments sound.
+        clock: gives the time now, in UTC.
+        new_id: gives a new feedback id.
+
+    Raises:
+        ConfigurationError: a setting makes no sense, or nothing serves that URL.
+        StorageError: the storage cannot be opened.
+    """
+    settings = Settings.load(
+        os.environ,
+        Path.cwd(),
+        storage=storage if isinstance(storage, str) else None,
+        application=application,
+        max_comment_length=max_comment_length,
+        comment_when_down=comment_when_down,
+        spam=spam,
+        spam_phrases=None if spam_phrases is None else tuple(spam_phrases),
+        max_queue=max_queue,
+        max_batch=max_batch,
+    )
+    container = Container()
+    container.config.from_dict(asdict(settings))
+    overrides = {
+        "storage": storage if isinstance(storage, Storage) else None,
+        "policy": policy,
+        "middleware": tuple(middleware),
+        "sanitizer": sanitizer,
+        "spam_filter": spam_filter,
+        "sentiment_analyzer": sentiment_analyzer,
+        "clock": clock,
+        "new_id": new_id,
+    }
+    for name, value in overrides.items():
+        if value is not None:
+            getattr(container, name).override(Object(value))
+    return ready(container)
+
+
+def ready(container: Container) -> Harken:
+    """The Harken of a container, which it shuts down when it is closed."""
+    try:
+        harken = container.harken()
+    except BaseException:
+        container.shutdown_resources()
+        raise
+    harken.on_close(container.shutdown_resources)
+    return harken

@@ -1,0 +1,129 @@
+"""Everything that Harken raises on purpose.
+
+::
+
+    HarkenError
+    ├── FeedbackRejected (ValueError)         a submission or a change breaks rules; carries every violation
+    │   └── IdempotencyConflict               the key was used before, with another body
+    ├── FeedbackNotFound (LookupError)        no such feedback in that application
+    ├── FeedbackWithdrawn (ValueError)        its author took it back, so it cannot be changed or moderated
+    ├── StaleFeedback                         somebody else changed it first
+    ├── InvalidTransition (ValueError)        moderation cannot go from that status to that one
+    ├── InvalidQuery (ValueError)             a filter, limit, cursor or period that cannot be answered
+    ├── InvalidMetadata (ValueError)          session metadata that no storage could keep
+    ├── DeliveryNotFound (LookupError)        no such delivery
+    ├── LeaseLost                             the delivery was claimed by another worker meanwhile
+    ├── Overloaded                            the ingestion queue is full; nothing was kept, try again
+    ├── ConfigurationError (ValueError)       a setting or storage URL that makes no sense
+    │   └── MissingExtra                      it would, after ``pip install "harken[...]"``
+    └── StorageError                          the storage could not do what was asked
+        ├── StorageUnavailable                it did not answer, or is locked; the outcome may be unknown
+        ├── StorageClosed                     it was closed, or opened in another process
+        ├── StorageIncompatible               not made by Harken, or by a newer one; left untouched
+        └── StorageCorrupt                    damaged; left untouched
+
+Whoever wants to catch everything catches :class:`HarkenError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harken.domain.rules import Violation
+
+
+class HarkenError(Exception):
+    """The base of all errors that Harken raises on purpose."""
+
+
+class FeedbackRejected(HarkenError, ValueError):
+    """A submission or a change breaks rules.
+
+    ``violations`` has all of them; the message joins theirs with ``"; "``.
+    """
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(violation.message for violation in self.violations))
+
+    def __reduce__(self) -> tuple[type[FeedbackRejected], tuple[tuple[Violation, ...]]]:
+        return type(self), (self.violations,)
+
+
+class IdempotencyConflict(FeedbackRejected):
+    """The idempotency key was used before in this session, with another body. Nothing was stored."""
+
+
+class FeedbackNotFound(HarkenError, LookupError):
+    """There is no such feedback in that application: it never was, or it was erased."""
+
+    def __init__(self, application: str, feedback_id: str) -> None:
+        self.application = application
+        self.feedback_id = feedback_id
+        super().__init__(f"No feedback {feedback_id!r} in application {application!r}")
+
+    def __reduce__(self) -> tuple[type[FeedbackNotFound], tuple[str, str]]:
+        return type(self), (self.application, self.feedback_id)
+
+
+class FeedbackWithdrawn(HarkenError, ValueError):
+    """Its author took this feedback back, so it can be neither changed nor moderated."""
+
+
+class StaleFeedback(HarkenError):
+    """Somebody else changed this feedback first. Read it again and repeat the change."""
+
+
+class InvalidTransition(HarkenError, ValueError):
+    """Moderation cannot go from that status to that one."""
+
+
+class InvalidQuery(HarkenError, ValueError):
+    """A filter, limit, cursor, period or zone that cannot be answered."""
+
+
+class InvalidMetadata(HarkenError, ValueError):
+    """Session metadata that not every storage could keep."""
+
+
+class DeliveryNotFound(HarkenError, LookupError):
+    """There is no such delivery in the state that the call needs."""
+
+
+class LeaseLost(HarkenError):
+    """The lease on this delivery ran out, and another worker has claimed it since."""
+
+
+class Overloaded(HarkenError):
+    """The ingestion queue is full. Nothing was kept: try again in a moment."""
+
+
+class ConfigurationError(HarkenError, ValueError):
+    """A setting or a storage URL that makes no sense."""
+
+
+class MissingExtra(ConfigurationError):
+    """What was asked for needs an optional dependency that is not installed."""
+
+
+class StorageError(HarkenError):
+    """The storage could not do what was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage did not answer in time. A write's outcome may be unknown; a retry with the same key is safe."""
+
+
+class StorageClosed(StorageError):
+    """The storage was closed, or was opened in another process before a fork."""
+
+
+class StorageIncompatible(StorageError):
+    """The storage was not made by Harken, or by a newer Harken. It was left untouched."""
+
+
+class StorageCorrupt(StorageError):
+    """The storage is damaged. It was left untouched."""

@@ -1,0 +1,78 @@
+"""What happened, and what is on its way to whom."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from hashlib import sha256
+
+from attrs import frozen
+
+from harken.domain.feedback import Feedback
+
+
+class EventType(Enum):
+    """The kinds of event that whoever listens can be told of."""
+
+    CREATED = "feedback.created"
+    UPDATED = "feedback.updated"
+    DELETED = "feedback.deleted"
+    MODERATED = "feedback.moderated"
+
+
+@frozen(kw_only=True)
+class Event:
+    """Something that happened to one version of one feedback.
+
+    Its id is made of these two (and the application), so the same happening always has the same id.
+    """
+
+    id: str
+    type: EventType
+    application: str
+    feedback_id: str
+    version: int
+    occurred_at: datetime
+
+    @classmethod
+    def about(cls, feedback: Feedback, type: EventType) -> Event:  # noqa: A002 - the field's name
+        """The event that made ``feedback`` what it is now."""
+        return cls(
+            id=sha256(f"{feedback.application}\0{feedback.id}\0{feedback.version}".encode()).hexdigest()[:32],
+            type=type,
+            application=feedback.application,
+            feedback_id=feedback.id,
+            version=feedback.version,
+            occurred_at=feedback.updated_at,
+        )
+
+
+class DeliveryState(Enum):
+    """How far a delivery has come."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@frozen(kw_only=True)
+class Delivery:
+    """One event on its way to one channel.
+
+    Its id is ``<event id>/<channel>``, so a receiver that keeps ids sees each delivery once. ``attempts`` counts the
+    claims so far and marks the lease: only who holds the latest claim may settle it.
+    """
+
+    id: str
+    event: Event
+    channel: str
+    state: DeliveryState = DeliveryState.PENDING
+    attempts: int = 0
+    due_at: datetime
+    leased_until: datetime | None = None
+    error: str = ""
+
+    @staticmethod
+    def id_for(event_id: str, channel: str) -> str:
+        """The id that this event has on its way to this channel, in every process and at every try."""
+        return f"{event_id}/{channel}"

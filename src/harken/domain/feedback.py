@@ -1,0 +1,306 @@
+"""What people say: the submission that comes in, and the feedback that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from math import isfinite
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from harken.domain.instants import utc
+from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+
+Scalar = str | int | float | bool | None
+
+DEFAULT_APPLICATION = "default"
+
+
+class Rating(Enum):
+    """Thumbs up, thumbs down, or neither; the values are what goes over the wire."""
+
+    UP = "up"
+    DOWN = "down"
+    NEUTRAL = None
+
+    @classmethod
+    def parse(cls, value: object) -> Rating:
+        """A rating from ``"up"``, ``"down"``, ``None`` or a rating.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None") from None
+
+
+class Context(Mapping[str, Scalar]):
+    """Immutable, hashable facts about the circumstances, such as ``user_tier`` or ``agent_version``, sorted by name."""
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, facts: Mapping[str, Scalar] | None = None, /) -> None:
+        self._facts: dict[str, Scalar] = dict(sorted(facts.items())) if facts else {}
+
+    def __getitem__(self, name: str) -> Scalar:
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._facts.items()))
+
+    def __repr__(self) -> str:
+        return f"Context({self._facts!r})"
+
+    def __reduce__(self) -> tuple[type[Context], tuple[dict[str, Scalar]]]:
+        return Context, (dict(self._facts),)
+
+
+NO_CONTEXT: Final = Context()
+
+
+@frozen
+class Target:
+    """What feedback is about: a session, or one message in it, and the agent that answered."""
+
+    session_id: str
+    message_id: str | None = None
+    agent_id: str | None = None
+
+
+_MILLION = 1_000_000
+
+
+def _bounded(lowest: float, name: str, value: float) -> float:
+    if not (isfinite(value) and lowest <= value <= 1):
+        raise ValueError(f"{name} must lie between {lowest:g} and 1, got {value}")
+    return round(value * _MILLION) / _MILLION
+
+
+def _polarity(value: float) -> float:
+    return _bounded(-1, "polarity", value)
+
+
+def _subjectivity(value: float) -> float:
+    return _bounded(0, "subjectivity", value)
+
+
+@frozen
+class Sentiment:
+    """How a comment sounds: ``polarity`` from -1 to 1 and ``subjectivity`` from 0 to 1, both kept in millionths."""
+
+    polarity: float = field(converter=_polarity)
+    subjectivity: float = field(converter=_subjectivity)
+
+    @classmethod
+    def from_millionths(cls, polarity: int, subjectivity: int) -> Sentiment:
+        """The inverse of the two properties below."""
+        return cls(polarity / _MILLION, subjectivity / _MILLION)
+
+    @property
+    def polarity_millionths(self) -> int:
+        """The polarity as an integer, so that sums are exact."""
+        return round(self.polarity * _MILLION)
+
+    @property
+    def subjectivity_millionths(self) -> int:
+        """The subjectivity as an integer, so that sums are exact."""
+        return round(self.subjectivity * _MILLION)
+
+
+@frozen(kw_only=True)
+class Submission:
+    """What a person sends, not yet checked: a policy judges it before it becomes feedback.
+
+    ``tags`` are the reasons picked; ``created_at`` is for feedback given elsewhere before (now, if ``None``).
+    ``vote`` makes it the one vote of its author on its target, see ``FeedbackService.set_vote``.
+    """
+
+    target: Target
+    rating: Rating | str | None
+    comment: str = ""
+    author: str | None = None
+    tags: Sequence[str] = ()
+    context: Mapping[str, Scalar] = NO_CONTEXT
+    sentiment: Sentiment | None = None
+    idempotency_key: str | None = None
+    application: str = DEFAULT_APPLICATION
+    created_at: datetime | None = None
+    vote: bool = False
+
+
+@frozen(kw_only=True)
+class Revision:
+    """What feedback said before a change: the version that was replaced, and when."""
+
+    version: int
+    rating: Rating
+    comment: str
+    tags: tuple[str, ...]
+    context: Context
+    sentiment: Sentiment | None
+    reply: str | None
+    replaced_at: datetime
+
+
+class Unchanged(Enum):
+    """The type of :data:`UNCHANGED`."""
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        return "UNCHANGED"
+
+
+#: Leaves a part of the feedback as it is, where ``None`` would be a value of its own.
+UNCHANGED: Final = Unchanged.UNCHANGED
+
+
+@frozen(kw_only=True)
+class Change:
+    """What an author wants different. A new rating drops the tags, unless the change brings its own."""
+
+    rating: Rating | str | Unchanged | None = UNCHANGED
+    comment: str | Unchanged = UNCHANGED
+    tags: Sequence[str] | Unchanged = UNCHANGED
+    context: Mapping[str, Scalar] | Unchanged = UNCHANGED
+
+    def applied_to(self, feedback: Feedback) -> Submission:
+        """The whole feedback as it would read after this change, to be judged like a new submission."""
+        submission = feedback.as_submission()
+        if not isinstance(self.rating, Unchanged):
+            known = Rating.parse(self.rating) if self.rating in _WIRE_RATINGS else None
+            kept = feedback.tags if known is feedback.rating else ()
+            submission = evolve(submission, rating=self.rating, tags=kept)
+        if not isinstance(self.comment, Unchanged):
+            submission = evolve(submission, comment=self.comment)
+        if not isinstance(self.tags, Unchanged):
+            submission = evolve(submission, tags=self.tags)
+        if not isinstance(self.context, Unchanged):
+            submission = evolve(submission, context=self.context)
+        return submission
+
+
+@frozen(kw_only=True)
+class Feedback:
+    """An accepted submission: immutable, identified, versioned, its times in UTC with microseconds.
+
+    ``version`` starts at 1 and grows by one with every change; ``revisions`` holds what its author said before, oldest
+    first. ``fingerprint`` is a digest of the body as it was first sent, for idempotency.
+    """
+
+    id: str
+    application: str = DEFAULT_APPLICATION
+    target: Target
+    rating: Rating
+    comment: str = ""
+    author: str | None = None
+    tags: tuple[str, ...] = ()
+    context: Context = NO_CONTEXT
+    sentiment: Sentiment | None = None
+    moderation: Moderation = APPROVED
+    reply: str | None = None
+    created_at: datetime = field(converter=utc)
+    updated_at: datetime = field(converter=utc)
+    withdrawn_at: datetime | None = None
+    version: int = 1
+    revisions: tuple[Revision, ...] = ()
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    vote: bool = False
+
+    @property
+    def session_id(self) -> str:
+        """The session it is about."""
+        return self.target.session_id
+
+    @property
+    def message_id(self) -> str | None:
+        """The message it is about, if it is about one."""
+        return self.target.message_id
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that answered, if known."""
+        return self.target.agent_id
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its author took it back."""
+        return self.withdrawn_at is not None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is in lists, figures and alerts: approved and not withdrawn."""
+        return self.withdrawn_at is None and self.moderation.status is ModerationStatus.APPROVED
+
+    def as_submission(self) -> Submission:
+        """What its author would have to send to say the same again."""
+        return Submission(
+            target=self.target,
+            rating=self.rating,
+            comment=self.comment,
+            author=self.author,
+            tags=self.tags,
+            context=self.context,
+            sentiment=self.sentiment,
+            idempotency_key=self.idempotency_key,
+            application=self.application,
+            created_at=self.created_at,
+            vote=self.vote,
+        )
+
+    def revised(self, content: Feedback, *, at: datetime) -> Feedback:
+        """This feedback saying what ``content`` says, with the replaced words kept as a revision.
+
+        A new rating drops the reply, which answered the old one.
+        """
+        replaced = Revision(
+            version=self.version,
+            rating=self.rating,
+            comment=self.comment,
+            tags=self.tags,
+            context=self.context,
+            sentiment=self.sentiment,
+            reply=self.reply,
+            replaced_at=at,
+        )
+        return evolve(
+            self,
+            target=content.target,
+            rating=content.rating,
+            comment=content.comment,
+            tags=content.tags,
+            context=content.context,
+            sentiment=content.sentiment,
+            moderation=content.moderation,
+            reply=self.reply if content.rating is self.rating else None,
+            withdrawn_at=None,
+            updated_at=at,
+            version=self.version + 1,
+            revisions=(*self.revisions, replaced),
+        )
+
+    def withdraw(self, *, at: datetime) -> Feedback:
+        """This feedback, taken back by its author: kept as a tombstone until it is erased."""
+        return evolve(self, withdrawn_at=at, updated_at=at, version=self.version + 1)
+
+    def moderated(self, moderation: Moderation, *, at: datetime) -> Feedback:
+        """This feedback after a moderator's decision."""
+        return evolve(self, moderation=moderation, updated_at=at, version=self.version + 1)
+
+    def answered(self, reply: str | None, *, at: datetime) -> Feedback:
+        """This feedback with a reply to its author, or without one."""
+        return evolve(self, reply=reply, updated_at=at, version=self.version + 1)
+
+
+_WIRE_RATINGS: Final = (*Rating, *(rating.value for rating in Rating))

@@ -1,0 +1,74 @@
+"""Moderation: a small state machine of who may be seen and counted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken.domain.errors import InvalidTransition
+
+
+class ModerationStatus(Enum):
+    """Whether feedback counts: only ``APPROVED`` is in lists, figures and alerts."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+#: From each status, where a moderator may take it.
+TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
+    ModerationStatus.PENDING: frozenset({ModerationStatus.APPROVED, ModerationStatus.REJECTED}),
+    ModerationStatus.APPROVED: frozenset({ModerationStatus.PENDING, ModerationStatus.REJECTED}),
+    ModerationStatus.REJECTED: frozenset({ModerationStatus.PENDING, ModerationStatus.APPROVED}),
+}
+
+
+@frozen(kw_only=True)
+class Moderation:
+    """Where moderation stands: the status, why, and the last decision (with what ``undo`` returns to).
+
+    ``moderator`` and ``decided_at`` are ``None`` until a person decides.
+    """
+
+    status: ModerationStatus = ModerationStatus.APPROVED
+    reason: str = ""
+    moderator: str | None = None
+    decided_at: datetime | None = None
+    previous: ModerationStatus | None = None
+
+    def decide(
+        self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
+    ) -> Moderation:
+        """The moderation after a person's decision.
+
+        Raises:
+            InvalidTransition: it has that status already.
+        """
+        if status not in TRANSITIONS[self.status]:
+            raise InvalidTransition(
+                f"This feedback is {self.status.value} already; "
+                f"it can become {' or '.join(sorted(to.value for to in TRANSITIONS[self.status]))}"
+            )
+        return Moderation(status=status, reason=reason, moderator=moderator, decided_at=at, previous=self.status)
+
+    def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
+        """Back to the status before the last decision; undoing twice brings the decision back.
+
+        Raises:
+            InvalidTransition: nobody has decided anything yet.
+        """
+        if self.previous is None:
+            raise InvalidTransition("No decision has been taken on this feedback, so there is none to undo")
+        return self.decide(self.previous, at=at, moderator=moderator, reason="undone")
+
+    def held(self, reason: str) -> Moderation:
+        """The moderation after the policy, not a person, found a reason to wait for a decision."""
+        return evolve(self, status=ModerationStatus.PENDING, reason=reason)
+
+
+#: What feedback has that nobody and nothing found a reason to hold.
+APPROVED: Final = Moderation()

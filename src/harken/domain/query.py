@@ -1,0 +1,193 @@
+"""Which feedback, in what groups, and from where on."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from harken.domain.errors import InvalidQuery
+from harken.domain.feedback import DEFAULT_APPLICATION, NO_CONTEXT, Context, Feedback, Rating, Scalar
+from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
+from harken.domain.moderation import ModerationStatus
+from harken.domain.rules import name_problem
+
+ANY_STATUS: Final = frozenset(ModerationStatus)
+_APPROVED: Final = frozenset({ModerationStatus.APPROVED})
+
+
+def _utc_or_none(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    try:
+        return utc(moment)
+    except ValueError as error:
+        raise InvalidQuery(str(error)) from None
+
+
+def _context_or_none(context: Mapping[str, Scalar] | None) -> Context:
+    return context if isinstance(context, Context) else Context(context)
+
+
+@frozen(kw_only=True)
+class FeedbackQuery:
+    """Which feedback of one application; every filter that is set must hold.
+
+    ``since`` is included, ``until`` is not. ``context`` compares by :func:`label`, so that ``1`` from a program and
+    ``"1"`` from a CSV file are the same. Without more words a query finds what counts: approved and not withdrawn.
+    ``withdrawn`` is ``False`` for only what stands, ``True`` for only what was taken back, ``None`` for both.
+    """
+
+    application: str = DEFAULT_APPLICATION
+    feedback_id: str | None = None
+    session_id: str | None = None
+    message_id: str | None = None
+    agent_id: str | None = None
+    author: str | None = None
+    rating: Rating | None = None
+    tag: str | None = None
+    context: Context = field(default=NO_CONTEXT, converter=_context_or_none)
+    since: datetime | None = field(default=None, converter=_utc_or_none)
+    until: datetime | None = field(default=None, converter=_utc_or_none)
+    statuses: frozenset[ModerationStatus] = _APPROVED
+    withdrawn: bool | None = False
+
+    @property
+    def only_what_counts(self) -> bool:
+        """Whether it finds approved feedback that was not withdrawn, and no other."""
+        return self.withdrawn is False and self.statuses == _APPROVED
+
+    def in_any_state(self) -> FeedbackQuery:
+        """The same query over pending, rejected and withdrawn feedback too."""
+        return evolve(self, statuses=ANY_STATUS, withdrawn=None)
+
+    def matches(self, feedback: Feedback) -> bool:
+        """Whether this feedback is meant: what every storage's filter must equal."""
+        wanted = (
+            (self.feedback_id, feedback.id),
+            (self.session_id, feedback.session_id),
+            (self.message_id, feedback.message_id),
+            (self.agent_id, feedback.agent_id),
+            (self.author, feedback.author),
+            (self.rating, feedback.rating),
+        )
+        return (
+            self.application == feedback.application
+            and all(want is None or want == have for want, have in wanted)
+            and (self.tag is None or self.tag in feedback.tags)
+            and all(label(value) == label(feedback.context.get(name)) for name, value in self.context.items())
+            and (self.since is None or self.since <= feedback.created_at)
+            and (self.until is None or feedback.created_at < self.until)
+            and feedback.moderation.status in self.statuses
+            and self.withdrawn in (None, feedback.withdrawn)
+        )
+
+
+def label(value: Scalar) -> str | None:
+    """How a context value names its group: text as it is, numbers and truth values as in JSON, nothing as ``None``."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+#: What a group is called: an id, a tag or a label; ``None`` for feedback that has none; a slot's start.
+GroupKey = str | datetime | None
+
+
+class Dimension(Enum):
+    """What feedback can be grouped by."""
+
+    AGENT = "agent"
+    SESSION = "session"
+    TAG = "tag"
+    CONTEXT = "context"
+    SLOT = "slot"
+
+
+@frozen
+class GroupBy:
+    """How to divide feedback into groups; ``name`` is the context key, and only that dimension has one.
+
+    Feedback with several tags is in each of their groups, so groups by tag may add up to more than the whole.
+    """
+
+    dimension: Dimension
+    name: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.dimension is Dimension.CONTEXT) != (self.name is not None):
+            raise InvalidQuery("Grouping by context needs the name of a key, and no other grouping takes one")
+        if self.name is not None and (problem := name_problem("context", self.name)):
+            raise InvalidQuery(problem.message)
+
+    @classmethod
+    def parse(cls, text: str) -> GroupBy:
+        """A grouping from ``"agent"``, ``"session"``, ``"tag"``, ``"slot"`` or ``"context.<name>"``.
+
+        Raises:
+            InvalidQuery: it is none of these.
+        """
+        word, dot, name = text.partition(".")
+        try:
+            return cls(Dimension(word), name if dot else None)
+        except ValueError:
+            expected = "'agent', 'session', 'tag', 'slot' or 'context.<name>'"
+            raise InvalidQuery(f"Cannot group by {text!r}; expected {expected}") from None
+
+    def keys(self, feedback: Feedback) -> tuple[GroupKey, ...]:
+        """The groups that this feedback belongs to."""
+        match self.dimension:
+            case Dimension.AGENT:
+                return (feedback.agent_id,)
+            case Dimension.SESSION:
+                return (feedback.session_id,)
+            case Dimension.TAG:
+                return feedback.tags or (None,)
+            case Dimension.CONTEXT:
+                return (label(feedback.context.get(self.name or "")),)
+            case Dimension.SLOT:
+                return (slot_start(slot_number(feedback.created_at)),)
+
+
+@frozen(order=True)
+class Cursor:
+    """A place in a list of feedback: just behind this one. ``str`` gives a token that is safe in a URL."""
+
+    created_at: datetime
+    id: str
+
+    def __str__(self) -> str:
+        place = f"{to_microseconds(self.created_at)}:{self.id}".encode()
+        return urlsafe_b64encode(place).decode().rstrip("=")
+
+    @classmethod
+    def behind(cls, feedback: Feedback) -> Cursor:
+        """The place of this feedback."""
+        return cls(feedback.created_at, feedback.id)
+
+    @classmethod
+    def parse(cls, token: str) -> Cursor:
+        """The inverse of ``str``.
+
+        Raises:
+            InvalidQuery: no page ever gave such a token.
+        """
+        try:
+            place = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+            microseconds, _, feedback_id = place.partition(":")
+            return cls(from_microseconds(int(microseconds)), feedback_id)
+        except (ValueError, OverflowError):
+            raise InvalidQuery(f"{token!a} is not a cursor; use the one that came with the last page") from None
+
+
+@frozen
+class Page:
+    """Some feedback, newest first, and the place from which the next page goes on, if there is more."""
+
+    items: tuple[Feedback, ...]
+    next: Cursor | None = None

@@ -1,0 +1,194 @@
+"""Figures that are exact: sums of integers, turned into percentages only when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from operator import add, sub
+from typing import Final
+
+from attrs import field, frozen
+
+from harken.domain.feedback import Feedback, Rating
+
+#: The 97.5th percentile of the standard normal distribution: both tails together leave 5%.
+Z_95: Final = 1.959963984540054
+NO_HOURS: Final = (0,) * 24
+_ONE_AT: Final = tuple(tuple(int(hour == at) for hour in range(24)) for at in range(24))
+
+
+@frozen
+class Interval:
+    """A range in which the true figure lies with 95% confidence, in percent (or percentage points)."""
+
+    low: float
+    high: float
+
+
+@frozen(kw_only=True)
+class Summary:
+    """Mergeable statistics: a commutative monoid over integers.
+
+    ``a + b`` is what both together would have given, to the last bit and in any order; ``Summary()`` is zero; ``a - b``
+    takes back what was added. Characters are Unicode code points, sentiments are sums of millionths, ``by_hour`` counts
+    feedback by UTC hour of day.
+    """
+
+    positive: int = 0
+    negative: int = 0
+    neutral: int = 0
+    comments: int = 0
+    comment_characters: int = 0
+    sentiments: int = 0
+    polarity_millionths: int = 0
+    subjectivity_millionths: int = 0
+    by_hour: tuple[int, ...] = field(default=NO_HOURS)
+
+    @classmethod
+    def of(cls, feedback: Feedback) -> Summary:
+        """The statistics of one feedback."""
+        rating, sentiment = feedback.rating, feedback.sentiment
+        return cls(
+            positive=int(rating is Rating.UP),
+            negative=int(rating is Rating.DOWN),
+            neutral=int(rating is Rating.NEUTRAL),
+            comments=int(bool(feedback.comment)),
+            comment_characters=len(feedback.comment),
+            sentiments=int(sentiment is not None),
+            polarity_millionths=sentiment.polarity_millionths if sentiment else 0,
+            subjectivity_millionths=sentiment.subjectivity_millionths if sentiment else 0,
+            by_hour=_ONE_AT[feedback.created_at.hour],
+        )
+
+    @classmethod
+    def fold(cls, feedback: Iterable[Feedback]) -> Summary:
+        """The statistics of many, one after the other: what every faster way must equal."""
+        return sum((cls.of(one) for one in feedback), cls())
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            positive=self.positive + other.positive,
+            negative=self.negative + other.negative,
+            neutral=self.neutral + other.neutral,
+            comments=self.comments + other.comments,
+            comment_characters=self.comment_characters + other.comment_characters,
+            sentiments=self.sentiments + other.sentiments,
+            polarity_millionths=self.polarity_millionths + other.polarity_millionths,
+            subjectivity_millionths=self.subjectivity_millionths + other.subjectivity_millionths,
+            by_hour=tuple(map(add, self.by_hour, other.by_hour)),
+        )
+
+    def __sub__(self, other: Summary) -> Summary:
+        return Summary(
+            positive=self.positive - other.positive,
+            negative=self.negative - other.negative,
+            neutral=self.neutral - other.neutral,
+            comments=self.comments - other.comments,
+            comment_characters=self.comment_characters - other.comment_characters,
+            sentiments=self.sentiments - other.sentiments,
+            polarity_millionths=self.polarity_millionths - other.polarity_millionths,
+            subjectivity_millionths=self.subjectivity_millionths - other.subjectivity_millionths,
+            by_hour=tuple(map(sub, self.by_hour, other.by_hour)),
+        )
+
+    @property
+    def total(self) -> int:
+        """How many feedbacks."""
+        return self.positive + self.negative + self.neutral
+
+    @property
+    def decided(self) -> int:
+        """How many thumbs, up or down."""
+        return self.positive + self.negative
+
+    @property
+    def satisfaction(self) -> float:
+        """Thumbs up among all thumbs, 0.0 to 100.0; 0.0 where there are none."""
+        return self.positive / self.decided * 100 if self.decided else 0.0
+
+    @property
+    def quality(self) -> float:
+        """The mean of 100 for an up, 50 for a neutral and 0 for a down; 0.0 where there are none."""
+        return (100 * self.positive + 50 * self.neutral) / self.total if self.total else 0.0
+
+    @property
+    def average_comment_length(self) -> float:
+        """Mean code points a comment over all feedback, an absent comment having none; 0.0 where there is none."""
+        return self.comment_characters / self.total if self.total else 0.0
+
+    @property
+    def average_polarity(self) -> float | None:
+        """Mean polarity from -1 to 1 over the feedback that has a sentiment, if any has."""
+        return self.polarity_millionths / self.sentiments / 1_000_000 if self.sentiments else None
+
+    @property
+    def average_subjectivity(self) -> float | None:
+        """Mean subjectivity from 0 to 1 over the feedback that has a sentiment, if any has."""
+        return self.subjectivity_millionths / self.sentiments / 1_000_000 if self.sentiments else None
+
+    @property
+    def interval(self) -> Interval:
+        """Where the true satisfaction lies, in percent, with 95% confidence; 0 to 100 where there are no thumbs.
+
+        The score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+        Journal of the American Statistical Association 22 (1927).
+        """
+        low, high = _wilson(self.positive, self.decided)
+        return Interval(low * 100, high * 100)
+
+
+def _wilson(successes: int, trials: int) -> tuple[float, float]:
+    if not trials:
+        return 0.0, 1.0
+    share, square = successes / trials, Z_95**2
+    centre = share + square / (2 * trials)
+    margin = Z_95 * sqrt(share * (1 - share) / trials + square / (4 * trials**2))
+    scale = 1 + square / trials
+    # At the ends the formula gives exactly 0 or 1, which floating point may miss by a hair.
+    low = 0.0 if successes == 0 else (centre - margin) / scale
+    high = 1.0 if successes == trials else (centre + margin) / scale
+    return low, high
+
+
+@frozen
+class Comparison:
+    """Two summaries side by side: what changed from ``before`` to ``after``, and whether it is more than chance."""
+
+    before: Summary
+    after: Summary
+
+    @property
+    def satisfaction_change(self) -> float:
+        """Percentage points of satisfaction gained (or lost, if negative)."""
+        return self.after.satisfaction - self.before.satisfaction
+
+    @property
+    def quality_change(self) -> float:
+        """Points of quality gained (or lost, if negative)."""
+        return self.after.quality - self.before.quality
+
+    @property
+    def total_change(self) -> int:
+        """How many more feedbacks (or fewer, if negative)."""
+        return self.after.total - self.before.total
+
+    @property
+    def interval(self) -> Interval:
+        """Where the true change of satisfaction lies, in percentage points, with 95% confidence.
+
+        Method 10 of R. G. Newcombe, "Interval estimation for the difference between independent proportions",
+        Statistics in Medicine 17 (1998); -100 to 100 where one side has no thumbs.
+        """
+        if not (self.before.decided and self.after.decided):
+            return Interval(-100.0, 100.0)
+        old, new = self.before.satisfaction / 100, self.after.satisfaction / 100
+        old_low, old_high = _wilson(self.before.positive, self.before.decided)
+        new_low, new_high = _wilson(self.after.positive, self.after.decided)
+        down = sqrt((new - new_low) ** 2 + (old_high - old) ** 2)
+        up = sqrt((new_high - new) ** 2 + (old - old_low) ** 2)
+        return Interval((new - old - down) * 100, (new - old + up) * 100)
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out zero: the change is more than chance."""
+        return self.interval.low > 0 or self.interval.high < 0

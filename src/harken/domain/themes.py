@@ -1,0 +1,33 @@
+"""Common issues: which words keep coming back in negative comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from attrs import frozen
+
+KEYWORDS: Final = ("error", "slow", "unclear", "incomplete", "wrong", "confused")
+
+
+@frozen
+class Theme:
+    """A keyword, and how many comments mention it."""
+
+    keyword: str
+    mentions: int
+
+
+def themes(comments: Iterable[str], keywords: Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
+    """How many comments contain each keyword, in whatever case and also inside longer words.
+
+    The most mentioned come first, equals in the order of ``keywords``; what nobody mentions is left out.
+    """
+    folded = {keyword: keyword.lower() for keyword in keywords}
+    counts = dict.fromkeys(keywords, 0)
+    for comment in comments:
+        lower = comment.lower()
+        for keyword, needle in folded.items():
+            counts[keyword] += needle in lower
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return tuple(Theme(keyword, count) for keyword, count in ranked if count)

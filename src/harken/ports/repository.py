@@ -1,0 +1,125 @@
+"""Where feedback is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+
+from attrs import frozen
+
+from harken.domain.events import Event
+from harken.domain.feedback import Feedback
+from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.summary import Summary
+
+
+@frozen
+class Accepted:
+    """Feedback that passed the rules, on its way into the storage with the events that it causes."""
+
+    feedback: Feedback
+    events: tuple[Event, ...] = ()
+
+
+class Taken(Enum):
+    """What an earlier feedback occupies already."""
+
+    ID = "id"
+    IDEMPOTENCY_KEY = "idempotency key"
+    VOTE_SLOT = "vote slot"
+
+
+@frozen
+class Stored:
+    """It is durable now."""
+
+    feedback: Feedback
+
+
+@frozen
+class DuplicateOf:
+    """It was there before, and nothing was written; ``feedback`` is what is stored, as it reads now."""
+
+    feedback: Feedback
+
+
+@frozen
+class Conflict:
+    """Something else occupies its place, and nothing was written; ``feedback`` is that other one, as it reads now."""
+
+    feedback: Feedback
+    taken: Taken
+
+
+Outcome = Stored | DuplicateOf | Conflict
+
+
+class FeedbackRepository(ABC):
+    """Keeps feedback with the events it causes, and counts it.
+
+    Whatever goes in comes out equal in every field, times to the microsecond; nothing that was handed out changes
+    later. All methods may be called by any thread at any time. All raise ``StorageError`` when the storage fails.
+    """
+
+    @abstractmethod
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        """Store a batch, in order, and say for each what became of it, in the same order.
+
+        On return, everything that is ``Stored`` is durable, its events with it, atomically. One item's outcome changes
+        no other's, but earlier items count for later ones. For each item, in this order:
+
+        1. Its id is taken in its application: ``DuplicateOf`` an equal feedback, ``Conflict`` (``Taken.ID``) with
+           another one.
+        2. Its idempotency key is taken in its application and session: ``DuplicateOf`` if the fingerprints are equal,
+           ``Conflict`` (``Taken.IDEMPOTENCY_KEY``) if not.
+        3. It is a vote with an author, and that author's vote on the same application, session and message exists,
+           withdrawn or not: ``Conflict`` (``Taken.VOTE_SLOT``).
+        4. Otherwise it is ``Stored``.
+        """
+
+    @abstractmethod
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        """That feedback, whatever its state.
+
+        Raises:
+            FeedbackNotFound: there is none in that application.
+        """
+
+    @abstractmethod
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        """At most ``limit`` that match, newest first: by ``created_at``, then by ``id``, both descending.
+
+        ``after`` goes on behind that place, which need not exist any more. What is added or changed meanwhile makes no
+        page skip or repeat what was there all along. ``Page.next`` is ``None`` exactly if nothing more matches.
+        """
+
+    @abstractmethod
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        """All that match, oldest first: by ``created_at``, then by ``id``; in constant memory.
+
+        It sees what was there when it began and still matches when it is reached. The storage may be written to
+        meanwhile, also by whoever reads the stream.
+        """
+
+    @abstractmethod
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        """Put ``feedback`` in the place of the version before it, with events, atomically and durably.
+
+        Application, session, message, author, id, idempotency key and creation time are those of the version before.
+
+        Raises:
+            FeedbackNotFound: there is none in that application.
+            StaleFeedback: the stored version is not ``feedback.version - 1``; nothing was written.
+        """
+
+    @abstractmethod
+    def erase(self, query: FeedbackQuery) -> int:
+        """Remove all that match, for good, with revisions, events, deliveries and figures; and say how many."""
+
+    @abstractmethod
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        """The statistics of what matches, exactly those of a fold over it; no group is empty.
+
+        Without ``group_by`` all of it is one group, whose key is ``None``.
+        """

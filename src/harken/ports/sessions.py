@@ -1,0 +1,29 @@
+"""Where a session's metadata is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+#: What JSON can say; numbers are finite and integers fit into 64 bits.
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+class SessionRepository(ABC):
+    """Keeps what an application knows of a session: JSON values by name.
+
+    What was handed out or taken in is never shared: changing it changes nothing that is stored. All methods may be
+    called by any thread at any time. All raise ``StorageError`` when the storage fails.
+    """
+
+    @abstractmethod
+    def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
+        """All its metadata, sorted by name; empty for a session that has none."""
+
+    @abstractmethod
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        """Set these keys, durably and atomically, and leave the others as they are."""
+
+    @abstractmethod
+    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+        """Remove these keys (all, if ``None``), durably and atomically, and say how many there were."""

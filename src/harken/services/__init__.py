@@ -1,0 +1,1 @@
+"""Use cases: they hold ports, call the domain, and own no format and no driver."""

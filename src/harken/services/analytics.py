@@ -1,0 +1,63 @@
+"""Figures: what all the feedback says together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from attrs import evolve
+
+from harken.domain.feedback import Rating
+from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
+from harken.domain.summary import Comparison, Summary
+from harken.domain.themes import KEYWORDS, Theme, themes
+from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
+from harken.ports.repository import FeedbackRepository
+
+
+class AnalyticsService:
+    """Turns feedback into figures that equal a fold over it, to the last bit."""
+
+    def __init__(self, repository: FeedbackRepository) -> None:
+        self._repository = repository
+
+    def summary(self, query: FeedbackQuery) -> Summary:
+        """The statistics of all that matches."""
+        return self._repository.summarize(query).get(None, Summary())
+
+    def groups(self, query: FeedbackQuery, by: GroupBy) -> Mapping[GroupKey, Summary]:
+        """The statistics of what matches, group by group, the largest group first."""
+        groups = self._repository.summarize(query, by)
+        return dict(sorted(groups.items(), key=lambda item: (-item[1].total, str(item[0]))))
+
+    def trend(self, query: FeedbackQuery, period: Period, zone: str = "UTC") -> list[TrendPoint]:
+        """The statistics of what matches by local hour, day or week of an IANA time zone, oldest first.
+
+        Raises:
+            InvalidQuery: there is no such zone, or there are more than 20,000 periods.
+        """
+        named = zone_named(zone)
+        return trend(self._slots(query), period, named)
+
+    def by_hour_of_day(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Summary, ...]:
+        """The statistics of what matches by local hour of day: 24 of them."""
+        named = zone_named(zone)
+        return by_hour_of_day(self._slots(query), named)
+
+    def by_weekday(self, query: FeedbackQuery, zone: str = "UTC") -> tuple[Summary, ...]:
+        """The statistics of what matches by local day of the week, Monday first: 7 of them."""
+        named = zone_named(zone)
+        return by_weekday(self._slots(query), named)
+
+    def themes(self, query: FeedbackQuery, keywords: Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
+        """How many of the matching downs mention each keyword, the most mentioned first."""
+        downs = self._repository.stream(evolve(query, rating=Rating.DOWN))
+        return themes((feedback.comment for feedback in downs), keywords)
+
+    def compare(self, before: FeedbackQuery, after: FeedbackQuery) -> Comparison:
+        """What changed from one selection to another, and whether it is more than chance."""
+        return Comparison(self.summary(before), self.summary(after))
+
+    def _slots(self, query: FeedbackQuery) -> dict[datetime, Summary]:
+        groups = self._repository.summarize(query, GroupBy(Dimension.SLOT))
+        return {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}

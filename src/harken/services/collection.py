@@ -1,0 +1,531 @@
+"""Collecting feedback: from what a person sends to what is kept, and what they may do with it later."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from hashlib import sha256
+
+from attrs import evolve, frozen
+
+from harken.domain.errors import (
+    FeedbackRejected,
+    FeedbackWithdrawn,
+    IdempotencyConflict,
+    InvalidQuery,
+    StaleFeedback,
+)
+from harken.domain.events import Event, EventType
+from harken.domain.feedback import (
+    DEFAULT_APPLICATION,
+    NO_CONTEXT,
+    Change,
+    Feedback,
+    Rating,
+    Scalar,
+    Submission,
+    Target,
+)
+from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.rules import SPAM, RatingPolicy, Rule, Violation, accepted, trimmed, well_formed
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
+from harken.ports.time import Clock, NewId
+from harken.services.ingestion import GroupCommit
+
+logger = logging.getLogger(__name__)
+
+MAX_REVISIONS = 100
+MAX_PAGE = 1_000
+
+
+@frozen
+class Receipt:
+    """What a submitter gets back: the feedback as it is stored, and whether it was there before."""
+
+    feedback: Feedback
+    duplicate: bool = False
+
+    @property
+    def reply(self) -> str | None:
+        """What to answer to the person, if there is an answer."""
+        return self.feedback.reply
+
+
+#: A generator function around a submission. It yields the submission once, as it is or enriched, and is sent the
+#: receipt when the feedback is durable. To refuse, it raises before the yield; an error of what comes after it is
+#: raised at the yield. For example ``def audit(submission): receipt = yield submission; log(receipt.feedback.id)``.
+Middleware = Callable[[Submission], Generator[Submission, Receipt, None]]
+
+_Opened = list[Generator[Submission, Receipt, None]]
+
+
+def filtered_by(spam_filter: SpamFilter) -> Rule:
+    """The rule that a spam filter makes."""
+    return lambda submission: (SPAM,) if spam_filter.is_spam(submission) else ()
+
+
+class FeedbackService:
+    """Takes submissions in, through middleware, text ports and rules, and keeps what passes."""
+
+    def __init__(
+        self,
+        repository: FeedbackRepository,
+        *,
+        clock: Clock,
+        new_id: NewId,
+        policy: RatingPolicy,
+        middleware: Sequence[Middleware] = (),
+        sanitizer: Sanitizer | None = None,
+        sentiment_analyzer: SentimentAnalyzer | None = None,
+        max_queue: int = 10_000,
+        max_batch: int = 1_000,
+    ) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._new_id = new_id
+        self._policy = policy
+        self._middleware = tuple(middleware)
+        self._sanitizer = sanitizer
+        self._sentiment_analyzer = sentiment_analyzer
+        self._group_commit = GroupCommit(repository.add, max_queue=max_queue, max_batch=max_batch)
+
+    def close(self) -> None:
+        """Finish what was begun and refuse what comes later."""
+        self._group_commit.close()
+
+    # --- in --------------------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> Receipt:
+        """Check a submission and keep it; on return it is durable.
+
+        The same idempotency key with the same body gives the first receipt again, marked as a duplicate.
+
+        Raises:
+            FeedbackRejected: it breaks rules; ``violations`` has all of them.
+            IdempotencyConflict: the key was used before in this session, with another body.
+            Overloaded: too much is waiting to be written; nothing was kept.
+            StorageError: it could not be stored.
+        """
+        opened: _Opened = []
+        try:
+            item = self._prepare(submission, opened)
+            receipt = self._receipt(item, self._group_commit.commit(item))
+        except Exception as error:
+            _tell_failure(opened, error)
+            raise
+        _tell_receipt(opened, receipt)
+        return receipt
+
+    def submit_soon(self, submission: Submission) -> Future[Receipt]:
+        """The same without waiting for the storage: whatever :meth:`submit` raises, the future raises."""
+        future: Future[Receipt] = Future()
+        future.set_running_or_notify_cancel()
+        opened: _Opened = []
+
+        def fail(error: BaseException) -> None:
+            _tell_failure(opened, error)
+            future.set_exception(error)
+
+        def finish(committed: Future[Outcome]) -> None:
+            try:
+                receipt = self._receipt(item, committed.result())
+            except Exception as error:  # noqa: BLE001 - the future raises it
+                fail(error)
+            else:
+                _tell_receipt(opened, receipt)
+                future.set_result(receipt)
+
+        try:
+            item = self._prepare(submission, opened)
+            committing = self._group_commit.commit_soon(item)
+        except Exception as error:  # noqa: BLE001 - the future raises it
+            fail(error)
+        else:
+            committing.add_done_callback(finish)
+        return future
+
+    def submit_many(
+        self, submissions: Iterable[Submission], *, announce: bool = True
+    ) -> list[Receipt | FeedbackRejected]:
+        """Check many and keep them in one write; a bad one is its own answer and stops no other.
+
+        Args:
+            submissions: as many as one write should carry; a few thousand are plenty.
+            announce: whether events are stored with them, so that somebody is told; old feedback is no news.
+
+        Raises:
+            StorageError: they could not be stored.
+        """
+        opened: list[_Opened] = []
+        prepared: list[Accepted | FeedbackRejected] = []
+        for submission in submissions:
+            opened.append([])
+            try:
+                item = self._prepare(submission, opened[-1])
+                prepared.append(item if announce else Accepted(item.feedback))
+            except FeedbackRejected as error:
+                prepared.append(error)
+        outcomes = iter(self._repository.add([item for item in prepared if isinstance(item, Accepted)]))
+        return [
+            self._answer(item, next(outcomes), told) if isinstance(item, Accepted) else _refusal(item, told)
+            for item, told in zip(prepared, opened, strict=True)
+        ]
+
+    def set_vote(
+        self,
+        target: Target,
+        author: str,
+        rating: Rating | str | None,
+        comment: str = "",
+        *,
+        tags: Sequence[str] = (),
+        context: Mapping[str, Scalar] = NO_CONTEXT,
+        idempotency_key: str | None = None,
+        application: str = DEFAULT_APPLICATION,
+    ) -> Receipt:
+        """Make this the author's one vote on that session or message; an earlier vote becomes a revision of it.
+
+        A new rating drops the old one's tags and reply. Setting the same vote again changes nothing and gives a
+        duplicate; setting one that was withdrawn brings it back. Raises what :meth:`submit` raises.
+        """
+        submission = Submission(
+            target=target,
+            author=author,
+            rating=rating,
+            comment=comment,
+            tags=tags,
+            context=context,
+            idempotency_key=idempotency_key,
+            application=application,
+            vote=True,
+        )
+        return self.submit(submission)
+
+    def restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
+        """Store feedback that was accepted elsewhere, as it was, without events: ids, versions and revisions are kept.
+
+        Raises:
+            FeedbackRejected: one of them is not well-formed; nothing was stored.
+            StorageError: they could not be stored.
+        """
+        for one in feedback:
+            if violations := tuple(well_formed(one.as_submission())):
+                raise FeedbackRejected(violations)
+        return self._repository.add([Accepted(one) for one in feedback])
+
+    # --- later -----------------------------------------------------------------------------------------------------
+
+    def change(
+        self, application: str, feedback_id: str, change: Change, *, expected_version: int | None = None
+    ) -> Feedback:
+        """Change what feedback says; the whole of it is checked again, and what it said before is kept.
+
+        A change that changes nothing is none: the feedback comes back as it is.
+
+        Args:
+            application: whose feedback it is.
+            feedback_id: which feedback.
+            change: what shall be different.
+            expected_version: the version that the author saw; ``None`` to change whatever is there.
+
+        Raises:
+            FeedbackNotFound: there is none.
+            FeedbackWithdrawn: it was taken back.
+            FeedbackRejected: the whole would break rules.
+            StaleFeedback: it has another version than expected.
+        """
+
+        def edit(current: Feedback) -> Feedback:
+            _expect(current, expected_version)
+            _must_stand(current)
+            return self._revise(current, change.applied_to(current))
+
+        return update(self._repository, application, feedback_id, edit, EventType.UPDATED).feedback
+
+    def withdraw(self, application: str, feedback_id: str) -> Feedback:
+        """Take feedback back, for its author: it no longer counts. Doing so twice changes nothing.
+
+        Raises:
+            FeedbackNotFound: there is none.
+        """
+
+        def edit(current: Feedback) -> Feedback:
+            return current if current.withdrawn else current.withdraw(at=self._clock())
+
+        return update(self._repository, application, feedback_id, edit, EventType.DELETED).feedback
+
+    def reply(self, application: str, feedback_id: str, text: str | None) -> Feedback:
+        """Answer the person, or take the answer back with ``None``.
+
+        Raises:
+            FeedbackNotFound: there is none.
+            FeedbackWithdrawn: it was taken back.
+            FeedbackRejected: the reply is not text that every storage can keep.
+        """
+        if text is not None and (problems := _reply_problems(text)):
+            raise FeedbackRejected(problems)
+
+        def edit(current: Feedback) -> Feedback:
+            _must_stand(current)
+            return current if current.reply == text else current.answered(text, at=self._clock())
+
+        return update(self._repository, application, feedback_id, edit, EventType.UPDATED).feedback
+
+    def erase(self, query: FeedbackQuery) -> int:
+        """Remove all that match for good, with revisions, pending deliveries and figures; and say how many.
+
+        A query finds only what counts unless it says more: ``query.in_any_state()`` leaves nothing behind.
+        """
+        return self._repository.erase(query)
+
+    # --- out -------------------------------------------------------------------------------------------------------
+
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        """That feedback, whatever its state.
+
+        Raises:
+            FeedbackNotFound: there is none.
+        """
+        return self._repository.get(application, feedback_id)
+
+    def find(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
+        """A page of at most ``limit`` (1 to 1,000) that match, newest first; ``after`` is the last page's ``next``.
+
+        Raises:
+            InvalidQuery: the limit is out of range.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+        return self._repository.find(query, limit=limit, after=after)
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        """All that match, oldest first, in constant memory."""
+        return self._repository.stream(query)
+
+    # --- how -------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, original: Submission, opened: _Opened) -> Accepted:
+        """Take a submission through middleware, text ports and rules, to what is stored."""
+        submission = original
+        for middleware in self._middleware:
+            steps = middleware(submission)
+            opened.append(steps)
+            submission = _first(steps)
+        submission = self._cleaned(submission)
+        moderation = self._judged(submission)
+        key = submission.idempotency_key
+        feedback = accepted(
+            self._felt(submission),
+            moderation,
+            feedback_id=self._new_id(),
+            fingerprint=_fingerprint(original) if key is not None else "",
+            at=self._clock(),
+        )
+        return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
+
+    def _cleaned(self, submission: Submission) -> Submission:
+        if self._sanitizer and isinstance(submission.comment, str):
+            submission = evolve(submission, comment=self._sanitizer.sanitize(submission.comment))
+        return trimmed(submission)
+
+    def _judged(self, submission: Submission) -> Moderation:
+        verdict = self._policy.judge(submission)
+        if verdict.violations:
+            raise FeedbackRejected(verdict.violations)
+        return verdict.moderation
+
+    def _felt(self, submission: Submission) -> Submission:
+        if self._sentiment_analyzer is None or submission.sentiment is not None or not submission.comment:
+            return submission
+        return evolve(submission, sentiment=self._sentiment_analyzer.analyze(submission.comment))
+
+    def _receipt(self, item: Accepted, outcome: Outcome) -> Receipt:
+        match outcome:
+            case Stored(feedback):
+                return Receipt(feedback)
+            case DuplicateOf(feedback):
+                return Receipt(feedback, duplicate=True)
+            case Conflict(feedback, Taken.VOTE_SLOT):
+                return self._vote_again(feedback, item.feedback)
+        raise _conflict(outcome)
+
+    def _vote_again(self, earlier: Feedback, vote: Feedback) -> Receipt:
+        """Put a vote in the place of the same author's earlier one."""
+        known_agent = vote.agent_id or earlier.agent_id
+        vote = evolve(vote, target=evolve(vote.target, agent_id=known_agent))
+
+        def edit(current: Feedback) -> Feedback:
+            if not current.withdrawn and _same_words(current, vote):
+                return current
+            return self._with_revision(current, vote)
+
+        updated = update(self._repository, earlier.application, earlier.id, edit, EventType.UPDATED)
+        return Receipt(updated.feedback, duplicate=not updated.changed)
+
+    def _revise(self, current: Feedback, wanted: Submission) -> Feedback:
+        """The feedback as its author now wants it, checked as a whole."""
+        if wanted.comment != current.comment:
+            wanted = evolve(self._cleaned(wanted), sentiment=None)
+        moderation = self._judged(wanted)
+        content = accepted(
+            self._felt(wanted),
+            moderation,
+            feedback_id=current.id,
+            fingerprint=current.fingerprint,
+            at=current.created_at,
+        )
+        return current if _same_words(current, content) else self._with_revision(current, content)
+
+    def _with_revision(self, current: Feedback, content: Feedback) -> Feedback:
+        if len(current.revisions) >= MAX_REVISIONS:
+            message = f"This feedback was changed {MAX_REVISIONS} times, and more revisions are not kept"
+            raise FeedbackRejected([Violation("revisions", "too_many", message)])
+        moderation = _moderation_after(current.moderation, content.moderation)
+        return current.revised(evolve(content, moderation=moderation), at=self._clock())
+
+    def _answer(self, item: Accepted, outcome: Outcome, opened: _Opened) -> Receipt | FeedbackRejected:
+        try:
+            receipt = self._receipt(item, outcome)
+        except FeedbackRejected as error:
+            return _refusal(error, opened)
+        _tell_receipt(opened, receipt)
+        return receipt
+
+
+@frozen
+class Updated:
+    """Feedback after an edit, and whether the edit changed anything."""
+
+    feedback: Feedback
+    changed: bool
+
+
+def update(
+    repository: FeedbackRepository,
+    application: str,
+    feedback_id: str,
+    edit: Callable[[Feedback], Feedback],
+    event: EventType,
+) -> Updated:
+    """Edit stored feedback, again and again while others change it in between; no change, no event."""
+    while True:
+        current = repository.get(application, feedback_id)
+        edited = edit(current)
+        if edited is current:
+            return Updated(current, changed=False)
+        try:
+            repository.replace(edited, [Event.about(edited, event)])
+        except StaleFeedback:
+            # Somebody's change was stored, so the loop as a whole always gets on.
+            continue
+        return Updated(edited, changed=True)
+
+
+def _must_stand(feedback: Feedback) -> None:
+    if feedback.withdrawn:
+        raise FeedbackWithdrawn(f"Feedback {feedback.id!r} was taken back by its author; submit a new one instead")
+
+
+def _expect(feedback: Feedback, version: int | None) -> None:
+    if version is not None and version != feedback.version:
+        raise StaleFeedback(
+            f"Feedback {feedback.id!r} has version {feedback.version} by now, not {version}; read it again"
+        )
+
+
+def _same_words(one: Feedback, other: Feedback) -> bool:
+    return (one.target, one.rating, one.comment, one.tags, one.context) == (
+        other.target,
+        other.rating,
+        other.comment,
+        other.tags,
+        other.context,
+    )
+
+
+def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:
+    """A change cannot approve itself: what was held or rejected waits for a moderator."""
+    if judged.status is ModerationStatus.PENDING:
+        return before.held(judged.reason)
+    if before.status is ModerationStatus.REJECTED:
+        return before.held("changed after it was rejected")
+    return before
+
+
+def _reply_problems(text: str) -> tuple[Violation, ...]:
+    as_comment = Submission(target=Target("reply"), rating=Rating.NEUTRAL, comment=text)
+    return tuple(evolve(problem, field="reply") for problem in well_formed(as_comment))
+
+
+def _conflict(conflict: Conflict) -> FeedbackRejected:
+    if conflict.taken is Taken.IDEMPOTENCY_KEY:
+        message = (
+            f"The idempotency key {conflict.feedback.idempotency_key!r} was used before in this session, "
+            "with another body; use a new key for new feedback"
+        )
+        return IdempotencyConflict([Violation("idempotency_key", "reused", message)])
+    return FeedbackRejected([Violation("id", "taken", f"There is other feedback with the id {conflict.feedback.id!r}")])
+
+
+def _fingerprint(submission: Submission) -> str:
+    """A digest of the body as it was sent, before anything was trimmed or enriched."""
+    rating = submission.rating
+    context = submission.context
+    body = (
+        rating.value if isinstance(rating, Rating) else rating,
+        submission.comment,
+        submission.target.session_id,
+        submission.target.message_id,
+        submission.target.agent_id,
+        submission.author,
+        submission.tags,
+        sorted(map(list, context.items()), key=str) if isinstance(context, Mapping) else context,
+        submission.created_at and str(submission.created_at),
+        submission.vote,
+    )
+    return sha256(json.dumps(body, default=repr).encode()).hexdigest()
+
+
+# --- middleware -----------------------------------------------------------------------------------------------------
+
+
+def _first(steps: Generator[Submission, Receipt, None]) -> Submission:
+    try:
+        return next(steps)
+    except StopIteration:
+        raise TypeError(f"A middleware must yield the submission once; this one never did: {steps!r}") from None
+
+
+def _tell_receipt(opened: _Opened, receipt: Receipt) -> None:
+    """Send the receipt to the middleware, innermost first. The feedback is durable: nothing can refuse it any more."""
+    for steps in reversed(opened):
+        try:
+            steps.send(receipt)
+        except StopIteration:
+            continue
+        except Exception:
+            logger.exception("A middleware failed after feedback %s was stored", receipt.feedback.id)
+        else:
+            steps.close()
+            logger.error("A middleware yielded twice; it must yield the submission once: %r", steps)
+
+
+def _tell_failure(opened: _Opened, error: BaseException) -> None:
+    """Raise the error inside the middleware, innermost first; they may look at it, but not undo it."""
+    for steps in reversed(opened):
+        try:
+            steps.throw(error)
+        except StopIteration:
+            continue
+        except Exception as raised:
+            if raised is not error:
+                logger.exception("A middleware failed while it was told of an error")
+
+
+def _refusal(error: FeedbackRejected, opened: _Opened) -> FeedbackRejected:
+    _tell_failure(opened, error)
+    return error

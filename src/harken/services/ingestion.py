@@ -1,0 +1,147 @@
+"""Group commit: callers that write at the same time share one write."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Condition, Event
+
+from harken.domain.errors import Overloaded, StorageClosed, StorageUnavailable
+from harken.ports.repository import Accepted, Outcome
+
+Write = Callable[[Sequence[Accepted]], Sequence[Outcome]]
+
+
+class _Entry:
+    """One item in the queue. ``turn`` wakes the caller that waits for it: it is done, or must lead."""
+
+    __slots__ = ("caller_waits", "future", "item", "turn")
+
+    def __init__(self, item: Accepted, *, caller_waits: bool) -> None:
+        self.item = item
+        self.future: Future[Outcome] = Future()
+        self.turn = Event()
+        self.caller_waits = caller_waits
+
+
+class GroupCommit:
+    """Whoever finds no write in progress leads: it writes all that is queued at once, then hands the lead on.
+
+    A lone caller pays no thread hop; under load one write carries many items. Nothing is acknowledged before its write
+    has returned. Where a whole batch fails, each of its items is tried alone, so that a bad one fails alone.
+    """
+
+    def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
+        self._write = write
+        self._max_queue = max_queue
+        self._max_batch = max_batch
+        self._queue: deque[_Entry] = deque()
+        self._state = Condition()
+        self._leading = False
+        self._closed = False
+        self._pid = os.getpid()
+        # One thread, started when first needed, leads for items whose callers do not wait. The interpreter waits for it
+        # at exit, so that nothing that is queued is forgotten.
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="harken-group-commit")
+
+    def commit(self, item: Accepted) -> Outcome:
+        """Write one item and say what became of it; blocks until it is durable.
+
+        Raises:
+            Overloaded: the queue is full.
+            StorageError: the write failed.
+        """
+        entry = _Entry(item, caller_waits=True)
+        if self._enqueue(entry):
+            self._lead()
+        else:
+            self._await_turn(entry)
+        return entry.future.result()
+
+    def commit_soon(self, item: Accepted) -> Future[Outcome]:
+        """The same without blocking; what :meth:`commit` raises once it is queued, the future raises.
+
+        Raises:
+            Overloaded: the queue is full.
+        """
+        entry = _Entry(item, caller_waits=False)
+        if self._enqueue(entry):
+            self._background.submit(self._lead)
+        return entry.future
+
+    def close(self) -> None:
+        """Write what is queued, then refuse everything. Closing twice is harmless."""
+        with self._state:
+            self._closed = True
+            self._state.wait_for(lambda: not self._leading)
+        self._background.shutdown()
+
+    def _enqueue(self, entry: _Entry) -> bool:
+        """Queue an entry; whether it has to lead, because nobody does."""
+        if os.getpid() != self._pid:
+            raise StorageClosed("Harken was connected in another process; connect again after forking")
+        with self._state:
+            if self._closed:
+                raise StorageClosed("Harken is closed; connect again")
+            if len(self._queue) >= self._max_queue:
+                raise Overloaded(
+                    f"{self._max_queue:,} submissions are waiting to be written already; nothing was kept, "
+                    "try again in a moment"
+                )
+            self._queue.append(entry)
+            must_lead, self._leading = not self._leading, True
+            return must_lead
+
+    def _await_turn(self, entry: _Entry) -> None:
+        try:
+            entry.turn.wait()
+        except BaseException:
+            # Interrupted (Ctrl-C): the item stays in the queue, so somebody else must be able to lead for it.
+            with self._state:
+                entry.caller_waits = False
+                if entry.turn.is_set() and not entry.future.done():
+                    self._background.submit(self._lead)
+            raise
+        if not entry.future.done():
+            self._lead()
+
+    def _lead(self) -> None:
+        """Write one batch, which holds the leader's own item, and hand the lead on."""
+        with self._state:
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+        results: Sequence[Outcome | BaseException] = ()
+        try:
+            results = self._write_all([entry.item for entry in batch])
+        except BaseException as error:
+            results = [error] * len(batch)
+            raise
+        finally:
+            self._hand_on()
+            for entry, result in zip(batch, results, strict=True):
+                if isinstance(result, BaseException):
+                    entry.future.set_exception(result)
+                else:
+                    entry.future.set_result(result)
+                entry.turn.set()
+
+    def _hand_on(self) -> None:
+        with self._state:
+            if not self._queue:
+                self._leading = False
+                self._state.notify_all()
+            elif self._queue[0].caller_waits:
+                self._queue[0].turn.set()
+            else:
+                self._background.submit(self._lead)
+
+    def _write_all(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
+        try:
+            return self._write(items)
+        except (StorageUnavailable, StorageClosed) as error:
+            return [error] * len(items)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the item
+            if len(items) == 1:
+                return [error]
+            return [result for item in items for result in self._write_all([item])]

@@ -1,0 +1,63 @@
+"""Moderation: deciding what may be seen and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+
+from harken.domain.errors import FeedbackWithdrawn
+from harken.domain.events import EventType
+from harken.domain.feedback import Feedback
+from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.ports.repository import FeedbackRepository
+from harken.ports.time import Clock
+from harken.services.collection import update
+
+
+class ModerationService:
+    """Shows what waits for a decision, and takes decisions.
+
+    Every decision raises ``FeedbackNotFound`` where there is no such feedback, ``FeedbackWithdrawn`` where its author
+    took it back, and ``InvalidTransition`` where the status would not change.
+    """
+
+    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+        self._repository = repository
+        self._clock = clock
+
+    def queue(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
+        """What waits for a decision among what the query's other filters mean, newest first."""
+        waiting = evolve(query, statuses=frozenset({ModerationStatus.PENDING}), withdrawn=False)
+        return self._repository.find(waiting, limit=limit, after=after)
+
+    def decide(
+        self,
+        application: str,
+        feedback_id: str,
+        status: ModerationStatus,
+        *,
+        moderator: str | None = None,
+        reason: str = "",
+    ) -> Feedback:
+        """Approve, reject, or set back to pending."""
+        return self._moderate(
+            application,
+            feedback_id,
+            lambda moderation: moderation.decide(status, at=self._clock(), moderator=moderator, reason=reason),
+        )
+
+    def undo(self, application: str, feedback_id: str, *, moderator: str | None = None) -> Feedback:
+        """Go back to the status before the last decision."""
+        return self._moderate(
+            application, feedback_id, lambda moderation: moderation.undo(at=self._clock(), moderator=moderator)
+        )
+
+    def _moderate(self, application: str, feedback_id: str, decision: Callable[[Moderation], Moderation]) -> Feedback:
+        def edit(current: Feedback) -> Feedback:
+            if current.withdrawn:
+                raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was taken back by its author")
+            return current.moderated(decision(current.moderation), at=self._clock())
+
+        return update(self._repository, application, feedback_id, edit, EventType.MODERATED).feedback

@@ -1,0 +1,137 @@
+"""Settings: from arguments, ``HARKEN_*`` variables and ``harken.toml``, in this order of precedence."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, fields, frozen
+
+from harken.domain.errors import ConfigurationError
+from harken.domain.feedback import DEFAULT_APPLICATION
+from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, label_problem
+
+CONFIG_FILE = "harken.toml"
+_PREFIX = "HARKEN_"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What can be set.
+
+    Attributes:
+        storage: the storage's URL.
+        application: whose feedback it is, where a call does not say.
+        max_comment_length: code points, after trimming.
+        comment_when_down: whether a down needs a comment.
+        spam: what spam does: ``refuse``, ``hold`` for a moderator, or ``allow``.
+        spam_phrases: what makes a comment spam, in whatever case.
+        max_queue: how many submissions may wait to be written before new ones are refused.
+        max_batch: how many submissions one write carries at most.
+    """
+
+    storage: str = field(default="sqlite:///feedback.db")
+    application: str = field(default=DEFAULT_APPLICATION)
+    max_comment_length: int = field(default=MAX_COMMENT_LENGTH)
+    comment_when_down: bool = field(default=True)
+    spam: str = field(default="refuse")
+    spam_phrases: tuple[str, ...] = field(default=SPAM_PHRASES)
+    max_queue: int = field(default=10_000)
+    max_batch: int = field(default=1_000)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("max_comment_length", "max_queue", "max_batch"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if problem := label_problem("application", self.application):
+            raise ConfigurationError(problem.message)
+        self.policy()
+
+    def policy(self) -> RatingPolicy:
+        """The rating policy that these settings describe.
+
+        Raises:
+            ConfigurationError: ``spam`` is not one of its three words.
+        """
+        try:
+            return RatingPolicy.standard(
+                max_comment_length=self.max_comment_length,
+                comment_when_down=self.comment_when_down,
+                spam=self.spam,
+                spam_phrases=self.spam_phrases,
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], directory: Path, **arguments: Any) -> Settings:
+        """The settings in force: arguments that are not ``None``, then ``environ``, then the file, then defaults.
+
+        The file is ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names.
+
+        Raises:
+            ConfigurationError: an unknown name in the file, a value that makes no sense, or the named file is absent.
+        """
+        named = environ.get(f"{_PREFIX}CONFIG")
+        values: dict[str, Any] = _from_file(Path(named) if named else directory / CONFIG_FILE, required=bool(named))
+        values |= _from_environ(environ)
+        values |= {name: value for name, value in arguments.items() if value is not None}
+        return evolve(cls(), **values)
+
+
+def _kinds() -> dict[str, type]:
+    return {attribute.name: type(attribute.default) for attribute in fields(Settings)}
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, object]:
+    if not path.exists() and not required:
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"Cannot read the settings in {path}: {error}") from error
+    kinds = _kinds()
+    if unknown := sorted(content.keys() - kinds.keys()):
+        raise ConfigurationError(f"{path} sets unknown {', '.join(unknown)}; known are {', '.join(sorted(kinds))}")
+    return {name: _checked(f"{name} in {path}", kinds[name], value) for name, value in content.items()}
+
+
+def _checked(name: str, kind: type, value: object) -> object:
+    if kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    # Exactly this type: to Python, true is an integer too.
+    if type(value) is not kind:
+        expected = "a list of texts" if kind is tuple else f"of type {kind.__name__}"
+        raise ConfigurationError(f"{name} must be {expected}, got {value!r}")
+    return value
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, object]:
+    return {
+        name: _parsed(f"{_PREFIX}{name.upper()}", kind, environ[f"{_PREFIX}{name.upper()}"])
+        for name, kind in _kinds().items()
+        if f"{_PREFIX}{name.upper()}" in environ
+    }
+
+
+def _parsed(name: str, kind: type, text: str) -> object:
+    parsers: dict[type, Callable[[str], object]] = {str: str, int: int, bool: _truth, tuple: _list}
+    try:
+        return parsers[kind](text)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} makes no sense: {error}") from None
+
+
+def _truth(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(f"expected true or false, got {text!r}")
+    return word in _TRUE
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())

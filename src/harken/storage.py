@@ -1,0 +1,55 @@
+"""Finding the storage that a URL names."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from importlib.metadata import EntryPoint, entry_points
+
+from harken.domain.errors import ConfigurationError, MissingExtra
+from harken.ports.storage import OpenStorage, Storage
+
+ENTRY_POINTS = "harken.storage"
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a storage URL: what stands before ``://``, in lower case.
+
+    Raises:
+        ConfigurationError: the URL has none.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not (separator and scheme):
+        raise ConfigurationError(
+            f"{url!r} is no storage URL; expected something like 'sqlite:///feedback.db' or 'memory://'"
+        )
+    return scheme.lower()
+
+
+def open_storage(url: str) -> AbstractContextManager[Storage]:
+    """Open the storage that a URL names, for as long as the context lasts.
+
+    Raises:
+        ConfigurationError: no installed package serves this scheme, or it makes no sense of the URL.
+        MissingExtra: a package serves it, but one that it needs is not installed.
+        StorageError: it cannot be opened.
+    """
+    return _load(_entry_point(scheme_of(url)))(url)
+
+
+def _entry_point(scheme: str) -> EntryPoint:
+    installed = entry_points(group=ENTRY_POINTS)
+    for found in installed.select(name=scheme):
+        return found
+    known = ", ".join(sorted(f"{name}://" for name in installed.names))
+    raise ConfigurationError(f"No storage serves {scheme}://; installed are {known}")
+
+
+def _load(entry_point: EntryPoint) -> OpenStorage:
+    try:
+        opener: OpenStorage = entry_point.load()
+    except ModuleNotFoundError as error:
+        extras = f'pip install "harken[{entry_point.name.partition("+")[0]}]"'
+        raise MissingExtra(
+            f"{entry_point.name}:// needs the package {error.name!r}, which is not installed; try {extras}"
+        ) from error
+    return opener

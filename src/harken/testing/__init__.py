@@ -1,0 +1,1 @@
+"""The contract kit: proves that a storage adapter keeps what the ports promise."""
