@@ -91,6 +91,7 @@ class Container(containers.DeclarativeContainer):
         analytics=analytics,
         sessions=sessions,
         outbox=outbox,
+        check_storage=storage.provided.check,
         application=config.application,
     )
 

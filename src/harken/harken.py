@@ -57,6 +57,7 @@ class Harken:
         analytics: AnalyticsService,
         sessions: SessionService,
         outbox: Outbox,
+        check_storage: Callable[[], Sequence[str]],
         application: str = DEFAULT_APPLICATION,
     ) -> None:
         self.collection = collection
@@ -65,6 +66,7 @@ class Harken:
         self.sessions = sessions
         self.outbox = outbox
         self.application = application
+        self._check_storage = check_storage
         self._on_close: list[Callable[[], object]] = [collection.close]
 
     def __enter__(self) -> Self:
@@ -188,6 +190,17 @@ class Harken:
     def themes(self, keywords: Sequence[str] = KEYWORDS, **filters: Unpack[Filters]) -> tuple[Theme, ...]:
         """How many downs mention each keyword, the most mentioned first."""
         return self.analytics.themes(self.query(**filters), keywords)
+
+    def check(self) -> list[str]:
+        """Look for damage in the storage and for figures that differ from a recount, and tell of each problem.
+
+        Reads everything, so it takes as long as that takes. Feedback that comes in meanwhile can make figures differ.
+        """
+        problems = list(self._check_storage())
+        kept, counted = self.summary(), self.analytics.recount(self.query())
+        if kept != counted:
+            problems.append(f"The figures of application {self.application!r} are {kept}, but a recount gives {counted}")
+        return problems
 
     def query(self, **filters: Unpack[Filters]) -> FeedbackQuery:
         """The query that these keywords mean, for the services.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from attrs import frozen
@@ -12,13 +12,22 @@ from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 
 
+def nothing_to_check() -> Sequence[str]:
+    """For a storage that cannot be damaged."""
+    return ()
+
+
 @frozen
 class Storage:
-    """An open storage: three repositories over the same data."""
+    """An open storage: three repositories over the same data.
+
+    ``check`` looks for damage, however long that takes, and gives a sentence for each problem.
+    """
 
     feedback: FeedbackRepository
     sessions: SessionRepository
     outbox: Outbox
+    check: Callable[[], Sequence[str]] = nothing_to_check
 
 
 #: Opens the storage that a URL names, for as long as the context lasts. The entry points of the group

@@ -58,6 +58,10 @@ class AnalyticsService:
         """What changed from one selection to another, and whether it is more than chance."""
         return Comparison(self.summary(before), self.summary(after))
 
+    def recount(self, query: FeedbackQuery) -> Summary:
+        """What :meth:`summary` gives, counted the slow way, one feedback after the other."""
+        return Summary.fold(self._repository.stream(query))
+
     def _slots(self, query: FeedbackQuery) -> dict[datetime, Summary]:
         groups = self._repository.summarize(query, GroupBy(Dimension.SLOT))
         return {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}
