@@ -143,12 +143,12 @@ def connect(
     settings = Settings.load(
         os.environ,
         Path.cwd(),
-        storage=storage if isinstance(storage, str) else None,
+        storage=None if isinstance(storage, Storage) else storage,
         application=application,
         max_comment_length=max_comment_length,
         comment_when_down=comment_when_down,
         spam=spam,
-        spam_phrases=None if spam_phrases is None else tuple(spam_phrases),
+        spam_phrases=spam_phrases,
         max_queue=max_queue,
         max_batch=max_batch,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import Self, TypedDict, Unpack
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import DEFAULT_APPLICATION, NO_CONTEXT, Feedback, Rating, Scalar, Submission, Target
@@ -19,9 +19,6 @@ from harken.services.analytics import AnalyticsService
 from harken.services.collection import FeedbackService, Receipt
 from harken.services.moderation import ModerationService
 from harken.services.sessions import SessionService
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class Filters(TypedDict, total=False):
@@ -199,7 +196,9 @@ class Harken:
         problems = list(self._check_storage())
         kept, counted = self.summary(), self.analytics.recount(self.query())
         if kept != counted:
-            problems.append(f"The figures of application {self.application!r} are {kept}, but a recount gives {counted}")
+            problems.append(
+                f"The figures of application {self.application!r} are {kept}, but a recount gives {counted}"
+            )
         return problems
 
     def query(self, **filters: Unpack[Filters]) -> FeedbackQuery:
@@ -207,12 +206,18 @@ class Harken:
 
         Raises:
             InvalidQuery: a filter makes no sense.
+            TypeError: there is no such filter.
         """
+        if unknown := filters.keys() - Filters.__annotations__.keys():
+            # A filter that is misspelt must not mean everything.
+            known = ", ".join(Filters.__annotations__)
+            raise TypeError(f"There is no filter {', '.join(sorted(unknown))}; known are {known}")
+        application = filters.get("application")
         rating = None
         if "rating" in filters:
             rating = _rating(filters["rating"])
         return FeedbackQuery(
-            application=filters.get("application") or self.application,
+            application=self.application if application is None else application,
             session_id=filters.get("session_id"),
             message_id=filters.get("message_id"),
             agent_id=filters.get("agent_id"),

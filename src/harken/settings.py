@@ -49,6 +49,8 @@ class Settings:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
         if problem := label_problem("application", self.application):
             raise ConfigurationError(problem.message)
+        if not all(phrase.strip() for phrase in self.spam_phrases):
+            raise ConfigurationError("spam_phrases must not be empty texts, which every comment contains")
         self.policy()
 
     def policy(self) -> RatingPolicy:
@@ -79,7 +81,8 @@ class Settings:
         named = environ.get(f"{_PREFIX}CONFIG")
         values: dict[str, Any] = _from_file(Path(named) if named else directory / CONFIG_FILE, required=bool(named))
         values |= _from_environ(environ)
-        values |= {name: value for name, value in arguments.items() if value is not None}
+        kinds = _kinds()
+        values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
         return evolve(cls(), **values)
 
 
@@ -101,7 +104,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, object]:
 
 
 def _checked(name: str, kind: type, value: object) -> object:
-    if kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
     # Exactly this type: to Python, true is an integer too.
     if type(value) is not kind:

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Final
 
 from attrs import evolve, field, frozen
+from attrs.converters import optional
 
 from harken.domain.instants import utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
@@ -55,6 +56,12 @@ class Context(Mapping[str, Scalar]):
     def __len__(self) -> int:
         return len(self._facts)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        # To Python 1, 1.0 and True are the same; in JSON, and to whoever corrects one to the other, they are not.
+        return self._facts == dict(other) and all(_kind(value) is _kind(other[name]) for name, value in self.items())
+
     def __hash__(self) -> int:
         return hash(frozenset(self._facts.items()))
 
@@ -63,6 +70,10 @@ class Context(Mapping[str, Scalar]):
 
     def __reduce__(self) -> tuple[type[Context], tuple[dict[str, Scalar]]]:
         return Context, (dict(self._facts),)
+
+
+def _kind(value: Scalar) -> type | None:
+    return next((kind for kind in (bool, float) if isinstance(value, kind)), None)
 
 
 NO_CONTEXT: Final = Context()
@@ -211,7 +222,7 @@ class Feedback:
     reply: str | None = None
     created_at: datetime = field(converter=utc)
     updated_at: datetime = field(converter=utc)
-    withdrawn_at: datetime | None = None
+    withdrawn_at: datetime | None = field(default=None, converter=optional(utc))
     version: int = 1
     revisions: tuple[Revision, ...] = ()
     idempotency_key: str | None = None

@@ -19,7 +19,8 @@ def utc(moment: datetime) -> datetime:
         ValueError: ``moment`` has no time zone, or lies outside the years 1 to 9999 in UTC.
     """
     if moment.tzinfo is UTC:
-        return moment
+        # UTC repeats no hour, so a fold means nothing, and storages do not keep it.
+        return moment.replace(fold=0) if moment.fold else moment
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone; use an aware datetime, such as one with tzinfo=UTC")
     try:

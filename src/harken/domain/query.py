@@ -24,13 +24,24 @@ _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 def _utc_or_none(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
+    if not isinstance(moment, datetime):
+        raise InvalidQuery(f"since and until must be datetimes, got {type(moment).__name__}")
     try:
         return utc(moment)
     except ValueError as error:
         raise InvalidQuery(str(error)) from None
 
 
-def _context_or_none(context: Mapping[str, Scalar] | None) -> Context:
+def _wanted_context(context: Mapping[str, Scalar] | None) -> Context:
+    if context is not None and not isinstance(context, Mapping):
+        raise InvalidQuery(f"context must map names to values, got {type(context).__name__}")
+    for name, value in (context or {}).items():
+        if problem := name_problem("context", name):
+            raise InvalidQuery(problem.message)
+        if not isinstance(value, Scalar):
+            raise InvalidQuery(
+                f"context.{name} must be text, a number, true, false or null, got {type(value).__name__}"
+            )
     return context if isinstance(context, Context) else Context(context)
 
 
@@ -51,7 +62,7 @@ class FeedbackQuery:
     author: str | None = None
     rating: Rating | None = None
     tag: str | None = None
-    context: Context = field(default=NO_CONTEXT, converter=_context_or_none)
+    context: Context = field(default=NO_CONTEXT, converter=_wanted_context)
     since: datetime | None = field(default=None, converter=_utc_or_none)
     until: datetime | None = field(default=None, converter=_utc_or_none)
     statuses: frozenset[ModerationStatus] = _APPROVED

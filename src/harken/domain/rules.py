@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
 
@@ -28,6 +28,8 @@ MAX_CONTEXT_VALUE_LENGTH: Final = 1000
 SPAM_PHRASES: Final = ("viagra", "casino", "click here", "limited offer")
 
 _INT64 = 2**63
+#: Python's calendar ends with the year 9999; a year's distance leaves room for time zones and for whole weeks.
+_TOO_LATE = datetime(9999, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -74,7 +76,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
 def name_problem(where: str, name: object) -> Violation | None:
     """What makes ``name`` unfit as the name of a fact in every storage, if anything does."""
     if not isinstance(name, str):
-        return Violation(where, "name", f"{where} names must be text, got {type(name).__name__}")
+        return Violation(where, "type", f"{where} names must be text, got {type(name).__name__}")
     if len(name) > MAX_CONTEXT_NAME_LENGTH:
         message = f"{where} name too long: {len(name)} characters (max: {MAX_CONTEXT_NAME_LENGTH})"
         return Violation(where, "name", message)
@@ -106,7 +108,7 @@ def _rating(submission: Submission) -> Iterator[Violation | None]:
     try:
         Rating.parse(submission.rating)
     except ValueError as error:
-        yield Violation("rating", "unknown", str(error))
+        yield Violation("rating", "unknown" if isinstance(submission.rating, str) else "type", str(error))
 
 
 def _comment(submission: Submission) -> Iterator[Violation | None]:
@@ -173,13 +175,19 @@ def _created_at(submission: Submission) -> Iterator[Violation | None]:
         yield Violation("created_at", "type", f"created_at must be a datetime, got {type(moment).__name__}")
         return
     try:
-        if utc(moment) < EPOCH:
-            yield Violation("created_at", "range", f"created_at must not be before 1970, got {moment.isoformat()}")
+        if not EPOCH <= utc(moment) < _TOO_LATE:
+            message = f"created_at must lie in the years 1970 to 9998, got {moment.isoformat()}"
+            yield Violation("created_at", "range", message)
     except ValueError as error:
         yield Violation("created_at", "range", f"created_at: {error}")
 
 
-_WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _created_at)
+def _vote(submission: Submission) -> Iterator[Violation | None]:
+    if not isinstance(submission.vote, bool):
+        yield Violation("vote", "type", f"vote must be true or false, got {type(submission.vote).__name__}")
+
+
+_WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _created_at, _vote)
 
 
 def well_formed(submission: Submission) -> Iterator[Violation]:

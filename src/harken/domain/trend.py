@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
@@ -15,8 +16,6 @@ from harken.domain.errors import InvalidQuery
 from harken.domain.summary import Summary
 
 MAX_PERIODS: Final = 20_000
-_HOUR = timedelta(hours=1)
-_DAY = timedelta(days=1)
 
 
 class Period(Enum):
@@ -54,16 +53,15 @@ def trend(slots: Mapping[datetime, Summary], period: Period, zone: ZoneInfo) -> 
     Raises:
         InvalidQuery: the first and the last slot are more than 20,000 periods apart.
     """
-    sums: dict[datetime, Summary] = {}
-    for slot, summary in slots.items():
-        start = _start(slot, period, zone)
-        sums[start] = sums.get(start, Summary()) + summary
-    if not sums:
+    if not slots:
         return []
-    starts = list(_starts(min(sums), max(sums), period, zone))
+    bounds = _bounds(min(slots), max(slots), period, zone)
+    sums = [Summary()] * (len(bounds) - 1)
+    for slot, summary in slots.items():
+        sums[bisect_right(bounds, slot) - 1] += summary
     return [
-        TrendPoint(start.astimezone(zone), end.astimezone(zone), sums.get(start, Summary()))
-        for start, end in pairwise(starts)
+        TrendPoint(start.astimezone(zone), end.astimezone(zone), summary)
+        for (start, end), summary in zip(pairwise(bounds), sums, strict=True)
     ]
 
 
@@ -84,35 +82,39 @@ def _by(slots: Mapping[datetime, Summary], size: int, index: Callable[[datetime]
     return tuple(sums)
 
 
-def _start(moment: datetime, period: Period, zone: ZoneInfo) -> datetime:
-    """When the local period that holds ``moment`` begins, in UTC."""
-    local = moment.astimezone(zone)
+_LENGTHS: Final = {Period.HOUR: timedelta(hours=1), Period.DAY: timedelta(days=1), Period.WEEK: timedelta(days=7)}
+
+
+def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> list[datetime]:
+    """Where local periods begin and end, in UTC: from the one that holds ``first`` to the one that holds ``last``.
+
+    Walks along the wall clock. A time that the clocks skip stands for the instant at which they skip it; what they
+    repeat begins when it is first shown, but an hour that they repeat is two hours.
+    """
+    length = _LENGTHS[period]
+    # Around a change of the clocks a local period may begin a little later than its hands say, so look wider.
+    wall = _begin(first.astimezone(zone), period) - length
+    end = _begin(last.astimezone(zone), period) + 2 * length
+    if (end - wall) // length > MAX_PERIODS:
+        raise InvalidQuery(
+            f"The feedback spans more than {MAX_PERIODS:,} {period.value}s; narrow it with since and until, "
+            "or choose a longer period"
+        )
+    bounds: set[datetime] = set()
+    while wall <= end:
+        shown, shown_again = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        bounds.add(shown)
+        if period is Period.HOUR and shown < shown_again:
+            bounds.add(shown_again)
+        wall += length
+    ordered = sorted(bounds)
+    return ordered[bisect_right(ordered, first) - 1 : bisect_right(ordered, last) + 1]
+
+
+def _begin(local: datetime, period: Period) -> datetime:
+    """What the wall clock shows at the beginning of the period that holds a local time."""
+    hour = local.replace(tzinfo=None, fold=0, minute=0, second=0, microsecond=0)
     if period is Period.HOUR:
-        # Keeps the fold: an hour that the clocks repeat is two hours.
-        return local.replace(minute=0, second=0, microsecond=0).astimezone(UTC)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    if period is Period.WEEK:
-        # Wall clock arithmetic: the same date and hour, whatever the clocks did in between.
-        midnight -= _DAY * local.weekday()
-    return midnight.astimezone(UTC)
-
-
-def _starts(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> Iterator[datetime]:
-    """Where the periods from ``first`` to ``last`` begin, in UTC, and where the last one ends."""
-    # Half a period past the shortest one's end lies in the next one, however the clocks are changed.
-    step = {Period.HOUR: _HOUR, Period.DAY: _DAY * 1.5, Period.WEEK: _DAY * 7.5}[period]
-    start = first
-    for _ in range(MAX_PERIODS):
-        yield start
-        following = _start(start + step, period, zone)
-        if following == start:
-            # Where the clocks go back by half an hour, that hour lasts an hour and a half.
-            following = _start(start + step * 1.5, period, zone)
-        if start >= last:
-            yield following
-            return
-        start = following
-    raise InvalidQuery(
-        f"The feedback spans more than {MAX_PERIODS:,} {period.value}s; narrow it with since and until, "
-        "or choose a longer period"
-    )
+        return hour
+    midnight = hour.replace(hour=0)
+    return midnight - timedelta(days=local.weekday()) if period is Period.WEEK else midnight

@@ -30,7 +30,17 @@ from harken.domain.feedback import (
 )
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, Page
-from harken.domain.rules import SPAM, RatingPolicy, Rule, Violation, accepted, trimmed, well_formed
+from harken.domain.rules import (
+    SPAM,
+    RatingPolicy,
+    Rule,
+    Violation,
+    accepted,
+    label_problem,
+    text_problem,
+    trimmed,
+    well_formed,
+)
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
@@ -133,7 +143,7 @@ class FeedbackService:
         def finish(committed: Future[Outcome]) -> None:
             try:
                 receipt = self._receipt(item, committed.result())
-            except Exception as error:  # noqa: BLE001 - the future raises it
+            except BaseException as error:  # noqa: BLE001 - the future raises it
                 fail(error)
             else:
                 _tell_receipt(opened, receipt)
@@ -169,7 +179,13 @@ class FeedbackService:
                 prepared.append(item if announce else Accepted(item.feedback))
             except FeedbackRejected as error:
                 prepared.append(error)
-        outcomes = iter(self._repository.add([item for item in prepared if isinstance(item, Accepted)]))
+        try:
+            stored = self._repository.add([item for item in prepared if isinstance(item, Accepted)])
+        except Exception as error:
+            for told in opened:
+                _tell_failure(told, error)
+            raise
+        outcomes = iter(stored)
         return [
             self._answer(item, next(outcomes), told) if isinstance(item, Accepted) else _refusal(item, told)
             for item, told in zip(prepared, opened, strict=True)
@@ -213,7 +229,7 @@ class FeedbackService:
             StorageError: they could not be stored.
         """
         for one in feedback:
-            if violations := tuple(well_formed(one.as_submission())):
+            if violations := tuple(_restore_problems(one)):
                 raise FeedbackRejected(violations)
         return self._repository.add([Accepted(one) for one in feedback])
 
@@ -266,8 +282,8 @@ class FeedbackService:
             FeedbackWithdrawn: it was taken back.
             FeedbackRejected: the reply is not text that every storage can keep.
         """
-        if text is not None and (problems := _reply_problems(text)):
-            raise FeedbackRejected(problems)
+        if text is not None and (problem := text_problem("reply", text)):
+            raise FeedbackRejected([problem])
 
         def edit(current: Feedback) -> Feedback:
             _must_stand(current)
@@ -313,8 +329,8 @@ class FeedbackService:
         submission = original
         for middleware in self._middleware:
             steps = middleware(submission)
-            opened.append(steps)
             submission = _first(steps)
+            opened.append(steps)
         submission = self._cleaned(submission)
         moderation = self._judged(submission)
         key = submission.idempotency_key
@@ -350,10 +366,10 @@ class FeedbackService:
             case DuplicateOf(feedback):
                 return Receipt(feedback, duplicate=True)
             case Conflict(feedback, Taken.VOTE_SLOT):
-                return self._vote_again(feedback, item.feedback)
+                return self._vote_again(feedback, item.feedback, EventType.UPDATED if item.events else None)
         raise _conflict(outcome)
 
-    def _vote_again(self, earlier: Feedback, vote: Feedback) -> Receipt:
+    def _vote_again(self, earlier: Feedback, vote: Feedback, event: EventType | None) -> Receipt:
         """Put a vote in the place of the same author's earlier one."""
         known_agent = vote.agent_id or earlier.agent_id
         vote = evolve(vote, target=evolve(vote.target, agent_id=known_agent))
@@ -363,7 +379,7 @@ class FeedbackService:
                 return current
             return self._with_revision(current, vote)
 
-        updated = update(self._repository, earlier.application, earlier.id, edit, EventType.UPDATED)
+        updated = update(self._repository, earlier.application, earlier.id, edit, event)
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
     def _revise(self, current: Feedback, wanted: Submission) -> Feedback:
@@ -409,16 +425,19 @@ def update(
     application: str,
     feedback_id: str,
     edit: Callable[[Feedback], Feedback],
-    event: EventType,
+    event: EventType | None,
 ) -> Updated:
-    """Edit stored feedback, again and again while others change it in between; no change, no event."""
+    """Edit stored feedback, again and again while others change it in between; no change, no event.
+
+    With no ``event`` nobody is told.
+    """
     while True:
         current = repository.get(application, feedback_id)
         edited = edit(current)
         if edited is current:
             return Updated(current, changed=False)
         try:
-            repository.replace(edited, [Event.about(edited, event)])
+            repository.replace(edited, [Event.about(edited, event)] if event else [])
         except StaleFeedback:
             # Somebody's change was stored, so the loop as a whole always gets on.
             continue
@@ -456,9 +475,19 @@ def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:
     return before
 
 
-def _reply_problems(text: str) -> tuple[Violation, ...]:
-    as_comment = Submission(target=Target("reply"), rating=Rating.NEUTRAL, comment=text)
-    return tuple(evolve(problem, field="reply") for problem in well_formed(as_comment))
+def _restore_problems(feedback: Feedback) -> Iterator[Violation]:
+    """What makes feedback that was accepted elsewhere something that not every storage could keep."""
+    said = feedback.as_submission()
+    yield from well_formed(said)
+    for before in feedback.revisions:
+        content = {name: getattr(before, name) for name in ("rating", "comment", "tags", "context", "sentiment")}
+        yield from well_formed(evolve(said, **content))
+    labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
+    replies = (feedback.reply, *(before.reply for before in feedback.revisions))
+    texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
+    problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
+    problems += [text_problem(name, value) for name, value in texts if value is not None]
+    yield from (problem for problem in problems if problem)
 
 
 def _conflict(conflict: Conflict) -> FeedbackRejected:
@@ -494,10 +523,10 @@ def _fingerprint(submission: Submission) -> str:
 
 
 def _first(steps: Generator[Submission, Receipt, None]) -> Submission:
-    try:
-        return next(steps)
-    except StopIteration:
-        raise TypeError(f"A middleware must yield the submission once; this one never did: {steps!r}") from None
+    submission = next(steps, None)
+    if submission is None:
+        raise TypeError(f"A middleware must yield the submission once; this one never did: {steps!r}")
+    return submission
 
 
 def _tell_receipt(opened: _Opened, receipt: Receipt) -> None:
@@ -505,13 +534,12 @@ def _tell_receipt(opened: _Opened, receipt: Receipt) -> None:
     for steps in reversed(opened):
         try:
             steps.send(receipt)
+            logger.error("A middleware yielded twice; it must yield the submission once: %r", steps)
+            steps.close()
         except StopIteration:
             continue
         except Exception:
             logger.exception("A middleware failed after feedback %s was stored", receipt.feedback.id)
-        else:
-            steps.close()
-            logger.error("A middleware yielded twice; it must yield the submission once: %r", steps)
 
 
 def _tell_failure(opened: _Opened, error: BaseException) -> None:
@@ -521,7 +549,7 @@ def _tell_failure(opened: _Opened, error: BaseException) -> None:
             steps.throw(error)
         except StopIteration:
             continue
-        except Exception as raised:
+        except BaseException as raised:
             if raised is not error:
                 logger.exception("A middleware failed while it was told of an error")
 

@@ -6,9 +6,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition, Event
+from threading import Condition, Event, Thread
 
-from harken.domain.errors import Overloaded, StorageClosed, StorageUnavailable
+from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Outcome
 
 Write = Callable[[Sequence[Accepted]], Sequence[Outcome]]
@@ -22,6 +22,7 @@ class _Entry:
     def __init__(self, item: Accepted, *, caller_waits: bool) -> None:
         self.item = item
         self.future: Future[Outcome] = Future()
+        self.future.set_running_or_notify_cancel()
         self.turn = Event()
         self.caller_waits = caller_waits
 
@@ -31,6 +32,10 @@ class GroupCommit:
 
     A lone caller pays no thread hop; under load one write carries many items. Nothing is acknowledged before its write
     has returned. Where a whole batch fails, each of its items is tried alone, so that a bad one fails alone.
+
+    The lead goes to a caller that waits, if there is any, and is offered to a background thread if there is none; a
+    caller that comes to wait takes up an offer that still stands. So whoever waits never waits for the background
+    thread, which may be busy with the callbacks of futures, and a callback may submit and wait itself.
     """
 
     def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
@@ -40,6 +45,7 @@ class GroupCommit:
         self._queue: deque[_Entry] = deque()
         self._state = Condition()
         self._leading = False
+        self._offered = False
         self._closed = False
         self._pid = os.getpid()
         # One thread, started when first needed, leads for items whose callers do not wait. The interpreter waits for it
@@ -54,9 +60,8 @@ class GroupCommit:
             StorageError: the write failed.
         """
         entry = _Entry(item, caller_waits=True)
-        if self._enqueue(entry):
-            self._lead()
-        else:
+        self._enqueue(entry)
+        while not entry.future.done():
             self._await_turn(entry)
         return entry.future.result()
 
@@ -67,19 +72,20 @@ class GroupCommit:
             Overloaded: the queue is full.
         """
         entry = _Entry(item, caller_waits=False)
-        if self._enqueue(entry):
-            self._background.submit(self._lead)
+        self._enqueue(entry)
         return entry.future
 
     def close(self) -> None:
-        """Write what is queued, then refuse everything. Closing twice is harmless."""
+        """Write what is queued, then refuse everything. Closing twice is harmless, and so is closing after a fork."""
+        if os.getpid() != self._pid:
+            return
         with self._state:
             self._closed = True
             self._state.wait_for(lambda: not self._leading)
         self._background.shutdown()
 
-    def _enqueue(self, entry: _Entry) -> bool:
-        """Queue an entry; whether it has to lead, because nobody does."""
+    def _enqueue(self, entry: _Entry) -> None:
+        """Queue an entry, and find it a leader if nobody leads."""
         if os.getpid() != self._pid:
             raise StorageClosed("Harken was connected in another process; connect again after forking")
         with self._state:
@@ -91,10 +97,11 @@ class GroupCommit:
                     "try again in a moment"
                 )
             self._queue.append(entry)
-            must_lead, self._leading = not self._leading, True
-            return must_lead
+            if not self._leading or (self._offered and entry.caller_waits):
+                self._hand_on()
 
     def _await_turn(self, entry: _Entry) -> None:
+        """Wait until the entry is done, or until its caller has to lead, and lead."""
         try:
             entry.turn.wait()
         except BaseException:
@@ -102,13 +109,22 @@ class GroupCommit:
             with self._state:
                 entry.caller_waits = False
                 if entry.turn.is_set() and not entry.future.done():
-                    self._background.submit(self._lead)
+                    self._hand_on()
             raise
         if not entry.future.done():
+            entry.turn.clear()
             self._lead()
 
+    def _take_offer(self) -> None:
+        """Lead in the background, unless a caller that waits was faster."""
+        with self._state:
+            if not self._offered:
+                return
+            self._offered = False
+        self._lead()
+
     def _lead(self) -> None:
-        """Write one batch, which holds the leader's own item, and hand the lead on."""
+        """Write the batch that is first in the queue, and hand the lead on."""
         with self._state:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
         results: Sequence[Outcome | BaseException] = ()
@@ -128,20 +144,35 @@ class GroupCommit:
 
     def _hand_on(self) -> None:
         with self._state:
-            if not self._queue:
-                self._leading = False
-                self._state.notify_all()
-            elif self._queue[0].caller_waits:
-                self._queue[0].turn.set()
+            self._leading, self._offered = bool(self._queue), False
+            waiting = next((entry for entry in self._queue if entry.caller_waits), None)
+            if waiting is not None:
+                waiting.turn.set()
+            elif self._queue:
+                self._offered = True
+                self._call_background()
             else:
-                self._background.submit(self._lead)
+                self._state.notify_all()
+
+    def _call_background(self) -> None:
+        try:
+            self._background.submit(self._take_offer)
+        except RuntimeError:
+            # The interpreter is going down and its pools take nothing more, but it still waits for threads.
+            Thread(target=self._take_offer).start()
 
     def _write_all(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
         try:
-            return self._write(items)
+            return self._write_checked(items)
         except (StorageUnavailable, StorageClosed) as error:
             return [error] * len(items)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the item
             if len(items) == 1:
                 return [error]
             return [result for item in items for result in self._write_all([item])]
+
+    def _write_checked(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
+        outcomes = self._write(items)
+        if len(outcomes) != len(items):
+            raise StorageError(f"The storage was given {len(items)} items and told of {len(outcomes)}")
+        return outcomes

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from harken.domain.errors import FeedbackWithdrawn
+from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.rules import label_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.collection import update
@@ -41,7 +42,11 @@ class ModerationService:
         moderator: str | None = None,
         reason: str = "",
     ) -> Feedback:
-        """Approve, reject, or set back to pending."""
+        """Approve, reject, or set back to pending.
+
+        Raises ``FeedbackRejected`` too, where the moderator or the reason is not what every storage could keep.
+        """
+        _check(moderator, reason)
         return self._moderate(
             application,
             feedback_id,
@@ -49,7 +54,8 @@ class ModerationService:
         )
 
     def undo(self, application: str, feedback_id: str, *, moderator: str | None = None) -> Feedback:
-        """Go back to the status before the last decision."""
+        """Go back to the status before the last decision. Raises ``FeedbackRejected`` as :meth:`decide` does."""
+        _check(moderator)
         return self._moderate(
             application, feedback_id, lambda moderation: moderation.undo(at=self._clock(), moderator=moderator)
         )
@@ -61,3 +67,9 @@ class ModerationService:
             return current.moderated(decision(current.moderation), at=self._clock())
 
         return update(self._repository, application, feedback_id, edit, EventType.MODERATED).feedback
+
+
+def _check(moderator: str | None, reason: str = "") -> None:
+    problems = (moderator is not None and label_problem("moderator", moderator), text_problem("reason", reason))
+    if violations := [problem for problem in problems if problem]:
+        raise FeedbackRejected(violations)

@@ -58,7 +58,7 @@ def _problems(changes: Mapping[str, JsonValue]) -> Iterator[str]:
             case dict():
                 yield from (problem.message for name in value if (problem := name_problem(where, name)))
                 stack.extend((f"{where}.{name}", item, depth + 1) for name, item in value.items())
-            case list() | tuple():
+            case list():
                 stack.extend((f"{where}[{index}]", item, depth + 1) for index, item in enumerate(value))
             case _:
                 if problem := (text_problem if isinstance(value, str) else number_problem)(where, value):

@@ -1,1 +1,11 @@
-"""The contract kit: proves that a storage adapter keeps what the ports promise."""
+"""The contract kit: with it, anyone proves that a storage adapter keeps what the ports promise.
+
+Needs the extra ``testing``. See :class:`StorageContract` for how to run it.
+"""
+
+from harken.testing.builders import NOON, a_feedback, a_series, accepted
+from harken.testing.contract import StorageContract
+from harken.testing.machine import StorageMachine
+from harken.testing.model import reference_storage
+
+__all__ = ["NOON", "StorageContract", "StorageMachine", "a_feedback", "a_series", "accepted", "reference_storage"]

@@ -1,0 +1,36 @@
+"""``sqlite:///path``: the embedded default, one file, for several threads and several processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harken.ports.storage import Storage
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
+from harken_adapters.storage.sqlite.outbox import SqliteOutbox
+from harken_adapters.storage.sqlite.sessions import SqliteSessionRepository
+from harken_adapters.storage.sqlite.url import parse_url
+
+
+@contextmanager
+def open_storage(url: str) -> Iterator[Storage]:
+    """The storage in the file that ``url`` names, which is made if it is not there.
+
+    Raises:
+        ConfigurationError: the URL makes no sense.
+        StorageIncompatible: the file was not made by Harken, or by a newer one; it is left untouched.
+        StorageCorrupt: the file is damaged; it is left untouched.
+        StorageUnavailable: the file cannot be opened, or stayed locked.
+    """
+    location = parse_url(url)
+    database = Database(location.path, busy_timeout=location.busy_timeout)
+    try:
+        yield Storage(
+            feedback=SqliteFeedbackRepository(database),
+            sessions=SqliteSessionRepository(database),
+            outbox=SqliteOutbox(database),
+            check=database.check,
+        )
+    finally:
+        database.close()

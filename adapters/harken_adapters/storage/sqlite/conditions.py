@@ -1,0 +1,58 @@
+"""A query as SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from harken.domain.instants import to_microseconds
+from harken.domain.query import FeedbackQuery, label
+from harken_adapters.storage.sqlite.rows import rating_number
+
+Condition = tuple[str, tuple[object, ...]]
+
+_CONTEXT_LABEL: Final = """
+    CASE json_type(feedback.context, ?)
+        WHEN 'text' THEN feedback.context ->> ? WHEN 'null' THEN NULL ELSE feedback.context -> ?
+    END
+"""
+
+
+def where(query: FeedbackQuery, *more: Condition) -> Condition:
+    """The condition that a row of feedback matches, with its parameters."""
+    conditions = (*_conditions(query), *more)
+    sql = " AND ".join(condition for condition, _ in conditions)
+    return sql, tuple(parameter for _, parameters in conditions for parameter in parameters)
+
+
+def context_label(name: str) -> Condition:
+    """SQL for the label of a context value: text as it is, anything else as the JSON that it was stored as."""
+    path = f'$."{name}"'
+    return _CONTEXT_LABEL, (path, path, path)
+
+
+def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
+    equal = {
+        "application": query.application,
+        "id": query.feedback_id,
+        "session_id": query.session_id,
+        "message_id": query.message_id,
+        "agent_id": query.agent_id,
+        "author": query.author,
+        "rating": None if query.rating is None else rating_number(query.rating),
+    }
+    yield from ((f"feedback.{column} = ?", (value,)) for column, value in equal.items() if value is not None)
+    if query.tag is not None:
+        yield "EXISTS (SELECT 1 FROM json_each(feedback.tags) WHERE value = ?)", (query.tag,)
+    for name, value in query.context.items():
+        sql, parameters = context_label(name)
+        yield f"{sql} IS ?", (*parameters, label(value))
+    if query.since is not None:
+        yield "feedback.created_at >= ?", (to_microseconds(query.since),)
+    if query.until is not None:
+        yield "feedback.created_at < ?", (to_microseconds(query.until),)
+    # Spelt out, not as parameters: only so can SQLite use the index of what is pending.
+    statuses = ", ".join(sorted(f"'{status.value}'" for status in query.statuses))
+    yield f"feedback.status IN ({statuses})", ()
+    if query.withdrawn is not None:
+        yield f"feedback.withdrawn_at IS {'NOT ' if query.withdrawn else ''}NULL", ()

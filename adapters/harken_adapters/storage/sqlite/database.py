@@ -1,0 +1,244 @@
+"""One file, its connections, and who may write when."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import uniform
+from threading import Lock
+from time import monotonic, sleep
+from typing import Final
+
+from harken.domain.errors import StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
+from harken_adapters.storage.sqlite.errors import is_busy, translated
+from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
+
+_OLDEST_SQLITE: Final = (3, 38, 0)  # STRICT tables, and -> for JSON.
+_MAGIC: Final = b"SQLite format 3\x00"
+_HEADER_SIZE: Final = 100
+#: Up to this size, a file is checked for damage whenever it is opened; it takes some 20 ms.
+_CHECKED_SIZE: Final = 8 * 1024 * 1024
+
+
+class Database:
+    """A SQLite file in WAL mode: one writer at a time, any number of readers, none waiting for the other.
+
+    All errors that come out are Harken's.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._pid = os.getpid()
+        self._closed = False
+        self._writing = Lock()
+        self._readers: list[sqlite3.Connection] = []
+        with translated(path):
+            _refuse_old_library()
+            _refuse_foreign(path)
+            self._writer = self._connect()
+            try:
+                self._prepare()
+            except BaseException:
+                self._writer.close()
+                raise
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes: durable when the block ends, undone when it raises."""
+        with translated(self._path), self._writing:
+            self._must_be_open()
+            self._begin()
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that reads: it sees one state of the file, whatever is written meanwhile."""
+        with translated(self._path):
+            self._must_be_open()
+            reader = self._borrow()
+            try:
+                reader.execute("BEGIN")
+                yield reader
+                reader.execute("COMMIT")
+            except BaseException:
+                reader.close()
+                raise
+            self._give_back(reader)
+
+    def forget(self) -> None:
+        """Remove what was deleted from the write-ahead log too, as far as no reader is in the way."""
+        with translated(self._path), self._writing:
+            self._must_be_open()
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def check(self) -> Sequence[str]:
+        """A sentence for each damage that SQLite finds in the whole file."""
+        try:
+            with self.read() as connection:
+                found = [line for (line,) in connection.execute("PRAGMA integrity_check")]
+        except StorageCorrupt as error:
+            return [str(error)]
+        return [f"{self._path}: {line}" for line in found if line != "ok"]
+
+    def close(self) -> None:
+        """Close all connections; those in use follow when they are given back."""
+        if os.getpid() != self._pid:
+            # After a fork these belong to the parent: closing them here could damage what it does with them.
+            return
+        with self._writing:
+            self._closed = True
+            while self._readers:
+                self._readers.pop().close()
+            self._writer.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self._path.parent.is_dir():
+            raise StorageUnavailable(f"{self._path} cannot be opened: there is no folder {self._path.parent}")
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        # Off is the default, but a distribution may build SQLite otherwise.
+        connection.execute("PRAGMA recursive_triggers = OFF")
+        connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten, so that erased means gone from the file too.
+        connection.execute("PRAGMA secure_delete = ON")
+        return connection
+
+    def _prepare(self) -> None:
+        """Make the file ours, or find that it is, and bring it up to date."""
+        known = len(MIGRATIONS)
+        if self._version() == known and self._path.stat().st_size <= _CHECKED_SIZE:
+            self._refuse_damaged()
+        if self._version() < known:
+            self._begin()
+            try:
+                self._migrate()
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        if (version := self._version()) > known:
+            raise _too_new(self._path, version)
+        # Last, so that the header of a file that is in WAL mode always says whose it is.
+        self._retried("PRAGMA journal_mode = WAL")
+        # From now on the writer only ever waits for the lock that its transactions begin with, and that in _retried.
+        self._writer.execute("PRAGMA busy_timeout = 0")
+
+    def _migrate(self) -> None:
+        # Read again: another process may have migrated while this one waited for the lock.
+        for number, migration in enumerate(MIGRATIONS[self._version() :], start=self._version() + 1):
+            self._writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for statement in _statements(migration):
+                self._writer.execute(statement)
+            self._writer.execute(f"PRAGMA user_version = {number}")
+
+    def _version(self) -> int:
+        version: int = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+    def _refuse_damaged(self) -> None:
+        (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StorageCorrupt(f"{self._path} is damaged and was left untouched: {found}")
+
+    def _begin(self) -> None:
+        self._retried("BEGIN IMMEDIATE")
+
+    def _retried(self, statement: str) -> None:
+        """Run a statement that needs a lock, trying again at random moments.
+
+        SQLite's own waiting sleeps up to 100 ms between tries, and so may find a busy file locked again and again.
+        """
+        deadline = monotonic() + self._busy_timeout
+        while True:
+            try:
+                self._writer.execute(statement)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or monotonic() >= deadline:
+                    raise
+                sleep(uniform(0.0002, 0.002))  # noqa: S311 - spreads waiters, protects nothing
+            else:
+                return
+
+    def _roll_back(self) -> None:
+        # SQLite has rolled back by itself after some errors, and then says that there is nothing to roll back.
+        if self._writer.in_transaction:
+            with suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+
+    def _borrow(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            reader = self._connect()
+            reader.execute("PRAGMA query_only = ON")
+            return reader
+
+    def _give_back(self, reader: sqlite3.Connection) -> None:
+        if self._closed:
+            reader.close()
+        else:
+            self._readers.append(reader)
+
+    def _must_be_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise StorageClosed(f"{self._path} was opened in another process; connect again after forking")
+        if self._closed:
+            raise StorageClosed(f"{self._path} was closed; connect again")
+
+
+def _refuse_old_library() -> None:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        needed = ".".join(map(str, _OLDEST_SQLITE))
+        raise StorageIncompatible(
+            f"This Python has SQLite {sqlite3.sqlite_version}, but Harken needs {needed} or newer; update the library"
+        )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Look at the header without SQLite, which could change even a file that it only reads."""
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+    except OSError as error:
+        raise StorageUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    if not header:
+        return
+    if not header.startswith(_MAGIC) or len(header) < _HEADER_SIZE:
+        raise StorageIncompatible(f"{path} is not a SQLite database; it was left untouched, choose another file")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StorageIncompatible(
+            f"{path} is a SQLite database of another application; it was left untouched, choose another file"
+        )
+    if (version := int.from_bytes(header[60:64], "big")) > len(MIGRATIONS):
+        raise _too_new(path, version)
+
+
+def _too_new(path: Path, version: int) -> StorageIncompatible:
+    return StorageIncompatible(
+        f"{path} was made by a newer Harken (its version is {version}, this one knows {len(MIGRATIONS)}); "
+        "it was left untouched, update Harken"
+    )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: ``executescript`` would commit the transaction first."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,46 @@
+"""SQLite's errors in Harken's words: one table."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from harken.domain.errors import StorageClosed, StorageCorrupt, StorageError, StorageUnavailable
+
+_PRIMARY: Final = 0xFF  # An extended error code holds the primary one in its lowest byte.
+_TABLE: Final[dict[int, tuple[type[StorageError], str]]] = {
+    sqlite3.SQLITE_BUSY: (StorageUnavailable, "is locked by another process; nothing was written, try again"),
+    sqlite3.SQLITE_LOCKED: (StorageUnavailable, "is locked; nothing was written, try again"),
+    sqlite3.SQLITE_CORRUPT: (StorageCorrupt, "is damaged; restore it from a backup, or export what can be read"),
+    sqlite3.SQLITE_NOTADB: (StorageCorrupt, "is damaged or is not a SQLite database"),
+    sqlite3.SQLITE_CANTOPEN: (StorageUnavailable, "cannot be opened; check the folder and its permissions"),
+    sqlite3.SQLITE_PERM: (StorageUnavailable, "may not be used; check its permissions"),
+    sqlite3.SQLITE_READONLY: (StorageUnavailable, "may not be written to; check its permissions"),
+    sqlite3.SQLITE_FULL: (StorageUnavailable, "has no room left on its disk; nothing was written"),
+    sqlite3.SQLITE_IOERR: (StorageUnavailable, "cannot be read or written; check its disk"),
+}
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection is in the way, so that trying again makes sense."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_BUSY
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as Harken's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(path, error) from error
+
+
+def _translate(path: Path, error: sqlite3.Error) -> StorageError:
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return StorageClosed(f"{path} was closed; connect again")
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    kind, what = _TABLE.get(code, (StorageError, "failed"))
+    return kind(f"{path} {what} (SQLite says: {error})")

@@ -1,0 +1,172 @@
+"""Feedback in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from harken.domain.errors import FeedbackNotFound, StaleFeedback
+from harken.domain.events import Event
+from harken.domain.feedback import Feedback
+from harken.domain.instants import to_microseconds
+from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.summary import Summary
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken_adapters.storage.sqlite.conditions import Condition, where
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.figures import summarize
+from harken_adapters.storage.sqlite.rows import COLUMNS, from_row, to_row
+
+_CHUNK: Final = 1_000
+_SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
+_INSERT: Final = (
+    f"INSERT INTO feedback ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT DO NOTHING"
+)
+_INSERT_EVENT: Final = (
+    "INSERT INTO event (occurred_at, id, type, application, feedback_id, version) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_UPDATE: Final = (
+    f"UPDATE feedback SET {', '.join(f'{column} = ?' for column in COLUMNS)} "  # noqa: S608
+    "WHERE application = ? AND id = ? AND version = ?"
+)
+_OLDEST_FIRST: Final = "ORDER BY feedback.created_at, feedback.id"
+_NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
+
+
+class SqliteFeedbackRepository(FeedbackRepository):
+    """Feedback in one table, its events in another, and counters that triggers keep true."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        """See the port."""
+        with self._database.write() as connection:
+            return [_add(connection, item) for item in batch]
+
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        """See the port."""
+        with self._database.read() as connection:
+            found = _by_id(connection, application, feedback_id)
+        if found is None:
+            raise FeedbackNotFound(application, feedback_id)
+        return found
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        """See the port."""
+        behind = () if after is None else (_beyond("<", after),)
+        condition, parameters = where(query, *behind)
+        with self._database.read() as connection:
+            found = _select(connection, f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
+        items = tuple(found[:limit])
+        return Page(items, Cursor.behind(items[-1]) if len(found) > limit else None)
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        """See the port."""
+        # In chunks, each a transaction of its own: however slowly they are read, no old state of the file has to be
+        # kept for them. What comes in behind the last row that was there at first is left out, so that it ends.
+        with self._database.read() as connection:
+            (last,) = connection.execute("SELECT ifnull(max(seq), 0) FROM feedback").fetchone()
+        known = ("feedback.seq <= ?", (last,))
+        place: tuple[Condition, ...] = ()
+        while True:
+            condition, parameters = where(query, known, *place)
+            with self._database.read() as connection:
+                chunk = _select(connection, f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, _CHUNK))
+            yield from chunk
+            if len(chunk) < _CHUNK:
+                return
+            place = (_beyond(">", Cursor.behind(chunk[-1])),)
+
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        """See the port."""
+        key = (feedback.application, feedback.id, feedback.version - 1)
+        with self._database.write() as connection:
+            if connection.execute(_UPDATE, (*to_row(feedback), *key)).rowcount == 0:
+                stored = _by_id(connection, feedback.application, feedback.id)
+                raise _not_replaced(feedback, stored)
+            _add_events(connection, events)
+
+    def erase(self, query: FeedbackQuery) -> int:
+        """See the port."""
+        condition, parameters = where(query)
+        with self._database.write() as connection:
+            erased = connection.execute(f"DELETE FROM feedback WHERE {condition}", parameters).rowcount  # noqa: S608
+        if erased:
+            self._database.forget()
+        return erased
+
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        """See the port."""
+        with self._database.read() as connection:
+            return summarize(connection, query, group_by)
+
+
+def _add(connection: sqlite3.Connection, item: Accepted) -> Outcome:
+    feedback = item.feedback
+    if connection.execute(_INSERT, to_row(feedback)).rowcount == 0:
+        return _occupied(connection, feedback)
+    _add_events(connection, item.events)
+    return Stored(feedback)
+
+
+def _add_events(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+    for event in events:
+        connection.execute(
+            _INSERT_EVENT,
+            (
+                to_microseconds(event.occurred_at),
+                event.id,
+                event.type.value,
+                event.application,
+                event.feedback_id,
+                event.version,
+            ),
+        )
+
+
+def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
+    """What a feedback that could not be inserted ran into."""
+    if earlier := _by_id(connection, feedback.application, feedback.id):
+        return DuplicateOf(earlier) if earlier == feedback else Conflict(earlier, Taken.ID)
+    in_session = (feedback.application, feedback.session_id)
+    by_key = _select(
+        connection,
+        "WHERE application = ? AND session_id = ? AND idempotency_key = ?",
+        (*in_session, feedback.idempotency_key),
+    )
+    if by_key:
+        same_body = by_key[0].fingerprint == feedback.fingerprint
+        return DuplicateOf(by_key[0]) if same_body else Conflict(by_key[0], Taken.IDEMPOTENCY_KEY)
+    (earlier_vote,) = _select(
+        connection,
+        "WHERE application = ? AND session_id = ? AND ifnull(message_id, '') = ? AND author = ? AND vote = 1",
+        (*in_session, feedback.message_id or "", feedback.author),
+    )
+    return Conflict(earlier_vote, Taken.VOTE_SLOT)
+
+
+def _by_id(connection: sqlite3.Connection, application: str, feedback_id: str) -> Feedback | None:
+    found = _select(connection, "WHERE application = ? AND id = ?", (application, feedback_id))
+    return found[0] if found else None
+
+
+def _select(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
+    return [from_row(row) for row in connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters)]  # noqa: S608
+
+
+def _beyond(comparison: str, place: Cursor) -> Condition:
+    return (
+        f"(feedback.created_at, feedback.id) {comparison} (?, ?)",
+        (to_microseconds(place.created_at), place.id),
+    )
+
+
+def _not_replaced(feedback: Feedback, stored: Feedback | None) -> FeedbackNotFound | StaleFeedback:
+    if stored is None:
+        return FeedbackNotFound(feedback.application, feedback.id)
+    return StaleFeedback(
+        f"Feedback {feedback.id!r} has version {stored.version} by now; version {feedback.version} cannot follow it"
+    )

@@ -1,0 +1,160 @@
+"""Statistics, added up by SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import chain
+from operator import add
+from typing import Any, Final
+
+from attrs import evolve
+
+from harken.domain.instants import EPOCH, slot_number, slot_start
+from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
+from harken.domain.summary import Summary
+from harken_adapters.storage.sqlite.conditions import Condition, context_label, where
+from harken_adapters.storage.sqlite.rows import Row
+from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
+
+_END_OF_TIME: Final = slot_number(datetime.max.replace(tzinfo=UTC)) + 1
+
+
+def summarize(
+    connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None
+) -> Mapping[GroupKey, Summary]:
+    """The statistics of what matches: from counters where they know the answer, else from the rows."""
+    if not _counters_know(query, group_by):
+        return _summaries(_from_rows(connection, query, group_by), _key_of(group_by))
+    if query.since is None and query.until is None and not _by_slot(group_by):
+        return _summaries(_from_hours(connection, query, group_by), _key_of(group_by))
+    return _summaries(_from_slots_and_edges(connection, query, group_by), _key_of(group_by))
+
+
+def _by_slot(group_by: GroupBy | None) -> bool:
+    return group_by is not None and group_by.dimension is Dimension.SLOT
+
+
+def _counters_know(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
+    counted = FeedbackQuery(
+        application=query.application, agent_id=query.agent_id, since=query.since, until=query.until
+    )
+    dimension = group_by.dimension if group_by else None
+    return query == counted and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+
+
+# Each of these gives rows of: key, UTC hour of day, the sums in the order of the counter tables' columns.
+
+
+def _from_rows(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
+    key, key_parameters = _row_key(group_by)
+    joined = " LEFT JOIN json_each(feedback.tags) AS tag" if key == "tag.value" else ""
+    condition, parameters = where(query)
+    return connection.execute(
+        f"SELECT {key}, {hour_of('feedback.created_at')}, {sums_of_rows()} FROM feedback{joined} "  # noqa: S608
+        f"WHERE {condition} GROUP BY 1, 2",
+        (*key_parameters, *parameters),
+    )
+
+
+def _row_key(group_by: GroupBy | None) -> Condition:
+    match group_by:
+        case None:
+            return "NULL", ()
+        case GroupBy(Dimension.CONTEXT, str(name)):
+            return context_label(name)
+        case GroupBy(dimension):
+            keys = {
+                Dimension.AGENT: "feedback.agent_id",
+                Dimension.SESSION: "feedback.session_id",
+                Dimension.TAG: "tag.value",
+                Dimension.SLOT: slot_of("feedback.created_at"),
+            }
+            return keys[dimension], ()
+
+
+def _from_hours(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
+    condition, parameters = _counter_condition(query)
+    return connection.execute(
+        f"SELECT {_counter_key(group_by)}, hour, {sums()} FROM hour_count WHERE {condition} GROUP BY 1, 2",  # noqa: S608
+        parameters,
+    )
+
+
+def _from_slots(
+    connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None, first: int, end: int
+) -> Iterator[Row]:
+    condition, parameters = _counter_condition(query)
+    return connection.execute(
+        f"SELECT {_counter_key(group_by)}, slot / 4 % 24, {sums()} FROM slot_count "  # noqa: S608
+        f"WHERE {condition} AND slot >= ? AND slot < ? GROUP BY 1, 2",
+        (*parameters, first, end),
+    )
+
+
+def _from_slots_and_edges(
+    connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None
+) -> Iterator[Row]:
+    """Whole slots from their counters; the parts of slots at both ends, if they are cut, from the rows."""
+    since, until = query.since or EPOCH, query.until
+    first = slot_number(since)
+    cut_first = slot_start(first) < since
+    first += cut_first
+    end = _END_OF_TIME if until is None else slot_number(until)
+    if first >= end:
+        return _from_rows(connection, query, group_by)
+    parts = [_from_slots(connection, query, group_by, first, end)]
+    if cut_first:
+        parts.append(_from_rows(connection, evolve(query, until=slot_start(first)), group_by))
+    if until is not None and slot_start(end) < until:
+        parts.append(_from_rows(connection, evolve(query, since=slot_start(end)), group_by))
+    return chain.from_iterable(parts)
+
+
+def _counter_condition(query: FeedbackQuery) -> Condition:
+    if query.agent_id is None:
+        return "application = ?", (query.application,)
+    return "application = ? AND agent_id = ?", (query.application, query.agent_id)
+
+
+def _counter_key(group_by: GroupBy | None) -> str:
+    if group_by is None:
+        return "NULL"
+    return "slot" if group_by.dimension is Dimension.SLOT else "nullif(agent_id, '')"
+
+
+def _key_of(group_by: GroupBy | None) -> Callable[[Any], GroupKey]:
+    return slot_start if _by_slot(group_by) else _as_it_is
+
+
+def _as_it_is(key: str | None) -> GroupKey:
+    return key
+
+
+def _summaries(rows: Iterable[Row], key_of: Callable[[Any], GroupKey]) -> dict[GroupKey, Summary]:
+    """One summary for each key; several rows may have the same key and hour."""
+    totals: dict[Any, list[int]] = {}
+    hours: dict[Any, list[int]] = {}
+    for key, hour, *counts in rows:
+        if key in totals:
+            totals[key] = list(map(add, totals[key], counts))
+        else:
+            totals[key], hours[key] = counts, [0] * 24
+        hours[key][hour] += sum(counts[:3])
+    return {key_of(key): _summary(counts, hours[key]) for key, counts in totals.items()}
+
+
+def _summary(counts: list[int], by_hour: list[int]) -> Summary:
+    positive, negative, neutral, comments, comment_characters, sentiments, polarity, subjectivity = counts
+    return Summary(
+        positive=positive,
+        negative=negative,
+        neutral=neutral,
+        comments=comments,
+        comment_characters=comment_characters,
+        sentiments=sentiments,
+        polarity_millionths=polarity,
+        subjectivity_millionths=subjectivity,
+        by_hour=tuple(by_hour),
+    )

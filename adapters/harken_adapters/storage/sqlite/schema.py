@@ -1,0 +1,203 @@
+"""The tables, as numbered migrations: a change is a new one at the end, never an edit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Marks a file as ours: "Hrkn" in ASCII, in the header field that SQLite keeps for this.
+APPLICATION_ID: Final = 0x48726B6E
+
+_COUNTS: Final = (
+    "positive",
+    "negative",
+    "neutral",
+    "comments",
+    "comment_characters",
+    "sentiments",
+    "polarity",
+    "subjectivity",
+)
+
+#: What each of the counts is for one row of feedback, ``{row}`` being NEW or OLD.
+_COUNTED: Final = (
+    "{row}.rating = 1",
+    "{row}.rating = -1",
+    "{row}.rating = 0",
+    "{row}.comment <> ''",
+    "length({row}.comment)",
+    "{row}.polarity IS NOT NULL",
+    "ifnull({row}.polarity, 0)",
+    "ifnull({row}.subjectivity, 0)",
+)
+
+_MICROSECONDS_A_SLOT: Final = 15 * 60 * 1_000_000
+_MICROSECONDS_AN_HOUR: Final = 60 * 60 * 1_000_000
+
+
+def slot_of(column: str) -> str:
+    """SQL for the number of the quarter-hour slot that a time in microseconds lies in."""
+    return f"({column} / {_MICROSECONDS_A_SLOT})"
+
+
+def hour_of(column: str) -> str:
+    """SQL for the UTC hour of day of a time in microseconds."""
+    return f"({column} / {_MICROSECONDS_AN_HOUR} % 24)"
+
+
+def sums(prefix: str = "") -> str:
+    """SQL that adds up the counts of a counter table."""
+    return ", ".join(f"sum({prefix}{count})" for count in _COUNTS)
+
+
+def sums_of_rows() -> str:
+    """SQL that adds up the same counts over rows of feedback."""
+    return ", ".join(f"sum({expression.format(row='feedback')})" for expression in _COUNTED)
+
+
+def _counter(table: str, bucket: str) -> str:
+    """A table of sums for each application, agent ('' for none) and bucket of time."""
+    columns = ", ".join(f"{count} INTEGER NOT NULL" for count in _COUNTS)
+    return f"""
+        CREATE TABLE {table} (
+            application TEXT NOT NULL, agent_id TEXT NOT NULL, {bucket} INTEGER NOT NULL, {columns},
+            PRIMARY KEY (application, agent_id, {bucket})
+        ) STRICT, WITHOUT ROWID;
+    """
+
+
+def _add(table: str, bucket: str, bucket_of: str, row: str) -> str:
+    counted = ", ".join(expression.format(row=row) for expression in _COUNTED)
+    added = ", ".join(f"{count} = {count} + excluded.{count}" for count in _COUNTS)
+    return f"""
+        INSERT INTO {table} VALUES (
+            {row}.application, ifnull({row}.agent_id, ''), {bucket_of}, {counted}
+        ) ON CONFLICT (application, agent_id, {bucket}) DO UPDATE SET {added};
+    """  # noqa: S608 - made of constants
+
+
+def _take_away(table: str, bucket: str, bucket_of: str, row: str) -> str:
+    taken = ", ".join(
+        f"{count} = {count} - ({expression.format(row=row)})"
+        for count, expression in zip(_COUNTS, _COUNTED, strict=True)
+    )
+    where = f"application = {row}.application AND agent_id = ifnull({row}.agent_id, '') AND {bucket} = {bucket_of}"
+    return f"""
+        UPDATE {table} SET {taken} WHERE {where};
+        DELETE FROM {table} WHERE {where} AND positive + negative + neutral = 0;
+    """  # noqa: S608 - made of constants
+
+
+def _counting(name: str, when: str, row: str, *, add: bool) -> str:
+    """A trigger that keeps both counter tables true to a row of feedback that counts."""
+    change = _add if add else _take_away
+    created_at = f"{row}.created_at"
+    return f"""
+        CREATE TRIGGER {name} AFTER {when} ON feedback
+        WHEN {row}.status = 'approved' AND {row}.withdrawn_at IS NULL
+        BEGIN
+            {change("slot_count", "slot", slot_of(created_at), row)}
+            {change("hour_count", "hour", hour_of(created_at), row)}
+        END;
+    """
+
+
+_FEEDBACK: Final = """
+    CREATE TABLE feedback (
+        seq INTEGER PRIMARY KEY,
+        application TEXT NOT NULL,
+        id TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        message_id TEXT,
+        agent_id TEXT,
+        author TEXT,
+        rating INTEGER NOT NULL CHECK (rating IN (-1, 0, 1)),
+        comment TEXT NOT NULL,
+        tags TEXT NOT NULL,             -- a JSON list
+        context TEXT NOT NULL,          -- a JSON object
+        polarity INTEGER,               -- in millionths
+        subjectivity INTEGER,           -- in millionths
+        status TEXT NOT NULL CHECK (status IN ('pending', 'approved', 'rejected')),
+        decision TEXT,                  -- the rest of the moderation as a JSON object, if there is any
+        reply TEXT,
+        created_at INTEGER NOT NULL,    -- times are microseconds since 1970-01-01 UTC
+        updated_at INTEGER NOT NULL,
+        withdrawn_at INTEGER,
+        version INTEGER NOT NULL,
+        revisions TEXT,                 -- a JSON list, if there are any
+        idempotency_key TEXT,
+        fingerprint TEXT NOT NULL,
+        vote INTEGER NOT NULL CHECK (vote IN (0, 1)),
+        UNIQUE (application, id)
+    ) STRICT;
+
+    CREATE UNIQUE INDEX feedback_key ON feedback (application, session_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL;
+    CREATE UNIQUE INDEX feedback_vote ON feedback (application, session_id, ifnull(message_id, ''), author)
+        WHERE vote = 1 AND author IS NOT NULL;
+
+    CREATE INDEX feedback_time ON feedback (application, created_at, id);
+    CREATE INDEX feedback_session ON feedback (application, session_id, created_at, id);
+    CREATE INDEX feedback_agent ON feedback (application, agent_id, created_at, id);
+    CREATE INDEX feedback_author ON feedback (application, author, created_at, id) WHERE author IS NOT NULL;
+    CREATE INDEX feedback_waiting ON feedback (application, created_at, id) WHERE status = 'pending';
+"""
+
+_SESSIONS: Final = """
+    CREATE TABLE session_metadata (
+        application TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,            -- JSON
+        PRIMARY KEY (application, session_id, name)
+    ) STRICT, WITHOUT ROWID;
+"""
+
+_OUTBOX: Final = """
+    CREATE TABLE event (
+        occurred_at INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        application TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        PRIMARY KEY (occurred_at, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX event_feedback ON event (application, feedback_id);
+
+    CREATE TABLE delivery (
+        id TEXT PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        application TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        occurred_at INTEGER NOT NULL,
+        channel TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+        attempts INTEGER NOT NULL,
+        due_at INTEGER NOT NULL,
+        leased_until INTEGER,
+        error TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX delivery_due ON delivery (state, due_at, id);
+    CREATE INDEX delivery_feedback ON delivery (application, feedback_id);
+
+    CREATE TRIGGER feedback_forgotten AFTER DELETE ON feedback
+    BEGIN
+        DELETE FROM event WHERE application = OLD.application AND feedback_id = OLD.id;
+        DELETE FROM delivery WHERE application = OLD.application AND feedback_id = OLD.id;
+    END;
+"""
+
+_COUNTERS: Final = (
+    _counter("slot_count", "slot")
+    + _counter("hour_count", "hour")
+    + _counting("feedback_counted", "INSERT", "NEW", add=True)
+    + _counting("feedback_uncounted", "DELETE", "OLD", add=False)
+    + _counting("feedback_uncounted_before_change", "UPDATE", "OLD", add=False)
+    + _counting("feedback_counted_after_change", "UPDATE", "NEW", add=True)
+)
+
+MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,)

@@ -1,0 +1,36 @@
+"""Feedback and events with everything filled in, for tests that care about one thing at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+
+from attrs import evolve
+
+from harken.domain.events import Event, EventType
+from harken.domain.feedback import Feedback, Rating, Target
+from harken.ports.repository import Accepted
+
+#: A Thursday, just after the beginning of a quarter-hour slot.
+NOON: Final = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+_ids: Final[Iterator[int]] = count(1)
+
+
+def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
+    """An up without a comment, given at :data:`NOON`, with an id that grows; ``parts`` replaces what matters."""
+    target = Target(session_id, parts.pop("message_id", None), parts.pop("agent_id", None))
+    plain = Feedback(id=f"feedback-{next(_ids):09}", target=target, rating=Rating.UP, created_at=NOON, updated_at=NOON)
+    at = parts.get("created_at", NOON)
+    return evolve(plain, **{"updated_at": at, **parts})
+
+
+def a_series(size: int, **parts: Any) -> list[Feedback]:
+    """That many feedbacks, each a minute later than the one before."""
+    return [a_feedback(**{"created_at": NOON + timedelta(minutes=index), **parts}) for index in range(size)]
+
+
+def accepted(*feedback: Feedback) -> list[Accepted]:
+    """The feedbacks on their way into a storage, each with the event of its creation."""
+    return [Accepted(one, (Event.about(one, EventType.CREATED),)) for one in feedback]

@@ -1,0 +1,204 @@
+"""A state machine that does anything to a storage and to the reference model, and wants the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from harken.domain.errors import HarkenError
+from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.feedback import Feedback
+from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
+from harken.domain.summary import Summary
+from harken.ports.sessions import JsonValue
+from harken.ports.storage import Storage
+from harken.testing import strategies as hst
+from harken.testing.builders import accepted
+from harken.testing.model import reference_storage
+
+
+def check_same(actual: object, expected: object) -> None:
+    """Both are equal, and look equal: 1, 1.0 and True are not the same.
+
+    Raises:
+        AssertionError: they are not.
+    """
+    if actual != expected or repr(actual) != repr(expected):
+        raise AssertionError(f"The storage gave\n  {actual!r}\nbut the contract wants\n  {expected!r}")
+
+
+def answer_of(call: Callable[[], object]) -> object:
+    """What a call gives, sequences of all kinds as lists, or the kind of error that it raises."""
+    try:
+        result = call()
+        return list(result) if isinstance(result, Iterator | list | tuple) else result
+    except HarkenError as error:
+        return type(error)
+
+
+def _groups(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> object:
+    """The groups' figures, sorted: they come in no particular order."""
+    return sorted(storage.feedback.summarize(query, group_by).items(), key=repr)
+
+
+def _find(storage: Storage, query: FeedbackQuery, limit: int, after: Cursor | None) -> Page:
+    return storage.feedback.find(query, limit=limit, after=after)
+
+
+def _fan_out(storage: Storage, event: Event, channels: set[str], due_at: datetime) -> Sequence[Delivery]:
+    return storage.outbox.fan_out(event, channels, due_at=due_at)
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """Any sequence of operations, each with the answer that the reference model gives; subclasses say on what."""
+
+    open_storage: ClassVar[Callable[[], AbstractContextManager[Storage]]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self._real = self._stack.enter_context(type(self).open_storage())
+        self._model = reference_storage()
+        self._claims: list[Delivery] = []
+
+    def teardown(self) -> None:
+        self._stack.close()
+
+    def _both(self, call: Callable[[Storage], object]) -> Any:
+        actual = answer_of(lambda: call(self._real))
+        check_same(actual, answer_of(lambda: call(self._model)))
+        return actual
+
+    def _stored(self) -> list[Feedback]:
+        everything = (FeedbackQuery(application=name).in_any_state() for name in hst.APPLICATIONS)
+        return [feedback for query in everything for feedback in self._model.feedback.stream(query)]
+
+    @rule(batch=st.lists(hst.feedbacks(), max_size=4))
+    def add(self, batch: list[Feedback]) -> None:
+        self._both(lambda storage: storage.feedback.add(accepted(*batch)))
+
+    @precondition(lambda self: self._stored())
+    @rule(data=st.data())
+    def add_again(self, data: st.DataObject) -> None:
+        feedback = data.draw(st.sampled_from(self._stored()))
+        self._both(lambda storage: storage.feedback.add(accepted(feedback)))
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS), feedback_id=st.sampled_from(hst.IDS))
+    def get(self, application: str, feedback_id: str) -> None:
+        self._both(lambda storage: storage.feedback.get(application, feedback_id))
+
+    @precondition(lambda self: self._stored())
+    @rule(data=st.data())
+    def replace(self, data: st.DataObject) -> None:
+        feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._stored()))))
+        event = Event.about(feedback, data.draw(st.sampled_from(EventType)))
+        self._both(lambda storage: storage.feedback.replace(feedback, [event]))
+        # The same once more is stale by now.
+        self._both(lambda storage: storage.feedback.replace(feedback, [event]))
+
+    @rule(feedback=hst.feedbacks())
+    def replace_what_is_not_there(self, feedback: Feedback) -> None:
+        stored = {(one.application, one.id) for one in self._stored()}
+        if (feedback.application, feedback.id) not in stored:
+            self._both(lambda storage: storage.feedback.replace(feedback, []))
+
+    @rule(query=hst.queries())
+    def erase(self, query: FeedbackQuery) -> None:
+        self._both(lambda storage: storage.feedback.erase(query))
+
+    @rule(query=hst.queries(), limit=st.integers(1, 4))
+    def page_through(self, query: FeedbackQuery, limit: int) -> None:
+        after: Cursor | None = None
+        while True:
+            page = self._both(partial(_find, query=query, limit=limit, after=after))
+            if page.next is None:
+                return
+            after = Cursor.parse(str(page.next))
+
+    @rule(query=hst.queries(), place=st.builds(Cursor, hst.instants(), st.sampled_from(hst.IDS)))
+    def find_behind_any_place(self, query: FeedbackQuery, place: Cursor) -> None:
+        self._both(lambda storage: storage.feedback.find(query, limit=3, after=place))
+
+    @rule(query=hst.queries())
+    def stream(self, query: FeedbackQuery) -> None:
+        self._both(lambda storage: storage.feedback.stream(query))
+
+    @rule(query=hst.queries(), group_by=hst.groupings())
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> None:
+        self._both(lambda storage: _groups(storage, query, group_by))
+
+    @rule(
+        application=st.sampled_from(hst.APPLICATIONS),
+        agent_id=st.none() | st.sampled_from(hst.AGENTS),
+        since=st.none() | hst.instants(),
+        until=st.none() | hst.instants(),
+        group_by=hst.groupings(),
+    )
+    def summarize_time(
+        self,
+        application: str,
+        agent_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        group_by: GroupBy | None,
+    ) -> None:
+        query = FeedbackQuery(application=application, agent_id=agent_id, since=since, until=until)
+        self._both(lambda storage: _groups(storage, query, group_by))
+
+    @invariant()
+    def figures_equal_a_recount(self) -> None:
+        for application in hst.APPLICATIONS:
+            query = FeedbackQuery(application=application)
+            counted = self._real.feedback.summarize(query).get(None, Summary())
+            check_same(counted, Summary.fold(self._model.feedback.stream(query)))
+
+    @rule(session_id=st.sampled_from(hst.SESSIONS), changes=hst.metadata())
+    def update_metadata(self, session_id: str, changes: dict[str, JsonValue]) -> None:
+        self._both(lambda storage: storage.sessions.update("default", session_id, changes))
+        self._both(lambda storage: storage.sessions.get("default", session_id))
+
+    @rule(session_id=st.sampled_from(hst.SESSIONS), keys=st.none() | st.lists(st.sampled_from(hst.NAMES)))
+    def delete_metadata(self, session_id: str, keys: list[str] | None) -> None:
+        self._both(lambda storage: storage.sessions.delete("default", session_id, keys))
+        self._both(lambda storage: storage.sessions.get("default", session_id))
+
+    @rule(limit=st.integers(1, 20), channels=st.sets(st.sampled_from(("log", "webhook"))), now=hst.moments_near_noon())
+    def fan_out(self, limit: int, channels: set[str], now: datetime) -> None:
+        for event in self._both(lambda storage: storage.outbox.events(limit=limit)):
+            self._both(partial(_fan_out, event=event, channels=channels, due_at=now))
+
+    @rule(now=hst.moments_near_noon(), lease=st.integers(1, 2), limit=st.integers(1, 5))
+    def claim(self, now: datetime, lease: int, limit: int) -> None:
+        until = now + timedelta(minutes=lease)
+        later = until + timedelta(minutes=lease)
+        self._claims += self._both(lambda storage: storage.outbox.claim(now=now, until=until, limit=limit))
+        # Just when the lease has run out.
+        self._claims += self._both(lambda storage: storage.outbox.claim(now=until, until=later, limit=limit))
+
+    @precondition(lambda self: self._claims)
+    @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20))
+    def release(self, data: st.DataObject, due_at: datetime, error: str) -> None:
+        claim = data.draw(st.sampled_from(self._claims))
+        how = data.draw(st.sampled_from(("settle", "back off", "bury")))
+        if how == "settle":
+            self._both(lambda storage: storage.outbox.settle(claim))
+        elif how == "back off":
+            self._both(lambda storage: storage.outbox.back_off(claim, due_at=due_at, error=error))
+        else:
+            self._both(lambda storage: storage.outbox.bury(claim, error=error))
+
+    @precondition(lambda self: self._claims)
+    @rule(data=st.data(), due_at=hst.moments_near_noon())
+    def replay(self, data: st.DataObject, due_at: datetime) -> None:
+        delivery = data.draw(st.sampled_from(self._claims))
+        self._both(lambda storage: storage.outbox.replay(delivery.id, due_at=due_at))
+
+    @rule(state=st.sampled_from(DeliveryState), limit=st.integers(1, 20))
+    def list_deliveries(self, state: DeliveryState, limit: int) -> None:
+        self._both(lambda storage: storage.outbox.deliveries(state, limit=limit))

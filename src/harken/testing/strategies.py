@@ -1,0 +1,201 @@
+"""Hypothesis strategies for Harken's values: everything that the rules let through, and a bit of what they do not.
+
+Names come from small pools, so that things meet: the same session, the same key, the same instant.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from attrs import evolve
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from harken.domain.feedback import Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
+from harken.domain.instants import SLOT
+from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.query import Dimension, FeedbackQuery, GroupBy
+from harken.domain.rules import MAX_COMMENT_LENGTH
+from harken.ports.sessions import JsonValue
+from harken.testing.builders import NOON
+
+APPLICATIONS = ("default", "other")
+SESSIONS = ("session-1", "session-2", "sesión ✓ '\"%_\\")
+MESSAGES = ("message-1", "message-2")
+AGENTS = ("helper", "Helper", "агент")
+AUTHORS = ("ann", "bob")
+TAGS = ("too slow", "wrong", 'it\'s "so" slow', "$set", "a.b")
+KEYS = ("key-1", "key-2", "key-3")
+NAMES = ("user_tier", "größe", "a-b")
+IDS = tuple(f"feedback-{number}" for number in range(12))
+
+
+def texts(max_size: int = 60) -> SearchStrategy[str]:
+    """Text that every storage keeps: no NUL and no lone surrogates, anything else."""
+    return st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=max_size)
+
+
+def comments() -> SearchStrategy[str]:
+    """Comments as they are stored: trimmed, at most 1,000 code points."""
+    return (texts() | texts(MAX_COMMENT_LENGTH)).map(str.strip)
+
+
+def instants() -> SearchStrategy[datetime]:
+    """Times in UTC, many of them at the very edges of quarter-hour slots and days."""
+    edges = st.builds(
+        lambda slots, microseconds: (
+            datetime(2026, 1, 1, tzinfo=UTC) + SLOT * slots + timedelta(microseconds=microseconds)
+        ),
+        st.integers(0, 200),
+        st.sampled_from((-1, 0, 1)),
+    )
+    anywhere = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+    meeting = st.sampled_from((NOON, NOON + timedelta(days=1)))
+    return meeting | edges | anywhere.map(lambda moment: moment.replace(fold=0))
+
+
+def scalars() -> SearchStrategy[Scalar]:
+    """Context values, among them numbers, truth values and texts that look alike."""
+    alike: SearchStrategy[Scalar] = st.sampled_from((1, 1.0, True, "1", "true", "1.0", 0, -0.0, None, "", "null", 1e16))
+    return alike | texts(20) | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def contexts() -> SearchStrategy[Context]:
+    """Small contexts."""
+    return st.dictionaries(st.sampled_from(NAMES), scalars(), max_size=3).map(Context)
+
+
+def sentiments() -> SearchStrategy[Sentiment]:
+    """Any sentiment."""
+    return st.builds(Sentiment.from_millionths, st.integers(-(10**6), 10**6), st.integers(0, 10**6))
+
+
+def tags() -> SearchStrategy[tuple[str, ...]]:
+    """A few reason tags, each at most once."""
+    return st.lists(st.sampled_from(TAGS), max_size=3, unique=True).map(tuple)
+
+
+def targets() -> SearchStrategy[Target]:
+    """A session, perhaps a message in it, perhaps the agent that answered."""
+    return st.builds(
+        Target,
+        st.sampled_from(SESSIONS),
+        st.none() | st.sampled_from(MESSAGES),
+        st.none() | st.sampled_from(AGENTS),
+    )
+
+
+def moderations() -> SearchStrategy[Moderation]:
+    """Moderation in any status, decided by a person or not; mostly approved, as it mostly is."""
+    decided = st.builds(
+        Moderation,
+        status=st.sampled_from(ModerationStatus),
+        reason=texts(20),
+        moderator=st.none() | texts(10),
+        decided_at=st.none() | instants(),
+        previous=st.none() | st.sampled_from(ModerationStatus),
+    )
+    return st.just(Moderation()) | decided
+
+
+def submissions() -> SearchStrategy[Submission]:
+    """Well-formed submissions; whether a policy accepts them is another matter."""
+    return st.builds(
+        Submission,
+        target=targets(),
+        rating=st.sampled_from((*Rating, "up", "down", None)),
+        comment=texts(),
+        author=st.none() | st.sampled_from(AUTHORS),
+        tags=tags(),
+        context=contexts(),
+        sentiment=st.none() | sentiments(),
+        idempotency_key=st.none() | st.sampled_from(KEYS),
+        application=st.sampled_from(APPLICATIONS),
+        created_at=st.none() | instants(),
+        vote=st.booleans(),
+    )
+
+
+@st.composite
+def feedbacks(draw: st.DrawFn) -> Feedback:
+    """New feedback, in its first version, with anything in every field."""
+    created_at = draw(instants())
+    return Feedback(
+        id=draw(st.sampled_from(IDS)),
+        application=draw(st.sampled_from(APPLICATIONS)),
+        target=draw(targets()),
+        rating=draw(st.sampled_from(Rating)),
+        comment=draw(comments()),
+        author=draw(st.none() | st.sampled_from(AUTHORS)),
+        tags=draw(tags()),
+        context=draw(contexts()),
+        sentiment=draw(st.none() | sentiments()),
+        moderation=draw(moderations()),
+        reply=draw(st.none() | texts(20)),
+        created_at=created_at,
+        updated_at=created_at,
+        idempotency_key=draw(st.none() | st.sampled_from(KEYS)),
+        fingerprint=draw(st.sampled_from(("body-1", "body-2"))),
+        vote=draw(st.booleans()),
+    )
+
+
+@st.composite
+def changed(draw: st.DrawFn, feedback: Feedback) -> Feedback:
+    """The next version of this feedback, after anything that can happen to it."""
+    at = draw(instants())
+    happening = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
+    if happening == "withdraw":
+        return feedback.withdraw(at=at)
+    if happening == "moderate":
+        return feedback.moderated(draw(moderations()), at=at)
+    if happening == "answer":
+        return feedback.answered(draw(st.none() | texts(20)), at=at)
+    content = draw(feedbacks())
+    same_place = evolve(feedback.target, agent_id=content.agent_id)
+    return feedback.revised(evolve(content, target=same_place), at=at)
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> FeedbackQuery:
+    """Queries with few filters, as people use them, and now and then with many."""
+    filters: dict[str, SearchStrategy[Any]] = {
+        "feedback_id": st.sampled_from(IDS),
+        "session_id": st.sampled_from(SESSIONS),
+        "message_id": st.sampled_from(MESSAGES),
+        "agent_id": st.sampled_from(AGENTS),
+        "author": st.sampled_from(AUTHORS),
+        "rating": st.sampled_from(Rating),
+        "tag": st.sampled_from(TAGS),
+        "context": st.dictionaries(st.sampled_from(NAMES), scalars(), max_size=1),
+        "since": instants(),
+        "until": instants(),
+        "statuses": st.frozensets(st.sampled_from(ModerationStatus)),
+        "withdrawn": st.sampled_from((True, None)),
+    }
+    chosen = draw(st.lists(st.sampled_from(sorted(filters)), max_size=3, unique=True))
+    parts = {name: draw(filters[name]) for name in chosen}
+    return FeedbackQuery(application=draw(st.sampled_from(APPLICATIONS)), **parts)
+
+
+def groupings() -> SearchStrategy[GroupBy | None]:
+    """Every way to group, and not to."""
+    plain = [GroupBy(dimension) for dimension in Dimension if dimension is not Dimension.CONTEXT]
+    named = [GroupBy(Dimension.CONTEXT, name) for name in NAMES]
+    return st.sampled_from([None, *plain, *named])
+
+
+def metadata() -> SearchStrategy[dict[str, JsonValue]]:
+    """Session metadata: JSON values, nested a little."""
+    values: SearchStrategy[JsonValue] = st.recursive(
+        scalars(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+        max_leaves=6,
+    )
+    return st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
+
+
+def moments_near_noon() -> SearchStrategy[datetime]:
+    """A few times that leases and due dates can be before, at and after."""
+    return st.integers(0, 4).map(lambda minutes: NOON + timedelta(minutes=minutes))

@@ -1,0 +1,255 @@
+"""The contract kit is worth something: it fails on adapters that are broken in the ways adapters get broken."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from harken.domain.errors import HarkenError, StaleFeedback
+from harken.domain.events import Delivery, Event
+from harken.domain.feedback import Feedback
+from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.summary import Summary
+from harken.ports.repository import Accepted, FeedbackRepository, Outcome
+from harken.ports.sessions import JsonValue
+from harken.ports.storage import Storage
+from harken.testing import StorageContract, StorageMachine
+from harken_adapters.storage import memory
+from harken_adapters.storage.memory import MemoryFeedbackRepository, MemoryOutbox, MemorySessionRepository
+
+
+class LostUpdate(MemoryFeedbackRepository):
+    """Replaces whatever is there, without looking at its version."""
+
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        stored = self.get(feedback.application, feedback.id)
+        try:
+            super().replace(feedback, events)
+        except StaleFeedback:
+            self._data.applications[feedback.application].replace(stored, feedback)
+
+
+class WrongOrder(MemoryFeedbackRepository):
+    """Lists the oldest first."""
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        page = super().find(query, limit=limit, after=after)
+        return evolve(page, items=page.items[::-1])
+
+
+class WrongOrderOfEquals(MemoryFeedbackRepository):
+    """Streams feedback of the same instant in the order in which it came in."""
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        arrival = {id_: index for index, id_ in enumerate(self._data.applications[query.application].feedback)}
+        return iter(sorted(super().stream(query), key=lambda one: (one.created_at, arrival[one.id])))
+
+
+class SharedObject(MemorySessionRepository):
+    """Hands out the very dictionary that it keeps."""
+
+    def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
+        return self._data.metadata[application, session_id]
+
+
+class DoubleIdempotency(MemoryFeedbackRepository):
+    """Keeps the same key twice."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        for application in self._data.applications.values():
+            application.keys.clear()
+        return super().add(batch)
+
+
+class OffByOneCursor(MemoryFeedbackRepository):
+    """Goes on behind the next one."""
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        page = super().find(query, limit=limit + (after is not None), after=after)
+        return page if after is None else evolve(page, items=page.items[1:])
+
+
+class RepeatingCursor(MemoryFeedbackRepository):
+    """Begins a page with the last one of the page before."""
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        page = super().find(query, limit=limit, after=after)
+        behind = Cursor(page.next.created_at, page.next.id + "0") if page.next else None
+        return evolve(page, next=behind)
+
+
+class EmptyLastPage(MemoryFeedbackRepository):
+    """Promises another page whenever this one is full."""
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        page = super().find(query, limit=limit, after=after)
+        return evolve(page, next=Cursor.behind(page.items[-1])) if len(page.items) == limit else page
+
+
+class DriftingCounter(MemoryFeedbackRepository):
+    """Forgets to take out of the figures what was withdrawn."""
+
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        before = self.get(feedback.application, feedback.id)
+        super().replace(feedback, events)
+        if before.counts and feedback.withdrawn:
+            totals = self._data.applications[feedback.application].totals
+            totals[feedback.agent_id] = totals[feedback.agent_id] + Summary.of(feedback)
+
+
+class CountsEverything(MemoryFeedbackRepository):
+    """Has pending feedback in the figures."""
+
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        return super().summarize(query.in_any_state() if query.only_what_counts else query, group_by)
+
+
+class MillisecondClock(MemoryFeedbackRepository):
+    """Keeps times to the millisecond only."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        return super().add([evolve(item, feedback=self._rounded(item.feedback)) for item in batch])
+
+    def _rounded(self, feedback: Feedback) -> Feedback:
+        at = feedback.created_at
+        return evolve(feedback, created_at=at.replace(microsecond=at.microsecond // 1000 * 1000))
+
+
+class ForgottenEvent(MemoryFeedbackRepository):
+    """Stores feedback, but not what it causes."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        return super().add([evolve(item, events=()) for item in batch])
+
+
+class LeavesDeliveries(MemoryFeedbackRepository):
+    """Erases feedback, but still tells of it."""
+
+    def erase(self, query: FeedbackQuery) -> int:
+        deliveries = dict(self._data.deliveries)
+        erased = super().erase(query)
+        self._data.deliveries = deliveries
+        return erased
+
+
+class SharedLease(MemoryOutbox):
+    """Gives the same delivery to everybody."""
+
+    def claim(self, *, now: object, until: object, limit: int) -> Sequence[Delivery]:
+        claimed = super().claim(now=now, until=until, limit=limit)  # type: ignore[arg-type]
+        for delivery in claimed:
+            self._data.deliveries[delivery.id] = evolve(delivery, leased_until=None)
+        return claimed
+
+
+class SettlesForAnybody(MemoryOutbox):
+    """Lets a worker settle whose lease is long gone."""
+
+    def settle(self, delivery: Delivery) -> None:
+        stored = self._data.deliveries.get(delivery.id)
+        super().settle(evolve(delivery, attempts=stored.attempts) if stored else delivery)
+
+
+class LosesKeys(MemorySessionRepository):
+    """Replaces all metadata instead of updating it."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        self.delete(application, session_id)
+        super().update(application, session_id, changes)
+
+
+class LeaksAcrossApplications(MemoryFeedbackRepository):
+    """Finds feedback of other applications by id."""
+
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        for other in ("other", "default"):
+            found = self._data.applications[other].feedback.get(feedback_id)
+            if found is not None:
+                return found
+        return super().get(application, feedback_id)
+
+
+BROKEN: list[type[FeedbackRepository | MemorySessionRepository | MemoryOutbox]] = [
+    LostUpdate,
+    WrongOrder,
+    WrongOrderOfEquals,
+    SharedObject,
+    DoubleIdempotency,
+    OffByOneCursor,
+    RepeatingCursor,
+    EmptyLastPage,
+    DriftingCounter,
+    CountsEverything,
+    MillisecondClock,
+    ForgottenEvent,
+    LeavesDeliveries,
+    SharedLease,
+    SettlesForAnybody,
+    LosesKeys,
+    LeaksAcrossApplications,
+]
+
+
+@contextmanager
+def broken_storage(broken: type) -> Iterator[Storage]:
+    """The memory storage with one of its repositories replaced by a broken one."""
+    with memory.open_storage() as storage:
+        data = storage.feedback._data  # type: ignore[attr-defined]
+        ports = {MemoryFeedbackRepository: "feedback", MemorySessionRepository: "sessions", MemoryOutbox: "outbox"}
+        (port,) = (name for base, name in ports.items() if issubclass(broken, base))
+        yield evolve(storage, **{port: broken(data)})
+
+
+def example_tests(contract: StorageContract) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The contract's tests, but for the state machine."""
+    for name in dir(contract):
+        if name.startswith("test_") and not name.startswith("test_any_sequence"):
+            yield name, getattr(contract, name)
+
+
+def _fails(test: Callable[[], None]) -> bool:
+    try:
+        test()
+    except (AssertionError, HarkenError, ValueError, LookupError):
+        # A broken adapter may also break the test's own steps: there is nothing to unpack, to raise or to find.
+        return True
+    return False
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_examples_catch(broken: type) -> None:
+    """Each broken adapter fails at least one of the kit's example tests."""
+
+    class Contract(StorageContract):
+        def open_storage(self) -> object:
+            return broken_storage(broken)
+
+    failures = [name for name, test in example_tests(Contract()) if _fails(test)]
+    assert failures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_state_machine_catches(broken: type) -> None:
+    """The state machine finds each of them too, without being told where to look."""
+
+    class Machine(StorageMachine):
+        @staticmethod
+        def open_storage() -> object:
+            return broken_storage(broken)
+
+    find_only = settings(
+        max_examples=1_000,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    with pytest.raises((AssertionError, LookupError)):
+        run_state_machine_as_test(Machine, settings=find_only)
