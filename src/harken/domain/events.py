@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from hashlib import sha256
+from hashlib import blake2b
 
 from attrs import frozen
 
@@ -38,7 +38,9 @@ class Event:
     def about(cls, feedback: Feedback, type: EventType) -> Event:  # noqa: A002 - the field's name
         """The event that made ``feedback`` what it is now."""
         return cls(
-            id=sha256(f"{feedback.application}\0{feedback.id}\0{feedback.version}".encode()).hexdigest()[:32],
+            id=blake2b(
+                f"{feedback.application}\0{feedback.id}\0{feedback.version}".encode(), digest_size=16
+            ).hexdigest(),
             type=type,
             application=feedback.application,
             feedback_id=feedback.id,

@@ -33,10 +33,17 @@ class Rating(Enum):
         Raises:
             ValueError: it is none of these.
         """
-        try:
-            return cls(value)
-        except ValueError:
-            raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None") from None
+        if isinstance(value, cls):
+            return value
+        if value is None or isinstance(value, str):
+            try:
+                return _BY_WIRE[value]
+            except KeyError:
+                pass
+        raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None")
+
+
+_BY_WIRE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 
 
 class Context(Mapping[str, Scalar]):

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import evolve, field, frozen
 
@@ -165,8 +165,7 @@ class GroupBy:
                 return (slot_start(slot_number(feedback.created_at)),)
 
 
-@frozen(order=True)
-class Cursor:
+class Cursor(NamedTuple):
     """A place in a list of feedback: just behind this one. ``str`` gives a token that is safe in a URL."""
 
     created_at: datetime

@@ -98,8 +98,8 @@ class FeedbackRepository(ABC):
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """All that match, oldest first: by ``created_at``, then by ``id``; in constant memory.
 
-        It sees what was there when it began and still matches when it is reached. The storage may be written to
-        meanwhile, also by whoever reads the stream.
+        It gives what was there when it began and still matches when it is reached, and ends: nothing newer than the
+        newest of these is in it. The storage may be written to meanwhile, also by whoever reads the stream.
         """
 
     @abstractmethod

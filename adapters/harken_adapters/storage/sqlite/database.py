@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from harken.domain.errors import StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
-from harken_adapters.storage.sqlite.errors import is_busy, translated
+from harken_adapters.storage.sqlite.errors import is_busy, translated, translation
 from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 _OLDEST_SQLITE: Final = (3, 38, 0)  # STRICT tables, and -> for JSON.
@@ -49,12 +49,15 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that writes: durable when the block ends, undone when it raises."""
-        with translated(self._path), self._writing:
+        with self._writing:
             self._must_be_open()
-            self._begin()
             try:
+                self._begin()
                 yield self._writer
                 self._writer.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back()
+                raise translation(self._path, error) from error
             except BaseException:
                 self._roll_back()
                 raise

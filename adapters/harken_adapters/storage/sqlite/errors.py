@@ -35,10 +35,11 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _translate(path, error) from error
+        raise translation(path, error) from error
 
 
-def _translate(path: Path, error: sqlite3.Error) -> StorageError:
+def translation(path: Path, error: sqlite3.Error) -> StorageError:
+    """What to raise in the place of one of SQLite's errors."""
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StorageClosed(f"{path} was closed; connect again")
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY

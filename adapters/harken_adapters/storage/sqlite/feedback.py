@@ -25,7 +25,7 @@ _INSERT: Final = (
     "ON CONFLICT DO NOTHING"
 )
 _INSERT_EVENT: Final = (
-    "INSERT INTO event (occurred_at, id, type, application, feedback_id, version) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO event (application, feedback_id, version, id, type, occurred_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _UPDATE: Final = (
     f"UPDATE feedback SET {', '.join(f'{column} = ?' for column in COLUMNS)} "  # noqa: S608
@@ -66,13 +66,14 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """See the port."""
         # In chunks, each a transaction of its own: however slowly they are read, no old state of the file has to be
-        # kept for them. What comes in behind the last row that was there at first is left out, so that it ends.
-        with self._database.read() as connection:
-            (last,) = connection.execute("SELECT ifnull(max(seq), 0) FROM feedback").fetchone()
-        known = ("feedback.seq <= ?", (last,))
+        # kept for them. Newer feedback than the newest that was there at first is left out, so that it ends.
+        newest = self.find(query, limit=1).items
+        if not newest:
+            return
+        until = _beyond("<=", Cursor.behind(newest[0]))
         place: tuple[Condition, ...] = ()
         while True:
-            condition, parameters = where(query, known, *place)
+            condition, parameters = where(query, until, *place)
             with self._database.read() as connection:
                 chunk = _select(connection, f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, _CHUNK))
             yield from chunk
@@ -117,12 +118,12 @@ def _add_events(connection: sqlite3.Connection, events: Sequence[Event]) -> None
         connection.execute(
             _INSERT_EVENT,
             (
-                to_microseconds(event.occurred_at),
-                event.id,
-                event.type.value,
                 event.application,
                 event.feedback_id,
                 event.version,
+                event.id,
+                event.type.value,
+                to_microseconds(event.occurred_at),
             ),
         )
 

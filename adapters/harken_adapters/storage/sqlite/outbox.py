@@ -43,7 +43,8 @@ class SqliteOutbox(Outbox):
         ]
         with self._database.write() as connection:
             taken = connection.execute(
-                "DELETE FROM event WHERE occurred_at = ? AND id = ?", (to_microseconds(event.occurred_at), event.id)
+                "DELETE FROM event WHERE application = ? AND feedback_id = ? AND version = ?",
+                (event.application, event.feedback_id, event.version),
             )
             if taken.rowcount == 0:
                 return []

@@ -44,9 +44,9 @@ def hour_of(column: str) -> str:
     return f"({column} / {_MICROSECONDS_AN_HOUR} % 24)"
 
 
-def sums(prefix: str = "") -> str:
-    """SQL that adds up the counts of a counter table."""
-    return ", ".join(f"sum({prefix}{count})" for count in _COUNTS)
+def sums() -> str:
+    """SQL that adds up counters."""
+    return ", ".join(f"sum({count})" for count in _COUNTS)
 
 
 def sums_of_rows() -> str:
@@ -54,56 +54,63 @@ def sums_of_rows() -> str:
     return ", ".join(f"sum({expression.format(row='feedback')})" for expression in _COUNTED)
 
 
-def _counter(table: str, bucket: str) -> str:
-    """A table of sums for each application, agent ('' for none) and bucket of time."""
+#: A counter's bucket is the number of a slot, or one of these 24 below zero: all feedback of one UTC hour of day.
+HOURS_BELOW_ZERO: Final = 24
+
+
+def _counter() -> str:
+    """Sums for each application, agent ('' for none) and bucket of time."""
     columns = ", ".join(f"{count} INTEGER NOT NULL" for count in _COUNTS)
     return f"""
-        CREATE TABLE {table} (
-            application TEXT NOT NULL, agent_id TEXT NOT NULL, {bucket} INTEGER NOT NULL, {columns},
-            PRIMARY KEY (application, agent_id, {bucket})
+        CREATE TABLE counter (
+            application TEXT NOT NULL, agent_id TEXT NOT NULL, bucket INTEGER NOT NULL, {columns},
+            PRIMARY KEY (application, agent_id, bucket)
         ) STRICT, WITHOUT ROWID;
     """
 
 
-def _add(table: str, bucket: str, bucket_of: str, row: str) -> str:
+def _buckets(row: str) -> tuple[str, str]:
+    return slot_of(f"{row}.created_at"), f"({hour_of(f'{row}.created_at')} - {HOURS_BELOW_ZERO})"
+
+
+def _add(row: str) -> str:
     counted = ", ".join(expression.format(row=row) for expression in _COUNTED)
+    values = ", ".join(
+        f"({row}.application, ifnull({row}.agent_id, ''), {bucket}, {counted})" for bucket in _buckets(row)
+    )
     added = ", ".join(f"{count} = {count} + excluded.{count}" for count in _COUNTS)
     return f"""
-        INSERT INTO {table} VALUES (
-            {row}.application, ifnull({row}.agent_id, ''), {bucket_of}, {counted}
-        ) ON CONFLICT (application, agent_id, {bucket}) DO UPDATE SET {added};
+        INSERT INTO counter VALUES {values}
+        ON CONFLICT (application, agent_id, bucket) DO UPDATE SET {added};
     """  # noqa: S608 - made of constants
 
 
-def _take_away(table: str, bucket: str, bucket_of: str, row: str) -> str:
+def _take_away(row: str) -> str:
     taken = ", ".join(
         f"{count} = {count} - ({expression.format(row=row)})"
         for count, expression in zip(_COUNTS, _COUNTED, strict=True)
     )
-    where = f"application = {row}.application AND agent_id = ifnull({row}.agent_id, '') AND {bucket} = {bucket_of}"
+    where = (
+        f"application = {row}.application AND agent_id = ifnull({row}.agent_id, '') "
+        f"AND bucket IN ({', '.join(_buckets(row))})"
+    )
     return f"""
-        UPDATE {table} SET {taken} WHERE {where};
-        DELETE FROM {table} WHERE {where} AND positive + negative + neutral = 0;
+        UPDATE counter SET {taken} WHERE {where};
+        DELETE FROM counter WHERE {where} AND positive + negative + neutral = 0;
     """  # noqa: S608 - made of constants
 
 
-def _counting(name: str, when: str, row: str, *, add: bool) -> str:
-    """A trigger that keeps both counter tables true to a row of feedback that counts."""
-    change = _add if add else _take_away
-    created_at = f"{row}.created_at"
+def _counting(name: str, when: str, row: str, change: str) -> str:
+    """A trigger that keeps the counters true to a row of feedback that counts."""
     return f"""
         CREATE TRIGGER {name} AFTER {when} ON feedback
         WHEN {row}.status = 'approved' AND {row}.withdrawn_at IS NULL
-        BEGIN
-            {change("slot_count", "slot", slot_of(created_at), row)}
-            {change("hour_count", "hour", hour_of(created_at), row)}
-        END;
+        BEGIN {change} END;
     """
 
 
 _FEEDBACK: Final = """
     CREATE TABLE feedback (
-        seq INTEGER PRIMARY KEY,
         application TEXT NOT NULL,
         id TEXT NOT NULL,
         session_id TEXT NOT NULL,
@@ -127,8 +134,8 @@ _FEEDBACK: Final = """
         idempotency_key TEXT,
         fingerprint TEXT NOT NULL,
         vote INTEGER NOT NULL CHECK (vote IN (0, 1)),
-        UNIQUE (application, id)
-    ) STRICT;
+        PRIMARY KEY (application, id)
+    ) STRICT, WITHOUT ROWID;
 
     CREATE UNIQUE INDEX feedback_key ON feedback (application, session_id, idempotency_key)
         WHERE idempotency_key IS NOT NULL;
@@ -153,17 +160,17 @@ _SESSIONS: Final = """
 """
 
 _OUTBOX: Final = """
+    -- Every submission writes here, so there is no second index: whoever lists events sorts those that still wait, and
+    -- where somebody fans them out these are few.
     CREATE TABLE event (
-        occurred_at INTEGER NOT NULL,
-        id TEXT NOT NULL,
-        type TEXT NOT NULL,
         application TEXT NOT NULL,
         feedback_id TEXT NOT NULL,
         version INTEGER NOT NULL,
-        PRIMARY KEY (occurred_at, id)
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        occurred_at INTEGER NOT NULL,
+        PRIMARY KEY (application, feedback_id, version)
     ) STRICT, WITHOUT ROWID;
-
-    CREATE INDEX event_feedback ON event (application, feedback_id);
 
     CREATE TABLE delivery (
         id TEXT PRIMARY KEY,
@@ -192,12 +199,11 @@ _OUTBOX: Final = """
 """
 
 _COUNTERS: Final = (
-    _counter("slot_count", "slot")
-    + _counter("hour_count", "hour")
-    + _counting("feedback_counted", "INSERT", "NEW", add=True)
-    + _counting("feedback_uncounted", "DELETE", "OLD", add=False)
-    + _counting("feedback_uncounted_before_change", "UPDATE", "OLD", add=False)
-    + _counting("feedback_counted_after_change", "UPDATE", "NEW", add=True)
+    _counter()
+    + _counting("feedback_counted", "INSERT", "NEW", _add("NEW"))
+    + _counting("feedback_uncounted", "DELETE", "OLD", _take_away("OLD"))
+    + _counting("feedback_uncounted_before_change", "UPDATE", "OLD", _take_away("OLD"))
+    + _counting("feedback_counted_after_change", "UPDATE", "NEW", _add("NEW"))
 )
 
 MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,)
