@@ -38,6 +38,9 @@ COLUMNS: Final = (
 
 Row = tuple[Any, ...]
 
+#: JSON as it is kept: compact, and readable in any language.
+dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 _NUMBERS: Final = {Rating.UP: 1, Rating.DOWN: -1, Rating.NEUTRAL: 0}
 _RATINGS: Final = {number: rating for rating, number in _NUMBERS.items()}
 _STATUSES: Final = {status.value: status for status in ModerationStatus}
@@ -104,11 +107,6 @@ def from_row(row: Row) -> Feedback:
         fingerprint=fingerprint,
         vote=bool(vote),
     )
-
-
-def dump(value: object) -> str:
-    """JSON as it is kept: compact, and readable in any language."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _microseconds(moment: datetime | None) -> int | None:
