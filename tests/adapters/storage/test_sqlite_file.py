@@ -1,0 +1,327 @@
+"""The file behind ``sqlite:``: whose it is, what is in it, and what happens when it is damaged, locked or gone."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import harken
+from harken import FeedbackQuery, StorageClosed, StorageCorrupt, StorageError, StorageIncompatible, StorageUnavailable
+from harken.storage import open_storage
+from harken.testing import a_feedback, a_series, accepted
+
+
+def url_of(path: Path, **options: float) -> str:
+    """The URL of a file in a test's folder."""
+    return f"sqlite:///{path}" + "".join(f"?{name}={value}" for name, value in options.items())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test's database is."""
+    return tmp_path / "feedback.db"
+
+
+def filled(path: Path, size: int = 300) -> None:
+    """Make a file with feedback in it."""
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(*a_series(size, comment="some words " * 20, agent_id="helper")))
+
+
+# --- whose file it is ------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path) -> None:
+    path.write_text("id,rating,comment\n" * 20, encoding="utf-8")
+
+
+def _short(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\x00")
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (secret TEXT)")
+    connection.close()
+
+
+def _foreign_in_wal_mode(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA application_id = 7")
+        connection.execute("CREATE TABLE feedback (secret TEXT)")
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    filled(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 9000")
+    connection.close()
+
+
+@pytest.mark.parametrize("make", [_text, _short, _foreign, _foreign_in_wal_mode, _newer])
+def test_a_file_that_is_not_ours_is_left_untouched(path: Path, make: Callable[[Path], None]) -> None:
+    """Another program's file, or a newer Harken's, is refused with a reason, and not a byte of it changes."""
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(StorageIncompatible, match="left untouched"):
+        harken.connect(url_of(path))
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_an_empty_file_becomes_ours(path: Path) -> None:
+    """A file without content, as ``mktemp`` makes it, is as good as none."""
+    path.touch()
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("session", "up")
+    with harken.connect(url_of(path)) as hk:
+        assert hk.summary().positive == 1
+
+
+def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
+    """A missing folder, or a folder in the place of the file, is told apart."""
+    with pytest.raises(StorageUnavailable, match="there is no folder"):
+        harken.connect(url_of(tmp_path / "missing" / "feedback.db"))
+    with pytest.raises(StorageUnavailable, match="not a file"):
+        harken.connect(url_of(tmp_path))
+
+
+# --- what damage does ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [4096, 5000, 40_000])
+def test_a_truncated_file_is_refused_and_left_untouched(path: Path, kept: int) -> None:
+    """A file whose end is missing is ``StorageCorrupt``; it stays as it is, for whoever wants to rescue it."""
+    filled(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    before = path.read_bytes()
+    with pytest.raises(StorageCorrupt, match="damaged"):
+        harken.connect(url_of(path))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_garbled_file_is_refused_and_left_untouched(path: Path, seed: int) -> None:
+    """A file with pages overwritten by garbage is ``StorageCorrupt`` and stays as it is."""
+    filled(path)
+    random = Random(seed)
+    content = bytearray(path.read_bytes())
+    for page in random.sample(range(1, len(content) // 4096), 3):
+        content[page * 4096 : page * 4096 + 2048] = random.randbytes(2048)
+    path.write_bytes(content)
+    with pytest.raises(StorageCorrupt, match="damaged"):
+        harken.connect(url_of(path))
+    assert path.read_bytes() == content
+
+
+def test_damage_that_happens_while_open_is_found_by_a_check(path: Path) -> None:
+    """``check`` reads the whole file and tells of damage; without damage it tells of nothing."""
+    with harken.connect(url_of(path)) as hk:
+        for number in range(40):
+            hk.submit(f"session-{number}", "up", "some words " * 20)
+        assert hk.check() == []
+        # Into the file proper, as the checkpoint of the last connection's close would.
+        with sqlite3.connect(path) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
+        with path.open("r+b") as file:
+            file.seek(4096 * 3)
+            file.write(Random(1).randbytes(4096 * 4))
+        problems = open_and_check(path)
+    assert problems
+    assert all(str(path) in problem for problem in problems)
+
+
+def open_and_check(path: Path) -> list[str]:
+    """What a fresh process finds: this one still has the good pages in its cache."""
+    script = (
+        "import sys; from pathlib import Path; from harken_adapters.storage.sqlite.database import Database\n"
+        "import harken_adapters.storage.sqlite.database as module; module._CHECKED_SIZE = 0\n"
+        "print(*Database(Path(sys.argv[1]), busy_timeout=5).check(), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_figures_that_were_tampered_with_are_found(path: Path) -> None:
+    """``check`` recounts, so that a counter which somebody edited does not stay unnoticed."""
+    filled(path, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE counter SET positive = positive + 1")
+    connection.close()
+    with harken.connect(url_of(path)) as hk:
+        (problem,) = hk.check()
+    assert "recount" in problem
+
+
+# --- durable and gone ------------------------------------------------------------------------------------------------
+
+
+def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
+    """Feedback, figures, metadata and events outlive the process that wrote them."""
+    series = a_series(5, agent_id="helper")
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(*series))
+        storage.sessions.update("default", "session", {"user": "ann"})
+        figures = storage.feedback.summarize(FeedbackQuery())
+    with open_storage(url_of(path)) as storage:
+        assert list(storage.feedback.stream(FeedbackQuery())) == series
+        assert storage.feedback.summarize(FeedbackQuery()) == figures
+        assert storage.sessions.get("default", "session") == {"user": "ann"}
+        assert len(storage.outbox.events(limit=9)) == 5
+
+
+def test_the_file_is_written_ahead_and_synced(path: Path) -> None:
+    """The file is in WAL mode, so that readers and the writer do not wait for each other."""
+    filled(path, 1)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_erased_words_are_gone_from_the_disk(path: Path) -> None:
+    """After erasing, the words are in no file of the database, not even in a corner that is marked as free."""
+    secret = "a very private matter that nobody must ever read again"
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("kept", "up", "harmless")
+        receipt = hk.submit("doomed", "down", secret, author="ann")
+        hk.collection.change("default", receipt.feedback.id, harken.Change(comment=f"{secret}!"))
+        assert hk.collection.erase(hk.query(author="ann").in_any_state()) == 1
+        files = list(path.parent.iterdir())
+        assert not [file.name for file in files if secret.encode() in file.read_bytes()]
+        assert any(b"harmless" in file.read_bytes() for file in files)
+
+
+# --- together with others --------------------------------------------------------------------------------------------
+
+
+def test_a_locked_file_is_waited_for_and_then_given_up(path: Path) -> None:
+    """While another process holds the file for writing, reads go on; a write gives up when its time is over."""
+    filled(path, 3)
+    with harken.connect(url_of(path, busy_timeout=0.05)) as hk:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable, match="locked by another process; nothing was written"):
+            hk.submit("session", "up")
+        assert hk.summary().total == 3
+        other.execute("ROLLBACK")
+        other.close()
+        hk.submit("session", "up")
+        assert hk.summary().total == 4
+
+
+def test_a_write_waits_for_the_lock(path: Path) -> None:
+    """A write that finds the file locked goes through as soon as the other is done."""
+    filled(path, 1)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with harken.connect(url_of(path)) as hk:
+        receipt = hk.submit_soon("session", "up")
+        assert not receipt.done()
+        other.execute("COMMIT")
+        other.close()
+        assert receipt.result(timeout=20).feedback.session_id == "session"
+
+
+def test_readers_see_one_state(path: Path) -> None:
+    """Figures asked for while a writer is busy are those of some moment: never half of a batch."""
+    batches = [a_series(50, agent_id="helper") for _ in range(20)]
+    done = threading.Event()
+    totals = set()
+    with open_storage(url_of(path)) as storage:
+
+        def read() -> None:
+            while not done.is_set():
+                summary = storage.feedback.summarize(FeedbackQuery()).get(None)
+                totals.add(summary.total if summary else 0)
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            try:
+                for batch in batches:
+                    storage.feedback.add(accepted(*batch))
+            finally:
+                done.set()
+        for reader in readers:
+            reader.result()
+    assert all(total % 50 == 0 for total in totals)
+
+
+def test_a_closed_storage_says_so(path: Path) -> None:
+    """After closing, every call raises ``StorageClosed``, and closing again is harmless."""
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(a_feedback()))
+    with pytest.raises(StorageClosed):
+        storage.feedback.find(FeedbackQuery(), limit=1)
+    with pytest.raises(StorageClosed):
+        storage.feedback.add(accepted(a_feedback()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+def test_a_fork_has_to_connect_anew(path: Path) -> None:
+    """A child process that uses its parent's storage gets ``StorageClosed``; the parent goes on unharmed."""
+    script = """
+import os, sys, harken
+hk = harken.connect(sys.argv[1])
+hk.submit("parent", "up")
+child = os.fork()
+if child == 0:
+    refused = 0
+    for call in (hk.summary, lambda: hk.submit("child", "up")):
+        try:
+            call()
+        except harken.StorageClosed:
+            refused += 1
+    hk.close()
+    with harken.connect(sys.argv[1]) as own:
+        own.submit("child", "up")
+    os._exit(refused)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+hk.submit("parent", "up")
+print(hk.summary().total)
+"""
+    done = subprocess.run([sys.executable, "-c", script, url_of(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are set as POSIX has them")
+def test_a_full_disk_loses_nothing_that_was_acknowledged(path: Path) -> None:
+    """When the file cannot grow any more, submitting raises, what was acknowledged stays, and reading goes on."""
+    script = """
+import resource, signal, sys, harken
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with harken.connect(sys.argv[1]) as hk:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    kept = 0
+    try:
+        while True:
+            hk.submit(f"session-{kept}", "up", "some words " * 80)
+            kept += 1
+    except harken.StorageUnavailable:
+        assert hk.summary().total == kept
+        print(kept)
+"""
+    done = subprocess.run([sys.executable, "-c", script, url_of(path)], capture_output=True, text=True, check=True)
+    with harken.connect(url_of(path)) as hk:
+        assert hk.summary().total == int(done.stdout) > 0
+        assert hk.check() == []
+        hk.submit("session", "up")
+
+
+def test_unknown_trouble_is_a_storage_error(path: Path) -> None:
+    """What SQLite complains about beyond the known is a ``StorageError`` too, never a bare driver error."""
+    with open_storage(url_of(path)) as storage:
+        with sqlite3.connect(path) as other:
+            other.execute("DROP TABLE session_metadata")
+        other.close()
+        with pytest.raises(StorageError, match="no such table"):
+            storage.sessions.get("default", "session")

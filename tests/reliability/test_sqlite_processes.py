@@ -1,0 +1,93 @@
+"""Several processes at one SQLite file, and processes that die in the middle of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harken
+
+SUBMIT = """
+import sys, time, harken
+url, name, count = sys.argv[1:]
+with harken.connect(url) as hk:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    longest = 0.0
+    for number in range(int(count)):
+        start = time.perf_counter()
+        receipt = hk.submit(f"{name}-{number % 10}", "down", f"words of {name}", idempotency_key=f"{name}-{number}")
+        longest = max(longest, time.perf_counter() - start)
+        print(receipt.feedback.id, flush=True)
+print(longest)
+"""
+
+
+def start(url: str, name: str, count: int) -> subprocess.Popen[str]:
+    """A process that submits as soon as it is sent a line, and prints each id that was acknowledged."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUBMIT, url, name, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_processes_that_submit_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Three processes submit to one file: all that was acknowledged is there, once, and nobody waits for long."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    processes = [start(url, f"process-{number}", 150) for number in range(3)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    acknowledged: list[str] = []
+    for process in processes:
+        output, _ = process.communicate(timeout=60)
+        *ids, longest = output.split()
+        acknowledged += ids
+        # Far above what it takes, far below the time after which a write gives up.
+        assert float(longest) < 10
+    with harken.connect(url) as hk:
+        stored = [feedback.id for feedback in hk.stream()]
+        assert sorted(stored) == sorted(acknowledged)
+        assert len(stored) == 450
+        assert hk.check() == []
+
+
+def test_processes_that_start_at_once_share_the_new_file(tmp_path: Path) -> None:
+    """Whoever comes first makes the file; the others wait, and none fails or makes it anew."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    script = "import sys, harken\nwith harken.connect(sys.argv[1]) as hk: hk.submit('session', 'up')"
+    processes = [subprocess.Popen([sys.executable, "-c", script, url]) for _ in range(6)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 6
+    with harken.connect(url) as hk:
+        assert hk.summary().total == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("acknowledged_first", [1, 20, 100])
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged_first: int) -> None:
+    """``kill -9`` in the middle of submitting: every acknowledged feedback is there, and a retry adds the rest once."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    victim = start(url, "victim", 100_000)
+    assert victim.stdin is not None
+    assert victim.stdout is not None
+    victim.stdin.write("go\n")
+    victim.stdin.flush()
+    acknowledged = [victim.stdout.readline().strip() for _ in range(acknowledged_first)]
+    victim.kill()
+    # A last line may have been cut off by the kill.
+    acknowledged += [line.strip() for line in victim.stdout if len(line) == 37]
+    victim.wait()
+    victim.stdin.close()
+    victim.stdout.close()
+    with harken.connect(url) as hk:
+        stored = {feedback.id for feedback in hk.stream()}
+        assert set(acknowledged) <= stored
+        assert len(stored) - len(acknowledged) in (0, 1)
+        assert hk.check() == []
+        for number in range(len(stored) + 3):
+            hk.submit(f"victim-{number % 10}", "down", "words of victim", idempotency_key=f"victim-{number}")
+        assert hk.summary().total == len(stored) + 3
