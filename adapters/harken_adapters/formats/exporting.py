@@ -1,0 +1,42 @@
+"""Exporting: feedback as a stream of bytes, one at a time, in memory that does not grow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from io import TextIOWrapper
+from typing import BinaryIO, Final, TextIO
+
+from harken import Feedback
+from harken_adapters.formats.record import to_record
+from harken_adapters.formats.table import TableWriter
+
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+#: Adds one feedback to a file.
+Write = Callable[[Feedback], object]
+
+
+def _json_lines(file: TextIO) -> Write:
+    return lambda feedback: file.write(f"{_dump(to_record(feedback))}\n")
+
+
+def _csv(file: TextIO) -> Write:
+    return TableWriter(file).write
+
+
+WRITERS: Final[Mapping[str, Callable[[TextIO], Write]]] = {"jsonl": _json_lines, "csv": _csv}
+
+
+def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  # noqa: A002 - as the option is called
+    """Write feedback to a file, which stays open, as ``"jsonl"`` or ``"csv"`` in UTF-8; and say how many."""
+    text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+    written = 0
+    try:
+        write = WRITERS[format](text)
+        for written, one in enumerate(feedback, 1):  # noqa: B007 - the last number counts them
+            write(one)
+        text.flush()
+    finally:
+        text.detach()
+    return written

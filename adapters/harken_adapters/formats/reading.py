@@ -1,0 +1,274 @@
+"""Reading CSV and JSON Lines, row by row, whatever is wrong with some of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from abc import ABC, abstractmethod
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from io import TextIOWrapper
+from itertools import count
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from harken import Feedback, Submission
+from harken_adapters.formats.errors import BadRow, UnusableFile
+from harken_adapters.formats.mapping import CellMapping, Columns, KeyMapping, Submissions, unique
+from harken_adapters.formats.record import from_record, is_export
+from harken_adapters.formats.table import from_cells
+
+#: No row of somebody else's file is longer: such a one is garbage, or a quote that is never closed.
+MAX_ROW_CHARACTERS: Final = 1 << 18
+#: An exported row holds up to 100 revisions.
+MAX_EXPORTED_CHARACTERS: Final = 1 << 24
+_SHOWN_OF_GARBAGE: Final = 1_000
+_LINE_ENDS = ("\n", "\r")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TOO_LONG = "longer than any row can be"
+_NOT_UTF8 = "not UTF-8; save the file as UTF-8 and import it again"
+
+
+class Row(NamedTuple):
+    """One row: the line it starts on, what was read, and what that means; or, if that is nothing, the reason."""
+
+    line: int
+    raw: Any
+    content: Submission | Feedback | None
+    reason: str = ""
+
+
+class Source(ABC):
+    """A file of feedback, read once."""
+
+    def __init__(self, file: BinaryIO, columns: Columns, application: str) -> None:
+        self._file = file
+        self._columns = columns
+        self._application = application
+        self._submissions = Submissions(application)
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """All rows, in order.
+
+        Raises:
+            UnusableFile: nothing in the file can be imported.
+        """
+
+    @abstractmethod
+    def rejection(self, row: Row, reason: str) -> tuple[str, object]:
+        """The reason why a row is rejected, for people, and the row as JSON can say it."""
+
+
+# --- JSON Lines -------------------------------------------------------------------------------------------------------
+
+
+class JsonLinesSource(Source):
+    """One JSON object a line; lines of nothing but white space are no rows."""
+
+    def rows(self) -> Iterator[Row]:
+        """See the base."""
+        mapping = KeyMapping(self._columns)
+        lines = iter(partial(self._file.readline, MAX_EXPORTED_CHARACTERS), b"")
+        for line, data in zip(count(1), lines, strict=False):
+            if len(data) == MAX_EXPORTED_CHARACTERS and not data.endswith(b"\n"):
+                _skip_line(self._file.readline, (b"\n",))
+                yield Row(line, _text(data[:_SHOWN_OF_GARBAGE]), None, _TOO_LONG)
+                continue
+            if line == 1:
+                _refuse_utf16(data)
+                data = data.removeprefix(BOM_UTF8)  # noqa: PLW2901 - the mark is no part of the line
+            if data.strip():
+                yield self._row(line, data, mapping)
+
+    def rejection(self, row: Row, reason: str) -> tuple[str, object]:
+        """See the base."""
+        return reason, row.raw
+
+    def _row(self, line: int, data: bytes, mapping: KeyMapping) -> Row:
+        raw: Any = None
+        try:
+            raw = _object(data)
+            if is_export(raw):
+                return Row(line, raw, from_record(raw, self._application))
+            return Row(line, raw, self._submissions.make(*mapping.values(raw)))
+        except BadRow as error:
+            return Row(line, _text(data) if raw is None else raw, None, str(error))
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data.decode())
+    except UnicodeDecodeError:
+        raise BadRow(_NOT_UTF8) from None
+    except json.JSONDecodeError as error:
+        raise BadRow(f"no valid JSON: {error.msg} at character {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadRow(f"JSON that goes beyond all bounds: {error}") from None
+    if not isinstance(value, dict):
+        raise BadRow(f"expected a JSON object such as {{...}}, got {type(value).__name__}")
+    return value
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
+def _skip_line(readline: Callable[[int], Any], ends: Any) -> None:
+    while piece := readline(MAX_ROW_CHARACTERS):
+        if piece.endswith(ends):
+            return
+
+
+def _refuse_utf16(start: bytes) -> None:
+    if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise UnusableFile("The file is UTF-16; save it as UTF-8 and import it again")
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+
+class _TooLong(Exception):
+    """A record goes on for longer than any row can be."""
+
+
+class _Lines:
+    """The physical lines of a CSV file, counted, with a way back to where the current record began."""
+
+    def __init__(self, text: TextIOWrapper) -> None:
+        self._readline = text.readline
+        self._again: list[str] = []
+        self._taken: list[str] = []
+        self._size = 0
+        self._number = 0
+        self.longest = MAX_ROW_CHARACTERS
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else self._readline(self.longest)
+        if not line:
+            raise StopIteration
+        self._number += 1
+        self._taken.append(line)
+        self._size += len(line)
+        if self._size >= self.longest:
+            if not line.endswith(_LINE_ENDS):
+                _skip_line(self._readline, _LINE_ENDS)
+            raise _TooLong
+        return line
+
+    def begin(self) -> int:
+        """A new record begins here: on which line."""
+        self._taken.clear()
+        self._size = 0
+        return self._number + 1
+
+    def record(self) -> str:
+        """The current record as it stands in the file."""
+        return "".join(self._taken).rstrip("\r\n")
+
+    def go_back(self) -> str:
+        """Give up the current record: go on behind its first line, which is returned."""
+        first, *rest = self._taken
+        self._again.extend(reversed(rest))
+        self._number -= len(rest)
+        return first.rstrip("\r\n")
+
+
+def _records(lines: _Lines) -> Iterator[tuple[int, Any, str]]:
+    """Each record's line and cells; or, where it is spoilt, its line, that line's text and the reason."""
+    # A typed pair for either case would cost as much as the reading: this is done for every row.
+    # Strict, because a lenient reader would take half of the file for one cell, and drop quotes from others.
+    reader = csv.reader(lines, strict=True)
+    while True:
+        line = lines.begin()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, lines.go_back(), f"no valid CSV: {error}; is a quote missing or not doubled?"
+        except _TooLong:
+            yield line, lines.go_back()[:_SHOWN_OF_GARBAGE], f"{_TOO_LONG}; is a quote missing?"
+        else:
+            if any(cells):
+                yield line, cells, ""
+
+
+class CsvSource(Source):
+    """RFC 4180, with a header row; rows of nothing but empty cells are no rows.
+
+    A quote that is never closed, or that is not doubled inside quotes, spoils the line that its record starts on:
+    reading goes on with the next line, so that it does not swallow the rows behind it.
+    """
+
+    _header: Sequence[str] = ()
+
+    def rows(self) -> Iterator[Row]:
+        """See the base."""
+        # Bytes that are no UTF-8 become surrogates, which valid UTF-8 never gives: that row alone is rejected for them.
+        text = TextIOWrapper(self._file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            # It holds for the whole process, and is only ever raised: _Lines decides how long a row may be.
+            csv.field_size_limit(max(csv.field_size_limit(), MAX_EXPORTED_CHARACTERS))
+            yield from self._rows(_Lines(text))
+        finally:
+            text.detach()
+
+    def rejection(self, row: Row, reason: str) -> tuple[str, object]:
+        """See the base."""
+        if _SURROGATE.search("".join(row.raw)):
+            reason = _NOT_UTF8
+        if isinstance(row.raw, str):
+            return reason, _readable(row.raw)
+        return reason, dict(zip(self._header, map(_readable, row.raw), strict=True))
+
+    def _rows(self, lines: _Lines) -> Iterator[Row]:
+        records = _records(lines)
+        _, header, problem = next(records, (1, [], "this one is empty"))
+        if problem:
+            raise UnusableFile(f"A CSV file begins with a row of column names, but {problem}")
+        _refuse_utf16(header[0].encode("utf-8", "surrogateescape"))
+        self._header = _named(header)
+        to_content = self._content_of(lines)
+        width = len(header)
+        for line, cells, problem in records:
+            if problem:
+                yield Row(line, cells, None, problem)
+            elif len(cells) != width:
+                yield Row(line, lines.record(), None, f"it has {len(cells)} cells, but there are {width} columns")
+            else:
+                yield _row(line, cells, to_content)
+
+    def _content_of(self, lines: _Lines) -> Callable[[Sequence[str]], Submission | Feedback]:
+        """What makes the content of a row's cells."""
+        if is_export(self._header):
+            lines.longest = MAX_EXPORTED_CHARACTERS
+            return self._restored
+        make, values = self._submissions.make, CellMapping(self._header, self._columns).values
+        return lambda cells: make(*values(cells))
+
+    def _restored(self, cells: Sequence[str]) -> Feedback:
+        return from_record(from_cells(dict(zip(self._header, cells, strict=True))), self._application)
+
+
+def _row(line: int, cells: Sequence[str], to_content: Callable[[Sequence[str]], Submission | Feedback]) -> Row:
+    try:
+        return Row(line, cells, to_content(cells))
+    except BadRow as error:
+        return Row(line, cells, None, str(error))
+
+
+def _named(header: Sequence[str]) -> list[str]:
+    """The columns' names, each only once."""
+    names: list[str] = []
+    for column in header:
+        names.append(unique(column.strip(), names))
+    return names
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

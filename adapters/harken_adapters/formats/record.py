@@ -1,0 +1,283 @@
+"""Feedback as a flat record of JSON values, and back: what an export keeps and an import restores.
+
+The application is not in it: an export belongs to whichever application it is imported into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from harken import Context, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Submission, Target
+from harken.domain.instants import utc
+from harken.domain.rules import Violation, label_problem, text_problem, well_formed
+from harken_adapters.formats.errors import BadRow
+
+Record = dict[str, Any]
+
+#: Together with ``id`` and ``version`` any of these tells an export of Harken from somebody else's file.
+_ONLY_HARKEN = frozenset({"fingerprint", "revisions", "withdrawn_at"})
+_INT64 = 2**63
+
+
+def is_export(names: Collection[str]) -> bool:
+    """Whether a row with these columns or keys was exported by Harken."""
+    return "id" in names and "version" in names and any(name in names for name in _ONLY_HARKEN)
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+def stamp(moment: datetime) -> str:
+    """An instant as ISO 8601 in UTC, always with microseconds."""
+    return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
+
+
+def to_record(feedback: Feedback) -> Record:
+    """Everything that feedback holds, but for its application."""
+    return {
+        "id": feedback.id,
+        "created_at": stamp(feedback.created_at),
+        "session_id": feedback.session_id,
+        "message_id": feedback.message_id,
+        "agent_id": feedback.agent_id,
+        "author": feedback.author,
+        "rating": feedback.rating.value,
+        "comment": feedback.comment,
+        "tags": list(feedback.tags),
+        "context": dict(feedback.context),
+        "sentiment": _sentiment_record(feedback.sentiment),
+        "status": feedback.moderation.status.value,
+        "moderation": _moderation_record(feedback.moderation),
+        "reply": feedback.reply,
+        "version": feedback.version,
+        "updated_at": stamp(feedback.updated_at),
+        "withdrawn_at": _stamp_or_none(feedback.withdrawn_at),
+        "revisions": [_revision_record(revision) for revision in feedback.revisions],
+        "idempotency_key": feedback.idempotency_key,
+        "fingerprint": feedback.fingerprint,
+        "vote": feedback.vote,
+    }
+
+
+def _stamp_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else stamp(moment)
+
+
+def _sentiment_record(sentiment: Sentiment | None) -> Record | None:
+    if sentiment is None:
+        return None
+    return {"polarity": sentiment.polarity, "subjectivity": sentiment.subjectivity}
+
+
+def _moderation_record(moderation: Moderation) -> Record | None:
+    """What there is to say besides the status, if there is anything."""
+    if moderation == Moderation(status=moderation.status):
+        return None
+    return {
+        "reason": moderation.reason,
+        "moderator": moderation.moderator,
+        "decided_at": _stamp_or_none(moderation.decided_at),
+        "previous": moderation.previous.value if moderation.previous else None,
+    }
+
+
+def _revision_record(revision: Revision) -> Record:
+    return {
+        "version": revision.version,
+        "rating": revision.rating.value,
+        "comment": revision.comment,
+        "tags": list(revision.tags),
+        "context": dict(revision.context),
+        "sentiment": _sentiment_record(revision.sentiment),
+        "reply": revision.reply,
+        "replaced_at": stamp(revision.replaced_at),
+    }
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+def moment(name: str, value: Any) -> datetime:
+    """The instant that an ISO 8601 text means, in UTC; without a zone it is taken as UTC.
+
+    Raises:
+        BadRow: it is no such text.
+    """
+    try:
+        parsed = datetime.fromisoformat(value)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else utc(parsed)
+    except (TypeError, ValueError):
+        raise BadRow(f"{name} is no ISO 8601 date: {value!r}; expected one like 2026-01-31T12:00:00Z") from None
+
+
+def sentiment(polarity: object, subjectivity: object) -> Sentiment:
+    """The sentiment of two numbers.
+
+    Raises:
+        BadRow: they are no numbers, or out of range.
+    """
+    for name, value in (("polarity", polarity), ("subjectivity", subjectivity)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadRow(f"sentiment {name} must be a number, got {value!r}")
+    try:
+        return Sentiment(polarity, subjectivity)  # type: ignore[arg-type] # both are numbers, see above
+    except (ValueError, OverflowError) as error:
+        raise BadRow(f"sentiment: {error}") from None
+
+
+def from_record(record: Mapping[str, Any], application: str) -> Feedback:
+    """The feedback that :func:`to_record` made the record of, in this application.
+
+    It is not judged by the rules, which it passed when it was given, but it is well-formed: it can be restored.
+
+    Raises:
+        BadRow: the record was damaged.
+    """
+    for name in ("id", "session_id", "created_at", "updated_at", "version"):
+        if record.get(name) is None:
+            raise BadRow(f"This row of a Harken export has no {name}")
+    _must_be_sound(label_problem("id", record["id"]))
+    feedback = Feedback(
+        id=record["id"],
+        application=application,
+        target=Target(record["session_id"], record.get("message_id"), record.get("agent_id")),
+        rating=_rating(record.get("rating")),
+        comment=_comment(record),
+        author=record.get("author"),
+        tags=_tags(record),
+        context=_context(record),
+        sentiment=_sentiment(record),
+        moderation=_moderation(record),
+        reply=_text_or_none("reply", record.get("reply")),
+        created_at=moment("created_at", record["created_at"]),
+        updated_at=moment("updated_at", record["updated_at"]),
+        withdrawn_at=_moment_or_none("withdrawn_at", record.get("withdrawn_at")),
+        version=_version(record["version"]),
+        revisions=tuple(_revision(revision) for revision in _revisions(record)),
+        idempotency_key=record.get("idempotency_key"),
+        fingerprint=_text_or_none("fingerprint", record.get("fingerprint")) or "",
+        vote=_truth("vote", record.get("vote", False)),
+    )
+    for problem in well_formed(feedback.as_submission()):
+        raise BadRow(problem.message)
+    return feedback
+
+
+def _must_be_sound(problem: Violation | None) -> None:
+    if problem is not None:
+        raise BadRow(problem.message)
+
+
+def _text_or_none(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    _must_be_sound(text_problem(name, value))
+    return str(value)
+
+
+def _moment_or_none(name: str, value: object) -> datetime | None:
+    return None if value is None else moment(name, value)
+
+
+def _rating(value: object) -> Rating:
+    try:
+        return Rating.parse(value)
+    except ValueError as error:
+        raise BadRow(str(error)) from None
+
+
+def _comment(record: Mapping[str, Any]) -> str:
+    return _text_or_none("comment", record.get("comment")) or ""
+
+
+def _tags(record: Mapping[str, Any]) -> tuple[str, ...]:
+    tags = record.get("tags") or []
+    if not isinstance(tags, list):
+        raise BadRow(f"tags must be a list of texts, got {tags!r}")
+    return tuple(tags)
+
+
+def _context(record: Mapping[str, Any]) -> Context:
+    context = record.get("context") or {}
+    if not isinstance(context, dict):
+        raise BadRow(f"context must map names to values, got {context!r}")
+    return Context(context)
+
+
+def _sentiment(record: Mapping[str, Any]) -> Sentiment | None:
+    parts = record.get("sentiment")
+    if parts is None:
+        return None
+    if not isinstance(parts, dict):
+        raise BadRow(f"sentiment must have polarity and subjectivity, got {parts!r}")
+    return sentiment(parts.get("polarity"), parts.get("subjectivity"))
+
+
+def _status(name: str, value: object) -> ModerationStatus:
+    try:
+        return ModerationStatus(value)
+    except ValueError:
+        known = ", ".join(status.value for status in ModerationStatus)
+        raise BadRow(f"{name} must be one of {known}; got {value!r}") from None
+
+
+def _moderation(record: Mapping[str, Any]) -> Moderation:
+    status = _status("status", record.get("status", "approved"))
+    details = record.get("moderation") or {}
+    if not isinstance(details, dict):
+        raise BadRow(f"moderation must have reason, moderator, decided_at and previous; got {details!r}")
+    previous = details.get("previous")
+    return Moderation(
+        status=status,
+        reason=_text_or_none("moderation reason", details.get("reason")) or "",
+        moderator=_text_or_none("moderator", details.get("moderator")),
+        decided_at=_moment_or_none("decided_at", details.get("decided_at")),
+        previous=None if previous is None else _status("previous", previous),
+    )
+
+
+def _version(value: object) -> int:
+    # Exactly this type: to Python, true is an integer too.
+    if type(value) is not int or not 1 <= value < _INT64:
+        raise BadRow(f"version must be a whole number from 1 on, got {value!r}")
+    return value
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadRow(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _revisions(record: Mapping[str, Any]) -> list[Any]:
+    revisions = record.get("revisions") or []
+    if not isinstance(revisions, list):
+        raise BadRow(f"revisions must be a list, got {revisions!r}")
+    return revisions
+
+
+def _revision(record: object) -> Revision:
+    if not isinstance(record, dict):
+        raise BadRow(f"A revision must be an object, got {record!r}")
+    revision = Revision(
+        version=_version(record.get("version")),
+        rating=_rating(record.get("rating")),
+        comment=_comment(record),
+        tags=_tags(record),
+        context=_context(record),
+        sentiment=_sentiment(record),
+        reply=_text_or_none("reply", record.get("reply")),
+        replaced_at=moment("replaced_at", record.get("replaced_at")),
+    )
+    as_submission = Submission(
+        target=Target("revision"),
+        rating=revision.rating,
+        comment=revision.comment,
+        tags=revision.tags,
+        context=revision.context,
+    )
+    for problem in well_formed(as_submission):
+        raise BadRow(f"revision {revision.version}: {problem.message}")
+    return revision

@@ -1,0 +1,150 @@
+"""The application: its commands, the options before them, and what becomes of errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import takewhile
+from typing import Annotated
+
+import typer
+
+from harken import (
+    ConfigurationError,
+    DeliveryNotFound,
+    FeedbackNotFound,
+    FeedbackRejected,
+    HarkenError,
+    Overloaded,
+    StorageError,
+)
+from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.hosts.cli import demo, doctor, feedback, figures, moderation, transfer
+from harken_adapters.hosts.cli.options import Door, WrongUsage
+from harken_adapters.hosts.cli.output import say, warn
+
+# Every usage error that Typer raises has this base, which not every version exports.
+_UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
+
+FAILED, WRONG_USAGE, REFUSED, NOT_FOUND, STORAGE_TROUBLE = 1, 2, 3, 4, 5
+# What a shell reports of a program that such a signal ended: 128 and the signal's number.
+INTERRUPTED, PIPE_CLOSED = 130, 141
+
+#: The first base that fits decides.
+_EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
+    (FeedbackNotFound, NOT_FOUND),
+    (DeliveryNotFound, NOT_FOUND),
+    (StorageError, STORAGE_TROUBLE),
+    (Overloaded, STORAGE_TROUBLE),
+    (ConfigurationError, WRONG_USAGE),
+    (UnusableFile, WRONG_USAGE),
+    (WrongUsage, WRONG_USAGE),
+    (HarkenError, REFUSED),
+)
+_EPILOG = (
+    "Exit codes: 0 done; 1 unexpected failure, or doctor found problems; 2 wrong usage or configuration; "
+    "3 refused: it breaks rules, conflicts, or cannot be answered; 4 not found; 5 storage trouble; 130 interrupted."
+    "\n\nStorage and settings also come from HARKEN_STORAGE and its like, and from harken.toml."
+)
+
+app = typer.Typer(name="harken", no_args_is_help=True, add_completion=False, epilog=_EPILOG)
+app.command("submit")(feedback.submit)
+app.command("list")(feedback.list_)
+app.command("show")(feedback.show)
+app.command("stats")(figures.stats)
+app.command("trends")(figures.trends)
+app.command("themes")(figures.themes)
+app.add_typer(moderation.moderate, name="moderate")
+app.command("erase")(feedback.erase)
+app.command("import")(transfer.import_)
+app.command("export")(transfer.export)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        say(f"harken {version('harken')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_every_command(
+    context: typer.Context,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Such as sqlite:///feedback.db; also from HARKEN_STORAGE.")
+    ] = None,
+    application: Annotated[str | None, typer.Option(metavar="NAME", help="Whose feedback it is.")] = None,
+    version_: Annotated[  # noqa: ARG001 - its callback does it all
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Harken collects what people think of an answer, keeps every word, and turns it into exact figures."""
+    context.obj = Door(storage, application)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; errors are told on stderr."""
+    # Looked for by hand, because it counts also where the arguments cannot be understood.
+    as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
+    try:
+        return _invoke(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return PIPE_CLOSED
+    except _UsageError as error:
+        _tell_usage_error(error, as_json=as_json)
+        return WRONG_USAGE
+    except HarkenError as error:
+        _tell(error, str(error), as_json=as_json)
+        return next(code for base, code in _EXIT_CODES if isinstance(error, base))
+    except OSError as error:
+        _tell(error, str(error), as_json=as_json)
+        return FAILED
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("harken", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except typer.Abort:
+        warn("Nothing was done")
+        return FAILED
+    finally:
+        # While a closed pipe can still be told from other trouble.
+        sys.stdout.flush()
+    return 0
+
+
+def _forget_stdout() -> None:
+    """Nobody reads on: keep the interpreter from trying, and complaining, once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_usage_error(error: Exception, *, as_json: bool) -> None:
+    message = getattr(error, "format_message", error.__str__)()
+    if as_json:
+        _tell(error, message, as_json=True)
+    else:
+        error.show()  # type: ignore[attr-defined] # every usage error has it
+
+
+def _tell(error: Exception, message: str, *, as_json: bool) -> None:
+    if not as_json:
+        warn(f"Error: {message}", style="red")
+        return
+    violations = error.violations if isinstance(error, FeedbackRejected) else ()
+    document = {
+        "error": type(error).__name__,
+        "message": message,
+        "violations": [{"field": one.field, "code": one.code, "message": one.message} for one in violations],
+    }
+    typer.echo(json.dumps(document), err=True)

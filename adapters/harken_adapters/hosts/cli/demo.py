@@ -1,0 +1,226 @@
+"""``demo``: two weeks of made-up feedback, collected by the real services, and what Harken says about it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+
+import typer
+from attrs import frozen
+
+from harken import (
+    Feedback,
+    FeedbackRejected,
+    Harken,
+    ModerationStatus,
+    Rating,
+    Receipt,
+    Submission,
+    Target,
+)
+from harken_adapters.hosts.cli.figures import (
+    By,
+    figures,
+    groups_table,
+    stats_table,
+    themes_table,
+    trend_points,
+    trend_table,
+)
+from harken_adapters.hosts.cli.options import Door, Json, door
+from harken_adapters.hosts.cli.output import print_json, say
+
+_DAYS = 14
+_A_DAY = 22
+_AGENTS = {"billing-helper": 0.8, "search-helper": 0.65, "travel-desk": 0.4}
+_TIERS = ("free", "premium", "team")
+_PRAISE = (
+    "Exactly what I needed, thanks!",
+    "Clear and quick",
+    "It found my booking at once",
+    "Friendly, and right the first time 🎉",
+    "Good summary, saved me an hour",
+    "",
+)
+_COMPLAINTS = {
+    "too slow": ("So slow that I gave up", "Slow again, and then an error", "Took a minute for one sentence"),
+    "wrong answer": ("The date was wrong", "Wrong airport, wrong day", "It made up an error code"),
+    "hard to follow": (
+        "Unclear what to do next",
+        "I am confused: which form is it?",
+        "Incomplete, step 3 is missing",
+    ),
+}
+_SHRUGS = ("", "", "Not sure yet", "It did something, I will see")
+
+
+@frozen
+class Scenes:
+    """What the examples showed."""
+
+    refused: FeedbackRejected | None
+    repeated: Receipt
+    vote: Feedback
+    held: Feedback
+
+
+def demo(context: typer.Context, as_json: Json = False) -> None:
+    """Collect made-up feedback, and show what Harken makes of it.
+
+    Running it again adds only what is new: the feedback of the days since.
+    """
+    chosen = door(context)
+    with chosen.open(spam="hold") as hk:
+        added = _collect(hk, datetime.now(UTC))
+        scenes = _play(hk)
+        if as_json:
+            print_json({"added": added, **figures(hk.summary())})
+            return
+        _tell_scenes(added, scenes)
+        _tell_figures(hk)
+    _tell_what_next(chosen, scenes)
+
+
+# --- collecting -------------------------------------------------------------------------------------------------------
+
+
+def _collect(hk: Harken, now: datetime) -> int:
+    """Collect what people might have said in the last days; how much of it is new."""
+    days = (now.date() - timedelta(days=ago) for ago in range(_DAYS - 1, -1, -1))
+    submissions = [one for day in days for one in _said_on(day, hk.application) if _is_over(one, now)]
+    answers = hk.collection.submit_many(submissions)
+    return sum(isinstance(answer, Receipt) and not answer.duplicate for answer in answers)
+
+
+def _is_over(submission: Submission, now: datetime) -> bool:
+    return submission.created_at is not None and submission.created_at <= now
+
+
+def _said_on(day: date, application: str) -> Iterator[Submission]:
+    """What was said on a day: always the same, so that its idempotency keys keep it from being kept twice."""
+    random = Random(f"harken demo {day}")  # noqa: S311 - it decides about nothing but made-up comments
+    for number in range(_A_DAY):
+        agent, kindness = random.choice(sorted(_AGENTS.items()))
+        rating, comment, tags = _opinion(random, kindness)
+        second = random.randrange(7 * 3600, 22 * 3600)
+        yield Submission(
+            target=Target(f"demo-{day}-{random.randrange(8)}", f"message-{number}", agent),
+            rating=rating,
+            comment=comment,
+            author=f"person-{random.randrange(40)}",
+            tags=tags,
+            context={"tier": random.choice(_TIERS), "version": "2.1" if day.toordinal() % 14 > 6 else "2.0"},
+            idempotency_key=f"demo-{day}-{number}",
+            application=application,
+            created_at=datetime.combine(day, time(), UTC) + timedelta(seconds=second),
+        )
+
+
+def _opinion(random: Random, kindness: float) -> tuple[Rating, str, tuple[str, ...]]:
+    if random.random() < 0.12:
+        return Rating.NEUTRAL, random.choice(_SHRUGS), ()
+    if random.random() < kindness:
+        return Rating.UP, random.choice(_PRAISE), ()
+    tag, comments = random.choice(sorted(_COMPLAINTS.items()))
+    return Rating.DOWN, random.choice(comments), (tag,)
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+
+def _play(hk: Harken) -> Scenes:
+    """One example of each thing that is not a plain submission."""
+    return Scenes(refused=_refused(hk), repeated=_repeated(hk), vote=_changed_vote(hk), held=_held(hk))
+
+
+def _refused(hk: Harken) -> FeedbackRejected | None:
+    try:
+        hk.submit(" ", rating="sideways", comment="I tilt my head")
+    except FeedbackRejected as error:
+        return error
+    return None
+
+
+def _repeated(hk: Harken) -> Receipt:
+    for _ in range(2):
+        receipt = hk.submit(
+            "demo-repeat", "up", "I pressed the button twice", agent_id="search-helper", idempotency_key="demo-repeat"
+        )
+    return receipt
+
+
+def _changed_vote(hk: Harken) -> Feedback:
+    target, author = Target("demo-vote", "message-1", "travel-desk"), "person-1"
+    if not hk.feedback(session_id=target.session_id, limit=1).items:
+        hk.collection.set_vote(target, author, "up", application=hk.application)
+    complaint = "On second thoughts, the gate was wrong"
+    return hk.collection.set_vote(target, author, "down", complaint, application=hk.application).feedback
+
+
+def _held(hk: Harken) -> Feedback:
+    spam = hk.submit("demo-spam", "up", "Click here for a casino bonus", idempotency_key="demo-spam").feedback
+    if spam.moderation.status is not ModerationStatus.PENDING:
+        return spam
+    return hk.moderation.decide(
+        hk.application, spam.id, ModerationStatus.REJECTED, moderator="demo", reason="advertising"
+    )
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def _tell_scenes(added: int, scenes: Scenes) -> None:
+    say(f"Collected {added} submissions of the last {_DAYS} days; what was there already is not kept twice.\n")
+    held = scenes.held
+    violations = scenes.refused.violations if scenes.refused else ()
+    _tell_scene("Refused, with every reason at once", *(violation.message for violation in violations))
+    _tell_scene("Sent twice under one idempotency key, kept once", scenes.repeated.feedback.comment)
+    _tell_scene("A vote that its author changed", f"{_history(scenes.vote)}: {scenes.vote.comment}")
+    _tell_scene(
+        f"Held because of {held.comment!r}, then decided",
+        f"{held.moderation.status.value} by {held.moderation.moderator}: {held.moderation.reason}",
+    )
+    say("")
+
+
+def _tell_scene(title: str, *lines: str) -> None:
+    say(title, style="bold")
+    for line in lines:
+        say(f"  {line}")
+
+
+def _history(vote: Feedback) -> str:
+    ratings = [*(revision.rating for revision in vote.revisions), vote.rating]
+    return f"{' -> '.join(rating.value or 'neutral' for rating in ratings)}, version {vote.version}"
+
+
+def _tell_figures(hk: Harken) -> None:
+    say("The figures", style="bold")
+    stats_table(hk.summary())
+    say("By agent", style="bold")
+    groups_table("agent", hk.groups("agent"))
+    say("By day", style="bold")
+    trend_table(By.DAY, trend_points(hk, hk.query(), By.DAY, "UTC"))
+    say("What the complaints mention", style="bold")
+    themes_table(hk.themes())
+
+
+def _tell_what_next(chosen: Door, scenes: Scenes) -> None:
+    if chosen.storage == "memory://":
+        say("memory:// has forgotten everything by now; to go on, try harken --storage sqlite:///demo.db demo")
+        return
+    options = [("--storage", chosen.storage), ("--application", chosen.application)]
+    given = [word for option, value in options if value is not None for word in (option, value)]
+    harken = shlex.join(["harken", *given])
+    say("Try next", style="bold")
+    for command in (
+        "list --rating down --limit 5",
+        f"show {scenes.vote.id}",
+        "stats --by tag --agent travel-desk",
+        "trends --by hour-of-day --zone Europe/Madrid",
+        f"moderate undo {scenes.held.id}",
+        "export feedback.csv",
+    ):
+        say(f"  {harken} {command}")

@@ -1,0 +1,103 @@
+"""``doctor``: is everything as it should be?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sqlite3
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from pathlib import Path
+from typing import Any
+
+import typer
+from attrs import evolve
+
+from harken import Harken, HarkenError, ModerationStatus
+from harken.settings import Settings
+from harken.storage import ENTRY_POINTS
+from harken_adapters.hosts.cli.options import Door, Json, door
+from harken_adapters.hosts.cli.output import print_json, say, table
+
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
+_PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
+
+
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check the installation, the storage and the figures; exits with 1 where something is wrong."""
+    report = _report(door(context))
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    if report["problems"]:
+        raise typer.Exit(1)
+
+
+def _report(chosen: Door) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "python": platform.python_version(),
+        "harken": version("harken"),
+        "sqlite": sqlite3.sqlite_version,
+        "extras": _extras(),
+        "schemes": sorted(entry_points(group=ENTRY_POINTS).names),
+        "storage": None,
+        "counts": None,
+        "problems": [],
+    }
+    try:
+        settings = Settings.load(os.environ, Path.cwd(), storage=chosen.storage, application=chosen.application)
+        report["storage"] = _PASSWORD.sub("***", settings.storage)
+        with chosen.open() as hk:
+            report["counts"] = _counts(hk)
+            report["problems"] += hk.check()
+    except HarkenError as error:
+        report["problems"].append(f"{type(error).__name__}: {error}")
+    return report
+
+
+def _extras() -> dict[str, bool]:
+    """By extra, whether all that it needs is installed."""
+    found: dict[str, bool] = {}
+    for requirement in requires("harken") or ():
+        # The extra that is all others together needs Harken itself, which says nothing.
+        if (match := _REQUIREMENT.match(requirement)) and match["name"] != "harken":
+            found[match["extra"]] = found.get(match["extra"], True) and _installed(match["name"])
+    return found
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _counts(hk: Harken) -> dict[str, int]:
+    query = hk.query()
+    counts = {
+        status.value: hk.analytics.summary(evolve(query, statuses=frozenset({status}))).total
+        for status in ModerationStatus
+    }
+    return counts | {"withdrawn": hk.analytics.summary(evolve(query.in_any_state(), withdrawn=True)).total}
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    extras = ", ".join(f"{name} {'installed' if there else 'missing'}" for name, there in report["extras"].items())
+    counts = ", ".join(f"{total:,} {status}" for status, total in (report["counts"] or {}).items())
+    rows = [
+        ("Python", report["python"]),
+        ("Harken", report["harken"]),
+        ("SQLite", report["sqlite"]),
+        ("extras", extras),
+        ("storages", ", ".join(f"{scheme}://" for scheme in report["schemes"])),
+        ("storage", report["storage"]),
+        ("feedback", counts),
+    ]
+    table(("what", "found"), rows)
+    for problem in report["problems"]:
+        say(f"Problem: {problem}", style="red")
+    if not report["problems"]:
+        say("Everything is as it should be", style="green")

@@ -1,0 +1,178 @@
+"""``submit``, ``list``, ``show`` and ``erase``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from attrs import evolve
+
+from harken import Cursor, Feedback, FeedbackQuery, Harken, Target
+from harken.services.collection import Receipt
+from harken_adapters.formats.record import to_record
+from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
+from harken_adapters.hosts.cli.output import confirmed, feedback_list, page_record, print_json, say, table, time_text
+
+Limit = Annotated[int, typer.Option(help="At most so many, up to 1,000.")]
+After = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")]
+
+
+def submit(
+    context: typer.Context,
+    *,
+    session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that it is about.")],
+    rating: Annotated[str, typer.Argument(metavar="RATING", help="up, down or neutral.")],
+    comment: Annotated[str, typer.Argument(metavar="[COMMENT]", help="What they say; a down needs it.")] = "",
+    agent: Annotated[str | None, typer.Option(help="The agent that answered.")] = None,
+    message: Annotated[str | None, typer.Option(help="The message that it is about.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who gives it.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A reason that they picked; repeatable.")] = None,
+    facts: Annotated[
+        list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="A circumstance; repeatable.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same is kept only once.")] = None,
+    vote: Annotated[bool, typer.Option("--vote", help="The author's one vote, replacing an earlier one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Keep what somebody thinks of an answer."""
+    target, wanted = Target(session_id, message, agent), rating_named(rating)
+    tags, circumstances = tag or (), pairs("--context", facts or ())
+    if vote and author is None:
+        raise WrongUsage("a vote belongs to somebody; say to whom with --author")
+    with door(context).open() as hk:
+        if vote and author is not None:
+            receipt = hk.collection.set_vote(
+                target,
+                author,
+                wanted,
+                comment,
+                tags=tags,
+                context=circumstances,
+                idempotency_key=key,
+                application=hk.application,
+            )
+        else:
+            receipt = hk.submit(
+                session_id,
+                wanted,
+                comment,
+                agent_id=agent,
+                message_id=message,
+                author=author,
+                tags=tags,
+                context=circumstances,
+                idempotency_key=key,
+            )
+    _show_receipt(receipt, as_json=as_json)
+
+
+def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    feedback, status = receipt.feedback, receipt.feedback.moderation.status.value
+    if as_json:
+        print_json({"id": feedback.id, "duplicate": receipt.duplicate, "status": status, "reply": receipt.reply})
+        return
+    say(f"{feedback.id}  {'there already' if receipt.duplicate else 'kept'}, {status}")
+    if feedback.moderation.reason:
+        say(f"Held: {feedback.moderation.reason}")
+    if receipt.reply is not None:
+        say(f"Reply: {receipt.reply}")
+
+
+@filtered
+def list_(
+    context: typer.Context, filters: Filters, limit: Limit = 20, after: After = None, as_json: Json = False
+) -> None:
+    """List feedback, newest first."""
+    cursor = Cursor.parse(after) if after else None
+    with door(context).open() as hk:
+        page = hk.collection.find(filters.query(hk), limit=limit, after=cursor)
+    if as_json:
+        print_json(page_record(page))
+    else:
+        feedback_list(page)
+
+
+def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:
+    """Show everything about one feedback."""
+    with door(context).open() as hk:
+        feedback = hk.collection.get(hk.application, feedback_id)
+    if as_json:
+        print_json(to_record(feedback))
+        return
+    for name, value in _facts(feedback):
+        if value:
+            say(f"{name:<14}{value}")
+    if feedback.revisions:
+        _show_revisions(feedback)
+
+
+def _facts(feedback: Feedback) -> list[tuple[str, str | None]]:
+    moderation = feedback.moderation
+    return [
+        ("id", feedback.id),
+        ("session", feedback.session_id),
+        ("message", feedback.message_id),
+        ("agent", feedback.agent_id),
+        ("author", feedback.author),
+        ("rating", feedback.rating.value or "neutral"),
+        ("comment", feedback.comment),
+        ("tags", ", ".join(feedback.tags)),
+        *((f"context.{name}", str(value)) for name, value in feedback.context.items()),
+        ("polarity", f"{feedback.sentiment.polarity:+.2f}" if feedback.sentiment else ""),
+        ("subjectivity", f"{feedback.sentiment.subjectivity:.2f}" if feedback.sentiment else ""),
+        ("created", time_text(feedback.created_at)),
+        ("updated", time_text(feedback.updated_at)),
+        ("withdrawn", time_text(feedback.withdrawn_at)),
+        ("version", str(feedback.version)),
+        ("vote", "yes" if feedback.vote else ""),
+        ("key", feedback.idempotency_key),
+        ("reply", feedback.reply),
+        ("status", moderation.status.value),
+        ("reason", moderation.reason),
+        ("moderator", moderation.moderator),
+        ("decided", time_text(moderation.decided_at)),
+        ("before", moderation.previous.value if moderation.previous else ""),
+    ]
+
+
+def _show_revisions(feedback: Feedback) -> None:
+    say("\nWhat it said before", style="bold")
+    table(
+        ("version", "until", "rating", "tags", "comment"),
+        [
+            (one.version, time_text(one.replaced_at), one.rating.value or "neutral", ", ".join(one.tags), one.comment)
+            for one in feedback.revisions
+        ],
+    )
+
+
+def erase(
+    context: typer.Context,
+    *,
+    feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="This feedback.")] = None,
+    session: Annotated[str | None, typer.Option(help="Everything of this session, its metadata too.")] = None,
+    author: Annotated[str | None, typer.Option(help="Everything by this author.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase feedback for good, in whatever state it is; several conditions must all hold."""
+    if feedback_id is None and session is None and author is None:
+        raise WrongUsage("say what to erase: an ID, --session or --author")
+    with door(context).open() as hk:
+        if feedback_id is not None:
+            hk.collection.get(hk.application, feedback_id)
+        query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
+        if not yes and not confirmed(f"Erase {hk.analytics.summary(query).total} feedback for good?"):
+            raise typer.Abort
+        erased = _erase(hk, query)
+    if as_json:
+        print_json({"erased": erased})
+    else:
+        say(f"Erased {erased} feedback")
+
+
+def _erase(hk: Harken, query: FeedbackQuery) -> int:
+    erased = hk.collection.erase(query)
+    if query.session_id is not None and query.feedback_id is None and query.author is None:
+        hk.sessions.delete(query.application, query.session_id)
+    return erased

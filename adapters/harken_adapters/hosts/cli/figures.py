@@ -1,0 +1,198 @@
+"""``stats``, ``trends`` and ``themes``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from harken import FeedbackQuery, GroupBy, Harken, Period, Summary, Theme
+from harken.domain.query import Dimension, GroupKey
+from harken.domain.themes import KEYWORDS
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered
+from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
+
+
+class By(Enum):
+    """What a trend goes by."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    HOUR_OF_DAY = "hour-of-day"
+    WEEKDAY = "weekday"
+
+
+def figures(summary: Summary) -> dict[str, Any]:
+    """A summary as JSON says it."""
+    record: dict[str, Any] = {
+        "total_feedbacks": summary.total,
+        "positive": summary.positive,
+        "negative": summary.negative,
+        "neutral": summary.neutral,
+        "satisfaction_score": round(summary.satisfaction, 1),
+        "quality_score": round(summary.quality, 1),
+        "average_comment_length": round(summary.average_comment_length, 1),
+        "comments": summary.comments,
+        "by_hour": list(summary.by_hour),
+        "interval": {"low": round(summary.interval.low, 1), "high": round(summary.interval.high, 1)},
+    }
+    if summary.average_polarity is not None and summary.average_subjectivity is not None:
+        record["average_polarity"] = round(summary.average_polarity, 3)
+        record["average_subjectivity"] = round(summary.average_subjectivity, 3)
+    return record
+
+
+@filtered
+def stats(
+    context: typer.Context,
+    filters: Filters,
+    by: Annotated[
+        str | None, typer.Option(metavar="agent|session|tag|context.NAME", help="One line for each of these.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the figures of what matches."""
+    if by is None:
+        _show_stats(context, filters, as_json=as_json)
+        return
+    group_by = _grouping(by)
+    with door(context).open() as hk:
+        groups = hk.analytics.groups(filters.query(hk), group_by)
+    if as_json:
+        print_json({"by": by, "groups": [{"key": key} | figures(group) for key, group in groups.items()]})
+        return
+    groups_table(by, groups)
+
+
+def _grouping(by: str) -> GroupBy:
+    group_by = GroupBy.parse(by)
+    if group_by.dimension is Dimension.SLOT:
+        raise WrongUsage("for figures over time use 'harken trends'")
+    return group_by
+
+
+def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
+    with door(context).open() as hk:
+        summary = hk.analytics.summary(filters.query(hk))
+    if as_json:
+        print_json(figures(summary))
+        return
+    stats_table(summary)
+
+
+def stats_table(summary: Summary) -> None:
+    """The figures of one selection."""
+    interval = summary.interval
+    rows: list[tuple[str, Cell]] = [
+        ("total", f"{summary.total:,}"),
+        ("up", f"{summary.positive:,}"),
+        ("down", f"{summary.negative:,}"),
+        ("neutral", f"{summary.neutral:,}"),
+        ("satisfaction", f"{summary.satisfaction:.1f}%  (95% sure: {interval.low:.1f}% to {interval.high:.1f}%)"),
+        ("quality", f"{summary.quality:.1f}"),
+        ("comments", f"{summary.comments:,}, {summary.average_comment_length:.1f} characters on average"),
+    ]
+    if summary.average_polarity is not None:
+        rows.append(("polarity", f"{summary.average_polarity:+.3f} on average"))
+    table(("figure", "value"), rows)
+
+
+def groups_table(by: str, groups: Mapping[GroupKey, Summary]) -> None:
+    """A line of figures for each group."""
+    table(
+        (by, *_COLUMNS),
+        [("(none)" if key is None else str(key), *_line(group)) for key, group in groups.items()],
+    )
+
+
+def _line(summary: Summary) -> tuple[Cell, ...]:
+    return (
+        summary.total,
+        summary.positive,
+        summary.negative,
+        summary.neutral,
+        summary.quality,
+        # Where nobody decided, there is no satisfaction, which is not the same as none at all.
+        bar(summary.satisfaction) if summary.decided else "",
+    )
+
+
+@filtered
+def trends(
+    context: typer.Context,
+    filters: Filters,
+    by: Annotated[By, typer.Option(help="How long a point is, or what recurs.")] = By.DAY,
+    zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
+    as_json: Json = False,
+) -> None:
+    """Show the figures over time."""
+    with door(context).open() as hk:
+        points = trend_points(hk, filters.query(hk), by, zone)
+    if as_json:
+        print_json({"by": by.value, "zone": zone, "points": [point | figures(one) for point, one in points]})
+        return
+    trend_table(by, points)
+
+
+Points = Sequence[tuple[dict[str, Any], Summary]]
+
+
+def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
+    """The points of a trend: what each is called in JSON, and its figures."""
+    match by:
+        case By.HOUR_OF_DAY:
+            return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
+        case By.WEEKDAY:
+            summaries = hk.analytics.by_weekday(query, zone)
+            return [({"weekday": day}, one) for day, one in zip(_WEEKDAYS, summaries, strict=True)]
+        case _:
+            points = hk.analytics.trend(query, Period(by.value), zone)
+            return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
+
+
+def trend_table(by: By, points: Points) -> None:
+    """A line of figures for each point, with a bar of satisfaction."""
+    table((by.value, *_COLUMNS), [(_called(by, point), *_line(one)) for point, one in points])
+
+
+def _called(by: By, point: Mapping[str, Any]) -> str:
+    match by:
+        case By.HOUR_OF_DAY:
+            return f"{point['hour']:02}"
+        case By.WEEKDAY:
+            return str(point["weekday"])
+        case By.HOUR:
+            return str(point["start"])[:16].replace("T", " ")
+        case _:
+            return str(point["start"])[:10]
+
+
+@filtered
+def themes(
+    context: typer.Context,
+    filters: Filters,
+    keyword: Annotated[list[str] | None, typer.Option(help="A word to look for; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count the words that keep coming back in the comments of downs."""
+    with door(context).open() as hk:
+        found = hk.analytics.themes(filters.query(hk), keyword or KEYWORDS)
+    if as_json:
+        print_json({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})
+        return
+    themes_table(found)
+
+
+def themes_table(found: Iterable[Theme]) -> None:
+    """A line for each keyword."""
+    rows = [(theme.keyword, theme.mentions) for theme in found]
+    if rows:
+        table(("keyword", "mentions"), rows)
+    else:
+        say("No down mentions any of the keywords")

@@ -1,0 +1,228 @@
+"""``import`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, BinaryIO, TextIO
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harken_adapters.formats.exporting import export as write_all
+from harken_adapters.formats.importing import Importer, Tally
+from harken_adapters.formats.mapping import Columns
+from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, pairs
+from harken_adapters.hosts.cli.output import err, print_json, say, warn
+
+_STANDARD = "-"
+
+
+class Format(Enum):
+    """A file format."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+_SOURCES: dict[Format, type[Source]] = {Format.CSV: CsvSource, Format.JSONL: JsonLinesSource}
+_SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+class Rejects:
+    """The file of rejected rows, which is made when the first one comes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+
+    def add(self, line: int, reason: str, row: object) -> None:
+        """Write down a row, in ASCII, so that anything can be said."""
+        if self._file is None:
+            self._file = self._created()
+        self._file.write(f"{json.dumps({'line': line, 'reason': reason, 'row': row})}\n")
+
+    def close(self) -> Path | None:
+        """The file, if there was anything to write down."""
+        if self._file is None:
+            return None
+        self._file.close()
+        return self.path
+
+    def _created(self) -> TextIO:
+        try:
+            return self.path.open("w", encoding="ascii")
+        except OSError as error:
+            raise WrongUsage(
+                f"cannot write rejected rows to {self.path}: {error.strerror}; choose a place with --rejected PATH"
+            ) from error
+
+
+def import_(
+    context: typer.Context,
+    *,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV or JSON Lines; - for stdin.")],
+    format_: Annotated[Format | None, typer.Option("--format", help="If the name does not tell.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Read a field from a column; repeatable.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="For rows that lack it; repeatable.")
+    ] = None,
+    rejected: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where rejected rows go; FILE.rejected.jsonl if not given.")
+    ] = None,
+    check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam rule to what comes in.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import feedback, and tell of each row that is not fit for it.
+
+    Columns are fields by their name; all others go into the context. Importing a file again adds nothing. What Harken
+    exported is restored as it was.
+    """
+    columns = Columns(pairs("--map", map_ or ()), pairs("--set", set_ or ()))
+    source_type = _SOURCES[_format_of(file, format_)]
+    name = "stdin" if file == _STANDARD else file
+    rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"))
+    began = perf_counter()
+    with _opened(file) as data, door(context).open(spam=None if check_spam else "allow") as hk:
+        if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
+            raise WrongUsage("rejected rows would overwrite the file they come from")
+        importer = Importer(hk, source_type(data, columns, hk.application), rejects.add)
+        try:
+            _run(importer, data)
+        finally:
+            rejected_file = rejects.close()
+    _show_tally(importer.tally, rejected_file, perf_counter() - began, as_json=as_json)
+
+
+def _format_of(file: str, given: Format | None) -> Format:
+    found = given or _SUFFIXES.get(Path(file).suffix.lower())
+    if found is None:
+        raise WrongUsage(f"{file!r} does not tell what it is; add --format csv or --format jsonl")
+    return found
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == _STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        data = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it is a mistake of the caller
+    except OSError as error:
+        raise WrongUsage(f"cannot read {file}: {error.strerror}") from error
+    with data:
+        yield data
+
+
+def _run(importer: Importer, data: BinaryIO) -> None:
+    """Import everything, with a bar on the way if somebody is looking."""
+    if not err.is_terminal:
+        for _ in importer.batches():
+            pass
+        return
+    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=_size(data), rows=0)
+        for tally in importer.batches():
+            progress.update(task, completed=_position(data), rows=tally.read)
+
+
+def _size(data: BinaryIO) -> int | None:
+    """How many bytes there are, if that is known: a pipe has no size."""
+    status = os.fstat(data.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _position(data: BinaryIO) -> int | None:
+    return data.tell() if data.seekable() else None
+
+
+def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "read": tally.read,
+                "added": tally.added,
+                "duplicates": tally.duplicates,
+                "rejected": tally.rejected,
+                "rejected_file": str(rejected_file) if rejected_file else None,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    say(
+        f"{tally.read:,} rows read: {tally.added:,} added, {tally.duplicates:,} there already, "
+        f"{tally.rejected:,} rejected; {seconds:.1f} s, {tally.read / seconds:,.0f} rows/s"
+    )
+    if rejected_file:
+        say(f"Rejected rows, with reasons: {rejected_file}", style="yellow")
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+
+@filtered
+def export(
+    context: typer.Context,
+    *,
+    filters: Filters,
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to; stdout if not given.")] = _STANDARD,
+    format_: Annotated[Format | None, typer.Option("--format", help="By the name, or jsonl.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="In any state, withdrawn too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Export feedback, oldest first, such that an import restores it as it was."""
+    chosen = format_ or _SUFFIXES.get(Path(file).suffix.lower(), Format.JSONL)
+    with door(context).open() as hk:
+        query = filters.query(hk)
+        stream = hk.collection.stream(query.in_any_state() if everything else query)
+        with _written(file) as data:
+            exported = write_all(stream, data, chosen.value)
+    if file == _STANDARD:
+        # Stdout is the export itself.
+        warn(f"{exported:,} exported")
+    elif as_json:
+        print_json({"exported": exported, "file": file})
+    else:
+        say(f"{exported:,} exported to {file}")
+
+
+@contextmanager
+def _written(file: str) -> Iterator[BinaryIO]:
+    """Where to write: a regular file appears, or changes, only when all of it is there."""
+    if file == _STANDARD:
+        yield sys.stdout.buffer
+        return
+    # A link stays a link to what it points to.
+    path = Path(file).resolve()
+    # What is there and is no regular file, such as /dev/null or a pipe, is written to and never replaced.
+    unfinished = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        data = unfinished.open("wb")
+    except OSError as error:
+        raise WrongUsage(f"cannot write {file}: {error.strerror}") from error
+    if unfinished == path:
+        with data:
+            yield data
+        return
+    try:
+        with data:
+            yield data
+            data.flush()
+            os.fsync(data.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,229 @@
+"""What is exported can be imported as it was, in either format."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Feedback, Harken
+from harken.testing.strategies import changed, feedbacks, texts
+from harken_adapters.formats.errors import BadRow
+from harken_adapters.formats.exporting import export
+from harken_adapters.formats.importing import Importer
+from harken_adapters.formats.mapping import Columns
+from harken_adapters.formats.reading import CsvSource, JsonLinesSource
+from harken_adapters.formats.record import from_record, to_record
+from harken_adapters.formats.table import COLUMNS, guarded, unguarded
+from support import a_feedback, a_submission
+
+SOURCES = {"csv": CsvSource, "jsonl": JsonLinesSource}
+DANGEROUS = (
+    "=1+1",
+    "+1",
+    "-1",
+    "@a",
+    "\tx",
+    "\rx",
+    "\uff1d1",
+    "'=1",
+    "''@a",
+    "'",
+    "''",
+    "'x",
+    "",
+    '"',
+    'a"b',
+    "a\nb",
+    "a\r\nb",
+    "😡",
+)
+
+
+def any_text() -> st.SearchStrategy[str]:
+    """Any text, often one that a table or a spreadsheet could trip over."""
+    return st.sampled_from(DANGEROUS) | texts() | st.builds(str.__add__, st.sampled_from(DANGEROUS), texts())
+
+
+def labels() -> st.SearchStrategy[str]:
+    """Ids as the rules let them through, often ones that look like a formula."""
+    return st.sampled_from(("=1+1", "@a", "'-1", "s")) | st.text("ab=+-@' ,;\"😡", min_size=1).filter(str.strip)
+
+
+@st.composite
+def any_feedback(draw: st.DrawFn) -> Feedback:
+    """Feedback with anything in it, in any version."""
+    feedback = draw(feedbacks())
+    target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
+    feedback = evolve(
+        feedback,
+        application="default",
+        target=target,
+        comment=draw(any_text()),
+        author=draw(st.none() | labels()),
+        reply=draw(st.none() | any_text()),
+        tags=tuple(draw(st.lists(labels(), max_size=3, unique=True))),
+    )
+    return draw(st.just(feedback) | changed(feedback))
+
+
+def exported(feedback: list[Feedback], to: str) -> bytes:
+    """What an export of these holds."""
+    file = io.BytesIO()
+    export(feedback, file, to)
+    return file.getvalue()
+
+
+def imported(hk: Harken, data: bytes, of: str) -> list[tuple[int, str, object]]:
+    """Import a file; what was rejected."""
+    rejected: list[tuple[int, str, object]] = []
+    importer = Importer(
+        hk, SOURCES[of](io.BytesIO(data), Columns(), hk.application), lambda *parts: rejected.append(parts)
+    )
+    for _ in importer.batches():
+        pass
+    return rejected
+
+
+@given(st.lists(any_feedback(), max_size=4), st.sampled_from(("csv", "jsonl")))
+def test_every_field_survives_a_file(feedback: list[Feedback], of: str) -> None:
+    """Whatever feedback says, the file gives it back, equal in every field."""
+    rows = SOURCES[of](io.BytesIO(exported(feedback, of)), Columns(), "default").rows()
+    assert [(row.content, row.reason) for row in rows] == [(one, "") for one in feedback]
+
+
+@given(any_text())
+def test_the_guard_comes_off_exactly(text: str) -> None:
+    """Every text is what it was when the guard has been put on and taken off."""
+    assert unguarded(guarded(text)) == text
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\uff1d1", "'=1", "''=1"])
+def test_no_cell_begins_like_a_formula(text: str) -> None:
+    """No text that a spreadsheet would run, or that looks guarded already, goes out without an apostrophe more."""
+    assert guarded(text) == f"'{text}"
+
+
+def test_somebody_elses_apostrophes_are_text(hk: Harken) -> None:
+    """Only what Harken exported loses its guard: in foreign files the apostrophe was written by a person."""
+    assert imported(hk, b"session_id,rating,comment\ns,up,'@airline hi\n", "csv") == []
+    assert [one.comment for one in hk.stream()] == ["'@airline hi"]
+
+
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+def test_an_import_restores_what_was_exported(hk: Harken, of: str) -> None:
+    """Versions, revisions, moderation, replies and tombstones: the export of an import is the same, byte by byte."""
+    app = hk.application
+    vote = hk.collection.submit(a_submission("v", "up", author="ann", vote=True)).feedback
+    hk.collection.submit(a_submission("v", "down", "=no\r\n'quoted' \"twice\" 😡", author="ann", vote=True))
+    hk.collection.reply(app, vote.id, "")
+    withdrawn = hk.submit("w", "up", context={"n": 1, "t": True, "f": 0.5, "x": None}).feedback
+    hk.collection.withdraw(app, withdrawn.id)
+    held = hk.submit("h", None, "@formula", tags=["a", "=b"], idempotency_key="k").feedback
+    hk.moderation.decide(app, held.id, harken.ModerationStatus.REJECTED, moderator="mo", reason="-")
+    everything = hk.query().in_any_state()
+    before = exported(list(hk.collection.stream(everything)), of)
+    with harken.connect("memory://") as other:
+        assert imported(other, before, of) == []
+        assert imported(other, before, of) == []
+        assert exported(list(other.collection.stream(everything)), of) == before
+
+
+def test_an_export_can_move_to_another_application(hk: Harken) -> None:
+    """An export names no application, so it belongs to whichever it is imported into."""
+    hk.submit("s", "up")
+    data = exported(list(hk.stream()), "jsonl")
+    with harken.connect("memory://", application="other") as other:
+        assert imported(other, data, "jsonl") == []
+        assert [one.application for one in other.stream()] == ["other"]
+
+
+def test_what_changed_since_counts_as_there(hk: Harken) -> None:
+    """Restoring never overwrites: feedback that has changed since its export stays as it is."""
+    feedback = hk.submit("s", "up").feedback
+    data = exported([feedback], "jsonl")
+    hk.collection.withdraw(hk.application, feedback.id)
+    assert imported(hk, data, "jsonl") == []
+    assert hk.collection.get(hk.application, feedback.id).withdrawn
+
+
+def test_a_taken_key_is_a_reason(hk: Harken) -> None:
+    """Exported feedback whose idempotency key stands for something else is rejected, and the reason says so."""
+    taken = hk.submit("s", "up", idempotency_key="k").feedback
+    data = exported([evolve(taken, id="other", fingerprint="another body")], "jsonl")
+    [(line, reason, _)] = imported(hk, data, "jsonl")
+    assert (line, reason) == (1, f"Its idempotency key is taken by other feedback, {taken.id}")
+
+
+def test_the_columns_of_a_table() -> None:
+    """A CSV export has a header, even with nothing below it, and its lines end as RFC 4180 wants."""
+    assert exported([], "csv") == f"{','.join(COLUMNS)}\r\n".encode()
+
+
+DAMAGE: list[tuple[str, Any, str]] = [
+    ("id", None, "no id"),
+    ("id", "a\0b", "control characters"),
+    ("session_id", 7, "session_id must be text"),
+    ("created_at", "yesterday", "created_at is no ISO 8601 date"),
+    ("created_at", 1, "created_at is no ISO 8601 date"),
+    ("created_at", "1969-01-01T00:00:00Z", "created_at must.*1970"),
+    ("updated_at", "0001-01-01T00:00:00+14:00", "updated_at is no ISO 8601 date"),
+    ("version", True, "version must be a whole number"),
+    ("version", 0, "version must be a whole number"),
+    ("rating", "sideways", "Invalid rating: sideways"),
+    ("rating", [], "Invalid rating"),
+    ("comment", 1, "comment must be text"),
+    ("comment", "\ud800", "lone surrogate"),
+    ("tags", "slow", "tags must be a list"),
+    ("tags", [1], "tags must be text"),
+    ("context", [1], "context must map"),
+    ("context", {"a b": 1}, "context name"),
+    ("sentiment", 1, "sentiment must have"),
+    ("sentiment", {"polarity": "1", "subjectivity": 1}, "polarity must be a number"),
+    ("sentiment", {"polarity": 2, "subjectivity": 1}, "polarity must lie between"),
+    ("sentiment", {"polarity": 10**400, "subjectivity": 1}, "sentiment"),
+    ("status", "fine", "status must be one of"),
+    ("status", [], "status must be one of"),
+    ("moderation", [1], "moderation must have"),
+    ("moderation", {"previous": "fine"}, "previous must be one of"),
+    ("moderation", {"reason": "a\0b"}, "NUL"),
+    ("reply", "a\0b", "reply must not contain NUL"),
+    ("withdrawn_at", "soon", "withdrawn_at is no ISO 8601 date"),
+    ("revisions", {}, None),
+    ("revisions", {"a": 1}, "revisions must be a list"),
+    ("revisions", [1], "A revision must be an object"),
+    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "comment": "\ud800"}], "lone surrogate"),
+    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "tags": [1]}], "revision 1: tags must be text"),
+    ("fingerprint", 1, "fingerprint must be text"),
+    ("vote", "yes", "vote must be true or false"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), [case for case in DAMAGE if case[2]])
+def test_a_damaged_record_is_one_bad_row(hk: Harken, name: str, value: object, reason: str) -> None:
+    """Damage in one exported row is told of, and the rows around it are restored."""
+    before, damaged, after = (to_record(a_feedback(feedback_id)) for feedback_id in ("a", "b", "c"))
+    damaged[name] = value
+    with pytest.raises(BadRow, match=reason):
+        from_record(damaged, "default")
+    lines = "\n".join(json.dumps(record) for record in (before, damaged, after))
+    assert [(line, row) for line, _, row in imported(hk, lines.encode(), "jsonl")] == [(2, damaged)]
+    assert {one.id for one in hk.stream()} == {"a", "c"}
+
+
+def test_a_damaged_cell_is_one_bad_row(hk: Harken) -> None:
+    """The same in a table: a cell that should be JSON and is none spoils its own row only."""
+    rows = list(csv.reader(io.StringIO(exported([a_feedback("a"), a_feedback("b")], "csv").decode(), newline="")))
+    rows[1][COLUMNS.index("revisions")] = "[oops"
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    [(line, reason, row)] = imported(hk, text.getvalue().encode(), "csv")
+    assert (line, reason) == (2, "revisions of a Harken export must be JSON, got '[oops'")
+    assert isinstance(row, dict)
+    assert row["id"] == "a"
+    assert [one.id for one in hk.stream()] == ["b"]

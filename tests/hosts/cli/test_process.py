@@ -1,0 +1,134 @@
+"""The command as a process of its own: pipes, signals and terminals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harken
+
+# Python writes unbuffered output only in part to a pipe that is closed meanwhile, and says nothing.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+HARKEN = (sys.executable, "-c", "import sys; from harken_adapters.hosts.cli import main; sys.exit(main())")
+
+
+def command(tmp_path: Path, *arguments: str) -> tuple[str, ...]:
+    """The words that run a command on a storage in that folder."""
+    return (*HARKEN, "--storage", f"sqlite:///{tmp_path}/feedback.db", *arguments)
+
+
+def rows(count: int) -> str:
+    """A CSV file in which every third row says what the one before says."""
+    lines = (f"s{number % 7},up,comment {number - (number % 3 == 2)}" for number in range(count))
+    return "\n".join(("session_id,rating,comment", *lines, ""))
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_a_missing_extra_says_what_to_install(missing: str) -> None:
+    """Without the packages of the extra there is one line that mends it."""
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\nfrom harken_adapters.hosts.cli import main; sys.exit(main())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, "list"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert 'pip install "harken[cli]"' in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [("list", "--limit", "1000"), ("list", "--limit", "1000", "--json"), ("export",)])
+def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """``harken ... | head`` complains about nothing."""
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        hk.collection.submit_many(
+            harken.Submission(target=harken.Target("s"), rating="up", comment="x" * 900) for _ in range(1_000)
+        )
+    with subprocess.Popen(
+        command(tmp_path, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
+    """An interrupted import says nothing, and ends with the code that shells know."""
+    with subprocess.Popen(
+        command(tmp_path, "import", "-", "--format", "csv"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(rows(2_500))
+        process.stdin.flush()
+        _wait_for(tmp_path, 1_000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.slow
+def test_an_import_survives_being_killed(tmp_path: Path) -> None:
+    """Kill -9 half-way, then the same import again: every row is there, and each only once."""
+    file = tmp_path / "old.csv"
+    file.write_text(rows(30_000))
+    process = subprocess.Popen(command(tmp_path, "import", str(file)), stdout=subprocess.DEVNULL)
+    _wait_for(tmp_path, 3_000)
+    process.kill()
+    process.wait()
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        before = hk.summary().total
+    assert 3_000 <= before < 30_000
+    ran = subprocess.run(command(tmp_path, "import", str(file), "--json"), capture_output=True, text=True, check=True)
+    report = json.loads(ran.stdout)
+    assert (report["read"], report["added"], report["duplicates"]) == (30_000, 30_000 - before, before)
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        assert hk.summary().total == 30_000
+        assert hk.check() == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no such terminals here")
+def test_progress_goes_to_the_terminal_only(tmp_path: Path) -> None:
+    """Somebody who looks sees a bar on stderr; stdout stays one JSON document."""
+    ours, theirs = os.openpty()
+    file = tmp_path / "old.csv"
+    file.write_text(rows(3_000))
+    ran: Any = subprocess.run(
+        command(tmp_path, "import", str(file), "--json"),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        check=True,
+        env={**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    assert b"3,000 rows" in os.read(ours, 100_000)
+    os.close(ours)
+    assert json.loads(ran.stdout)["added"] == 3_000
+
+
+def _wait_for(tmp_path: Path, total: int) -> None:
+    """Wait until an import has stored that many rows."""
+    deadline = time.monotonic() + 20
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        while hk.summary().total < total:
+            assert time.monotonic() < deadline, "the import does not get on"
+            time.sleep(0.01)

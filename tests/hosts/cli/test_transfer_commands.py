@@ -1,0 +1,161 @@
+"""import and export, as they are typed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CSV = "session_id,rating,comment\na,up,hi\nb,sideways,ho\nc,down,\n"
+DATA = Path(__file__).parents[4] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+
+
+def test_an_import_tells_what_became_of_the_rows(cli: Any, tmp_path: Path) -> None:
+    """Rejected rows are no failure: they lie beside the file, each with its line and the reason."""
+    (tmp_path / "old.csv").write_text(CSV)
+    ran = cli("import", "old.csv", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json == {
+        "read": 3,
+        "added": 1,
+        "duplicates": 0,
+        "rejected": 2,
+        "rejected_file": "old.csv.rejected.jsonl",
+        "seconds": ran.json["seconds"],
+    }
+    assert [json.loads(line) for line in (tmp_path / "old.csv.rejected.jsonl").read_text().splitlines()] == [
+        {
+            "line": 3,
+            "reason": "Invalid rating: sideways. Must be 'up', 'down', or None",
+            "row": {"session_id": "b", "rating": "sideways", "comment": "ho"},
+        },
+        {
+            "line": 4,
+            "reason": "Please provide a comment when giving negative feedback",
+            "row": {"session_id": "c", "rating": "down", "comment": ""},
+        },
+    ]
+    again = cli("import", "old.csv")
+    assert "3 rows read: 0 added, 1 there already, 2 rejected" in again.out
+    assert "old.csv.rejected.jsonl" in again.out
+
+
+def test_without_rejected_rows_there_is_no_file_of_them(cli: Any, tmp_path: Path) -> None:
+    """Nothing rejected, no file."""
+    assert cli("import", "-", "--format", "csv", "--json", stdin="session_id\ns\n").json["rejected_file"] is None
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_standard_input_is_a_file_too(cli: Any, tmp_path: Path) -> None:
+    """- reads stdin; what is rejected goes to stdin.rejected.jsonl, or where it is told to."""
+    assert cli("import", "-", "--format", "csv", "--json", stdin=CSV).json["rejected_file"] == "stdin.rejected.jsonl"
+    cli("import", "-", "--format", "csv", "--rejected", "bad.jsonl", stdin=CSV)
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nope.csv",), "cannot read nope.csv: No such file"),
+        (("old.txt",), "'old.txt' does not tell what it is; add --format csv or --format jsonl"),
+        (("old.csv", "--map", "comment"), "'comment' has no '='"),
+        (("old.csv", "--map", "comment=words"), "There is no column 'words'"),
+        (("old.csv", "--set", "colour=red"), "There is no field 'colour'"),
+        (("old.csv", "--rejected", "old.csv"), "would overwrite the file they come from"),
+        (("old.csv", "--rejected", "no/where"), "choose a place with --rejected PATH"),
+        (("anonymous.csv",), "--set session_id=VALUE; the columns are 'rating'"),
+    ],
+)
+def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """What cannot work ends with code 2 and the remedy, and leaves the input alone."""
+    (tmp_path / "old.csv").write_text(CSV)
+    (tmp_path / "old.txt").write_text(CSV)
+    (tmp_path / "anonymous.csv").write_text("rating\nup\n")
+    ran = cli("import", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert (tmp_path / "old.csv").read_text() == CSV
+
+
+def test_old_feedback_is_no_spam_unless_asked(cli: Any) -> None:
+    """It was accepted once; --check-spam judges it again."""
+    row = "session_id,comment\ns,click here they said\n"
+    strict = cli("import", "-", "--format", "csv", "--check-spam", "--json", stdin=row).json
+    assert (strict["added"], strict["rejected"]) == (0, 1)
+    assert cli("import", "-", "--format", "csv", "--json", stdin=row).json["added"] == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_an_export_comes_back_byte_by_byte(cli: Any, tmp_path: Path, suffix: str) -> None:
+    """Export, import elsewhere, export: the files are the same, with everything in any state."""
+    first = cli("submit", "s", "down", "=1+1\r\n'\"😡", "--author", "@ann", "--vote", "--context", "n=1", "--json")
+    cli("submit", "s", "up", "--author", "@ann", "--vote")
+    cli("submit", "t", "up", "--tag", "=a", "--key", "k")
+    cli("moderate", "reject", first.json["id"], "--reason", "no", "--moderator", "mo")
+    one, two, other = f"one.{suffix}", f"two.{suffix}", "sqlite:///other.db"
+    assert cli("export", one, "--all", "--json").json == {"exported": 2, "file": one}
+    assert cli("import", one, "--json", storage=other).json["added"] == 2
+    assert cli("import", one, "--json", storage=other).json["duplicates"] == 2
+    cli("export", two, "--all", storage=other)
+    assert (tmp_path / one).read_bytes() == (tmp_path / two).read_bytes()
+    assert cli("export", one).out == f"1 exported to {one}\n"
+
+
+def test_an_export_to_stdout_is_only_the_export(cli: Any) -> None:
+    """Stdout holds the rows and nothing else, so that it can be piped."""
+    cli("submit", "s", "up", "😡")
+    ran = cli("export")
+    assert [json.loads(line)["comment"] for line in ran.out.splitlines()] == ["😡"]
+    assert ran.err == "1 exported\n"
+    assert cli("export", "--format", "csv").out.startswith("id,created_at,session_id,")
+
+
+def test_an_export_replaces_a_file_only_when_it_is_whole(cli: Any, tmp_path: Path) -> None:
+    """An export that fails leaves what was there, and no debris."""
+    cli("submit", "s", "up")
+    (tmp_path / "out.csv").write_text("precious")
+    assert cli("export", "out.csv", "--limit", "1").code == 2
+    assert cli("export", "out.csv", "--rating", "sideways").code == 3
+    assert (tmp_path / "out.csv").read_text() == "precious"
+    assert cli("export", "no/where.csv").code == 2
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    assert cli("export", "link.csv").code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "out.csv").read_text().startswith("id,")
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> None:
+    """What is no regular file stays what it is."""
+    null = Path("/dev/null")
+    before = null.stat().st_rdev
+    (tmp_path / "null").symlink_to(null)
+    assert cli("export", "null").code == 0
+    assert null.stat().st_rdev == before
+    assert null.is_char_device()
+
+
+@needs_data
+def test_real_feedback_gives_the_known_figures(cli: Any, tmp_path: Path) -> None:
+    """9,760 real messages: exact figures, the same sums by New York's days, and nothing added twice."""
+    file = str(DATA / "airline-feedback.csv")
+    rejected = ("--rejected", str(tmp_path / "rejected.jsonl"))
+    assert cli("import", file, *rejected, "--json").json["added"] == 9760
+    figures = cli("stats", "--json").json
+    assert [figures[key] for key in ("total_feedbacks", "positive", "negative", "neutral")] == [9760, 1647, 6087, 2026]
+    assert (figures["satisfaction_score"], figures["quality_score"]) == (21.3, 27.3)
+    points = cli("trends", "--zone", "America/New_York", "--json").json["points"]
+    for key in ("total_feedbacks", "positive", "negative", "neutral", "comments"):
+        assert sum(point[key] for point in points) == figures[key]
+    again = cli("import", file, *rejected, "--json").json
+    assert (again["added"], again["duplicates"], again["rejected"]) == (0, 9760, 0)
+
+
+@needs_data
+def test_real_reviews_are_all_kept(cli: Any, tmp_path: Path) -> None:
+    """2,000 real reviews, 13 of which somebody else wrote as well, word by word."""
+    arguments = ("import", str(DATA / "reviews.jsonl"), "--rejected", str(tmp_path / "rejected.jsonl"), "--json")
+    assert cli(*arguments, "--set", "session_id=reviews").json["added"] == 2000
+    assert cli(*arguments, "--set", "session_id=reviews").json["duplicates"] == 2000
+    assert cli(*arguments).code == 2
