@@ -124,7 +124,7 @@ def export_a_million(folder: Path) -> Iterator[Result]:
         yield at_most(f"sqlite: export of 1,000,000 as {kind}", usage.ru_maxrss / 1024, 150, unit=" MB", detail=detail)
 
 
-_COMMAND = (sys.executable, "-c", "from harken_adapters.hosts.cli import main; main()")
+_COMMAND = (sys.executable, "-c", "from harken_adapters.hosts.cli import main; raise SystemExit(main())")
 _sessions = count()
 
 

@@ -199,6 +199,17 @@ class StorageContract(ABC):
             check_same(list(outcomes), [Stored(fresh), Conflict(taken, Taken.ID), Stored(last)])
             check_same(list(storage.feedback.add([])), [])
 
+    def test_a_large_batch_is_no_different(self) -> None:
+        """In a batch of a thousand each item gets its own outcome too, and its own event."""
+        batch = a_series(1_000, agent_id="helper")
+        keyed = [evolve(one, idempotency_key=f"key-{index % 990}") for index, one in enumerate(batch)]
+        with self.open_storage() as storage:
+            outcomes = list(storage.feedback.add(accepted(*keyed)))
+            expected = [Stored(one) for one in keyed[:990]] + [DuplicateOf(one) for one in keyed[:10]]
+            check_same(outcomes, expected)
+            check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.fold(keyed[:990])})
+            check_same(len(storage.outbox.events(limit=2_000)), 990)
+
     # --- finding ---------------------------------------------------------------------------------------------------
 
     def test_pages_come_newest_first(self) -> None:

@@ -109,11 +109,13 @@ class Database:
         connection = sqlite3.connect(
             self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
         )
-        # Off is the default, but a distribution may build SQLite otherwise.
-        connection.execute("PRAGMA recursive_triggers = OFF")
-        connection.execute("PRAGMA synchronous = FULL")
-        # What is deleted is overwritten, so that erased means gone from the file too.
-        connection.execute("PRAGMA secure_delete = ON")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            # What is deleted is overwritten, so that erased means gone from the file too.
+            connection.execute("PRAGMA secure_delete = ON")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _prepare(self) -> None:
