@@ -20,17 +20,8 @@ from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
 from harken.testing.builders import accepted
+from harken.testing.checks import check_same
 from harken.testing.model import reference_storage
-
-
-def check_same(actual: object, expected: object) -> None:
-    """Both are equal, and look equal: 1, 1.0 and True are not the same.
-
-    Raises:
-        AssertionError: they are not.
-    """
-    if actual != expected or repr(actual) != repr(expected):
-        raise AssertionError(f"The storage gave\n  {actual!r}\nbut the contract wants\n  {expected!r}")
 
 
 def answer_of(call: Callable[[], object]) -> object:

@@ -1,0 +1,280 @@
+"""What every feedback repository has to keep."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from attrs import evolve
+
+from harken.domain.errors import FeedbackNotFound, StaleFeedback
+from harken.domain.events import Event, EventType
+from harken.domain.feedback import Context, Feedback, Rating, Sentiment
+from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.query import FeedbackQuery
+from harken.domain.summary import Summary
+from harken.ports.repository import Conflict, DuplicateOf, Stored, Taken
+from harken.ports.storage import Storage
+from harken.testing.builders import NOON, a_feedback, a_series, accepted
+from harken.testing.checks import at_once, check_raises, check_same
+from harken.testing.fresh import FreshStorage
+
+EVERYTHING = FeedbackQuery().in_any_state()
+MINUTE = timedelta(minutes=1)
+
+
+class KeepingContract(FreshStorage):
+    """What goes in comes out, once, and in order; changes are not lost, and erased means gone."""
+
+    # --- keeping ---------------------------------------------------------------------------------------------------
+
+    def test_every_field_comes_back_equal(self) -> None:
+        """What goes in comes out equal in every field, however unusual."""
+        full = a_feedback(
+            "sesión ✓",
+            message_id="message",
+            agent_id="агент",
+            rating=Rating.DOWN,
+            comment="Zeile eins\r\n\tzwei '\"\\%_ 👎🏽 \u202e",
+            author="ann",
+            tags=("too slow", "it's wrong"),
+            context=Context({"yes": True, "one": 1, "real": 1.0, "text": "1", "none": None, "most": 2**63 - 1}),
+            sentiment=Sentiment(-0.123457, 0.999999),
+            moderation=Moderation(
+                status=ModerationStatus.APPROVED,
+                reason="fine",
+                moderator="mo",
+                decided_at=NOON + MINUTE,
+                previous=ModerationStatus.PENDING,
+            ),
+            reply="We are sorry",
+            created_at=datetime(2026, 2, 3, 4, 5, 6, 999999, tzinfo=UTC),
+            idempotency_key="key",
+            fingerprint="body",
+            vote=True,
+        )
+        changed = full.revised(a_feedback(tags=("x",), sentiment=Sentiment(1, 0), rating=Rating.UP), at=NOON)
+        changed = evolve(changed, target=full.target).withdraw(at=NOON + MINUTE)
+        with self.open_storage() as storage:
+            check_same(list(storage.feedback.add(accepted(full))), [Stored(full)])
+            check_same(storage.feedback.get("default", full.id), full)
+            storage.feedback.replace(evolve(changed, version=2), [])
+            check_same(storage.feedback.get("default", full.id), evolve(changed, version=2))
+
+    def test_applications_are_worlds_of_their_own(self) -> None:
+        """What belongs to one application is neither found, counted nor erased through another."""
+        mine, other = a_feedback(), a_feedback(application="other")
+        twin = evolve(other, id=mine.id)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(mine, other, twin))
+            check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", other.id))
+            check_same(storage.feedback.find(FeedbackQuery(), limit=9).items, (mine,))
+            check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.of(mine)})
+            check_same(storage.feedback.erase(EVERYTHING), 1)
+            check_same(storage.feedback.get("other", mine.id), twin)
+
+    def test_what_is_not_there_is_not_found(self) -> None:
+        """An unknown id raises ``FeedbackNotFound``, for reading and for replacing."""
+        with self.open_storage() as storage:
+            check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", "nobody"))
+            check_raises(FeedbackNotFound, lambda: storage.feedback.replace(a_feedback(version=2), []))
+
+    # --- once only -------------------------------------------------------------------------------------------------
+
+    def test_the_same_feedback_again_is_a_duplicate(self) -> None:
+        """The same id with the same content is a duplicate; with other content it is a conflict."""
+        one = a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            outcomes = storage.feedback.add(accepted(one, evolve(one, comment="other")))
+            check_same(list(outcomes), [DuplicateOf(one), Conflict(one, Taken.ID)])
+
+    def test_one_idempotency_key_keeps_one_feedback(self) -> None:
+        """The same key and body is a duplicate, another body a conflict, another session or application is neither."""
+        first = a_feedback(idempotency_key="key", fingerprint="body")
+        again = a_feedback(idempotency_key="key", fingerprint="body")
+        other_body = a_feedback(idempotency_key="key", fingerprint="other")
+        elsewhere = a_feedback("elsewhere", idempotency_key="key", fingerprint="body")
+        foreign = a_feedback(application="other", idempotency_key="key", fingerprint="body")
+        with self.open_storage() as storage:
+            # In one batch and across batches alike.
+            check_same(list(storage.feedback.add(accepted(first, again))), [Stored(first), DuplicateOf(first)])
+            outcomes = storage.feedback.add(accepted(again, other_body, elsewhere, foreign))
+            expected = [
+                DuplicateOf(first),
+                Conflict(first, Taken.IDEMPOTENCY_KEY),
+                Stored(elsewhere),
+                Stored(foreign),
+            ]
+            check_same(list(outcomes), expected)
+            check_same(storage.feedback.summarize(FeedbackQuery())[None].total, 2)
+            check_same(len(storage.outbox.events(limit=9)), 3)
+
+    def test_racing_retries_keep_one_feedback(self) -> None:
+        """Many threads with the same key at once: one is stored, and all others get it as a duplicate."""
+        retries = [a_feedback(idempotency_key="key", fingerprint="body") for _ in range(8)]
+        with self.open_storage() as storage:
+            answers = at_once([partial(storage.feedback.add, accepted(one)) for one in retries])
+            kept = storage.feedback.find(EVERYTHING, limit=9).items
+        outcomes = [outcome for answer in answers for outcome in answer]
+        if len(kept) != 1:
+            raise AssertionError(f"One key was kept {len(kept)} times")
+        check_same(sorted(type(outcome).__name__ for outcome in outcomes), ["DuplicateOf"] * 7 + ["Stored"])
+        check_same({outcome.feedback.id for outcome in outcomes}, {kept[0].id})
+
+    def test_an_author_has_one_vote_on_a_message(self) -> None:
+        """A second vote in the same place is a conflict; another message, session or author is another place."""
+        first = a_feedback(author="ann", message_id="m", vote=True)
+        places = [
+            a_feedback(author="ann", message_id="n", vote=True),
+            a_feedback(author="ann", vote=True),
+            a_feedback(author="bob", message_id="m", vote=True),
+            a_feedback("elsewhere", author="ann", message_id="m", vote=True),
+            a_feedback(author="ann", message_id="m"),
+            a_feedback(message_id="m", vote=True),
+            a_feedback(message_id="m", vote=True),
+        ]
+        again = a_feedback(author="ann", message_id="m", agent_id="helper", vote=True)
+        on_session = a_feedback(author="ann", vote=True)
+        with self.open_storage() as storage:
+            outcomes = storage.feedback.add(accepted(first, *places))
+            check_same(list(outcomes), [Stored(one) for one in (first, *places)])
+            outcomes = storage.feedback.add(accepted(again, on_session))
+            check_same(list(outcomes), [Conflict(first, Taken.VOTE_SLOT), Conflict(places[1], Taken.VOTE_SLOT)])
+
+    def test_a_bad_item_changes_no_other_outcome(self) -> None:
+        """Outcomes come in the order of the batch, and each is its own."""
+        taken, fresh, last = a_feedback(), a_feedback(), a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(taken))
+            outcomes = storage.feedback.add(accepted(fresh, evolve(taken, comment="other"), last))
+            check_same(list(outcomes), [Stored(fresh), Conflict(taken, Taken.ID), Stored(last)])
+            check_same(list(storage.feedback.add([])), [])
+
+    def test_a_large_batch_is_no_different(self) -> None:
+        """In a batch of a thousand each item gets its own outcome too, and its own event."""
+        batch = a_series(1_000, agent_id="helper")
+        keyed = [evolve(one, idempotency_key=f"key-{index % 990}") for index, one in enumerate(batch)]
+        with self.open_storage() as storage:
+            outcomes = list(storage.feedback.add(accepted(*keyed)))
+            expected = [Stored(one) for one in keyed[:990]] + [DuplicateOf(one) for one in keyed[:10]]
+            check_same(outcomes, expected)
+            check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.fold(keyed[:990])})
+            check_same(len(storage.outbox.events(limit=2_000)), 990)
+
+    # --- finding ---------------------------------------------------------------------------------------------------
+
+    def test_pages_come_newest_first(self) -> None:
+        """Feedback is listed by time, then by id, both descending; streamed the other way round."""
+        series = a_series(5)
+        same_time = [a_feedback(created_at=NOON), a_feedback(created_at=NOON)]
+        newest_first = [*reversed(series[1:]), *reversed(same_time), series[0]]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series[3:], *same_time[::-1], *series[:3]))
+            check_same(storage.feedback.find(FeedbackQuery(), limit=9).items, tuple(newest_first))
+            check_same(list(storage.feedback.stream(FeedbackQuery())), newest_first[::-1])
+
+    def test_cursors_neither_skip_nor_repeat(self) -> None:
+        """Going from page to page while feedback is added gives everything that was there, once."""
+        series = a_series(7)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            seen: list[Feedback] = []
+            page = storage.feedback.find(FeedbackQuery(), limit=2)
+            while page.next is not None:
+                seen += page.items
+                newcomer = a_feedback(created_at=NOON + timedelta(hours=len(seen)))
+                storage.feedback.add(accepted(newcomer))
+                page = storage.feedback.find(FeedbackQuery(), limit=2, after=page.next)
+            seen += page.items
+        check_same(seen, series[::-1])
+
+    def test_the_last_page_says_so(self) -> None:
+        """``next`` is ``None`` exactly if nothing more matches, also when the last page is full."""
+        series = a_series(4)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            first = storage.feedback.find(FeedbackQuery(), limit=2)
+            check_same(first.next is None, False)
+            check_same(storage.feedback.find(FeedbackQuery(), limit=2, after=first.next).next, None)
+            check_same(storage.feedback.find(FeedbackQuery(session_id="none"), limit=2).items, ())
+
+    def test_a_stream_may_be_written_to_by_its_reader(self) -> None:
+        """Changing and erasing what a stream gives neither breaks nor prolongs it."""
+        series = a_series(5)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            seen = []
+            for feedback in storage.feedback.stream(EVERYTHING):
+                seen.append(feedback.id)
+                storage.feedback.replace(feedback.withdraw(at=NOON), [])
+        check_same(seen, [feedback.id for feedback in series])
+
+    def test_only_what_counts_is_found_unless_asked(self) -> None:
+        """Pending, rejected and withdrawn feedback is in no list and no figure, unless the query asks for it."""
+        seen = a_feedback()
+        hidden = [
+            a_feedback(moderation=Moderation(status=ModerationStatus.PENDING)),
+            a_feedback(moderation=Moderation(status=ModerationStatus.REJECTED)),
+            a_feedback().withdraw(at=NOON),
+        ]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(seen, *hidden))
+            check_same(storage.feedback.find(FeedbackQuery(), limit=9).items, (seen,))
+            check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.of(seen)})
+            check_same(storage.feedback.summarize(EVERYTHING)[None].total, 4)
+            waiting = FeedbackQuery(statuses=frozenset({ModerationStatus.PENDING}))
+            check_same(storage.feedback.find(waiting, limit=9).items, (hidden[0],))
+            check_same(storage.feedback.find(FeedbackQuery(withdrawn=True), limit=9).items, (hidden[2],))
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def test_no_update_is_lost(self) -> None:
+        """Only the version that follows the stored one replaces it; any other is stale and changes nothing."""
+        first = a_feedback()
+        second, rival = first.answered("one", at=NOON), first.answered("two", at=NOON)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(first))
+            storage.feedback.replace(second, [Event.about(second, EventType.UPDATED)])
+            check_raises(StaleFeedback, lambda: storage.feedback.replace(rival, []))
+            check_raises(StaleFeedback, lambda: storage.feedback.replace(evolve(second, version=4), []))
+            check_same(storage.feedback.get("default", first.id), second)
+            check_same(len(storage.outbox.events(limit=9)), 2)
+
+    def test_one_of_many_racing_changes_wins(self) -> None:
+        """Of many threads that replace the same version at once, one succeeds."""
+        first = a_feedback()
+        rivals = [first.answered(str(number), at=NOON) for number in range(6)]
+
+        def replace(storage: Storage, rival: Feedback) -> bool:
+            try:
+                storage.feedback.replace(rival, [])
+            except StaleFeedback:
+                return False
+            return True
+
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(first))
+            won = at_once([partial(replace, storage, rival) for rival in rivals])
+            check_same(sum(won), 1)
+            check_same(storage.feedback.get("default", first.id), rivals[won.index(True)])
+
+    def test_erased_means_gone(self) -> None:
+        """Erasing removes feedback, figures, events and deliveries, and frees the key and the vote's place."""
+        doomed = a_feedback("doomed", idempotency_key="key", fingerprint="a", author="ann", vote=True)
+        other = a_feedback("other")
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(doomed, other))
+            for event in storage.outbox.events(limit=9):
+                storage.outbox.fan_out(event, ["log"], due_at=NOON)
+            withdrawn = doomed.withdraw(at=NOON)
+            storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.DELETED)])
+            query = FeedbackQuery(session_id="doomed").in_any_state()
+            check_same((storage.feedback.erase(query), storage.feedback.erase(query)), (1, 0))
+            check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", doomed.id))
+            events = [event.feedback_id for event in storage.outbox.events(limit=9)]
+            due = [one.event.feedback_id for one in storage.outbox.claim(now=NOON, until=NOON + MINUTE, limit=9)]
+            check_same(doomed.id in (*events, *due), False)
+            check_same(storage.feedback.summarize(EVERYTHING), {None: Summary.of(other)})
+            successor = evolve(doomed, id="successor", fingerprint="b")
+            check_same(list(storage.feedback.add(accepted(successor))), [Stored(successor)])
