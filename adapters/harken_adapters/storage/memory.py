@@ -24,7 +24,7 @@ from harken.domain.errors import (
     StaleFeedback,
     StorageClosed,
 )
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.instants import slot_number, slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
@@ -303,7 +303,7 @@ class MemoryOutbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
         with self._data.locked():
-            waiting = sorted(self._data.events.values(), key=lambda event: (event.occurred_at, event.id))
+            waiting = sorted(self._data.events.values(), key=event_order)
         return waiting[:limit]
 
     def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:

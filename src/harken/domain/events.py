@@ -49,6 +49,11 @@ class Event:
         )
 
 
+def event_order(event: Event) -> tuple[datetime, str, int, str]:
+    """The order in which events happened; those of one feedback stay in order even if the clock stood still."""
+    return event.occurred_at, event.feedback_id, event.version, event.id
+
+
 class DeliveryState(Enum):
     """How far a delivery has come."""
 

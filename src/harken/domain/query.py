@@ -161,8 +161,7 @@ class GroupBy:
                 return feedback.tags or (None,)
             case Dimension.CONTEXT:
                 return (label(feedback.context.get(self.name or "")),)
-            case Dimension.SLOT:
-                return (slot_start(slot_number(feedback.created_at)),)
+        return (slot_start(slot_number(feedback.created_at)),)
 
 
 class Cursor(NamedTuple):

@@ -62,6 +62,9 @@ def text_problem(name: str, value: object) -> Violation | None:
 
 def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Violation | None:
     """What makes ``value`` unfit as an id or a tag, if anything does."""
+    if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() and not value.isspace():
+        # What Python calls printable has no control characters, NUL or surrogates: most ids get no further.
+        return None
     if not isinstance(value, str):
         return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
     if not value.strip():

@@ -18,7 +18,7 @@ class Outbox(ABC):
 
     @abstractmethod
     def events(self, *, limit: int) -> Sequence[Event]:
-        """Events that were not fanned out yet, oldest first: by ``occurred_at``, then by ``id``."""
+        """Events that were not fanned out yet, oldest first: by ``occurred_at``, ``feedback_id`` and ``version``."""
 
     @abstractmethod
     def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:

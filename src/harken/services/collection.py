@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from hashlib import sha256
+from hashlib import blake2b
 
 from attrs import evolve, frozen
 
@@ -170,25 +170,22 @@ class FeedbackService:
         Raises:
             StorageError: they could not be stored.
         """
-        opened: list[_Opened] = []
-        prepared: list[Accepted | FeedbackRejected] = []
+        checked: list[tuple[Accepted | FeedbackRejected, _Opened]] = []
         for submission in submissions:
-            opened.append([])
+            opened: _Opened = []
             try:
-                item = self._prepare(submission, opened[-1])
-                prepared.append(item if announce else Accepted(item.feedback))
+                checked.append((self._prepare(submission, opened, announce=announce), opened))
             except FeedbackRejected as error:
-                prepared.append(error)
+                checked.append((error, opened))
         try:
-            stored = self._repository.add([item for item in prepared if isinstance(item, Accepted)])
+            outcomes = iter(self._repository.add([item for item, _ in checked if isinstance(item, Accepted)]))
         except Exception as error:
-            for told in opened:
-                _tell_failure(told, error)
+            for _, opened in checked:
+                _tell_failure(opened, error)
             raise
-        outcomes = iter(stored)
         return [
-            self._answer(item, next(outcomes), told) if isinstance(item, Accepted) else _refusal(item, told)
-            for item, told in zip(prepared, opened, strict=True)
+            self._answer(item, next(outcomes), opened) if isinstance(item, Accepted) else _refusal(item, opened)
+            for item, opened in checked
         ]
 
     def set_vote(
@@ -314,9 +311,7 @@ class FeedbackService:
         Raises:
             InvalidQuery: the limit is out of range.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
-        return self._repository.find(query, limit=limit, after=after)
+        return find(self._repository, query, limit=limit, after=after)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """All that match, oldest first, in constant memory."""
@@ -324,7 +319,7 @@ class FeedbackService:
 
     # --- how -------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, original: Submission, opened: _Opened) -> Accepted:
+    def _prepare(self, original: Submission, opened: _Opened, *, announce: bool = True) -> Accepted:
         """Take a submission through middleware, text ports and rules, to what is stored."""
         submission = original
         for middleware in self._middleware:
@@ -341,7 +336,7 @@ class FeedbackService:
             fingerprint=_fingerprint(original) if key is not None else "",
             at=self._clock(),
         )
-        return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
+        return Accepted(feedback, (Event.about(feedback, EventType.CREATED),) if announce else ())
 
     def _cleaned(self, submission: Submission) -> Submission:
         if self._sanitizer and isinstance(submission.comment, str):
@@ -410,6 +405,13 @@ class FeedbackService:
             return _refusal(error, opened)
         _tell_receipt(opened, receipt)
         return receipt
+
+
+def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
+    """A page, if the limit is one that can be asked for."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+    return repository.find(query, limit=limit, after=after)
 
 
 @frozen
@@ -500,6 +502,9 @@ def _conflict(conflict: Conflict) -> FeedbackRejected:
     return FeedbackRejected([Violation("id", "taken", f"There is other feedback with the id {conflict.feedback.id!r}")])
 
 
+_to_json = json.JSONEncoder(default=repr).encode
+
+
 def _fingerprint(submission: Submission) -> str:
     """A digest of the body as it was sent, before anything was trimmed or enriched."""
     rating = submission.rating
@@ -512,11 +517,11 @@ def _fingerprint(submission: Submission) -> str:
         submission.target.agent_id,
         submission.author,
         submission.tags,
-        sorted(map(list, context.items()), key=str) if isinstance(context, Mapping) else context,
+        sorted(context.items(), key=str) if isinstance(context, Mapping) else context,
         submission.created_at and str(submission.created_at),
         submission.vote,
     )
-    return sha256(json.dumps(body, default=repr).encode()).hexdigest()
+    return blake2b(_to_json(body).encode(), digest_size=32).hexdigest()
 
 
 # --- middleware -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition, Event, Thread
+from threading import Condition, Event, RLock
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Outcome
@@ -43,7 +43,8 @@ class GroupCommit:
         self._max_queue = max_queue
         self._max_batch = max_batch
         self._queue: deque[_Entry] = deque()
-        self._state = Condition()
+        self._state = RLock()
+        self._idle = Condition(self._state)
         self._leading = False
         self._offered = False
         self._closed = False
@@ -59,8 +60,18 @@ class GroupCommit:
             Overloaded: the queue is full.
             StorageError: the write failed.
         """
-        entry = _Entry(item, caller_waits=True)
-        self._enqueue(entry)
+        self._must_be_ours()
+        with self._state:
+            self._must_be_open()
+            if not self._leading:
+                self._leading = True
+                entry = None
+            else:
+                entry = self._enqueue(_Entry(item, caller_waits=True))
+                if self._offered:
+                    self._hand_on()
+        if entry is None:
+            return self._write_alone(item)
         while not entry.future.done():
             self._await_turn(entry)
         return entry.future.result()
@@ -71,8 +82,13 @@ class GroupCommit:
         Raises:
             Overloaded: the queue is full.
         """
-        entry = _Entry(item, caller_waits=False)
-        self._enqueue(entry)
+        self._must_be_ours()
+        with self._state:
+            self._must_be_open()
+            entry = self._enqueue(_Entry(item, caller_waits=False))
+            leads = not self._leading and self._hand_on()
+        if leads:
+            self._lead()
         return entry.future
 
     def close(self) -> None:
@@ -81,24 +97,35 @@ class GroupCommit:
             return
         with self._state:
             self._closed = True
-            self._state.wait_for(lambda: not self._leading)
+            self._idle.wait_for(lambda: not self._leading)
         self._background.shutdown()
 
-    def _enqueue(self, entry: _Entry) -> None:
-        """Queue an entry, and find it a leader if nobody leads."""
+    def _must_be_ours(self) -> None:
+        """Asked before the lock, which may have been held at the fork and so is held in the child for ever."""
         if os.getpid() != self._pid:
             raise StorageClosed("Harken was connected in another process; connect again after forking")
-        with self._state:
-            if self._closed:
-                raise StorageClosed("Harken is closed; connect again")
-            if len(self._queue) >= self._max_queue:
-                raise Overloaded(
-                    f"{self._max_queue:,} submissions are waiting to be written already; nothing was kept, "
-                    "try again in a moment"
-                )
-            self._queue.append(entry)
-            if not self._leading or (self._offered and entry.caller_waits):
-                self._hand_on()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise StorageClosed("Harken is closed; connect again")
+
+    def _enqueue(self, entry: _Entry) -> _Entry:
+        if len(self._queue) >= self._max_queue:
+            raise Overloaded(
+                f"{self._max_queue:,} submissions are waiting to be written already; nothing was kept, "
+                "try again in a moment"
+            )
+        self._queue.append(entry)
+        return entry
+
+    def _write_alone(self, item: Accepted) -> Outcome:
+        """Write the item of a caller who found nobody leading, and so an empty queue."""
+        try:
+            (outcome,) = self._write_checked([item])
+        finally:
+            if self._hand_on():
+                self._lead()
+        return outcome
 
     def _await_turn(self, entry: _Entry) -> None:
         """Wait until the entry is done, or until its caller has to lead, and lead."""
@@ -108,8 +135,9 @@ class GroupCommit:
             # Interrupted (Ctrl-C): the item stays in the queue, so somebody else must be able to lead for it.
             with self._state:
                 entry.caller_waits = False
-                if entry.turn.is_set() and not entry.future.done():
-                    self._hand_on()
+                leads = entry.turn.is_set() and not entry.future.done() and self._hand_on()
+            if leads:
+                self._lead()
             raise
         if not entry.future.done():
             entry.turn.clear()
@@ -124,7 +152,11 @@ class GroupCommit:
         self._lead()
 
     def _lead(self) -> None:
-        """Write the batch that is first in the queue, and hand the lead on."""
+        while self._write_batch():
+            pass
+
+    def _write_batch(self) -> bool:
+        """Write the batch that is first in the queue and hand the lead on; whether it comes back to this thread."""
         with self._state:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
         results: Sequence[Outcome | BaseException] = ()
@@ -134,32 +166,36 @@ class GroupCommit:
             results = [error] * len(batch)
             raise
         finally:
-            self._hand_on()
+            leads = self._hand_on()
             for entry, result in zip(batch, results, strict=True):
                 if isinstance(result, BaseException):
                     entry.future.set_exception(result)
                 else:
                     entry.future.set_result(result)
                 entry.turn.set()
+        return leads
 
-    def _hand_on(self) -> None:
+    def _hand_on(self) -> bool:
+        """Find the next leader, if any is needed; whether it can only be this thread."""
         with self._state:
             self._leading, self._offered = bool(self._queue), False
             waiting = next((entry for entry in self._queue if entry.caller_waits), None)
             if waiting is not None:
                 waiting.turn.set()
             elif self._queue:
-                self._offered = True
-                self._call_background()
-            else:
-                self._state.notify_all()
+                self._offered = self._call_background()
+                return not self._offered
+            elif self._closed:
+                self._idle.notify_all()
+            return False
 
-    def _call_background(self) -> None:
+    def _call_background(self) -> bool:
         try:
             self._background.submit(self._take_offer)
         except RuntimeError:
-            # The interpreter is going down and its pools take nothing more, but it still waits for threads.
-            Thread(target=self._take_offer).start()
+            # The interpreter is going down and starts no more threads.
+            return False
+        return True
 
     def _write_all(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
         try:

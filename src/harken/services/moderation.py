@@ -14,7 +14,7 @@ from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.collection import update
+from harken.services.collection import find, update
 
 
 class ModerationService:
@@ -29,9 +29,13 @@ class ModerationService:
         self._clock = clock
 
     def queue(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
-        """What waits for a decision among what the query's other filters mean, newest first."""
+        """What waits for a decision among what the query's other filters mean, newest first.
+
+        Raises:
+            InvalidQuery: the limit is not from 1 to 1,000.
+        """
         waiting = evolve(query, statuses=frozenset({ModerationStatus.PENDING}), withdrawn=False)
-        return self._repository.find(waiting, limit=limit, after=after)
+        return find(self._repository, waiting, limit=limit, after=after)
 
     def decide(
         self,

@@ -16,7 +16,6 @@ from harken.testing.builders import NOON, a_feedback, accepted
 from harken.testing.checks import check_same
 from harken.testing.fresh import FreshStorage
 
-EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
 
 

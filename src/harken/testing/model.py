@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
@@ -132,7 +132,7 @@ class _Outbox(Outbox):
         self.made: list[Delivery] = []
 
     def events(self, *, limit: int) -> Sequence[Event]:
-        return sorted(self.waiting, key=lambda event: (event.occurred_at, event.id))[:limit]
+        return sorted(self.waiting, key=event_order)[:limit]
 
     def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:
         if event not in self.waiting:

@@ -8,13 +8,11 @@ from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
-from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted
 from harken.testing.checks import at_once, check_raises, check_same
 from harken.testing.fresh import FreshStorage
 
-EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
 
 
@@ -34,6 +32,17 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.fan_out(events[0], ["log"], due_at=NOON)), [])
             check_same(list(storage.outbox.events(limit=9)), list(events[1:]))
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), list(made))
+
+    def test_events_of_one_instant_keep_the_order_of_versions(self) -> None:
+        """Where a clock is coarse, what happened to one feedback is still told in order."""
+        versions = [a_feedback()]
+        for number in range(8):
+            versions.append(versions[-1].answered(str(number), at=NOON))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(versions[0]))
+            for version in versions[1:]:
+                storage.feedback.replace(version, [Event.about(version, EventType.UPDATED)])
+            check_same([event.version for event in storage.outbox.events(limit=20)], list(range(1, 10)))
 
     def test_a_delivery_is_leased_to_one_worker(self) -> None:
         """What is claimed is claimed by nobody else until the lease ends; then the earlier claim is worth nothing."""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 
-from harken.domain.query import FeedbackQuery
 from harken.testing.checks import at_once, check_same
 from harken.testing.fresh import FreshStorage
-
-EVERYTHING = FeedbackQuery().in_any_state()
-MINUTE = timedelta(minutes=1)
 
 
 class SessionContract(FreshStorage):

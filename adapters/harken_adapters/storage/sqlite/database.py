@@ -113,6 +113,8 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             # What is deleted is overwritten, so that erased means gone from the file too.
             connection.execute("PRAGMA secure_delete = ON")
+            # In KiB. SQLite's 2 MiB are soon too small for an import's indexes, and what does not fit is written twice.
+            connection.execute("PRAGMA cache_size = -16384")
         except BaseException:
             connection.close()
             raise

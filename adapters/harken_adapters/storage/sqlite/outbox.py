@@ -32,7 +32,10 @@ class SqliteOutbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
         with self._database.read() as connection:
-            rows = connection.execute(f"SELECT {_EVENT} FROM event ORDER BY occurred_at, id LIMIT ?", (limit,))  # noqa: S608
+            rows = connection.execute(
+                f"SELECT {_EVENT} FROM event ORDER BY occurred_at, feedback_id, version, id LIMIT ?",  # noqa: S608
+                (limit,),
+            )
             return [_event(row) for row in rows]
 
     def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:

@@ -1,0 +1,60 @@
+"""The errors: what they say, what catches them, and that they survive a trip to another process."""
+
+import inspect
+import pickle
+import re
+
+import pytest
+
+import harken
+from harken import FeedbackNotFound, FeedbackRejected, HarkenError, IdempotencyConflict, Violation
+from harken.domain import errors
+
+TREE = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
+VIOLATIONS = [Violation("comment", "spam", "Spam detected"), Violation("author", "empty", "author must not be empty")]
+SPECIAL: dict[type[HarkenError], HarkenError] = {
+    FeedbackRejected: FeedbackRejected(VIOLATIONS),
+    IdempotencyConflict: IdempotencyConflict(VIOLATIONS[:1]),
+    FeedbackNotFound: FeedbackNotFound("shop", "f1"),
+}
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_all_are_harken_errors_and_public(kind: type[HarkenError]) -> None:
+    """Whoever wants to catch everything catches HarkenError, and every error can be imported from the package."""
+    assert issubclass(kind, HarkenError)
+    assert getattr(harken, kind.__name__) is kind
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_pickle_round_trip(kind: type[HarkenError]) -> None:
+    """An error that was raised in a worker process arrives with all that it carried."""
+    error = SPECIAL.get(kind) or kind("what went wrong")
+    arrived = pickle.loads(pickle.dumps(error))
+    assert type(arrived) is kind
+    assert str(arrived) == str(error)
+    assert vars(arrived) == vars(error)
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    """The drawing names every error, and the standard library's base where there is one."""
+    drawing = inspect.getdoc(errors) or ""
+    for kind in TREE:
+        bases = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception]
+        drawn = f"{kind.__name__} ({bases[0]})" if bases else kind.__name__
+        assert re.search(rf"[ ]{re.escape(drawn)}(\s|$)", drawing)
+
+
+def test_a_rejection_says_everything() -> None:
+    """The message joins those of all violations, for whoever only reads logs."""
+    error = FeedbackRejected(VIOLATIONS)
+    assert str(error) == "Spam detected; author must not be empty"
+    assert error.violations == tuple(VIOLATIONS)
+    with pytest.raises(ValueError, match=r"^Spam detected; author"):
+        raise error
+
+
+def test_what_was_not_found() -> None:
+    """A missing feedback is a failed look-up that says what was looked for."""
+    with pytest.raises(LookupError, match="No feedback 'f1' in application 'shop'"):
+        raise FeedbackNotFound("shop", "f1")

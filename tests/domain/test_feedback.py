@@ -1,0 +1,274 @@
+"""Feedback, and what it is made of."""
+
+import copy
+import pickle
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from harken import UNCHANGED, Change, Context, Feedback, Moderation, ModerationStatus, Rating, Sentiment
+from harken.domain.instants import EPOCH, SLOT, from_microseconds, slot_number, slot_start, to_microseconds, utc
+from support import NOON, a_feedback
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+facts = st.dictionaries(st.text(max_size=5), scalars, max_size=5)
+moments = st.datetimes(timezones=st.timezones())
+
+
+class TestRating:
+    @pytest.mark.parametrize("rating", Rating)
+    def test_wire_round_trip(self, rating: Rating) -> None:
+        """A rating is read from itself and from what goes over the wire."""
+        assert Rating.parse(rating) is rating
+        assert Rating.parse(rating.value) is rating
+
+    @pytest.mark.parametrize("value", ["maybe", "UP", "", "neutral", 0, 1, True, [], {}, object, float("nan")])
+    def test_nothing_else_is_a_rating(self, value: object) -> None:
+        """Whatever else is refused with the guide's message, hashable or not."""
+        with pytest.raises(ValueError, match="Invalid rating") as caught:
+            Rating.parse(value)
+        assert str(caught.value) == f"Invalid rating: {value}. Must be 'up', 'down', or None"
+
+
+class TestContext:
+    @given(facts)
+    def test_holds_what_it_was_given(self, given_facts: dict[str, str]) -> None:
+        """A context is a mapping with the same facts, sorted by name."""
+        context = Context(given_facts)
+        assert dict(context) == given_facts
+        assert list(context) == sorted(given_facts)
+        assert len(context) == len(given_facts)
+        assert context == given_facts
+
+    @given(facts)
+    def test_equal_ones_hash_alike_and_copies_are_equal(self, given_facts: dict[str, str]) -> None:
+        """Neither order nor pickling nor copying changes what a context is."""
+        context = Context(given_facts)
+        backwards = Context(dict(reversed(given_facts.items())))
+        for same in (backwards, pickle.loads(pickle.dumps(context)), copy.deepcopy(context)):
+            assert same == context
+            assert hash(same) == hash(context)
+            assert repr(same) == repr(context)
+
+    def test_cannot_be_changed(self) -> None:
+        """Nothing that is done to the source or to the context changes the facts."""
+        source = {"tier": "free"}
+        context = Context(source)
+        source["tier"] = "premium"
+        with pytest.raises(TypeError):
+            context["tier"] = "premium"  # type: ignore[index]
+        with pytest.raises(AttributeError):
+            context.tier = "premium"  # type: ignore[attr-defined]
+        assert context["tier"] == "free"
+
+    @pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1, 1.0), (True, 1.0), (1, "1"), (None, "")])
+    def test_tells_apart_what_json_tells_apart(self, one: object, other: object) -> None:
+        """1, 1.0 and True are different facts: correcting one to the other is a change."""
+        assert Context({"fact": one}) != Context({"fact": other})  # type: ignore[dict-item]
+
+    def test_is_not_something_else(self) -> None:
+        """A context equals no list of its pairs."""
+        assert Context({"a": 1}) != [("a", 1)]
+        assert Context() != None  # noqa: E711 - the comparison is what is tested
+
+
+class TestSentiment:
+    @given(st.integers(-1_000_000, 1_000_000), st.integers(0, 1_000_000))
+    def test_millionths_round_trip(self, polarity: int, subjectivity: int) -> None:
+        """What is stored as integers comes back as the same sentiment."""
+        sentiment = Sentiment.from_millionths(polarity, subjectivity)
+        assert (sentiment.polarity_millionths, sentiment.subjectivity_millionths) == (polarity, subjectivity)
+        assert Sentiment(sentiment.polarity, sentiment.subjectivity) == sentiment
+
+    @given(st.floats(-1, 1), st.floats(0, 1))
+    def test_is_rounded_to_millionths(self, polarity: float, subjectivity: float) -> None:
+        """Rounding loses at most half a millionth, and storing loses nothing more."""
+        sentiment = Sentiment(polarity, subjectivity)
+        assert abs(sentiment.polarity - polarity) <= 0.5000001e-6
+        again = Sentiment.from_millionths(sentiment.polarity_millionths, sentiment.subjectivity_millionths)
+        assert again == sentiment
+
+    @pytest.mark.parametrize(
+        ("polarity", "subjectivity", "culprit"),
+        [
+            (1.1, 0, "polarity"),
+            (-1.0000001, 0, "polarity"),
+            (float("nan"), 0, "polarity"),
+            (0, -0.1, "subjectivity"),
+            (0, float("inf"), "subjectivity"),
+        ],
+    )
+    def test_keeps_its_bounds(self, polarity: float, subjectivity: float, culprit: str) -> None:
+        """What lies outside the scale is no sentiment, and the message says which part."""
+        with pytest.raises(ValueError, match=f"^{culprit} must lie between"):
+            Sentiment(polarity, subjectivity)
+
+
+class TestInstants:
+    @given(moments)
+    def test_utc_is_the_same_instant(self, moment: datetime) -> None:
+        """Whatever zone it came in, it stays the instant that it was."""
+        try:
+            normal = utc(moment)
+        except ValueError:
+            assert moment.year in (1, 9999)
+            return
+        assert normal.tzinfo is UTC
+        assert normal - EPOCH == moment - EPOCH
+        assert utc(normal) == normal
+
+    def test_naive_is_no_instant(self) -> None:
+        """Without a zone nobody knows when it was."""
+        with pytest.raises(ValueError, match="has no time zone"):
+            utc(datetime(2026, 1, 1))  # noqa: DTZ001
+
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+            datetime(9999, 12, 31, 23, 59, tzinfo=timezone(-timedelta(hours=1))),
+        ],
+    )
+    def test_outside_the_calendar(self, moment: datetime) -> None:
+        """What UTC would put outside the years 1 to 9999 is refused as a value, not by an overflow."""
+        with pytest.raises(ValueError, match="outside the years 1 to 9999"):
+            utc(moment)
+
+    def test_a_fold_means_nothing_in_utc(self) -> None:
+        """UTC repeats no hour, so equal instants are equal in every field."""
+        assert utc(NOON.replace(fold=1)).fold == 0
+
+    @given(st.datetimes(timezones=st.just(UTC)))
+    def test_microseconds_and_slots(self, moment: datetime) -> None:
+        """Microseconds lose nothing, and an instant lies in its quarter of an hour."""
+        assert from_microseconds(to_microseconds(moment)) == moment
+        start = slot_start(slot_number(moment))
+        assert start <= moment
+        assert moment - start < SLOT
+        assert start.minute % 15 == start.second == start.microsecond == 0
+
+
+class TestFeedback:
+    def test_is_immutable(self) -> None:
+        """Handed-out feedback never changes."""
+        with pytest.raises(FrozenInstanceError):
+            a_feedback().comment = "Other words"  # type: ignore[misc]
+
+    def test_times_are_utc(self) -> None:
+        """Feedback keeps its times in UTC, wherever they were read."""
+        local = NOON.astimezone(timezone(timedelta(hours=-7)))
+        feedback = a_feedback(created_at=local, withdrawn_at=local)
+        assert feedback == a_feedback(withdrawn_at=NOON)
+        assert feedback.created_at.tzinfo is UTC
+
+    def test_says_what_it_is_about(self) -> None:
+        """The parts of the target can be read from the feedback itself."""
+        feedback = a_feedback(session_id="s1", message_id="m1", agent_id="a1")
+        assert (feedback.session_id, feedback.message_id, feedback.agent_id) == ("s1", "m1", "a1")
+
+    @pytest.mark.parametrize("status", ModerationStatus)
+    @pytest.mark.parametrize("withdrawn_at", [None, NOON])
+    def test_counts_when_approved_and_standing(self, status: ModerationStatus, withdrawn_at: datetime | None) -> None:
+        """Only approved feedback that nobody took back is counted."""
+        feedback = a_feedback(moderation=Moderation(status=status), withdrawn_at=withdrawn_at)
+        assert feedback.counts == (status is ModerationStatus.APPROVED and withdrawn_at is None)
+        assert feedback.withdrawn == (withdrawn_at is not None)
+
+    def test_a_revision_keeps_all_that_was_said(self) -> None:
+        """After a change every word from before can still be read, and who, where and when stay the same."""
+        before = a_feedback(
+            rating=Rating.DOWN,
+            comment="Slow",
+            author="ann",
+            tags=("slow",),
+            context=Context({"tier": "free"}),
+            sentiment=Sentiment(-0.5, 0.5),
+            reply="Sorry",
+            version=3,
+            idempotency_key="k",
+            fingerprint="print",
+        )
+        later = NOON + timedelta(hours=1)
+        after = before.revised(a_feedback("other", comment="Fast now"), at=later)
+        (revision,) = after.revisions
+        kept = ("rating", "comment", "tags", "context", "sentiment", "reply", "version")
+        assert [getattr(revision, name) for name in kept] == [getattr(before, name) for name in kept]
+        assert revision.replaced_at == after.updated_at == later
+        assert (after.rating, after.comment, after.tags, after.version) == (Rating.UP, "Fast now", (), 4)
+        stays = ("id", "author", "created_at", "idempotency_key", "fingerprint", "application")
+        assert [getattr(after, name) for name in stays] == [getattr(before, name) for name in stays]
+
+    @pytest.mark.parametrize(("rating", "reply"), [(Rating.UP, "Thank you"), (Rating.DOWN, None)])
+    def test_a_new_rating_drops_the_reply(self, rating: Rating, reply: str | None) -> None:
+        """A reply answers one rating: to other words it still fits, to another rating it does not."""
+        before = a_feedback(reply="Thank you")
+        assert before.revised(a_feedback(rating=rating, comment="New"), at=NOON).reply == reply
+
+    def test_each_step_is_a_version(self) -> None:
+        """Withdrawing, moderating and answering each make the next version, at their time."""
+        feedback, later = a_feedback(), NOON + timedelta(seconds=1)
+        held = feedback.moderation.held("odd")
+        steps: list[Feedback] = [
+            feedback.withdraw(at=later),
+            feedback.moderated(held, at=later),
+            feedback.answered("Thanks", at=later),
+        ]
+        assert [(step.version, step.updated_at) for step in steps] == [(2, later)] * 3
+        assert steps[0].withdrawn_at == later
+        assert steps[1].moderation == held
+        assert steps[2].reply == "Thanks"
+        assert not any(step.revisions for step in steps)
+
+
+class TestChange:
+    FEEDBACK = a_feedback(rating=Rating.DOWN, comment="Slow", tags=("slow",), context=Context({"tier": "free"}))
+
+    def test_no_change(self) -> None:
+        """A change without parts leaves everything as it is."""
+        assert Change().applied_to(self.FEEDBACK) == self.FEEDBACK.as_submission()
+        assert repr(UNCHANGED) == "UNCHANGED"
+
+    @given(
+        st.sampled_from([UNCHANGED, "same words"]),
+        st.sampled_from([UNCHANGED, ("other",)]),
+        st.sampled_from([UNCHANGED, Context({"tier": "premium"})]),
+    )
+    def test_each_part_by_itself(self, comment: str, tags: tuple[str, ...], context: Context) -> None:
+        """A part that the change brings is new, and every other one is as it was."""
+        wanted = Change(comment=comment, tags=tags, context=context).applied_to(self.FEEDBACK)
+        before = self.FEEDBACK.as_submission()
+        assert wanted.comment == (before.comment if comment is UNCHANGED else comment)
+        assert wanted.tags == (before.tags if tags is UNCHANGED else tags)
+        assert wanted.context == (before.context if context is UNCHANGED else context)
+        assert (wanted.rating, wanted.target) == (before.rating, before.target)
+
+    @pytest.mark.parametrize(
+        ("rating", "tags"),
+        [
+            ("down", ("slow",)),
+            (Rating.DOWN, ("slow",)),
+            ("up", ()),
+            (None, ()),
+            (Rating.UP, ()),
+            ("maybe", ()),
+            ([], ()),
+        ],
+    )
+    def test_a_new_rating_drops_the_tags(self, rating: str, tags: tuple[str, ...]) -> None:
+        """The reasons of a down are not the reasons of an up; the same rating keeps them, whichever way it is said."""
+        wanted = Change(rating=rating).applied_to(self.FEEDBACK)
+        assert wanted.rating == rating
+        assert wanted.tags == tags
+
+    def test_unless_it_brings_its_own(self) -> None:
+        """A change of rating and tags has both."""
+        assert Change(rating="up", tags=["fast"]).applied_to(self.FEEDBACK).tags == ["fast"]
+
+    @given(st.sampled_from(Rating), st.sampled_from(Rating))
+    def test_a_rating_can_become_any_other(self, before: Rating, after: Rating) -> None:
+        """None is a rating to change to, and not the absence of a change."""
+        assume(before is not after)
+        assert Change(rating=after.value).applied_to(a_feedback(rating=before)).rating == after.value

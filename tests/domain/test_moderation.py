@@ -1,0 +1,81 @@
+"""The state machine of moderation."""
+
+from itertools import product
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.strategies import sampled_from
+
+from harken import InvalidTransition, Moderation, ModerationStatus
+from support import NOON
+
+STATUSES = list(ModerationStatus)
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(STATUSES, STATUSES)))
+def test_every_pair(before: ModerationStatus, after: ModerationStatus) -> None:
+    """A moderator may take feedback from any status to any other, and to stay is no decision."""
+    moderation = Moderation(status=before)
+    if before is after:
+        with pytest.raises(InvalidTransition, match=f"is {before.value} already"):
+            moderation.decide(after, at=NOON)
+        return
+    decided = moderation.decide(after, at=NOON, moderator="mia", reason="rude")
+    assert decided == Moderation(status=after, reason="rude", moderator="mia", decided_at=NOON, previous=before)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_nothing_to_undo(status: ModerationStatus) -> None:
+    """What no person decided, no person can undo."""
+    with pytest.raises(InvalidTransition, match="none to undo"):
+        Moderation(status=status).undo(at=NOON)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_held_by_the_policy(status: ModerationStatus) -> None:
+    """The policy sets any feedback back to pending with its reason, and takes no decision in anyone's name."""
+    held = Moderation(status=status).held("Spam detected")
+    assert held == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+
+
+class ModerationMachine(RuleBasedStateMachine):
+    """Decisions and undos in any order, against a model that only remembers the last two statuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moderation = Moderation()
+        self.now: ModerationStatus = ModerationStatus.APPROVED
+        self.before: ModerationStatus | None = None
+
+    @rule(status=sampled_from(STATUSES))
+    def decide(self, status: ModerationStatus) -> None:
+        if status is self.now:
+            with pytest.raises(InvalidTransition):
+                self.moderation.decide(status, at=NOON)
+            return
+        self.moderation = self.moderation.decide(status, at=NOON)
+        self.now, self.before = status, self.now
+
+    @rule()
+    def undo(self) -> None:
+        if self.before is None:
+            with pytest.raises(InvalidTransition):
+                self.moderation.undo(at=NOON)
+            return
+        self.moderation = self.moderation.undo(at=NOON, moderator="mia")
+        self.now, self.before = self.before, self.now
+
+    @rule()
+    def undo_twice(self) -> None:
+        if self.before is not None:
+            twice = self.moderation.undo(at=NOON).undo(at=NOON)
+            assert (twice.status, twice.previous) == (self.now, self.before)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert (self.moderation.status, self.moderation.previous) == (self.now, self.before)
+
+
+TestModerationMachine = ModerationMachine.TestCase
+TestModerationMachine.settings = settings(stateful_step_count=12)

@@ -1,0 +1,258 @@
+"""Queries, groupings, cursors and pages."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from harken import (
+    Context,
+    Cursor,
+    Feedback,
+    FeedbackQuery,
+    GroupBy,
+    InvalidQuery,
+    Moderation,
+    ModerationStatus,
+    Rating,
+)
+from harken.domain.query import Dimension, label
+from support import NOON, a_feedback
+
+HOUR = timedelta(hours=1)
+few = st.sampled_from(["a", "b"])
+moments = st.integers(0, 4).map(lambda hours: NOON + hours * HOUR)
+scalars = st.sampled_from([None, 1, True, 1.0, "1", "true", "null"])
+
+
+@st.composite
+def feedbacks(draw: st.DrawFn) -> Feedback:
+    """Feedback from a small world, so that queries often match."""
+    return a_feedback(
+        draw(few),
+        draw(st.sampled_from(Rating)),
+        application=draw(few),
+        session_id=draw(few),
+        message_id=draw(st.none() | few),
+        agent_id=draw(st.none() | few),
+        author=draw(st.none() | few),
+        tags=tuple(draw(st.lists(few, unique=True, max_size=2))),
+        context=Context(draw(st.dictionaries(few, scalars, max_size=2))),
+        created_at=draw(moments),
+        moderation=Moderation(status=draw(st.sampled_from(ModerationStatus))),
+        withdrawn_at=draw(st.none() | moments),
+    )
+
+
+FILTERS: dict[str, st.SearchStrategy[Any]] = {
+    "application": few,
+    "feedback_id": few,
+    "session_id": few,
+    "message_id": few,
+    "agent_id": few,
+    "author": few,
+    "rating": st.sampled_from(Rating),
+    "tag": few,
+    "context": st.dictionaries(few, scalars, min_size=1, max_size=2),
+    "since": moments,
+    "until": moments,
+    "statuses": st.sets(st.sampled_from(ModerationStatus)).map(frozenset),
+    "withdrawn": st.sampled_from([True, False, None]),
+}
+
+
+def satisfies(feedback: Feedback, name: str, wanted: Any) -> bool:
+    """What each filter means by itself, said another way than in the code."""
+    meanings: dict[str, Callable[[], bool]] = {
+        "feedback_id": lambda: feedback.id == wanted,
+        "tag": lambda: wanted in set(feedback.tags),
+        "context": lambda: [label(feedback.context.get(key)) for key in wanted] == list(map(label, wanted.values())),
+        "since": lambda: feedback.created_at >= wanted,
+        "until": lambda: not feedback.created_at >= wanted,
+        "statuses": lambda: feedback.moderation.status in wanted,
+        "withdrawn": lambda: wanted is None or (feedback.withdrawn_at is not None) == wanted,
+    }
+    return meanings.get(name, lambda: getattr(feedback, name) == wanted)()
+
+
+class TestMatches:
+    @given(feedbacks(), st.fixed_dictionaries({}, optional=FILTERS))
+    def test_all_filters_hold(self, feedback: Feedback, filters: dict[str, Any]) -> None:
+        """A query finds what satisfies each of its filters, and by default only what counts in its application."""
+        unless_said = {
+            "application": "default",
+            "statuses": frozenset({ModerationStatus.APPROVED}),
+            "withdrawn": False,
+        }
+        expected = all(satisfies(feedback, *item) for item in (unless_said | filters).items())
+        assert FeedbackQuery(**filters).matches(feedback) == expected
+
+    @given(feedbacks(), st.sampled_from(list(FILTERS)), st.data())
+    def test_a_filter_never_widens(self, feedback: Feedback, name: str, data: st.DataObject) -> None:
+        """One more filter finds at most what was found without it."""
+        assume(name not in ("statuses", "withdrawn", "application"))
+        base = FeedbackQuery(application=feedback.application).in_any_state()
+        narrower = evolve(base, **{name: data.draw(FILTERS[name])})
+        assert base.matches(feedback)
+        assert narrower.matches(feedback) == satisfies(feedback, name, getattr(narrower, name))
+
+    @given(feedbacks())
+    def test_every_feedback_is_found_in_any_state(self, feedback: Feedback) -> None:
+        """``in_any_state`` leaves nothing behind, and the plain query finds exactly what counts."""
+        plain = FeedbackQuery(application=feedback.application)
+        assert plain.in_any_state().matches(feedback)
+        assert plain.matches(feedback) == feedback.counts
+
+    def test_borders(self) -> None:
+        """``since`` is included and ``until`` is not, so that neighbouring periods share nothing."""
+        at_noon = a_feedback()
+        assert FeedbackQuery(since=NOON, until=NOON + HOUR).matches(at_noon)
+        assert not FeedbackQuery(since=NOON - HOUR, until=NOON).matches(at_noon)
+
+    def test_only_what_counts(self) -> None:
+        """A query knows whether counters of what counts can answer it."""
+        assert FeedbackQuery(agent_id="a", since=NOON).only_what_counts
+        for name, value in {"withdrawn": None, "statuses": frozenset(ModerationStatus)}.items():
+            assert not FeedbackQuery(**{name: value}).only_what_counts  # type: ignore[arg-type]
+        assert not FeedbackQuery().in_any_state().only_what_counts
+
+
+class TestFilters:
+    def test_any_zone_will_do(self) -> None:
+        """Borders are instants: the same one in another zone is the same query."""
+        local = NOON.astimezone(timezone(-5 * HOUR))
+        assert FeedbackQuery(since=local, until=local) == FeedbackQuery(since=NOON, until=NOON)
+
+    @pytest.mark.parametrize("name", ["since", "until"])
+    @pytest.mark.parametrize(
+        "moment",
+        [datetime(2026, 1, 1), datetime(1, 1, 1, tzinfo=timezone(HOUR)), "2026-01-01", 0],  # noqa: DTZ001
+    )
+    def test_no_instant(self, name: str, moment: Any) -> None:
+        """A border that is no instant cannot be answered."""
+        with pytest.raises(InvalidQuery):
+            FeedbackQuery(**{name: moment})
+
+    @pytest.mark.parametrize(
+        "context", [{"$where": 1}, {"a.b": 1}, {"": 1}, {1: 1, "a": 2}, {"a": [1]}, {"a": object()}, "tier", [("a", 1)]]
+    )
+    def test_no_context(self, context: Any) -> None:
+        """A context filter on what no feedback can have is a mistake and not an empty answer."""
+        with pytest.raises(InvalidQuery, match="context"):
+            FeedbackQuery(context=context)
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("text", "text"),
+            ("", ""),
+            (None, None),
+            (1, "1"),
+            (1.0, "1.0"),
+            (True, "true"),
+            (False, "false"),
+            (-0.5, "-0.5"),
+        ],
+    )
+    def test_label(self, value: str, expected: str | None) -> None:
+        """Text as it is and the rest as in JSON, so that a CSV file and a program mean the same group."""
+        assert label(value) == expected
+
+
+class TestGroupBy:
+    @pytest.mark.parametrize("dimension", [one for one in Dimension if one is not Dimension.CONTEXT])
+    def test_parse_dimensions(self, dimension: Dimension) -> None:
+        """Each dimension is called by its word."""
+        assert GroupBy.parse(dimension.value) == GroupBy(dimension)
+
+    def test_parse_context(self) -> None:
+        """A context key stands behind the dot."""
+        assert GroupBy.parse("context.user_tier") == GroupBy(Dimension.CONTEXT, "user_tier")
+
+    @pytest.mark.parametrize(
+        "text", ["", "rating", "context", "context.", "context.a.b", "context.$x", "agent.", "agent.x", "AGENT", " tag"]
+    )
+    def test_parse_nonsense(self, text: str) -> None:
+        """Anything else is told together with what is possible."""
+        with pytest.raises(InvalidQuery, match=r"expected 'agent', 'session', 'tag', 'slot' or 'context\.<name>'"):
+            GroupBy.parse(text)
+
+    @given(st.text())
+    def test_parse_never_crashes(self, text: str) -> None:
+        """Any text is a grouping or an invalid query."""
+        try:
+            grouping = GroupBy.parse(text)
+        except InvalidQuery:
+            return
+        name = grouping.dimension.value
+        assert text == (name if grouping.name is None else f"{name}.{grouping.name}")
+
+    @pytest.mark.parametrize(
+        ("dimension", "name"), [(Dimension.CONTEXT, None), (Dimension.TAG, "x"), (Dimension.CONTEXT, "$x")]
+    )
+    def test_name_only_for_context(self, dimension: Dimension, name: str | None) -> None:
+        """A grouping that means nothing cannot be made."""
+        with pytest.raises(InvalidQuery):
+            GroupBy(dimension, name)
+
+    def test_keys(self) -> None:
+        """In which groups feedback is, by every dimension."""
+        at = NOON + timedelta(minutes=29, seconds=59)
+        feedback = a_feedback(
+            session_id="s", agent_id="a", tags=("x", "y"), context=Context({"n": 1, "t": "free"}), created_at=at
+        )
+        expected: dict[str, tuple[object, ...]] = {
+            "agent": ("a",),
+            "session": ("s",),
+            "tag": ("x", "y"),
+            "context.n": ("1",),
+            "context.t": ("free",),
+            "context.missing": (None,),
+            "slot": (NOON + timedelta(minutes=15),),
+        }
+        assert {text: GroupBy.parse(text).keys(feedback) for text in expected} == expected
+
+    def test_keys_of_nothing(self) -> None:
+        """Feedback without an agent or a tag is in the group of those that have none."""
+        assert GroupBy.parse("agent").keys(a_feedback()) == (None,)
+        assert GroupBy.parse("tag").keys(a_feedback()) == (None,)
+
+
+class TestCursor:
+    @given(st.datetimes(timezones=st.just(UTC)), st.text(st.characters(codec="utf-8")))
+    def test_round_trip(self, created_at: datetime, feedback_id: str) -> None:
+        """A token leads back to the same place, and needs no quoting in a URL."""
+        cursor = Cursor(created_at, feedback_id)
+        token = str(cursor)
+        assert Cursor.parse(token) == cursor
+        assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+    @given(st.text() | st.text("ABCabc0123-_=", max_size=40) | st.binary().map(lambda raw: raw.decode("latin-1")))
+    def test_garbage(self, token: str) -> None:
+        """Any text is a cursor or an invalid query, never another error."""
+        try:
+            place = Cursor.parse(token)
+        except InvalidQuery as error:
+            message = str(error)
+        else:
+            assert Cursor.parse(str(place)) == place
+            return
+        assert "is not a cursor" in message
+        assert message.isascii()
+
+    @pytest.mark.parametrize("place", [b"", b":id", b"soon:id", b"9" * 30 + b":id", b"9" * 5000 + b":id", b"\xff:id"])
+    def test_places_that_are_none(self, place: bytes) -> None:
+        """Well-formed base64 of no place is refused as well, however large its number."""
+        with pytest.raises(InvalidQuery):
+            Cursor.parse(urlsafe_b64encode(place).decode())
+
+    @given(st.lists(feedbacks(), max_size=6))
+    def test_order(self, several: list[Feedback]) -> None:
+        """Cursors sort like the lists that they lead through: by time, then by id."""
+        places = sorted(Cursor.behind(one) for one in several)
+        assert [(place.created_at, place.id) for place in places] == sorted((one.created_at, one.id) for one in several)

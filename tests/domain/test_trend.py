@@ -1,0 +1,229 @@
+"""Figures over time in any zone."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from harken import InvalidQuery, Period, Summary, TrendPoint
+from harken.domain.instants import EPOCH, SLOT
+from harken.domain.trend import by_hour_of_day, by_weekday, trend, zone_named
+
+QUARTERS_IN_A_CENTURY = 100 * 365 * 96
+ZONES = sorted(available_timezones())
+ODD_ZONES = ["Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia", "America/St_Johns", "Pacific/Chatham", "UTC"]
+zones = (st.sampled_from(ZONES) | st.sampled_from(ODD_ZONES)).map(ZoneInfo)
+
+
+def at(text: str) -> datetime:
+    """A UTC time."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def slots_from(first: str, hours: float) -> dict[datetime, Summary]:
+    """One up in each slot of that many hours."""
+    start = at(first)
+    return {start + SLOT * number: Summary(positive=1) for number in range(int(hours * 4))}
+
+
+@st.composite
+def some_slots(draw: st.DrawFn) -> dict[datetime, Summary]:
+    """Slots of a few weeks, anywhere from 1972 (when the last zone came to a multiple of a quarter) on."""
+    base = draw(st.integers(2 * 365 * 96 + 96, QUARTERS_IN_A_CENTURY))
+    numbers = draw(st.lists(st.integers(0, 3 * 7 * 96), unique=True, max_size=12))
+    ups = st.integers(1, 5)
+    return {EPOCH + SLOT * (base + number): Summary(positive=draw(ups), by_hour=(1,) * 24) for number in numbers}
+
+
+def check(points: list[TrendPoint], slots: dict[datetime, Summary]) -> None:
+    """What every trend must be."""
+    spans = [(point.start.astimezone(UTC), point.end.astimezone(UTC)) for point in points]
+    assert all(end == start for (_, end), (start, _) in pairwise(spans))
+    for point, (start, end) in zip(points, spans, strict=True):
+        inside = [summary for slot, summary in slots.items() if start <= slot < end]
+        assert start < end
+        assert point.summary == sum(inside, Summary())
+    assert sum((point.summary for point in points), Summary()) == sum(slots.values(), Summary())
+    if points:
+        assert points[0].summary.total
+        assert points[-1].summary.total
+
+
+class TestAnyZone:
+    @given(some_slots(), zones, st.sampled_from(Period))
+    @example(slots_from("2026-09-26T00:00", 48), ZoneInfo("Pacific/Chatham"), Period.HOUR)
+    @example(slots_from("2026-09-26T14:00", 0.25), ZoneInfo("Pacific/Chatham"), Period.HOUR)
+    @example(slots_from("1990-10-27T12:00", 48), ZoneInfo("America/St_Johns"), Period.HOUR)
+    @example(slots_from("1990-10-27T12:00", 15), ZoneInfo("America/St_Johns"), Period.DAY)
+    @example(slots_from("1990-10-27T12:00", 48), ZoneInfo("America/St_Johns"), Period.DAY)
+    def test_slots_lie_inside_their_points(
+        self, slots: dict[datetime, Summary], zone: ZoneInfo, period: Period
+    ) -> None:
+        """Points follow each other without gaps, each holds what lies in it, and together they hold everything."""
+        check(trend(slots, period, zone), slots)
+
+    @given(some_slots(), zones)
+    def test_days_begin_with_a_new_date(self, slots: dict[datetime, Summary], zone: ZoneInfo) -> None:
+        """At the start of a day the date has just changed, and a week starts with a Monday (or what is left of one)."""
+        for point in trend(slots, Period.DAY, zone):
+            start = point.start.astimezone(UTC)
+            before = (start - timedelta(microseconds=1)).astimezone(zone)
+            assert before.date() < point.start.date()
+        for point in trend(slots, Period.WEEK, zone):
+            before = (point.start.astimezone(UTC) - timedelta(microseconds=1)).astimezone(zone)
+            assert before.isocalendar()[:2] < point.start.isocalendar()[:2]
+
+    @given(some_slots(), zones)
+    def test_by_clock_and_calendar(self, slots: dict[datetime, Summary], zone: ZoneInfo) -> None:
+        """By hour of day and by weekday, each slot is where the local clock and calendar put it."""
+        hours, days = by_hour_of_day(slots, zone), by_weekday(slots, zone)
+        local = [(slot.astimezone(zone), summary) for slot, summary in slots.items()]
+        for hour in range(24):
+            assert hours[hour] == sum((summary for moment, summary in local if moment.hour == hour), Summary())
+        for day in range(7):
+            of_day = (summary for moment, summary in local if moment.isoweekday() == day + 1)
+            assert days[day] == sum(of_day, Summary())
+        assert (len(hours), len(days)) == (24, 7)
+
+
+class TestClockChanges:
+    @pytest.mark.parametrize(
+        ("zone", "first", "lengths"),
+        [
+            ("America/New_York", "2026-03-07T05:00", [24, 23, 24]),
+            ("America/New_York", "2026-10-31T04:00", [24, 25, 24]),
+            ("Australia/Lord_Howe", "2026-04-03T13:00", [24, 24.5, 24]),
+            ("Australia/Lord_Howe", "2026-10-02T13:30", [24, 23.5, 24]),
+            ("Asia/Kathmandu", "2026-01-01T18:15", [24, 24, 24]),
+            # Midnight was skipped: these days began at one o'clock.
+            ("America/Sao_Paulo", "2018-11-03T03:00", [24, 23, 24]),
+            ("Asia/Beirut", "2026-03-27T22:00", [24, 23, 24]),
+            # The evening before was an hour longer.
+            ("Asia/Beirut", "2026-10-22T21:00", [24, 25, 24]),
+            # A whole day, the 30th of December, was skipped.
+            ("Pacific/Apia", "2011-12-29T10:00", [24, 24, 24]),
+        ],
+    )
+    def test_days(self, zone: str, first: str, lengths: list[float]) -> None:
+        """A local day is as long as it really was, and the next one begins when it ends."""
+        slots = slots_from(first, sum(lengths))
+        points = trend(slots, Period.DAY, ZoneInfo(zone))
+        check(points, slots)
+        assert [point.summary.total / 4 for point in points] == lengths
+        assert points[0].start.astimezone(UTC) == at(first)
+
+    def test_the_repeated_hour_is_two_points(self) -> None:
+        """Between one and two o'clock New York had two hours, and each has its own figures."""
+        points = trend(slots_from("2026-11-01T04:00", 4), Period.HOUR, ZoneInfo("America/New_York"))
+        assert [(point.start.hour, point.start.fold, point.summary.total) for point in points] == [
+            (0, 0, 4),
+            (1, 0, 4),
+            (1, 1, 4),
+            (2, 0, 4),
+        ]
+
+    def test_the_skipped_hour_is_none(self) -> None:
+        """New York had no hour that began at two."""
+        points = trend(slots_from("2026-03-08T05:00", 4), Period.HOUR, ZoneInfo("America/New_York"))
+        assert [(point.start.hour, point.summary.total) for point in points] == [(0, 4), (1, 4), (3, 4), (4, 4)]
+
+    def test_half_hour_changes(self) -> None:
+        """On Lord Howe the clocks change by half an hour: one hour lasts an hour and a half, another half an hour."""
+        zone = ZoneInfo("Australia/Lord_Howe")
+        longer = trend(slots_from("2026-04-04T13:00", 3.5), Period.HOUR, zone)
+        assert [(point.start.hour, point.summary.total) for point in longer] == [(0, 4), (1, 6), (2, 4)]
+        shorter = trend(slots_from("2026-10-03T14:30", 2.5), Period.HOUR, zone)
+        assert [(point.start.strftime("%H:%M"), point.summary.total) for point in shorter] == [
+            ("01:00", 4),
+            ("02:30", 2),
+            ("03:00", 4),
+        ]
+
+    def test_apia_had_no_friday(self) -> None:
+        """The day that Samoa skipped is no point, not even an empty one."""
+        points = trend(slots_from("2011-12-29T10:00", 48), Period.DAY, ZoneInfo("Pacific/Apia"))
+        assert [point.start.date().isoformat() for point in points] == ["2011-12-29", "2011-12-31"]
+
+    def test_weeks_start_on_monday(self) -> None:
+        """A week is seven local days from Monday, and one with a clock change is an hour shorter."""
+        slots = slots_from("2026-03-02T05:00", 14 * 24)
+        points = trend(slots, Period.WEEK, ZoneInfo("America/New_York"))
+        assert [point.start.strftime("%a %m-%d %H:%M") for point in points] == [
+            "Mon 03-02 00:00",
+            "Mon 03-09 00:00",
+            "Mon 03-16 00:00",
+        ]
+        assert [point.summary.total / 4 for point in points] == [167, 168, 1]
+
+    def test_quiet_periods_are_there(self) -> None:
+        """Where nothing was said there is a point that says so."""
+        slots = slots_from("2026-01-01T00:00", 1) | slots_from("2026-01-04T23:45", 0.25)
+        assert [point.summary.total for point in trend(slots, Period.DAY, ZoneInfo("UTC"))] == [4, 0, 0, 1]
+
+
+class TestBounds:
+    @pytest.mark.parametrize("period", Period)
+    def test_nothing(self, period: Period) -> None:
+        """No feedback, no points."""
+        assert trend({}, period, ZoneInfo("UTC")) == []
+
+    @pytest.mark.parametrize("period", Period)
+    def test_the_whole_range_of_feedback(self, period: Period) -> None:
+        """The first and the last instant that feedback may have can be counted in every zone's calendar."""
+        for edge in (EPOCH, at("9998-12-31T23:45")):
+            for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+                slots = {edge: Summary(positive=1)}
+                check(trend(slots, period, ZoneInfo(zone)), slots)
+
+    @pytest.mark.parametrize(("period", "length"), [(Period.HOUR, 1), (Period.DAY, 24), (Period.WEEK, 168)])
+    def test_too_long(self, period: Period, length: int) -> None:
+        """A chart of more than 20,000 points is refused with a way out; a little less is not."""
+        start = at("1973-01-01T00:00")
+        for periods, fits in ((19_990, True), (20_010, False)):
+            slots = {start: Summary(positive=1), start + timedelta(hours=periods * length): Summary(negative=1)}
+            if fits:
+                assert len(trend(slots, period, ZoneInfo("UTC"))) == periods + 1
+                continue
+            with pytest.raises(InvalidQuery, match=f"more than 20,000 {period.value}s; narrow it"):
+                trend(slots, period, ZoneInfo("UTC"))
+
+
+class TestZones:
+    def test_known(self) -> None:
+        """A zone is found by its IANA name."""
+        assert zone_named("Europe/Berlin") == ZoneInfo("Europe/Berlin")
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            "Mars/Olympus",
+            "Europe",
+            "../etc/passwd",
+            "/etc/passwd",
+            "a\x00b",
+            "\ud800",
+            "x" * 5000,
+            "zone.tab",
+            "UTC ",
+        ],
+    )
+    def test_unknown(self, name: str) -> None:
+        """Anything else is an invalid query, whatever the file system thinks of it."""
+        with pytest.raises(InvalidQuery, match="No time zone is called"):
+            zone_named(name)
+
+    @given(st.text(max_size=20))
+    def test_any_text(self, name: str) -> None:
+        """Any text is a zone or an invalid query."""
+        try:
+            zone = zone_named(name)
+        except InvalidQuery as error:
+            message = str(error)
+        else:
+            assert zone.key == name
+            return
+        assert repr(name) in message

@@ -1,0 +1,390 @@
+"""What authors may do with their feedback later: vote again, change, withdraw; and be answered."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import (
+    Change,
+    Context,
+    Feedback,
+    FeedbackNotFound,
+    FeedbackRejected,
+    FeedbackWithdrawn,
+    Harken,
+    IdempotencyConflict,
+    Moderation,
+    ModerationStatus,
+    Rating,
+    RatingPolicy,
+    Receipt,
+    StaleFeedback,
+    Submission,
+    Target,
+)
+from harken.domain.events import Event
+from harken.services.collection import MAX_REVISIONS
+from harken_adapters.storage.memory import open_storage
+from support import NOON, ManualClock, a_submission, counting_ids, in_threads, told
+
+APP = "default"
+TARGET = Target("s", "m", "helper")
+
+
+@pytest.fixture
+def kept(hk: Harken) -> Feedback:
+    """A down with everything filled in."""
+    return hk.collection.submit(
+        a_submission("s", "down", "Slow", author="ann", tags=["slow"], context={"tier": "free"}, agent_id="helper")
+    ).feedback
+
+
+def check_history(feedback: Feedback) -> None:
+    """A complete chain: versions without holes, each replaced before the next one."""
+    assert [revision.version for revision in feedback.revisions] == list(range(1, feedback.version))
+    times = [revision.replaced_at for revision in feedback.revisions]
+    assert times == sorted(times)
+
+
+class TestVotes:
+    def test_a_new_vote_replaces_the_old_one(self, hk: Harken, clock: ManualClock) -> None:
+        """One author has one vote on a message; what it said before is a revision, and listeners are told of both."""
+        first = hk.collection.set_vote(TARGET, "ann", "down", "Slow", tags=["slow"], context={"tier": "free"}).feedback
+        hk.collection.reply(APP, first.id, "Sorry")
+        clock.turn(hours=1)
+        receipt = hk.collection.set_vote(TARGET, "ann", "up")
+        feedback = receipt.feedback
+        assert not receipt.duplicate
+        assert (feedback.id, feedback.rating, feedback.comment, feedback.tags) == (first.id, Rating.UP, "", ())
+        assert (feedback.context, feedback.reply) == (Context(), None)
+        assert (feedback.created_at, feedback.updated_at) == (NOON, NOON + timedelta(hours=1))
+        (revision,) = feedback.revisions
+        assert (revision.rating, revision.comment, revision.tags, revision.reply) == (
+            Rating.DOWN,
+            "Slow",
+            ("slow",),
+            "Sorry",
+        )
+        assert (hk.summary().positive, hk.summary().total) == (1, 1)
+        assert [event[::2] for event in told(hk)] == [
+            ("feedback.created", 1),
+            ("feedback.updated", 2),
+            ("feedback.updated", 3),
+        ]
+
+    def test_the_same_vote_again_changes_nothing(self, hk: Harken) -> None:
+        """Pressing the same thumb twice is a duplicate and no event."""
+        first = hk.collection.set_vote(TARGET, "ann", "up", "Good ")
+        again = hk.collection.set_vote(TARGET, "ann", Rating.UP, "Good")
+        assert again == Receipt(first.feedback, duplicate=True)
+        assert len(told(hk)) == 1
+
+    def test_a_vote_is_checked_like_everything(self, hk: Harken) -> None:
+        """A vote against the rules is refused and leaves the earlier one."""
+        first = hk.collection.set_vote(TARGET, "ann", "up").feedback
+        with pytest.raises(FeedbackRejected, match="Please provide a comment"):
+            hk.collection.set_vote(TARGET, "ann", "down")
+        assert hk.collection.get(APP, first.id) == first
+
+    def test_a_withdrawn_vote_comes_back(self, hk: Harken) -> None:
+        """Whoever took a vote back may vote again, even the same: it stands and counts once more."""
+        first = hk.collection.set_vote(TARGET, "ann", "up").feedback
+        hk.collection.withdraw(APP, first.id)
+        receipt = hk.collection.set_vote(TARGET, "ann", "up")
+        assert not receipt.duplicate
+        assert (receipt.feedback.id, receipt.feedback.withdrawn, receipt.feedback.version) == (first.id, False, 3)
+        assert hk.summary().total == 1
+        assert [kind for kind, _, _ in told(hk)] == ["feedback.created", "feedback.deleted", "feedback.updated"]
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            lambda hk: hk.collection.set_vote(TARGET, "bob", "up"),
+            lambda hk: hk.collection.set_vote(Target("s"), "ann", "up"),
+            lambda hk: hk.collection.set_vote(Target("s", "m2"), "ann", "up"),
+            lambda hk: hk.collection.set_vote(Target("s2", "m"), "ann", "up"),
+            lambda hk: hk.collection.set_vote(TARGET, "ann", "up", application="shop"),
+            lambda hk: hk.submit("s", "up", message_id="m", author="ann"),
+        ],
+    )
+    def test_other_places_are_other_votes(self, hk: Harken, other: Callable[[Harken], Receipt]) -> None:
+        """Another author, session, message or application has a vote of its own, and feedback is no vote."""
+        first = hk.collection.set_vote(TARGET, "ann", "up").feedback
+        receipt = other(hk)
+        assert not receipt.duplicate
+        assert receipt.feedback.id != first.id
+
+    def test_the_agent_is_learned_and_not_forgotten(self, hk: Harken) -> None:
+        """A vote that does not say which agent answered leaves the known one; one that says so corrects it."""
+        hk.collection.set_vote(TARGET, "ann", "up")
+        assert hk.collection.set_vote(Target("s", "m"), "ann", None).feedback.agent_id == "helper"
+        assert hk.collection.set_vote(Target("s", "m", "other"), "ann", None).feedback.agent_id == "other"
+        assert hk.summary(agent_id="other").total == hk.summary().total == 1
+
+    def test_idempotency_keys(self, hk: Harken) -> None:
+        """A repeated first vote is a duplicate also after later votes; its key with another body is refused."""
+        first = hk.collection.set_vote(TARGET, "ann", "up", idempotency_key="k")
+        second = hk.collection.set_vote(TARGET, "ann", "down", "Slow")
+        assert hk.collection.set_vote(TARGET, "ann", "up", idempotency_key="k") == Receipt(
+            second.feedback, duplicate=True
+        )
+        with pytest.raises(IdempotencyConflict):
+            hk.collection.set_vote(TARGET, "ann", None, idempotency_key="k")
+        assert first.feedback.id == second.feedback.id
+
+    def test_many_votes_in_one_write(self, hk: Harken) -> None:
+        """Later votes of a write replace earlier ones, one after the other."""
+        votes = [a_submission(rating=rating, author="ann", vote=True) for rating in ("up", None, None, "up")]
+        receipts = hk.collection.submit_many(votes)
+        assert [receipt.duplicate for receipt in receipts if isinstance(receipt, Receipt)] == [
+            False,
+            False,
+            True,
+            False,
+        ]
+        (feedback,) = hk.stream()
+        assert [revision.rating for revision in feedback.revisions] == [Rating.UP, Rating.NEUTRAL]
+
+    def test_old_votes_are_no_news(self, hk: Harken) -> None:
+        """Votes that are taken over without announcement tell nobody, whether they are new or replace others."""
+        votes = [a_submission(rating=rating, author="ann", vote=True) for rating in ("up", None)]
+        hk.collection.submit_many(votes, announce=False)
+        assert told(hk) == []
+        assert hk.summary().neutral == 1
+
+    def test_racing_votes(self, hk: Harken) -> None:
+        """However many vote in one place at once: one feedback, and a chain without holes of all that was said."""
+        comments = [f"Comment {number}" for number in range(16)]
+        receipts = in_threads(
+            [lambda comment=comment: hk.collection.set_vote(TARGET, "ann", "up", comment) for comment in comments]
+        )
+        assert all(isinstance(receipt, Receipt) for receipt in receipts)
+        (feedback,) = hk.stream()
+        check_history(feedback)
+        said = [revision.comment for revision in feedback.revisions] + [feedback.comment]
+        assert sorted(said) == sorted(comments)
+        assert [version for _, _, version in told(hk)] == list(range(1, 17))
+
+
+class TestChanging:
+    def test_what_it_said_before_is_kept(self, hk: Harken, clock: ManualClock, kept: Feedback) -> None:
+        """A change makes a new version with the replaced words as a revision, and listeners are told once."""
+        clock.turn(minutes=1)
+        changed = hk.collection.change(APP, kept.id, Change(comment=" Too slow "), expected_version=1)
+        assert (changed.comment, changed.rating, changed.tags) == ("Too slow", Rating.DOWN, ("slow",))
+        assert (changed.version, changed.updated_at) == (2, NOON + timedelta(minutes=1))
+        assert changed.revisions[0].comment == "Slow"
+        assert hk.collection.get(APP, kept.id) == changed
+        assert told(hk)[1:] == [("feedback.updated", kept.id, 2)]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            Change(),
+            Change(rating="down"),
+            Change(rating=Rating.DOWN, comment=" Slow "),
+            Change(tags=["slow", "slow"]),
+            Change(context={"tier": "free"}),
+        ],
+    )
+    def test_no_change_is_none(self, hk: Harken, kept: Feedback, change: Change) -> None:
+        """What changes nothing makes neither a version nor an event."""
+        assert hk.collection.change(APP, kept.id, change) == kept
+        assert len(told(hk)) == 1
+
+    def test_a_fact_can_be_corrected_to_its_like(self, hk: Harken) -> None:
+        """1 and true are different facts: correcting one to the other is a change, and groups follow."""
+        feedback = hk.submit("s", "up", context={"beta": 1}).feedback
+        assert hk.collection.change(APP, feedback.id, Change(context={"beta": True})).version == 2
+        assert list(hk.groups("context.beta")) == ["true"]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (Change(comment=" "), "Please provide a comment when giving negative feedback"),
+            (Change(rating="maybe"), "Invalid rating: maybe. Must be 'up', 'down', or None"),
+            (Change(comment="casino"), "Spam detected"),
+            (Change(comment=7), "comment must be text, got int"),  # type: ignore[arg-type]
+            (Change(tags="slow"), "tags must be a list of texts, got str"),
+            (Change(context={"a": [1]}), "context.a must be text, a number, true, false or null, got list"),  # type: ignore[dict-item]
+        ],
+    )
+    def test_the_whole_is_checked_again(self, hk: Harken, kept: Feedback, change: Change, message: str) -> None:
+        """A change cannot make what could not have been submitted; the feedback stays as it was."""
+        with pytest.raises(FeedbackRejected) as caught:
+            hk.collection.change(APP, kept.id, change)
+        assert str(caught.value) == message
+        assert hk.collection.get(APP, kept.id) == kept
+        assert len(told(hk)) == 1
+
+    def test_an_up_without_words_cannot_become_a_down(self, hk: Harken) -> None:
+        """The rule of the comment holds for the whole, whichever part changes."""
+        feedback = hk.submit("s", "up").feedback
+        with pytest.raises(FeedbackRejected, match="Please provide a comment"):
+            hk.collection.change(APP, feedback.id, Change(rating="down"))
+        assert hk.collection.change(APP, feedback.id, Change(rating="down", comment="Slow")).comment == "Slow"
+
+    def test_somebody_was_faster(self, hk: Harken, kept: Feedback) -> None:
+        """Whoever changes what they saw learns that it is no longer so; without expectation the last one wins."""
+        hk.collection.change(APP, kept.id, Change(comment="First"))
+        with pytest.raises(StaleFeedback, match="has version 2 by now, not 1"):
+            hk.collection.change(APP, kept.id, Change(comment="Second"), expected_version=1)
+        assert hk.collection.change(APP, kept.id, Change(comment="Second")).version == 3
+
+    def test_somebody_is_faster_in_between(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A change that loses a race is made again on top of what won, and both are in the history."""
+        with open_storage() as storage:
+            replace, raced = storage.feedback.replace, []
+
+            def replace_late(feedback: Feedback, events: Sequence[Event]) -> None:
+                if not raced:
+                    raced.append(feedback)
+                    hk.collection.change(APP, feedback.id, Change(tags=["faster"]))
+                replace(feedback, events)
+
+            monkeypatch.setattr(storage.feedback, "replace", replace_late)
+            hk = harken.connect(storage)
+            feedback = hk.submit("s", "up").feedback
+            changed = hk.collection.change(APP, feedback.id, Change(comment="Good"))
+            assert (changed.comment, changed.tags, changed.version) == ("Good", ("faster",), 3)
+            check_history(changed)
+            assert [version for _, _, version in told(hk)] == [1, 2, 3]
+            hk.close()
+
+    def test_racing_changes(self, hk: Harken, kept: Feedback) -> None:
+        """Every change of many at once is in the history, and of many with one expectation one wins."""
+        in_threads([lambda n=n: hk.collection.change(APP, kept.id, Change(comment=f"C{n}")) for n in range(12)])
+        now = hk.collection.get(APP, kept.id)
+        check_history(now)
+        assert len(now.revisions) == 12
+        results = in_threads(
+            [
+                lambda n=n: hk.collection.change(APP, kept.id, Change(comment=f"D{n}"), expected_version=13)
+                for n in range(8)
+            ]
+        )
+        assert sorted(type(result).__name__ for result in results) == ["Feedback"] + ["StaleFeedback"] * 7
+
+    def test_what_is_not_there(self, hk: Harken, kept: Feedback) -> None:
+        """Another application's feedback cannot even be seen."""
+        with pytest.raises(FeedbackNotFound):
+            hk.collection.change("shop", kept.id, Change())
+
+    def test_a_hundred_revisions(self, hk: Harken, kept: Feedback) -> None:
+        """History is bounded: a hundred changes are kept, and one more is refused instead of forgetting the first."""
+        for number in range(MAX_REVISIONS):
+            last = hk.collection.change(APP, kept.id, Change(comment=f"Version {number}"))
+        check_history(last)
+        with pytest.raises(FeedbackRejected, match="was changed 100 times"):
+            hk.collection.change(APP, kept.id, Change(comment="One more"))
+        assert hk.collection.get(APP, kept.id) == last
+
+    @given(st.lists(st.tuples(st.sampled_from(["up", None]), st.sampled_from(["", "a", "b"])), max_size=8))
+    def test_history_is_what_happened(self, wishes: list[tuple[str | None, str]]) -> None:
+        """Versions, revisions and events are those of the changes that changed something, in their order."""
+        with harken.connect("memory://", clock=ManualClock(), new_id=counting_ids()) as hk:
+            feedback = hk.submit("s", "up").feedback
+            said = [("up", "")]
+            for rating, comment in wishes:
+                feedback = hk.collection.change(APP, feedback.id, Change(rating=rating, comment=comment))
+                if said[-1] != (rating, comment):
+                    said.append((rating, comment))  # type: ignore[arg-type]
+            chain = [(one.rating.value, one.comment) for one in (*feedback.revisions, feedback)]
+            assert chain == said
+            check_history(feedback)
+            assert [version for _, _, version in told(hk)] == list(range(1, len(said) + 1))
+
+
+class TestModerationAfterChanges:
+    def test_what_was_rejected_waits_again(self, hk: Harken, kept: Feedback) -> None:
+        """Rejected feedback that its author changes goes back to the moderators; it cannot approve itself."""
+        hk.moderation.decide(APP, kept.id, ModerationStatus.REJECTED)
+        changed = hk.collection.change(APP, kept.id, Change(comment="Kinder words"))
+        assert changed.moderation.status is ModerationStatus.PENDING
+        assert changed.moderation.reason == "changed after it was rejected"
+        again = hk.collection.change(APP, kept.id, Change(comment="Even kinder"))
+        assert again.moderation.status is ModerationStatus.PENDING
+
+    def test_new_spam_is_held(self) -> None:
+        """Under a policy that holds, a change to spam holds what was approved, and a change back does not free it."""
+        with harken.connect("memory://", policy=RatingPolicy.standard(spam="hold")) as hk:
+            feedback = hk.submit("s", "up", "Fine").feedback
+            held = hk.collection.change(APP, feedback.id, Change(comment="casino"))
+            assert held.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+            freed = hk.collection.change(APP, feedback.id, Change(comment="Fine"))
+            assert freed.moderation.status is ModerationStatus.PENDING
+            assert hk.summary().total == 0
+
+    def test_a_vote_cannot_approve_itself_either(self, hk: Harken) -> None:
+        """Voting again over a rejected vote makes it pending."""
+        first = hk.collection.set_vote(TARGET, "ann", "up").feedback
+        hk.moderation.decide(APP, first.id, ModerationStatus.REJECTED)
+        again = hk.collection.set_vote(TARGET, "ann", None).feedback
+        assert again.moderation.status is ModerationStatus.PENDING
+
+
+class TestWithdrawing:
+    def test_a_tombstone(self, hk: Harken, clock: ManualClock, kept: Feedback) -> None:
+        """What was taken back no longer counts but can still be looked up; twice is once."""
+        clock.turn(days=1)
+        withdrawn = hk.collection.withdraw(APP, kept.id)
+        assert (withdrawn.withdrawn_at, withdrawn.version) == (NOON + timedelta(days=1), 2)
+        assert hk.summary().total == 0
+        clock.turn(days=1)
+        assert hk.collection.withdraw(APP, kept.id) == hk.collection.get(APP, kept.id) == withdrawn
+        assert told(hk)[1:] == [("feedback.deleted", kept.id, 2)]
+
+    def test_stands_no_more(self, hk: Harken, kept: Feedback) -> None:
+        """What was taken back can neither be changed nor answered nor moderated."""
+        hk.collection.withdraw(APP, kept.id)
+        for attempt in (
+            lambda: hk.collection.change(APP, kept.id, Change(comment="No, wait")),
+            lambda: hk.collection.reply(APP, kept.id, "Sorry"),
+            lambda: hk.moderation.decide(APP, kept.id, ModerationStatus.REJECTED),
+            lambda: hk.moderation.undo(APP, kept.id),
+        ):
+            with pytest.raises(FeedbackWithdrawn, match="taken back by its author"):
+                attempt()
+        assert len(told(hk)) == 2
+
+    def test_what_is_not_there(self, hk: Harken) -> None:
+        """There is nothing to take back."""
+        with pytest.raises(FeedbackNotFound):
+            hk.collection.withdraw(APP, "nothing")
+
+
+class TestReplying:
+    def test_a_reply_and_its_end(self, hk: Harken, kept: Feedback) -> None:
+        """An answer is a version of its own, can be replaced and taken back, and is no revision of the author's."""
+        answered = hk.collection.reply(APP, kept.id, "We are faster now")
+        assert hk.collection.get(APP, kept.id).reply == "We are faster now"
+        assert hk.collection.reply(APP, kept.id, "We are faster now") == answered
+        assert hk.collection.reply(APP, kept.id, None).reply is None
+        assert [event[::2] for event in told(hk)[1:]] == [("feedback.updated", 2), ("feedback.updated", 3)]
+        assert hk.collection.get(APP, kept.id).revisions == ()
+
+    def test_a_duplicate_submitter_sees_the_reply(self, hk: Harken) -> None:
+        """The receipt carries the answer."""
+        body = Submission(target=Target("s"), rating="up", idempotency_key="k")
+        assert hk.collection.submit(body).reply is None
+        hk.collection.reply(APP, hk.collection.submit(body).feedback.id, "Thanks")
+        assert hk.collection.submit(body).reply == "Thanks"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("\x00", "reply must not contain NUL characters"),
+            ("\ud800", "reply contains a lone surrogate, which is not valid Unicode text"),
+            (7, "reply must be text, got int"),
+        ],
+    )
+    def test_what_no_storage_could_keep(self, hk: Harken, kept: Feedback, text: str, message: str) -> None:
+        """A reply is text like a comment, and the violation is about the reply."""
+        with pytest.raises(FeedbackRejected) as caught:
+            hk.collection.reply(APP, kept.id, text)
+        assert [(one.field, one.message) for one in caught.value.violations] == [("reply", message)]
+        assert hk.collection.get(APP, kept.id) == kept

@@ -1,0 +1,544 @@
+"""Group commit: who writes what, and what becomes of everybody who waits."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event, Semaphore
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken import Overloaded, StorageClosed, StorageError, StorageUnavailable
+from harken.ports.repository import Accepted, Outcome, Stored
+from harken.services import ingestion
+from harken.services.ingestion import GroupCommit
+from support import PATIENCE, a_feedback, eventually, in_threads
+
+BACKGROUND = "harken-group-commit"
+
+
+def item(name: object) -> Accepted:
+    """Something to write, known by its name."""
+    return Accepted(a_feedback(str(name)))
+
+
+class FakeStorage:
+    """Remembers each write and the thread that made it; ``refuse`` may raise for a batch."""
+
+    def __init__(self, refuse: Callable[[list[str]], object] = lambda names: None) -> None:
+        self.batches: list[list[str]] = []
+        self.threads: list[str] = []
+        self.refuse = refuse
+
+    def __call__(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
+        names = [one.feedback.id for one in items]
+        self.batches.append(names)
+        self.threads.append(threading.current_thread().name)
+        self.refuse(names)
+        return [Stored(one.feedback) for one in items]
+
+    @property
+    def written(self) -> list[str]:
+        return [name for batch in self.batches for name in batch]
+
+
+class HeldStorage(FakeStorage):
+    """Lets a write go on only when the test says so."""
+
+    def __init__(self, refuse: Callable[[list[str]], object] = lambda names: None) -> None:
+        super().__init__(refuse)
+        self._entered, self._go = Semaphore(0), Semaphore(0)
+
+    def __call__(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
+        self._entered.release()
+        assert self._go.acquire(timeout=PATIENCE)
+        return super().__call__(items)
+
+    def entered(self) -> None:
+        """Wait until a write has begun."""
+        assert self._entered.acquire(timeout=PATIENCE)
+
+    def go(self, writes: int = 1) -> None:
+        """Let writes go on, also those that will only begin."""
+        self._go.release(writes)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for callers that wait."""
+    with ThreadPoolExecutor(64, "caller") as executor:
+        yield executor
+
+
+def queued(group: GroupCommit, length: int) -> None:
+    """Wait until that many items wait behind the write in progress."""
+    eventually(lambda: len(group._queue) == length)
+
+
+def names(outcomes: Sequence[object]) -> list[str]:
+    """What was stored, by name."""
+    assert all(isinstance(outcome, Stored) for outcome in outcomes)
+    return [outcome.feedback.id for outcome in outcomes if isinstance(outcome, Stored)]
+
+
+class TestSharing:
+    def test_a_lone_caller_writes_in_its_own_thread(self) -> None:
+        """Whoever is alone pays no thread hop, and each of its items is one write."""
+        storage = FakeStorage()
+        group = GroupCommit(storage)
+        assert names([group.commit(item("a")), group.commit(item("b"))]) == ["a", "b"]
+        assert storage.batches == [["a"], ["b"]]
+        assert set(storage.threads) == {threading.current_thread().name}
+
+    def test_many_callers_share_a_write(self, pool: ThreadPoolExecutor) -> None:
+        """All that came while a write was in progress are in the next one, each exactly once."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        callers = [pool.submit(group.commit, item("first"))]
+        storage.entered()
+        callers += [pool.submit(group.commit, item(number)) for number in range(50)]
+        queued(group, 50)
+        storage.go(2)
+        assert names([caller.result(PATIENCE) for caller in callers]) == ["first", *map(str, range(50))]
+        assert [len(batch) for batch in storage.batches] == [1, 50]
+        assert sorted(storage.written) == sorted(["first", *map(str, range(50))])
+
+    def test_in_the_order_of_the_queue(self) -> None:
+        """Who came first is written first, and no write carries more than it should."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=4)
+        futures = [group.commit_soon(item("first"))]
+        storage.entered()
+        futures += [group.commit_soon(item(number)) for number in range(10)]
+        storage.go(4)
+        assert names([future.result(PATIENCE) for future in futures]) == ["first", *map(str, range(10))]
+        assert storage.batches == [["first"], ["0", "1", "2", "3"], ["4", "5", "6", "7"], ["8", "9"]]
+
+    def test_soon_does_not_wait(self) -> None:
+        """The call returns while the write is still in progress, and nothing is acknowledged before it ends."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        future = group.commit_soon(item("a"))
+        storage.entered()
+        assert not future.done()
+        assert not future.cancel()
+        storage.go()
+        assert names([future.result(PATIENCE)]) == ["a"]
+        assert storage.threads[0].startswith(BACKGROUND)
+
+    @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=6), st.integers(1, 5))
+    def test_everybody_is_answered_once(self, plans: list[list[bool]], max_batch: int) -> None:
+        """However many threads commit, waiting or not: each item is written once, and its own caller is told."""
+        storage = FakeStorage()
+        group = GroupCommit(storage, max_batch=max_batch)
+
+        def carry_out(thread: int, plan: list[bool]) -> list[str]:
+            mine = [item(f"{thread}-{index}") for index in range(len(plan))]
+            outcomes = [
+                group.commit(one) if waits else group.commit_soon(one) for one, waits in zip(mine, plan, strict=True)
+            ]
+            return names([one.result(PATIENCE) if isinstance(one, Future) else one for one in outcomes])
+
+        told = in_threads([lambda pair=pair: carry_out(*pair) for pair in enumerate(plans)])
+        group.close()
+        expected = [[f"{thread}-{index}" for index in range(len(plan))] for thread, plan in enumerate(plans)]
+        assert told == expected
+        assert sorted(storage.written) == sorted(name for mine in expected for name in mine)
+        assert all(len(batch) <= max_batch for batch in storage.batches)
+
+    @pytest.mark.slow
+    def test_stress(self) -> None:
+        """Thirty-two threads and thousands of items: all acknowledged exactly once, in fewer writes than items."""
+        storage = FakeStorage()
+        group = GroupCommit(storage, max_batch=100)
+
+        def work(thread: int) -> list[str]:
+            futures: list[Future[Outcome]] = []
+            for index in range(100):
+                futures.append(group.commit_soon(item(f"{thread}-{index}")))
+                group.commit(item(f"{thread}-{index}-waited"))
+            return names([future.result(PATIENCE) for future in futures])
+
+        results = in_threads([lambda thread=thread: work(thread) for thread in range(32)])
+        group.close()
+        assert results == [[f"{thread}-{index}" for index in range(100)] for thread in range(32)]
+        assert len(storage.written) == len(set(storage.written)) == 6400
+        assert len(storage.batches) < 6400
+
+
+class TestLeading:
+    def test_a_waiting_caller_leads_for_those_who_do_not_wait(self, pool: ThreadPoolExecutor) -> None:
+        """The lead goes to a caller that waits, wherever it stands in the queue: that spares a thread hop."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        callers = [pool.submit(group.commit, item("a"))]
+        storage.entered()
+        callers.append(group.commit_soon(item("b")))
+        callers.append(pool.submit(group.commit, item("c")))
+        queued(group, 2)
+        storage.go(2)
+        assert names([caller.result(PATIENCE) for caller in callers]) == ["a", "b", "c"]
+        assert storage.batches == [["a"], ["b", "c"]]
+        assert all(name.startswith("caller") for name in storage.threads)
+
+    def test_the_background_leads_if_nobody_waits(self, pool: ThreadPoolExecutor) -> None:
+        """A blocking caller does its own write and goes its way; what others left is written in the background."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        caller = pool.submit(group.commit, item("a"))
+        storage.entered()
+        future = group.commit_soon(item("b"))
+        storage.go()
+        assert names([caller.result(PATIENCE)]) == ["a"]
+        assert not future.done()
+        storage.go()
+        assert names([future.result(PATIENCE)]) == ["b"]
+        assert [name.partition("_")[0] for name in storage.threads] == ["caller", BACKGROUND]
+
+    def test_a_waiting_caller_leads_until_its_turn_comes(self, pool: ThreadPoolExecutor) -> None:
+        """Behind a queue that is longer than a write, a caller leads several and still gets its answer."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=1)
+        futures = [group.commit_soon(item("first"))]
+        storage.entered()
+        futures += [group.commit_soon(item(number)) for number in range(3)]
+        futures.append(pool.submit(group.commit, item("waits")))
+        queued(group, 4)
+        futures.append(group.commit_soon(item("last")))
+        storage.go(6)
+        assert names([future.result(PATIENCE) for future in futures]) == ["first", "0", "1", "2", "waits", "last"]
+        assert storage.batches == [["first"], ["0"], ["1"], ["2"], ["waits"], ["last"]]
+        assert all(name.startswith("caller") for name in storage.threads[1:5])
+
+    def test_a_callback_may_commit_and_wait(self) -> None:
+        """What runs when a future is done may submit by itself and wait, although the queue waits for its thread."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        nested: list[Outcome] = []
+        done = Event()
+
+        def then(_: Future[Outcome]) -> None:
+            nested.append(group.commit(item("nested")))
+            done.set()
+
+        first = group.commit_soon(item("first"))
+        storage.entered()
+        first.add_done_callback(then)
+        second = group.commit_soon(item("second"))
+        storage.go(3)
+        assert done.wait(PATIENCE)
+        assert names([*nested, second.result(PATIENCE)]) == ["nested", "second"]
+
+    def test_the_callbacks_of_two_leaders_may_wait_at_once(self, pool: ThreadPoolExecutor) -> None:
+        """A caller that leads for others runs their callbacks, and is not held up when these wait for a write."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        nested: list[Outcome] = []
+
+        def then(_: Future[Outcome]) -> None:
+            nested.append(group.commit(item("nested")))
+
+        caller = pool.submit(group.commit, item("a"))
+        storage.entered()
+        group.commit_soon(item("b")).add_done_callback(then)
+        other = pool.submit(group.commit, item("c"))
+        queued(group, 2)
+        storage.go()
+        storage.entered()
+        group.commit_soon(item("d")).add_done_callback(then)
+        storage.go(10)
+        assert names([caller.result(PATIENCE), other.result(PATIENCE)]) == ["a", "c"]
+        eventually(lambda: len(nested) == 2)
+        group.close()
+        assert sorted(storage.written) == ["a", "b", "c", "d", "nested", "nested"]
+
+
+class TestFailing:
+    def test_a_bad_item_fails_alone(self, pool: ThreadPoolExecutor) -> None:
+        """One item that the storage cannot take spoils the write for none of its neighbours."""
+
+        def refuse(batch: list[str]) -> None:
+            if "bad" in batch:
+                raise ValueError("no room for the bad")
+
+        storage = HeldStorage(refuse)
+        group = GroupCommit(storage)
+        callers = [pool.submit(group.commit, item("first"))]
+        storage.entered()
+        callers += [group.commit_soon(item(name)) for name in ("good", "bad", "fine")]
+        storage.go(10)
+        with pytest.raises(ValueError, match="no room"):
+            callers[2].result(PATIENCE)
+        others = [callers[0], callers[1], callers[3]]
+        assert names([caller.result(PATIENCE) for caller in others]) == ["first", "good", "fine"]
+
+    def test_a_bad_lone_item_is_tried_once(self) -> None:
+        """Nobody else can have spoiled it."""
+
+        def refuse(batch: list[str]) -> None:
+            raise ValueError(batch)
+
+        storage = FakeStorage(refuse)
+        group = GroupCommit(storage)
+        with pytest.raises(ValueError, match="a"):
+            group.commit(item("a"))
+        with pytest.raises(ValueError, match="b"):
+            group.commit_soon(item("b")).result(PATIENCE)
+        assert storage.written == ["a", "b"]
+
+    @pytest.mark.parametrize("error", [StorageUnavailable("away"), StorageClosed("shut")])
+    def test_a_storage_that_is_away_fails_the_batch(self, error: StorageError) -> None:
+        """Trying each item alone would only make everybody wait longer; afterwards the queue goes on."""
+
+        def refuse(batch: list[str]) -> None:
+            if "a" in batch:
+                raise error
+
+        storage = HeldStorage(refuse)
+        group = GroupCommit(storage)
+        futures = [group.commit_soon(item("first"))]
+        storage.entered()
+        futures += [group.commit_soon(item(name)) for name in "abc"]
+        storage.go(3)
+        for future in futures[1:]:
+            assert future.exception(PATIENCE) is error
+        assert names([futures[0].result(PATIENCE), group.commit(item("next"))]) == ["first", "next"]
+        assert storage.batches == [["first"], ["a", "b", "c"], ["next"]]
+
+    @pytest.mark.parametrize("told", [[], [Stored(a_feedback())] * 3])
+    def test_a_storage_that_miscounts(self, told: list[Outcome]) -> None:
+        """A storage that does not answer for each item is at fault, and nobody waits for an answer for ever."""
+        storage = HeldStorage()
+
+        def write(items: Sequence[Accepted]) -> Sequence[Outcome]:
+            storage(items)
+            return told
+
+        group = GroupCommit(write)
+        futures = [group.commit_soon(item("a"))]
+        storage.entered()
+        futures += [group.commit_soon(item("b")), group.commit_soon(item("c"))]
+        storage.go(100)
+        for future in futures:
+            assert isinstance(future.exception(PATIENCE), StorageError)
+        with pytest.raises(StorageError, match=f"given 1 items and told of {len(told)}"):
+            group.commit(item("d"))
+
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_even_an_exit_is_told(self, pool: ThreadPoolExecutor, *, waits: bool) -> None:
+        """A write that is torn down tells all who wait for it, and the next one has a leader."""
+
+        def refuse(batch: list[str]) -> None:
+            if "b" in batch:
+                raise KeyboardInterrupt
+
+        storage = HeldStorage(refuse)
+        group = GroupCommit(storage)
+        callers = [pool.submit(group.commit, item("a"))]
+        storage.entered()
+        callers += [group.commit_soon(item("b")), group.commit_soon(item("c"))]
+        if waits:
+            callers.append(pool.submit(group.commit, item("d")))
+            queued(group, 3)
+        storage.go(10)
+        for caller in callers[1:]:
+            assert isinstance(caller.exception(PATIENCE), KeyboardInterrupt)
+        assert names([callers[0].result(PATIENCE), group.commit(item("next"))]) == ["a", "next"]
+
+    def test_a_lone_exit_is_told(self) -> None:
+        """A lone caller's write that is torn down leaves the lead free for the next."""
+        storage = FakeStorage(lambda batch: sys.exit() if batch == ["a"] else None)
+        group = GroupCommit(storage)
+        with pytest.raises(SystemExit):
+            group.commit(item("a"))
+        assert names([group.commit(item("b"))]) == ["b"]
+
+
+class TestInterrupted:
+    """Ctrl-C while a caller waits: the event that it waits on raises, as it does in the main thread."""
+
+    @pytest.mark.parametrize("threads_left", [False, True])
+    @pytest.mark.parametrize("handed_the_lead", [False, True])
+    def test_the_item_is_not_lost(
+        self, handed_the_lead: bool, threads_left: bool, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The item of an interrupted caller is written all the same, and so is what came after it."""
+        interrupt = Event()
+
+        class Interruptible(Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                if interrupt.is_set():
+                    return super().wait(timeout)
+                interrupt.set()
+                if handed_the_lead:
+                    super().wait(timeout)
+                raise KeyboardInterrupt
+
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        if not threads_left:
+            group._background.shutdown()
+        first = pool.submit(group.commit, item("first"))
+        storage.entered()
+        monkeypatch.setattr(ingestion, "Event", Interruptible)
+        interrupted = pool.submit(group.commit, item("interrupted"))
+        assert interrupt.wait(PATIENCE)
+        queued(group, 1)
+        storage.go(10)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.result(PATIENCE)
+        assert names([first.result(PATIENCE), group.commit(item("next"))]) == ["first", "next"]
+        group.close()
+        assert sorted(storage.written) == ["first", "interrupted", "next"]
+
+
+class TestBounds:
+    def test_a_full_queue_refuses(self) -> None:
+        """More than the queue holds is refused at once and kept nowhere; what was queued before is written."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_queue=2)
+        futures = [group.commit_soon(item("a"))]
+        storage.entered()
+        futures += [group.commit_soon(item("b")), group.commit_soon(item("c"))]
+        with pytest.raises(Overloaded, match="2 submissions are waiting"):
+            group.commit_soon(item("d"))
+        with pytest.raises(Overloaded, match="nothing was kept"):
+            group.commit(item("e"))
+        storage.go(10)
+        assert names([future.result(PATIENCE) for future in futures]) == ["a", "b", "c"]
+        assert names([group.commit(item("f"))]) == ["f"]
+        assert storage.written == ["a", "b", "c", "f"]
+
+    def test_closing_drains_and_then_refuses(self, pool: ThreadPoolExecutor) -> None:
+        """Whoever was let in gets an answer before closing returns; whoever comes later is refused; twice is once."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=2)
+        futures = [group.commit_soon(item("a"))]
+        storage.entered()
+        futures += [group.commit_soon(item(name)) for name in "bcd"]
+        closing = pool.submit(group.close)
+        eventually(lambda: group._closed)
+        for commit in (group.commit, group.commit_soon):
+            with pytest.raises(StorageClosed, match="closed"):
+                commit(item("late"))
+        assert not closing.done()
+        storage.go(10)
+        closing.result(PATIENCE)
+        assert all(future.done() for future in futures)
+        assert storage.written == ["a", "b", "c", "d"]
+        group.close()
+
+    def test_the_caller_writes_if_no_thread_can_be_had(self, pool: ThreadPoolExecutor) -> None:
+        """Where the interpreter is going down whoever is there writes what is queued, before the call returns."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=2)
+        group._background.shutdown()
+        storage.go()
+        alone = group.commit_soon(item("alone"))
+        assert alone.done()
+        storage.entered()
+        caller = pool.submit(group.commit, item("a"))
+        storage.entered()
+        futures = [group.commit_soon(item(name)) for name in "bcd"]
+        storage.go(3)
+        assert names([caller.result(PATIENCE)]) == ["a"]
+        assert all(future.done() for future in futures)
+        assert storage.batches == [["alone"], ["a"], ["b", "c"], ["d"]]
+        group.close()
+
+    def test_nothing_is_forgotten_at_exit(self) -> None:
+        """A program that ends right after its last call has everything written that was queued."""
+        program = """
+import sys
+from concurrent.futures import thread
+from threading import Event
+from harken.domain.feedback import Feedback, Rating, Target
+from harken.ports.repository import Accepted, Stored
+from harken.services.ingestion import GroupCommit
+from datetime import UTC, datetime
+
+def write(items):
+    while not thread._shutdown:
+        Event().wait(0.001)
+    sys.stdout.write("".join(item.feedback.id for item in items))
+    return [Stored(item.feedback) for item in items]
+
+group = GroupCommit(write, max_batch=1)
+for name in "abcde":
+    now = datetime.now(UTC)
+    feedback = Feedback(id=name, target=Target("s"), rating=Rating.UP, created_at=now, updated_at=now)
+    group.commit_soon(Accepted(feedback))
+"""
+        ended = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("abcde", "", 0)
+
+
+def in_child(call: Callable[[], object]) -> str:
+    """What a call comes to in a forked child: the name of what it returns or raises."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - in another process, which leaves no traces
+        signal.alarm(int(PATIENCE))
+        try:
+            result = repr(call())
+        except BaseException as error:  # noqa: BLE001 - the parent looks at it
+            result = type(error).__name__
+        os.write(writer, result.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        result = pipe.read()
+    os.waitpid(child, 0)
+    return result
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+class TestForked:
+    def test_a_child_is_refused(self) -> None:
+        """A child of a fork shares no lock and no connection with its parent, and is told so; the parent goes on."""
+        storage = FakeStorage()
+        group = GroupCommit(storage)
+        assert in_child(lambda: group.commit(item("a"))) == "StorageClosed"
+        assert in_child(lambda: group.commit_soon(item("a"))) == "StorageClosed"
+        assert names([group.commit(item("b"))]) == ["b"]
+        assert storage.written == ["b"]
+
+    def test_a_child_of_a_busy_parent_is_refused(self, pool: ThreadPoolExecutor) -> None:
+        """The child is told at once, and does not wait for a lock whose holder it did not inherit."""
+        group = GroupCommit(FakeStorage())
+        held, release = Event(), Event()
+
+        def hold() -> None:
+            with group._state:
+                held.set()
+                assert release.wait(PATIENCE)
+
+        holding = pool.submit(hold)
+        assert held.wait(PATIENCE)
+        for call in (lambda: group.commit(item("a")), lambda: group.commit_soon(item("a"))):
+            assert in_child(call) == "StorageClosed"
+        assert in_child(group.close) == "None"
+        release.set()
+        holding.result(PATIENCE)
+
+    def test_a_child_can_close(self) -> None:
+        """A child may leave its with block, even if its parent was writing when it forked."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        future = group.commit_soon(item("a"))
+        storage.entered()
+        assert in_child(group.close) == "None"
+        assert in_child(lambda: group.commit(item("b"))) == "StorageClosed"
+        storage.go()
+        assert names([future.result(PATIENCE)]) == ["a"]

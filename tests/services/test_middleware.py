@@ -1,0 +1,313 @@
+"""Middleware: generators around a submission, alike for every way to submit."""
+
+import logging
+import sys
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import harken
+from harken import (
+    Change,
+    FeedbackRejected,
+    Harken,
+    IdempotencyConflict,
+    Middleware,
+    Receipt,
+    StorageUnavailable,
+    Submission,
+    Violation,
+)
+from harken.ports.repository import Accepted, Outcome
+from harken.ports.storage import Storage
+from harken_adapters.storage.memory import open_storage
+from support import PATIENCE, a_submission, told
+
+Steps = Generator[Submission, Receipt, None]
+WAYS: dict[str, Callable[[Harken, Submission], Receipt | FeedbackRejected]] = {
+    "submit": lambda hk, submission: hk.collection.submit(submission),
+    "submit_soon": lambda hk, submission: hk.collection.submit_soon(submission).result(PATIENCE),
+    "submit_many": lambda hk, submission: hk.collection.submit_many([submission])[0],
+}
+
+
+class Door:
+    """A Harken with middleware, and one of the ways into it."""
+
+    def __init__(self, way: str) -> None:
+        self.way = WAYS[way]
+        self.answer: object = None
+
+    def __call__(self, submission: Submission, *middleware: Any, storage: Storage | str = "memory://") -> Harken:
+        hk = harken.connect(storage, middleware=middleware)
+        try:
+            self.answer = self.way(hk, submission)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.answer = error
+        return hk
+
+
+@pytest.fixture(params=WAYS)
+def door(request: pytest.FixtureRequest) -> Door:
+    """Each way to submit."""
+    return Door(request.param)
+
+
+def watching(seen: list[object], name: str = "") -> Middleware:
+    """Middleware that only writes down what it sees."""
+
+    def watch(submission: Submission) -> Steps:
+        seen.append(f"{name}in")
+        try:
+            receipt = yield submission
+        except Exception as error:
+            seen.append(f"{name}{type(error).__name__}")
+            raise
+        seen.append(f"{name}{'again' if receipt.duplicate else 'kept'}")
+
+    return watch
+
+
+def test_enriching(door: Door) -> None:
+    """What a middleware yields is what the next one sees, and what is judged and kept."""
+
+    def tier(submission: Submission) -> Steps:
+        yield evolve(submission, context={**submission.context, "tier": "free"})
+
+    def shout(submission: Submission) -> Steps:
+        yield evolve(submission, comment=f"{submission.context['tier']}: {submission.comment}")
+
+    hk = door(a_submission(comment="fine"), tier, shout)
+    (feedback,) = hk.stream()
+    assert (feedback.comment, dict(feedback.context)) == ("free: fine", {"tier": "free"})
+
+
+def test_order(door: Door) -> None:
+    """The first one is outermost: the first to see the submission, and the last to see the receipt."""
+    seen: list[object] = []
+    door(a_submission(), watching(seen, "outer "), watching(seen, "inner "))
+    assert seen == ["outer in", "inner in", "inner kept", "outer kept"]
+
+
+def test_observing(door: Door) -> None:
+    """After the yield it has the receipt, and the feedback is durable by then."""
+    found: list[bool] = []
+    with open_storage() as storage:
+
+        def look(submission: Submission) -> Steps:
+            receipt = yield submission
+            stored = storage.feedback.get("default", receipt.feedback.id)
+            found.append(stored == receipt.feedback and not receipt.duplicate)
+
+        door(a_submission(), look, storage=storage)
+    assert found == [True]
+
+
+def test_refusing(door: Door) -> None:
+    """What it raises before the yield is the answer; nothing is kept, and those around it are told."""
+    seen: list[object] = []
+
+    def refuse(submission: Submission) -> Steps:
+        raise FeedbackRejected([Violation("author", "banned", "Not you")])
+        yield submission
+
+    hk = door(a_submission(), watching(seen, "outer "), refuse, watching(seen, "inner "))
+    assert isinstance(door.answer, FeedbackRejected)
+    assert str(door.answer) == "Not you"
+    assert seen == ["outer in", "outer FeedbackRejected"]
+    assert told(hk) == []
+
+
+def test_failures_are_thrown_in(door: Door) -> None:
+    """Rules that are broken and keys that are taken show up at the yield, innermost first."""
+    seen: list[object] = []
+    both = (watching(seen, "outer "), watching(seen, "inner "))
+    door(a_submission(rating="maybe"), *both)
+    assert seen == ["outer in", "inner in", "inner FeedbackRejected", "outer FeedbackRejected"]
+    seen.clear()
+    with open_storage() as storage:
+        door(a_submission(idempotency_key="k"), storage=storage)
+        door(a_submission(idempotency_key="k"), *both, storage=storage)
+        door(a_submission(rating=None, idempotency_key="k"), *both, storage=storage)
+    assert isinstance(door.answer, IdempotencyConflict)
+    ends = ["inner again", "outer again", "inner IdempotencyConflict", "outer IdempotencyConflict"]
+    assert [one for one in seen if one not in ("outer in", "inner in")] == ends
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("away"), ZeroDivisionError()])
+def test_a_failed_write_is_thrown_in(door: Door, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage that fails is told to the middleware too."""
+
+    def add(batch: object) -> object:
+        raise error
+
+    seen: list[object] = []
+    with open_storage() as storage:
+        monkeypatch.setattr(storage.feedback, "add", add)
+        door(a_submission(), watching(seen), storage=storage)
+    assert door.answer is error
+    assert seen == ["in", type(error).__name__]
+
+
+def test_an_interrupted_write_is_told_to_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even what is no ordinary error ends the futures of all who share the write, and leaves the queue usable."""
+    told_of: list[object] = []
+
+    def swallow(submission: Submission) -> Steps:
+        try:
+            yield submission
+        except SystemExit as error:
+            told_of.append(error)
+            raise ZeroDivisionError from None
+
+    with open_storage() as storage:
+        add = storage.feedback.add
+
+        def add_or_exit(batch: Sequence[Accepted]) -> Sequence[Outcome]:
+            return add(batch) if told_of else sys.exit("torn down")
+
+        monkeypatch.setattr(storage.feedback, "add", add_or_exit)
+        hk = harken.connect(storage, middleware=[swallow])
+        error = hk.submit_soon("s", "up").exception(PATIENCE)
+        assert isinstance(error, SystemExit)
+        assert told_of == [error]
+        assert not hk.submit_soon("s", "up").result(PATIENCE).duplicate
+        hk.close()
+
+
+def test_swallowing_a_failure_does_not_undo_it(door: Door) -> None:
+    """A middleware may look at an error but not make it a success."""
+
+    def swallow(submission: Submission) -> Steps:
+        try:
+            yield submission
+        except FeedbackRejected:
+            return
+
+    door(a_submission(rating="maybe"), swallow)
+    assert isinstance(door.answer, FeedbackRejected)
+
+
+def test_an_error_after_the_write_is_only_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """The feedback is durable: a failing observer fails neither the submission nor the other observers."""
+    seen: list[object] = []
+
+    def fail(submission: Submission) -> Steps:
+        yield submission
+        raise ZeroDivisionError
+
+    hk = door(a_submission(), watching(seen, "outer "), fail)
+    (feedback,) = hk.stream()
+    assert isinstance(door.answer, Receipt)
+    assert seen == ["outer in", "outer kept"]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"A middleware failed after feedback {feedback.id} was stored"
+    assert record.exc_info is not None
+
+
+def test_an_error_about_an_error_is_only_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """A middleware that fails while it is told of a failure does not hide that failure."""
+
+    def fail(submission: Submission) -> Steps:
+        try:
+            yield submission
+        finally:
+            raise ZeroDivisionError
+
+    seen: list[object] = []
+    door(a_submission(rating="maybe"), watching(seen), fail)
+    assert isinstance(door.answer, FeedbackRejected)
+    assert seen == ["in", "FeedbackRejected"]
+    assert [record.getMessage() for record in caplog.records] == ["A middleware failed while it was told of an error"]
+
+
+def never(submission: Submission) -> Steps:
+    """Forgets to yield."""
+    if submission.comment == "never":
+        yield submission
+
+
+def empty_handed(submission: Submission) -> Steps:
+    """Yields nothing."""
+    yield  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("wrong", [never, empty_handed, lambda submission: None, lambda submission: submission])
+def test_one_that_does_not_yield_a_submission(door: Door, wrong: Middleware) -> None:
+    """A middleware that is none is a mistake in the program: a TypeError, nothing kept, and the others are told."""
+    seen: list[object] = []
+    hk = door(a_submission(), watching(seen), wrong)
+    assert isinstance(door.answer, TypeError)
+    assert told(hk) == []
+    if door.way is not WAYS["submit_many"]:
+        assert seen == ["in", "TypeError"]
+
+
+def test_one_that_yields_twice(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """The second yield comes too late to matter: it is logged, and the submission stands."""
+
+    def twice(submission: Submission) -> Steps:
+        yield submission
+        yield submission
+
+    hk = door(a_submission(), twice)
+    assert isinstance(door.answer, Receipt)
+    assert hk.summary().total == 1
+    (record,) = caplog.records
+    assert record.getMessage().startswith("A middleware yielded twice")
+
+
+def test_one_that_will_not_end(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """Even a middleware that refuses to be closed does not fail what is durable."""
+    stop = False
+
+    def stubborn(submission: Submission) -> Steps:
+        while not stop:
+            try:
+                yield submission
+            except GeneratorExit:
+                continue
+
+    hk = door(a_submission(), stubborn)
+    stop = True
+    assert isinstance(door.answer, Receipt)
+    assert hk.summary().total == 1
+    assert len(caplog.records) == 2
+
+
+def test_many_are_told_one_by_one() -> None:
+    """In one write each submission has its own middleware run, which sees its own answer."""
+    seen: list[object] = []
+    with harken.connect("memory://", middleware=[watching(seen)]) as hk:
+        hk.collection.submit_many([a_submission(), a_submission(rating="maybe"), a_submission()])
+    assert seen == ["in", "in", "in", "kept", "FeedbackRejected", "kept"]
+
+
+@pytest.mark.parametrize("way", ["submit", "submit_soon"])
+def test_a_middleware_may_submit_by_itself(way: str) -> None:
+    """What runs after the write may submit to the same Harken and wait, however the first one came in."""
+    hk: Harken
+
+    def copy(submission: Submission) -> Steps:
+        receipt = yield submission
+        if receipt.feedback.session_id != "copies":
+            hk.submit("copies", receipt.feedback.rating)
+
+    with harken.connect("memory://", middleware=[copy]) as hk:
+        for _ in range(20):
+            WAYS[way](hk, a_submission())
+        futures = [hk.submit_soon("s", "up") for _ in range(20)]
+        assert all(not future.result(PATIENCE).duplicate for future in futures)
+        assert hk.summary(session_id="copies").total == 40
+
+
+def test_changes_are_no_submissions() -> None:
+    """A change does not run through the middleware of submissions."""
+    seen: list[object] = []
+    with harken.connect("memory://", middleware=[watching(seen)]) as hk:
+        feedback = hk.submit("s", "up").feedback
+        hk.collection.change("default", feedback.id, Change(comment="More"))
+    assert seen == ["in", "kept"]

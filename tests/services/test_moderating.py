@@ -1,0 +1,122 @@
+"""Moderation: what waits, and what moderators decide."""
+
+from datetime import timedelta
+
+import pytest
+
+import harken
+from harken import (
+    Feedback,
+    FeedbackNotFound,
+    FeedbackQuery,
+    FeedbackRejected,
+    Harken,
+    InvalidTransition,
+    Moderation,
+    ModerationStatus,
+    Summary,
+)
+from support import NOON, ManualClock, a_submission, in_threads, told
+
+APP = "default"
+PENDING, APPROVED, REJECTED = ModerationStatus
+
+
+@pytest.fixture
+def kept(hk: Harken) -> Feedback:
+    """An approved up."""
+    return hk.submit("s", "up", "Good").feedback
+
+
+def test_a_decision_moves_the_figures(hk: Harken, clock: ManualClock, kept: Feedback) -> None:
+    """Rejected feedback stops counting at once, and the decision is kept with who, when and why."""
+    clock.turn(hours=1)
+    rejected = hk.moderation.decide(APP, kept.id, REJECTED, moderator="mia", reason="rude")
+    assert rejected.moderation == Moderation(
+        status=REJECTED, reason="rude", moderator="mia", decided_at=NOON + timedelta(hours=1), previous=APPROVED
+    )
+    assert hk.collection.get(APP, kept.id) == rejected
+    assert hk.summary() == Summary()
+    assert told(hk)[1:] == [("feedback.moderated", kept.id, 2)]
+    assert hk.moderation.decide(APP, kept.id, APPROVED).counts
+    assert hk.summary() == Summary.of(kept)
+
+
+def test_undo(hk: Harken, kept: Feedback) -> None:
+    """A decision can be undone, and the undoing as well."""
+    hk.moderation.decide(APP, kept.id, REJECTED)
+    undone = hk.moderation.undo(APP, kept.id, moderator="max")
+    assert (undone.moderation.status, undone.moderation.moderator) == (APPROVED, "max")
+    assert hk.moderation.undo(APP, kept.id).moderation.status is REJECTED
+    assert [event[::2] for event in told(hk)[1:]] == [("feedback.moderated", version) for version in (2, 3, 4)]
+
+
+def test_no_decision(hk: Harken, kept: Feedback) -> None:
+    """What would change nothing, or is about nothing, is an error and no event."""
+    with pytest.raises(InvalidTransition, match="approved already"):
+        hk.moderation.decide(APP, kept.id, APPROVED)
+    with pytest.raises(InvalidTransition, match="none to undo"):
+        hk.moderation.undo(APP, kept.id)
+    with pytest.raises(FeedbackNotFound):
+        hk.moderation.decide("shop", kept.id, REJECTED)
+    with pytest.raises(FeedbackNotFound):
+        hk.moderation.undo(APP, "nothing")
+    assert len(told(hk)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ({"reason": "\x00"}, "reason"),
+        ({"reason": "\ud800"}, "reason"),
+        ({"reason": None}, "reason"),
+        ({"moderator": ""}, "moderator"),
+        ({"moderator": "x" * 201}, "moderator"),
+        ({"moderator": 7}, "moderator"),
+    ],
+)
+def test_what_no_storage_could_keep(hk: Harken, kept: Feedback, words: dict[str, str], field: str) -> None:
+    """What a moderator writes is held to the same rules as any other text."""
+    with pytest.raises(FeedbackRejected) as caught:
+        hk.moderation.decide(APP, kept.id, REJECTED, **words)
+    assert [violation.field for violation in caught.value.violations] == [field]
+    if field == "moderator":
+        with pytest.raises(FeedbackRejected):
+            hk.moderation.undo(APP, kept.id, **words)
+    assert hk.collection.get(APP, kept.id) == kept
+
+
+def test_one_of_many_moderators_is_first(hk: Harken, kept: Feedback) -> None:
+    """Of many who reject at once one decides, and the others learn that it is decided."""
+    results = in_threads([lambda: hk.moderation.decide(APP, kept.id, REJECTED)] * 8)
+    assert sorted(type(result).__name__ for result in results) == ["Feedback"] + ["InvalidTransition"] * 7
+    assert hk.collection.get(APP, kept.id).version == 2
+
+
+def test_the_queue() -> None:
+    """What is pending and stands is in the queue, newest first, page by page, within the query's other filters."""
+    clock = ManualClock()
+    with harken.connect("memory://", spam="hold", clock=clock) as hk:
+        held = []
+        for number in range(4):
+            clock.turn(minutes=1)
+            held.append(hk.submit(f"s{number % 2}", "up", "casino").feedback.id)
+        hk.submit("s0", "up", "Fine")
+        hk.collection.withdraw(APP, held[0])
+        page = hk.moderation.queue(FeedbackQuery(), limit=2)
+        assert [one.id for one in page.items] == [held[3], held[2]]
+        assert [one.id for one in hk.moderation.queue(FeedbackQuery(), after=page.next).items] == [held[1]]
+        rejected = hk.query(session_id="s0").in_any_state()
+        assert [one.id for one in hk.moderation.queue(rejected).items] == [held[2]]
+        hk.moderation.decide(APP, held[2], APPROVED)
+        assert hk.moderation.queue(rejected).items == ()
+        with pytest.raises(harken.InvalidQuery):
+            hk.moderation.queue(FeedbackQuery(), limit=0)
+
+
+def test_other_applications_wait_elsewhere() -> None:
+    """Each application has a queue of its own."""
+    with harken.connect("memory://", spam="hold") as hk:
+        hk.collection.submit(a_submission(comment="casino", application="shop"))
+        assert hk.moderation.queue(FeedbackQuery()).items == ()
+        assert len(hk.moderation.queue(FeedbackQuery(application="shop")).items) == 1

@@ -1,0 +1,120 @@
+"""What an application knows of a session."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Harken, InvalidMetadata
+from harken.ports.sessions import JsonValue
+
+keys = st.text(st.sampled_from("abcß_-1"), min_size=1, max_size=4)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=10)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+APP = "default"
+
+
+def nested(depth: int) -> JsonValue:
+    """Lists in lists."""
+    value: JsonValue = "deep inside"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@given(st.lists(st.dictionaries(keys, values, max_size=4), max_size=4))
+def test_updates_add_up(updates: list[dict[str, JsonValue]]) -> None:
+    """Each update sets its own keys and leaves the others; what is read equals what was written, sorted by name."""
+    with harken.connect("memory://") as hk:
+        expected: dict[str, JsonValue] = {}
+        for changes in updates:
+            hk.sessions.update(APP, "s", changes)
+            expected |= changes
+        metadata = hk.sessions.get(APP, "s")
+        assert metadata == expected
+        assert list(metadata) == sorted(expected)
+
+
+def test_nothing_is_shared(hk: Harken) -> None:
+    """Changing what went in or came out changes nothing that is stored, and no other session."""
+    plans: list[JsonValue] = ["free"]
+    hk.sessions.update(APP, "s", {"plans": plans})
+    plans.append("premium")
+    hk.sessions.get(APP, "s")["plans"] = None
+    assert hk.sessions.get(APP, "s") == {"plans": ["free"]}
+    assert hk.sessions.get(APP, "other") == hk.sessions.get("shop", "s") == {}
+
+
+def test_deleting(hk: Harken) -> None:
+    """Deleting names what goes and says how many there were; without names everything goes."""
+    hk.sessions.update(APP, "s", {"a": 1, "b": 2, "c": 3})
+    assert hk.sessions.delete(APP, "s", ["a", "unknown"]) == 1
+    assert hk.sessions.delete(APP, "s", []) == 0
+    assert hk.sessions.get(APP, "s") == {"b": 2, "c": 3}
+    assert hk.sessions.delete(APP, "s") == 2
+    assert hk.sessions.delete(APP, "s") == 0
+    assert hk.sessions.get(APP, "s") == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "metadata.key must be finite, got nan"),
+        (float("-inf"), "metadata.key must be finite, got -inf"),
+        (2**63, "metadata.key must fit into 64 bits"),
+        ("\x00", "metadata.key must not contain NUL characters"),
+        ("\ud800", "metadata.key contains a lone surrogate, which is not valid Unicode text"),
+        ({"$set": 1}, "metadata.key name '$set' may only have letters, digits, '_' and '-'"),
+        ({"a.b": 1}, "metadata.key name 'a.b' may only have letters, digits, '_' and '-'"),
+        ({"": 1}, "metadata.key name '' may only have letters, digits, '_' and '-'"),
+        ({1: 1}, "metadata.key names must be text, got int"),
+        ([{"a": {"b": [1, float("inf")]}}], "metadata.key[0].a.b[1] must be finite, got inf"),
+        ({1, 2}, "metadata.key must be text, a number, true, false or null, got set"),
+        ((1, 2), "metadata.key must be text, a number, true, false or null, got tuple"),
+        (nested(20), "metadata too large: at most 10,000 values, nested 20 deep"),
+        ([0] * 9_998, "metadata too large: at most 10,000 values, nested 20 deep"),
+    ],
+)
+def test_what_no_storage_could_keep(hk: Harken, value: JsonValue, message: str) -> None:
+    """Only JSON goes in, and the message says where it is not; nothing of the update is kept."""
+    with pytest.raises(InvalidMetadata) as caught:
+        hk.sessions.update(APP, "s", {"fine": 1, "key": value})
+    assert str(caught.value) == message
+    assert hk.sessions.get(APP, "s") == {}
+
+
+@pytest.mark.parametrize("name", ["$where", "a.b", "", "x" * 101, "a b"])
+def test_names(hk: Harken, name: str) -> None:
+    """A name that a storage could take for a path or an operator is refused."""
+    with pytest.raises(InvalidMetadata, match=r"^metadata name"):
+        hk.sessions.update(APP, "s", {name: 1})
+
+
+def test_all_problems_at_once(hk: Harken) -> None:
+    """Ids are checked too, and every problem is in the one message."""
+    with pytest.raises(InvalidMetadata) as caught:
+        hk.sessions.update("", "\x07", {"a": float("nan"), "$": 1})
+    assert str(caught.value).split("; ") == [
+        "application must not be empty",
+        "session_id must not contain control characters",
+        "metadata name '$' may only have letters, digits, '_' and '-'",
+        "metadata.a must be finite, got nan",
+    ]
+
+
+def test_bounds(hk: Harken) -> None:
+    """Twenty levels and many values are fine, and what contains itself is no endless loop."""
+    hk.sessions.update(APP, "s", {"deep": nested(19)})
+    hk.sessions.update(APP, "s", {"wide": [0] * 9_998})
+    assert hk.sessions.get(APP, "s")["deep"] == nested(19)
+    endless: list[JsonValue] = []
+    endless += [endless, endless]
+    with pytest.raises(InvalidMetadata, match="too large"):
+        hk.sessions.update(APP, "s", {"endless": endless})

@@ -1,0 +1,426 @@
+"""Taking submissions in: what is kept, what is refused, and what a repeated call comes to."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import (
+    Change,
+    Context,
+    FeedbackQuery,
+    FeedbackRejected,
+    GroupBy,
+    Harken,
+    IdempotencyConflict,
+    InvalidQuery,
+    Moderation,
+    ModerationStatus,
+    Overloaded,
+    Rating,
+    RatingPolicy,
+    Receipt,
+    Sentiment,
+    StorageClosed,
+    StorageUnavailable,
+    Submission,
+    Summary,
+    Target,
+)
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
+from harken_adapters.storage.memory import open_storage
+from support import NOON, PATIENCE, ManualClock, a_feedback, a_submission, counting_ids, in_threads, told
+
+Submit = Callable[[Submission], Receipt]
+WAYS = ["submit", "submit_soon", "submit_many"]
+
+
+def way_in(hk: Harken, way: str) -> Submit:
+    """One of the three ways to submit, all with the face of the first."""
+
+    def many(submission: Submission) -> Receipt:
+        (answer,) = hk.collection.submit_many([submission])
+        if isinstance(answer, FeedbackRejected):
+            raise answer
+        return answer
+
+    return {
+        "submit": hk.collection.submit,
+        "submit_soon": lambda submission: hk.collection.submit_soon(submission).result(PATIENCE),
+        "submit_many": many,
+    }[way]
+
+
+@pytest.fixture(params=WAYS)
+def submit(request: pytest.FixtureRequest, hk: Harken) -> Submit:
+    """Each way to submit."""
+    return way_in(hk, request.param)
+
+
+class TestKeeping:
+    def test_everything_that_was_said(self, hk: Harken, submit: Submit) -> None:
+        """Every part of a submission is kept, trimmed and typed, and comes back equal."""
+        before = datetime(2020, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
+        receipt = submit(
+            a_submission(
+                "s1",
+                "down",
+                "  Too slow \n",
+                message_id="m1",
+                agent_id="helper",
+                author="ann",
+                tags=["slow", "slow", "wrong"],
+                context={"tier": "free", "attempt": 2},
+                sentiment=Sentiment(-0.5, 0.25),
+                idempotency_key="k",
+                application="shop",
+                created_at=before,
+            )
+        )
+        feedback = receipt.feedback
+        assert not receipt.duplicate
+        assert hk.collection.get("shop", feedback.id) == feedback
+        assert (feedback.target, feedback.rating) == (Target("s1", "m1", "helper"), Rating.DOWN)
+        assert (feedback.comment, feedback.author, feedback.tags) == ("Too slow", "ann", ("slow", "wrong"))
+        assert feedback.context == Context({"tier": "free", "attempt": 2})
+        assert (feedback.sentiment, feedback.idempotency_key) == (Sentiment(-0.5, 0.25), "k")
+        assert (feedback.created_at, feedback.updated_at, feedback.version) == (before, NOON, 1)
+        assert feedback.moderation == Moderation()
+        assert told(hk) == [("feedback.created", feedback.id, 1)]
+
+    def test_a_refusal_keeps_nothing(self, hk: Harken, submit: Submit) -> None:
+        """What breaks rules is answered with every violation, and leaves neither feedback nor event."""
+        with pytest.raises(FeedbackRejected) as caught:
+            submit(a_submission("", "maybe", "\x00"))
+        assert [violation.field for violation in caught.value.violations] == ["rating", "comment", "session_id"]
+        assert not hk.collection.find(FeedbackQuery().in_any_state()).items
+        assert told(hk) == []
+
+    def test_one_bad_one_stops_no_other(self, hk: Harken) -> None:
+        """In one write each submission gets its own answer, in order."""
+        answers = hk.collection.submit_many(
+            [a_submission("s1"), a_submission("s2", "down"), a_submission("s3", None), a_submission("s4", "maybe")]
+        )
+        assert [type(answer) for answer in answers] == [Receipt, FeedbackRejected, Receipt, FeedbackRejected]
+        assert [one.session_id for one in hk.stream()] == ["s1", "s3"]
+        assert hk.collection.submit_many([]) == []
+
+    @given(st.lists(st.tuples(st.sampled_from(["up", "down", None, "maybe"]), st.text(max_size=5)), max_size=8))
+    def test_all_ways_in_are_alike(self, said: list[tuple[str | None, str]]) -> None:
+        """Whichever way a submission comes in, the answer and the figures are the same."""
+        results = []
+        for way in WAYS:
+            with harken.connect("memory://", clock=ManualClock(), new_id=counting_ids()) as hk:
+                answers: list[object] = []
+                for index, (rating, comment) in enumerate(said):
+                    try:
+                        answers.append(way_in(hk, way)(a_submission(str(index), rating, comment)).feedback.target)
+                    except FeedbackRejected as error:
+                        answers.append(error.violations)
+                results.append((answers, hk.summary()))
+        assert results[0] == results[1] == results[2]
+
+
+BODY = {"rating": "down", "comment": "Too slow ", "tags": ["slow"], "context": {"b": 1, "a": 2}, "author": "ann"}
+
+
+class TestIdempotency:
+    def test_the_same_again_is_a_duplicate(self, hk: Harken, submit: Submit) -> None:
+        """Repeating a call is safe: one feedback, one event, the first receipt again."""
+        first = submit(a_submission(**BODY, idempotency_key="k"))
+        reordered = BODY | {"context": {"a": 2, "b": 1}, "tags": ("slow",), "rating": Rating.DOWN}
+        again = submit(a_submission(**reordered, idempotency_key="k"))
+        assert (again.feedback, again.duplicate, first.duplicate) == (first.feedback, True, False)
+        assert hk.summary().total == len(told(hk)) == 1
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"rating": "up"},
+            {"comment": "Too slow"},
+            {"tags": []},
+            {"context": {"a": 2}},
+            {"context": {"a": 2, "b": True}},
+            {"author": "bob"},
+            {"message_id": "m"},
+            {"agent_id": "a"},
+            {"created_at": NOON - timedelta(days=1)},
+            {"vote": True},
+        ],
+    )
+    def test_another_body_is_a_conflict(self, hk: Harken, submit: Submit, other: dict[str, object]) -> None:
+        """A key that is used for something else is a mistake that the caller is told of, and nothing is kept."""
+        submit(a_submission(**BODY, idempotency_key="k"))
+        with pytest.raises(IdempotencyConflict, match="'k' was used before") as caught:
+            submit(a_submission(**BODY | other, idempotency_key="k"))
+        assert [(one.field, one.code) for one in caught.value.violations] == [("idempotency_key", "reused")]
+        assert hk.summary().total == len(told(hk)) == 1
+
+    @pytest.mark.parametrize("other", [{"session_id": "s2"}, {"application": "shop"}, {"idempotency_key": "k2"}])
+    def test_keys_belong_to_a_session(self, submit: Submit, other: dict[str, object]) -> None:
+        """The same key in another session or application is another key."""
+        mine = {"session_id": "s", "idempotency_key": "k"}
+        assert not submit(a_submission(**mine)).duplicate
+        assert not submit(a_submission(**mine | other)).duplicate
+
+    def test_without_a_key_everything_is_new(self, hk: Harken, submit: Submit) -> None:
+        """Two people may say the same."""
+        submit(a_submission())
+        submit(a_submission())
+        assert hk.summary().total == 2
+
+    def test_inside_one_write(self, hk: Harken) -> None:
+        """Earlier submissions of a write count for later ones."""
+        body = a_submission(idempotency_key="k")
+        first, again, other = hk.collection.submit_many([body, body, a_submission(rating=None, idempotency_key="k")])
+        assert isinstance(first, Receipt)
+        assert again == Receipt(first.feedback, duplicate=True)
+        assert isinstance(other, IdempotencyConflict)
+        assert hk.summary().total == 1
+
+    def test_after_it_was_changed_or_withdrawn(self, hk: Harken, submit: Submit) -> None:
+        """A key stays used, and the duplicate shows the feedback as it reads now."""
+        body = a_submission(idempotency_key="k")
+        feedback_id = submit(body).feedback.id
+        changed = hk.collection.change("default", feedback_id, Change(rating=None))
+        assert submit(body) == Receipt(changed, duplicate=True)
+        withdrawn = hk.collection.withdraw("default", feedback_id)
+        assert submit(body) == Receipt(withdrawn, duplicate=True)
+        assert hk.summary().total == 0
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_racing_threads(self, hk: Harken, way: str) -> None:
+        """Of sixteen threads with one key exactly one is first, and all get the same feedback."""
+        body = a_submission("s", "down", "Slow", idempotency_key="k")
+        receipts = in_threads([lambda: way_in(hk, way)(body)] * 16)
+        assert all(isinstance(receipt, Receipt) for receipt in receipts)
+        assert sorted(receipt.duplicate for receipt in receipts) == [False] + [True] * 15  # type: ignore[attr-defined]
+        assert len({receipt.feedback for receipt in receipts}) == 1  # type: ignore[attr-defined]
+        assert hk.summary().total == len(told(hk)) == 1
+
+    def test_a_taken_id_is_refused(self) -> None:
+        """An id factory that repeats itself overwrites nothing."""
+        with harken.connect("memory://", new_id=lambda: "same") as hk:
+            hk.submit("s1", "up")
+            with pytest.raises(FeedbackRejected, match="other feedback with the id 'same'"):
+                hk.submit("s2", "up")
+            assert [one.session_id for one in hk.stream()] == ["s1"]
+
+
+class ShoutingSanitizer:
+    """Takes tags out of angle brackets off, and shows that it was here."""
+
+    def sanitize(self, text: str) -> str:
+        return text.replace("<b>", "").replace("</b>", "").upper()
+
+
+class OddFilter:
+    """Finds everything suspicious that asks for money."""
+
+    def is_spam(self, submission: Submission) -> bool:
+        return "money" in submission.comment.lower()
+
+
+class LengthSentiment:
+    """The longer the worse."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def analyze(self, text: str) -> Sentiment:
+        self.asked.append(text)
+        return Sentiment(-len(text) / 1000, 0.5)
+
+
+class TestTextPorts:
+    def test_the_sanitizer_comes_first(self) -> None:
+        """The rules look at the plain text: markup alone is no comment, and a comment may be long only with markup."""
+        with harken.connect("memory://", sanitizer=ShoutingSanitizer()) as hk:
+            assert hk.submit("s", "down", " <b>slow</b> ").feedback.comment == "SLOW"
+            assert hk.submit("s", "up", "<b>" * 400).feedback.comment == ""
+            with pytest.raises(FeedbackRejected, match="Please provide a comment"):
+                hk.submit("s", "down", "<b></b>")
+
+    def test_the_sanitizer_is_not_asked_about_what_is_no_text(self) -> None:
+        """Wrong types are violations, sanitizer or not."""
+        with (
+            harken.connect("memory://", sanitizer=ShoutingSanitizer()) as hk,
+            pytest.raises(FeedbackRejected, match="comment must be text"),
+        ):
+            hk.submit("s", "up", 7)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("spam", ["refuse", "hold", "allow"])
+    def test_the_spam_filter_does_what_the_setting_says(self, spam: str) -> None:
+        """What the filter finds is treated like the phrases: refused, held, or let through."""
+        with harken.connect("memory://", spam_filter=OddFilter(), spam=spam) as hk:
+            assert hk.submit("s", "up", "Fine").feedback.counts
+            if spam == "refuse":
+                with pytest.raises(FeedbackRejected, match=r"^Spam detected$"):
+                    hk.submit("s", "up", "Money!")
+                return
+            moderation = hk.submit("s", "up", "Money!").feedback.moderation
+            expected = (
+                (ModerationStatus.PENDING, "Spam detected") if spam == "hold" else (ModerationStatus.APPROVED, "")
+            )
+            assert (moderation.status, moderation.reason) == expected
+
+    def test_sentiment_of_comments(self) -> None:
+        """A comment gets a sentiment, unless it came with one; no comment and no refused comment is analyzed."""
+        analyzer = LengthSentiment()
+        with harken.connect("memory://", sentiment_analyzer=analyzer) as hk:
+            assert hk.submit("s", "up", " Good ").feedback.sentiment == Sentiment(-0.004, 0.5)
+            assert hk.submit("s", "up").feedback.sentiment is None
+            own = hk.collection.submit(a_submission(comment="Good", sentiment=Sentiment(1, 1))).feedback
+            assert own.sentiment == Sentiment(1, 1)
+            with pytest.raises(FeedbackRejected):
+                hk.submit("s", "up", "casino")
+            assert analyzer.asked == ["Good"]
+            changed = hk.collection.change("default", own.id, Change(comment="Better"))
+            assert changed.sentiment == Sentiment(-0.006, 0.5)
+            rated = hk.collection.change("default", own.id, Change(rating=None))
+            assert rated.sentiment == changed.sentiment
+            assert analyzer.asked == ["Good", "Better"]
+
+    def test_policies_of_ones_own(self) -> None:
+        """A policy replaces the rules, and suspicions hold what they find."""
+        policy = RatingPolicy.standard(comment_when_down=False, spam="hold")
+        with harken.connect("memory://", policy=policy) as hk:
+            assert hk.submit("s", "down").feedback.counts
+            held = hk.submit("s", "up", "casino").feedback
+            assert held.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+            assert [one.id for one in hk.moderation.queue(hk.query()).items] == [held.id]
+            assert hk.summary().total == 1
+
+
+class TestOverload:
+    def test_a_full_queue_and_a_storage_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What cannot be kept is told by every way in, with the error that says whether to try again."""
+        writing, go = Event(), Event()
+
+        def add(batch: Sequence[Accepted]) -> Sequence[Outcome]:
+            writing.set()
+            assert go.wait(PATIENCE)
+            raise StorageUnavailable("gone")
+
+        with open_storage() as storage:
+            monkeypatch.setattr(storage.feedback, "add", add)
+            hk = harken.connect(storage, max_queue=1)
+            first = hk.submit_soon("s", "up")
+            assert writing.wait(PATIENCE)
+            second = hk.submit_soon("s", "up")
+            assert isinstance(hk.submit_soon("s", "up").exception(PATIENCE), Overloaded)
+            with pytest.raises(Overloaded):
+                hk.submit("s", "up")
+            go.set()
+            for future in (first, second):
+                assert isinstance(future.exception(PATIENCE), StorageUnavailable)
+            with pytest.raises(StorageUnavailable):
+                hk.collection.submit_many([a_submission()])
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_after_closing(self, way: str) -> None:
+        """A closed Harken takes nothing in, whichever way it comes."""
+        hk = harken.connect("memory://")
+        hk.close()
+        with pytest.raises(StorageClosed):
+            way_in(hk, way)(a_submission())
+
+
+class TestRestoring:
+    def test_comes_back_as_it_was(self, hk: Harken) -> None:
+        """Feedback accepted elsewhere keeps ids, versions and revisions, counts in the figures, and is no news."""
+        old = a_feedback("old", Rating.DOWN, "Slow", version=2, created_at=NOON - timedelta(days=400), fingerprint="f")
+        revised = old.revised(a_feedback("x", comment="Fine"), at=NOON)
+        gone = a_feedback("gone", withdrawn_at=NOON, reply="Bye")
+        assert hk.collection.restore([revised, gone]) == [Stored(revised), Stored(gone)]
+        assert hk.collection.get("default", "old") == revised
+        assert hk.summary() == Summary.of(revised)
+        assert told(hk) == []
+
+    def test_twice_is_once(self, hk: Harken) -> None:
+        """Restoring again says what was there, and overwrites nothing."""
+        old = a_feedback("old")
+        hk.collection.restore([old])
+        again, other = hk.collection.restore([old, a_feedback("old", comment="Other")])
+        assert again == DuplicateOf(old)
+        assert isinstance(other, Conflict)
+        assert hk.collection.get("default", "old") == old
+
+    @pytest.mark.parametrize(
+        ("parts", "field"),
+        [
+            ({"comment": "\x00"}, "comment"),
+            ({"author": ""}, "author"),
+            ({"feedback_id": "\ud800"}, "id"),
+            ({"feedback_id": ""}, "id"),
+            ({"reply": "\x00"}, "reply"),
+            ({"moderation": Moderation(reason="\ud800")}, "reason"),
+            ({"moderation": Moderation(moderator=" ")}, "moderator"),
+            ({"created_at": datetime(1969, 1, 1, tzinfo=UTC)}, "created_at"),
+        ],
+    )
+    def test_what_no_storage_could_keep(self, hk: Harken, parts: dict[str, object], field: str) -> None:
+        """One that is not well-formed stops the whole, and nothing is stored."""
+        good = a_feedback("good")
+        with pytest.raises(FeedbackRejected) as caught:
+            hk.collection.restore([good, a_feedback(**parts)])  # type: ignore[arg-type]
+        assert [violation.field for violation in caught.value.violations] == [field]
+        assert hk.summary().total == 0
+
+    def test_revisions_are_looked_at(self, hk: Harken) -> None:
+        """What was said before a change is kept too, so it has to be keepable."""
+        for before, field in ((a_feedback(comment="\x00"), "comment"), (a_feedback(reply="\ud800"), "reply")):
+            with pytest.raises(FeedbackRejected) as caught:
+                hk.collection.restore([before.revised(a_feedback(rating=Rating.DOWN), at=NOON)])
+            assert [violation.field for violation in caught.value.violations] == [field]
+
+
+class TestErasing:
+    def test_gone_for_good(self, hk: Harken) -> None:
+        """What a query finds is erased with its events and figures, and its key is free again."""
+        first = hk.submit("s1", "up", idempotency_key="k").feedback
+        kept = hk.submit("s2", "down", "Slow").feedback
+        assert hk.collection.erase(hk.query(session_id="s1")) == 1
+        assert list(hk.stream()) == [kept]
+        assert hk.summary() == Summary.of(kept)
+        assert told(hk) == [("feedback.created", kept.id, 1)]
+        with pytest.raises(harken.FeedbackNotFound):
+            hk.collection.get("default", first.id)
+        assert not hk.submit("s1", None, idempotency_key="k").duplicate
+
+    def test_only_what_counts_unless_it_says_more(self, hk: Harken) -> None:
+        """A plain query leaves tombstones; a query in any state leaves nothing."""
+        feedback = hk.submit("s", "up").feedback
+        hk.collection.withdraw("default", feedback.id)
+        assert hk.collection.erase(hk.query()) == 0
+        assert hk.collection.erase(hk.query().in_any_state()) == 1
+
+
+class TestFinding:
+    @pytest.mark.parametrize("limit", [0, -1, 1001])
+    def test_limits(self, hk: Harken, limit: int) -> None:
+        """A page holds 1 to 1,000."""
+        with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000"):
+            hk.feedback(limit=limit)
+
+    @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
+    def test_pages_show_everything_once_newest_first(self, minutes: list[int], limit: int) -> None:
+        """Following the cursors from page to page shows each feedback once, also those of the same instant."""
+        clock = ManualClock()
+        with harken.connect("memory://", clock=clock, new_id=counting_ids()) as hk:
+            for offset in minutes:
+                clock.now = NOON + timedelta(minutes=offset)
+                hk.submit("s", "up")
+            seen, page = [], hk.feedback(limit=limit)
+            seen.extend(page.items)
+            while page.next:
+                assert len(page.items) == limit
+                page = hk.feedback(limit=limit, after=str(page.next))
+                seen.extend(page.items)
+            assert seen == list(reversed(list(hk.stream())))
+            assert sorted(one.created_at for one in seen) == sorted(NOON + timedelta(minutes=at) for at in minutes)
+            assert hk.groups(GroupBy.parse("session")) == ({"s": hk.summary()} if minutes else {})

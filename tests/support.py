@@ -1,0 +1,89 @@
+"""Small things that many tests need."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any
+
+from harken import Feedback, Harken, Rating, Submission, Target
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+#: How long a test waits for something that should happen at once, before it fails instead of hanging.
+PATIENCE = 20.0
+
+
+class ManualClock:
+    """A clock that stands still until somebody turns it."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, **by: float) -> None:
+        """Let that much time pass."""
+        self.now += timedelta(**by)
+
+
+def counting_ids() -> Callable[[], str]:
+    """Ids that sort in the order in which they were made."""
+    numbers, lock = count(1), Lock()
+
+    def new_id() -> str:
+        with lock:
+            return f"id-{next(numbers):06}"
+
+    return new_id
+
+
+def a_submission(
+    session_id: str = "s", rating: Rating | str | None = "up", comment: str = "", **parts: Any
+) -> Submission:
+    """A submission that breaks no rule, unless ``parts`` makes it."""
+    target = Target(session_id, parts.pop("message_id", None), parts.pop("agent_id", None))
+    return Submission(**{"target": target, "rating": rating, "comment": comment, **parts})
+
+
+def a_feedback(feedback_id: str = "f", rating: Rating = Rating.UP, comment: str = "", **parts: Any) -> Feedback:
+    """Feedback given at noon, unless ``parts`` says otherwise."""
+    at = parts.pop("created_at", NOON)
+    target = Target(parts.pop("session_id", "s"), parts.pop("message_id", None), parts.pop("agent_id", None))
+    known = {"id": feedback_id, "target": target, "rating": rating, "comment": comment}
+    return Feedback(**{**known, "created_at": at, "updated_at": at, **parts})
+
+
+def told(hk: Harken) -> list[tuple[str, str, int]]:
+    """Every event that waits to be passed on: its type, its feedback and that one's version, in that one's order."""
+    events = sorted(hk.outbox.events(limit=1_000_000), key=lambda event: (event.feedback_id, event.version))
+    return [(event.type.value, event.feedback_id, event.version) for event in events]
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Return as soon as the condition holds, and fail if it never does."""
+    deadline, tick = monotonic() + PATIENCE, Event()
+    while not condition():
+        assert monotonic() < deadline, "it never happened"
+        tick.wait(0.001)
+
+
+def in_threads(calls: Iterable[Callable[[], object]]) -> list[object]:
+    """Run all calls at the same time, each in its own thread; what each returned or raised, in order."""
+    calls = list(calls)
+    results: list[object] = [None] * len(calls)
+
+    def run(index: int, call: Callable[[], object]) -> None:
+        try:
+            results[index] = call()
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            results[index] = error
+
+    threads = [Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a call still hangs"
+    return results

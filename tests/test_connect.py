@@ -1,0 +1,265 @@
+"""Connecting: which storage is opened, who closes it, and what can be replaced."""
+
+import doctest
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dependency_injector.errors import Error as InjectionError
+from dependency_injector.providers import Object
+
+import harken
+from harken import ConfigurationError, Container, FeedbackRejected, MissingExtra, StorageClosed, connect, ready
+from harken.domain.errors import StorageUnavailable
+from harken.ports.storage import Storage
+from harken.settings import Settings
+from harken.storage import scheme_of
+from harken_adapters.storage.memory import open_storage
+from support import NOON, ManualClock
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a stranger's package that serves a scheme of its own."""
+
+    def make(scheme: str, code: str, target: str = "opener") -> None:
+        module = f"stranger_{scheme.partition('+')[0]}_{tmp_path.name.replace('-', '_')}"
+        (tmp_path / f"{module}.py").write_text(code)
+        info = tmp_path / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[harken.storage]\n{scheme} = {module}:{target}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _plain_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees settings or a storage of the machine that it runs on."""
+    for name in Settings.__annotations__:
+        monkeypatch.delenv(f"HARKEN_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+class Watched:
+    """A storage that tells how often it was opened and closed."""
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+
+    @contextmanager
+    def open(self, url: str = "memory://") -> Iterator[Storage]:
+        with open_storage() as storage:
+            self.opened += 1
+            try:
+                yield storage
+            finally:
+                self.closed += 1
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """What stands behind memory:// for the length of a test."""
+    watched = Watched()
+    monkeypatch.setattr("harken_adapters.storage.memory.open_storage", watched.open)
+    return watched
+
+
+class TestFindingTheStorage:
+    @pytest.mark.parametrize(
+        ("url", "scheme"),
+        [
+            ("memory://", "memory"),
+            ("SQLite:///Feedback.db", "sqlite"),
+            ("mongodb+srv://user:p@host/db?x=y", "mongodb+srv"),
+            ("a://b://c", "a"),
+        ],
+    )
+    def test_schemes(self, url: str, scheme: str) -> None:
+        """What stands before :// names the storage, in whatever case."""
+        assert scheme_of(url) == scheme
+
+    @pytest.mark.parametrize("url", ["", "feedback.db", "://x", "memory:", "memory:/"])
+    def test_no_scheme(self, url: str) -> None:
+        """What is no URL is told with an example of one."""
+        with pytest.raises(ConfigurationError, match=r"is no storage URL; expected something like 'sqlite:///"):
+            connect(url)
+
+    def test_an_unknown_scheme(self) -> None:
+        """The message lists what is installed."""
+        with pytest.raises(
+            ConfigurationError, match=r"^No storage serves redis://; installed are .*memory://.*sqlite://"
+        ):
+            connect("redis://localhost")
+
+    def test_a_strangers_storage(self, install: Install) -> None:
+        """Any installed package can add a storage under a scheme of its own."""
+        install(
+            "mine",
+            "from contextlib import contextmanager\n"
+            "from harken_adapters.storage.memory import open_storage\n"
+            "@contextmanager\n"
+            "def opener(url):\n"
+            "    assert url == 'Mine://anything'\n"
+            "    with open_storage() as storage:\n"
+            "        yield storage\n",
+        )
+        with connect("Mine://anything") as hk:
+            assert hk.submit("s", "up").feedback.counts
+
+    def test_a_missing_extra(self, install: Install) -> None:
+        """A storage whose driver is not installed says what to install, and what for."""
+        install("cloud+srv", "import a_driver_that_is_not_there\n")
+        with pytest.raises(MissingExtra) as caught:
+            connect("cloud+srv://")
+        assert str(caught.value) == (
+            "cloud+srv:// needs the package 'a_driver_that_is_not_there', which is not installed; "
+            'try pip install "harken[cloud]"'
+        )
+        assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+    def test_what_it_says_of_the_url(self) -> None:
+        """A storage that makes no sense of its URL says so."""
+        with pytest.raises(ConfigurationError, match="memory:// takes nothing more"):
+            connect("memory://somewhere")
+
+    @pytest.mark.parametrize("storage", [Path("feedback.db"), b"memory://", 7])
+    def test_no_url_at_all(self, storage: str, tmp_path: Path) -> None:
+        """What is neither a URL nor a storage is refused, and nothing else is opened in its place."""
+        with pytest.raises(ConfigurationError, match="storage must be of type str"):
+            connect(storage)
+        assert not list(tmp_path.iterdir())
+
+    def test_from_the_settings(self, monkeypatch: pytest.MonkeyPatch, watched: Watched, tmp_path: Path) -> None:
+        """Without arguments everything comes from the environment and the file in the current directory."""
+        (tmp_path / "harken.toml").write_text('application = "shop"\nmax_comment_length = 3\n')
+        monkeypatch.setenv("HARKEN_STORAGE", "memory://")
+        with connect() as hk:
+            assert hk.submit("s", "up").feedback.application == "shop"
+            with pytest.raises(FeedbackRejected, match="Comment too long: 4 characters"):
+                hk.submit("s", "up", "long")
+        assert (watched.opened, watched.closed) == (1, 1)
+
+
+class TestClosing:
+    def test_closes_what_it_opened(self, watched: Watched) -> None:
+        """A URL is opened once and closed once, however often one closes; afterwards everything is refused."""
+        hk = connect("memory://")
+        hk.submit("s", "up")
+        assert (watched.opened, watched.closed) == (1, 0)
+        for _ in range(3):
+            hk.close()
+        assert (watched.opened, watched.closed) == (1, 1)
+        with pytest.raises(StorageClosed):
+            hk.submit("s", "up")
+        with pytest.raises(StorageClosed):
+            hk.summary()
+
+    def test_closes_after_an_error_inside(self, watched: Watched) -> None:
+        """The with block closes however it is left."""
+        with pytest.raises(ZeroDivisionError), connect("memory://"):
+            raise ZeroDivisionError
+        assert watched.closed == 1
+
+    def test_does_not_close_what_was_handed_in(self, watched: Watched) -> None:
+        """Whoever opened a storage closes it: it can be used by several, and after them."""
+        with watched.open() as storage:
+            with connect(storage) as hk:
+                feedback = hk.submit("s", "up").feedback
+            with pytest.raises(StorageClosed):
+                hk.submit("s", "up")
+            assert watched.closed == 0
+            with connect(storage) as again:
+                assert again.collection.get("default", feedback.id) == feedback
+        assert watched.opened == 1
+
+    def test_closes_if_it_cannot_be_made(self, watched: Watched) -> None:
+        """A construction that fails half-way leaves nothing open."""
+        container = Container()
+        container.config.from_dict({"storage": "memory://"})
+        with pytest.raises(InjectionError):
+            ready(container)
+        assert (watched.opened, watched.closed) == (1, 1)
+
+    def test_a_storage_that_does_not_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the storage raises arrives as it is."""
+
+        def fail(url: str) -> None:
+            raise StorageUnavailable(url)
+
+        monkeypatch.setattr("harken_adapters.storage.memory.open_storage", fail)
+        with pytest.raises(StorageUnavailable):
+            connect("memory://")
+
+    def test_pending_writes_are_finished(self) -> None:
+        """What was taken in before closing is answered and kept."""
+        with open_storage() as storage:
+            with connect(storage) as hk:
+                futures = [hk.submit_soon("s", "up") for _ in range(50)]
+            assert all(future.done() for future in futures)
+            with connect(storage) as again:
+                assert again.summary().total == 50
+
+
+class TestReplacing:
+    def test_clock_and_ids(self) -> None:
+        """Time and ids come from the caller if they wish."""
+        with connect("memory://", clock=ManualClock(), new_id=lambda: "mine") as hk:
+            feedback = hk.submit("s", "up").feedback
+        assert (feedback.id, feedback.created_at) == ("mine", NOON)
+
+    def test_ids_sort_by_time(self) -> None:
+        """The ids that Harken makes are UUIDs of version 7, each behind the one before."""
+        with connect("memory://") as hk:
+            ids = [hk.submit("s", "up").feedback.id for _ in range(200)]
+        assert ids == sorted(set(ids))
+        assert all(len(one) == 36 and one[14] == "7" for one in ids)
+
+    def test_providers_can_be_overridden(self) -> None:
+        """Whoever needs more than arguments overrides a provider before the first use."""
+        container = Container()
+        container.config.from_dict({name: getattr(Settings(), name) for name in Settings.__annotations__})
+        container.config.storage.from_value("memory://")
+        container.clock.override(Object(ManualClock()))
+        container.spam_filter.override(Object(type("All", (), {"is_spam": lambda self, submission: True})()))
+        with ready(container) as hk:
+            with pytest.raises(FeedbackRejected, match="Spam detected"):
+                hk.submit("s", "up")
+            assert hk is container.harken()
+
+    def test_each_connection_is_its_own(self) -> None:
+        """Two connections share neither storage nor settings."""
+        with connect("memory://") as one, connect("memory://", spam="allow") as other:
+            other.submit("s", "up", "casino")
+            with pytest.raises(FeedbackRejected):
+                one.submit("s", "up", "casino")
+            assert (one.summary().total, other.summary().total) == (0, 1)
+
+
+def test_the_example_in_the_package_works() -> None:
+    """The first thing that anybody reads does what it says."""
+    assert doctest.testmod(harken).attempted >= 2
+    assert doctest.testmod(harken).failed == 0
+
+
+def test_all_public_names_are_there() -> None:
+    """What the package says it offers can be imported."""
+    assert [name for name in harken.__all__ if not hasattr(harken, name)] == []
+
+
+def test_the_core_needs_no_extra() -> None:
+    """Importing and using the core loads none of the optional packages."""
+    program = """
+import sys, harken
+with harken.connect("memory://") as hk:
+    hk.submit("s", "up")
+print(*{"typer", "rich", "hypothesis", "pytest"} & sys.modules.keys())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert ended.stdout.split() == []

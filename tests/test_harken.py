@@ -1,0 +1,194 @@
+"""The door that most people use."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import harken
+from harken import Feedback, FeedbackQuery, FeedbackRejected, Harken, InvalidQuery, Period, Rating, Summary, Target
+from harken.ports.storage import Storage
+from harken_adapters.storage.memory import open_storage
+from support import NOON, ManualClock, a_submission
+
+
+@pytest.fixture
+def filled(hk: Harken, clock: ManualClock) -> Harken:
+    """Four feedbacks, an hour apart, that differ in everything."""
+    hk.submit("s1", "up", agent_id="a", message_id="m1", author="ann", tags=["x"], context={"tier": 1})
+    clock.turn(hours=1)
+    hk.submit("s2", "down", "Slow", agent_id="b", message_id="m2", author="bob", tags=["y"], context={"tier": "free"})
+    clock.turn(hours=1)
+    hk.submit("s3", None)
+    clock.turn(hours=1)
+    hk.submit("s4", "up", application="shop")
+    return hk
+
+
+def sessions(page: harken.Page) -> list[str]:
+    """Which feedback, by session."""
+    return [feedback.session_id for feedback in page.items]
+
+
+@pytest.mark.parametrize("soon", [False, True])
+def test_every_argument_arrives(hk: Harken, *, soon: bool) -> None:
+    """Both calls take the same arguments, and each ends up where it belongs."""
+    arguments: dict[str, Any] = {
+        "agent_id": "a",
+        "message_id": "m",
+        "author": "ann",
+        "tags": ["t"],
+        "context": {"tier": "free"},
+        "idempotency_key": "k",
+        "application": "shop",
+    }
+    receipt = (
+        hk.submit_soon("s", "down", "Slow", **arguments).result()
+        if soon
+        else hk.submit("s", "down", "Slow", **arguments)
+    )
+    expected = a_submission("s", Rating.DOWN, "Slow", **{**arguments, "tags": ("t",), "created_at": NOON})
+    assert receipt.feedback.as_submission() == expected
+
+
+def test_soon_never_raises_by_itself(hk: Harken) -> None:
+    """What is wrong with a submission is told by the future."""
+    assert isinstance(hk.submit_soon("", "maybe").exception(), FeedbackRejected)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["s3", "s2", "s1"]),
+        ({"application": None}, ["s3", "s2", "s1"]),
+        ({"application": "shop"}, ["s4"]),
+        ({"application": ""}, []),
+        ({"session_id": "s2"}, ["s2"]),
+        ({"message_id": "m1"}, ["s1"]),
+        ({"agent_id": "b"}, ["s2"]),
+        ({"author": "ann"}, ["s1"]),
+        ({"rating": "up"}, ["s1"]),
+        ({"rating": Rating.DOWN}, ["s2"]),
+        ({"rating": None}, ["s3"]),
+        ({"tag": "y"}, ["s2"]),
+        ({"context": {"tier": "1"}}, ["s1"]),
+        ({"since": NOON + timedelta(hours=1)}, ["s3", "s2"]),
+        ({"until": NOON + timedelta(hours=1)}, ["s1"]),
+        ({"agent_id": "a", "rating": "down"}, []),
+    ],
+)
+def test_filters(filled: Harken, filters: dict[str, Any], expected: list[str]) -> None:
+    """Each keyword chooses what it says, the same for lists, streams and figures."""
+    assert sessions(filled.feedback(**filters)) == expected
+    chosen = list(filled.stream(**filters))
+    assert [one.session_id for one in chosen] == expected[::-1]
+    assert filled.summary(**filters) == Summary.fold(chosen)
+
+
+def test_a_misspelt_filter_is_not_everything(filled: Harken) -> None:
+    """A filter that does not exist is an error, and never quietly no filter."""
+    calls: list[Any] = [filled.feedback, filled.stream, filled.summary, filled.themes, filled.trend, filled.query]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"There is no filter agent, sesion_id; known are application, session_id"):
+            list(call(sesion_id="s1", agent="a"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"rating": "maybe"}, "Invalid rating: maybe. Must be 'up', 'down', or None"),
+        ({"since": datetime(2026, 1, 1)}, "2026-01-01T00:00:00 has no time zone"),  # noqa: DTZ001
+        ({"until": "today"}, "since and until must be datetimes, got str"),
+        ({"context": {"$where": "1"}}, "context name '$where' may only have"),
+        ({"context": {"a": {}}}, "context.a must be text, a number, true, false or null, got dict"),
+        ({"limit": 0}, "limit must be from 1 to 1,000, got 0"),
+        ({"after": "nonsense"}, "'nonsense' is not a cursor"),
+    ],
+)
+def test_filters_that_make_no_sense(filled: Harken, filters: dict[str, Any], message: str) -> None:
+    """They are told in words."""
+    with pytest.raises(InvalidQuery) as caught:
+        filled.feedback(**filters)
+    assert str(caught.value).startswith(message)
+
+
+def test_pages(filled: Harken) -> None:
+    """The next page begins where the last one ended, by cursor or by its text."""
+    first = filled.feedback(limit=2)
+    assert sessions(first) == ["s3", "s2"]
+    assert first.next is not None
+    assert sessions(filled.feedback(after=first.next)) == sessions(filled.feedback(after=str(first.next))) == ["s1"]
+    assert filled.feedback(after=first.next).next is None
+
+
+def test_figures(filled: Harken) -> None:
+    """Groups, trends and themes through the door are those of the services behind it."""
+    query = FeedbackQuery()
+    assert filled.summary().satisfaction == 50
+    assert filled.groups("agent") == filled.analytics.groups(query, harken.GroupBy.parse("agent"))
+    assert filled.groups(harken.GroupBy.parse("context.tier")).keys() == {"1", "free", None}
+    assert filled.trend("hour") == filled.trend(Period.HOUR) == filled.analytics.trend(query, Period.HOUR)
+    assert [theme.keyword for theme in filled.themes()] == ["slow"]
+
+
+@pytest.mark.parametrize("period", ["month", "", None, 7])
+def test_periods_that_make_no_sense(filled: Harken, period: str) -> None:
+    """A trend goes by what it can."""
+    with pytest.raises(InvalidQuery, match="by 'hour', 'day' or 'week', not by"):
+        filled.trend(period)
+
+
+def test_the_application_that_it_is_connected_for() -> None:
+    """What no call says is said by the connection; an empty application is a mistake and not the default."""
+    with harken.connect("memory://", application="shop") as hk:
+        assert hk.submit("s", "up").feedback.application == "shop"
+        assert hk.summary().total == 1
+        assert hk.summary(application="default").total == 0
+        with pytest.raises(FeedbackRejected, match="application must not be empty"):
+            hk.submit("s", "up", application="")
+
+
+class TestChecking:
+    def test_all_is_well(self, filled: Harken) -> None:
+        """A sound storage has no problems."""
+        assert filled.check() == []
+
+    def test_damage_and_wrong_figures(self) -> None:
+        """What the storage finds is told, and so are figures that a recount does not give."""
+        with open_storage() as storage:
+            damaged = evolve(storage, check=lambda: ["page 7 is torn"])
+            hk = harken.connect(damaged)
+            feedback = hk.submit("s", "up").feedback
+            assert hk.check() == ["page 7 is torn"]
+            _forget(storage, feedback)
+            torn, wrong = hk.check()
+            assert torn == "page 7 is torn"
+            assert wrong.startswith("The figures of application 'default' are Summary(positive=1")
+            hk.close()
+
+
+def _forget(storage: Storage, feedback: Feedback) -> None:
+    """Lose one feedback behind the back of the counters, as a defective disk would."""
+    application = storage.feedback._data.applications[feedback.application]  # type: ignore[attr-defined]
+    application.order.clear()
+
+
+def test_closing_callbacks() -> None:
+    """Whoever builds on a Harken can have something closed with it, after the writes, in order and once."""
+    seen: list[str] = []
+    hk = harken.connect("memory://")
+    hk.on_close(lambda: seen.append("first"))
+    hk.on_close(lambda: seen.append("second"))
+    hk.close()
+    hk.close()
+    assert seen == ["first", "second"]
+
+
+def test_times_are_now() -> None:
+    """Without a clock of one's own it is the machine's time, in UTC."""
+    before = datetime.now(UTC)
+    with harken.connect("memory://") as hk:
+        feedback = hk.collection.submit(harken.Submission(target=Target("s"), rating="up")).feedback
+    assert before <= feedback.created_at <= datetime.now(UTC)
+    assert feedback.created_at.tzinfo is UTC

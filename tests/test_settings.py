@@ -1,0 +1,140 @@
+"""Settings: where they come from, which of them wins, and what is told of those that make no sense."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken import ConfigurationError
+from harken.settings import Settings
+from support import a_submission
+
+#: For each setting: a value for the file, the environment and the call, and what each means.
+SOURCES: dict[str, list[tuple[Any, Any]]] = {
+    "storage": [('"memory://"', "memory://"), ("sqlite:///b.db", "sqlite:///b.db"), ("x://c", "x://c")],
+    "application": [('"file"', "file"), ("environ", "environ"), ("argument", "argument")],
+    "max_comment_length": [("10", 10), ("20", 20), (30, 30)],
+    "comment_when_down": [("false", False), ("Yes", True), (False, False)],
+    "spam": [('"hold"', "hold"), ("allow", "allow"), ("refuse", "refuse")],
+    "spam_phrases": [('["a", "b"]', ("a", "b")), (" c d ,, e ", ("c d", "e")), (["f"], ("f",))],
+    "max_queue": [("1", 1), (" 2 ", 2), (3, 3)],
+    "max_batch": [("4", 4), ("5", 5), (6, 6)],
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_precedence(name: str, tmp_path: Path) -> None:
+    """Arguments win over variables, variables over the file, and the file over defaults; None is no argument."""
+    (in_file, from_file), (in_environ, from_environ), (argument, from_argument) = SOURCES[name]
+    assert getattr(Settings.load({}, tmp_path), name) == getattr(Settings(), name)
+    (tmp_path / "harken.toml").write_text(f"{name} = {in_file}\n")
+    environ = {f"HARKEN_{name.upper()}": in_environ, "OTHER": "ignored"}
+    assert getattr(Settings.load({}, tmp_path), name) == from_file
+    assert getattr(Settings.load(environ, tmp_path), name) == from_environ
+    assert getattr(Settings.load(environ, tmp_path, **{name: None}), name) == from_environ
+    assert getattr(Settings.load(environ, tmp_path, **{name: argument}), name) == from_argument
+
+
+def test_all_settings_are_tried() -> None:
+    """The table above leaves no setting out."""
+    assert set(SOURCES) == set(Settings.__annotations__)
+
+
+def test_another_file(tmp_path: Path) -> None:
+    """HARKEN_CONFIG names a file elsewhere, which then has to be there; empty it means nothing."""
+    elsewhere = tmp_path / "elsewhere.toml"
+    (tmp_path / "harken.toml").write_text('application = "here"\n')
+    environ = {"HARKEN_CONFIG": str(elsewhere)}
+    with pytest.raises(ConfigurationError, match=r"Cannot read the settings in .*elsewhere\.toml"):
+        Settings.load(environ, tmp_path)
+    elsewhere.write_text('application = "größer"\n', encoding="utf-8")
+    assert Settings.load(environ, tmp_path).application == "größer"
+    assert Settings.load({"HARKEN_CONFIG": ""}, tmp_path).application == "here"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"max_batch = ", "Cannot read the settings in"),
+        (b'application = "\xff"', "Cannot read the settings in"),
+        (b"max_bach = 1\nzzz = 2", "sets unknown max_bach, zzz; known are application, comment_when_down, max_batch"),
+        (b'max_batch = "1"', "max_batch in .* must be of type int, got '1'"),
+        (b"max_batch = true", "max_batch in .* must be of type int, got True"),
+        (b"max_batch = 1.0", "max_batch in .* must be of type int, got 1.0"),
+        (b"comment_when_down = 1", "comment_when_down in .* must be of type bool, got 1"),
+        (b"storage = 1", "storage in .* must be of type str, got 1"),
+        (b'spam_phrases = "casino"', "spam_phrases in .* must be a list of texts, got 'casino'"),
+        (b"spam_phrases = [1]", "spam_phrases in .* must be a list of texts"),
+        (b"max_batch = 0", "max_batch must be at least 1, got 0"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
+    """What is wrong with a file is told with its name and the setting's."""
+    (tmp_path / "harken.toml").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        Settings.load({}, tmp_path)
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    """What cannot be read is told as such."""
+    (tmp_path / "harken.toml").mkdir()
+    with pytest.raises(ConfigurationError, match="Cannot read the settings"):
+        Settings.load({}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"HARKEN_MAX_QUEUE": "many"}, "HARKEN_MAX_QUEUE makes no sense: .*'many'"),
+        ({"HARKEN_MAX_BATCH": ""}, "HARKEN_MAX_BATCH makes no sense"),
+        ({"HARKEN_MAX_BATCH": "-1"}, "max_batch must be at least 1, got -1"),
+        ({"HARKEN_COMMENT_WHEN_DOWN": "maybe"}, "HARKEN_COMMENT_WHEN_DOWN makes no sense: expected true or false"),
+        ({"HARKEN_SPAM": "drop"}, "spam must be 'refuse', 'hold' or 'allow', got 'drop'"),
+        ({"HARKEN_APPLICATION": " "}, "application must not be empty"),
+    ],
+)
+def test_bad_variables(tmp_path: Path, environ: Mapping[str, str], message: str) -> None:
+    """A variable that makes no sense is told by its name."""
+    with pytest.raises(ConfigurationError, match=message):
+        Settings.load(environ, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_comment_length": 0}, "max_comment_length must be at least 1, got 0"),
+        ({"max_queue": "5"}, "max_queue must be of type int, got '5'"),
+        ({"max_batch": True}, "max_batch must be of type int, got True"),
+        ({"comment_when_down": "no"}, "comment_when_down must be of type bool, got 'no'"),
+        ({"spam": "drop"}, "spam must be"),
+        ({"spam_phrases": "casino"}, "spam_phrases must be a list of texts, got 'casino'"),
+        ({"spam_phrases": ["casino", " "]}, "spam_phrases must not be empty texts"),
+        ({"application": "\x00"}, "application must not contain control characters"),
+        ({"storage": Path("feedback.db")}, "storage must be of type str, got .*Path"),
+    ],
+)
+def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    """An argument that makes no sense is told by its name."""
+    with pytest.raises(ConfigurationError, match=message):
+        Settings.load({}, tmp_path, **arguments)
+
+
+@given(st.text(), st.sampled_from(sorted(SOURCES)))
+def test_any_variable(text: str, name: str) -> None:
+    """Whatever stands in a variable is a setting or a configuration error."""
+    try:
+        settings = Settings.load({f"HARKEN_{name.upper()}": text}, Path("nowhere"))
+    except ConfigurationError:
+        return
+    assert type(getattr(settings, name)) is type(getattr(Settings(), name))
+
+
+def test_the_policy_that_they_describe() -> None:
+    """The settings of the rules make the rules."""
+    policy = Settings(max_comment_length=3, comment_when_down=False, spam="hold", spam_phrases=("buy",)).policy()
+    assert not policy.judge(a_submission(rating="down")).violations
+    assert [one.code for one in policy.judge(a_submission(comment="long")).violations] == ["too_long"]
+    assert [one.code for one in policy.judge(a_submission(comment="buy")).suspicions] == ["spam"]

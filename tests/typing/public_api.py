@@ -1,0 +1,102 @@
+"""What a type checker sees of the public names: run by ``mypy --strict`` in ``make lint``, and never executed."""
+
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import assert_type
+
+import harken
+from harken import (
+    UNCHANGED,
+    Change,
+    Cursor,
+    Feedback,
+    FeedbackRejected,
+    Harken,
+    Interval,
+    Middleware,
+    Page,
+    Rating,
+    RatingPolicy,
+    Receipt,
+    Submission,
+    Summary,
+    Target,
+    Theme,
+    TrendPoint,
+    Violation,
+)
+from harken.ports.sessions import JsonValue
+
+
+def submitting(hk: Harken) -> None:
+    """What goes in and what comes back."""
+    assert_type(hk.submit("s", "up"), Receipt)
+    assert_type(hk.submit("s", None, "Fine", tags=["a"], context={"tier": "free", "n": 1, "x": None}), Receipt)
+    assert_type(hk.submit_soon("s", Rating.DOWN, "Slow", idempotency_key="k"), Future[Receipt])
+    assert_type(hk.submit("s", "up").feedback, Feedback)
+    assert_type(hk.submit("s", "up").reply, str | None)
+    submission = Submission(target=Target("s"), rating="up", created_at=datetime.now(UTC))
+    assert_type(hk.collection.submit_many([submission]), list[Receipt | FeedbackRejected])
+    hk.submit("s")  # type: ignore[call-arg]
+    hk.submit("s", 1)  # type: ignore[arg-type]
+    hk.submit("s", "up", "Fine", "helper")  # type: ignore[call-arg]
+    hk.submit("s", "up", agent="helper")  # type: ignore[call-arg]
+    hk.submit_soon("s", "up", context={"nested": []})  # type: ignore[dict-item]
+
+
+def reading(hk: Harken) -> None:
+    """Filters are keywords with types of their own."""
+    page = hk.feedback(session_id="s", rating="up", limit=10)
+    assert_type(page, Page)
+    assert_type(page.items, tuple[Feedback, ...])
+    assert_type(page.next, Cursor | None)
+    assert_type(hk.stream(agent_id="a"), Iterator[Feedback])
+    assert_type(hk.summary(since=datetime.now(UTC), context={"tier": "free"}), Summary)
+    assert_type(hk.summary().interval, Interval)
+    assert_type(hk.summary().average_polarity, float | None)
+    assert_type(hk.groups("agent", author="ann"), Mapping[str | datetime | None, Summary])
+    assert_type(hk.trend("day", "Europe/Berlin", tag="x"), list[TrendPoint])
+    assert_type(hk.themes(["slow"], message_id=None), tuple[Theme, ...])
+    hk.feedback(sesion_id="s")  # type: ignore[call-arg]
+    hk.summary(agent="a")  # type: ignore[call-arg]
+    hk.summary(agent_id=7)  # type: ignore[arg-type]
+    hk.stream(since="today")  # type: ignore[arg-type]
+    page.items = ()  # type: ignore[misc]
+
+
+def changing(hk: Harken) -> None:
+    """Leaving a part out is not the same as setting it to None."""
+    change = Change(rating=None, comment=UNCHANGED, tags=["slow"])
+    assert_type(hk.collection.change("default", "f", change, expected_version=1), Feedback)
+    assert_type(hk.collection.withdraw("default", "f").withdrawn_at, datetime | None)
+    assert_type(hk.collection.set_vote(Target("s"), "ann", "up"), Receipt)
+    assert_type(hk.moderation.undo("default", "f").moderation, harken.Moderation)
+    assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])
+    Change(comment=None)  # type: ignore[arg-type]
+
+
+def audit(submission: Submission) -> Generator[Submission, Receipt, None]:
+    """A middleware as the documentation shows it."""
+    receipt = yield submission
+    assert_type(receipt, Receipt)
+
+
+def no_middleware(submission: Submission) -> Submission:
+    """A plain function is none."""
+    return submission
+
+
+def signed(submission: Submission) -> list[Violation]:
+    """A rule of one's own."""
+    return [] if submission.author else [Violation("author", "required", "Please sign in")]
+
+
+def connecting() -> None:
+    """Everything that can be handed to connect."""
+    middleware: list[Middleware] = [audit]
+    with harken.connect("memory://", middleware=middleware, policy=RatingPolicy().with_rules(signed)) as hk:
+        assert_type(hk, Harken)
+    harken.connect(middleware=[no_middleware])  # type: ignore[list-item]
+    harken.connect(7)  # type: ignore[arg-type]
+    harken.connect("memory://", sanitizer=str.strip)  # type: ignore[arg-type]
