@@ -192,3 +192,12 @@ def test_times_are_now() -> None:
         feedback = hk.collection.submit(harken.Submission(target=Target("s"), rating="up")).feedback
     assert before <= feedback.created_at <= datetime.now(UTC)
     assert feedback.created_at.tzinfo is UTC
+
+
+def test_a_vote_belongs_to_the_application_that_was_connected_for() -> None:
+    """A vote without more words is kept where everything else of this Harken is, and elsewhere only if asked."""
+    with harken.connect("memory://", application="shop") as hk:
+        hk.collection.set_vote(Target("session"), "ann", "up")
+        hk.collection.set_vote(Target("session"), "ann", "down", "no", application="other")
+        assert (hk.summary().positive, hk.summary().negative) == (1, 0)
+        assert hk.summary(application="other").negative == 1

@@ -74,6 +74,7 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         new_id=new_id,
         policy=Callable(_policy_with, policy, spam_filter, config.spam),
+        application=config.application,
         middleware=middleware,
         sanitizer=sanitizer,
         sentiment_analyzer=sentiment_analyzer,
@@ -128,7 +129,8 @@ def connect(
         spam_phrases: what makes a comment spam, in whatever case.
         max_queue: how many submissions may wait to be written before new ones are refused.
         max_batch: how many submissions one write carries at most.
-        policy: rules of your own, in the place of what the five settings before describe.
+        policy: rules of your own, in the place of those that the settings describe; ``spam`` still says what is done
+            about what ``spam_filter`` finds.
         middleware: what happens around each submission, the outermost first.
         sanitizer: makes plain text of comments.
         spam_filter: recognises spam, besides the phrases.

@@ -286,6 +286,22 @@ def test_many_are_told_one_by_one() -> None:
     assert seen == ["in", "in", "in", "kept", "FeedbackRejected", "kept"]
 
 
+def test_all_are_told_when_one_goes_wrong() -> None:
+    """A middleware that breaks down stops the whole write, and those that were entered before it hear of it."""
+    seen: list[object] = []
+
+    def broken(submission: Submission) -> Steps:
+        if submission.comment == "break":
+            raise RuntimeError("out of order")
+        yield submission
+
+    with harken.connect("memory://", middleware=[watching(seen), broken]) as hk:
+        with pytest.raises(RuntimeError, match="out of order"):
+            hk.collection.submit_many([a_submission(), a_submission(comment="break"), a_submission()])
+        assert hk.summary().total == 0
+    assert seen == ["in", "in", "RuntimeError", "RuntimeError"]
+
+
 @pytest.mark.parametrize("way", ["submit", "submit_soon"])
 def test_a_middleware_may_submit_by_itself(way: str) -> None:
     """What runs after the write may submit to the same Harken and wait, however the first one came in."""

@@ -43,6 +43,8 @@ class Violation:
     message: str
 
 
+#: A rule may be asked about a submission whose rating is unknown or whose comment is too long: all that is wrong is
+#: reported at once.
 Rule = Callable[[Submission], Iterable[Violation]]
 
 

@@ -88,6 +88,7 @@ class FeedbackService:
         clock: Clock,
         new_id: NewId,
         policy: RatingPolicy,
+        application: str = DEFAULT_APPLICATION,
         middleware: Sequence[Middleware] = (),
         sanitizer: Sanitizer | None = None,
         sentiment_analyzer: SentimentAnalyzer | None = None,
@@ -98,6 +99,7 @@ class FeedbackService:
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
+        self._application = application
         self._middleware = tuple(middleware)
         self._sanitizer = sanitizer
         self._sentiment_analyzer = sentiment_analyzer
@@ -177,11 +179,13 @@ class FeedbackService:
                 checked.append((self._prepare(submission, opened, announce=announce), opened))
             except FeedbackRejected as error:
                 checked.append((error, opened))
+            except Exception as error:
+                _tell_failures([*(before for _, before in checked), opened], error)
+                raise
         try:
             outcomes = iter(self._repository.add([item for item, _ in checked if isinstance(item, Accepted)]))
         except Exception as error:
-            for _, opened in checked:
-                _tell_failure(opened, error)
+            _tell_failures([opened for _, opened in checked], error)
             raise
         return [
             self._answer(item, next(outcomes), opened) if isinstance(item, Accepted) else _refusal(item, opened)
@@ -198,12 +202,13 @@ class FeedbackService:
         tags: Sequence[str] = (),
         context: Mapping[str, Scalar] = NO_CONTEXT,
         idempotency_key: str | None = None,
-        application: str = DEFAULT_APPLICATION,
+        application: str | None = None,
     ) -> Receipt:
         """Make this the author's one vote on that session or message; an earlier vote becomes a revision of it.
 
         A new rating drops the old one's tags and reply. Setting the same vote again changes nothing and gives a
-        duplicate; setting one that was withdrawn brings it back. Raises what :meth:`submit` raises.
+        duplicate; setting one that was withdrawn brings it back. Without ``application`` it is the one connected for.
+        Raises what :meth:`submit` raises.
         """
         submission = Submission(
             target=target,
@@ -213,7 +218,7 @@ class FeedbackService:
             tags=tags,
             context=context,
             idempotency_key=idempotency_key,
-            application=application,
+            application=self._application if application is None else application,
             vote=True,
         )
         return self.submit(submission)
@@ -557,6 +562,11 @@ def _tell_failure(opened: _Opened, error: BaseException) -> None:
         except BaseException as raised:
             if raised is not error:
                 logger.exception("A middleware failed while it was told of an error")
+
+
+def _tell_failures(opened: Iterable[_Opened], error: BaseException) -> None:
+    for one in opened:
+        _tell_failure(one, error)
 
 
 def _refusal(error: FeedbackRejected, opened: _Opened) -> FeedbackRejected:

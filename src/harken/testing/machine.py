@@ -70,6 +70,10 @@ class StorageMachine(RuleBasedStateMachine):
         everything = (FeedbackQuery(application=name).in_any_state() for name in hst.APPLICATIONS)
         return [feedback for query in everything for feedback in self._model.feedback.stream(query)]
 
+    def _overtaken(self) -> list[Delivery]:
+        latest = {claim.id: claim.attempts for claim in self._claims}
+        return [claim for claim in self._claims if claim.attempts < latest[claim.id]]
+
     @rule(batch=st.lists(hst.feedbacks(), max_size=4))
     def add(self, batch: list[Feedback]) -> None:
         self._both(lambda storage: storage.feedback.add(accepted(*batch)))
@@ -183,6 +187,12 @@ class StorageMachine(RuleBasedStateMachine):
             self._both(lambda storage: storage.outbox.back_off(claim, due_at=due_at, error=error))
         else:
             self._both(lambda storage: storage.outbox.bury(claim, error=error))
+
+    @precondition(lambda self: self._overtaken())
+    @rule(data=st.data())
+    def settle_what_was_claimed_again_since(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self._overtaken()))
+        self._both(lambda storage: storage.outbox.settle(claim))
 
     @precondition(lambda self: self._claims)
     @rule(data=st.data(), due_at=hst.moments_near_noon())

@@ -109,7 +109,7 @@ def test_a_trend_is_drawn_as_bars(cli: Any) -> None:
     given(("a", "up", "", NOON.replace(day=1)), ("a", "up", "", NOON.replace(day=3)))
     first, gap, last = cli("trends").out.splitlines()[1:4]
     assert first.rstrip().endswith("████████████████ 100.0%")
-    assert gap.split() == ["2026-03-02", "0", "0", "0", "0", "0.0"]
+    assert gap.split() == ["2026-03-02", "0", "0", "0", "0"]
     assert last.startswith("2026-03-03")
 
 

@@ -61,8 +61,8 @@ def _extras() -> dict[str, bool]:
     """By extra, whether all that it needs is installed."""
     found: dict[str, bool] = {}
     for requirement in requires("harken") or ():
-        # The extra that is all others together needs Harken itself, which says nothing.
-        if (match := _REQUIREMENT.match(requirement)) and match["name"] != "harken":
+        # The extra that is all others together says nothing of its own.
+        if (match := _REQUIREMENT.match(requirement)) and match["extra"] != "all":
             found[match["extra"]] = found.get(match["extra"], True) and _installed(match["name"])
     return found
 
@@ -92,7 +92,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("Harken", report["harken"]),
         ("SQLite", report["sqlite"]),
         ("extras", extras),
-        ("storages", ", ".join(f"{scheme}://" for scheme in report["schemes"])),
+        ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
     ]

@@ -99,9 +99,10 @@ def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False)
     if as_json:
         print_json(to_record(feedback))
         return
-    for name, value in _facts(feedback):
-        if value:
-            say(f"{name:<14}{value}")
+    facts = [(name, value) for name, value in _facts(feedback) if value]
+    width = max(12, *(len(name) for name, _ in facts))
+    for name, value in facts:
+        say(f"{name:<{width}}  {value}")
     if feedback.revisions:
         _show_revisions(feedback)
 

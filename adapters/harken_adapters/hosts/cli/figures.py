@@ -96,7 +96,8 @@ def stats_table(summary: Summary) -> None:
         ("neutral", f"{summary.neutral:,}"),
         ("satisfaction", f"{summary.satisfaction:.1f}%  (95% sure: {interval.low:.1f}% to {interval.high:.1f}%)"),
         ("quality", f"{summary.quality:.1f}"),
-        ("comments", f"{summary.comments:,}, {summary.average_comment_length:.1f} characters on average"),
+        ("comments", f"{summary.comments:,}"),
+        ("length", f"{summary.average_comment_length:.1f} characters a feedback"),
     ]
     if summary.average_polarity is not None:
         rows.append(("polarity", f"{summary.average_polarity:+.3f} on average"))
@@ -117,8 +118,8 @@ def _line(summary: Summary) -> tuple[Cell, ...]:
         summary.positive,
         summary.negative,
         summary.neutral,
-        summary.quality,
-        # Where nobody decided, there is no satisfaction, which is not the same as none at all.
+        # Where there is nothing to judge by, there is no quality and no satisfaction, which is not the same as zero.
+        summary.quality if summary.total else "",
         bar(summary.satisfaction) if summary.decided else "",
     )
 

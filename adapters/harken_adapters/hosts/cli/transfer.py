@@ -88,8 +88,9 @@ def import_(
 ) -> None:
     """Import feedback, and tell of each row that is not fit for it.
 
-    Columns are fields by their name; all others go into the context. Importing a file again adds nothing. What Harken
-    exported is restored as it was.
+    Columns are fields by their name; all others go into the context.
+
+    Importing a file again adds nothing. What Harken exported is restored as it was.
     """
     columns = Columns(pairs("--map", map_ or ()), pairs("--set", set_ or ()))
     source_type = _SOURCES[_format_of(file, format_)]

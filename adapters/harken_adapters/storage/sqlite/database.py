@@ -155,7 +155,7 @@ class Database:
     def _refuse_damaged(self) -> None:
         (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise StorageCorrupt(f"{self._path} is damaged and was left untouched: {found}")
+            raise StorageCorrupt(f"{self._path} is damaged and was left untouched: {' '.join(found.split())}")
 
     def _begin(self) -> None:
         self._retried("BEGIN IMMEDIATE")
