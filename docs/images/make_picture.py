@@ -32,7 +32,7 @@ THEME = TerminalTheme(
 
 def template() -> str:
     """Rich's template without the fonts that it would fetch."""
-    plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    plain = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     return plain.replace("Fira Code, monospace", FONTS)
 
 
