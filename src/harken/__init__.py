@@ -47,7 +47,7 @@ from harken.domain.summary import Comparison, Interval, Summary
 from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.harken import Harken
-from harken.services.collection import Middleware, Receipt
+from harken.services.middleware import Middleware, Receipt
 
 __all__ = [
     "UNCHANGED",

@@ -21,7 +21,8 @@ from harken.ports.storage import Storage
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.analytics import AnalyticsService
-from harken.services.collection import FeedbackService, Middleware, filtered_by
+from harken.services.collection import FeedbackService, filtered_by
+from harken.services.middleware import Middleware
 from harken.services.moderation import ModerationService
 from harken.services.sessions import SessionService
 from harken.settings import Settings

@@ -16,7 +16,8 @@ from harken.domain.themes import KEYWORDS, Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.ports.outbox import Outbox
 from harken.services.analytics import AnalyticsService
-from harken.services.collection import FeedbackService, Receipt
+from harken.services.collection import FeedbackService
+from harken.services.middleware import Receipt
 from harken.services.moderation import ModerationService
 from harken.services.sessions import SessionService
 

@@ -7,7 +7,7 @@ rules that hold for moderation; whether the submission is well-formed at all is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
@@ -203,6 +203,21 @@ _WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _c
 def well_formed(submission: Submission) -> tuple[Violation, ...]:
     """What keeps any storage from keeping this submission and giving it back as it was."""
     return tuple([problem for check in _WELL_FORMED for problem in check(submission) if problem is not None])
+
+
+def unfit_to_restore(feedback: Feedback) -> Iterator[Violation]:
+    """What makes feedback that was accepted elsewhere something that not every storage could keep."""
+    said = feedback.as_submission()
+    yield from well_formed(said)
+    for before in feedback.revisions:
+        content = {name: getattr(before, name) for name in ("rating", "comment", "tags", "context", "sentiment")}
+        yield from well_formed(evolve(said, **content))
+    labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
+    replies = (feedback.reply, *(before.reply for before in feedback.revisions))
+    texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
+    problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
+    problems += [text_problem(name, value) for name, value in texts if value is not None]
+    yield from (problem for problem in problems if problem)
 
 
 # --- Policy: what a team may want otherwise ------------------------------------------------------------------------

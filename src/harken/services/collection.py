@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from hashlib import blake2b
+from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from harken.domain.errors import (
     FeedbackRejected,
     FeedbackWithdrawn,
     IdempotencyConflict,
-    InvalidQuery,
     StaleFeedback,
 )
 from harken.domain.events import Event, EventType
@@ -28,6 +25,7 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
+from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import (
@@ -36,41 +34,27 @@ from harken.domain.rules import (
     Rule,
     Violation,
     accepted,
-    label_problem,
     text_problem,
     trimmed,
-    well_formed,
+    unfit_to_restore,
 )
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
+from harken.services.editing import find, update
 from harken.services.ingestion import GroupCommit
+from harken.services.middleware import (
+    Middleware,
+    Opened,
+    Receipt,
+    first,
+    refusal,
+    tell_failure,
+    tell_failures,
+    tell_receipt,
+)
 
-logger = logging.getLogger(__name__)
-
-MAX_REVISIONS = 100
-MAX_PAGE = 1_000
-
-
-@frozen
-class Receipt:
-    """What a submitter gets back: the feedback as it is stored, and whether it was there before."""
-
-    feedback: Feedback
-    duplicate: bool = False
-
-    @property
-    def reply(self) -> str | None:
-        """What to answer to the person, if there is an answer."""
-        return self.feedback.reply
-
-
-#: A generator function around a submission. It yields the submission once, as it is or enriched, and is sent the
-#: receipt when the feedback is durable. To refuse, it raises before the yield; an error of what comes after it is
-#: raised at the yield. For example ``def audit(submission): receipt = yield submission; log(receipt.feedback.id)``.
-Middleware = Callable[[Submission], Generator[Submission, Receipt, None]]
-
-_Opened = list[Generator[Submission, Receipt, None]]
+MAX_REVISIONS: Final = 100
 
 
 def filtered_by(spam_filter: SpamFilter) -> Rule:
@@ -122,24 +106,24 @@ class FeedbackService:
             Overloaded: too much is waiting to be written; nothing was kept.
             StorageError: it could not be stored.
         """
-        opened: _Opened = []
+        opened: Opened = []
         try:
             item = self._prepare(submission, opened)
             receipt = self._receipt(item, self._group_commit.commit(item))
         except Exception as error:
-            _tell_failure(opened, error)
+            tell_failure(opened, error)
             raise
-        _tell_receipt(opened, receipt)
+        tell_receipt(opened, receipt)
         return receipt
 
     def submit_soon(self, submission: Submission) -> Future[Receipt]:
         """The same without waiting for the storage: whatever :meth:`submit` raises, the future raises."""
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()
-        opened: _Opened = []
+        opened: Opened = []
 
         def fail(error: BaseException) -> None:
-            _tell_failure(opened, error)
+            tell_failure(opened, error)
             future.set_exception(error)
 
         def finish(committed: Future[Outcome]) -> None:
@@ -148,7 +132,7 @@ class FeedbackService:
             except BaseException as error:  # noqa: BLE001 - the future raises it
                 fail(error)
             else:
-                _tell_receipt(opened, receipt)
+                tell_receipt(opened, receipt)
                 future.set_result(receipt)
 
         try:
@@ -172,23 +156,23 @@ class FeedbackService:
         Raises:
             StorageError: they could not be stored.
         """
-        checked: list[tuple[Accepted | FeedbackRejected, _Opened]] = []
+        checked: list[tuple[Accepted | FeedbackRejected, Opened]] = []
         for submission in submissions:
-            opened: _Opened = []
+            opened: Opened = []
             try:
                 checked.append((self._prepare(submission, opened, announce=announce), opened))
             except FeedbackRejected as error:
                 checked.append((error, opened))
             except Exception as error:
-                _tell_failures([*(before for _, before in checked), opened], error)
+                tell_failures([*(before for _, before in checked), opened], error)
                 raise
         try:
             outcomes = iter(self._repository.add([item for item, _ in checked if isinstance(item, Accepted)]))
         except Exception as error:
-            _tell_failures([opened for _, opened in checked], error)
+            tell_failures([opened for _, opened in checked], error)
             raise
         return [
-            self._answer(item, next(outcomes), opened) if isinstance(item, Accepted) else _refusal(item, opened)
+            self._answer(item, next(outcomes), opened) if isinstance(item, Accepted) else refusal(item, opened)
             for item, opened in checked
         ]
 
@@ -231,7 +215,7 @@ class FeedbackService:
             StorageError: they could not be stored.
         """
         for one in feedback:
-            if violations := tuple(_restore_problems(one)):
+            if violations := tuple(unfit_to_restore(one)):
                 raise FeedbackRejected(violations)
         return self._repository.add([Accepted(one) for one in feedback])
 
@@ -324,12 +308,12 @@ class FeedbackService:
 
     # --- how -------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, original: Submission, opened: _Opened, *, announce: bool = True) -> Accepted:
+    def _prepare(self, original: Submission, opened: Opened, *, announce: bool = True) -> Accepted:
         """Take a submission through middleware, text ports and rules, to what is stored."""
         submission = original
         for middleware in self._middleware:
             steps = middleware(submission)
-            submission = _first(steps)
+            submission = first(steps)
             opened.append(steps)
         submission = self._cleaned(submission)
         moderation = self._judged(submission)
@@ -338,7 +322,7 @@ class FeedbackService:
             self._felt(submission),
             moderation,
             feedback_id=self._new_id(),
-            fingerprint=_fingerprint(original) if key is not None else "",
+            fingerprint=fingerprint(original) if key is not None else "",
             at=self._clock(),
         )
         return Accepted(feedback, (Event.about(feedback, EventType.CREATED),) if announce else ())
@@ -403,52 +387,13 @@ class FeedbackService:
         moderation = _moderation_after(current.moderation, content.moderation)
         return current.revised(evolve(content, moderation=moderation), at=self._clock())
 
-    def _answer(self, item: Accepted, outcome: Outcome, opened: _Opened) -> Receipt | FeedbackRejected:
+    def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:
         try:
             receipt = self._receipt(item, outcome)
         except FeedbackRejected as error:
-            return _refusal(error, opened)
-        _tell_receipt(opened, receipt)
+            return refusal(error, opened)
+        tell_receipt(opened, receipt)
         return receipt
-
-
-def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
-    """A page, if the limit is one that can be asked for."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
-    return repository.find(query, limit=limit, after=after)
-
-
-@frozen
-class Updated:
-    """Feedback after an edit, and whether the edit changed anything."""
-
-    feedback: Feedback
-    changed: bool
-
-
-def update(
-    repository: FeedbackRepository,
-    application: str,
-    feedback_id: str,
-    edit: Callable[[Feedback], Feedback],
-    event: EventType | None,
-) -> Updated:
-    """Edit stored feedback, again and again while others change it in between; no change, no event.
-
-    With no ``event`` nobody is told.
-    """
-    while True:
-        current = repository.get(application, feedback_id)
-        edited = edit(current)
-        if edited is current:
-            return Updated(current, changed=False)
-        try:
-            repository.replace(edited, [Event.about(edited, event)] if event else [])
-        except StaleFeedback:
-            # Somebody's change was stored, so the loop as a whole always gets on.
-            continue
-        return Updated(edited, changed=True)
 
 
 def _must_stand(feedback: Feedback) -> None:
@@ -482,21 +427,6 @@ def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:
     return before
 
 
-def _restore_problems(feedback: Feedback) -> Iterator[Violation]:
-    """What makes feedback that was accepted elsewhere something that not every storage could keep."""
-    said = feedback.as_submission()
-    yield from well_formed(said)
-    for before in feedback.revisions:
-        content = {name: getattr(before, name) for name in ("rating", "comment", "tags", "context", "sentiment")}
-        yield from well_formed(evolve(said, **content))
-    labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
-    replies = (feedback.reply, *(before.reply for before in feedback.revisions))
-    texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
-    problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
-    problems += [text_problem(name, value) for name, value in texts if value is not None]
-    yield from (problem for problem in problems if problem)
-
-
 def _conflict(conflict: Conflict) -> FeedbackRejected:
     if conflict.taken is Taken.IDEMPOTENCY_KEY:
         message = (
@@ -505,70 +435,3 @@ def _conflict(conflict: Conflict) -> FeedbackRejected:
         )
         return IdempotencyConflict([Violation("idempotency_key", "reused", message)])
     return FeedbackRejected([Violation("id", "taken", f"There is other feedback with the id {conflict.feedback.id!r}")])
-
-
-_to_json = json.JSONEncoder(default=repr).encode
-
-
-def _fingerprint(submission: Submission) -> str:
-    """A digest of the body as it was sent, before anything was trimmed or enriched."""
-    rating = submission.rating
-    context = submission.context
-    body = (
-        rating.value if isinstance(rating, Rating) else rating,
-        submission.comment,
-        submission.target.session_id,
-        submission.target.message_id,
-        submission.target.agent_id,
-        submission.author,
-        submission.tags,
-        sorted(context.items(), key=str) if isinstance(context, Mapping) else context,
-        submission.created_at and str(submission.created_at),
-        submission.vote,
-    )
-    return blake2b(_to_json(body).encode(), digest_size=32).hexdigest()
-
-
-# --- middleware -----------------------------------------------------------------------------------------------------
-
-
-def _first(steps: Generator[Submission, Receipt, None]) -> Submission:
-    submission = next(steps, None)
-    if submission is None:
-        raise TypeError(f"A middleware must yield the submission once; this one never did: {steps!r}")
-    return submission
-
-
-def _tell_receipt(opened: _Opened, receipt: Receipt) -> None:
-    """Send the receipt to the middleware, innermost first. The feedback is durable: nothing can refuse it any more."""
-    for steps in reversed(opened):
-        try:
-            steps.send(receipt)
-            logger.error("A middleware yielded twice; it must yield the submission once: %r", steps)
-            steps.close()
-        except StopIteration:
-            continue
-        except Exception:
-            logger.exception("A middleware failed after feedback %s was stored", receipt.feedback.id)
-
-
-def _tell_failure(opened: _Opened, error: BaseException) -> None:
-    """Raise the error inside the middleware, innermost first; they may look at it, but not undo it."""
-    for steps in reversed(opened):
-        try:
-            steps.throw(error)
-        except StopIteration:
-            continue
-        except BaseException as raised:
-            if raised is not error:
-                logger.exception("A middleware failed while it was told of an error")
-
-
-def _tell_failures(opened: Iterable[_Opened], error: BaseException) -> None:
-    for one in opened:
-        _tell_failure(one, error)
-
-
-def _refusal(error: FeedbackRejected, opened: _Opened) -> FeedbackRejected:
-    _tell_failure(opened, error)
-    return error

@@ -14,7 +14,7 @@ from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.collection import find, update
+from harken.services.editing import find, update
 
 
 class ModerationService:

@@ -8,7 +8,7 @@ import typer
 from attrs import evolve
 
 from harken import Cursor, Feedback, FeedbackQuery, Harken, Target
-from harken.services.collection import Receipt
+from harken.services.middleware import Receipt
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
 from harken_adapters.hosts.cli.output import confirmed, feedback_list, page_record, print_json, say, table, time_text

@@ -16,7 +16,7 @@ from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken_adapters.storage.sqlite.conditions import Condition, context_label, where
 from harken_adapters.storage.sqlite.rows import Row
-from harken_adapters.storage.sqlite.schema import HOURS_BELOW_ZERO, hour_of, slot_of, sums, sums_of_rows
+from harken_adapters.storage.sqlite.schema import hour_of, slot_of, sums, sums_of_rows
 
 _END_OF_TIME: Final = slot_number(datetime.max.replace(tzinfo=UTC)) + 1
 
@@ -77,8 +77,8 @@ def _row_key(group_by: GroupBy | None) -> Condition:
 def _from_hours(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
     condition, parameters = _counter_condition(query)
     return connection.execute(
-        f"SELECT {_counter_key(group_by)}, bucket + {HOURS_BELOW_ZERO}, {sums()} FROM counter "  # noqa: S608
-        f"WHERE {condition} AND bucket < 0 GROUP BY 1, 2",
+        f"SELECT {_counter_key(group_by)}, bucket, {sums()} FROM counter "  # noqa: S608
+        f"WHERE span = 'hour' AND {condition} GROUP BY 1, 2",
         parameters,
     )
 
@@ -89,7 +89,7 @@ def _from_slots(
     condition, parameters = _counter_condition(query)
     return connection.execute(
         f"SELECT {_counter_key(group_by)}, bucket / 4 % 24, {sums()} FROM counter "  # noqa: S608
-        f"WHERE {condition} AND bucket >= ? AND bucket < ? GROUP BY 1, 2",
+        f"WHERE span = 'slot' AND {condition} AND bucket >= ? AND bucket < ? GROUP BY 1, 2",
         (*parameters, first, end),
     )
 

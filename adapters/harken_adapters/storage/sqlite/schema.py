@@ -54,46 +54,51 @@ def sums_of_rows() -> str:
     return ", ".join(f"sum({expression.format(row='feedback')})" for expression in _COUNTED)
 
 
-#: A counter's bucket is the number of a slot, or one of these 24 below zero: all feedback of one UTC hour of day.
-HOURS_BELOW_ZERO: Final = 24
-
-
 def _counter() -> str:
-    """Sums for each application, agent ('' for none) and bucket of time."""
+    """Sums for each application, span, agent ('' for none) and bucket of time.
+
+    The span ``'slot'`` has a bucket for each quarter-hour slot; ``'hour'`` has 24, of all feedback by UTC hour of day.
+    """
     columns = ", ".join(f"{count} INTEGER NOT NULL" for count in _COUNTS)
     return f"""
         CREATE TABLE counter (
-            application TEXT NOT NULL, agent_id TEXT NOT NULL, bucket INTEGER NOT NULL, {columns},
-            PRIMARY KEY (application, agent_id, bucket)
+            application TEXT NOT NULL,
+            span TEXT NOT NULL CHECK (span IN ('slot', 'hour')),
+            agent_id TEXT NOT NULL,
+            bucket INTEGER NOT NULL,
+            {columns},
+            PRIMARY KEY (application, span, agent_id, bucket)
         ) STRICT, WITHOUT ROWID;
     """
 
 
-def _buckets(row: str) -> tuple[str, str]:
-    return slot_of(f"{row}.created_at"), f"({hour_of(f'{row}.created_at')} - {HOURS_BELOW_ZERO})"
+def _buckets(row: str) -> dict[str, str]:
+    """SQL for the bucket of each span that a row of feedback belongs to."""
+    return {"slot": slot_of(f"{row}.created_at"), "hour": hour_of(f"{row}.created_at")}
 
 
 def _add(row: str) -> str:
     counted = ", ".join(expression.format(row=row) for expression in _COUNTED)
     values = ", ".join(
-        f"({row}.application, ifnull({row}.agent_id, ''), {bucket}, {counted})" for bucket in _buckets(row)
+        f"({row}.application, '{span}', ifnull({row}.agent_id, ''), {bucket}, {counted})"
+        for span, bucket in _buckets(row).items()
     )
     added = ", ".join(f"{count} = {count} + excluded.{count}" for count in _COUNTS)
     return f"""
         INSERT INTO counter VALUES {values}
-        ON CONFLICT (application, agent_id, bucket) DO UPDATE SET {added};
+        ON CONFLICT (application, span, agent_id, bucket) DO UPDATE SET {added};
     """  # noqa: S608 - made of constants
 
 
 def _take_away(row: str) -> str:
-    taken = ", ".join(
-        f"{count} = {count} - ({expression.format(row=row)})"
-        for count, expression in zip(_COUNTS, _COUNTED, strict=True)
-    )
-    where = (
-        f"application = {row}.application AND agent_id = ifnull({row}.agent_id, '') "
-        f"AND bucket IN ({', '.join(_buckets(row))})"
-    )
+    return "".join(_take_away_from(span, bucket, row) for span, bucket in _buckets(row).items())
+
+
+def _take_away_from(span: str, bucket: str, row: str) -> str:
+    counted = zip(_COUNTS, _COUNTED, strict=True)
+    taken = ", ".join(f"{count} = {count} - ({expression.format(row=row)})" for count, expression in counted)
+    agent = f"agent_id = ifnull({row}.agent_id, '')"
+    where = f"application = {row}.application AND span = '{span}' AND {agent} AND bucket = {bucket}"
     return f"""
         UPDATE counter SET {taken} WHERE {where};
         DELETE FROM counter WHERE {where} AND positive + negative + neutral = 0;

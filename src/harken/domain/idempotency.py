@@ -1,0 +1,31 @@
+"""Telling a repeated submission from a new one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+
+from harken.domain.feedback import Rating, Submission
+
+_to_json: Final = json.JSONEncoder(default=repr).encode
+
+
+def fingerprint(submission: Submission) -> str:
+    """A digest of the body as it was sent, before anything was trimmed or enriched."""
+    rating = submission.rating
+    context = submission.context
+    body = (
+        rating.value if isinstance(rating, Rating) else rating,
+        submission.comment,
+        submission.target.session_id,
+        submission.target.message_id,
+        submission.target.agent_id,
+        submission.author,
+        submission.tags,
+        sorted(context.items(), key=str) if isinstance(context, Mapping) else context,
+        submission.created_at and str(submission.created_at),
+        submission.vote,
+    )
+    return blake2b(_to_json(body).encode(), digest_size=32).hexdigest()

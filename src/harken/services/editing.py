@@ -1,0 +1,55 @@
+"""Reading pages of stored feedback, and changing it while others do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from harken.domain.errors import InvalidQuery, StaleFeedback
+from harken.domain.events import Event, EventType
+from harken.domain.feedback import Feedback
+from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.ports.repository import FeedbackRepository
+
+MAX_PAGE: Final = 1_000
+
+
+def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
+    """A page, if the limit is one that can be asked for."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+    return repository.find(query, limit=limit, after=after)
+
+
+@frozen
+class Updated:
+    """Feedback after an edit, and whether the edit changed anything."""
+
+    feedback: Feedback
+    changed: bool
+
+
+def update(
+    repository: FeedbackRepository,
+    application: str,
+    feedback_id: str,
+    edit: Callable[[Feedback], Feedback],
+    event: EventType | None,
+) -> Updated:
+    """Edit stored feedback, again and again while others change it in between; no change, no event.
+
+    With no ``event`` nobody is told.
+    """
+    while True:
+        current = repository.get(application, feedback_id)
+        edited = edit(current)
+        if edited is current:
+            return Updated(current, changed=False)
+        try:
+            repository.replace(edited, [Event.about(edited, event)] if event else [])
+        except StaleFeedback:
+            # Somebody's change was stored, so the loop as a whole always gets on.
+            continue
+        return Updated(edited, changed=True)
