@@ -21,6 +21,7 @@ $(READY): pyproject.toml constraints.txt
 
 run: $(READY) ## See Harken do its job: a demo on SQLite
 	$(BIN)/harken --storage $(STORAGE) demo
+	@echo && echo "In this folder, harken is $(BIN)/harken."
 
 test: $(READY) ## All tests, thoroughly, with the coverage bounds
 	$(BIN)/coverage erase
