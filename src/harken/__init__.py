@@ -42,10 +42,11 @@ from harken.domain.feedback import (
 )
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
-from harken.domain.rules import RatingPolicy, Rule, Violation
+from harken.domain.rules import RatingPolicy, Rule
 from harken.domain.summary import Comparison, Interval, Summary
 from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
+from harken.domain.violation import Violation
 from harken.harken import Harken
 from harken.services.middleware import Middleware, Receipt
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from harken import Context, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Submission, Target
 from harken.domain.instants import utc
-from harken.domain.rules import Violation, label_problem, text_problem, well_formed
+from harken.domain.rules import label_problem, text_problem, well_formed
+from harken.domain.violation import Violation
 from harken_adapters.formats.errors import BadRow
 
 Record = dict[str, Any]

@@ -27,12 +27,9 @@ Whoever wants to catch everything catches :class:`HarkenError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harken.domain.rules import Violation
+from harken.domain.violation import Violation
 
 
 class HarkenError(Exception):

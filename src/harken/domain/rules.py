@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import EPOCH, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.violation import Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
 MAX_ID_LENGTH: Final = 200
@@ -32,15 +33,6 @@ _INT64 = 2**63
 _TOO_LATE = datetime(9999, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@frozen
-class Violation:
-    """One thing that is wrong: the field, a stable code for programs, and a message for people."""
-
-    field: str
-    code: str
-    message: str
 
 
 #: A rule may be asked about a submission whose rating is unknown or whose comment is too long: all that is wrong is

@@ -32,12 +32,12 @@ from harken.domain.rules import (
     SPAM,
     RatingPolicy,
     Rule,
-    Violation,
     accepted,
     text_problem,
     trimmed,
     unfit_to_restore,
 )
+from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
