@@ -201,6 +201,62 @@ def test_erased_words_are_gone_from_the_disk(path: Path) -> None:
         assert any(b"harmless" in file.read_bytes() for file in files)
 
 
+def test_erased_words_go_from_the_disk_although_somebody_reads(path: Path) -> None:
+    """Readers that come and go do not keep erased words in the write-ahead log."""
+    secret = "a very private matter that nobody must ever read again"
+    done = threading.Event()
+    with harken.connect(url_of(path)) as hk, ThreadPoolExecutor(2) as pool:
+        hk.submit("doomed", "down", secret)
+
+        def read() -> None:
+            while not done.is_set():
+                hk.feedback(limit=10)
+
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            hk.collection.erase(hk.query(session_id="doomed").in_any_state())
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result()
+        hk.submit("other", "up")
+        assert not [file.name for file in path.parent.iterdir() if secret.encode() in file.read_bytes()]
+
+
+def test_deleted_metadata_is_gone_from_the_disk(path: Path) -> None:
+    """What an application forgets of a session is in no file of the database any more."""
+    with harken.connect(url_of(path)) as hk:
+        hk.sessions.update("default", "session", {"phone": "a number that is nobody's business"})
+        hk.sessions.delete("default", "session")
+        assert not [file.name for file in path.parent.iterdir() if b"nobody's business" in file.read_bytes()]
+
+
+def test_a_damaged_file_keeps_its_log(path: Path) -> None:
+    """Whoever wants to rescue a damaged file finds the file and the log of its last writes as they were."""
+    script = """
+import os, sys, harken
+hk = harken.connect(sys.argv[1])
+for number in range(200):
+    hk.submit(f"session-{number}", "up", "some words " * 40)
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, url_of(path)], check=True)
+    content = bytearray(path.read_bytes())
+    content[8192:40960] = Random(1).randbytes(32768)
+    path.write_bytes(content)
+    log = path.with_name(f"{path.name}-wal")
+    before = (path.read_bytes(), log.read_bytes())
+    with pytest.raises(StorageCorrupt, match="left untouched"):
+        harken.connect(url_of(path))
+    assert (path.read_bytes(), log.read_bytes()) == before
+
+
+def test_a_name_that_no_file_can_have_says_so(tmp_path: Path) -> None:
+    """What the operating system refuses is told in Harken's words too."""
+    with pytest.raises(StorageUnavailable, match="cannot be"):
+        harken.connect(url_of(tmp_path / ("a" * 300)))
+
+
 # --- together with others --------------------------------------------------------------------------------------------
 
 

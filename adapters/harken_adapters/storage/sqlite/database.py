@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import uniform
 from threading import Lock
@@ -21,6 +21,8 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_SIZE: Final = 100
 #: Up to this size, a file is checked for damage whenever it is opened; it takes some 20 ms.
 _CHECKED_SIZE: Final = 8 * 1024 * 1024
+#: How many seconds to wait for readers before the log is emptied later.
+_PATIENCE_WITH_READERS: Final = 5.0
 
 
 class Database:
@@ -34,11 +36,13 @@ class Database:
         self._busy_timeout = busy_timeout
         self._pid = os.getpid()
         self._closed = False
+        self._owes_truncation = False
         self._writing = Lock()
         self._readers: list[sqlite3.Connection] = []
         with translated(path):
             _refuse_old_library()
             _refuse_foreign(path)
+            _refuse_damaged(path)
             self._writer = self._connect()
             try:
                 self._prepare()
@@ -55,6 +59,8 @@ class Database:
                 self._begin()
                 yield self._writer
                 self._writer.execute("COMMIT")
+                if self._owes_truncation:
+                    self._truncated_log()
             except sqlite3.Error as error:
                 self._roll_back()
                 raise translation(self._path, error) from error
@@ -78,10 +84,15 @@ class Database:
             self._give_back(reader)
 
     def forget(self) -> None:
-        """Remove what was deleted from the write-ahead log too, as far as no reader is in the way."""
+        """Remove what was deleted from the write-ahead log too.
+
+        Readers may be in the way: this waits a moment for them, and else leaves it to the writes that follow.
+        """
         with translated(self._path), self._writing:
             self._must_be_open()
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
+            while not self._truncated_log() and monotonic() < deadline:
+                sleep(_pause())
 
     def check(self) -> Sequence[str]:
         """A sentence for each damage that SQLite finds in the whole file."""
@@ -123,8 +134,6 @@ class Database:
     def _prepare(self) -> None:
         """Make the file ours, or find that it is, and bring it up to date."""
         known = len(MIGRATIONS)
-        if self._version() == known and self._path.stat().st_size <= _CHECKED_SIZE:
-            self._refuse_damaged()
         if self._version() < known:
             self._begin()
             try:
@@ -152,11 +161,6 @@ class Database:
         version: int = self._writer.execute("PRAGMA user_version").fetchone()[0]
         return version
 
-    def _refuse_damaged(self) -> None:
-        (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise StorageCorrupt(f"{self._path} is damaged and was left untouched: {' '.join(found.split())}")
-
     def _begin(self) -> None:
         self._retried("BEGIN IMMEDIATE")
 
@@ -172,9 +176,15 @@ class Database:
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or monotonic() >= deadline:
                     raise
-                sleep(uniform(0.0002, 0.002))  # noqa: S311 - spreads waiters, protects nothing
+                sleep(_pause())
             else:
                 return
+
+    def _truncated_log(self) -> bool:
+        """Move the write-ahead log into the file and empty it; whether nobody was in the way."""
+        busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._owes_truncation = bool(busy)
+        return not busy
 
     def _roll_back(self) -> None:
         # SQLite has rolled back by itself after some errors, and then says that there is nothing to roll back.
@@ -203,6 +213,11 @@ class Database:
             raise StorageClosed(f"{self._path} was closed; connect again")
 
 
+def _pause() -> float:
+    """How many seconds to wait before trying again."""
+    return uniform(0.0002, 0.002)  # noqa: S311 - spreads waiters, protects nothing
+
+
 def _refuse_old_library() -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         needed = ".".join(map(str, _OLDEST_SQLITE))
@@ -213,11 +228,11 @@ def _refuse_old_library() -> None:
 
 def _refuse_foreign(path: Path) -> None:
     """Look at the header without SQLite, which could change even a file that it only reads."""
-    if not path.exists():
-        return
-    if not path.is_file():
-        raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
     try:
+        if not path.exists():
+            return
+        if not path.is_file():
+            raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
         with path.open("rb") as file:
             header = file.read(_HEADER_SIZE)
     except OSError as error:
@@ -232,6 +247,24 @@ def _refuse_foreign(path: Path) -> None:
         )
     if (version := int.from_bytes(header[60:64], "big")) > len(MIGRATIONS):
         raise _too_new(path, version)
+
+
+def _refuse_damaged(path: Path) -> None:
+    """Look for damage, and for a version that stands only in the write-ahead log.
+
+    Through a connection that may only read: when an ordinary one is closed, it writes the log into the file.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as reader:
+        (version,) = reader.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise _too_new(path, version)
+        if path.stat().st_size > _CHECKED_SIZE:
+            return
+        (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise StorageCorrupt(f"{path} is damaged and was left untouched: {' '.join(found.split())}")
 
 
 def _too_new(path: Path, version: int) -> StorageIncompatible:

@@ -36,8 +36,12 @@ class SqliteSessionRepository(SessionRepository):
         of_session = "DELETE FROM session_metadata WHERE application = ? AND session_id = ?"
         with self._database.write() as connection:
             if keys is None:
-                return connection.execute(of_session, (application, session_id)).rowcount
-            return sum(
-                connection.execute(f"{of_session} AND name = ?", (application, session_id, name)).rowcount
-                for name in set(keys)
-            )
+                deleted = connection.execute(of_session, (application, session_id)).rowcount
+            else:
+                deleted = sum(
+                    connection.execute(f"{of_session} AND name = ?", (application, session_id, name)).rowcount
+                    for name in set(keys)
+                )
+        if deleted:
+            self._database.forget()
+        return deleted
