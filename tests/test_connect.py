@@ -25,14 +25,14 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a stranger's package that serves a scheme of its own."""
+    """Installs a package, a stranger's by default, that serves a scheme of its own."""
 
-    def make(scheme: str, code: str, target: str = "opener") -> None:
+    def make(scheme: str, code: str, target: str = "opener", package: str = "stranger") -> None:
         module = f"stranger_{scheme.partition('+')[0]}_{tmp_path.name.replace('-', '_')}"
         (tmp_path / f"{module}.py").write_text(code)
         info = tmp_path / f"{module}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[harken.storage]\n{scheme} = {module}:{target}\n")
         monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -115,7 +115,7 @@ class TestFindingTheStorage:
 
     def test_a_missing_extra(self, install: Install) -> None:
         """A storage whose driver is not installed says what to install, and what for."""
-        install("cloud+srv", "import a_driver_that_is_not_there\n")
+        install("cloud+srv", "import a_driver_that_is_not_there\n", package="harken")
         with pytest.raises(MissingExtra) as caught:
             connect("cloud+srv://")
         assert str(caught.value) == (
@@ -123,6 +123,19 @@ class TestFindingTheStorage:
             'try pip install "harken[cloud]"'
         )
         assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+    def test_a_stranger_that_lacks_something(self, install: Install) -> None:
+        """Where another package's storage lacks its driver, no extra of Harken is promised to help."""
+        install("cloud", "import a_driver_that_is_not_there\n")
+        with pytest.raises(MissingExtra, match="install what stranger needs"):
+            connect("cloud://")
+
+    @pytest.mark.parametrize("code", ["something_else = 1\n", "from json import nothing_of_that_name\n"])
+    def test_a_stranger_that_is_broken(self, install: Install, code: str) -> None:
+        """Where another package cannot be used at all, the error is a clear one."""
+        install("cloud", code)
+        with pytest.raises(ConfigurationError, match="serves cloud:// cannot be used"):
+            connect("cloud://")
 
     def test_what_it_says_of_the_url(self) -> None:
         """A storage that makes no sense of its URL says so."""

@@ -162,9 +162,14 @@ class TestChecking:
             feedback = hk.submit("s", "up").feedback
             assert hk.check() == ["page 7 is torn"]
             _forget(storage, feedback)
-            torn, wrong = hk.check()
+            torn, *wrong = hk.check()
             assert torn == "page 7 is torn"
-            assert wrong.startswith("The figures of application 'default' are Summary(positive=1")
+            assert [problem.partition(" say ")[0] for problem in wrong] == [
+                "The figures of all",
+                "The figures by agent",
+                "The figures by slot",
+            ]
+            assert all("a recount gives None" in problem for problem in wrong)
             hk.close()
 
 
@@ -201,3 +206,15 @@ def test_a_vote_belongs_to_the_application_that_was_connected_for() -> None:
         hk.collection.set_vote(Target("session"), "ann", "down", "no", application="other")
         assert (hk.summary().positive, hk.summary().negative) == (1, 0)
         assert hk.summary(application="other").negative == 1
+
+
+def test_ids_that_cannot_be() -> None:
+    """Asking for what no storage could hold finds nothing, or says why, in every storage."""
+    with harken.connect("memory://") as hk:
+        with pytest.raises(harken.FeedbackNotFound):
+            hk.collection.get("default", "\ud800")
+        with pytest.raises(harken.FeedbackNotFound):
+            hk.collection.withdraw("default", "\x00")
+        for call in (hk.sessions.get, hk.sessions.delete):
+            with pytest.raises(harken.InvalidMetadata, match="surrogate"):
+                call("default", "\ud800")

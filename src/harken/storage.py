@@ -48,8 +48,16 @@ def _load(entry_point: EntryPoint) -> OpenStorage:
     try:
         opener: OpenStorage = entry_point.load()
     except ModuleNotFoundError as error:
-        extras = f'pip install "harken[{entry_point.name.partition("+")[0]}]"'
         raise MissingExtra(
-            f"{entry_point.name}:// needs the package {error.name!r}, which is not installed; try {extras}"
+            f"{entry_point.name}:// needs the package {error.name!r}, which is not installed; {_mend(entry_point)}"
         ) from error
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"The package that serves {entry_point.name}:// cannot be used: {error}") from error
     return opener
+
+
+def _mend(entry_point: EntryPoint) -> str:
+    package = entry_point.dist.name if entry_point.dist else "harken"
+    if package != "harken":
+        return f"install what {package} needs"
+    return f'try pip install "harken[{entry_point.name.partition("+")[0]}]"'

@@ -16,7 +16,7 @@ _TABLE = """
         author TEXT, rating INTEGER NOT NULL, comment TEXT NOT NULL, tags TEXT NOT NULL, context TEXT NOT NULL,
         polarity INTEGER, subjectivity INTEGER, status TEXT NOT NULL, decision TEXT, reply TEXT,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, withdrawn_at INTEGER, version INTEGER NOT NULL,
-        revisions TEXT, idempotency_key TEXT, fingerprint TEXT NOT NULL, vote INTEGER NOT NULL,
+        revisions TEXT, idempotency_key TEXT, fingerprint TEXT NOT NULL, vote INTEGER NOT NULL, later_keys TEXT,
         PRIMARY KEY (application, id)
     ) STRICT, WITHOUT ROWID
 """

@@ -256,3 +256,19 @@ class TestCursor:
         """Cursors sort like the lists that they lead through: by time, then by id."""
         places = sorted(Cursor.behind(one) for one in several)
         assert [(place.created_at, place.id) for place in places] == sorted((one.created_at, one.id) for one in several)
+
+
+@pytest.mark.parametrize("value", [7, 2**70, ["a"], b"a", "\ud800", "\x00"])
+@pytest.mark.parametrize(
+    "name", ["application", "feedback_id", "session_id", "message_id", "agent_id", "author", "tag"]
+)
+def test_a_filter_is_text_that_can_be_stored(name: str, value: object) -> None:
+    """What no storage could hold is no filter, whichever storage would be asked."""
+    with pytest.raises(InvalidQuery, match=name):
+        FeedbackQuery(**{name: value})
+
+
+def test_a_context_filter_is_text_that_can_be_stored() -> None:
+    """The same goes for context values."""
+    with pytest.raises(InvalidQuery, match=r"context\.tier"):
+        FeedbackQuery(context={"tier": "\ud800"})

@@ -27,6 +27,8 @@ from harken import (
     Target,
 )
 from harken.domain.events import Event
+from harken.domain.query import FeedbackQuery
+from harken.ports.repository import Accepted, Outcome
 from harken.services.collection import MAX_REVISIONS
 from harken_adapters.storage.memory import open_storage
 from support import NOON, ManualClock, a_submission, counting_ids, in_threads, told
@@ -388,3 +390,39 @@ class TestReplying:
             hk.collection.reply(APP, kept.id, text)
         assert [(one.field, one.message) for one in caught.value.violations] == [("reply", message)]
         assert hk.collection.get(APP, kept.id) == kept
+
+
+def test_a_late_retry_overturns_no_newer_vote(hk: Harken) -> None:
+    """A vote that is sent again under its key, after the author has voted anew, changes nothing."""
+    target = Target("session", "message")
+    for rating, key in (("up", "k1"), ("down", "k2"), ("up", "k3")):
+        hk.collection.set_vote(target, "ann", rating, "so", idempotency_key=key)
+    again = hk.collection.set_vote(target, "ann", "down", "so", idempotency_key="k2")
+    assert (again.duplicate, again.feedback.rating, again.feedback.version) == (True, Rating.UP, 3)
+    with pytest.raises(IdempotencyConflict, match="'k2' was used before"):
+        hk.collection.set_vote(target, "ann", "up", "other words", idempotency_key="k2")
+
+
+def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_the_first() -> None:
+    """Erasing an author's vote just while they vote again loses nothing and fails nobody."""
+    with open_storage() as storage, harken.connect(storage) as hk:
+        hk.collection.set_vote(Target("session"), "ann", "up")
+        add = storage.feedback.add
+
+        def erased_just_then(batch: Sequence[Accepted]) -> Sequence[Outcome]:
+            outcomes = add(batch)
+            storage.feedback.erase(FeedbackQuery(author="ann").in_any_state())
+            storage.feedback.add = add  # type: ignore[method-assign]
+            return outcomes
+
+        storage.feedback.add = erased_just_then  # type: ignore[method-assign]
+        with harken.connect(storage) as racing:
+            receipt = racing.collection.set_vote(Target("session"), "ann", "down", "no")
+        assert (receipt.duplicate, receipt.feedback.version) == (False, 1)
+        assert hk.summary().negative == 1
+
+
+def test_a_vote_needs_an_author(hk: Harken) -> None:
+    """Without an author there is nobody whose one vote it could be."""
+    with pytest.raises(FeedbackRejected, match="needs an author"):
+        hk.collection.submit(a_submission(vote=True))

@@ -5,15 +5,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from threading import Event, Semaphore
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken import Overloaded, StorageClosed, StorageError, StorageUnavailable
+from harken import Overloaded, Receipt, StorageClosed, StorageError, StorageUnavailable, Submission, connect
 from harken.ports.repository import Accepted, Outcome, Stored
 from harken.services import ingestion
 from harken.services.ingestion import GroupCommit
@@ -78,6 +82,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def queued(group: GroupCommit, length: int) -> None:
     """Wait until that many items wait behind the write in progress."""
     eventually(lambda: len(group._queue) == length)
+
+
+def raising(error: BaseException) -> Callable[[Future[Any]], None]:
+    """A callback that raises."""
+
+    def then(_: Future[Any]) -> None:
+        raise error
+
+    return then
 
 
 def names(outcomes: Sequence[object]) -> list[str]:
@@ -357,6 +370,185 @@ class TestFailing:
         with pytest.raises(SystemExit):
             group.commit(item("a"))
         assert names([group.commit(item("b"))]) == ["b"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), CancelledError()])
+class TestCallbacksThatExit:
+    """Only an ``Exception`` of a callback is caught by its future; anything else comes out in the leader."""
+
+    @pytest.mark.parametrize("waiting", [0, 1, 3])
+    def test_everybody_in_the_batch_is_answered(
+        self, error: BaseException, waiting: int, pool: ThreadPoolExecutor
+    ) -> None:
+        """The leader raises it, if it is a caller, but only after everybody else got an answer."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        first = pool.submit(group.commit, item("first"))
+        storage.entered()
+        bad = group.commit_soon(item("bad"))
+        bad.add_done_callback(raising(error))
+        futures = [first, bad, group.commit_soon(item("good"))]
+        callers = [pool.submit(group.commit, item(number)) for number in range(waiting)]
+        queued(group, 2 + waiting)
+        storage.go(10)
+        assert names([future.result(PATIENCE) for future in futures]) == ["first", "bad", "good"]
+        assert [caller.exception(PATIENCE) for caller in callers].count(error) == min(waiting, 1)
+        assert names([group.commit(item("next"))]) == ["next"]
+        group.close()
+        assert len(storage.batches) == 3
+
+    def test_those_who_wait_do_not_wait_for_callbacks(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
+        """Callers get their results before the first callback runs, which may take its time."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        release = Event()
+
+        def then(_: Future[Outcome]) -> None:
+            assert release.wait(PATIENCE)
+            raise error
+
+        first = pool.submit(group.commit, item("first"))
+        storage.entered()
+        group.commit_soon(item("slow")).add_done_callback(then)
+        callers = [pool.submit(group.commit, item(number)) for number in range(2)]
+        queued(group, 3)
+        storage.go(10)
+        eventually(lambda: sum(caller.done() for caller in callers) == 1)
+        release.set()
+        assert [caller.exception(PATIENCE) for caller in callers].count(error) == 1
+        assert names([first.result(PATIENCE)]) == ["first"]
+
+    @pytest.mark.parametrize("threads_left", [False, True])
+    def test_the_leader_s_own_item_is_not_lost(
+        self, error: BaseException, threads_left: bool, pool: ThreadPoolExecutor
+    ) -> None:
+        """A caller that is thrown out while it leads for earlier ones leaves a queue that somebody else writes."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=1)
+        if not threads_left:
+            group._background.shutdown()
+        first = pool.submit(group.commit, item("first"))
+        storage.entered()
+        group.commit_soon(item("bad")).add_done_callback(raising(error))
+        leader = pool.submit(group.commit, item("leader"))
+        queued(group, 2)
+        last = group.commit_soon(item("last"))
+        storage.go(10)
+        assert leader.exception(PATIENCE) is error
+        assert names([first.result(PATIENCE), last.result(PATIENCE)]) == ["first", "last"]
+        group.close()
+        assert storage.written == ["first", "bad", "leader", "last"]
+
+    def test_without_threads_the_queue_is_written_first(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
+        """Where nobody else can lead, the leader writes all that is queued and raises then."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=1)
+        group._background.shutdown()
+        caller = pool.submit(group.commit, item("first"))
+        storage.entered()
+        futures = [group.commit_soon(item(name)) for name in ("bad", "good", "fine")]
+        futures[0].add_done_callback(raising(error))
+        storage.go(10)
+        assert caller.exception(PATIENCE) is error
+        assert names([future.result(PATIENCE) for future in futures]) == ["bad", "good", "fine"]
+        assert names([group.commit(item("next"))]) == ["next"]
+
+    def test_ctrl_c_before_a_future_is_done(self, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An interrupt while a result is handed out costs nobody the result."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        first = group.commit_soon(item("first"))
+        storage.entered()
+        futures = [group.commit_soon(item("a")), group.commit_soon(item("b"))]
+        whole, errors = futures[0].set_result, [error]
+
+        def interrupted(outcome: Outcome) -> None:
+            if errors:
+                raise errors.pop()
+            whole(outcome)
+
+        monkeypatch.setattr(futures[0], "set_result", interrupted)
+        storage.go(10)
+        assert names([future.result(PATIENCE) for future in (first, *futures)]) == ["first", "a", "b"]
+
+    def test_a_whole_harken(self, error: BaseException) -> None:
+        """Submissions are answered too: of a callback that exits, and of a middleware that does."""
+
+        def leave(submission: Submission) -> Generator[Submission, Receipt, None]:
+            yield submission
+            if submission.comment == "leave":
+                raise error
+
+        with connect("memory://", middleware=[leave]) as hk:
+            futures = [hk.submit_soon("s", "up", comment) for comment in ("leave", "", "leave", "")]
+            for future in futures:
+                with suppress(type(error)):  # a callback that comes late runs here
+                    future.add_done_callback(raising(error))
+            assert all(future.result(PATIENCE).feedback for future in futures)
+
+
+class TestClosingInACallback:
+    """A callback runs in the thread that leads, often the one in the background, which cannot wait for its own end."""
+
+    @pytest.mark.parametrize("threads_left", [False, True])
+    def test_what_is_queued_is_written(self, threads_left: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Closing writes what was offered to the very thread that closes; afterwards everything is refused."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=1)
+        done: list[bool] = []
+        closed = Event()
+
+        def close(_: Future[Outcome]) -> None:
+            group.close()
+            done.extend(future.done() for future in futures)
+            closed.set()
+
+        first = group.commit_soon(item("first"))
+        first.add_done_callback(close)
+        storage.entered()
+        futures = [group.commit_soon(item(name)) for name in "abc"]
+        if not threads_left:
+            monkeypatch.setattr(group, "_call_background", lambda: False)
+        storage.go(10)
+        assert closed.wait(PATIENCE)
+        assert done == [True, True, True]
+        assert storage.written == ["first", "a", "b", "c"]
+        for commit in (group.commit, group.commit_soon):
+            with pytest.raises(StorageClosed, match="closed"):
+                commit(item("late"))
+        group.close()
+
+    def test_a_whole_harken(self, tmp_path: Path) -> None:
+        """Harken closes its storage as well, and what was submitted is there when it is opened again."""
+        url = f"sqlite:///{tmp_path / 'feedback.db'}"
+        raised: list[BaseException | None] = []
+        closed = Event()
+        hold = Event()
+
+        def watch(submission: Submission) -> Generator[Submission, Receipt, None]:
+            yield submission
+            assert hold.wait(PATIENCE)
+
+        hk = connect(url, middleware=[watch])
+
+        def close(_: Future[Receipt]) -> None:
+            try:
+                hk.close()
+                raised.append(None)
+            except BaseException as error:  # noqa: BLE001 - the test looks at it
+                raised.append(error)
+            closed.set()
+
+        futures = [hk.submit_soon("s", "up") for _ in range(5)]
+        futures[0].add_done_callback(close)
+        hold.set()
+        assert closed.wait(PATIENCE)
+        assert raised == [None]
+        assert len({future.result(PATIENCE).feedback.id for future in futures}) == 5
+        assert isinstance(hk.submit_soon("s", "up").exception(PATIENCE), StorageClosed)
+        hk.close()
+        with connect(url) as again:
+            assert len(again.feedback().items) == 5
 
 
 class TestInterrupted:

@@ -120,3 +120,34 @@ def test_other_applications_wait_elsewhere() -> None:
         hk.collection.submit(a_submission(comment="casino", application="shop"))
         assert hk.moderation.queue(FeedbackQuery()).items == ()
         assert len(hk.moderation.queue(FeedbackQuery(application="shop")).items) == 1
+
+
+def test_a_status_may_be_a_word(hk: Harken) -> None:
+    """A decision takes the word for a status too, and one that is none is told so."""
+    feedback = hk.submit("session", "up").feedback
+    rejected = hk.moderation.decide("default", feedback.id, "rejected")
+    assert rejected.moderation.status is ModerationStatus.REJECTED
+    with pytest.raises(InvalidTransition, match="'pending', 'approved' or 'rejected', not 'gone'"):
+        hk.moderation.decide("default", feedback.id, "gone")
+
+
+def test_the_reason_survives_until_there_is_a_new_one() -> None:
+    """Why something was held is still known after it was approved and that was undone."""
+    with harken.connect("memory://", spam="hold") as hk:
+        held = hk.submit("session", "up", "click here").feedback
+        hk.moderation.decide("default", held.id, "approved", moderator="mo")
+        undone = hk.moderation.undo("default", held.id)
+        assert (undone.moderation.status, undone.moderation.reason) == (ModerationStatus.PENDING, "Spam detected")
+        assert hk.moderation.queue(hk.query()).items == (undone,)
+
+
+def test_what_is_held_anew_has_no_decision_to_undo() -> None:
+    """A change that is held waits for a decision of its own; the one before was about other words."""
+    with harken.connect("memory://", spam="hold") as hk:
+        feedback = hk.submit("session", "up", "fine").feedback
+        hk.moderation.decide("default", feedback.id, "rejected", moderator="mo")
+        hk.moderation.decide("default", feedback.id, "approved", moderator="mo")
+        changed = hk.collection.change("default", feedback.id, harken.Change(comment="click here"))
+        assert changed.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
+        with pytest.raises(InvalidTransition, match="none to undo"):
+            hk.moderation.undo("default", feedback.id)

@@ -213,7 +213,8 @@ class Feedback:
     """An accepted submission: immutable, identified, versioned, its times in UTC with microseconds.
 
     ``version`` starts at 1 and grows by one with every change; ``revisions`` holds what its author said before, oldest
-    first. ``fingerprint`` is a digest of the body as it was first sent, for idempotency.
+    first. ``fingerprint`` is a digest of the body as it was first sent, for idempotency; ``later_keys`` has the
+    idempotency keys and fingerprints of the votes that replaced the first one.
     """
 
     id: str
@@ -235,6 +236,7 @@ class Feedback:
     idempotency_key: str | None = None
     fingerprint: str = ""
     vote: bool = False
+    later_keys: tuple[tuple[str, str], ...] = ()
 
     @property
     def session_id(self) -> str:

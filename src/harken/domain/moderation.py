@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from harken.domain.errors import InvalidTransition
 
@@ -43,7 +43,7 @@ class Moderation:
     def decide(
         self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
     ) -> Moderation:
-        """The moderation after a person's decision.
+        """The moderation after a person's decision; without a reason of its own it keeps the one that was there.
 
         Raises:
             InvalidTransition: it has that status already.
@@ -53,7 +53,8 @@ class Moderation:
                 f"This feedback is {self.status.value} already; "
                 f"it can become {' or '.join(sorted(to.value for to in TRANSITIONS[self.status]))}"
             )
-        return Moderation(status=status, reason=reason, moderator=moderator, decided_at=at, previous=self.status)
+        kept = reason or self.reason
+        return Moderation(status=status, reason=kept, moderator=moderator, decided_at=at, previous=self.status)
 
     def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
         """Back to the status before the last decision; undoing twice brings the decision back.
@@ -63,11 +64,12 @@ class Moderation:
         """
         if self.previous is None:
             raise InvalidTransition("No decision has been taken on this feedback, so there is none to undo")
-        return self.decide(self.previous, at=at, moderator=moderator, reason="undone")
+        return self.decide(self.previous, at=at, moderator=moderator)
 
-    def held(self, reason: str) -> Moderation:
+    @classmethod
+    def held(cls, reason: str) -> Moderation:
         """The moderation after the policy, not a person, found a reason to wait for a decision."""
-        return evolve(self, status=ModerationStatus.PENDING, reason=reason)
+        return cls(status=ModerationStatus.PENDING, reason=reason)
 
 
 #: What feedback has that nobody and nothing found a reason to hold.

@@ -7,15 +7,15 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from harken.domain.errors import InvalidQuery
 from harken.domain.feedback import DEFAULT_APPLICATION, NO_CONTEXT, Context, Feedback, Rating, Scalar
 from harken.domain.instants import from_microseconds, slot_number, slot_start, to_microseconds, utc
 from harken.domain.moderation import ModerationStatus
-from harken.domain.rules import name_problem
+from harken.domain.rules import name_problem, text_problem
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
@@ -42,7 +42,14 @@ def _wanted_context(context: Mapping[str, Scalar] | None) -> Context:
             raise InvalidQuery(
                 f"context.{name} must be text, a number, true, false or null, got {type(value).__name__}"
             )
+        if isinstance(value, str) and (problem := text_problem(f"context.{name}", value)):
+            raise InvalidQuery(problem.message)
     return context if isinstance(context, Context) else Context(context)
+
+
+def _is_text(_: object, attribute: Attribute[Any], value: str | None) -> None:
+    if value is not None and (problem := text_problem(attribute.name, value)):
+        raise InvalidQuery(problem.message)
 
 
 @frozen(kw_only=True)
@@ -54,14 +61,14 @@ class FeedbackQuery:
     ``withdrawn`` is ``False`` for only what stands, ``True`` for only what was taken back, ``None`` for both.
     """
 
-    application: str = DEFAULT_APPLICATION
-    feedback_id: str | None = None
-    session_id: str | None = None
-    message_id: str | None = None
-    agent_id: str | None = None
-    author: str | None = None
+    application: str = field(default=DEFAULT_APPLICATION, validator=_is_text)
+    feedback_id: str | None = field(default=None, validator=_is_text)
+    session_id: str | None = field(default=None, validator=_is_text)
+    message_id: str | None = field(default=None, validator=_is_text)
+    agent_id: str | None = field(default=None, validator=_is_text)
+    author: str | None = field(default=None, validator=_is_text)
     rating: Rating | None = None
-    tag: str | None = None
+    tag: str | None = field(default=None, validator=_is_text)
     context: Context = field(default=NO_CONTEXT, converter=_wanted_context)
     since: datetime | None = field(default=None, converter=_utc_or_none)
     until: datetime | None = field(default=None, converter=_utc_or_none)

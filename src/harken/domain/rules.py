@@ -184,9 +184,11 @@ def _created_at(submission: Submission) -> _Problems:
 
 
 def _vote(submission: Submission) -> _Problems:
-    if isinstance(submission.vote, bool):
-        return ()
-    return [Violation("vote", "type", f"vote must be true or false, got {type(submission.vote).__name__}")]
+    if not isinstance(submission.vote, bool):
+        return [Violation("vote", "type", f"vote must be true or false, got {type(submission.vote).__name__}")]
+    if submission.vote and submission.author is None:
+        return [Violation("author", "required", "A vote needs an author, whose one vote it is")]
+    return ()
 
 
 _WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _created_at, _vote)
@@ -207,6 +209,8 @@ def unfit_to_restore(feedback: Feedback) -> Iterator[Violation]:
     labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
     replies = (feedback.reply, *(before.reply for before in feedback.revisions))
     texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
+    prints = (feedback.fingerprint, *(later for pair in feedback.later_keys for later in pair))
+    texts += [("fingerprint", value) for value in prints]
     problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
     problems += [text_problem(name, value) for name, value in texts if value is not None]
     yield from (problem for problem in problems if problem)

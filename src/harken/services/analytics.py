@@ -62,6 +62,24 @@ class AnalyticsService:
         """What :meth:`summary` gives, counted the slow way, one feedback after the other."""
         return Summary.fold(self._repository.stream(query))
 
+    def discrepancies(self, query: FeedbackQuery) -> list[str]:
+        """A sentence for each figure, of all, by agent or by slot, that differs from a recount."""
+        groupings = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
+        counted: list[dict[GroupKey, Summary]] = [{} for _ in groupings]
+        for feedback in self._repository.stream(query):
+            figures = Summary.of(feedback)
+            for by, groups in zip(groupings, counted, strict=True):
+                for key in by.keys(feedback) if by else (None,):
+                    groups[key] = groups.get(key, Summary()) + figures
+        return [
+            f"The figures {f'by {by.dimension.value}' if by else 'of all'} say {kept.get(key)} for {key}, "
+            f"but a recount gives {groups.get(key)}"
+            for by, groups in zip(groupings, counted, strict=True)
+            for kept in [self._repository.summarize(query, by)]
+            for key in {**kept, **groups}
+            if kept.get(key) != groups.get(key)
+        ]
+
     def _slots(self, query: FeedbackQuery) -> dict[datetime, Summary]:
         groups = self._repository.summarize(query, GroupBy(Dimension.SLOT))
         return {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}

@@ -9,6 +9,7 @@ from typing import Final
 from attrs import evolve
 
 from harken.domain.errors import (
+    FeedbackNotFound,
     FeedbackRejected,
     FeedbackWithdrawn,
     IdempotencyConflict,
@@ -41,7 +42,7 @@ from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.editing import find, update
+from harken.services.editing import find, get, update
 from harken.services.ingestion import GroupCommit
 from harken.services.middleware import (
     Middleware,
@@ -132,8 +133,11 @@ class FeedbackService:
             except BaseException as error:  # noqa: BLE001 - the future raises it
                 fail(error)
             else:
-                tell_receipt(opened, receipt)
-                future.set_result(receipt)
+                try:
+                    tell_receipt(opened, receipt)
+                finally:
+                    # It is stored, even if a middleware exits.
+                    future.set_result(receipt)
 
         try:
             item = self._prepare(submission, opened)
@@ -292,7 +296,7 @@ class FeedbackService:
         Raises:
             FeedbackNotFound: there is none.
         """
-        return self._repository.get(application, feedback_id)
+        return get(self._repository, application, feedback_id)
 
     def find(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
         """A page of at most ``limit`` (1 to 1,000) that match, newest first; ``after`` is the last page's ``next``.
@@ -350,20 +354,29 @@ class FeedbackService:
             case DuplicateOf(feedback):
                 return Receipt(feedback, duplicate=True)
             case Conflict(feedback, Taken.VOTE_SLOT):
-                return self._vote_again(feedback, item.feedback, EventType.UPDATED if item.events else None)
+                return self._vote_again(feedback, item)
         raise _conflict(outcome)
 
-    def _vote_again(self, earlier: Feedback, vote: Feedback, event: EventType | None) -> Receipt:
+    def _vote_again(self, earlier: Feedback, item: Accepted) -> Receipt:
         """Put a vote in the place of the same author's earlier one."""
-        known_agent = vote.agent_id or earlier.agent_id
-        vote = evolve(vote, target=evolve(vote.target, agent_id=known_agent))
+        known_agent = item.feedback.agent_id or earlier.agent_id
+        vote = evolve(item.feedback, target=evolve(item.feedback.target, agent_id=known_agent))
+        event = EventType.UPDATED if item.events else None
 
         def edit(current: Feedback) -> Feedback:
-            if not current.withdrawn and _same_words(current, vote):
+            if _was_cast(current, vote) or (not current.withdrawn and _same_words(current, vote)):
                 return current
-            return self._with_revision(current, vote)
+            revised = self._with_revision(current, vote)
+            if vote.idempotency_key is None:
+                return revised
+            return evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
 
-        updated = update(self._repository, earlier.application, earlier.id, edit, event)
+        try:
+            updated = update(self._repository, earlier.application, earlier.id, edit, event)
+        except FeedbackNotFound:
+            # Somebody erased it meanwhile, so this vote is the first one.
+            (outcome,) = self._repository.add([item])
+            return self._receipt(item, outcome)
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
     def _revise(self, current: Feedback, wanted: Submission) -> Feedback:
@@ -396,6 +409,26 @@ class FeedbackService:
         return receipt
 
 
+def _was_cast(feedback: Feedback, vote: Feedback) -> bool:
+    """Whether this very vote was cast before, and perhaps replaced since.
+
+    Raises:
+        IdempotencyConflict: another one was cast under its key.
+    """
+    fingerprint_then = dict(feedback.later_keys).get(vote.idempotency_key or "")
+    if fingerprint_then not in (None, vote.fingerprint):
+        raise _reused(vote.idempotency_key)
+    return fingerprint_then is not None
+
+
+def _reused(key: str | None) -> IdempotencyConflict:
+    message = (
+        f"The idempotency key {key!r} was used before in this session, with another body; "
+        "use a new key for new feedback"
+    )
+    return IdempotencyConflict([Violation("idempotency_key", "reused", message)])
+
+
 def _must_stand(feedback: Feedback) -> None:
     if feedback.withdrawn:
         raise FeedbackWithdrawn(f"Feedback {feedback.id!r} was taken back by its author; submit a new one instead")
@@ -421,17 +454,13 @@ def _same_words(one: Feedback, other: Feedback) -> bool:
 def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:
     """A change cannot approve itself: what was held or rejected waits for a moderator."""
     if judged.status is ModerationStatus.PENDING:
-        return before.held(judged.reason)
+        return Moderation.held(judged.reason)
     if before.status is ModerationStatus.REJECTED:
-        return before.held("changed after it was rejected")
+        return Moderation.held("changed after it was rejected")
     return before
 
 
 def _conflict(conflict: Conflict) -> FeedbackRejected:
     if conflict.taken is Taken.IDEMPOTENCY_KEY:
-        message = (
-            f"The idempotency key {conflict.feedback.idempotency_key!r} was used before in this session, "
-            "with another body; use a new key for new feedback"
-        )
-        return IdempotencyConflict([Violation("idempotency_key", "reused", message)])
+        return _reused(conflict.feedback.idempotency_key)
     return FeedbackRejected([Violation("id", "taken", f"There is other feedback with the id {conflict.feedback.id!r}")])

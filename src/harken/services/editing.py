@@ -7,10 +7,11 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.errors import InvalidQuery, StaleFeedback
+from harken.domain.errors import FeedbackNotFound, InvalidQuery, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.rules import text_problem
 from harken.ports.repository import FeedbackRepository
 
 MAX_PAGE: Final = 1_000
@@ -21,6 +22,17 @@ def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, af
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
     return repository.find(query, limit=limit, after=after)
+
+
+def get(repository: FeedbackRepository, application: str, feedback_id: str) -> Feedback:
+    """That feedback, whatever its state.
+
+    Raises:
+        FeedbackNotFound: there is none, and with such an id there cannot be one.
+    """
+    if text_problem("application", application) or text_problem("id", feedback_id):
+        raise FeedbackNotFound(application, feedback_id)
+    return repository.get(application, feedback_id)
 
 
 @frozen
@@ -43,7 +55,7 @@ def update(
     With no ``event`` nobody is told.
     """
     while True:
-        current = repository.get(application, feedback_id)
+        current = get(repository, application, feedback_id)
         edited = edit(current)
         if edited is current:
             return Updated(current, changed=False)

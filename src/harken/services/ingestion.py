@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition, Event, RLock
+from threading import Condition, Event, RLock, get_ident
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Outcome
@@ -35,7 +35,8 @@ class GroupCommit:
 
     The lead goes to a caller that waits, if there is any, and is offered to a background thread if there is none; a
     caller that comes to wait takes up an offer that still stands. So whoever waits never waits for the background
-    thread, which may be busy with the callbacks of futures, and a callback may submit and wait itself.
+    thread, which may be busy with the callbacks of futures, and a callback may submit and wait, or close, itself.
+    Whatever a callback raises, everybody in its batch is answered first.
     """
 
     def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
@@ -52,6 +53,7 @@ class GroupCommit:
         # One thread, started when first needed, leads for items whose callers do not wait. The interpreter waits for it
         # at exit, so that nothing that is queued is forgotten.
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="harken-group-commit")
+        self._background_ident: int | None = None
 
     def commit(self, item: Accepted) -> Outcome:
         """Write one item and say what became of it; blocks until it is durable.
@@ -88,17 +90,25 @@ class GroupCommit:
             entry = self._enqueue(_Entry(item, caller_waits=False))
             leads = not self._leading and self._hand_on()
         if leads:
-            self._lead()
+            self._lead_if_offered()
         return entry.future
 
     def close(self) -> None:
         """Write what is queued, then refuse everything. Closing twice is harmless, and so is closing after a fork."""
         if os.getpid() != self._pid:
             return
-        with self._state:
-            self._closed = True
-            self._idle.wait_for(lambda: not self._leading)
-        self._background.shutdown()
+        in_background = get_ident() == self._background_ident
+        leading = True
+        while leading:
+            with self._state:
+                self._closed = True
+                self._idle.wait_for(lambda: not self._leading or (in_background and self._offered))
+                leading = self._leading
+            if leading:
+                # A callback closes: the thread that the lead is offered to is this one, so nobody else would take it.
+                self._lead_if_offered()
+        # A thread cannot wait for its own end.
+        self._background.shutdown(wait=not in_background)
 
     def _must_be_ours(self) -> None:
         """Asked before the lock, which may have been held at the fork and so is held in the child for ever."""
@@ -124,74 +134,104 @@ class GroupCommit:
             (outcome,) = self._write_checked([item])
         finally:
             if self._hand_on():
-                self._lead()
+                self._lead_if_offered()
         return outcome
 
     def _await_turn(self, entry: _Entry) -> None:
         """Wait until the entry is done, or until its caller has to lead, and lead."""
         try:
             entry.turn.wait()
+            if not entry.future.done():
+                entry.turn.clear()
+                self._lead()
         except BaseException:
-            # Interrupted (Ctrl-C): the item stays in the queue, so somebody else must be able to lead for it.
+            # Interrupted (Ctrl-C, or a callback that exits): the item may still be in the queue, so somebody else must
+            # be able to lead for it.
             with self._state:
                 entry.caller_waits = False
                 leads = entry.turn.is_set() and not entry.future.done() and self._hand_on()
             if leads:
-                self._lead()
+                self._lead_if_offered()
             raise
-        if not entry.future.done():
-            entry.turn.clear()
+
+    def _lead_in_background(self) -> None:
+        self._background_ident = get_ident()
+        self._lead_if_offered()
+
+    def _lead_if_offered(self) -> None:
+        if self._take_offer():
             self._lead()
 
-    def _take_offer(self) -> None:
-        """Lead in the background, unless a caller that waits was faster."""
+    def _take_offer(self) -> bool:
+        """Whether the lead was still on offer, and so is this thread's now."""
         with self._state:
-            if not self._offered:
-                return
-            self._offered = False
-        self._lead()
+            offered, self._offered = self._offered, False
+            return offered
 
     def _lead(self) -> None:
-        while self._write_batch():
-            pass
+        """Write what is first in the queue, and go on for as long as nobody else can lead.
 
-    def _write_batch(self) -> bool:
-        """Write the batch that is first in the queue and hand the lead on; whether it comes back to this thread."""
-        with self._state:
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
-        results: Sequence[Outcome | BaseException] = ()
-        try:
-            results = self._write_all([entry.item for entry in batch])
-        except BaseException as error:
-            results = [error] * len(batch)
-            raise
-        finally:
-            leads = self._hand_on()
-            for entry, result in zip(batch, results, strict=True):
-                if isinstance(result, BaseException):
-                    entry.future.set_exception(result)
-                else:
-                    entry.future.set_result(result)
-                entry.turn.set()
-        return leads
+        What tears down a write or comes out of a callback is raised at the end: before, it would strand those who are
+        still without an answer.
+        """
+        raised: BaseException | None = None
+        leads = True
+        while leads:
+            with self._state:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            results: Sequence[Outcome | BaseException]
+            try:
+                results = self._write_all([entry.item for entry in batch])
+            except BaseException as error:  # noqa: BLE001 - raised at the end
+                results = [error] * len(batch)
+                raised = raised or error
+            alone = self._hand_on()
+            told = self._hand_out(batch, results)
+            raised = raised or told
+            leads = alone and self._take_offer()
+        if raised is not None:
+            raise raised
+
+    def _hand_out(self, batch: Sequence[_Entry], results: Sequence[Outcome | BaseException]) -> BaseException | None:
+        """Give each entry its result, whatever callbacks raise; the first of that is returned.
+
+        Those who wait come first, as they have no callbacks, which may take their time.
+        """
+        raised: BaseException | None = None
+        for entry, result in sorted(zip(batch, results, strict=True), key=lambda pair: not pair[0].caller_waits):
+            # More than once only if Ctrl-C comes in before the future is done.
+            while not entry.future.done():
+                try:
+                    if isinstance(result, BaseException):
+                        entry.future.set_exception(result)
+                    else:
+                        entry.future.set_result(result)
+                except BaseException as error:  # noqa: BLE001 - the leader raises it when all are answered
+                    raised = raised or error
+            entry.turn.set()
+        return raised
 
     def _hand_on(self) -> bool:
-        """Find the next leader, if any is needed; whether it can only be this thread."""
+        """Find the next leader, if any is needed; whether no thread could be had, so that this one has to offer itself.
+
+        Until it does, the offer stands for whoever comes to wait.
+        """
         with self._state:
             self._leading, self._offered = bool(self._queue), False
+            alone = False
             waiting = next((entry for entry in self._queue if entry.caller_waits), None)
             if waiting is not None:
                 waiting.turn.set()
             elif self._queue:
-                self._offered = self._call_background()
-                return not self._offered
-            elif self._closed:
+                self._offered = True
+                alone = not self._call_background()
+            if self._closed:
                 self._idle.notify_all()
-            return False
+            return alone
 
     def _call_background(self) -> bool:
         try:
-            self._background.submit(self._take_offer)
+            self._background.submit(self._lead_in_background)
         except RuntimeError:
             # The interpreter is going down and starts no more threads.
             return False

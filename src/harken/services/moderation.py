@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn
+from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, InvalidTransition
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.moderation import Moderation, ModerationStatus
@@ -41,7 +41,7 @@ class ModerationService:
         self,
         application: str,
         feedback_id: str,
-        status: ModerationStatus,
+        status: ModerationStatus | str,
         *,
         moderator: str | None = None,
         reason: str = "",
@@ -51,10 +51,11 @@ class ModerationService:
         Raises ``FeedbackRejected`` too, where the moderator or the reason is not what every storage could keep.
         """
         _check(moderator, reason)
+        wanted = _status(status)
         return self._moderate(
             application,
             feedback_id,
-            lambda moderation: moderation.decide(status, at=self._clock(), moderator=moderator, reason=reason),
+            lambda moderation: moderation.decide(wanted, at=self._clock(), moderator=moderator, reason=reason),
         )
 
     def undo(self, application: str, feedback_id: str, *, moderator: str | None = None) -> Feedback:
@@ -71,6 +72,13 @@ class ModerationService:
             return current.moderated(decision(current.moderation), at=self._clock())
 
         return update(self._repository, application, feedback_id, edit, EventType.MODERATED).feedback
+
+
+def _status(value: ModerationStatus | str) -> ModerationStatus:
+    try:
+        return ModerationStatus(value)
+    except ValueError:
+        raise InvalidTransition(f"A status is 'pending', 'approved' or 'rejected', not {value!r}") from None
 
 
 def _check(moderator: str | None, reason: str = "") -> None:

@@ -19,7 +19,12 @@ class SessionService:
         self._repository = repository
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        """All metadata of a session, sorted by name; empty where there is none."""
+        """All metadata of a session, sorted by name; empty where there is none.
+
+        Raises:
+            InvalidMetadata: an id that no session can have.
+        """
+        _check_ids(application, session_id)
         return self._repository.get(application, session_id)
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
@@ -35,7 +40,13 @@ class SessionService:
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """Remove these keys (all, if ``None``) and say how many there were."""
+        _check_ids(application, session_id)
         return self._repository.delete(application, session_id, keys)
+
+
+def _check_ids(application: str, session_id: str) -> None:
+    if problems := [*_id_problems(application, session_id)]:
+        raise InvalidMetadata("; ".join(problems))
 
 
 def _id_problems(application: str, session_id: str) -> Iterator[str]:

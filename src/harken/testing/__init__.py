@@ -3,6 +3,13 @@
 Needs the extra ``testing``. See :class:`StorageContract` for how to run it.
 """
 
+from importlib.util import find_spec
+
+from harken.domain.errors import MissingExtra
+
+if find_spec("hypothesis") is None:
+    raise MissingExtra("The contract kit needs the package 'hypothesis'; try pip install \"harken[testing]\"")
+
 from harken.testing.builders import NOON, a_feedback, a_series, accepted
 from harken.testing.contract import StorageContract
 from harken.testing.machine import StorageMachine

@@ -92,7 +92,7 @@ def moderations() -> SearchStrategy[Moderation]:
         Moderation,
         status=st.sampled_from(ModerationStatus),
         reason=texts(20),
-        moderator=st.none() | texts(10),
+        moderator=st.none() | st.sampled_from(AUTHORS),
         decided_at=st.none() | instants(),
         previous=st.none() | st.sampled_from(ModerationStatus),
     )
@@ -101,7 +101,7 @@ def moderations() -> SearchStrategy[Moderation]:
 
 def submissions() -> SearchStrategy[Submission]:
     """Well-formed submissions; whether a policy accepts them is another matter."""
-    return st.builds(
+    plain = st.builds(
         Submission,
         target=targets(),
         rating=st.sampled_from((*Rating, "up", "down", None)),
@@ -115,19 +115,21 @@ def submissions() -> SearchStrategy[Submission]:
         created_at=st.none() | instants(),
         vote=st.booleans(),
     )
+    return plain.map(lambda one: evolve(one, vote=one.vote and one.author is not None))
 
 
 @st.composite
 def feedbacks(draw: st.DrawFn) -> Feedback:
     """New feedback, in its first version, with anything in every field."""
     created_at = draw(instants())
+    author = draw(st.none() | st.sampled_from(AUTHORS))
     return Feedback(
         id=draw(st.sampled_from(IDS)),
         application=draw(st.sampled_from(APPLICATIONS)),
         target=draw(targets()),
         rating=draw(st.sampled_from(Rating)),
         comment=draw(comments()),
-        author=draw(st.none() | st.sampled_from(AUTHORS)),
+        author=author,
         tags=draw(tags()),
         context=draw(contexts()),
         sentiment=draw(st.none() | sentiments()),
@@ -137,7 +139,8 @@ def feedbacks(draw: st.DrawFn) -> Feedback:
         updated_at=created_at,
         idempotency_key=draw(st.none() | st.sampled_from(KEYS)),
         fingerprint=draw(st.sampled_from(("body-1", "body-2"))),
-        vote=draw(st.booleans()),
+        vote=author is not None and draw(st.booleans()),
+        later_keys=draw(st.lists(st.tuples(st.sampled_from(KEYS), texts(10)), max_size=2).map(tuple)),
     )
 
 

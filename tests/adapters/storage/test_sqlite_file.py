@@ -152,15 +152,25 @@ def open_and_check(path: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_figures_that_were_tampered_with_are_found(path: Path) -> None:
-    """``check`` recounts, so that a counter which somebody edited does not stay unnoticed."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        "positive = positive + 1",
+        "positive = positive + 1 WHERE span = 'slot'",
+        "positive = positive + 1 WHERE span = 'hour'",
+        "agent_id = 'nobody' WHERE span = 'hour'",
+    ],
+)
+def test_figures_that_were_tampered_with_are_found(path: Path, change: str) -> None:
+    """``check`` recounts by agent and by slot, so that a counter which somebody edited does not stay unnoticed."""
     filled(path, 3)
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE counter SET positive = positive + 1")
+        connection.execute(f"UPDATE counter SET {change}")
     connection.close()
     with harken.connect(url_of(path)) as hk:
-        (problem,) = hk.check()
-    assert "recount" in problem
+        problems = hk.check()
+    assert problems
+    assert all("recount" in problem for problem in problems)
 
 
 # --- durable and gone ------------------------------------------------------------------------------------------------

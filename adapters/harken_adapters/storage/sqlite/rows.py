@@ -34,6 +34,7 @@ COLUMNS: Final = (
     "idempotency_key",
     "fingerprint",
     "vote",
+    "later_keys",
 )
 
 Row = tuple[Any, ...]
@@ -78,6 +79,7 @@ def to_row(feedback: Feedback) -> Row:
         feedback.idempotency_key,
         feedback.fingerprint,
         int(feedback.vote),
+        dump(feedback.later_keys) if feedback.later_keys else None,
     )
 
 
@@ -85,7 +87,7 @@ def from_row(row: Row) -> Feedback:
     """The inverse of :func:`to_row`."""
     (application, feedback_id, session_id, message_id, agent_id, author, rating, comment, tags, context, *rest) = row
     (polarity, subjectivity, status, decision, reply, created_at, updated_at, withdrawn_at, *rest) = rest
-    (version, revisions, idempotency_key, fingerprint, vote) = rest
+    (version, revisions, idempotency_key, fingerprint, vote, later_keys) = rest
     return Feedback(
         id=feedback_id,
         application=application,
@@ -106,6 +108,7 @@ def from_row(row: Row) -> Feedback:
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         vote=bool(vote),
+        later_keys=() if later_keys is None else tuple(map(tuple, json.loads(later_keys))),
     )
 
 

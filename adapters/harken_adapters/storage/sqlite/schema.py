@@ -139,6 +139,7 @@ _FEEDBACK: Final = """
         idempotency_key TEXT,
         fingerprint TEXT NOT NULL,
         vote INTEGER NOT NULL CHECK (vote IN (0, 1)),
+        later_keys TEXT,                -- a JSON list of pairs, if there are any
         PRIMARY KEY (application, id)
     ) STRICT, WITHOUT ROWID;
 
