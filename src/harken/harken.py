@@ -108,7 +108,7 @@ class Harken:
             message_id: the message that it is about, if one.
             author: who gave it, as an opaque id.
             tags: the reasons that they picked.
-            context: facts about the circumstances, such as ``{"user_tier": "premium"}``.
+            context: what else is known by name, such as ``{"user_tier": "premium"}``.
             idempotency_key: makes repeating the call safe: the same key and body are kept once.
             application: whose feedback it is, if not the one connected for.
 

@@ -76,11 +76,21 @@ class Importer:
         match answer:
             case Receipt(duplicate=False) | Stored():
                 self.tally.added += 1
-            case Receipt() | DuplicateOf() | Conflict(taken=Taken.ID):
+            case Receipt() | DuplicateOf():
+                self.tally.duplicates += 1
+            case Conflict(there, Taken.ID) if _same_one(there, row.content):
                 self.tally.duplicates += 1
             case _:
                 self.tally.rejected += 1
                 self._reject(row.line, *self._source.rejection(row, _reason(answer)))
+
+
+def _same_one(there: Feedback, restored: Submission | Feedback | None) -> bool:
+    """Whether that is the restored feedback, as it reads by now: session and creation never change."""
+    return isinstance(restored, Feedback) and (there.session_id, there.created_at) == (
+        restored.session_id,
+        restored.created_at,
+    )
 
 
 def _reason(answer: FeedbackRejected | Outcome | str) -> str:

@@ -69,12 +69,12 @@ class Columns:
         return self.mapped.get(name, name)
 
     @property
-    def constant_facts(self) -> dict[str, str]:
+    def constant_context(self) -> dict[str, str]:
         """The constants of the context."""
         return _facts(self.constants)
 
     @property
-    def mapped_facts(self) -> dict[str, str]:
+    def mapped_context(self) -> dict[str, str]:
         """By name of the context, the columns that were mapped to it."""
         return _facts(self.mapped)
 
@@ -83,8 +83,8 @@ def _facts(fields: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(_CONTEXT): value for name, value in fields.items() if name.startswith(_CONTEXT)}
 
 
-def fact_name(column: str, taken: Iterable[str]) -> str:
-    """What a column's facts are called in the context: characters that such a name may not have become ``_``."""
+def context_name(column: str, taken: Iterable[str]) -> str:
+    """What a column is called in the context: characters that such a name may not have become ``_``."""
     name = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in column)
     name = name[:MAX_CONTEXT_NAME_LENGTH] or "unnamed"
     return unique(name, taken)
@@ -152,11 +152,11 @@ class CellMapping:
         self._tags = index.get(sources["tags"], absent)
         constant_tags = columns.constants.get("tags")
         self._constant_tags = tags_of(constant_tags) if constant_tags else ()
-        self._facts = {name: index[column] for name, column in columns.mapped_facts.items()}
+        self._facts = {name: index[column] for name, column in columns.mapped_context.items()}
         for column in header:
             if column not in used:
-                self._facts[fact_name(column, self._facts)] = index[column]
-        self._constant_facts = columns.constant_facts
+                self._facts[context_name(column, self._facts)] = index[column]
+        self._constant_context = columns.constant_context
 
     def values(self, cells: Sequence[str]) -> tuple[list[str | None], Sequence[str], dict[str, Any]]:
         """The values of :data:`FIELDS` but the tags, the tags, and the context of a row.
@@ -166,12 +166,12 @@ class CellMapping:
         """
         cells = [*cells, ""]
         values = [cells[index] or constant for index, constant in self._fields]
-        facts: dict[str, Any] = {name: cell for name, index in self._facts.items() if (cell := cells[index])}
-        if self._constant_facts:
-            facts = {**self._constant_facts, **facts}
+        context: dict[str, Any] = {name: cell for name, index in self._facts.items() if (cell := cells[index])}
+        if self._constant_context:
+            context = {**self._constant_context, **context}
         if self._context >= 0 and (text := cells[self._context]):
-            facts = {**(_decoded("context", text) if text.startswith("{") else {"context": text}), **facts}
-        return values, self._tags_in(cells), facts
+            context = {**(_decoded("context", text) if text.startswith("{") else {"context": text}), **context}
+        return values, self._tags_in(cells), context
 
     def _tags_in(self, cells: Sequence[str]) -> Sequence[str]:
         if self._reason >= 0 and (reason := cells[self._reason]):
@@ -195,8 +195,8 @@ class KeyMapping:
         self._tags = columns.column_of("tags")
         constant_tags = columns.constants.get("tags")
         self._constant_tags = tags_of(constant_tags) if constant_tags else ()
-        self._mapped_facts = columns.mapped_facts
-        self._constant_facts = columns.constant_facts
+        self._mapped_context = columns.mapped_context
+        self._constant_context = columns.constant_context
         self._used = {columns.column_of(name) for name in FIELDS} | set(columns.mapped.values())
 
     def values(self, row: Mapping[str, Any]) -> tuple[list[Any], Sequence[Any], dict[str, Any]]:
@@ -231,18 +231,18 @@ class KeyMapping:
             values[-2:] = found["polarity"], found["subjectivity"]
 
     def _facts(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        facts: dict[str, Any] = dict(self._constant_facts)
+        context: dict[str, Any] = dict(self._constant_context)
         for key, value in row.items():
             if key == "context" and isinstance(value, dict) and key not in self._used:
-                facts.update(value)
-        facts.update({name: _fact(row[key]) for name, key in self._mapped_facts.items() if key in row})
+                context.update(value)
+        context.update({name: _fact(row[key]) for name, key in self._mapped_context.items() if key in row})
         rest = [key for key in row if key not in self._used and not (key == "context" and isinstance(row[key], dict))]
-        named: set[str] = set(self._mapped_facts)
+        named: set[str] = set(self._mapped_context)
         for key in rest:
-            name = fact_name(key, named)
+            name = context_name(key, named)
             named.add(name)
-            facts[name] = _fact(row[key])
-        return facts
+            context[name] = _fact(row[key])
+        return context
 
 
 def _fact(value: object) -> object:
@@ -260,7 +260,7 @@ class Submissions:
         self._application = application
         self._said: dict[int, int] = {}
 
-    def make(self, values: Sequence[Any], tags: Sequence[Any], facts: Mapping[str, Any]) -> Submission:
+    def make(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any]) -> Submission:
         """The submission of a row; its key says how often this content came up so far.
 
         Raises:
@@ -276,18 +276,18 @@ class Submissions:
             comment="" if comment is None else comment,
             author=author,
             tags=tags,
-            context=facts,
+            context=context,
             sentiment=felt,
             created_at=None if created_at is None else moment("created_at", created_at),
             application=self._application,
-            idempotency_key=self._key(values, tags, facts),
+            idempotency_key=self._key(values, tags, context),
         )
 
-    def _key(self, values: Sequence[Any], tags: Sequence[Any], facts: Mapping[str, Any]) -> str:
+    def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any]) -> str:
         # NUL parts the values: no valid one has it. The number of tags tells them from what follows.
         parts = [*values, str(len(tags)), *tags]
-        for name in sorted(facts):
-            parts += name, facts[name]
+        for name in sorted(context):
+            parts += name, context[name]
         text = "\0".join([part if type(part) is str else _canonical(part) for part in parts])
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         # Half of the digest is enough for counting: should two contents ever share it, their keys still differ.

@@ -9,10 +9,9 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from harken import Context, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Submission, Target
+from harken import Context, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Target
 from harken.domain.instants import utc
-from harken.domain.rules import label_problem, text_problem, well_formed
-from harken.domain.violation import Violation
+from harken.domain.rules import unfit_to_restore
 from harken_adapters.formats.errors import BadRow
 
 Record = dict[str, Any]
@@ -59,6 +58,7 @@ def to_record(feedback: Feedback) -> Record:
         "idempotency_key": feedback.idempotency_key,
         "fingerprint": feedback.fingerprint,
         "vote": feedback.vote,
+        "later_keys": [list(pair) for pair in feedback.later_keys],
     }
 
 
@@ -139,43 +139,37 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
     for name in ("id", "session_id", "created_at", "updated_at", "version"):
         if record.get(name) is None:
             raise BadRow(f"This row of a Harken export has no {name}")
-    _must_be_sound(label_problem("id", record["id"]))
     feedback = Feedback(
         id=record["id"],
         application=application,
         target=Target(record["session_id"], record.get("message_id"), record.get("agent_id")),
         rating=_rating(record.get("rating")),
-        comment=_comment(record),
+        comment=_text(record.get("comment")),
         author=record.get("author"),
         tags=_tags(record),
         context=_context(record),
         sentiment=_sentiment(record),
         moderation=_moderation(record),
-        reply=_text_or_none("reply", record.get("reply")),
+        reply=record.get("reply"),
         created_at=moment("created_at", record["created_at"]),
         updated_at=moment("updated_at", record["updated_at"]),
         withdrawn_at=_moment_or_none("withdrawn_at", record.get("withdrawn_at")),
         version=_version(record["version"]),
         revisions=tuple(_revision(revision) for revision in _revisions(record)),
         idempotency_key=record.get("idempotency_key"),
-        fingerprint=_text_or_none("fingerprint", record.get("fingerprint")) or "",
+        fingerprint=_text(record.get("fingerprint")),
         vote=_truth("vote", record.get("vote", False)),
+        later_keys=_later_keys(record),
     )
-    for problem in well_formed(feedback.as_submission()):
-        raise BadRow(problem.message)
+    # What is wrong with the feedback itself is found once more in each revision.
+    if problems := dict.fromkeys(violation.message for violation in unfit_to_restore(feedback)):
+        raise BadRow("; ".join(problems))
     return feedback
 
 
-def _must_be_sound(problem: Violation | None) -> None:
-    if problem is not None:
-        raise BadRow(problem.message)
-
-
-def _text_or_none(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    _must_be_sound(text_problem(name, value))
-    return str(value)
+def _text(value: Any) -> Any:
+    """No text is an empty one; what is no text at all is found with the rest."""
+    return "" if value is None else value
 
 
 def _moment_or_none(name: str, value: object) -> datetime | None:
@@ -187,10 +181,6 @@ def _rating(value: object) -> Rating:
         return Rating.parse(value)
     except ValueError as error:
         raise BadRow(str(error)) from None
-
-
-def _comment(record: Mapping[str, Any]) -> str:
-    return _text_or_none("comment", record.get("comment")) or ""
 
 
 def _tags(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -232,8 +222,8 @@ def _moderation(record: Mapping[str, Any]) -> Moderation:
     previous = details.get("previous")
     return Moderation(
         status=status,
-        reason=_text_or_none("moderation reason", details.get("reason")) or "",
-        moderator=_text_or_none("moderator", details.get("moderator")),
+        reason=_text(details.get("reason")),
+        moderator=details.get("moderator"),
         decided_at=_moment_or_none("decided_at", details.get("decided_at")),
         previous=None if previous is None else _status("previous", previous),
     )
@@ -252,6 +242,13 @@ def _truth(name: str, value: object) -> bool:
     return value
 
 
+def _later_keys(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    pairs = record.get("later_keys") or []
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise BadRow("later_keys must be a list of pairs of an idempotency key and a fingerprint")
+    return tuple((key, fingerprint) for key, fingerprint in pairs)
+
+
 def _revisions(record: Mapping[str, Any]) -> list[Any]:
     revisions = record.get("revisions") or []
     if not isinstance(revisions, list):
@@ -262,23 +259,13 @@ def _revisions(record: Mapping[str, Any]) -> list[Any]:
 def _revision(record: object) -> Revision:
     if not isinstance(record, dict):
         raise BadRow(f"A revision must be an object, got {record!r}")
-    revision = Revision(
+    return Revision(
         version=_version(record.get("version")),
         rating=_rating(record.get("rating")),
-        comment=_comment(record),
+        comment=_text(record.get("comment")),
         tags=_tags(record),
         context=_context(record),
         sentiment=_sentiment(record),
-        reply=_text_or_none("reply", record.get("reply")),
+        reply=record.get("reply"),
         replaced_at=moment("replaced_at", record.get("replaced_at")),
     )
-    as_submission = Submission(
-        target=Target("revision"),
-        rating=revision.rating,
-        comment=revision.comment,
-        tags=revision.tags,
-        context=revision.context,
-    )
-    for problem in well_formed(as_submission):
-        raise BadRow(f"revision {revision.version}: {problem.message}")
-    return revision

@@ -101,6 +101,7 @@ _CODECS: Mapping[str, _Codec] = {
     "idempotency_key": _TEXT,
     "fingerprint": _TEXT,
     "vote": (lambda vote: "true" if vote else "false", _json),
+    "later_keys": _JSON,
 }
 COLUMNS = tuple(_CODECS)
 _WRITERS = tuple((name, write) for name, (write, _) in _CODECS.items())

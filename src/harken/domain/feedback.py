@@ -47,7 +47,7 @@ _BY_WIRE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in 
 
 
 class Context(Mapping[str, Scalar]):
-    """Immutable, hashable facts about the circumstances, such as ``user_tier`` or ``agent_version``, sorted by name."""
+    """What else is known, such as ``user_tier`` or ``agent_version``: immutable, hashable, sorted by name."""
 
     __slots__ = ("_facts",)
 

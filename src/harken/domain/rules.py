@@ -71,7 +71,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
 
 
 def name_problem(where: str, name: object) -> Violation | None:
-    """What makes ``name`` unfit as the name of a fact in every storage, if anything does."""
+    """What makes ``name`` unfit as the name of a context value in every storage, if anything does."""
     if not isinstance(name, str):
         return Violation(where, "type", f"{where} names must be text, got {type(name).__name__}")
     if len(name) > MAX_CONTEXT_NAME_LENGTH:

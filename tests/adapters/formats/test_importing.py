@@ -47,7 +47,7 @@ def rows_of(data: bytes) -> list[Row]:
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_columns_are_fields_by_their_name(hk: Harken, of: str) -> None:
-    """Each column goes where its name says, dates are kept, and all others are circumstances."""
+    """Each column goes where its name says, dates are kept, and all others go into the context."""
     row = {
         "session_id": "s",
         "message_id": "m",

@@ -59,17 +59,20 @@ def labels() -> st.SearchStrategy[str]:
 def any_feedback(draw: st.DrawFn) -> Feedback:
     """Feedback with anything in it, in any version."""
     feedback = draw(feedbacks())
+    author = draw(st.none() | labels())
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
     feedback = evolve(
         feedback,
         application="default",
         target=target,
         comment=draw(any_text()),
-        author=draw(st.none() | labels()),
+        author=author,
+        vote=feedback.vote and author is not None,
         reply=draw(st.none() | any_text()),
         tags=tuple(draw(st.lists(labels(), max_size=3, unique=True))),
     )
-    return draw(st.just(feedback) | changed(feedback))
+    feedback = draw(st.just(feedback) | changed(feedback))
+    return evolve(feedback, moderation=evolve(feedback.moderation, moderator=draw(st.none() | labels())))
 
 
 def exported(feedback: list[Feedback], to: str) -> bytes:
@@ -152,6 +155,25 @@ def test_what_changed_since_counts_as_there(hk: Harken) -> None:
     assert hk.collection.get(hk.application, feedback.id).withdrawn
 
 
+@pytest.mark.parametrize("other", [{"session_id": "t"}, {"created_at": "2020-01-01T00:00:00Z"}])
+def test_a_taken_id_is_a_reason(hk: Harken, other: dict[str, Any]) -> None:
+    """Other feedback with the same id is not the same feedback: the row is rejected, and the reason says so."""
+    taken = hk.submit("s", "up").feedback
+    [(line, reason, _)] = imported(hk, json.dumps(to_record(taken) | other).encode(), "jsonl")
+    assert (line, reason) == (1, f"Its id is taken by other feedback, {taken.id}")
+    assert list(hk.stream()) == [taken]
+
+
+def test_a_record_is_told_all_that_is_wrong_with_it_once() -> None:
+    """Every problem of a damaged row is in the reason, and none is repeated for its revisions."""
+    revision = {"version": 1, "replaced_at": "2026-01-01", "comment": "a\0b"}
+    damaged = to_record(a_feedback("a")) | {"author": "", "moderation": {"moderator": ""}, "revisions": [revision] * 2}
+    with pytest.raises(BadRow) as caught:
+        from_record(damaged, "default")
+    problems = ["author must not be empty", "comment must not contain NUL characters", "moderator must not be empty"]
+    assert str(caught.value).split("; ") == problems
+
+
 def test_a_taken_key_is_a_reason(hk: Harken) -> None:
     """Exported feedback whose idempotency key stands for something else is rejected, and the reason says so."""
     taken = hk.submit("s", "up", idempotency_key="k").feedback
@@ -192,14 +214,19 @@ DAMAGE: list[tuple[str, Any, str]] = [
     ("moderation", [1], "moderation must have"),
     ("moderation", {"previous": "fine"}, "previous must be one of"),
     ("moderation", {"reason": "a\0b"}, "NUL"),
+    ("moderation", {"moderator": ""}, "moderator must not be empty"),
+    ("moderation", {"moderator": 7}, "moderator must be text"),
     ("reply", "a\0b", "reply must not contain NUL"),
     ("withdrawn_at", "soon", "withdrawn_at is no ISO 8601 date"),
     ("revisions", {}, None),
     ("revisions", {"a": 1}, "revisions must be a list"),
     ("revisions", [1], "A revision must be an object"),
     ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "comment": "\ud800"}], "lone surrogate"),
-    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "tags": [1]}], "revision 1: tags must be text"),
+    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "tags": [1]}], "tags must be text"),
+    ("revisions", [{"version": 1, "replaced_at": "2026-01-01", "reply": 1}], "reply must be text"),
     ("fingerprint", 1, "fingerprint must be text"),
+    ("later_keys", [["k"]], "later_keys must be a list of pairs"),
+    ("later_keys", [["k", 1]], "fingerprint must be text"),
     ("vote", "yes", "vote must be true or false"),
 ]
 

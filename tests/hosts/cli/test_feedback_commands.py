@@ -340,3 +340,27 @@ def test_every_command_can_speak_json(cli: Any) -> None:
         ran = cli(*command, "--json")
         assert (ran.code, ran.err) == (0, ""), command
         json.loads(ran.out)
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+@pytest.mark.parametrize("storage", [URL, "memory://"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--session", "\udcff"),
+        ("list", "--context", "tier=\udcff"),
+        ("stats", "--tag", "\udcff"),
+        ("show", "\udcff"),
+        ("erase", "\udcff", "--yes"),
+        ("erase", "--session", "\udcff", "--yes"),
+        ("submit", "\udcff", "up"),
+    ],
+)
+def test_arguments_that_are_no_utf8_end_in_one_clean_error(
+    cli: Any, arguments: tuple[str, ...], storage: str, json_: tuple[str, ...]
+) -> None:
+    """Bytes that are no text, which Python passes on as lone surrogates, are refused or not found, in one line."""
+    ran = cli(*arguments, *json_, storage=storage)
+    assert (ran.code in (3, 4), ran.out, ran.err.count("\n")) == (True, "", 1)
+    assert ran.err.isascii()
+    assert ran.err.startswith("{" if json_ else "Error: ")

@@ -47,6 +47,56 @@ def test_without_rejected_rows_there_is_no_file_of_them(cli: Any, tmp_path: Path
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+def test_an_import_without_rejects_removes_those_of_an_earlier_one(cli: Any, tmp_path: Path) -> None:
+    """Once a file is mended and nothing is rejected, no list of rejected rows says otherwise."""
+    file, rejects = tmp_path / "old.csv", tmp_path / "old.csv.rejected.jsonl"
+    file.write_text(CSV)
+    cli("import", "old.csv")
+    assert rejects.exists()
+    file.write_text("session_id\ns\n")
+    assert cli("import", "old.csv").code == 0
+    assert not rejects.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "notes\n", '{"line": 1, "reason": "", "row": 1}\n{"line": 2}\n', '{"line": 1, "reason": "", "row": 1}\n\xff'],
+)
+def test_an_import_removes_nothing_else(cli: Any, tmp_path: Path, content: str) -> None:
+    """A file that is no list of rejected rows, or that --rejected names, stays as it is."""
+    (tmp_path / "old.csv").write_text("session_id\ns\n")
+    other, named = tmp_path / "old.csv.rejected.jsonl", tmp_path / "named.jsonl"
+    other.write_text(content, encoding="latin-1")
+    named.write_text('{"line": 1, "reason": "", "row": 1}\n')
+    cli("import", "old.csv", "--rejected", "named.jsonl")
+    assert cli("import", "old.csv").code == 0
+    assert (other.read_text(encoding="latin-1"), named.exists()) == (content, True)
+
+
+@pytest.mark.parametrize("target", ["feedback.db", "link.csv", "other.db"])
+def test_no_database_is_written_over(cli: Any, tmp_path: Path, target: str) -> None:
+    """Neither an export nor rejected rows ever take the place of a database, and nothing is imported either."""
+    cli("submit", "s", "up", storage="sqlite:///other.db")
+    (tmp_path / "link.csv").symlink_to("feedback.db")
+    (tmp_path / "old.csv").write_text(CSV)
+    for arguments in (("export", target, "--format", "csv"), ("import", "old.csv", "--rejected", target)):
+        ran = cli(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"{target} is an SQLite database" in ran.err
+        assert (tmp_path / target).read_bytes().startswith(b"SQLite format 3\0")
+    assert cli("stats", "--json").json["total_feedbacks"] == 0
+    assert cli("stats", "--json", storage="sqlite:///other.db").json["total_feedbacks"] == 1
+
+
+def test_an_export_says_when_it_cannot_know_the_format(cli: Any, tmp_path: Path) -> None:
+    """A name without a known suffix needs --format, as for an import, and nothing is written without it."""
+    ran = cli("export", "backup")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'backup' does not tell what it is; add --format csv or --format jsonl" in ran.err
+    assert not (tmp_path / "backup").exists()
+    assert cli("export", "backup", "--format", "jsonl").code == 0
+
+
 def test_standard_input_is_a_file_too(cli: Any, tmp_path: Path) -> None:
     """- reads stdin; what is rejected goes to stdin.rejected.jsonl, or where it is told to."""
     assert cli("import", "-", "--format", "csv", "--json", stdin=CSV).json["rejected_file"] == "stdin.rejected.jsonl"
@@ -131,7 +181,7 @@ def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> 
     null = Path("/dev/null")
     before = null.stat().st_rdev
     (tmp_path / "null").symlink_to(null)
-    assert cli("export", "null").code == 0
+    assert cli("export", "null", "--format", "csv").code == 0
     assert null.stat().st_rdev == before
     assert null.is_char_device()
 

@@ -27,8 +27,8 @@ def submit(
     message: Annotated[str | None, typer.Option(help="The message that it is about.")] = None,
     author: Annotated[str | None, typer.Option(help="Who gives it.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A reason that they picked; repeatable.")] = None,
-    facts: Annotated[
-        list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="A circumstance; repeatable.")
+    context_values: Annotated[
+        list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="A context value; repeatable.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same is kept only once.")] = None,
     vote: Annotated[bool, typer.Option("--vote", help="The author's one vote, replacing an earlier one.")] = False,
@@ -36,7 +36,7 @@ def submit(
 ) -> None:
     """Keep what somebody thinks of an answer."""
     target, wanted = Target(session_id, message, agent), rating_named(rating)
-    tags, circumstances = tag or (), pairs("--context", facts or ())
+    tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
         raise WrongUsage("a vote belongs to somebody; say to whom with --author")
     with door(context).open() as hk:
@@ -47,7 +47,7 @@ def submit(
                 wanted,
                 comment,
                 tags=tags,
-                context=circumstances,
+                context=values,
                 idempotency_key=key,
                 application=hk.application,
             )
@@ -60,7 +60,7 @@ def submit(
                 message_id=message,
                 author=author,
                 tags=tags,
-                context=circumstances,
+                context=values,
                 idempotency_key=key,
             )
     _show_receipt(receipt, as_json=as_json)

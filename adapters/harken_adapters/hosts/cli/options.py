@@ -69,7 +69,7 @@ class Filters:
     author: str | None
     rating: str | None
     tag: str | None
-    facts: Sequence[str]
+    context_values: Sequence[str]
     since: datetime | None
     until: datetime | None
     status: Status
@@ -89,7 +89,7 @@ class Filters:
             message_id=self.message,
             author=self.author,
             tag=self.tag,
-            context=pairs("--context", self.facts),
+            context=pairs("--context", self.context_values),
             since=self.since,
             until=self.until,
             **rating,
@@ -132,9 +132,11 @@ def _filters(
         str | None, typer.Option(metavar="up|down|neutral", help="With this rating.", rich_help_panel=_PANEL)
     ] = None,
     tag: Annotated[str | None, typer.Option(help="With this tag.", rich_help_panel=_PANEL)] = None,
-    facts: Annotated[
+    context_values: Annotated[
         list[str] | None,
-        typer.Option("--context", metavar="NAME=VALUE", help="With this context; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--context", metavar="NAME=VALUE", help="With this context value; repeatable.", rich_help_panel=_PANEL
+        ),
     ] = None,
     since: Annotated[
         datetime | None,
@@ -149,7 +151,7 @@ def _filters(
         bool, typer.Option("--withdrawn", help="Also what was taken back.", rich_help_panel=_PANEL)
     ] = False,
 ) -> Filters:
-    return Filters(session, agent, message, author, rating, tag, facts or (), since, until, status, withdrawn)
+    return Filters(session, agent, message, author, rating, tag, context_values or (), since, until, status, withdrawn)
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:

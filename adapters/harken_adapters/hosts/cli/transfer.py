@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +24,7 @@ from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, f
 from harken_adapters.hosts.cli.output import err, print_json, say, warn
 
 _STANDARD = "-"
+_SQLITE = b"SQLite format 3\0"
 
 
 class Format(Enum):
@@ -35,6 +36,19 @@ class Format(Enum):
 
 _SOURCES: dict[Format, type[Source]] = {Format.CSV: CsvSource, Format.JSONL: JsonLinesSource}
 _SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
+
+
+def _spare_databases(target: Path) -> None:
+    """Refuse to write over a database: it may be the very storage that is read from or imported into."""
+    try:
+        if not target.is_file():
+            return
+        with target.open("rb") as file:
+            start = file.read(len(_SQLITE))
+    except OSError as error:
+        raise WrongUsage(f"cannot see what {target} is: {error.strerror}; choose another file") from error
+    if start == _SQLITE:
+        raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
 
 
 # --- import -----------------------------------------------------------------------------------------------------------
@@ -60,6 +74,12 @@ class Rejects:
         self._file.close()
         return self.path
 
+    def remove_stale(self) -> None:
+        """Remove the file of an earlier run; whatever else has its name stays."""
+        with suppress(OSError):
+            if self.path.is_file() and _holds_rejects(self.path):
+                self.path.unlink()
+
     def _created(self) -> TextIO:
         try:
             return self.path.open("w", encoding="ascii")
@@ -67,6 +87,20 @@ class Rejects:
             raise WrongUsage(
                 f"cannot write rejected rows to {self.path}: {error.strerror}; choose a place with --rejected PATH"
             ) from error
+
+
+def _holds_rejects(path: Path) -> bool:
+    """Whether there is nothing in a file but rejected rows."""
+    with path.open("rb") as file:
+        try:
+            rows = [_is_reject(json.loads(line)) for line in file]
+        except (ValueError, RecursionError):
+            return False
+    return bool(rows) and all(rows)
+
+
+def _is_reject(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"line", "reason", "row"}
 
 
 def import_(
@@ -100,11 +134,15 @@ def import_(
     with _opened(file) as data, door(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("rejected rows would overwrite the file they come from")
+        # Only now: opening the storage may have made it.
+        _spare_databases(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add)
         try:
             _run(importer, data)
         finally:
             rejected_file = rejects.close()
+    if rejected_file is None and rejected is None:
+        rejects.remove_stale()
     _show_tally(importer.tally, rejected_file, perf_counter() - began, as_json=as_json)
 
 
@@ -181,13 +219,18 @@ def export(
     *,
     filters: Filters,
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to; stdout if not given.")] = _STANDARD,
-    format_: Annotated[Format | None, typer.Option("--format", help="By the name, or jsonl.")] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="If the name does not tell; jsonl on stdout.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="In any state, withdrawn too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Export feedback, oldest first, such that an import restores it as it was."""
-    chosen = format_ or _SUFFIXES.get(Path(file).suffix.lower(), Format.JSONL)
+    chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
     with door(context).open() as hk:
+        if file != _STANDARD:
+            # Only now: opening the storage may have made it.
+            _spare_databases(Path(file))
         query = filters.query(hk)
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         with _written(file) as data:
