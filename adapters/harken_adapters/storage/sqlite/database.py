@@ -169,11 +169,12 @@ class Database:
 
         SQLite's own waiting sleeps up to 100 ms between tries, and so may find a busy file locked again and again.
         """
-        deadline = monotonic() + self._busy_timeout
+        deadline: float | None = None
         while True:
             try:
                 self._writer.execute(statement)
             except sqlite3.OperationalError as error:
+                deadline = deadline or monotonic() + self._busy_timeout
                 if not is_busy(error) or monotonic() >= deadline:
                     raise
                 sleep(_pause())

@@ -44,6 +44,10 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         """See the port."""
+        if len(batch) == 1:
+            # A lone caller waits for this, so it takes the shortest way.
+            with self._database.write() as connection:
+                return [_add(connection, batch[0])]
         slices = (batch[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER))
         with self._database.write() as connection:
             return [outcome for items in slices for outcome in _add_all(connection, items)]
