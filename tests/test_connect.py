@@ -276,3 +276,11 @@ print(*{"typer", "rich", "hypothesis", "pytest"} & sys.modules.keys())
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
     assert ended.stdout.split() == []
+
+
+def test_memory_is_gone_even_after_an_error() -> None:
+    """A memory storage that was left by an error answers no more, as any other would not."""
+    with pytest.raises(KeyError), open_storage() as storage:
+        raise KeyError
+    with pytest.raises(harken.StorageClosed):
+        storage.sessions.get("default", "s")

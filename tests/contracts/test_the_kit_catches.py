@@ -104,7 +104,8 @@ class CountsEverything(MemoryFeedbackRepository):
     """Has pending feedback in the figures."""
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        return super().summarize(query.in_any_state() if query.only_what_counts else query, group_by)
+        plain = FeedbackQuery(application=query.application)
+        return super().summarize(query.in_any_state() if query == plain else query, group_by)
 
 
 class MillisecondClock(MemoryFeedbackRepository):

@@ -114,13 +114,6 @@ class TestMatches:
         assert FeedbackQuery(since=NOON, until=NOON + HOUR).matches(at_noon)
         assert not FeedbackQuery(since=NOON - HOUR, until=NOON).matches(at_noon)
 
-    def test_only_what_counts(self) -> None:
-        """A query knows whether counters of what counts can answer it."""
-        assert FeedbackQuery(agent_id="a", since=NOON).only_what_counts
-        for name, value in {"withdrawn": None, "statuses": frozenset(ModerationStatus)}.items():
-            assert not FeedbackQuery(**{name: value}).only_what_counts  # type: ignore[arg-type]
-        assert not FeedbackQuery().in_any_state().only_what_counts
-
 
 class TestFilters:
     def test_any_zone_will_do(self) -> None:

@@ -55,7 +55,7 @@ def test_every_figure_is_a_fold(said: list[harken.Submission], chosen: dict[str,
         query = hk.query(**chosen)
         raw = list(hk.stream(**chosen))
         whole = Summary.fold(raw)
-        assert hk.summary(**chosen) == hk.analytics.recount(query) == whole
+        assert hk.summary(**chosen) == whole
         for by in ("agent", "session", "tag", "slot", "context.tier"):
             groups = hk.groups(by, **chosen)
             keys = {one.id: GroupBy.parse(by).keys(one) for one in raw}

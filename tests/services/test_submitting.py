@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -424,3 +425,12 @@ class TestFinding:
             assert seen == list(reversed(list(hk.stream())))
             assert sorted(one.created_at for one in seen) == sorted(NOON + timedelta(minutes=at) for at in minutes)
             assert hk.groups(GroupBy.parse("session")) == ({"s": hk.summary()} if minutes else {})
+
+
+def test_another_sentiment_is_another_body(hk: Harken) -> None:
+    """What a program found in the words belongs to what it sent, so a key does not cover two of them."""
+    first = a_submission(idempotency_key="k", sentiment=Sentiment(1, 1))
+    hk.collection.submit(first)
+    assert hk.collection.submit(first).duplicate
+    with pytest.raises(IdempotencyConflict):
+        hk.collection.submit(evolve(first, sentiment=Sentiment(-1, 1)))

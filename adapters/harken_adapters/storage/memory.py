@@ -43,10 +43,12 @@ def open_storage(url: str = "memory://") -> Iterator[Storage]:
     if url.lower() != "memory://":
         raise ConfigurationError(f"memory:// takes nothing more, got {url!r}")
     data = _Data()
-    yield Storage(
-        feedback=MemoryFeedbackRepository(data), sessions=MemorySessionRepository(data), outbox=MemoryOutbox(data)
-    )
-    data.closed = True
+    try:
+        yield Storage(
+            feedback=MemoryFeedbackRepository(data), sessions=MemorySessionRepository(data), outbox=MemoryOutbox(data)
+        )
+    finally:
+        data.closed = True
 
 
 class _Data:

@@ -26,6 +26,7 @@ def fingerprint(submission: Submission) -> str:
         submission.tags,
         sorted(context.items(), key=str) if isinstance(context, Mapping) else context,
         submission.created_at and str(submission.created_at),
+        submission.sentiment,
         submission.vote,
     )
     return blake2b(_to_json(body).encode(), digest_size=32).hexdigest()

@@ -75,11 +75,6 @@ class FeedbackQuery:
     statuses: frozenset[ModerationStatus] = _APPROVED
     withdrawn: bool | None = False
 
-    @property
-    def only_what_counts(self) -> bool:
-        """Whether it finds approved feedback that was not withdrawn, and no other."""
-        return self.withdrawn is False and self.statuses == _APPROVED
-
     def in_any_state(self) -> FeedbackQuery:
         """The same query over pending, rejected and withdrawn feedback too."""
         return evolve(self, statuses=ANY_STATUS, withdrawn=None)

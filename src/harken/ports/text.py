@@ -19,7 +19,7 @@ class SpamFilter(Protocol):
     """Recognises what nobody means as feedback."""
 
     def is_spam(self, submission: Submission) -> bool:
-        """Whether it is spam; what happens then is policy. Asked only about well-formed submissions."""
+        """Whether it is spam; what happens then is policy. Asked only if every part has its type."""
         ...
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from attrs import evolve
 
@@ -13,6 +14,8 @@ from harken.domain.summary import Comparison, Summary
 from harken.domain.themes import KEYWORDS, Theme, themes
 from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository
+
+_RECOUNTED: Final = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
 
 
 class AnalyticsService:
@@ -58,28 +61,26 @@ class AnalyticsService:
         """What changed from one selection to another, and whether it is more than chance."""
         return Comparison(self.summary(before), self.summary(after))
 
-    def recount(self, query: FeedbackQuery) -> Summary:
-        """What :meth:`summary` gives, counted the slow way, one feedback after the other."""
-        return Summary.fold(self._repository.stream(query))
-
     def discrepancies(self, query: FeedbackQuery) -> list[str]:
         """A sentence for each figure, of all, by agent or by slot, that differs from a recount."""
-        groupings = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
-        counted: list[dict[GroupKey, Summary]] = [{} for _ in groupings]
+        counted: dict[GroupBy | None, dict[GroupKey, Summary]] = {by: {} for by in _RECOUNTED}
         for feedback in self._repository.stream(query):
             figures = Summary.of(feedback)
-            for by, groups in zip(groupings, counted, strict=True):
+            for by, groups in counted.items():
                 for key in by.keys(feedback) if by else (None,):
                     groups[key] = groups.get(key, Summary()) + figures
-        return [
-            f"The figures {f'by {by.dimension.value}' if by else 'of all'} say {kept.get(key)} for {key}, "
-            f"but a recount gives {groups.get(key)}"
-            for by, groups in zip(groupings, counted, strict=True)
-            for kept in [self._repository.summarize(query, by)]
-            for key in {**kept, **groups}
-            if kept.get(key) != groups.get(key)
-        ]
+        problems: list[str] = []
+        for by, groups in counted.items():
+            name = f"by {by.dimension.value}" if by else "of all"
+            problems += _differences(name, self._repository.summarize(query, by), groups)
+        return problems
 
     def _slots(self, query: FeedbackQuery) -> dict[datetime, Summary]:
         groups = self._repository.summarize(query, GroupBy(Dimension.SLOT))
         return {slot: summary for slot, summary in groups.items() if isinstance(slot, datetime)}
+
+
+def _differences(name: str, kept: Mapping[GroupKey, Summary], counted: Mapping[GroupKey, Summary]) -> Iterator[str]:
+    for key in {**kept, **counted}:
+        if kept.get(key) != counted.get(key):
+            yield f"The figures {name} say {kept.get(key)} for {key}, but a recount gives {counted.get(key)}"

@@ -99,7 +99,8 @@ class FeedbackService:
     def submit(self, submission: Submission) -> Receipt:
         """Check a submission and keep it; on return it is durable.
 
-        The same idempotency key with the same body gives the first receipt again, marked as a duplicate.
+        The same idempotency key with the same body gives the first receipt again, marked as a duplicate; the rules look
+        at the body first.
 
         Raises:
             FeedbackRejected: it breaks rules; ``violations`` has all of them.

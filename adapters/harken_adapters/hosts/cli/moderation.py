@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -30,40 +31,26 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
         feedback_list(page)
 
 
-@moderate.command()
-def approve(
-    context: typer.Context,
-    feedback_id: FeedbackId,
-    moderator: Moderator = None,
-    reason: Reason = "",
-    as_json: Json = False,
-) -> None:
-    """Let it count."""
-    _decide(context, feedback_id, ModerationStatus.APPROVED, moderator, reason, as_json=as_json)
+def _deciding(status: ModerationStatus) -> Callable[..., None]:
+    """The command that takes feedback to a status."""
+
+    def decide(
+        context: typer.Context,
+        feedback_id: FeedbackId,
+        moderator: Moderator = None,
+        reason: Reason = "",
+        as_json: Json = False,
+    ) -> None:
+        with door(context).open() as hk:
+            feedback = hk.moderation.decide(hk.application, feedback_id, status, moderator=moderator, reason=reason)
+        _show(feedback, as_json=as_json)
+
+    return decide
 
 
-@moderate.command()
-def reject(
-    context: typer.Context,
-    feedback_id: FeedbackId,
-    moderator: Moderator = None,
-    reason: Reason = "",
-    as_json: Json = False,
-) -> None:
-    """Keep it from counting."""
-    _decide(context, feedback_id, ModerationStatus.REJECTED, moderator, reason, as_json=as_json)
-
-
-@moderate.command()
-def hold(
-    context: typer.Context,
-    feedback_id: FeedbackId,
-    moderator: Moderator = None,
-    reason: Reason = "",
-    as_json: Json = False,
-) -> None:
-    """Set it back to pending."""
-    _decide(context, feedback_id, ModerationStatus.PENDING, moderator, reason, as_json=as_json)
+moderate.command("approve", help="Let it count.")(_deciding(ModerationStatus.APPROVED))
+moderate.command("reject", help="Keep it from counting.")(_deciding(ModerationStatus.REJECTED))
+moderate.command("hold", help="Set it back to pending.")(_deciding(ModerationStatus.PENDING))
 
 
 @moderate.command()
@@ -71,20 +58,6 @@ def undo(context: typer.Context, feedback_id: FeedbackId, moderator: Moderator =
     """Go back to the status before the last decision."""
     with door(context).open() as hk:
         feedback = hk.moderation.undo(hk.application, feedback_id, moderator=moderator)
-    _show(feedback, as_json=as_json)
-
-
-def _decide(
-    context: typer.Context,
-    feedback_id: str,
-    status: ModerationStatus,
-    moderator: str | None,
-    reason: str,
-    *,
-    as_json: bool,
-) -> None:
-    with door(context).open() as hk:
-        feedback = hk.moderation.decide(hk.application, feedback_id, status, moderator=moderator, reason=reason)
     _show(feedback, as_json=as_json)
 
 

@@ -59,14 +59,16 @@ class Database:
                 self._begin()
                 yield self._writer
                 self._writer.execute("COMMIT")
-                if self._owes_truncation:
-                    self._truncated_log()
             except sqlite3.Error as error:
                 self._roll_back()
                 raise translation(self._path, error) from error
             except BaseException:
                 self._roll_back()
                 raise
+            if self._owes_truncation:
+                # The transaction is durable, so nothing may fail any more; what is owed stays owed.
+                with suppress(sqlite3.Error):
+                    self._truncated_log()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -183,6 +185,7 @@ class Database:
 
     def _truncated_log(self) -> bool:
         """Move the write-ahead log into the file and empty it; whether nobody was in the way."""
+        self._owes_truncation = True
         busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self._owes_truncation = bool(busy)
         return not busy
