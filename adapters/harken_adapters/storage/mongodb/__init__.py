@@ -1,0 +1,88 @@
+"""``mongodb://host/database``: a standalone server, a replica set or a sharded cluster, for any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import InvalidName, InvalidURI
+
+from harken.domain.errors import ConfigurationError
+from harken.ports.storage import Storage
+from harken.ports.time import Clock
+from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.days import Days
+from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
+from harken_adapters.storage.mongodb.outbox import MongoOutbox
+from harken_adapters.storage.mongodb.schema import prepare
+from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
+from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, parse_url
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def open_storage(url: str) -> Iterator[Storage]:
+    """The storage in the database that ``url`` names, with a client of its own.
+
+    Raises:
+        ConfigurationError: the URL makes no sense.
+        StorageIncompatible: the database was not made by Harken, or by a newer one; it is left untouched.
+        StorageUnavailable: the server does not answer, or refuses the user.
+    """
+    location = parse_url(url)
+    try:
+        client: MongoClient[Any] = MongoClient(url, appname="harken", timeoutMS=int(location.timeout * 1_000))
+    except (DriverConfigurationError, InvalidURI, InvalidName, ValueError) as error:
+        raise ConfigurationError(f"The driver makes no sense of the mongodb URL: {error}") from error
+    with _opened(client, location.database, timeout=location.timeout, clock=_utc_now, close=client.close) as storage:
+        yield storage
+
+
+def mongo_storage(
+    client: MongoClient[Any],
+    database: str = DEFAULT_DATABASE,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    clock: Clock = _utc_now,
+) -> Storage:
+    """The storage in a database of a client that the host owns, and closes; ``mongomock.MongoClient()`` will do.
+
+    Args:
+        client: connected to a server, or to several.
+        database: Harken's collections in it begin with ``harken_``, so it can be shared.
+        timeout: how many seconds one call may take, whatever the client's own settings are.
+        clock: tells which figures are settled; those of other processes should agree with it within a minute.
+
+    Raises:
+        StorageIncompatible: the database was not made by Harken, or by a newer one; it is left untouched.
+        StorageUnavailable: the server does not answer, or refuses the user.
+    """
+    return _storage(Database(client, database, timeout=timeout), clock)
+
+
+@contextmanager
+def _opened(
+    client: MongoClient[Any], name: str, *, timeout: float, clock: Clock, close: Callable[[], None]
+) -> Iterator[Storage]:
+    database = Database(client, name, timeout=timeout)
+    try:
+        yield _storage(database, clock)
+    finally:
+        database.close(close)
+
+
+def _storage(database: Database, clock: Clock) -> Storage:
+    prepare(database)
+    days = Days(database, clock)
+    return Storage(
+        feedback=MongoFeedbackRepository(database, days),
+        sessions=MongoSessionRepository(database),
+        outbox=MongoOutbox(database),
+    )

@@ -1,0 +1,72 @@
+"""What is counted: eight sums, as the server adds them up and as they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import add
+from typing import Any, Final
+
+from harken.domain.summary import Summary
+from harken_adapters.storage.mongodb.documents import Document
+
+#: In the order of :data:`SUMS`; the first three add up to all.
+Counts = Sequence[int]
+
+HOURS_A_DAY: Final = 24
+NOTHING: Final[Counts] = (0,) * 8
+
+
+def _one_if(condition: Document) -> Document:
+    return {"$sum": {"$cond": [condition, 1, 0]}}
+
+
+#: For ``$group``: a name and an accumulator for each of the counts.
+SUMS: Final[Mapping[str, Any]] = {
+    "positive": _one_if({"$eq": ["$rating", "up"]}),
+    "negative": _one_if({"$eq": ["$rating", "down"]}),
+    "neutral": _one_if({"$eq": ["$rating", None]}),
+    "comments": _one_if({"$gt": ["$comment_length", 0]}),
+    "comment_characters": {"$sum": "$comment_length"},
+    "sentiments": _one_if({"$ne": [{"$ifNull": ["$polarity", None]}, None]}),
+    "polarity": {"$sum": "$polarity"},
+    "subjectivity": {"$sum": "$subjectivity"},
+}
+
+
+def counts_of(group: Document) -> Counts:
+    """The counts of one group."""
+    return [group[name] for name in SUMS]
+
+
+def added(some: Counts, more: Counts) -> Counts:
+    """The counts of both together."""
+    return list(map(add, some, more))
+
+
+def all_of(parts: Iterable[Counts]) -> Counts:
+    """The counts of all together."""
+    total = NOTHING
+    for part in parts:
+        total = added(total, part)
+    return list(total)
+
+
+def total_of(counts: Counts) -> int:
+    """How many feedbacks were counted."""
+    return counts[0] + counts[1] + counts[2]
+
+
+def summary(counts: Counts, by_hour: Sequence[int]) -> Summary:
+    """The same as a summary."""
+    positive, negative, neutral, comments, comment_characters, sentiments, polarity, subjectivity = counts
+    return Summary(
+        positive=positive,
+        negative=negative,
+        neutral=neutral,
+        comments=comments,
+        comment_characters=comment_characters,
+        sentiments=sentiments,
+        polarity_millionths=polarity,
+        subjectivity_millionths=subjectivity,
+        by_hour=tuple(by_hour),
+    )

@@ -1,0 +1,87 @@
+"""One database, its collections, and how they are written to and read from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+from bson.codec_options import CodecOptions
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from harken.domain.errors import StorageClosed
+from harken_adapters.storage.mongodb.documents import Document
+from harken_adapters.storage.mongodb.errors import translation
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+    from pymongo.collection import Collection
+
+#: Before the names of all collections, as the database may be shared with the host's own.
+PREFIX = "harken_"
+
+
+class Database:
+    """Harken's collections, whatever the deployment's defaults are.
+
+    A write is acknowledged when a majority has it in its journal, a read gives only what a majority has. No call takes
+    longer than ``timeout`` seconds, and all errors that come out are Harken's.
+    """
+
+    def __init__(self, client: MongoClient[Any], name: str, *, timeout: float) -> None:
+        self._database = client.get_database(
+            name,
+            codec_options=CodecOptions(),
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=WriteConcern("majority", j=True),
+            read_concern=ReadConcern("majority"),
+        )
+        self.name = f"The MongoDB database {name!r}"
+        self.timeout = timeout
+        self._pid = os.getpid()
+        self._closed = False
+        self.feedback = self.collection("feedback")
+        self.sessions = self.collection("sessions")
+        self.deliveries = self.collection("deliveries")
+        self.days = self.collection("days")
+        self.figures = self.collection("figures")
+        self.meta = self.collection("meta")
+
+    def collection(self, name: str) -> Collection[Document]:
+        """One of Harken's collections."""
+        return self._database[PREFIX + name]
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Around every call to the server: in time, in this process, and with Harken's errors."""
+        self._must_be_open()
+        try:
+            with pymongo.timeout(self.timeout):
+                yield
+        except PyMongoError as error:
+            self._must_be_open()
+            raise translation(self.name, error) from error
+
+    def collection_names(self) -> set[str]:
+        """Harken's collections that are there."""
+        return {name for name in self._database.list_collection_names() if name.startswith(PREFIX)}
+
+    def command(self, name: str, collection: str, **options: Any) -> None:
+        """Run a command on one of Harken's collections."""
+        self._database.command(name, PREFIX + collection, **options)
+
+    def close(self, close_client: Callable[[], None] | None = None) -> None:
+        """Refuse every call from now on; after a fork, the parent's client is left alone."""
+        self._closed = True
+        if close_client is not None and os.getpid() == self._pid:
+            close_client()
+
+    def _must_be_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise StorageClosed(f"{self.name} was opened in another process; connect again after forking")
+        if self._closed:
+            raise StorageClosed(f"{self.name} was closed; connect again")

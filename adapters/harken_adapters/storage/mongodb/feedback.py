@@ -1,0 +1,256 @@
+"""Feedback in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from harken.domain.errors import FeedbackNotFound, StaleFeedback, StorageUnavailable
+from harken.domain.events import Event
+from harken.domain.feedback import Feedback
+from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.summary import Summary
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken_adapters.storage.mongodb.conditions import index_for, where, where_before, where_behind
+from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.days import Days
+from harken_adapters.storage.mongodb.documents import (
+    OPTIONAL,
+    Document,
+    event_document,
+    from_document,
+    identity,
+    moment,
+    to_document,
+)
+from harken_adapters.storage.mongodb.figures import Figures
+
+_CHUNK: Final = 1_000
+_DUPLICATE_KEY: Final = 11000
+#: How often an item is tried whose place was taken, and free again as soon as somebody looked.
+_TRIES: Final = 10
+_NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
+_OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
+
+
+class MongoFeedbackRepository(FeedbackRepository):
+    """One document for each feedback, with the events that wait to be passed on inside it."""
+
+    def __init__(self, database: Database, days: Days) -> None:
+        self._database = database
+        self._collection = database.feedback
+        self._days = days
+        self._figures = Figures(database, days)
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        """See the port."""
+        if not batch:
+            return []
+        with self._database.calling(), self._days.changing(_places(item.feedback for item in batch)):
+            outcomes: dict[int, Outcome] = {}
+            waiting = list(range(len(batch)))
+            for _ in range(_TRIES):
+                refused = self._insert([batch[index] for index in waiting])
+                outcomes |= {index: Stored(batch[index].feedback) for index in waiting}
+                waiting = [waiting[number] for number in refused]
+                if not waiting:
+                    return [outcomes[index] for index in range(len(batch))]
+                found = self._occupied([batch[index].feedback for index in waiting])
+                outcomes |= {index: one for index, one in zip(waiting, found, strict=True) if one is not None}
+                # What was in the way of these was erased meanwhile.
+                waiting = [index for index, one in zip(waiting, found, strict=True) if one is None]
+                if not waiting:
+                    return [outcomes[index] for index in range(len(batch))]
+        raise StorageUnavailable(f"{self._database.name} keeps changing what is in the way of a feedback; try again")
+
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        """See the port."""
+        with self._database.calling():
+            found = self._collection.find_one({"_id": {"$eq": identity(application, feedback_id)}})
+        if found is None:
+            raise FeedbackNotFound(application, feedback_id)
+        return from_document(found)
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        """See the port."""
+        found = self._select(where_before(query, after), _NEWEST_FIRST, index_for(query), limit + 1)
+        items = tuple(found[:limit])
+        return Page(items, Cursor.behind(items[-1]) if len(found) > limit else None)
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        """See the port."""
+        # In chunks, each a query of its own: a cursor that is read slowly would run out of time.
+        newest = self.find(query, limit=1).items
+        if not newest:
+            return
+        until = Cursor.behind(newest[0])
+        place: Cursor | None = None
+        while True:
+            condition = where_behind(query, place, until=until)
+            chunk = self._select(condition, _OLDEST_FIRST, index_for(query), _CHUNK)
+            yield from chunk
+            if len(chunk) < _CHUNK:
+                return
+            place = Cursor.behind(chunk[-1])
+
+    def applications(self) -> Sequence[str]:
+        """See the port."""
+        with self._database.calling():
+            return sorted(self._collection.distinct("application"))
+
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        """See the port."""
+        document = to_document(feedback)
+        # The shard's key is among the conditions, so that only one shard is asked.
+        before = {
+            "_id": {"$eq": document.pop("_id")},
+            "application": {"$eq": feedback.application},
+            "session_id": {"$eq": feedback.session_id},
+            "version": {"$eq": feedback.version - 1},
+        }
+        change: Document = {"$set": document, "$unset": {name: "" for name in OPTIONAL if name not in document}}
+        if events:
+            added = [event_document(event) for event in events]
+            change["$push"] = {"events": {"$each": added, "$sort": {"order": 1}}}
+        with self._database.calling(), self._days.changing(_places([feedback])):
+            if self._collection.update_one(before, change).matched_count:
+                return
+        stored = self.get(feedback.application, feedback.id)
+        raise StaleFeedback(
+            f"Feedback {feedback.id!r} has version {stored.version} by now; version {feedback.version} cannot follow it"
+        )
+
+    def erase(self, query: FeedbackQuery) -> int:
+        """See the port."""
+        condition = where(query)
+        erased = 0
+        while True:
+            with self._database.calling():
+                found = list(
+                    self._collection.find(condition, {"application": 1, "id": 1, "created_at": 1})
+                    .hint(index_for(query))
+                    .limit(_CHUNK)
+                )
+                if not found:
+                    return erased
+                erased += self._erase(condition, found)
+
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        """See the port."""
+        return self._figures.summarize(query, group_by)
+
+    def _insert(self, items: Sequence[Accepted]) -> list[int]:
+        """Store what has a place that is free, and give the positions of the others."""
+        if len(items) == 1:
+            # A lone caller waits for this, so it takes the shortest way.
+            try:
+                self._collection.insert_one(to_document(items[0].feedback, items[0].events))
+            except DuplicateKeyError:
+                return [0]
+            return []
+        try:
+            self._collection.insert_many([to_document(item.feedback, item.events) for item in items], ordered=False)
+        except BulkWriteError as error:
+            failed = error.details.get("writeErrors", [])
+            if error.details.get("writeConcernErrors") or any(one["code"] != _DUPLICATE_KEY for one in failed):
+                raise
+            return sorted(one["index"] for one in failed)
+        return []
+
+    def _occupied(self, refused: Sequence[Feedback]) -> list[Outcome | None]:
+        """What each ran into; nothing, if that was erased since."""
+        by_id = self._found(refused, "_id", _id_condition, lambda one: (one.application, one.id))
+        others = [one for one in refused if (one.application, one.id) not in by_id]
+        by_key = self._found(others, "key", _key_condition, _key)
+        others = [one for one in others if _key(one) not in by_key]
+        by_vote = self._found(others, "vote", _vote_condition, _vote)
+        return [
+            _outcome(one, by_id.get((one.application, one.id)), by_key.get(_key(one)), by_vote.get(_vote(one)))
+            for one in refused
+        ]
+
+    def _found(
+        self,
+        wanted: Sequence[Feedback],
+        index: str,
+        condition: Callable[[Feedback], Document | None],
+        name: Callable[[Feedback], tuple[str | None, ...]],
+    ) -> dict[tuple[str | None, ...], Feedback]:
+        conditions = [one for feedback in wanted if (one := condition(feedback)) is not None]
+        if not conditions:
+            return {}
+        hint = "_id_" if index == "_id" else index
+        found = map(from_document, self._collection.find({"$or": conditions}).hint(hint))
+        return {name(feedback): feedback for feedback in found}
+
+    def _select(self, condition: Document, order: list[tuple[str, int]], index: str, limit: int) -> list[Feedback]:
+        with self._database.calling():
+            # All in one answer, so that no call goes on behind the back of the error table.
+            cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
+            return [from_document(document) for document in cursor]
+
+    def _erase(self, condition: Document, found: Sequence[Document]) -> int:
+        """Remove these if they still match, and the deliveries about those that are gone by then."""
+        places = {(document["application"], moment(document["created_at"], 0)) for document in found}
+        wanted = [document["_id"] for document in found]
+        with self._days.changing(places):
+            erased = self._collection.delete_many({"$and": [condition, {"_id": {"$in": wanted}}]}).deleted_count
+        left = {document["id"] for document in self._collection.find({"_id": {"$in": wanted}}, {"id": 1})}
+        gone = [document["id"] for document in found if document["id"] not in left]
+        about_gone = {"application": found[0]["application"], "feedback_id": {"$in": gone}}
+        self._database.deliveries.delete_many(about_gone)
+        return erased
+
+
+def _places(feedback: Iterable[Feedback]) -> set[tuple[str, datetime]]:
+    return {(one.application, one.created_at) for one in feedback}
+
+
+def _id_condition(feedback: Feedback) -> Document:
+    return {"_id": {"$eq": identity(feedback.application, feedback.id)}}
+
+
+def _key(feedback: Feedback) -> tuple[str | None, ...]:
+    return feedback.application, feedback.session_id, feedback.idempotency_key
+
+
+def _key_condition(feedback: Feedback) -> Document | None:
+    if feedback.idempotency_key is None:
+        return None
+    return {
+        "application": {"$eq": feedback.application},
+        "session_id": {"$eq": feedback.session_id},
+        "idempotency_key": {"$eq": feedback.idempotency_key},
+    }
+
+
+def _vote(feedback: Feedback) -> tuple[str | None, ...]:
+    return feedback.application, feedback.session_id, feedback.message_id, feedback.author
+
+
+def _vote_condition(feedback: Feedback) -> Document | None:
+    if not feedback.vote or feedback.author is None:
+        return None
+    return {
+        "application": {"$eq": feedback.application},
+        "session_id": {"$eq": feedback.session_id},
+        "message_id": {"$eq": feedback.message_id},
+        "author": {"$eq": feedback.author},
+        "vote": True,
+    }
+
+
+def _outcome(
+    feedback: Feedback, same_id: Feedback | None, same_key: Feedback | None, same_vote: Feedback | None
+) -> Outcome | None:
+    if same_id is not None:
+        return DuplicateOf(same_id) if same_id == feedback else Conflict(same_id, Taken.ID)
+    if same_key is not None and feedback.idempotency_key is not None:
+        same_body = same_key.fingerprint == feedback.fingerprint
+        return DuplicateOf(same_key) if same_body else Conflict(same_key, Taken.IDEMPOTENCY_KEY)
+    if same_vote is not None and feedback.vote and feedback.author is not None:
+        return Conflict(same_vote, Taken.VOTE_SLOT)
+    return None

@@ -1,0 +1,135 @@
+"""Statistics, added up by MongoDB: from day documents where they know the answer, else from the feedback itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from attrs import evolve
+
+from harken.domain.instants import EPOCH, slot_number, slot_start
+from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
+from harken.domain.summary import Summary
+from harken_adapters.storage.mongodb.conditions import index_for, moments, where
+from harken_adapters.storage.mongodb.counts import HOURS_A_DAY, SUMS, Counts, added, counts_of, summary, total_of
+from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.days import Days, Part, Span
+from harken_adapters.storage.mongodb.documents import Document
+
+#: What was counted of one group: several may have the same key. The hours are in UTC, each with its total.
+_Row = tuple[GroupKey, Counts, Iterable[tuple[int, int]]]
+
+
+class Figures:
+    """Adds up what matches, group by group."""
+
+    def __init__(self, database: Database, days: Days) -> None:
+        self._database = database
+        self._days = days
+
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> Mapping[GroupKey, Summary]:
+        """See the port."""
+        if not _days_know(query, group_by):
+            return _summaries(self._from_feedback(query, group_by))
+        first, end, edges = _whole_slots(query)
+        rows = [row for edge in edges for row in self._from_feedback(edge, group_by)]
+        if end is None or first < end:
+            rows += self._from_days(query, group_by, first, end)
+        return _summaries(rows)
+
+    def _from_days(self, query: FeedbackQuery, group_by: GroupBy | None, first: int, end: int | None) -> Iterator[_Row]:
+        """The whole slots from ``first`` to before ``end``: settled ones as counted once, the others as they are."""
+        by_slot = group_by is not None and group_by.dimension is Dimension.SLOT
+        by_agent = query.agent_id is not None or (group_by is not None and group_by.dimension is Dimension.AGENT)
+        counted = self._days.read(query.application, query.agent_id, first, end, by_agent=by_agent, by_slot=by_slot)
+        yield from _rows(counted.parts, group_by)
+        if counted.missing:
+            yield from self._from_spans(query, group_by, counted.missing)
+
+    def _from_spans(self, query: FeedbackQuery, group_by: GroupBy | None, spans: Sequence[Span]) -> list[_Row]:
+        """The feedback in some spans of slots; each is one range of the index."""
+        plain = where(FeedbackQuery(application=query.application, agent_id=query.agent_id))
+        ways = [
+            {**plain, "created_at": moments(slot_start(span.first), None if span.end is None else slot_start(span.end))}
+            for span in spans
+        ]
+        return self._grouped({"$or": ways}, index_for(query), group_by)
+
+    def _from_feedback(self, query: FeedbackQuery, group_by: GroupBy | None) -> list[_Row]:
+        return self._grouped(where(query), index_for(query), group_by)
+
+    def _grouped(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:
+        pipeline: list[Document] = [{"$match": condition}]
+        if group_by is not None and group_by.dimension is Dimension.TAG:
+            pipeline.append({"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}})
+        key = {"key": _key(group_by), "hour": {"$hour": "$created_at"}}
+        pipeline.append({"$group": {"_id": key, **SUMS}})
+        by_slot = group_by is not None and group_by.dimension is Dimension.SLOT
+        with self._database.calling():
+            # Groups can be many, and then the server puts them on its disk.
+            found = self._database.feedback.aggregate(pipeline, hint=index, allowDiskUse=True)
+            return [_row(document, by_slot=by_slot) for document in found]
+
+
+def _days_know(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
+    plain = FeedbackQuery(application=query.application, agent_id=query.agent_id, since=query.since, until=query.until)
+    dimension = group_by.dimension if group_by else None
+    return query == plain and dimension in (None, Dimension.AGENT, Dimension.SLOT)
+
+
+def _whole_slots(query: FeedbackQuery) -> tuple[int, int | None, list[FeedbackQuery]]:
+    """The whole slots that a query spans, and queries for what it has of slots that it cuts."""
+    since, until = query.since or EPOCH, query.until
+    first = slot_number(since)
+    cut_first = slot_start(first) < since
+    first += cut_first
+    end = None if until is None else slot_number(until)
+    if end is not None and first > end:
+        return first, first, [query]
+    edges = [evolve(query, until=slot_start(first))] if cut_first else []
+    if end is not None and until is not None and slot_start(end) < until:
+        edges.append(evolve(query, since=slot_start(end)))
+    return first, end, edges
+
+
+def _key(group_by: GroupBy | None) -> object:
+    match group_by:
+        case None:
+            return None
+        case GroupBy(Dimension.CONTEXT, str(name)):
+            return {"$ifNull": [f"$labels.{name}", {"$ifNull": [f"$context.{name}", None]}]}
+        case GroupBy(dimension):
+            return {
+                Dimension.AGENT: "$agent_id",
+                Dimension.SESSION: "$session_id",
+                Dimension.TAG: "$tags",
+                Dimension.SLOT: "$slot",
+            }[dimension]
+
+
+def _row(document: Document, *, by_slot: bool) -> _Row:
+    # What is missing is missing in the key too.
+    key = document["_id"].get("key")
+    counts = counts_of(document)
+    return slot_start(key) if by_slot else key, counts, ((document["_id"]["hour"], total_of(counts)),)
+
+
+def _rows(parts: Iterable[Part], group_by: GroupBy | None) -> Iterator[_Row]:
+    """What day documents counted, in the groups that are wanted."""
+    dimension = group_by.dimension if group_by else None
+    for part in parts:
+        if dimension is Dimension.SLOT and part.slot is not None:
+            yield slot_start(part.slot), part.counts, part.by_hour
+        else:
+            yield part.agent_id if dimension is Dimension.AGENT else None, part.counts, part.by_hour
+
+
+def _summaries(rows: Iterable[_Row]) -> dict[GroupKey, Summary]:
+    """One summary for each key."""
+    totals: dict[GroupKey, Counts] = {}
+    hours: dict[GroupKey, list[int]] = {}
+    for key, counts, by_hour in rows:
+        totals[key] = added(totals[key], counts) if key in totals else counts
+        of_key = hours.setdefault(key, [0] * HOURS_A_DAY)
+        for hour, total in by_hour:
+            of_key[hour] += total
+    return {key: summary(counts, hours[key]) for key, counts in totals.items() if total_of(counts)}

@@ -1,0 +1,215 @@
+"""Collections, indexes and validation, as numbered migrations: a change is a new one at the end, never an edit.
+
+Every unique index begins with ``application, session_id``, so that feedback can be sharded by
+``{application: 1, session_id: "hashed"}``; ``_id`` is the exception that MongoDB makes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
+from typing import Any, Final
+from uuid import uuid4
+
+from pymongo.errors import CollectionInvalid, DuplicateKeyError
+
+from harken.domain.errors import StorageIncompatible, StorageUnavailable
+from harken_adapters.storage.mongodb.database import PREFIX, Database
+
+_SCHEMA: Final = "schema"
+#: Whoever migrates and dies keeps others waiting for so long.
+_LOCKED: Final = timedelta(seconds=60)
+_PAUSE: Final = 0.05
+
+_PLACE: Final = (("created_at", 1), ("created_us", 1), ("id", 1))
+
+#: By collection and name: the fields in order, and what else makes the index.
+_INDEXES: Final[Mapping[str, Mapping[str, tuple[tuple[tuple[str, int], ...], Mapping[str, Any]]]]] = {
+    "feedback": {
+        "key": (
+            (("application", 1), ("session_id", 1), ("idempotency_key", 1)),
+            {"unique": True, "partialFilterExpression": {"idempotency_key": {"$exists": True}}},
+        ),
+        "vote": (
+            (("application", 1), ("session_id", 1), ("message_id", 1), ("author", 1)),
+            {"unique": True, "partialFilterExpression": {"vote": True, "author": {"$exists": True}}},
+        ),
+        "time": ((("application", 1), *_PLACE), {}),
+        "session": ((("application", 1), ("session_id", 1), *_PLACE), {}),
+        "agent": ((("application", 1), ("agent_id", 1), *_PLACE), {}),
+        "author": (
+            (("application", 1), ("author", 1), *_PLACE),
+            {"partialFilterExpression": {"author": {"$exists": True}}},
+        ),
+        "pending": ((("application", 1), *_PLACE), {"partialFilterExpression": {"status": "pending"}}),
+        "waiting": ((("events.order", 1),), {"partialFilterExpression": {"events.order": {"$exists": True}}}),
+    },
+    "sessions": {"session": ((("application", 1), ("session_id", 1)), {"unique": True})},
+    "deliveries": {
+        "due": ((("state", 1), ("due", 1), ("_id", 1)), {}),
+        "feedback": ((("application", 1), ("feedback_id", 1)), {}),
+    },
+    "days": {"day": ((("application", 1), ("day", 1)), {})},
+    "figures": {
+        "day": ((("application", 1), ("day", 1)), {}),
+        "agent": ((("application", 1), ("agent_id", 1), ("day", 1)), {}),
+    },
+}
+
+_TEXT: Final = {"bsonType": "string"}
+_MOMENT: Final = {"bsonType": "date"}
+_WHOLE: Final = {"bsonType": ["int", "long"]}
+_LOST: Final = {"bsonType": "int", "minimum": 0, "maximum": 999}
+_RATING: Final = {"enum": ["up", "down", None]}
+_STATUS: Final = {"enum": ["pending", "approved", "rejected"]}
+
+
+def _documents(required: Mapping[str, Any], optional: Mapping[str, Any]) -> dict[str, Any]:
+    return {"bsonType": "object", "required": list(required), "properties": {**required, **optional}}
+
+
+_VALIDATION: Final = {
+    "feedback": _documents(
+        {
+            "application": _TEXT,
+            "id": _TEXT,
+            "session_id": _TEXT,
+            "rating": _RATING,
+            "comment": _TEXT,
+            "comment_length": _WHOLE,
+            "status": _STATUS,
+            "created_at": _MOMENT,
+            "created_us": _LOST,
+            "slot": _WHOLE,
+            "updated_at": _MOMENT,
+            "updated_us": _LOST,
+            "version": {**_WHOLE, "minimum": 1},
+            "fingerprint": _TEXT,
+        },
+        {
+            "message_id": _TEXT,
+            "agent_id": _TEXT,
+            "author": _TEXT,
+            "idempotency_key": _TEXT,
+            "tags": {"bsonType": "array", "items": _TEXT},
+            "context": {"bsonType": "object"},
+            "labels": {"bsonType": "object", "additionalProperties": _TEXT},
+            "polarity": {**_WHOLE, "minimum": -1_000_000, "maximum": 1_000_000},
+            "subjectivity": {**_WHOLE, "minimum": 0, "maximum": 1_000_000},
+            "reply": _TEXT,
+            "withdrawn_at": _MOMENT,
+            "withdrawn_us": _LOST,
+            "vote": {"enum": [True]},
+            "revisions": {"bsonType": "array"},
+            "later_keys": {"bsonType": "array"},
+            "events": {"bsonType": "array"},
+        },
+    ),
+    "sessions": _documents({"application": _TEXT, "session_id": _TEXT, "metadata": {"bsonType": "object"}}, {}),
+    "deliveries": _documents(
+        {
+            "application": _TEXT,
+            "feedback_id": _TEXT,
+            "channel": _TEXT,
+            "state": {"enum": ["pending", "delivered", "dead"]},
+            "attempts": _WHOLE,
+            "due": _WHOLE,
+        },
+        {"leased_until": _WHOLE, "error": _TEXT},
+    ),
+    "days": _documents({"application": _TEXT, "day": _WHOLE}, {"dirty": {"bsonType": "array", "items": _WHOLE}}),
+    "figures": _documents({"application": _TEXT, "day": _WHOLE, "edition": _TEXT}, {}),
+}
+
+
+def _first(database: Database) -> None:
+    for name, schema in _VALIDATION.items():
+        _create(database, name)
+        _validate(database, name, schema)
+        for index, (fields, options) in _INDEXES[name].items():
+            database.collection(name).create_index(list(fields), name=index, **options)
+
+
+_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+
+
+def prepare(database: Database) -> None:
+    """Bring the database up to date: one at a time, and each step so that it can be begun again.
+
+    Raises:
+        StorageIncompatible: its collections were not made by Harken, or by a newer one.
+        StorageUnavailable: somebody else is still at it.
+    """
+    with database.calling():
+        if _version(database) == len(_MIGRATIONS):
+            return
+        token = _locked(database)
+        try:
+            for number, migration in enumerate(_MIGRATIONS[_version(database) :], start=_version(database) + 1):
+                migration(database)
+                database.meta.update_one({"_id": _SCHEMA}, {"$set": {"version": number}})
+        finally:
+            database.meta.update_one({"_id": _SCHEMA, "holder": token}, {"$unset": {"holder": "", "locked_until": ""}})
+
+
+def _version(database: Database) -> int:
+    found = database.meta.find_one({"_id": _SCHEMA})
+    if found is None:
+        return _begun(database)
+    version: int = found["version"]
+    if version > len(_MIGRATIONS):
+        raise StorageIncompatible(
+            f"{database.name} has version {version} of the schema, made by a newer Harken; this one knows "
+            f"{len(_MIGRATIONS)}. It was left untouched, update Harken"
+        )
+    return version
+
+
+def _begun(database: Database) -> int:
+    if foreign := sorted(database.collection_names() - {f"{PREFIX}meta"}):
+        raise StorageIncompatible(
+            f"{database.name} has {', '.join(foreign)}, but nothing says that Harken made them; "
+            "they were left untouched, choose another database"
+        )
+    try:
+        database.meta.insert_one({"_id": _SCHEMA, "version": 0})
+    except DuplicateKeyError:
+        return _version(database)
+    return 0
+
+
+def _locked(database: Database) -> str:
+    """Take the lock and give what proves that it is ours."""
+    token = uuid4().hex
+    deadline = monotonic() + database.timeout
+    while True:
+        # The driver takes dates in UTC without a zone.
+        now = datetime.now(UTC).replace(tzinfo=None)
+        free = {"_id": _SCHEMA, "$or": [{"holder": {"$exists": False}}, {"locked_until": {"$lt": now}}]}
+        taken = {"$set": {"holder": token, "locked_until": now + _LOCKED}}
+        if database.meta.update_one(free, taken).modified_count:
+            return token
+        if monotonic() > deadline:
+            raise StorageUnavailable(f"{database.name} is still being brought up to date by another process; try again")
+        sleep(_PAUSE)
+
+
+def _create(database: Database, name: str) -> None:
+    if PREFIX + name in database.collection_names():
+        return
+    try:
+        database.command("create", name)
+    except TypeError:
+        # mongomock has no such command, and makes collections by itself.
+        return
+    except CollectionInvalid:
+        return
+
+
+def _validate(database: Database, name: str, schema: Mapping[str, Any]) -> None:
+    try:
+        database.command("collMod", name, validator={"$jsonSchema": schema}, validationLevel="strict")
+    except TypeError:
+        # mongomock validates nothing.
+        return

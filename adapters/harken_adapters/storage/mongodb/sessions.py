@@ -1,0 +1,83 @@
+"""Sessions' metadata in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from harken.ports.sessions import JsonValue, SessionRepository
+from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.documents import Document
+
+_CHUNK: Final = 1_000
+
+
+class MongoSessionRepository(SessionRepository):
+    """One document for each session that has metadata; names have neither dots nor dollars, by the rules."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
+        """See the port."""
+        with self._database.calling():
+            found = self._database.sessions.find_one(_one(application, session_id))
+        return _sorted(found) if found else {}
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        """See the port."""
+        if not changes:
+            return
+        values = {f"metadata.{name}": value for name, value in changes.items()}
+        with self._database.calling():
+            self._database.sessions.update_one(_one(application, session_id), {"$set": values}, upsert=True)
+
+    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+        """See the port."""
+        session = _one(application, session_id)
+        with self._database.calling():
+            if keys is None:
+                gone = self._database.sessions.find_one_and_delete(session)
+                return len(gone["metadata"]) if gone else 0
+            doomed = set(keys)
+            if not doomed:
+                return 0
+            removed = {f"metadata.{name}": "" for name in doomed}
+            before = self._database.sessions.find_one_and_update(session, {"$unset": removed})
+            if before is None:
+                return 0
+            deleted = len(doomed & before["metadata"].keys())
+            if deleted == len(before["metadata"]):
+                self._database.sessions.delete_one({**session, "metadata": {}})
+            return deleted
+
+    def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        """See the port."""
+        place: Document = {}
+        while True:
+            with self._database.calling():
+                chunk = list(
+                    self._database.sessions.find(place).sort([("application", 1), ("session_id", 1)]).limit(_CHUNK)
+                )
+            yield from ((found["application"], found["session_id"], _sorted(found)) for found in chunk)
+            if len(chunk) < _CHUNK:
+                return
+            place = _behind(chunk[-1])
+
+
+def _one(application: str, session_id: str) -> Document:
+    return {"application": {"$eq": application}, "session_id": {"$eq": session_id}}
+
+
+def _behind(last: Document) -> Document:
+    application = last["application"]
+    return {
+        "$or": [
+            {"application": {"$gt": application}},
+            {"application": {"$eq": application}, "session_id": {"$gt": last["session_id"]}},
+        ]
+    }
+
+
+def _sorted(found: Document) -> dict[str, JsonValue]:
+    return dict(sorted(found["metadata"].items()))

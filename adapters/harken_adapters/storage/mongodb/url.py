@@ -1,0 +1,60 @@
+"""What a ``mongodb:`` URL says to Harken; the rest of it is the driver's."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from attrs import frozen
+
+from harken.domain.errors import ConfigurationError
+
+DEFAULT_DATABASE: Final = "harken"
+DEFAULT_TIMEOUT: Final = 20.0
+_LONGEST_TIMEOUT: Final = 60.0
+_EXPECTED: Final = "expected mongodb://host:27017/database or mongodb+srv://host/database"
+#: What Harken decides itself, because its promises rest on it.
+_OURS: Final = ("w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference")
+
+
+@frozen
+class Location:
+    """Which database, and how many seconds one call may take."""
+
+    database: str = DEFAULT_DATABASE
+    timeout: float = DEFAULT_TIMEOUT
+
+
+def parse_url(url: str) -> Location:
+    """The location that ``mongodb://user:password@hosts/database?timeoutMS=milliseconds`` names.
+
+    Raises:
+        ConfigurationError: it is no such URL, or it sets what Harken decides itself.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"{_without_password(url)!r} makes no sense ({error}); {_EXPECTED}") from error
+    if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc.rpartition("@")[2]:
+        raise ConfigurationError(f"{_without_password(url)!r} names no server; {_EXPECTED}")
+    options = {name.lower(): value for name, value in parse_qsl(parts.query, keep_blank_values=True)}
+    if chosen := sorted(set(options) & set(_OURS)):
+        raise ConfigurationError(
+            f"Leave {', '.join(chosen)} out of the URL: Harken always writes to a majority, journaled, and reads that"
+        )
+    return Location(unquote(parts.path.strip("/")) or DEFAULT_DATABASE, _timeout(options.get("timeoutms")))
+
+
+def _timeout(milliseconds: str | None) -> float:
+    if milliseconds is None:
+        return DEFAULT_TIMEOUT
+    seconds = int(milliseconds) / 1_000 if milliseconds.isdecimal() else 0.0
+    if not 0 < seconds <= _LONGEST_TIMEOUT:
+        longest = int(_LONGEST_TIMEOUT * 1_000)
+        raise ConfigurationError(f"timeoutMS must be a whole number from 1 to {longest}, got {milliseconds!r}")
+    return seconds
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
