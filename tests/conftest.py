@@ -1,4 +1,4 @@
-"""What all tests share: the Hypothesis profiles, and a Harken on a storage of its own with a clock to turn."""
+"""What all tests share: Hypothesis profiles, a Harken on a storage of its own with a clock to turn, and a MongoDB."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 import harken
+import mongod
 from harken import Harken
 from support import ManualClock, counting_ids
 
@@ -26,3 +27,20 @@ def hk(clock: ManualClock) -> Iterator[Harken]:
     """A ready Harken on an empty memory storage."""
     with harken.connect("memory://", clock=clock, new_id=counting_ids()) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[str]:
+    """The URL of the MongoDB that ``HARKEN_TEST_MONGODB_URL`` names, or of a replica set of one that is started."""
+    if named := os.environ.get("HARKEN_TEST_MONGODB_URL"):
+        yield named
+    else:
+        with mongod.replica_set() as started:
+            yield started.url
+
+
+@pytest.fixture
+def mongodb_url(mongodb_server: str) -> Iterator[str]:
+    """The URL of a new database on it, dropped at the end."""
+    with mongod.database(mongodb_server) as url:
+        yield url

@@ -208,6 +208,12 @@ def test_a_vote_belongs_to_the_application_that_was_connected_for() -> None:
         assert hk.summary(application="other").negative == 1
 
 
+def test_a_storage_that_keeps_no_figures_has_none_to_rebuild(hk: Harken) -> None:
+    """Counting anew is harmless everywhere: where nothing was wrong, nothing is told."""
+    hk.submit("s", "up")
+    assert hk.rebuild() == []
+
+
 def test_ids_that_cannot_be() -> None:
     """Asking for what no storage could hold finds nothing, or says why, in every storage."""
     with harken.connect("memory://") as hk:

@@ -94,6 +94,7 @@ class Container(containers.DeclarativeContainer):
         sessions=sessions,
         outbox=outbox,
         check_storage=storage.provided.check,
+        rebuild_storage=storage.provided.rebuild,
         application=config.application,
     )
 

@@ -56,6 +56,7 @@ class Harken:
         sessions: SessionService,
         outbox: Outbox,
         check_storage: Callable[[], Sequence[str]],
+        rebuild_storage: Callable[[], Sequence[str]],
         application: str = DEFAULT_APPLICATION,
     ) -> None:
         self.collection = collection
@@ -65,6 +66,7 @@ class Harken:
         self.outbox = outbox
         self.application = application
         self._check_storage = check_storage
+        self._rebuild_storage = rebuild_storage
         self._on_close: list[Callable[[], object]] = [collection.close]
 
     def __enter__(self) -> Self:
@@ -196,6 +198,13 @@ class Harken:
         comes in meanwhile can make figures differ.
         """
         return [*self._check_storage(), *self.analytics.discrepancies(self.query())]
+
+    def rebuild(self) -> list[str]:
+        """Count anew what figures the storage keeps, of all applications; mend and tell of each that was wrong.
+
+        Reads everything, so it takes as long as that takes; feedback that comes in meanwhile may have to wait.
+        """
+        return list(self._rebuild_storage())
 
     def query(self, **filters: Unpack[Filters]) -> FeedbackQuery:
         """The query that these keywords mean, for the services.

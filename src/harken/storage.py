@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from urllib.parse import unquote
 
 from harken.domain.errors import ConfigurationError, MissingExtra
 from harken.ports.storage import OpenStorage, Storage
@@ -23,6 +25,25 @@ def scheme_of(url: str) -> str:
             f"{url!r} is no storage URL; expected something like 'sqlite:///feedback.db' or 'memory://'"
         )
     return scheme.lower()
+
+
+def same_storage(one: str, other: str) -> bool:
+    """Whether two URLs name the same storage, as far as they tell: however a path is spelt, with whatever options.
+
+    Raises:
+        ConfigurationError: one of them is no URL.
+    """
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[object, ...]:
+    scheme = scheme_of(url)
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    if authority:
+        hosts = authority.rpartition("@")[2].lower().split(",")
+        return scheme, sorted(hosts), unquote(path)
+    # Without a host it is a file. No file's name has a NUL, and asking for such a one would raise.
+    return scheme, Path(unquote(path).replace("\0", "")).resolve()
 
 
 def open_storage(url: str) -> AbstractContextManager[Storage]:

@@ -1,15 +1,21 @@
 """Every storage that Harken ships keeps the same contract."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import mongomock
 import pytest
+from pymongo import MongoClient
 
 import harken
 from harken.ports.storage import Storage
 from harken.storage import open_storage
 from harken.testing import StorageContract, reference_storage
+from harken_adapters.storage.mongodb import mongo_storage
 
 
 class TestMemory(StorageContract):
@@ -24,6 +30,55 @@ class TestSqlite(StorageContract):
 
     def open_storage(self) -> AbstractContextManager[Storage]:
         return open_storage(next(self._urls))
+
+
+def in_leaps() -> Iterator[datetime]:
+    """Moments that lie so far apart that figures are settled whenever somebody looks."""
+    start = datetime.now(UTC)
+    return (start + number * timedelta(minutes=11) for number in count())
+
+
+class TestMongomock(StorageContract):
+    def open_storage(self) -> AbstractContextManager[Storage]:
+        return _not_closed(mongo_storage(mongomock.MongoClient()))
+
+
+class TestMongomockSettlingAtOnce(StorageContract):
+    """As above, but with figures that come from day documents."""
+
+    def open_storage(self) -> AbstractContextManager[Storage]:
+        return _not_closed(mongo_storage(mongomock.MongoClient(), clock=in_leaps().__next__))
+
+
+class TestMongoDB(StorageContract):
+    @pytest.fixture(autouse=True)
+    def database(self, mongodb_url: str) -> Iterator[None]:
+        with MongoClient[dict[str, Any]](mongodb_url) as self._client:
+            self._name = self._client.get_default_database().name
+            yield
+
+    def open_storage(self) -> AbstractContextManager[Storage]:
+        return _not_closed(mongo_storage(self._emptied(), self._name))
+
+    def _emptied(self) -> MongoClient[dict[str, Any]]:
+        """The client, the database being as it was at first: that is much faster than to make all indexes anew."""
+        database = self._client[self._name]
+        for name in database.list_collection_names():
+            database[name].delete_many({"_id": {"$ne": "schema"}})
+        return self._client
+
+
+class TestMongoDBSettlingAtOnce(TestMongoDB):
+    """As above, but with figures that come from day documents."""
+
+    def open_storage(self) -> AbstractContextManager[Storage]:
+        return _not_closed(mongo_storage(self._emptied(), self._name, clock=in_leaps().__next__))
+
+
+@contextmanager
+def _not_closed(storage: Storage) -> Iterator[Storage]:
+    """The client belongs to whoever made it."""
+    yield storage
 
 
 def test_the_kit_needs_no_more_than_the_ports() -> None:

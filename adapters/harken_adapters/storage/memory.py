@@ -190,6 +190,11 @@ class MemoryFeedbackRepository(FeedbackRepository):
             if feedback is not None and query.matches(feedback):
                 yield feedback
 
+    def applications(self) -> Sequence[str]:
+        """See the port."""
+        with self._data.locked():
+            return sorted(name for name, application in self._data.applications.items() if application.feedback)
+
     def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
         """See the port."""
         with self._data.locked():
@@ -294,6 +299,14 @@ class MemorySessionRepository(SessionRepository):
             if not metadata:
                 del self._data.metadata[application, session_id]
             return len(doomed)
+
+    def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        """See the port."""
+        with self._data.locked():
+            places = sorted(self._data.metadata)
+        for application, session_id in places:
+            if metadata := self.get(application, session_id):
+                yield application, session_id, metadata
 
 
 class MemoryOutbox(Outbox):

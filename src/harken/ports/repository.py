@@ -103,6 +103,10 @@ class FeedbackRepository(ABC):
         """
 
     @abstractmethod
+    def applications(self) -> Sequence[str]:
+        """The applications that have feedback, in whatever state, sorted by code point; without reading all of it."""
+
+    @abstractmethod
     def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
         """Put ``feedback`` in the place of the version before it, with events, atomically and durably.
 

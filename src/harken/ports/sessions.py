@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 #: What JSON can say; numbers are finite and integers fit into 64 bits.
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
@@ -27,3 +27,12 @@ class SessionRepository(ABC):
     @abstractmethod
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """Remove these keys (all, if ``None``), durably and atomically, and say how many there were."""
+
+    @abstractmethod
+    def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        """Application, session id and metadata of every session that has any; in constant memory.
+
+        Sorted by application, then by session id, both by code point; the metadata as :meth:`get` gives it when it is
+        reached. The storage may be written to meanwhile, also by whoever reads the stream: a session that was there
+        all along comes exactly once.
+        """

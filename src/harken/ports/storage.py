@@ -17,17 +17,24 @@ def nothing_to_check() -> Sequence[str]:
     return ()
 
 
+def nothing_to_rebuild() -> Sequence[str]:
+    """For a storage that keeps no figures that could be wrong."""
+    return ()
+
+
 @frozen
 class Storage:
     """An open storage: three repositories over the same data.
 
-    ``check`` looks for damage, however long that takes, and gives a sentence for each problem.
+    ``check`` looks for damage, however long that takes, and gives a sentence for each problem. ``rebuild`` counts anew
+    what figures are kept, mends what differs from the feedback, and gives a sentence for each figure that was wrong.
     """
 
     feedback: FeedbackRepository
     sessions: SessionRepository
     outbox: Outbox
     check: Callable[[], Sequence[str]] = nothing_to_check
+    rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild
 
 
 #: Opens the storage that a URL names, for as long as the context lasts. The entry points of the group

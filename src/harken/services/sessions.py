@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
 from harken.domain.rules import label_problem, name_problem, number_problem, text_problem
@@ -10,6 +13,17 @@ from harken.ports.sessions import JsonValue, SessionRepository
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
+_SHOWN_OF_VALUE = 200
+_json = json.JSONEncoder(sort_keys=True).encode
+
+
+@frozen
+class Merged:
+    """What became of metadata that was merged, by name: was set, was there already, or was left out, and why."""
+
+    added: Mapping[str, JsonValue]
+    there: Mapping[str, JsonValue]
+    refused: Mapping[str, str]
 
 
 class SessionService:
@@ -38,10 +52,40 @@ class SessionService:
             raise InvalidMetadata("; ".join(problems))
         self._repository.update(application, session_id, changes)
 
+    def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
+        """Set what has no value yet, and change nothing that has one; what is unfit stops nothing else.
+
+        What has a value is looked up before: somebody who sets the same name at the same time may be overwritten.
+
+        Raises:
+            InvalidMetadata: an id that no session can have; nothing was changed.
+        """
+        there = self.get(application, session_id)
+        refused = {name: reason for name, value in metadata.items() if (reason := _refusal(there, name, value))}
+        fit = {name: value for name, value in metadata.items() if name not in refused}
+        merged = Merged(
+            added={name: value for name, value in fit.items() if name not in there},
+            there={name: value for name, value in fit.items() if name in there},
+            refused=refused,
+        )
+        if merged.added:
+            self._repository.update(application, session_id, merged.added)
+        return merged
+
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """Remove these keys (all, if ``None``) and say how many there were."""
         _check_ids(application, session_id)
         return self._repository.delete(application, session_id, keys)
+
+
+def _refusal(there: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
+    """Why that value cannot be merged into what is there; empty if it can."""
+    if problems := list(_problems({name: value})):
+        return "; ".join(problems)
+    # As JSON, because to Python 1, 1.0 and True are the same.
+    if name in there and (kept := _json(there[name])) != _json(value):
+        return f"metadata.{name} has another value already, which was kept: {kept[:_SHOWN_OF_VALUE]}"
+    return ""
 
 
 def _check_ids(application: str, session_id: str) -> None:

@@ -227,6 +227,20 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.find(waiting, limit=9).items, (hidden[0],))
             check_same(storage.feedback.find(FeedbackQuery(withdrawn=True), limit=9).items, (hidden[2],))
 
+    def test_applications_are_those_that_have_feedback(self) -> None:
+        """Each application with feedback in any state is named once, by code point, and none that has none (left)."""
+        pending = a_feedback(application="b", moderation=Moderation(status=ModerationStatus.PENDING))
+        withdrawn = a_feedback(application="Z").withdraw(at=NOON)
+        # In UTF-16 the last two would come the other way round.
+        several = [a_feedback(application=name) for name in ("\U0001f44d", "\uff5e", "é", "a", "a")]
+        with self.open_storage() as storage:
+            check_same(list(storage.feedback.applications()), [])
+            storage.feedback.add(accepted(pending, withdrawn, *several))
+            storage.sessions.update("metadata only", "s", {"a": 1})
+            check_same(list(storage.feedback.applications()), ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"])
+            storage.feedback.erase(FeedbackQuery(application="b").in_any_state())
+            check_same(list(storage.feedback.applications()), ["Z", "a", "é", "\uff5e", "\U0001f44d"])
+
     # --- changing --------------------------------------------------------------------------------------------------
 
     def test_no_update_is_lost(self) -> None:

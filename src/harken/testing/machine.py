@@ -146,6 +146,15 @@ class StorageMachine(RuleBasedStateMachine):
         query = FeedbackQuery(application=application, agent_id=agent_id, since=since, until=until)
         self._both(lambda storage: _groups(storage, query, group_by))
 
+    @rule()
+    def rebuild(self) -> None:
+        # Nobody damaged anything, so there is nothing to mend.
+        self._both(lambda storage: storage.rebuild())
+
+    @rule()
+    def list_applications(self) -> None:
+        self._both(lambda storage: storage.feedback.applications())
+
     @invariant()
     def figures_equal_a_recount(self) -> None:
         for application in hst.APPLICATIONS:
@@ -153,15 +162,25 @@ class StorageMachine(RuleBasedStateMachine):
             counted = self._real.feedback.summarize(query).get(None, Summary())
             check_same(counted, Summary.fold(self._model.feedback.stream(query)))
 
-    @rule(session_id=st.sampled_from(hst.SESSIONS), changes=hst.metadata())
-    def update_metadata(self, session_id: str, changes: dict[str, JsonValue]) -> None:
-        self._both(lambda storage: storage.sessions.update("default", session_id, changes))
-        self._both(lambda storage: storage.sessions.get("default", session_id))
+    @rule(
+        application=st.sampled_from(hst.APPLICATIONS),
+        session_id=st.sampled_from(hst.SESSIONS),
+        changes=hst.metadata(),
+    )
+    def update_metadata(self, application: str, session_id: str, changes: dict[str, JsonValue]) -> None:
+        self._both(lambda storage: storage.sessions.update(application, session_id, changes))
+        self._both(lambda storage: storage.sessions.get(application, session_id))
+        self._both(lambda storage: storage.sessions.stream())
 
-    @rule(session_id=st.sampled_from(hst.SESSIONS), keys=st.none() | st.lists(st.sampled_from(hst.NAMES)))
-    def delete_metadata(self, session_id: str, keys: list[str] | None) -> None:
-        self._both(lambda storage: storage.sessions.delete("default", session_id, keys))
-        self._both(lambda storage: storage.sessions.get("default", session_id))
+    @rule(
+        application=st.sampled_from(hst.APPLICATIONS),
+        session_id=st.sampled_from(hst.SESSIONS),
+        keys=st.none() | st.lists(st.sampled_from(hst.NAMES)),
+    )
+    def delete_metadata(self, application: str, session_id: str, keys: list[str] | None) -> None:
+        self._both(lambda storage: storage.sessions.delete(application, session_id, keys))
+        self._both(lambda storage: storage.sessions.get(application, session_id))
+        self._both(lambda storage: storage.sessions.stream())
 
     @rule(limit=st.integers(1, 20), channels=st.sets(st.sampled_from(("log", "webhook"))), now=hst.moments_near_noon())
     def fan_out(self, limit: int, channels: set[str], now: datetime) -> None:

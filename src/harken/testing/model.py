@@ -52,6 +52,9 @@ class _Feedback(FeedbackRepository):
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         return iter(sorted(filter(query.matches, self.stored), key=Cursor.behind))
 
+    def applications(self) -> Sequence[str]:
+        return sorted({feedback.application for feedback in self.stored})
+
     def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
         stored = self.get(feedback.application, feedback.id)
         if stored.version != feedback.version - 1:
@@ -124,6 +127,10 @@ class _Sessions(SessionRepository):
         for key in doomed:
             del metadata[key]
         return len(doomed)
+
+    def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        there = [(application, session_id) for (application, session_id), metadata in self.stored.items() if metadata]
+        return iter([(*place, self.get(*place)) for place in sorted(there)])
 
 
 class _Outbox(Outbox):

@@ -38,6 +38,43 @@ class SessionContract(FreshStorage):
             handed_out["more"] = True
             check_same(storage.sessions.get("default", "s"), {"list": [1]})
 
+    def test_metadata_is_streamed_by_application_and_session(self) -> None:
+        """Every session that has metadata comes once, by application, then by session id, both by code point."""
+        places = [
+            ("a", "Z"),
+            ("a", "s"),
+            ("a", "s 2"),
+            ("a", "é"),
+            ("a", "\uff5e"),
+            ("a", "\U0001f44d"),
+            ("a b", "r"),
+            ("b", "r"),
+        ]
+        with self.open_storage() as storage:
+            check_same(list(storage.sessions.stream()), [])
+            for application, session_id in reversed(places):
+                storage.sessions.update(application, session_id, {"b": [session_id], "a": None})
+            storage.sessions.update("a", "nothing ever", {})
+            storage.sessions.update("a", "nothing left", {"a": 1})
+            storage.sessions.delete("a", "nothing left")
+            check_same(list(storage.sessions.stream()), [(*place, {"a": None, "b": [place[1]]}) for place in places])
+
+    def test_a_stream_of_metadata_may_be_written_to_by_its_reader(self) -> None:
+        """However much is changed and removed meanwhile, a session that was there all along comes exactly once."""
+        # More than an adapter is likely to read at a time.
+        names = [f"session-{number:05}" for number in range(1_100)]
+        with self.open_storage() as storage:
+            for name in names:
+                storage.sessions.update("default", name, {"a": 1, "b": 2})
+            seen = []
+            for application, session_id, metadata in storage.sessions.stream():
+                seen.append(session_id)
+                check_same(metadata, {"a": 1, "b": 2})
+                if len(seen) % 20 == 0:
+                    storage.sessions.update(application, session_id, {"c": 3})
+                    storage.sessions.delete(application, names[len(seen) - 2])
+        check_same(seen, names)
+
     def test_racing_updates_of_metadata_all_arrive(self) -> None:
         """Threads that set different keys at once overwrite nothing of each other."""
         with self.open_storage() as storage:

@@ -9,11 +9,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 import harken
-from harken import FeedbackQuery, StorageClosed, StorageCorrupt, StorageError, StorageIncompatible, StorageUnavailable
+from harken import (
+    FeedbackQuery,
+    Sentiment,
+    StorageClosed,
+    StorageCorrupt,
+    StorageError,
+    StorageIncompatible,
+    StorageUnavailable,
+)
 from harken.storage import open_storage
 from harken.testing import a_feedback, a_series, accepted
 
@@ -29,10 +38,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "feedback.db"
 
 
-def filled(path: Path, size: int = 300) -> None:
-    """Make a file with feedback in it."""
+def filled(path: Path, size: int = 300, **parts: Any) -> None:
+    """Make a file with feedback in it, or add some."""
     with open_storage(url_of(path)) as storage:
-        storage.feedback.add(accepted(*a_series(size, comment="some words " * 20, agent_id="helper")))
+        plain = {"comment": "some words " * 20, "agent_id": "helper"}
+        storage.feedback.add(accepted(*a_series(size, **plain | parts)))
+
+
+def tampered(path: Path, statement: str) -> None:
+    """Change the file behind Harken's back."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
 
 
 # --- whose file it is ------------------------------------------------------------------------------------------------
@@ -164,13 +181,51 @@ def open_and_check(path: Path) -> list[str]:
 def test_figures_that_were_tampered_with_are_found(path: Path, change: str) -> None:
     """``check`` recounts by agent and by slot, so that a counter which somebody edited does not stay unnoticed."""
     filled(path, 3)
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"UPDATE counter SET {change}")
-    connection.close()
+    tampered(path, f"UPDATE counter SET {change}")
     with harken.connect(url_of(path)) as hk:
         problems = hk.check()
     assert problems
     assert all("recount" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("damage", "wrong"),
+    [
+        ("UPDATE counter SET positive = positive + 1, comments = 7", 4),
+        ("UPDATE counter SET agent_id = 'nobody' WHERE span = 'hour' AND agent_id = 'a'", 2),
+        ("UPDATE counter SET positive = 0, comments = 0, comment_characters = 0 WHERE span = 'slot'", 2),
+        ("INSERT INTO counter VALUES ('gone', 'slot', '', 7, 1, 0, 0, 0, 0, 0, 0, 0)", 1),
+        ("INSERT INTO counter VALUES ('default', 'hour', '', 0, 0, 0, 0, 0, 0, 0, 0, 0)", 1),
+        ("DELETE FROM counter", 4),
+    ],
+)
+def test_figures_that_were_tampered_with_are_mended(path: Path, damage: str, wrong: int) -> None:
+    """``rebuild`` counts anew, gives a sentence for each figure that was wrong, and leaves the right ones in place."""
+    filled(path, 3, agent_id="a")
+    filled(path, 2, application="other", sentiment=Sentiment(0.5, 1))
+    tampered(path, damage)
+    with harken.connect(url_of(path)) as hk:
+        mended = hk.rebuild()
+        assert len(mended) == wrong
+        assert all(sentence.startswith("The figures of '") and "; a recount gives " in sentence for sentence in mended)
+        assert (hk.check(), hk.rebuild()) == ([], [])
+    with harken.connect(url_of(path), application="other") as hk:
+        assert hk.check() == []
+        hk.submit("session", "down", "still counted")
+        assert (hk.check(), hk.rebuild()) == ([], [])
+
+
+def test_what_was_mended_is_told_in_figures(path: Path) -> None:
+    """The sentence names the application, the agent, the time and the figures before and after."""
+    filled(path, 3)
+    tampered(path, "UPDATE counter SET positive = 1, comment_characters = 0 WHERE span = 'slot'")
+    tampered(path, "DELETE FROM counter WHERE span = 'hour'")
+    counted = "a recount gives positive 3, comments 3, comment_characters 660"
+    with harken.connect(url_of(path)) as hk:
+        by_hour, by_slot = hk.rebuild()
+    assert by_hour == f"The figures of 'default' for agent 'helper' at hour 12 UTC said nothing; {counted}"
+    said = "said positive 1, comments 3"
+    assert by_slot == f"The figures of 'default' for agent 'helper' from 2026-01-01T12:00Z on {said}; {counted}"
 
 
 # --- durable and gone ------------------------------------------------------------------------------------------------

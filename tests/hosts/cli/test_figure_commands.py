@@ -1,5 +1,6 @@
-"""stats, trends, themes, demo and doctor."""
+"""stats, trends, themes, demo, doctor and rebuild."""
 
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,29 @@ def test_doctor_tells_of_what_is_wrong(cli: Any, tmp_path: Path) -> None:
     assert ran.code == 1
     assert len(ran.json["problems"]) == 1
     assert "Problem: Storage" in cli("doctor", storage="sqlite:///broken.db").out
+
+
+def test_rebuild_mends_what_doctor_finds(cli: Any, tmp_path: Path) -> None:
+    """Figures that were tampered with are found, mended and told of, and then everything is as it should be."""
+    cli("submit", "s", "up", "--agent", "helper")
+    assert cli("rebuild").out == "All figures are right\n"
+    assert cli("rebuild", "--json").json == {"mended": []}
+    _tamper(tmp_path)
+    assert cli("doctor").code == 1
+    ran = cli("rebuild", "--json")
+    assert (ran.code, len(ran.json["mended"])) == (0, 2)
+    assert cli("doctor").code == 0
+    _tamper(tmp_path)
+    ran = cli("rebuild")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count("Mended: The figures of 'default' for agent 'helper'") == 2
+    assert cli("stats", "--json").json["positive"] == 1
+
+
+def _tamper(folder: Path) -> None:
+    with sqlite3.connect(folder / "feedback.db") as connection:
+        connection.execute("UPDATE counter SET positive = 7")
+    connection.close()
 
 
 def test_doctor_keeps_passwords_to_itself(cli: Any) -> None:

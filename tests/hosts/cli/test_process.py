@@ -108,21 +108,26 @@ def test_an_import_survives_being_killed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no such terminals here")
 def test_progress_goes_to_the_terminal_only(tmp_path: Path) -> None:
     """Somebody who looks sees a bar on stderr; stdout stays one JSON document."""
-    ours, theirs = os.openpty()
     file = tmp_path / "old.csv"
     file.write_text(rows(3_000))
-    ran: Any = subprocess.run(
-        command(tmp_path, "import", str(file), "--json"),
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        text=True,
-        check=True,
-        env={**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"},
-    )
-    os.close(theirs)
-    assert b"3,000 rows" in os.read(ours, 100_000)
-    os.close(ours)
+    ran, seen = _watched(command(tmp_path, "import", str(file), "--json"))
+    assert b"3,000 rows" in seen
     assert json.loads(ran.stdout)["added"] == 3_000
+    urls = ("--from", f"sqlite:///{tmp_path}/feedback.db", "--to", f"sqlite:///{tmp_path}/copy.db")
+    ran, seen = _watched((*HARKEN, "copy", *urls, "--rejected", str(tmp_path / "rejected.jsonl"), "--json"))
+    assert b"3000/3000" in seen
+    assert json.loads(ran.stdout)["feedback"]["added"] == 3_000
+
+
+def _watched(words: tuple[str, ...]) -> tuple[Any, bytes]:
+    """Run a command in front of a terminal: what it gave, and what was seen there."""
+    ours, theirs = os.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"}
+    ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True, env=environment)
+    os.close(theirs)
+    seen = os.read(ours, 100_000)
+    os.close(ours)
+    return ran, seen
 
 
 def _wait_for(tmp_path: Path, total: int) -> None:

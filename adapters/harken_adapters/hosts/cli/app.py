@@ -22,7 +22,7 @@ from harken import (
     StorageError,
 )
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.hosts.cli import demo, doctor, feedback, figures, moderation, transfer
+from harken_adapters.hosts.cli import copying, demo, doctor, feedback, figures, migrate, moderation, rebuild, transfer
 from harken_adapters.hosts.cli.options import Door, WrongUsage
 from harken_adapters.hosts.cli.output import say, warn
 
@@ -62,8 +62,11 @@ app.add_typer(moderation.moderate, name="moderate")
 app.command("erase")(feedback.erase)
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export)
+app.command("copy")(copying.copy)
+app.add_typer(migrate.migrate, name="migrate")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("rebuild")(rebuild.rebuild)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import typer
 from rich.console import Console
 from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -107,6 +108,25 @@ def _cell(value: Cell) -> Text:
         return value
     text = f"{value:.1f}" if isinstance(value, float) else "" if value is None else in_one_line(str(value))
     return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> None:
+    """Run through the steps, each of which says how many are done; with a bar on the way if somebody is looking.
+
+    Args:
+        steps: what is run through.
+        what: what is counted.
+        total: counts how many there are; only asked if somebody is looking.
+    """
+    if not err.is_terminal:
+        for _ in steps:
+            pass
+        return
+    columns = (MofNCompleteColumn(), TextColumn(what), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=total())
+        for done in steps:
+            progress.update(task, completed=done)
 
 
 def feedback_list(page: Page) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, BinaryIO, TextIO
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,11 +19,11 @@ from harken_adapters.formats.exporting import export as write_all
 from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
+from harken_adapters.hosts.cli.files import Rejects, spare_databases
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, pairs
 from harken_adapters.hosts.cli.output import err, print_json, say, warn
 
 _STANDARD = "-"
-_SQLITE = b"SQLite format 3\0"
 
 
 class Format(Enum):
@@ -38,69 +37,7 @@ _SOURCES: dict[Format, type[Source]] = {Format.CSV: CsvSource, Format.JSONL: Jso
 _SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 
 
-def _spare_databases(target: Path) -> None:
-    """Refuse to write over a database: it may be the very storage that is read from or imported into."""
-    try:
-        if not target.is_file():
-            return
-        with target.open("rb") as file:
-            start = file.read(len(_SQLITE))
-    except OSError as error:
-        raise WrongUsage(f"cannot see what {target} is: {error.strerror}; choose another file") from error
-    if start == _SQLITE:
-        raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
-
-
 # --- import -----------------------------------------------------------------------------------------------------------
-
-
-class Rejects:
-    """The file of rejected rows, which is made when the first one comes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: TextIO | None = None
-
-    def add(self, line: int, reason: str, row: object) -> None:
-        """Write down a row, in ASCII, so that anything can be said."""
-        if self._file is None:
-            self._file = self._created()
-        self._file.write(f"{json.dumps({'line': line, 'reason': reason, 'row': row})}\n")
-
-    def close(self) -> Path | None:
-        """The file, if there was anything to write down."""
-        if self._file is None:
-            return None
-        self._file.close()
-        return self.path
-
-    def remove_stale(self) -> None:
-        """Remove the file of an earlier run; whatever else has its name stays."""
-        with suppress(OSError):
-            if self.path.is_file() and _holds_rejects(self.path):
-                self.path.unlink()
-
-    def _created(self) -> TextIO:
-        try:
-            return self.path.open("w", encoding="ascii")
-        except OSError as error:
-            raise WrongUsage(
-                f"cannot write rejected rows to {self.path}: {error.strerror}; choose a place with --rejected PATH"
-            ) from error
-
-
-def _holds_rejects(path: Path) -> bool:
-    """Whether there is nothing in a file but rejected rows."""
-    with path.open("rb") as file:
-        try:
-            rows = [_is_reject(json.loads(line)) for line in file]
-        except (ValueError, RecursionError):
-            return False
-    return bool(rows) and all(rows)
-
-
-def _is_reject(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"line", "reason", "row"}
 
 
 def import_(
@@ -129,13 +66,13 @@ def import_(
     columns = Columns(pairs("--map", map_ or ()), pairs("--set", set_ or ()))
     source_type = _SOURCES[_format_of(file, format_)]
     name = "stdin" if file == _STANDARD else file
-    rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"))
+    rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"), "line")
     began = perf_counter()
     with _opened(file) as data, door(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("rejected rows would overwrite the file they come from")
         # Only now: opening the storage may have made it.
-        _spare_databases(rejects.path)
+        spare_databases(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add)
         try:
             _run(importer, data)
@@ -230,7 +167,7 @@ def export(
     with door(context).open() as hk:
         if file != _STANDARD:
             # Only now: opening the storage may have made it.
-            _spare_databases(Path(file))
+            spare_databases(Path(file))
         query = filters.query(hk)
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         with _written(file) as data:

@@ -85,4 +85,5 @@ def _storage(database: Database, clock: Clock) -> Storage:
         feedback=MongoFeedbackRepository(database, days),
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database),
+        rebuild=lambda: list(days.rebuild()),
     )

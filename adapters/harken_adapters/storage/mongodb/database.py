@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
 from bson.codec_options import CodecOptions
-from pymongo import ReadPreference, WriteConcern
+from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
@@ -18,11 +19,12 @@ from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.errors import translation
 
 if TYPE_CHECKING:
-    from pymongo import MongoClient
     from pymongo.collection import Collection
 
 #: Before the names of all collections, as the database may be shared with the host's own.
-PREFIX = "harken_"
+PREFIX: Final = "harken_"
+#: What stands in for a server in a test, such as mongomock, does nothing atomically, so its callers take turns.
+_TAKING_TURNS: Final = RLock()
 
 
 class Database:
@@ -42,6 +44,9 @@ class Database:
         )
         self.name = f"The MongoDB database {name!r}"
         self.timeout = timeout
+        #: Whether there is a server, or only something that stands in for one.
+        self.served = isinstance(client, MongoClient)
+        self._turn: AbstractContextManager[object] = nullcontext() if self.served else _TAKING_TURNS
         self._pid = os.getpid()
         self._closed = False
         self.feedback = self.collection("feedback")
@@ -60,7 +65,7 @@ class Database:
         """Around every call to the server: in time, in this process, and with Harken's errors."""
         self._must_be_open()
         try:
-            with pymongo.timeout(self.timeout):
+            with self._turn, pymongo.timeout(self.timeout):
                 yield
         except PyMongoError as error:
             self._must_be_open()

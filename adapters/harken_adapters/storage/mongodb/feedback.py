@@ -49,22 +49,14 @@ class MongoFeedbackRepository(FeedbackRepository):
         """See the port."""
         if not batch:
             return []
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(range(len(batch)))
         with self._database.calling(), self._days.changing(_places(item.feedback for item in batch)):
-            outcomes: dict[int, Outcome] = {}
-            waiting = list(range(len(batch)))
-            for _ in range(_TRIES):
-                refused = self._insert([batch[index] for index in waiting])
-                outcomes |= {index: Stored(batch[index].feedback) for index in waiting}
-                waiting = [waiting[number] for number in refused]
-                if not waiting:
-                    return [outcomes[index] for index in range(len(batch))]
-                found = self._occupied([batch[index].feedback for index in waiting])
-                outcomes |= {index: one for index, one in zip(waiting, found, strict=True) if one is not None}
-                # What was in the way of these was erased meanwhile.
-                waiting = [index for index, one in zip(waiting, found, strict=True) if one is None]
-                if not waiting:
-                    return [outcomes[index] for index in range(len(batch))]
-        raise StorageUnavailable(f"{self._database.name} keeps changing what is in the way of a feedback; try again")
+            while waiting:
+                now, waiting = _without_rivals(batch, waiting)
+                answers = self._add_rivalless([batch[index] for index in now])
+                outcomes.update(zip(now, answers, strict=True))
+        return [outcomes[index] for index in range(len(batch))]
 
     def get(self, application: str, feedback_id: str) -> Feedback:
         """See the port."""
@@ -142,6 +134,20 @@ class MongoFeedbackRepository(FeedbackRepository):
         """See the port."""
         return self._figures.summarize(query, group_by)
 
+    def _add_rivalless(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
+        """Store items of which no two want the same place."""
+        outcomes: dict[int, Outcome] = {index: Stored(item.feedback) for index, item in enumerate(items)}
+        waiting = list(outcomes)
+        for _ in range(_TRIES):
+            refused = [waiting[number] for number in self._insert([items[index] for index in waiting])]
+            occupied = self._occupied([items[index].feedback for index in refused])
+            outcomes |= {index: outcome for index, outcome in zip(refused, occupied, strict=True) if outcome}
+            # What was in the way of these was erased meanwhile.
+            waiting = [index for index, outcome in zip(refused, occupied, strict=True) if not outcome]
+            if not waiting:
+                return list(outcomes.values())
+        raise StorageUnavailable(f"{self._database.name} keeps changing what is in the way of a feedback; try again")
+
     def _insert(self, items: Sequence[Accepted]) -> list[int]:
         """Store what has a place that is free, and give the positions of the others."""
         if len(items) == 1:
@@ -207,6 +213,27 @@ class MongoFeedbackRepository(FeedbackRepository):
 
 def _places(feedback: Iterable[Feedback]) -> set[tuple[str, datetime]]:
     return {(one.application, one.created_at) for one in feedback}
+
+
+def _without_rivals(batch: Sequence[Accepted], waiting: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Which items to store now, and which later: those that want the place of an earlier one, which comes first."""
+    now: list[int] = []
+    later: list[int] = []
+    wanted: set[object] = set()
+    for index in waiting:
+        places = _wanted(batch[index].feedback)
+        (now if wanted.isdisjoint(places) else later).append(index)
+        wanted.update(places)
+    return now, later
+
+
+def _wanted(feedback: Feedback) -> list[object]:
+    places: list[object] = [(feedback.application, feedback.id)]
+    if feedback.idempotency_key is not None:
+        places.append(("key", _key(feedback)))
+    if feedback.vote and feedback.author is not None:
+        places.append(("vote", _vote(feedback)))
+    return places
 
 
 def _id_condition(feedback: Feedback) -> Document:

@@ -59,7 +59,7 @@ class MongoSessionRepository(SessionRepository):
                 chunk = list(
                     self._database.sessions.find(place).sort([("application", 1), ("session_id", 1)]).limit(_CHUNK)
                 )
-            yield from ((found["application"], found["session_id"], _sorted(found)) for found in chunk)
+            yield from ((one["application"], one["session_id"], _sorted(one)) for one in chunk if one["metadata"])
             if len(chunk) < _CHUNK:
                 return
             place = _behind(chunk[-1])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from harken.ports.storage import Storage
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
 from harken_adapters.storage.sqlite.outbox import SqliteOutbox
+from harken_adapters.storage.sqlite.rebuilding import rebuild
 from harken_adapters.storage.sqlite.sessions import SqliteSessionRepository
 from harken_adapters.storage.sqlite.url import parse_url
 
@@ -31,6 +33,7 @@ def open_storage(url: str) -> Iterator[Storage]:
             sessions=SqliteSessionRepository(database),
             outbox=SqliteOutbox(database),
             check=database.check,
+            rebuild=partial(rebuild, database),
         )
     finally:
         database.close()

@@ -32,6 +32,16 @@ _UPDATE: Final = (
     f"UPDATE feedback SET {', '.join(f'{column} = ?' for column in COLUMNS)} "  # noqa: S608
     "WHERE application = ? AND id = ? AND version = ?"
 )
+#: From each application straight to the next one in the index, however much feedback lies between them.
+_APPLICATIONS: Final = """
+    WITH RECURSIVE found (application) AS (
+        SELECT min(application) FROM feedback
+        UNION ALL
+        SELECT (SELECT min(application) FROM feedback WHERE application > found.application)
+        FROM found WHERE found.application IS NOT NULL
+    )
+    SELECT application FROM found WHERE application IS NOT NULL
+"""
 _OLDEST_FIRST: Final = "ORDER BY feedback.created_at, feedback.id"
 _NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
 
@@ -86,6 +96,11 @@ class SqliteFeedbackRepository(FeedbackRepository):
             if len(chunk) < _CHUNK:
                 return
             place = (_beyond(">", Cursor.behind(chunk[-1])),)
+
+    def applications(self) -> Sequence[str]:
+        """See the port."""
+        with self._database.read() as connection:
+            return [application for (application,) in connection.execute(_APPLICATIONS)]
 
     def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
         """See the port."""

@@ -7,7 +7,8 @@ from typing import Final
 #: Marks a file as ours: "Hrkn" in ASCII, in the header field that SQLite keeps for this.
 APPLICATION_ID: Final = 0x48726B6E
 
-_COUNTS: Final = (
+#: What a row of the table of counters counts.
+COUNTS: Final = (
     "positive",
     "negative",
     "neutral",
@@ -46,7 +47,7 @@ def hour_of(column: str) -> str:
 
 def sums() -> str:
     """SQL that adds up counters."""
-    return ", ".join(f"sum({count})" for count in _COUNTS)
+    return ", ".join(f"sum({count})" for count in COUNTS)
 
 
 def sums_of_rows() -> str:
@@ -59,7 +60,7 @@ def _counter() -> str:
 
     The span ``'slot'`` has a bucket for each quarter-hour slot; ``'hour'`` has 24, of all feedback by UTC hour of day.
     """
-    columns = ", ".join(f"{count} INTEGER NOT NULL" for count in _COUNTS)
+    columns = ", ".join(f"{count} INTEGER NOT NULL" for count in COUNTS)
     return f"""
         CREATE TABLE counter (
             application TEXT NOT NULL,
@@ -77,13 +78,23 @@ def _buckets(row: str) -> dict[str, str]:
     return {"slot": slot_of(f"{row}.created_at"), "hour": hour_of(f"{row}.created_at")}
 
 
+def recounted() -> str:
+    """SQL for the rows that the table of counters should have, with what the rows of feedback add up to."""
+    spans = (
+        f"SELECT application, '{span}' AS span, ifnull(agent_id, '') AS agent_id, {bucket} AS bucket, {sums_of_rows()} "  # noqa: S608
+        "FROM feedback WHERE status = 'approved' AND withdrawn_at IS NULL GROUP BY 1, 3, 4"
+        for span, bucket in _buckets("feedback").items()
+    )
+    return " UNION ALL ".join(spans)
+
+
 def _add(row: str) -> str:
     counted = ", ".join(expression.format(row=row) for expression in _COUNTED)
     values = ", ".join(
         f"({row}.application, '{span}', ifnull({row}.agent_id, ''), {bucket}, {counted})"
         for span, bucket in _buckets(row).items()
     )
-    added = ", ".join(f"{count} = {count} + excluded.{count}" for count in _COUNTS)
+    added = ", ".join(f"{count} = {count} + excluded.{count}" for count in COUNTS)
     return f"""
         INSERT INTO counter VALUES {values}
         ON CONFLICT (application, span, agent_id, bucket) DO UPDATE SET {added};
@@ -95,7 +106,7 @@ def _take_away(row: str) -> str:
 
 
 def _take_away_from(span: str, bucket: str, row: str) -> str:
-    counted = zip(_COUNTS, _COUNTED, strict=True)
+    counted = zip(COUNTS, _COUNTED, strict=True)
     taken = ", ".join(f"{count} = {count} - ({expression.format(row=row)})" for count, expression in counted)
     agent = f"agent_id = ifnull({row}.agent_id, '')"
     where = f"application = {row}.application AND span = '{span}' AND {agent} AND bucket = {bucket}"

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Final
 
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import dump
+
+_CHUNK: Final = 1_000
+#: Sessions are counted, not rows, so that a session's metadata always comes whole.
+_SELECT_CHUNK: Final = """
+    SELECT application, session_id, name, value FROM session_metadata
+    WHERE (application, session_id) IN (
+        SELECT DISTINCT application, session_id FROM session_metadata
+        WHERE (application, session_id) > (?, ?) ORDER BY application, session_id LIMIT ?
+    )
+    ORDER BY application, session_id, name
+"""
 
 
 class SqliteSessionRepository(SessionRepository):
@@ -45,3 +58,17 @@ class SqliteSessionRepository(SessionRepository):
         if deleted:
             self._database.forget()
         return deleted
+
+    def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        """See the port."""
+        # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
+        place = ("", "")
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(_SELECT_CHUNK, (*place, _CHUNK)).fetchall()
+            sessions = [(key, list(group)) for key, group in groupby(rows, key=lambda row: (row[0], row[1]))]
+            for (application, session_id), group in sessions:
+                yield application, session_id, {name: json.loads(value) for _, _, name, value in group}
+            if len(sessions) < _CHUNK:
+                return
+            place = sessions[-1][0]

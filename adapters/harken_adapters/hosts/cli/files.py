@@ -1,0 +1,78 @@
+"""What is written beside the storage: rejected rows, and never over a database."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TextIO
+
+from harken_adapters.hosts.cli.options import WrongUsage
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def spare_databases(target: Path) -> None:
+    """Refuse to write over a database: it may be the very storage that is read from or imported into."""
+    try:
+        if not target.is_file():
+            return
+        with target.open("rb") as file:
+            start = file.read(len(_SQLITE))
+    except OSError as error:
+        raise WrongUsage(f"cannot see what {target} is: {error.strerror}; choose another file") from error
+    if start == _SQLITE:
+        raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
+
+
+class Rejects:
+    """The file of rejected rows, which is made when the first one comes."""
+
+    def __init__(self, path: Path, *place: str, keep: bool = False) -> None:
+        """A file of rows that say where they come from, such as on which ``line``.
+
+        Args:
+            path: where it is.
+            place: the names of what says where a row comes from.
+            keep: whether rows of an earlier run stay in it.
+        """
+        self.path = path
+        self._mode: Literal["a", "w"] = "a" if keep else "w"
+        self._names = (*place, "reason", "row")
+        self._file: TextIO | None = None
+
+    def add(self, *values: object) -> None:
+        """Write down a row: its place, the reason and what it says; in ASCII, so that anything can be said."""
+        if self._file is None:
+            self._file = self._created()
+        self._file.write(f"{json.dumps(dict(zip(self._names, values, strict=True)))}\n")
+
+    def close(self) -> Path | None:
+        """The file, if there was anything to write down."""
+        if self._file is None:
+            return None
+        self._file.close()
+        return self.path
+
+    def remove_stale(self) -> None:
+        """Remove the file of an earlier run; whatever else has its name stays."""
+        with suppress(OSError):
+            if self.path.is_file() and self._holds_rejects():
+                self.path.unlink()
+
+    def _created(self) -> TextIO:
+        try:
+            return self.path.open(self._mode, encoding="ascii")
+        except OSError as error:
+            raise WrongUsage(
+                f"cannot write rejected rows to {self.path}: {error.strerror}; choose a place with --rejected PATH"
+            ) from error
+
+    def _holds_rejects(self) -> bool:
+        """Whether there is nothing in the file but rejected rows."""
+        with self.path.open("rb") as file:
+            try:
+                rows = [json.loads(line) for line in file]
+            except (ValueError, RecursionError):
+                return False
+        return bool(rows) and all(isinstance(row, dict) and row.keys() == set(self._names) for row in rows)

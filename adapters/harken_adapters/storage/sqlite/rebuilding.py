@@ -1,0 +1,60 @@
+"""Counting anew what the counters say."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from harken.domain.instants import slot_start
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.schema import COUNTS, recounted
+
+_KEY_LENGTH: Final = 4
+_WRONG: Final = "SELECT * FROM counter EXCEPT SELECT * FROM recount"
+_RIGHT: Final = "SELECT * FROM recount EXCEPT SELECT * FROM counter"
+
+#: The application, the span, the agent and the bucket that counters are of.
+_Key = tuple[str, str, str, int]
+_Counters = dict[_Key, tuple[int, ...]]
+
+
+def rebuild(database: Database) -> Sequence[str]:
+    """Mend the counters that differ from the feedback, and give a sentence for each.
+
+    In one transaction, so that nothing is written in between.
+    """
+    with database.write() as connection:
+        # Kept in SQLite, as there may be more counters than fit into memory; those that are wrong are few.
+        connection.execute(f"CREATE TEMP TABLE recount AS {recounted()}")
+        wrong, right = _counters(connection, _WRONG), _counters(connection, _RIGHT)
+        connection.executemany(
+            "DELETE FROM counter WHERE application = ? AND span = ? AND agent_id = ? AND bucket = ?", wrong
+        )
+        places = ", ".join("?" * (_KEY_LENGTH + len(COUNTS)))
+        rows = ((*key, *counts) for key, counts in right.items())
+        connection.executemany(f"INSERT INTO counter VALUES ({places})", rows)  # noqa: S608 - only question marks
+        connection.execute("DROP TABLE recount")
+    return list(_sentences(wrong, right))
+
+
+def _counters(connection: sqlite3.Connection, sql: str) -> _Counters:
+    return {tuple(row[:_KEY_LENGTH]): tuple(row[_KEY_LENGTH:]) for row in connection.execute(sql)}
+
+
+def _sentences(wrong: _Counters, right: _Counters) -> Iterator[str]:
+    for key in sorted({**wrong, **right}):
+        yield f"The figures of {_name(key)} said {_said(wrong.get(key))}; a recount gives {_said(right.get(key))}"
+
+
+def _name(key: _Key) -> str:
+    application, span, agent_id, bucket = key
+    agent = f"agent {agent_id!r}" if agent_id else "no agent"
+    when = f"from {slot_start(bucket):%Y-%m-%dT%H:%MZ} on" if span == "slot" else f"at hour {bucket} UTC"
+    return f"{application!r} for {agent} {when}"
+
+
+def _said(counts: Sequence[int] | None) -> str:
+    if counts is None:
+        return "nothing"
+    return ", ".join(f"{name} {count}" for name, count in zip(COUNTS, counts, strict=True) if count) or "only zeros"

@@ -1,0 +1,413 @@
+"""Sessions with their feedback in an array: what their entries become, and that every one is accounted for."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from bson import Decimal128, Int64, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Feedback, FeedbackQuery, Harken, Rating, StorageUnavailable, Target
+from harken_adapters.formats.importing import Tally
+from harken_adapters.formats.mapping import Columns
+from harken_adapters.formats.migrating import Document, Migrated, Migration, plain
+from session_documents import Expected, session_documents
+from support import NOON, told
+
+
+def migrated(
+    hk: Harken, *documents: Document, columns: Columns | None = None, application: str | None = None
+) -> tuple[Migrated, list[Any]]:
+    """Bring documents in: the tally, and what was rejected."""
+    rejected: list[Any] = []
+    migration = Migration(hk, lambda *parts: rejected.append(parts), columns=columns, application=application)
+    for _ in migration.batches(documents):
+        pass
+    return migration.tally, rejected
+
+
+def only(hk: Harken) -> Feedback:
+    """The feedback that there is."""
+    [feedback] = hk.stream()
+    return feedback
+
+
+def session(*feedbacks: object, **fields: object) -> Document:
+    """A session's document."""
+    return {"_id": "s", "feedbacks": list(feedbacks), **fields}
+
+
+# --- what becomes of an entry -----------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_feedback_of_its_session(hk: Harken) -> None:
+    """Rating, words and time are kept, and so is everything else that an import knows by its name; it is no news."""
+    entry = {
+        "rating": "down",
+        "comment": " Couldn't find my order number. ",
+        "created_at": datetime(2024, 1, 26, 10, 0, 0, 123_000),  # noqa: DTZ001 - as BSON gives it
+        "message_id": 12,
+        "agent_id": "helper",
+        "author": "ann",
+        "tags": ["order", "search"],
+        "sentiment": {"polarity": -0.5, "subjectivity": 1},
+    }
+    tally, rejected = migrated(hk, session(entry))
+    assert (tally, rejected) == (Migrated(1, Tally(1, 1, 0, 0)), [])
+    feedback = only(hk)
+    assert feedback.target == Target("s", "12", "helper")
+    assert (feedback.rating, feedback.comment, feedback.author) == (
+        Rating.DOWN,
+        "Couldn't find my order number.",
+        "ann",
+    )
+    assert feedback.created_at == datetime(2024, 1, 26, 10, 0, 0, 123_000, tzinfo=UTC)
+    assert (feedback.tags, feedback.context) == (("order", "search"), {})
+    assert feedback.sentiment == harken.Sentiment(-0.5, 1)
+    assert told(hk) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "at"),
+    [
+        ("2024-01-26T10:00:00.123456", datetime(2024, 1, 26, 10, 0, 0, 123_456, tzinfo=UTC)),
+        ("2024-01-26T10:00:00+02:00", datetime(2024, 1, 26, 8, tzinfo=UTC)),
+        (datetime(2024, 1, 26, 10, tzinfo=UTC), datetime(2024, 1, 26, 10, tzinfo=UTC)),
+        (None, NOON),
+    ],
+)
+def test_times_are_utc(hk: Harken, value: object, at: datetime) -> None:
+    """A text or a date of BSON means UTC unless it says otherwise; without one it is now."""
+    migrated(hk, session({"rating": "up", "created_at": value}))
+    assert only(hk).created_at == at
+
+
+@pytest.mark.parametrize(
+    ("value", "rating"), [("up", Rating.UP), ("down", Rating.DOWN), (None, Rating.NEUTRAL), ("", Rating.NEUTRAL)]
+)
+def test_ratings(hk: Harken, value: object, rating: Rating) -> None:
+    """Up, down or neither."""
+    migrated(hk, session({"rating": value, "comment": "words"}))
+    assert only(hk).rating is rating
+
+
+def test_nothing_of_an_entry_is_lost(hk: Harken) -> None:
+    """What has no place of its own goes into the context, with a name that is fit for it and a value that is."""
+    entry = {
+        "user.tier": "gold",
+        "$n": 1,
+        "_id": ObjectId("65f0c0ffee65f0c0ffee65f0"),
+        "seen_at": datetime(2024, 1, 26),  # noqa: DTZ001 - as BSON gives it
+        "nested": {"a": [True, ObjectId("0" * 24)], "b": float("inf")},
+        "number": Int64(7),
+        "price": Decimal128("1.10"),
+        "share": float("nan"),
+        "blob": b"\x01\xff",
+        "uuid": UUID(int=7),
+        "context": {"n": 2.5},
+        "reason": "late",
+    }
+    migrated(hk, session(entry))
+    feedback = only(hk)
+    assert feedback.tags == ("late",)
+    assert feedback.context == {
+        "user_tier": "gold",
+        "_n": 1,
+        "_id": "65f0c0ffee65f0c0ffee65f0",
+        "seen_at": "2024-01-26T00:00:00.000000Z",
+        "nested": '{"a": [true, "000000000000000000000000"], "b": "inf"}',
+        "number": 7,
+        "price": "1.10",
+        "share": "nan",
+        "blob": "01ff",
+        "uuid": "00000000-0000-0000-0000-000000000007",
+        "n": 2.5,
+    }
+
+
+def test_fields_can_be_read_by_other_names(hk: Harken) -> None:
+    """A program of one's own has names of its own."""
+    migrated(hk, session({"user_id": 7, "text": "hi"}), columns=Columns({"author": "user_id", "comment": "text"}))
+    assert (only(hk).author, only(hk).comment, only(hk).context) == ("7", "hi", {})
+
+
+def test_the_session_is_that_of_the_document(hk: Harken) -> None:
+    """What an entry says of a session is dropped if it is the same, and else kept beside it."""
+    migrated(hk, session({"session_id": "s", "comment": "a"}, {"session_id": "t", "comment": "b"}))
+    same, other = hk.stream()
+    assert (same.session_id, same.context) == ("s", {})
+    assert (other.session_id, other.context) == ("s", {"session_id_2": "t"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen", "application"),
+    [
+        ({"application_name": "shop"}, None, "shop"),
+        ({"application_name": "shop"}, "mine", "mine"),
+        ({"application_name": ""}, None, "default"),
+        ({"application_name": None}, None, "default"),
+        ({}, None, "default"),
+    ],
+)
+def test_the_application_is_the_documents_unless_chosen(
+    hk: Harken, fields: Document, chosen: str | None, application: str
+) -> None:
+    """Feedback and metadata go to the application that the document names, unless another one is asked for."""
+    migrated(hk, session({"rating": "up"}, metadata={"a": 1}, **fields), application=chosen)
+    assert hk.summary(application=application).positive == 1
+    assert hk.sessions.get(application, "s") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("document_id", "session_id"),
+    [
+        (7, "7"),
+        (Int64(2**40), str(2**40)),
+        (ObjectId("65f0c0ffee65f0c0ffee65f0"), "65f0c0ffee65f0c0ffee65f0"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (datetime(2024, 1, 26), "2024-01-26T00:00:00.000000Z"),  # noqa: DTZ001 - as BSON gives it
+        ({"user": 1}, '{"user": 1}'),
+    ],
+)
+def test_whatever_a_document_is_known_by_becomes_text(hk: Harken, document_id: object, session_id: str) -> None:
+    """Ids of other types have a text that says them."""
+    assert migrated(hk, session({"rating": "up"}, _id=document_id))[1] == []
+    assert only(hk).session_id == session_id
+
+
+@pytest.mark.parametrize("value", [Regex("a"), Timestamp(1, 2), DatetimeMS(2**62), {1, 2}, float("-inf"), (1, None)])
+def test_everything_can_be_said_in_json(value: object) -> None:
+    """A rejected entry can be written down, whatever a driver made of it."""
+    assert json.loads(json.dumps(plain({"value": [value]}), allow_nan=False))
+
+
+# --- once only --------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_words_twice_are_kept_twice_but_not_again(hk: Harken) -> None:
+    """Each entry is known by its session, what it says and how often that was said there before."""
+    documents = (session({"rating": "up"}, {"rating": "up"}), session({"rating": "up"}, _id="t"))
+    assert migrated(hk, *documents)[0].feedback == Tally(3, 3, 0, 0)
+    assert migrated(hk, *documents)[0].feedback == Tally(3, 0, 3, 0)
+    assert migrated(hk, documents[1])[0].feedback == Tally(1, 0, 1, 0)
+    later = session({"rating": "down", "comment": "new"}, *documents[0]["feedbacks"])
+    assert migrated(hk, later)[0].feedback == Tally(3, 1, 2, 0)
+
+
+def test_sessions_whose_ids_read_alike_are_both_kept(hk: Harken) -> None:
+    """7 and "7" are two documents, and neither's feedback is taken for the other's."""
+    documents = (session({"rating": "up"}, _id=7), session({"rating": "up"}, _id="7"))
+    assert migrated(hk, *documents)[0].feedback == Tally(2, 2, 0, 0)
+    assert migrated(hk, *documents)[0].feedback == Tally(2, 0, 2, 0)
+    assert migrated(hk, session({"rating": "up"}, _id=Int64(7)))[0].feedback == Tally(1, 0, 1, 0)
+
+
+def test_a_migration_that_broke_off_goes_on(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says up to which document all is kept; whoever goes on there, or starts again, misses nothing."""
+    documents = [session({"rating": "up"}, {"rating": None}, _id=f"{number:04}") for number in range(1_200)]
+    migration = Migration(hk, print)
+    batches = migration.batches(documents)
+    assert (next(batches), migration.reached) == (500, "0499")
+    submit_many = hk.collection.submit_many
+
+    def fails(*_: object, **__: object) -> None:
+        raise StorageUnavailable("no answer")
+
+    monkeypatch.setattr(hk.collection, "submit_many", fails)
+    with pytest.raises(StorageUnavailable):
+        next(batches)
+    assert (migration.tally.documents, migration.reached) == (500, "0499")
+    monkeypatch.setattr(hk.collection, "submit_many", submit_many)
+    assert migrated(hk, *documents[500:])[0].feedback == Tally(1_400, 1_400, 0, 0)
+    assert migrated(hk, *documents)[0].feedback == Tally(2_400, 0, 2_400, 0)
+
+
+def test_a_very_long_array_is_one_document(hk: Harken) -> None:
+    """An array of more entries than one write carries is brought in as a whole."""
+    entries = [{"rating": "up", "comment": f"{number}"} for number in range(2_500)]
+    assert migrated(hk, session(*entries))[0] == Migrated(1, Tally(2_500, 2_500, 0, 0))
+
+
+# --- what is not fit --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("great!", "expected an object such as {...}, got str"),
+        (None, "expected an object such as {...}, got NoneType"),
+        ([1], "expected an object such as {...}, got list"),
+        ({"rating": "meh"}, "Invalid rating: meh. Must be 'up', 'down', or None"),
+        ({"rating": "down"}, "Please provide a comment when giving negative feedback"),
+        ({"comment": "x" * 1_001}, "Comment too long: 1001 characters (max: 1000)"),
+        ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
+        ({"created_at": 5}, "created_at is no ISO 8601 date: 5; expected one like 2026-01-31T12:00:00Z"),
+        ({"tags": 5}, "tags must be a text or a list of texts, got 5"),
+        ({"context": {"a.b": 1}}, "context name 'a.b' may only have letters, digits, '_' and '-'"),
+    ],
+)
+def test_an_entry_that_is_not_fit_stops_no_other(hk: Harken, entry: object, reason: str) -> None:
+    """It is told of with its session, its position in the array, the reason and what it says."""
+    tally, rejected = migrated(hk, session({"rating": "up"}, entry, {"rating": None}))
+    assert tally.feedback == Tally(3, 2, 0, 1)
+    assert rejected == [("s", 1, reason, entry)]
+
+
+@pytest.mark.parametrize("feedbacks", ["fine", {"rating": "up"}, 7, True])
+def test_an_array_that_is_none_counts_as_one_entry(hk: Harken, feedbacks: object) -> None:
+    """What stands in the place of the array is told of, and counted, so that the sums are right."""
+    tally, rejected = migrated(hk, {"_id": "s", "feedbacks": feedbacks})
+    assert tally == Migrated(1, Tally(1, 0, 0, 1))
+    assert rejected == [("s", None, f"feedbacks must be a list, got {type(feedbacks).__name__}", feedbacks)]
+
+
+@pytest.mark.parametrize("document", [{"_id": "s"}, {"_id": "s", "feedbacks": None}, {"_id": "s", "feedbacks": []}])
+def test_a_session_without_feedback_is_only_counted(hk: Harken, document: Document) -> None:
+    """Most sessions have none, and that is no mistake."""
+    assert migrated(hk, document) == (Migrated(1), [])
+
+
+@pytest.mark.parametrize(
+    ("document_id", "named", "reason"),
+    [
+        ("", "", "session_id must not be empty"),
+        (None, "", "session_id must not be empty"),
+        ("a\nb", "a\nb", "session_id must not contain control characters"),
+    ],
+)
+def test_a_document_that_no_session_can_be_named_after(
+    hk: Harken, document_id: object, named: str, reason: str
+) -> None:
+    """All of its entries and values are told of."""
+    tally, rejected = migrated(hk, session({"rating": "up"}, {}, _id=document_id, metadata={"a": 1, "b": 2}))
+    assert tally == Migrated(1, Tally(2, 0, 0, 2), Tally(2, 0, 0, 2))
+    assert rejected == [
+        (named, 0, f"The _id is no session_id: {reason}", {"rating": "up"}),
+        (named, 1, f"The _id is no session_id: {reason}", {}),
+        (named, None, reason, {"metadata": {"a": 1}}),
+        (named, None, reason, {"metadata": {"b": 2}}),
+    ]
+
+
+def test_an_application_that_is_no_name_is_refused(hk: Harken) -> None:
+    """Feedback and metadata are not put where nobody would look for them."""
+    tally, rejected = migrated(hk, session({"rating": "up"}, metadata={"a": 1}, application_name=["shop"]))
+    assert tally == Migrated(1, Tally(1, 0, 0, 1), Tally(1, 0, 0, 1))
+    assert {reason for _, _, reason, _ in rejected} == {"application must be text, got list"}
+
+
+# --- metadata ---------------------------------------------------------------------------------------------------------
+
+
+def test_metadata_of_a_session_comes_along(hk: Harken) -> None:
+    """Values that JSON lacks become text; whatever no storage could keep is told of, and the others are kept."""
+    fit = {"tier": "gold", "history": ["up", {"n": 1}], "seen_at": datetime(2024, 1, 26)}  # noqa: DTZ001
+    unfit = {"$where": 1, "a.b": 2, "ratio": float("nan"), "deep": {"x": {"$set": ObjectId("0" * 24)}}}
+    tally, rejected = migrated(hk, session(metadata={**fit, **unfit}))
+    assert tally.metadata == Tally(7, 3, 0, 4)
+    assert hk.sessions.get("default", "s") == {**fit, "seen_at": "2024-01-26T00:00:00.000000Z"}
+    assert rejected == [
+        ("s", None, "metadata name '$where' may only have letters, digits, '_' and '-'", {"metadata": {"$where": 1}}),
+        ("s", None, "metadata name 'a.b' may only have letters, digits, '_' and '-'", {"metadata": {"a.b": 2}}),
+        ("s", None, "metadata.ratio must be finite, got nan", {"metadata": {"ratio": "nan"}}),
+        (
+            "s",
+            None,
+            "metadata.deep.x name '$set' may only have letters, digits, '_' and '-'",
+            {"metadata": {"deep": {"x": {"$set": "0" * 24}}}},
+        ),
+    ]
+
+
+def test_metadata_that_is_there_is_kept(hk: Harken) -> None:
+    """The same value is there already; another one stays, and the document's is told of."""
+    hk.sessions.update("default", "s", {"tier": "free", "age": 7})
+    tally, rejected = migrated(hk, session(metadata={"tier": "gold", "age": 7, "more": 1}))
+    assert tally.metadata == Tally(3, 1, 1, 1)
+    assert hk.sessions.get("default", "s") == {"tier": "free", "age": 7, "more": 1}
+    reason = 'metadata.tier has another value already, which was kept: "free"'
+    assert rejected == [("s", None, reason, {"metadata": {"tier": "gold"}})]
+
+
+@pytest.mark.parametrize("metadata", [[1], "gold", 5])
+def test_metadata_that_is_no_object_counts_as_one_value(hk: Harken, metadata: object) -> None:
+    """It is told of, and the feedback beside it is kept."""
+    tally, rejected = migrated(hk, session({"rating": "up"}, metadata=metadata))
+    assert tally == Migrated(1, Tally(1, 1, 0, 0), Tally(1, 0, 0, 1))
+    reason = f"metadata must be an object, got {type(metadata).__name__}"
+    assert rejected == [("s", None, reason, {"metadata": metadata})]
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(st.characters())
+    | st.binary(max_size=4)
+    | st.datetimes()
+    | st.builds(ObjectId, st.binary(min_size=12, max_size=12)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+entries = anything | st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("comment", "created_at", "tags", "context", "sentiment", "session_id", "author"), anything)
+    | {"rating": st.sampled_from(("up", None)) | anything},
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"_id": st.text(min_size=1) | anything, "feedbacks": st.lists(entries, max_size=4) | anything},
+            optional={"metadata": anything, "application_name": st.text(max_size=4) | anything},
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_documents_hold_the_sums_are_right(documents: list[Document]) -> None:
+    """Nothing that a database can hold breaks a migration or gets lost in it, and doing it again adds nothing."""
+    with harken.connect("memory://") as hk:
+        tally, rejected = migrated(hk, *documents)
+        arrays = [one["feedbacks"] for one in documents if one["feedbacks"] is not None]
+        assert tally.feedback.read == sum(len(array) if isinstance(array, list) else 1 for array in arrays)
+        for counts in (tally.feedback, tally.metadata):
+            assert counts.read == counts.added + counts.duplicates + counts.rejected
+        assert len(rejected) == tally.feedback.rejected + tally.metadata.rejected
+        json.dumps(rejected, allow_nan=False)
+        again, _ = migrated(hk, *documents)
+        assert (again.feedback.added, again.metadata.added) == (0, 0)
+        assert again.feedback.rejected == tally.feedback.rejected
+
+
+def test_every_entry_of_ten_thousand_sessions_is_accounted_for(hk: Harken) -> None:
+    """Each is kept, or told of with its place, exactly once; doing it again adds nothing and tells the same."""
+    expected = Expected()
+    documents = list(session_documents(10_000, expected))
+    tally, rejected = migrated(hk, *documents)
+    kept = expected.kept.total()
+    assert tally.documents == expected.documents == 10_000
+    assert tally.feedback == Tally(expected.entries, kept, 0, expected.entries - kept)
+    assert tally.metadata == Tally(expected.values, expected.values_kept, 0, expected.values - expected.values_kept)
+    assert Counter((session_id, position) for session_id, position, *_ in rejected) == Counter(expected.rejected)
+    assert all(reason for _, _, reason, _ in rejected)
+    stored = Counter(
+        (name, feedback.session_id)
+        for name in ("default", "shop")
+        for feedback in hk.collection.stream(FeedbackQuery(application=name))
+    )
+    assert stored == expected.kept
+    again, rejected_again = migrated(hk, *documents)
+    assert again.feedback == Tally(expected.entries, 0, kept, expected.entries - kept)
+    assert again.metadata == Tally(expected.values, 0, expected.values_kept, expected.values - expected.values_kept)
+    assert rejected_again == rejected

@@ -1,0 +1,349 @@
+"""What MongoDB alone can show: what is sent to the server, which indexes it uses, and what it refuses."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+from pymongo import MongoClient
+from pymongo.errors import WriteError
+from pymongo.monitoring import CommandListener
+
+import harken
+from harken import Change, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Target
+from harken.domain.errors import (
+    ConfigurationError,
+    StorageClosed,
+    StorageError,
+    StorageIncompatible,
+    StorageUnavailable,
+)
+from harken.domain.events import DeliveryState
+from harken.domain.query import Dimension
+from harken_adapters.storage.mongodb import mongo_storage
+from support import NOON, a_feedback, in_threads
+
+pytestmark = pytest.mark.slow
+
+_WRITES = {"insert", "update", "delete", "findAndModify"}
+_READS = {"find", "aggregate", "distinct"}
+
+
+class Commands(CommandListener):
+    """Keeps what is sent to the server."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def started(self, event: Any) -> None:
+        self.sent.append(dict(event.command))
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+    def named(self, names: set[str]) -> list[dict[str, Any]]:
+        return [command for command in self.sent if next(iter(command)) in names]
+
+    def on(self, collection: str, names: set[str]) -> list[dict[str, Any]]:
+        return [command for command in self.named(names) if command[next(iter(command))] == f"harken_{collection}"]
+
+
+@pytest.fixture
+def commands() -> Commands:
+    """What the client below sends."""
+    return Commands()
+
+
+@pytest.fixture
+def client(mongodb_url: str, commands: Commands) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A host's own client, with the driver's defaults."""
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[commands]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def name(client: MongoClient[dict[str, Any]]) -> str:
+    """The database of the test."""
+    return client.get_default_database().name
+
+
+def _everything_that_the_services_do(hk: Harken) -> None:
+    """Every read and write of every service, with every filter and grouping."""
+    old = datetime.now(UTC) - timedelta(days=3)
+    for number in range(40):
+        hk.submit(
+            f"session-{number % 5}",
+            ("up", "down", None)[number % 3],
+            "some words",
+            author=f"author-{number % 4}",
+            message_id=f"message-{number}",
+            agent_id=f"agent-{number % 2}",
+            tags=["slow"],
+            context={"tier": "pro", "size": number},
+            idempotency_key=f"key-{number}",
+        )
+    hk.collection.restore([a_feedback(f"old-{number}", created_at=old) for number in range(40)])
+    for _ in range(2):
+        hk.submit("session-0", "up", "some words", idempotency_key="again")
+    hk.collection.set_vote(Target("session-1", "m"), "ann", "up")
+    vote = hk.collection.set_vote(Target("session-1", "m"), "ann", "down", "worse").feedback
+    hk.collection.change("default", vote.id, Change(comment="much worse"))
+    hk.moderation.reject("default", vote.id, moderator="mod", reason="rude")
+    hk.collection.withdraw("default", "old-3")
+    hk.sessions.update("default", "session-0", {"a": 1})
+    hk.sessions.delete("default", "session-0", ["a"])
+    hk.sessions.delete("default", "session-0")
+    hk.sessions.get("default", "session-0")
+    list(hk.sessions.stream())
+    queries = [
+        hk.query(),
+        hk.query().in_any_state(),
+        *(
+            hk.query(**filters)
+            for filters in (
+                {"session_id": "session-1"},
+                {"message_id": "message-1"},
+                {"agent_id": "agent-1"},
+                {"author": "author-1"},
+                {"rating": "up"},
+                {"tag": "slow"},
+                {"context": {"size": 3}},
+                {"since": old, "until": old + timedelta(hours=1)},
+            )
+        ),
+        FeedbackQuery(feedback_id=vote.id),
+        FeedbackQuery(statuses=frozenset({ModerationStatus.PENDING})),
+    ]
+    groupings = [None, GroupBy(Dimension.CONTEXT, "tier")]
+    groupings += [GroupBy(dimension) for dimension in Dimension if dimension is not Dimension.CONTEXT]
+    for query in queries:
+        page = hk.collection.find(query, limit=1)
+        hk.collection.find(query, limit=1, after=page.next)
+        list(hk.collection.stream(query))
+        for grouping in groupings:
+            hk.collection._repository.summarize(query, grouping)
+    hk.analytics.themes(hk.query())
+    for event in hk.outbox.events(limit=3):
+        hk.outbox.fan_out(event, ["log", "mail"], due_at=NOON)
+    claimed = hk.outbox.claim(now=NOON, until=NOON + timedelta(minutes=1), limit=3)
+    hk.outbox.settle(claimed[0])
+    hk.outbox.back_off(claimed[1], due_at=NOON, error="busy")
+    hk.outbox.bury(claimed[2], error="gone")
+    hk.outbox.replay(claimed[2].id, due_at=NOON)
+    hk.outbox.deliveries(DeliveryState.DEAD, limit=3)
+    hk.collection.erase(hk.query(session_id="session-4"))
+    hk.collection.applications()
+    hk.rebuild()
+
+
+def test_every_query_uses_an_index(client: MongoClient[dict[str, Any]], name: str, commands: Commands) -> None:
+    """Nothing that the services ask or change makes the server read a whole collection, or sort one in memory."""
+    storage = mongo_storage(client, name)
+    commands.sent.clear()
+    with harken.connect(storage) as hk:
+        _everything_that_the_services_do(hk)
+    explained = 0
+    for command in commands.named(_READS | _WRITES - {"insert"}):
+        for plan in _plans(client, name, command):
+            stages = list(_stages(plan))
+            assert "COLLSCAN" not in stages, command
+            if next(iter(command)) == "find":
+                assert "SORT" not in stages or command.get("hint") == "_id_", command
+            explained += 1
+    assert explained > 300
+
+
+def _plans(client: MongoClient[dict[str, Any]], name: str, command: dict[str, Any]) -> Iterator[Any]:
+    kind = next(iter(command))
+    session = {
+        "lsid",
+        "txnNumber",
+        "$clusterTime",
+        "$db",
+        "$readPreference",
+        "writeConcern",
+        "readConcern",
+        "maxTimeMS",
+    }
+    plain = {key: value for key, value in command.items() if key not in session}
+    each = {"update": "updates", "delete": "deletes"}.get(kind)
+    for part in plain[each] if each else [None]:
+        one = plain if part is None else {**plain, each: [part]}
+        if part is not None and "multi" in part and part["multi"] is False and part.get("q", {}).get("_id") is None:
+            assert part["q"], "a write to whatever comes first"
+        yield client[name].command("explain", one, verbosity="queryPlanner")
+
+
+def _stages(plan: Any) -> Iterator[str]:
+    if isinstance(plan, dict):
+        if isinstance(plan.get("stage"), str):
+            yield plan["stage"]
+        for key, value in plan.items():
+            if key != "rejectedPlans":
+                yield from _stages(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from _stages(value)
+
+
+def test_writes_are_majority_and_journaled_whatever_the_default(
+    client: MongoClient[dict[str, Any]], name: str, commands: Commands
+) -> None:
+    """Every write waits for a majority's journal, and every read gives only what a majority has."""
+    storage = mongo_storage(client, name)
+    with harken.connect(storage) as hk:
+        _everything_that_the_services_do(hk)
+    writes, reads = commands.named(_WRITES), commands.named(_READS)
+    assert len(writes) > 50
+    assert len(reads) > 50
+    assert [command for command in writes if command.get("writeConcern", {}).get("w") != "majority"] == []
+    assert [command for command in writes if command["writeConcern"].get("j") is not True] == []
+    assert [command for command in reads if command.get("readConcern") != {"level": "majority"}] == []
+    assert [command for command in (*writes, *reads) if "maxTimeMS" not in command] == []
+
+
+def test_a_host_keeps_its_client(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A client that the host owns still works when Harken is closed."""
+    with harken.connect(mongo_storage(client, name)) as hk:
+        hk.submit("session", "up")
+    assert client[name]["harken_feedback"].count_documents({}) == 1
+
+
+def test_what_was_opened_is_closed(mongodb_url: str) -> None:
+    """A Harken that opened its own client refuses every call once it is closed."""
+    with harken.connect(mongodb_url) as hk:
+        hk.submit("session", "up")
+    with pytest.raises(StorageClosed, match="connect again"):
+        hk.summary()
+
+
+def test_a_client_from_before_a_fork_is_refused(mongodb_url: str) -> None:
+    """After a fork the child gets a clear error instead of a broken connection, and the parent goes on."""
+    with harken.connect(mongodb_url) as hk:
+        hk.submit("session", "up")
+        said = _in_child(hk.summary)
+        assert "StorageClosed" in said
+        assert "connect again after forking" in said
+        assert hk.summary().total == 1
+
+
+def _in_child(call: Callable[[], object]) -> str:
+    """What a call says in a forked process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            said = repr(call())
+        except BaseException as error:  # noqa: BLE001 - the parent looks at it
+            said = repr(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    """Within the time limit it is said what could not be reached, and that a retry is safe."""
+    with pytest.raises(StorageUnavailable, match="could not be reached in time"):
+        harken.connect("mongodb://127.0.0.1:1/feedback?timeoutMS=300")
+
+
+def test_options_that_the_driver_does_not_take_are_a_configuration_error() -> None:
+    """A URL that only the driver can judge gives Harken's error too."""
+    with pytest.raises(ConfigurationError, match="mongodb URL"):
+        harken.connect("mongodb://127.0.0.1:port/feedback")
+
+
+def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Whoever writes past Harken cannot leave what it could not read."""
+    mongo_storage(client, name)
+    with pytest.raises(WriteError):
+        client[name]["harken_feedback"].insert_one({"rating": "sideways"})
+    with pytest.raises(WriteError):
+        client[name]["harken_deliveries"].insert_one({"state": "lost"})
+
+
+def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None:
+    """What MongoDB cannot hold gives a clear error, and stops nothing else."""
+    with harken.connect(mongodb_url) as hk:
+        kept = hk.submit("session", "up").feedback
+        with pytest.raises(StorageError, match="16 MB"):
+            hk.collection.reply("default", kept.id, "x" * 17_000_000)
+        assert hk.collection.get("default", kept.id) == kept
+
+
+def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """However many connect to an empty database at once, all can work, and it is made once."""
+    opened = in_threads([lambda: mongo_storage(client, name)] * 6)
+    assert [one for one in opened if isinstance(one, BaseException)] == []
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 1}
+
+
+def test_a_newer_schema_is_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """An older Harken refuses a database that a newer one made."""
+    mongo_storage(client, name)
+    client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 99}})
+    with pytest.raises(StorageIncompatible, match="update Harken"):
+        mongo_storage(client, name)
+
+
+def test_foreign_collections_are_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Collections that happen to have Harken's names are not taken over; others do not matter."""
+    client[name]["sessions"].insert_one({"mine": True})
+    client[name]["harken_feedback"].insert_one({"mine": True})
+    with pytest.raises(StorageIncompatible, match="choose another database"):
+        mongo_storage(client, name)
+    assert client[name]["harken_feedback"].count_documents({"mine": True}) == 1
+
+
+def test_a_migration_that_died_is_taken_over(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A lock that ran out stops nobody; one that holds does, for as long as a call may take."""
+    meta = client[name]["harken_meta"]
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    meta.insert_one({"_id": "schema", "version": 0, "holder": "somebody", "locked_until": until})
+    with pytest.raises(StorageUnavailable, match="another process"):
+        mongo_storage(client, name, timeout=0.3)
+    meta.update_one({"_id": "schema"}, {"$set": {"locked_until": until - timedelta(minutes=2)}})
+    with harken.connect(mongo_storage(client, name)) as hk:
+        hk.submit("session", "up")
+        assert hk.summary().total == 1
+
+
+def test_values_never_become_operators(mongodb_url: str) -> None:
+    """What looks like an operator or a path is kept, found and erased as the text that it is."""
+    strange = ["$ne", "$where", "a.b", "$", ".", '{"$ne": null}', "$$ROOT", "tags.0"]
+    with harken.connect(mongodb_url) as hk:
+        for text in strange:
+            hk.submit(text, "up", text, author=text, agent_id=text, tags=[text], context={"plan": text})
+        for text in strange:
+            for filters in ({"session_id": text}, {"author": text}, {"agent_id": text}, {"tag": text}):
+                assert [one.comment for one in hk.feedback(**filters).items] == [text]
+            assert [one.comment for one in hk.feedback(context={"plan": text}).items] == [text]
+        assert set(hk.analytics.groups(hk.query(), GroupBy(Dimension.AGENT))) == set(strange)
+        assert set(hk.analytics.groups(hk.query(), GroupBy(Dimension.CONTEXT, "plan"))) == set(strange)
+        hk.sessions.update("$ne", "a.b", {"plan": {"inner": "$set"}})
+        assert hk.sessions.get("$ne", "a.b") == {"plan": {"inner": "$set"}}
+        assert hk.collection.erase(hk.query(session_id="$ne")) == 1
+        assert hk.summary().total == len(strange) - 1
+
+
+def test_a_batch_gives_each_its_own_outcome(mongodb_url: str) -> None:
+    """Of many that are written at once, each that cannot be stored is told why, and stops no other."""
+    with harken.connect(mongodb_url) as hk:
+        first = [a_feedback(f"f{number}", idempotency_key=f"k{number}", fingerprint="x") for number in range(5)]
+        hk.collection.restore(first)
+        again = [evolve(one, id=f"g{number}") for number, one in enumerate(first)]
+        other = [evolve(one, id=f"h{number}", fingerprint="y") for number, one in enumerate(first)]
+        new = [a_feedback(f"n{number}", rating=Rating.DOWN, comment="no") for number in range(5)]
+        mixed = [one for four in zip(again, new, other, first, strict=True) for one in four]
+        outcomes = hk.collection.restore(mixed)
+        assert [type(one).__name__ for one in outcomes] == ["DuplicateOf", "Stored", "Conflict", "DuplicateOf"] * 5
+        assert hk.summary().total == 10

@@ -1,0 +1,48 @@
+"""What a ``mongodb:`` URL may say."""
+
+import pytest
+
+from harken.domain.errors import ConfigurationError
+from harken_adapters.storage.mongodb.url import Location, parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("mongodb://localhost", Location("harken")),
+        ("mongodb://localhost:27017/", Location("harken")),
+        ("MongoDB://localhost/feedback", Location("feedback")),
+        ("mongodb://one:27017,two:27018,three/feedback?replicaSet=rs0", Location("feedback")),
+        ("mongodb://user:pass%40word@localhost/feedback?authSource=admin", Location("feedback")),
+        ("mongodb://%2Ftmp%2Fmongodb.sock/feedback", Location("feedback")),
+        ("mongodb+srv://cluster.example.com/feedback", Location("feedback")),
+        ("mongodb://localhost/my%2Ddata", Location("my-data")),
+        ("mongodb://localhost/feedback?timeoutMS=1500", Location("feedback", timeout=1.5)),
+        ("mongodb://localhost/feedback?TimeoutMs=60000", Location("feedback", timeout=60.0)),
+    ],
+)
+def test_a_url_names_a_database(url: str, location: Location) -> None:
+    """The path is the database, ``harken`` if there is none; the time limit is read, the rest is the driver's."""
+    assert parse_url(url) == location
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mongodb://", "names no server"),
+        ("mongodb:///feedback", "names no server"),
+        ("mongodb://user:secret@/feedback", "names no server"),
+        ("mongo://localhost", "names no server"),
+        ("mongodb://[::1/feedback", "makes no sense"),
+        ("mongodb://localhost/?w=1", "Leave w out"),
+        ("mongodb://localhost/?journal=false&readPreference=secondary", "Leave journal, readpreference out"),
+        ("mongodb://localhost/?timeoutMS=soon", "whole number"),
+        ("mongodb://localhost/?timeoutMS=0", "whole number"),
+        ("mongodb://localhost/?timeoutMS=60001", "1 to 60000"),
+    ],
+)
+def test_a_url_that_makes_no_sense_says_what_would(url: str, says: str) -> None:
+    """A mistake in the URL is a ``ConfigurationError`` that tells what was expected, and no password."""
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        parse_url(url)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,308 @@
+"""migrate, as it is typed."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from attrs import field, frozen
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+
+import harken
+from harken import FeedbackQuery, StorageUnavailable
+from harken_adapters.formats import mongodb
+from session_documents import Document, Expected, session_documents
+
+MIGRATE = ("migrate", "mongodb-sessions", "--from", "mongodb://host/db", "--collection", "sessions")
+
+
+@frozen
+class FakeSource:
+    """Documents as a collection gives them, and perhaps trouble behind them."""
+
+    found: list[Document]
+    trouble: BaseException | None = None
+    asked: list[str | None] = field(factory=list)
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.found)
+
+    def documents(self, after: str | None = None) -> Iterator[Document]:
+        """All of them, and the trouble."""
+        self.asked.append(after)
+        yield from self.found
+        if self.trouble:
+            raise self.trouble
+
+    @contextmanager
+    def opened(self, *_: object, **__: object) -> Iterator["FakeSource"]:
+        """It needs no server."""
+        yield self
+
+
+Given = Callable[..., FakeSource]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Given:
+    """Puts documents in the place of a database."""
+
+    def give(*documents: Document, trouble: BaseException | None = None) -> FakeSource:
+        source = FakeSource(list(documents), trouble)
+        monkeypatch.setattr(mongodb, "opened", source.opened)
+        return source
+
+    return give
+
+
+def rejects(folder: Path, name: str = "sessions.rejected.jsonl") -> list[Any]:
+    """What was written down."""
+    return [json.loads(line) for line in (folder / name).read_text(encoding="ascii").splitlines()]
+
+
+# --- without a database -----------------------------------------------------------------------------------------------
+
+
+def test_a_migration_tells_what_became_of_everything(cli: Any, given: Given, tmp_path: Path) -> None:
+    """The sums are right, and what was rejected lies in a file, with its session, its position and the reason."""
+    given(
+        {"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "down"}], "metadata": {"tier": "gold", "$n": 1}},
+        {"_id": "t"},
+    )
+    ran = cli(*MIGRATE, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json == {
+        "documents": 2,
+        "feedback": {"read": 2, "added": 1, "duplicates": 0, "rejected": 1},
+        "metadata": {"read": 2, "added": 1, "duplicates": 0, "rejected": 1},
+        "rejected_file": "sessions.rejected.jsonl",
+        "seconds": ran.json["seconds"],
+    }
+    reason = "Please provide a comment when giving negative feedback"
+    name = "metadata name '$n' may only have letters, digits, '_' and '-'"
+    assert rejects(tmp_path) == [
+        {"session": "s", "position": 1, "reason": reason, "row": {"rating": "down"}},
+        {"session": "s", "position": None, "reason": name, "row": {"metadata": {"$n": 1}}},
+    ]
+    lines = cli(*MIGRATE).out.splitlines()
+    assert lines[0].startswith("2 sessions read; ")
+    assert lines[1:] == [
+        "Feedback: 2 read: 0 added, 1 there already, 1 rejected",
+        "Values of metadata: 2 read: 0 added, 1 there already, 1 rejected",
+        "What was rejected, with reasons: sessions.rejected.jsonl",
+    ]
+    given({"_id": "s", "feedbacks": [{"rating": "up"}]})
+    assert cli(*MIGRATE, "--json").json["rejected_file"] is None
+    assert not (tmp_path / "sessions.rejected.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(StorageUnavailable("MongoDB does not answer: gone"), 5), (KeyboardInterrupt(), 130)]
+)
+def test_a_migration_that_breaks_off_says_how_to_go_on(
+    cli: Any, given: Given, tmp_path: Path, trouble: BaseException, code: int
+) -> None:
+    """Behind the last session that is kept with all before it; what was rejected before stays written down."""
+    documents = [{"_id": f"it's {number:04}", "feedbacks": [{"rating": "up"}]} for number in range(1_500)]
+    documents[0]["feedbacks"] = [{"rating": "meh"}]
+    source = given(*documents, trouble=trouble)
+    ran = cli(*MIGRATE)
+    assert (ran.code, ran.out) == (code, "")
+    assert "1,000 sessions are done; go on with --after 'it'\"'\"'s 0999'" in ran.err
+    assert cli("stats", "--json").json["total_feedbacks"] == 999
+    given(*documents[1_000:], {"_id": "last", "feedbacks": [7]})
+    source = given(*documents[1_000:], {"_id": "last", "feedbacks": [7]})
+    assert cli(*MIGRATE, "--after", "it's 0999", "--json").json["feedback"]["added"] == 500
+    assert source.asked == ["it's 0999"]
+    assert [(row["session"], row["position"]) for row in rejects(tmp_path)] == [("it's 0000", 0), ("last", 0)]
+    given({"_id": "z", "feedbacks": []})
+    assert cli(*MIGRATE, "--after", "last").code == 0
+    assert len(rejects(tmp_path)) == 2
+
+
+def test_trouble_at_the_very_start_is_only_told(cli: Any, given: Given) -> None:
+    """Where nothing is done yet there is nowhere to go on; with --json an error is one JSON document."""
+    given(trouble=StorageUnavailable("MongoDB does not answer: gone"))
+    error = cli(*MIGRATE, "--json").error
+    assert (error["error"], error["message"]) == ("StorageUnavailable", "MongoDB does not answer: gone")
+    given(trouble=KeyboardInterrupt())
+    ran = cli(*MIGRATE)
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
+    given({"_id": True}, trouble=KeyboardInterrupt())
+    assert cli(*MIGRATE).err == ""
+
+
+def test_options_that_an_import_has_too(cli: Any, given: Given) -> None:
+    """Fields by other names, the spam rule, and an application that takes the place of the documents'."""
+    given({"_id": "s", "application_name": "shop", "feedbacks": [{"text": "click here"}]})
+    options = ("--map", "comment=text", "--json")
+    strict = cli(*MIGRATE, *options, "--check-spam").json["feedback"]
+    assert (strict["added"], strict["rejected"]) == (0, 1)
+    assert cli(*MIGRATE, *options).json["feedback"]["added"] == 1
+    assert cli("--application", "mine", *MIGRATE, *options).json["feedback"]["added"] == 1
+    for application in ("shop", "mine"):
+        assert "click here" in cli("--application", application, "list").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--map", "comment"), "'comment' has no '='"),
+        (("--map", "colour=red"), "There is no field 'colour'"),
+        (("--map", "session_id=key"), "session_id is the _id of the document"),
+        (("--rejected", "feedback.db"), "feedback.db is an SQLite database"),
+        (("--rejected", "no/where"), "choose a place with --rejected PATH"),
+    ],
+)
+def test_wrong_usage_says_what_to_type(cli: Any, given: Given, arguments: tuple[str, ...], said: str) -> None:
+    """What cannot be meant ends with code 2 and the remedy."""
+    given({"_id": "s", "feedbacks": [7]})
+    ran = cli(*MIGRATE, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_rejects_are_named_after_the_collection_as_far_as_a_file_can_be(cli: Any, given: Given, tmp_path: Path) -> None:
+    """A collection's name may have characters that lead elsewhere."""
+    given({"_id": "s", "feedbacks": [7]})
+    cli("migrate", "mongodb-sessions", "--from", "mongodb://host/db", "--collection", "../x y")
+    assert len(rejects(tmp_path, ".._x_y.rejected.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "collection", "said"),
+    [
+        ("mongodb://127.0.0.1", "sessions", "The URL names no database; expected something like mongodb://host/"),
+        ("postgres://host/db", "sessions", "Invalid URI scheme"),
+        ("mongodb://host:port/db", "sessions", "Port contains non-digit characters"),
+        ("mongodb://me:s3:cret@host/db", "sessions", "must be escaped"),
+        ("mongodb://127.0.0.1/db", "", "collection names cannot be empty"),
+        ("mongodb://127.0.0.1/a b", "sessions", "Bad database name"),
+    ],
+)
+def test_a_url_that_makes_no_sense(cli: Any, url: str, collection: str, said: str) -> None:
+    """It is told what is wrong with it, without its password and without a traceback."""
+    ran = cli("migrate", "mongodb-sessions", "--from", url, "--collection", collection)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert "cret" not in ran.err
+
+
+def test_a_database_that_does_not_answer(cli: Any) -> None:
+    """Nobody listens: storage trouble, in one line."""
+    url = "mongodb://127.0.0.1:1/db?serverSelectionTimeoutMS=50"
+    ran = cli("migrate", "mongodb-sessions", "--from", url, "--collection", "sessions")
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.startswith("Error: MongoDB does not answer: 127.0.0.1:1: ")
+    assert len(ran.err.splitlines()) == 1
+    assert "Topology" not in ran.err
+
+
+def test_a_missing_extra_says_what_to_install() -> None:
+    """Without PyMongo there is one line that mends it."""
+    program = "import sys; sys.modules['pymongo'] = None\nfrom harken_adapters.hosts.cli import main; sys.exit(main())"
+    ran = subprocess.run([sys.executable, "-c", program, *MIGRATE], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert 'pip install "harken[mongodb]"' in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+# --- with a database --------------------------------------------------------------------------------------------------
+
+
+def filled(url: str, documents: Iterator[Document]) -> None:
+    """Put sessions into a database."""
+    with MongoClient[Document](url, uuidRepresentation="standard") as client:
+        client.get_default_database()["sessions"].insert_many(documents)
+
+
+def from_database(cli: Any, url: str, *arguments: str) -> Any:
+    """Bring its sessions in."""
+    return cli("migrate", "mongodb-sessions", "--from", url, "--collection", "sessions", *arguments)
+
+
+@pytest.mark.slow
+def test_every_entry_of_a_database_is_accounted_for(cli: Any, mongodb_url: str, tmp_path: Path) -> None:
+    """10,000 sessions, ids of many types, broken entries: each is kept or written down, once, and only once."""
+    expected = Expected()
+    filled(mongodb_url, session_documents(10_000, expected, seed=2))
+    kept = expected.kept.total()
+    report = from_database(cli, mongodb_url, "--json").json
+    assert report["documents"] == 10_000
+    rejected = expected.entries - kept
+    assert report["feedback"] == {"read": expected.entries, "added": kept, "duplicates": 0, "rejected": rejected}
+    unfit = expected.values - expected.values_kept
+    assert report["metadata"] == {
+        "read": expected.values,
+        "added": expected.values_kept,
+        "duplicates": 0,
+        "rejected": unfit,
+    }
+    assert Counter((row["session"], row["position"]) for row in rejects(tmp_path)) == Counter(expected.rejected)
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        stored = Counter(
+            (name, feedback.session_id)
+            for name in ("default", "shop")
+            for feedback in hk.collection.stream(FeedbackQuery(application=name))
+        )
+        assert stored == expected.kept
+    again = from_database(cli, mongodb_url, "--json").json
+    assert (again["feedback"]["added"], again["feedback"]["duplicates"]) == (0, kept)
+    assert again["metadata"]["added"] == 0
+
+
+@pytest.mark.slow
+def test_sessions_are_read_in_order_from_anywhere(mongodb_url: str) -> None:
+    """Whatever type an id has, reading goes on exactly behind it, also behind one that is gone by now."""
+    ids: list[object] = [7, 7.5, bson.Int64(2**60), "65f0c0ffee65f0c0ffee65f0", "7", "a", "zz", '{"x', '"', {"k": 1}]
+    ids += [b"bin", bson.ObjectId(), True, bson.DatetimeMS(0), bson.DatetimeMS(2**62), None]
+    filled(mongodb_url, ({"_id": one} for one in ids))
+    with mongodb.opened(mongodb_url, "sessions", fields=("_id",)) as source:
+        order = [document["_id"] for document in source.documents()]
+        assert (source.count(), len(order)) == (len(ids), len(ids))
+        places = [mongodb.place_of(one) for one in order]
+        assert [one for one, place in zip(order, places, strict=True) if place is None] == [None, True]
+        for number, place in enumerate(places, 1):
+            if place is not None:
+                assert [document["_id"] for document in source.documents(place)] == order[number:]
+        assert [document["_id"] for document in source.documents("b")] == order[order.index("a") + 1 :]
+        with pytest.raises(harken.ConfigurationError, match="is no place in a collection"):
+            list(source.documents("{nonsense"))
+
+
+@pytest.mark.slow
+def test_what_a_driver_cannot_read_hides_nothing_else(cli: Any, mongodb_url: str, tmp_path: Path) -> None:
+    """A date beyond any calendar or a text that is no UTF-8 costs its own entry, not the others."""
+    entry: Document = {"rating": "up", "comment": "XXXX"}
+    spoilt = bson.encode({"_id": "spoilt", "feedbacks": [entry, {"rating": "up"}]}).replace(b"XXXX", b"\xff\xfe!!")
+    too_late = {"rating": "up", "created_at": bson.DatetimeMS(2**62)}
+    filled(mongodb_url, iter([{"_id": "late", "feedbacks": [too_late, {"rating": "up"}]}]))
+    with MongoClient[Document](mongodb_url) as client:
+        client.get_default_database().command({"insert": "sessions", "documents": [RawBSONDocument(spoilt)]})
+    report = from_database(cli, mongodb_url, "--json").json["feedback"]
+    assert report == {"read": 4, "added": 2, "duplicates": 0, "rejected": 2}
+    late, text = rejects(tmp_path)
+    assert (late["session"], late["position"]) == ("late", 0)
+    assert late["reason"].startswith("created_at is no ISO 8601 date")
+    assert (text["reason"], text["row"]["comment"]) == (
+        "comment contains a lone surrogate, which is not valid Unicode text",
+        "\udcff\udcfe!!",
+    )
+
+
+@pytest.mark.slow
+def test_the_database_can_be_named_by_itself(cli: Any, mongodb_url: str) -> None:
+    """--database is for a URL that has none, or another one; what is not there is empty."""
+    filled(mongodb_url, iter([{"_id": "s", "feedbacks": [{"rating": "up"}]}]))
+    name = MongoClient[Document](mongodb_url, connect=False).get_default_database().name
+    other = mongodb_url.replace(name, "other")
+    assert from_database(cli, other, "--json").json["documents"] == 0
+    assert from_database(cli, other, "--database", name, "--json").json["documents"] == 1

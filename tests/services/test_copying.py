@@ -1,0 +1,233 @@
+"""Copying one storage into another: everything as it was, once, and nothing overwritten."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from attrs import asdict, evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken import Feedback, FeedbackQuery, StorageUnavailable
+from harken.ports.repository import Stored
+from harken.ports.storage import Storage
+from harken.services.copying import BATCH, Copying, SessionValue
+from harken.storage import open_storage, same_storage
+from harken.testing import NOON, a_feedback, a_series, accepted, reference_storage
+from harken.testing import strategies as hst
+
+Reported = list[tuple[Feedback | SessionValue, str]]
+
+
+def copied(source: Storage, target: Storage, application: str | None = None) -> tuple[Copying, Reported]:
+    """Copy everything: what did it, and what it reported."""
+    reported: Reported = []
+    copying = Copying(source, target, lambda *told: reported.append(told), application=application)
+    for _ in copying.batches():
+        pass
+    return copying, reported
+
+
+def tally(copying: Copying) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What was read, added, there already and in conflict: feedback, and values of metadata."""
+    return tuple(asdict(copying.feedback).values()), tuple(asdict(copying.metadata).values())
+
+
+def everything(storage: Storage) -> dict[str, list[Feedback]]:
+    """All feedback by application, in whatever state."""
+    return {
+        name: list(storage.feedback.stream(FeedbackQuery(application=name).in_any_state()))
+        for name in storage.feedback.applications()
+    }
+
+
+@contextmanager
+def two_storages() -> Iterator[tuple[Storage, Storage]]:
+    """Two empty storages in memory."""
+    with open_storage("memory://") as one, open_storage("memory://") as other:
+        yield one, other
+
+
+# --- as it was --------------------------------------------------------------------------------------------------------
+
+
+@given(
+    batch=st.lists(hst.feedbacks(), max_size=12),
+    metadata=st.lists(st.tuples(st.sampled_from(hst.APPLICATIONS), st.sampled_from(hst.SESSIONS), hst.metadata())),
+    data=st.data(),
+)
+def test_a_copy_is_the_same_in_every_storage(
+    batch: list[Feedback], metadata: list[tuple[str, str, dict[str, Any]]], data: st.DataObject
+) -> None:
+    """From memory through two files back into memory, all is equal, the figures too, and there is no news."""
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        urls = ("memory://", f"sqlite:///{folder}/one.db", f"sqlite:///{folder}/two.db", "memory://")
+        storages = [stack.enter_context(open_storage(url)) for url in urls]
+        first = storages[0]
+        kept = [one.feedback for one in first.feedback.add(accepted(*batch)) if isinstance(one, Stored)]
+        for feedback in kept:
+            if data.draw(st.booleans()):
+                first.feedback.replace(data.draw(hst.changed(feedback)), [])
+        for application, session_id, changes in metadata:
+            first.sessions.update(application, session_id, changes)
+        for source, target in pairwise(storages):
+            copying, reported = copied(source, target)
+            assert reported == []
+            assert (copying.total(), copying.feedback.added) == (len(kept), len(kept))
+            assert everything(target) == everything(first)
+            assert repr(list(target.sessions.stream())) == repr(list(first.sessions.stream()))
+            for name in first.feedback.applications():
+                query = FeedbackQuery(application=name)
+                assert target.feedback.summarize(query) == first.feedback.summarize(query)
+            assert target.outbox.events(limit=1) == [] == list(target.rebuild())
+
+
+def test_copying_again_adds_nothing() -> None:
+    """What was copied before is recognised, so that a copy can be made again at any time."""
+    with two_storages() as (source, target):
+        source.feedback.add(accepted(*a_series(3), a_feedback(application="other", author="ann", vote=True)))
+        source.sessions.update("default", "session", {"tier": "gold", "age": 7})
+        assert tally(copied(source, target)[0]) == ((4, 4, 0, 0), (2, 2, 0, 0))
+        assert tally(copied(source, target)[0]) == ((4, 0, 4, 0), (2, 0, 2, 0))
+        source.feedback.add(accepted(a_feedback()))
+        source.sessions.update("default", "session", {"more": None})
+        assert tally(copied(source, target)[0]) == ((5, 1, 4, 0), (3, 1, 2, 0))
+
+
+def test_a_copy_that_broke_off_goes_on() -> None:
+    """Each batch is kept as soon as it is told of; when the target fails, starting again does the rest."""
+    with two_storages() as (source, target):
+        source.feedback.add(accepted(*a_series(2 * BATCH + 1)))
+        batches = Copying(source, target, print).batches()
+        assert next(batches) == BATCH
+        assert len(everything(target)["default"]) == BATCH
+        assert next(batches) == 2 * BATCH
+        copying, _ = copied(source, target)
+        assert tally(copying)[0] == (2 * BATCH + 1, 1, 2 * BATCH, 0)
+        assert everything(target) == everything(source)
+
+
+def test_trouble_of_a_storage_is_raised() -> None:
+    """What is wrong with a storage is for the caller, not for the report of conflicts."""
+
+    def fails(*_: object) -> None:
+        raise StorageUnavailable("no answer")
+
+    with two_storages() as (source, target), pytest.MonkeyPatch.context() as patch:
+        source.feedback.add(accepted(a_feedback()))
+        patch.setattr(target.feedback, "add", fails)
+        with pytest.raises(StorageUnavailable, match="no answer"):
+            copied(source, target)
+
+
+def test_one_application_can_be_copied_alone() -> None:
+    """Then neither feedback nor metadata of any other is touched."""
+    with two_storages() as (source, target):
+        source.feedback.add(accepted(a_feedback(), a_feedback(application="other")))
+        for application in ("another", "default", "other"):
+            source.sessions.update(application, "s", {"of": application})
+        copying, _ = copied(source, target, "other")
+        assert (tally(copying), copying.total()) == (((1, 1, 0, 0), (1, 1, 0, 0)), 1)
+        assert target.feedback.applications() == ["other"]
+        assert list(target.sessions.stream()) == [("other", "s", {"of": "other"})]
+        assert tally(copied(source, target, "nobody")[0]) == ((0, 0, 0, 0), (0, 0, 0, 0))
+
+
+# --- nothing overwritten ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_otherwise_is_a_conflict() -> None:
+    """A taken id, key or vote is reported with what has it, nothing is overwritten, and all else is copied."""
+    changed = a_feedback()
+    keyed = a_feedback(idempotency_key="key", fingerprint="body")
+    rivals = evolve(keyed, id="other-1", fingerprint="rival")
+    again = a_feedback("again", idempotency_key="key", fingerprint="body")
+    vote = a_feedback(author="ann", vote=True)
+    fine = a_feedback()
+    with two_storages() as (source, target):
+        source.feedback.add(accepted(changed, keyed, again, vote, fine))
+        there = [changed.withdraw(at=NOON), rivals, evolve(again, id="other-2"), evolve(vote, id="other-3")]
+        target.feedback.add(accepted(*there))
+        copying, reported = copied(source, target)
+        assert tally(copying)[0] == (5, 1, 0, 4)
+        assert reported == [
+            (changed, "Its id is taken by feedback that reads otherwise, in version 2"),
+            (keyed, "Its idempotency key is taken by other feedback, other-1"),
+            (again, "Its idempotency key is taken by other feedback, other-2"),
+            (vote, "Its vote slot is taken by other feedback, other-3"),
+        ]
+        stored = everything(target)["default"]
+        assert sorted(stored, key=lambda one: one.id) == sorted([*there, fine], key=lambda one: one.id)
+
+
+def test_metadata_that_is_there_otherwise_is_kept_and_reported() -> None:
+    """The target's value stays, 1, 1.0 and true are different, and the session's other values are copied."""
+    values: dict[str, Any] = {"same": [1, {"b": 1, "a": 2}], "other": "new", "number": 1, "truth": True, "more": 7}
+    there: dict[str, Any] = {"same": [1, {"a": 2, "b": 1}], "other": "old", "number": 1.0, "truth": 1, "kept": 0}
+    with two_storages() as (source, target):
+        source.sessions.update("default", "s", values)
+        target.sessions.update("default", "s", there)
+        copying, reported = copied(source, target)
+        assert tally(copying)[1] == (5, 1, 1, 3)
+        assert target.sessions.get("default", "s") == {**there, "more": 7}
+    kept = "has another value already, which was kept"
+    assert reported == [
+        (SessionValue("default", "s", "number", 1), f"metadata.number {kept}: 1.0"),
+        (SessionValue("default", "s", "other", "new"), f'metadata.other {kept}: "old"'),
+        (SessionValue("default", "s", "truth", True), f"metadata.truth {kept}: 1"),
+    ]
+
+
+def test_what_no_storage_could_keep_is_reported() -> None:
+    """A source that holds what Harken's own rules forbid stops nothing: that alone is left out."""
+    source = reference_storage()
+    spoilt, fine = a_feedback(comment="nul\0"), a_feedback()
+    source.feedback.add(accepted(spoilt, fine))
+    source.sessions.update("default", "s", {"$set": 1, "fine": 2})
+    source.sessions.update("default", "\x07", {"a": 1, "b": 2})
+    with open_storage("memory://") as target:
+        copying, reported = copied(source, target)
+        assert tally(copying) == ((2, 1, 0, 1), (4, 1, 0, 3))
+        assert everything(target) == {"default": [fine]}
+        assert target.sessions.get("default", "s") == {"fine": 2}
+    assert [reason for _, reason in reported] == [
+        "comment must not contain NUL characters",
+        *["session_id must not contain control characters"] * 2,
+        "metadata name '$set' may only have letters, digits, '_' and '-'",
+    ]
+
+
+# --- which storage is which -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("memory://", "MEMORY://", True),
+        ("sqlite:///a.db", "sqlite:///a.db?busy_timeout=1", True),
+        ("sqlite:///a.db", "SQLite:///./sub/../a.db", True),
+        ("sqlite:///a%20b.db", "sqlite:///a b.db", True),
+        ("sqlite:///a.db", "sqlite:///{folder}/a.db", True),
+        ("sqlite:///a.db", "sqlite:///link.db", True),
+        ("sqlite:///a.db", "sqlite:///b.db", False),
+        ("sqlite:///a.db", "sqlite:////a.db", False),
+        ("sqlite:///%00", "sqlite:///b.db", False),
+        ("mongodb://Host/db", "mongodb://me:secret@host/db?w=1", True),
+        ("mongodb://a,b/db", "mongodb://b,a/db", True),
+        ("mongodb://host/one", "mongodb://host/two", False),
+        ("mongodb://host/db", "mongodb://host:1/db", False),
+        ("mongodb://host/db", "sqlite:///db", False),
+    ],
+)
+def test_the_same_storage_by_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, other: str, *, same: bool
+) -> None:
+    """However its URL is spelt, a storage is recognised; different ones are never taken for the same."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("a.db")
+    assert same_storage(one, other.format(folder=tmp_path)) is same
+    assert same_storage(other.format(folder=tmp_path), one) is same
