@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
 from bson.codec_options import CodecOptions
+from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -67,7 +68,7 @@ class Database:
         try:
             with self._turn, pymongo.timeout(self.timeout):
                 yield
-        except PyMongoError as error:
+        except (PyMongoError, BSONError) as error:
             self._must_be_open()
             raise translation(self.name, error) from error
 

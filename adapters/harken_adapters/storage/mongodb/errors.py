@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from bson.errors import BSONError
 from pymongo import errors as driver
 
 from harken.domain.errors import StorageClosed, StorageError, StorageIncompatible, StorageUnavailable
@@ -11,14 +12,19 @@ from harken.domain.errors import StorageClosed, StorageError, StorageIncompatibl
 _UNKNOWN: Final = "a write's outcome is unknown, so write again with the same idempotency key, which is safe"
 _REFUSED: Final = "nothing was written"
 
+#: What cannot be made a document is no error of PyMongo's own.
+DriverError = driver.PyMongoError | BSONError
+
 _Row = tuple[type[StorageError], str]
+
+_TOO_LATE: Final[_Row] = (StorageUnavailable, f"did not finish in time; {_UNKNOWN}")
 
 #: By error code, see the server's ``error_codes.yml``.
 _CODES: Final[dict[int, _Row]] = {
     11: (StorageUnavailable, f"does not know this user; {_REFUSED}, check the user and its rights"),
     13: (StorageUnavailable, f"does not let this user do that; {_REFUSED}, check the user and its rights"),
     18: (StorageUnavailable, f"refuses this user or password; {_REFUSED}, check both"),
-    50: (StorageUnavailable, f"did not finish in time; {_UNKNOWN}"),
+    50: _TOO_LATE,
     64: (StorageUnavailable, f"could not reach a majority in time; {_UNKNOWN}"),
     100: (StorageUnavailable, f"has too few members for a majority; {_UNKNOWN}"),
     121: (StorageError, f"refused a document that breaks its validation; {_REFUSED}"),
@@ -33,30 +39,29 @@ _CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
     (driver.InvalidOperation, (StorageClosed, "was closed; connect again")),
     (driver.ServerSelectionTimeoutError, (StorageUnavailable, f"could not be reached in time; {_UNKNOWN}")),
     (driver.NotPrimaryError, (StorageUnavailable, f"has no primary just now; {_UNKNOWN}")),
+    (driver.NetworkTimeout, _TOO_LATE),
     (driver.AutoReconnect, (StorageUnavailable, f"broke the connection; {_UNKNOWN}")),
     (driver.ConfigurationError, (StorageIncompatible, f"does not offer what Harken needs; {_REFUSED}")),
 )
 
 
-def translation(name: str, error: driver.PyMongoError) -> StorageError:
+def translation(name: str, error: DriverError) -> StorageError:
     """What to raise in the place of one of the driver's errors; ``name`` is how people call the storage."""
     kind, what = _row(error)
     return kind(f"{name} {what} (MongoDB says: {_said(error)})")
 
 
-def _row(error: driver.PyMongoError) -> _Row:
+def _row(error: DriverError) -> _Row:
     for code in _codes(error):
         if code in _CODES:
             return _CODES[code]
-    if error.timeout:
-        return _CODES[50]
     for kind, row in _CLASSES:
         if isinstance(error, kind):
             return row
-    return StorageError, "failed"
+    return _TOO_LATE if isinstance(error, driver.PyMongoError) and error.timeout else (StorageError, "failed")
 
 
-def _codes(error: driver.PyMongoError) -> list[int]:
+def _codes(error: DriverError) -> list[int]:
     if isinstance(error, driver.BulkWriteError):
         failed = [*error.details.get("writeConcernErrors", ()), *error.details.get("writeErrors", ())]
         return [part["code"] for part in failed]
@@ -65,7 +70,7 @@ def _codes(error: driver.PyMongoError) -> list[int]:
     return []
 
 
-def _said(error: driver.PyMongoError) -> str:
+def _said(error: DriverError) -> str:
     """The first words of the driver: behind them it repeats whole documents, and the state of every server."""
     text = str(error).partition(", full error:")[0].partition(", Timeout:")[0]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

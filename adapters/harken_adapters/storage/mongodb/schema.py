@@ -7,6 +7,7 @@ Every unique index begins with ``application, session_id``, so that feedback can
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any, Final
@@ -125,9 +126,11 @@ _VALIDATION: Final = {
 
 def _first(database: Database) -> None:
     for name, schema in _VALIDATION.items():
-        _create(database, name, schema)
+        with database.calling():
+            _create(database, name, schema)
         for index, (fields, options) in _INDEXES[name].items():
-            database.collection(name).create_index(list(fields), name=index, **options)
+            with database.calling():
+                database.collection(name).create_index(list(fields), name=index, **options)
 
 
 _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
@@ -140,20 +143,27 @@ def prepare(database: Database) -> None:
         StorageIncompatible: its collections were not made by Harken, or by a newer one.
         StorageUnavailable: somebody else is still at it.
     """
+    if _version(database) == len(_MIGRATIONS):
+        return
+    token = _locked(database)
+    try:
+        done = _version(database)
+        for number, migration in enumerate(_MIGRATIONS[done:], start=done + 1):
+            migration(database)
+            _note(database, {"_id": _SCHEMA}, {"$set": {"version": number}})
+    finally:
+        _note(database, {"_id": _SCHEMA, "holder": token}, {"$unset": {"holder": "", "locked_until": ""}})
+
+
+def _note(database: Database, which: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+    """Change what is noted of the schema; whether it was as expected."""
     with database.calling():
-        if _version(database) == len(_MIGRATIONS):
-            return
-        token = _locked(database)
-        try:
-            for number, migration in enumerate(_MIGRATIONS[_version(database) :], start=_version(database) + 1):
-                migration(database)
-                database.meta.update_one({"_id": _SCHEMA}, {"$set": {"version": number}})
-        finally:
-            database.meta.update_one({"_id": _SCHEMA, "holder": token}, {"$unset": {"holder": "", "locked_until": ""}})
+        return bool(database.meta.update_one(which, change).matched_count)
 
 
 def _version(database: Database) -> int:
-    found = database.meta.find_one({"_id": _SCHEMA})
+    with database.calling():
+        found = database.meta.find_one({"_id": _SCHEMA})
     if found is None:
         return _begun(database)
     version: int = found["version"]
@@ -166,16 +176,18 @@ def _version(database: Database) -> int:
 
 
 def _begun(database: Database) -> int:
-    if foreign := sorted(database.collection_names() - {f"{PREFIX}meta"}):
+    with database.calling():
+        foreign = sorted(database.collection_names() - {f"{PREFIX}meta"})
+    if foreign:
         raise StorageIncompatible(
             f"{database.name} has {', '.join(foreign)}, but nothing says that Harken made them; "
             "they were left untouched, choose another database"
         )
-    try:
+    with database.calling(), suppress(DuplicateKeyError):
         database.meta.insert_one({"_id": _SCHEMA, "version": 0})
-    except DuplicateKeyError:
-        return _version(database)
-    return 0
+        return 0
+    # Another process was faster.
+    return _version(database)
 
 
 def _locked(database: Database) -> str:
@@ -187,7 +199,7 @@ def _locked(database: Database) -> str:
         now = datetime.now(UTC).replace(tzinfo=None)
         free = {"_id": _SCHEMA, "$or": [{"holder": {"$exists": False}}, {"locked_until": {"$lt": now}}]}
         taken = {"$set": {"holder": token, "locked_until": now + _LOCKED}}
-        if database.meta.update_one(free, taken).modified_count:
+        if _note(database, free, taken):
             return token
         if monotonic() > deadline:
             raise StorageUnavailable(f"{database.name} is still being brought up to date by another process; try again")

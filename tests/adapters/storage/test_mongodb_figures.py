@@ -1,0 +1,271 @@
+"""Figures from day documents: counted once, and never anything but what a fold over the feedback gives."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from random import Random
+from threading import Event, Lock
+from typing import Any
+
+import pytest
+from attrs import evolve
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+import harken
+from harken import Feedback, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Summary
+from harken.domain.instants import SLOT
+from harken.domain.query import Dimension, GroupKey
+from harken.ports.storage import Storage
+from harken_adapters.storage.mongodb import mongo_storage
+from support import NOON, ManualClock, a_feedback, in_threads
+
+pytestmark = pytest.mark.slow
+
+GROUPINGS = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
+
+
+class Aggregations(CommandListener):
+    """Keeps the ranges of creation time that feedback was counted in."""
+
+    def __init__(self) -> None:
+        self.counted: list[dict[str, Any]] = []
+
+    def started(self, event: Any) -> None:
+        if event.command.get("aggregate") == "harken_feedback":
+            match = event.command["pipeline"][0]["$match"]
+            self.counted += [way["created_at"] for way in match["$or"]]
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def aggregations() -> Aggregations:
+    """What the client below counts in feedback."""
+    return Aggregations()
+
+
+@pytest.fixture
+def client(mongodb_url: str, aggregations: Aggregations) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A client of a database of the test's own."""
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[aggregations]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def name(client: MongoClient[dict[str, Any]]) -> str:
+    """The database of the test."""
+    return client.get_default_database().name
+
+
+@pytest.fixture
+def storage(client: MongoClient[dict[str, Any]], name: str, clock: ManualClock) -> Storage:
+    """A storage whose clock stands at noon until it is turned."""
+    return mongo_storage(client, name, clock=clock)
+
+
+def _series(size: int, *, days: int = 30) -> list[Feedback]:
+    """Feedback of the days before noon, of three agents, with anything that is counted."""
+    random = Random(size)
+    return [
+        a_feedback(
+            f"f{number:05}",
+            random.choice(list(Rating)),
+            "x" * random.randrange(5),
+            created_at=NOON - timedelta(seconds=random.randrange(days * 86_400)),
+            agent_id=random.choice(("one", "two", None)),
+            session_id=f"s{number % 7}",
+        )
+        for number in range(size)
+    ]
+
+
+def _folded(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> dict[GroupKey, Summary]:
+    groups: dict[GroupKey, Summary] = {}
+    for feedback in storage.feedback.stream(query):
+        for key in group_by.keys(feedback) if group_by else (None,):
+            groups[key] = groups.get(key, Summary()) + Summary.of(feedback)
+    return groups
+
+
+def _check_figures(storage: Storage) -> None:
+    spans: list[dict[str, Any]] = [
+        {},
+        {"since": NOON - timedelta(days=9, minutes=7)},
+        {"since": NOON - timedelta(days=12), "until": NOON - timedelta(days=2, seconds=1)},
+    ]
+    for query in (FeedbackQuery(**span, **agent) for span in spans for agent in ({}, {"agent_id": "one"})):
+        for group_by in GROUPINGS:
+            assert storage.feedback.summarize(query, group_by) == _folded(storage, query, group_by)
+
+
+def test_what_is_settled_is_counted_once(storage: Storage, clock: ManualClock, aggregations: Aggregations) -> None:
+    """After the first look, only what came in the last minutes is counted from the feedback."""
+    with harken.connect(storage) as hk:
+        hk.collection.restore(_series(300))
+        clock.turn(minutes=3)
+        _check_figures(storage)
+        aggregations.counted.clear()
+        for group_by in GROUPINGS:
+            storage.feedback.summarize(FeedbackQuery(), group_by)
+        settled = (clock.now - timedelta(minutes=10)).replace(tzinfo=None)
+        assert len(aggregations.counted) == len(GROUPINGS)
+        assert min(span["$gte"] for span in aggregations.counted) > settled - SLOT
+
+
+def test_a_change_to_old_feedback_shows_at_once(storage: Storage, clock: ManualClock) -> None:
+    """Moderation, withdrawal, another agent, erasure and late arrivals change the figures with the same call."""
+    with harken.connect(storage, clock=clock) as hk:
+        hk.collection.restore(_series(200))
+        clock.turn(minutes=3)
+        _check_figures(storage)
+        for number in range(0, 60, 5):
+            before = hk.summary().total
+            hk.moderation.decide("default", f"f{number:05}", ModerationStatus.REJECTED)
+            hk.collection.withdraw("default", f"f{number + 1:05}")
+            old = hk.collection.get("default", f"f{number + 2:05}")
+            moved = evolve(old, target=evolve(old.target, agent_id="three"), version=old.version + 1)
+            storage.feedback.replace(moved, [])
+            hk.collection.erase(FeedbackQuery(feedback_id=f"f{number + 3:05}").in_any_state())
+            hk.collection.restore([a_feedback(f"late-{number}", created_at=NOON - timedelta(days=number % 31 + 1))])
+            assert hk.summary().total == before - 2
+            _check_figures(storage)
+            clock.turn(minutes=number % 4)
+        _check_figures(storage)
+
+
+def test_a_new_day_joins_those_that_were_counted(storage: Storage, clock: ManualClock) -> None:
+    """As time goes on, settled slots are added to the days, and what is newer is counted as it is."""
+    with harken.connect(storage, clock=clock) as hk:
+        for number in range(60):
+            hk.submit(f"s{number}", ("up", "down")[number % 2], "why", agent_id=("one", "two")[number % 3 == 0])
+            clock.turn(minutes=37)
+            assert hk.summary() == Summary.fold(hk.collection.stream(hk.query()))
+        for group_by in GROUPINGS:
+            query = FeedbackQuery()
+            assert storage.feedback.summarize(query, group_by) == _folded(storage, query, group_by)
+
+
+class Leaps:
+    """A clock that is eleven minutes on whenever it is looked at: whatever can settle, settles."""
+
+    def __init__(self) -> None:
+        self._number = count()
+        self._lock = Lock()
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            return datetime.now(UTC) + next(self._number) * timedelta(minutes=11)
+
+
+def test_figures_hold_while_others_write(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Whoever reads sees all that was acknowledged before, and nothing that was never sent."""
+    feedback = _series(600, days=3)
+    sent, kept = 0, 0
+    lock, done = Lock(), Event()
+
+    def write(part: list[Feedback]) -> None:
+        nonlocal sent, kept
+        with harken.connect(mongo_storage(client, name, clock=Leaps())) as hk:
+            for start in range(0, len(part), 5):
+                batch = part[start : start + 5]
+                with lock:
+                    sent += len(batch)
+                hk.collection.restore(batch)
+                with lock:
+                    kept += len(batch)
+
+    def read(group_by: GroupBy | None) -> int:
+        looks = 0
+        storage = mongo_storage(client, name, clock=Leaps())
+        while not done.is_set():
+            with lock:
+                at_least = kept
+            total = sum(group.total for group in storage.feedback.summarize(FeedbackQuery(), group_by).values())
+            with lock:
+                at_most = sent
+            assert at_least <= total <= at_most
+            looks += 1
+        return looks
+
+    def write_all() -> None:
+        try:
+            results = in_threads([lambda part=feedback[number::2]: write(part) for number in range(2)])
+            assert results == [None, None]
+        finally:
+            done.set()
+
+    results = in_threads([write_all, *(lambda by=group_by: read(by) for group_by in GROUPINGS)])
+    assert [one for one in results if isinstance(one, BaseException)] == []
+    _check_figures(mongo_storage(client, name, clock=Leaps()))
+    assert sum(group.total for group in _totals(client, name).values()) == len(feedback)
+
+
+def _totals(client: MongoClient[dict[str, Any]], name: str) -> dict[GroupKey, Summary]:
+    return dict(mongo_storage(client, name).feedback.summarize(FeedbackQuery()))
+
+
+def test_figures_equal_the_fold_after_any_mixture(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Writers that add, moderate, withdraw and erase the same days at once leave figures that are exact."""
+    feedback = _series(400, days=2)
+    with harken.connect(mongo_storage(client, name, clock=Leaps())) as hk:
+        hk.collection.restore(feedback[:200])
+
+        def moderate(number: int) -> None:
+            hk.moderation.decide("default", f"f{number:05}", ModerationStatus.REJECTED)
+            hk.moderation.undo("default", f"f{number:05}")
+
+        def withdraw(number: int) -> None:
+            hk.collection.withdraw("default", f"f{number:05}")
+
+        def erase(number: int) -> None:
+            hk.collection.erase(FeedbackQuery(feedback_id=f"f{number:05}"))
+
+        def add(number: int) -> None:
+            hk.collection.restore(feedback[200 + number : 204 + number])
+
+        def read(_: int) -> None:
+            hk.summary()
+
+        def again_and_again(act: Callable[[int], None], first: int) -> None:
+            for number in range(first, 200, 4):
+                act(number)
+
+        acts = ((moderate, 0), (withdraw, 1), (erase, 2), (add, 0), (read, 0))
+        results = in_threads([partial(again_and_again, *act) for act in acts])
+        assert [one for one in results if one is not None] == []
+        assert hk.summary().total == 400 - 50 - 50
+    _check_figures(mongo_storage(client, name, clock=Leaps()))
+
+
+def _damaged(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:
+    database = client[name]
+    days = list(database["harken_days"].find({"agents": {"$gt": 0}}).sort("day", 1))
+    database["harken_days"].update_one({"_id": days[1]["_id"]}, {"$inc": {"total.0": 5}})
+    database["harken_figures"].delete_one({"day": days[3]["day"]})
+    database["harken_days"].delete_one({"_id": days[5]["_id"]})
+    database["harken_feedback"].update_one(
+        {"slot": {"$gte": days[7]["day"] * 96, "$lt": days[7]["day"] * 96 + 96}}, {"$set": {"comment_length": 999}}
+    )
+    assert hk.check() != []
+
+
+def test_a_rebuild_finds_and_mends_what_is_wrong(
+    client: MongoClient[dict[str, Any]], name: str, storage: Storage, clock: ManualClock
+) -> None:
+    """Whatever happened to the day documents, a rebuild tells of each wrong day, and afterwards all is right."""
+    with harken.connect(storage) as hk:
+        hk.collection.restore(_series(300))
+        clock.turn(minutes=3)
+        hk.summary()
+        assert hk.rebuild() == []
+        _damaged(client, name, hk)
+        assert len(hk.rebuild()) == 4
+        assert hk.rebuild() == []
+    counted = storage.feedback.summarize(FeedbackQuery())[None]
+    assert counted.total == 300
