@@ -17,6 +17,7 @@ from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
+from harken_adapters.storage.mongodb.marks import Marks
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
@@ -82,7 +83,7 @@ def _storage(database: Database, clock: Clock) -> Storage:
     prepare(database)
     days = Days(database, clock)
     return Storage(
-        feedback=MongoFeedbackRepository(database, days),
+        feedback=MongoFeedbackRepository(database, days, Marks(database, clock)),
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database),
         rebuild=lambda: list(days.rebuild()),

@@ -17,6 +17,7 @@ DriverError = driver.PyMongoError | BSONError
 
 _Row = tuple[type[StorageError], str]
 
+_DUPLICATE_KEY: Final = 11000
 _TOO_LATE: Final[_Row] = (StorageUnavailable, f"did not finish in time; {_UNKNOWN}")
 
 #: By error code, see the server's ``error_codes.yml``.
@@ -49,6 +50,14 @@ def translation(name: str, error: DriverError) -> StorageError:
     """What to raise in the place of one of the driver's errors; ``name`` is how people call the storage."""
     kind, what = _row(error)
     return kind(f"{name} {what} (MongoDB says: {_said(error)})")
+
+
+def only_duplicate_keys(error: driver.BulkWriteError) -> list[int]:
+    """The positions of what had no place, if nothing else was wrong; raises the error again if there was."""
+    failed = error.details.get("writeErrors", [])
+    if error.details.get("writeConcernErrors") or any(one["code"] != _DUPLICATE_KEY for one in failed):
+        raise error
+    return sorted(one["index"] for one in failed)
 
 
 def _row(error: DriverError) -> _Row:

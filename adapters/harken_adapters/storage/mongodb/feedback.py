@@ -26,10 +26,11 @@ from harken_adapters.storage.mongodb.documents import (
     moment,
     to_document,
 )
+from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.figures import Figures
+from harken_adapters.storage.mongodb.marks import Marks
 
 _CHUNK: Final = 1_000
-_DUPLICATE_KEY: Final = 11000
 #: How often an item is tried whose place was taken, and free again as soon as somebody looked.
 _TRIES: Final = 10
 _NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
@@ -39,10 +40,10 @@ _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
 class MongoFeedbackRepository(FeedbackRepository):
     """One document for each feedback, with the events that wait to be passed on inside it."""
 
-    def __init__(self, database: Database, days: Days) -> None:
+    def __init__(self, database: Database, days: Days, marks: Marks) -> None:
         self._database = database
         self._collection = database.feedback
-        self._days = days
+        self._marks = marks
         self._figures = Figures(database, days)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -51,7 +52,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             return []
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(batch)))
-        with self._database.calling(), self._days.changing(_places(item.feedback for item in batch)):
+        with self._database.calling(), self._marks.changing(_places(item.feedback for item in batch)):
             while waiting:
                 now, waiting = _without_rivals(batch, waiting)
                 answers = self._add_rivalless([batch[index] for index in now])
@@ -107,7 +108,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         if events:
             added = [event_document(event) for event in events]
             change["$push"] = {"events": {"$each": added, "$sort": {"order": 1}}}
-        with self._database.calling(), self._days.changing(_places([feedback])):
+        with self._database.calling(), self._marks.changing(_places([feedback])):
             if self._collection.update_one(before, change).matched_count:
                 return
         stored = self.get(feedback.application, feedback.id)
@@ -160,10 +161,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         try:
             self._collection.insert_many([to_document(item.feedback, item.events) for item in items], ordered=False)
         except BulkWriteError as error:
-            failed = error.details.get("writeErrors", [])
-            if error.details.get("writeConcernErrors") or any(one["code"] != _DUPLICATE_KEY for one in failed):
-                raise
-            return sorted(one["index"] for one in failed)
+            return only_duplicate_keys(error)
         return []
 
     def _occupied(self, refused: Sequence[Feedback]) -> list[Outcome | None]:
@@ -202,7 +200,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         """Remove these if they still match, and the deliveries about those that are gone by then."""
         places = {(document["application"], moment(document["created_at"], 0)) for document in found}
         wanted = [document["_id"] for document in found]
-        with self._days.changing(places):
+        with self._marks.changing(places):
             erased = self._collection.delete_many({"$and": [condition, {"_id": {"$in": wanted}}]}).deleted_count
         left = {document["id"] for document in self._collection.find({"_id": {"$in": wanted}}, {"id": 1})}
         gone = [document["id"] for document in found if document["id"] not in left]

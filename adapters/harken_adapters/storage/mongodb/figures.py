@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import evolve
 
 from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
-from harken_adapters.storage.mongodb.conditions import index_for, moments, where
+from harken_adapters.storage.mongodb.conditions import index_for, where
 from harken_adapters.storage.mongodb.counts import HOURS_A_DAY, SUMS, Counts, added, counts_of, summary, total_of
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.days import Days, Part, Span
+from harken_adapters.storage.mongodb.day import Part, Span
+from harken_adapters.storage.mongodb.days import Days, spans_condition
 from harken_adapters.storage.mongodb.documents import Document
 
 #: What was counted of one group: several may have the same key. The hours are in UTC, each with its total.
@@ -30,29 +31,26 @@ class Figures:
         """See the port."""
         if not _days_know(query, group_by):
             return _summaries(self._from_feedback(query, group_by))
-        first, end, edges = _whole_slots(query)
+        span, edges = _whole_slots(query)
         rows = [row for edge in edges for row in self._from_feedback(edge, group_by)]
-        if end is None or first < end:
-            rows += self._from_days(query, group_by, first, end)
+        if span is not None:
+            rows += self._from_days(query, group_by, span)
         return _summaries(rows)
 
-    def _from_days(self, query: FeedbackQuery, group_by: GroupBy | None, first: int, end: int | None) -> Iterator[_Row]:
-        """The whole slots from ``first`` to before ``end``: settled ones as counted once, the others as they are."""
-        by_slot = group_by is not None and group_by.dimension is Dimension.SLOT
-        by_agent = query.agent_id is not None or (group_by is not None and group_by.dimension is Dimension.AGENT)
-        counted = self._days.read(query.application, query.agent_id, first, end, by_agent=by_agent, by_slot=by_slot)
+    def _from_days(self, query: FeedbackQuery, group_by: GroupBy | None, span: Span) -> Iterator[_Row]:
+        """The whole slots of a span: settled ones as they were counted once, the others as they are."""
+        dimension = group_by.dimension if group_by else None
+        counted = self._days.read(
+            query.application,
+            query.agent_id,
+            span,
+            by_agent=query.agent_id is not None or dimension is Dimension.AGENT,
+            by_slot=dimension is Dimension.SLOT,
+        )
         yield from _rows(counted.parts, group_by)
         if counted.missing:
-            yield from self._from_spans(query, group_by, counted.missing)
-
-    def _from_spans(self, query: FeedbackQuery, group_by: GroupBy | None, spans: Sequence[Span]) -> list[_Row]:
-        """The feedback in some spans of slots; each is one range of the index."""
-        plain = where(FeedbackQuery(application=query.application, agent_id=query.agent_id))
-        ways = [
-            {**plain, "created_at": moments(slot_start(span.first), None if span.end is None else slot_start(span.end))}
-            for span in spans
-        ]
-        return self._grouped({"$or": ways}, index_for(query), group_by)
+            plain = FeedbackQuery(application=query.application, agent_id=query.agent_id)
+            yield from self._grouped(spans_condition(plain, counted.missing), index_for(plain), group_by)
 
     def _from_feedback(self, query: FeedbackQuery, group_by: GroupBy | None) -> list[_Row]:
         return self._grouped(where(query), index_for(query), group_by)
@@ -76,19 +74,21 @@ def _days_know(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
     return query == plain and dimension in (None, Dimension.AGENT, Dimension.SLOT)
 
 
-def _whole_slots(query: FeedbackQuery) -> tuple[int, int | None, list[FeedbackQuery]]:
-    """The whole slots that a query spans, and queries for what it has of slots that it cuts."""
+def _whole_slots(query: FeedbackQuery) -> tuple[Span | None, list[FeedbackQuery]]:
+    """The whole slots that a query spans, if any, and queries for what it has of slots that it cuts."""
     since, until = query.since or EPOCH, query.until
     first = slot_number(since)
     cut_first = slot_start(first) < since
     first += cut_first
-    end = None if until is None else slot_number(until)
-    if end is not None and first > end:
-        return first, first, [query]
+    if until is None:
+        return Span(first, None), [evolve(query, until=slot_start(first))] if cut_first else []
+    end = slot_number(until)
+    if first > end:
+        return None, [query]
     edges = [evolve(query, until=slot_start(first))] if cut_first else []
-    if end is not None and until is not None and slot_start(end) < until:
+    if slot_start(end) < until:
         edges.append(evolve(query, since=slot_start(end)))
-    return first, end, edges
+    return Span(first, end) if first < end else None, edges
 
 
 def _key(group_by: GroupBy | None) -> object:

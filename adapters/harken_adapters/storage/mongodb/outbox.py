@@ -23,8 +23,8 @@ from harken.domain.instants import from_microseconds, to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity
+from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 
-_DUPLICATE_KEY: Final = 11000
 _EARLIEST_DUE: Final = [("due", 1), ("_id", 1)]
 
 
@@ -125,9 +125,7 @@ class MongoOutbox(Outbox):
         try:
             self._database.deliveries.insert_many([_document(delivery) for delivery in made], ordered=False)
         except BulkWriteError as error:
-            failed = [*error.details.get("writeErrors", ()), *error.details.get("writeConcernErrors", ())]
-            if any(one["code"] != _DUPLICATE_KEY for one in failed):
-                raise
+            only_duplicate_keys(error)
             return False
         return True
 
