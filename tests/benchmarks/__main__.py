@@ -1,183 +1,18 @@
 """``make bench``: how fast Harken is, as ratios against the bare driver in the same run.
 
-Prints one line for each figure and ends with status 1 if one misses its bound.
+Prints one line for each figure and ends with status 1 if one misses its bound. Names of benchmarks as arguments run
+only these.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import count, islice
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from threading import Barrier
 
-from tests.benchmarks import bare, rows
-from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
+from tests.benchmarks import embedded, mongodb
 
-import harken
-from harken.ports.repository import Accepted
-from harken.storage import open_storage
-from harken_adapters.storage.sqlite.rows import to_row
-
-COMMENT = "Too slow, and the answer was not what I had asked for"
-MILLION = 1_000_000
-
-
-def submit_on_memory(_: Path) -> Iterator[Result]:
-    """One thread, default policy, no disk."""
-    with harken.connect("memory://") as hk:
-        _submit(hk, 2_000)
-        each = median(seconds(lambda: _submit(hk, 2_000)) for _ in range(9)) / 2_000
-    yield at_most("memory: submit", each * 1e6, 60, unit=" us", detail="median of 9 times 2,000")
-
-
-def submit_on_sqlite(folder: Path) -> Iterator[Result]:
-    """One thread: each submission is a transaction of its own, and so is each bare insert."""
-    with harken.connect(f"sqlite:///{folder}/ours.db") as hk:
-        row = to_row(hk.submit("session-0", "down", COMMENT, agent_id="helper").feedback)
-        for name, indexed in (("the same table and indexes", True), ("a table without indexes", False)):
-            with bare.connection(folder / f"bare-{indexed}.db", indexed=indexed) as connection:
-                others = _variants(row)
-                ours, other, ratio = in_turn(
-                    lambda: _submit(hk, 200),
-                    lambda: [bare.insert(connection, next(others)) for _ in range(200)],  # noqa: B023 - used at once
-                    rounds=25,
-                )
-            detail = f"{ours / 200 * 1e6:.0f} us against {other / 200 * 1e6:.0f} us into {name}"
-            yield at_most("sqlite: submit, one thread, to bare INSERT", ratio, 1.5, detail=detail)
-
-
-def submit_from_16_threads(folder: Path) -> Iterator[Result]:
-    """Group commit against sixteen connections that queue for the file's lock."""
-    with harken.connect(f"sqlite:///{folder}/ours-16.db") as hk:
-        row = to_row(hk.submit("session-0", "down", COMMENT, agent_id="helper").feedback)
-        path = folder / "bare-16.db"
-        connections = [bare.opened(path, indexed=True) for _ in range(16)]
-        others = [_variants(row, seed=number) for number in range(16)]
-
-        def one_bare(number: int) -> None:
-            for _ in range(40):
-                bare.insert(connections[number], next(others[number]))
-
-        ours, other, ratio = in_turn(
-            lambda: _in_threads(16, lambda _: _submit(hk, 40)), lambda: _in_threads(16, one_bare), rounds=7
-        )
-        for connection in connections:
-            connection.close()
-    detail = f"{640 / ours:.0f}/s against {640 / other:.0f}/s, each with 16 threads"
-    yield at_least("sqlite: 16 threads through group commit, to 16 bare threads", 1 / ratio, 5, detail=detail)
-
-
-def import_a_table(folder: Path) -> Iterator[Result]:
-    """A CSV file of 100,000 rows, parsed, checked and counted, against ``executemany`` of the finished rows."""
-    table = folder / "table.csv"
-    rows.write_csv(table, 100_000)
-    ratios = []
-    for number in range(3):
-        report = _harken(f"sqlite:///{folder}/import-{number}.db", "import", str(table), "--json")
-        assert report["added"] == 100_000, report
-        finished = bare.rows_of(folder / f"import-{number}.db")
-        with bare.connection(folder / f"bare-import-{number}.db", indexed=True) as connection:
-            other = seconds(partial(bare.insert_many, connection, finished))
-        ratios.append(other / report["seconds"])
-    detail = f"{100_000 / report['seconds']:.0f} rows/s against {100_000 / other:.0f} rows/s; median of 3"
-    yield at_least("sqlite: import of 100,000 rows, to bare executemany", median(ratios), 0.4, detail=detail)
-
-
-def summarize_a_million(folder: Path) -> Iterator[Result]:
-    """The figures of everything, at 10,000 and at 1,000,000 rows."""
-    for name, url in (("memory", "memory://{}"), ("sqlite", f"sqlite:///{folder}/summary-{{}}.db")):
-        times = {}
-        for size in (10_000, MILLION):
-            with open_storage("memory://" if name == "memory" else url.format(size)) as storage:
-                made = rows.feedback(size)
-                while batch := [Accepted(one) for one in islice(made, 5_000)]:
-                    storage.feedback.add(batch)
-                with harken.connect(storage) as hk:
-                    assert hk.summary().total == size
-                    times[size] = median(seconds(hk.summary) for _ in range(101))
-        small, large = times[10_000] * 1e3, times[MILLION] * 1e3
-        yield at_most(f"{name}: summary of 1,000,000", large, 5, unit=" ms", detail="median of 101")
-        detail = f"{large:.3f} ms against {small:.3f} ms"
-        yield at_most(f"{name}: summary of 1,000,000, to that of 10,000", large / small, 1.3, detail=detail)
-
-
-def export_a_million(folder: Path) -> Iterator[Result]:
-    """The memory that a whole ``harken export`` process takes; uses the rows of the benchmark before."""
-    for kind in ("jsonl", "csv"):
-        target = folder / f"export.{kind}"
-        url = f"sqlite:///{folder}/summary-{MILLION}.db"
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURED, "--storage", url, "export", str(target)],
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        report = json.loads(done.stdout.splitlines()[-1])
-        with target.open("rb") as lines:
-            assert sum(1 for _ in lines) == MILLION + (kind == "csv")
-        detail = f"peak of the process; {report['seconds']:.0f} s of processor time"
-        yield at_most(f"sqlite: export of 1,000,000 as {kind}", report["peak"] / 1024, 150, unit=" MB", detail=detail)
-
-
-#: Runs a command and tells its processor time in seconds and its largest resident memory in KiB. Not from getrusage:
-#: that begins with what the process that started this one had.
-_MEASURED = """
-import json, re, time
-from pathlib import Path
-from harken_adapters.hosts.cli import main
-code = main()
-peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-print(json.dumps({"seconds": time.process_time(), "peak": peak}))
-raise SystemExit(code)
-"""
-_COMMAND = (sys.executable, "-c", "from harken_adapters.hosts.cli import main; raise SystemExit(main())")
-_sessions = count()
-
-
-def _harken(storage: str, *arguments: str) -> dict[str, float]:
-    done = subprocess.run([*_COMMAND, "--storage", storage, *arguments], check=True, stdout=subprocess.PIPE)
-    report: dict[str, float] = json.loads(done.stdout)
-    return report
-
-
-def _submit(hk: harken.Harken, times: int) -> None:
-    for _ in range(times):
-        hk.submit(f"session-{next(_sessions) % 500}", "down", COMMENT, agent_id="helper")
-
-
-def _variants(row: bare.Row, seed: int = 0) -> Iterator[bare.Row]:
-    """The same row again and again, as another feedback each time."""
-    for number in count():
-        feedback_id = f"01a20880-9990-7{seed:03x}-9d8c-{number:012x}"
-        yield (row[0], feedback_id, f"session-{number % 500}", *row[3:15], int(str(row[15])) + number, *row[16:])
-
-
-def _in_threads(threads: int, call: Callable[[int], object]) -> None:
-    start = Barrier(threads)
-
-    def run(number: int) -> None:
-        start.wait()
-        call(number)
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, range(threads)))
-
-
-BENCHMARKS = (
-    submit_on_memory,
-    submit_on_sqlite,
-    submit_from_16_threads,
-    import_a_table,
-    summarize_a_million,
-    export_a_million,
-)
+BENCHMARKS = (*embedded.BENCHMARKS, *mongodb.BENCHMARKS)
 
 
 def main(chosen: list[str]) -> int:

@@ -23,17 +23,17 @@ def comment(random: Random) -> str:
     return " ".join(random.choices(_WORDS, k=random.randint(6, 18)))
 
 
-def feedback(count: int) -> Iterator[Feedback]:
-    """That many, evenly over thirty days, by five agents, with a fact about each."""
+def feedback(count: int, *, start: datetime = START, days: int = DAYS) -> Iterator[Feedback]:
+    """That many, evenly over some days, by five agents, with a fact about each."""
     random = Random(count)
-    step = timedelta(days=DAYS) / count
+    step = timedelta(days=days) / count
     for index in range(count):
         made = a_feedback(
             f"session-{index % max(count // 4, 1)}",
             agent_id=f"agent-{index % 5}",
             rating=random.choice(tuple(Rating)),
             comment=comment(random),
-            created_at=START + step * index,
+            created_at=start + step * index,
         )
         yield evolve(made, context=Context({"user_tier": random.choice(("free", "premium"))}))
 

@@ -7,11 +7,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Condition, Event, RLock, get_ident
+from time import perf_counter
+from typing import Final
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Outcome
 
 Write = Callable[[Sequence[Accepted]], Sequence[Outcome]]
+
+#: For how much of the time that the last write took, and for how many seconds at most, a leader waits for others.
+_PATIENCE: Final = 0.5
+_LONGEST_PATIENCE: Final = 0.002
 
 
 class _Entry:
@@ -37,6 +43,10 @@ class GroupCommit:
     caller that comes to wait takes up an offer that still stands. So whoever waits never waits for the background
     thread, which may be busy with the callbacks of futures, and a callback may submit and wait, or close, itself.
     Whatever a callback raises, everybody in its batch is answered first.
+
+    Callers that were answered together come back at about the same time. So where others wrote or waited a moment ago,
+    a leader waits for as many of them as there were, a part of the time that a write takes at most: without that, the
+    first to come back would write alone while all others wait.
     """
 
     def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
@@ -46,6 +56,9 @@ class GroupCommit:
         self._queue: deque[_Entry] = deque()
         self._state = RLock()
         self._idle = Condition(self._state)
+        self._gathered = Condition(self._state)
+        self._expected = 1
+        self._patience = 0.0
         self._leading = False
         self._offered = False
         self._closed = False
@@ -65,13 +78,13 @@ class GroupCommit:
         self._must_be_ours()
         with self._state:
             self._must_be_open()
-            if not self._leading:
-                self._leading = True
-                entry = None
-            else:
+            entry: _Entry | None = None
+            if self._leading or self._expected > 1:
                 entry = self._enqueue(_Entry(item, caller_waits=True))
-                if self._offered:
+                if not self._leading or self._offered:
                     self._hand_on()
+            else:
+                self._leading = True
         if entry is None:
             return self._write_alone(item)
         while not entry.future.done():
@@ -126,13 +139,17 @@ class GroupCommit:
                 "try again in a moment"
             )
         self._queue.append(entry)
+        if len(self._queue) == self._expected:
+            self._gathered.notify()
         return entry
 
     def _write_alone(self, item: Accepted) -> Outcome:
         """Write the item of a caller who found nobody leading, and so an empty queue."""
+        began = perf_counter()
         try:
             (outcome,) = self._write_checked([item])
         finally:
+            self._look_back(1, began)
             if self._hand_on():
                 self._lead_if_offered()
         return outcome
@@ -177,20 +194,38 @@ class GroupCommit:
         raised: BaseException | None = None
         leads = True
         while leads:
+            try:
+                self._gather()
+            except BaseException as error:  # noqa: BLE001 - raised at the end
+                raised = raised or error
             with self._state:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             results: Sequence[Outcome | BaseException]
+            began = perf_counter()
             try:
                 results = self._write_all([entry.item for entry in batch])
             except BaseException as error:  # noqa: BLE001 - raised at the end
                 results = [error] * len(batch)
                 raised = raised or error
+            self._look_back(len(batch), began)
             alone = self._hand_on()
             told = self._hand_out(batch, results)
             raised = raised or told
             leads = alone and self._take_offer()
         if raised is not None:
             raise raised
+
+    def _gather(self) -> None:
+        """Wait a moment for those who will probably come."""
+        with self._state:
+            expected = min(self._expected, self._max_batch)
+            self._gathered.wait_for(lambda: len(self._queue) >= expected, self._patience)
+
+    def _look_back(self, written: int, began: float) -> None:
+        """Learn from a write how many to expect, and how long it is worth waiting for them."""
+        with self._state:
+            self._expected = written + len(self._queue)
+            self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
 
     def _hand_out(self, batch: Sequence[_Entry], results: Sequence[Outcome | BaseException]) -> BaseException | None:
         """Give each entry its result, whatever callbacks raise; the first of that is returned.
