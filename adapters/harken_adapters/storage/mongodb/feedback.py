@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -166,35 +166,28 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def _occupied(self, refused: Sequence[Feedback]) -> list[Outcome | None]:
         """What each ran into; nothing, if that was erased since."""
-        by_id = self._found(refused, "_id", _id_condition, lambda one: (one.application, one.id))
-        others = [one for one in refused if (one.application, one.id) not in by_id]
-        by_key = self._found(others, "key", _key_condition, _key)
-        others = [one for one in others if _key(one) not in by_key]
-        by_vote = self._found(others, "vote", _vote_condition, _vote)
+        if not refused:
+            return []
+        by_id = {_identity(one): one for one in self._found("_id_", _ids_condition(refused))}
+        others = [one for one in refused if _identity(one) not in by_id and one.idempotency_key is not None]
+        by_key = {_key(one): one for one in self._found("key", *_keys_conditions(others))}
+        voters = [one for one in refused if _is_vote(one)]
+        by_vote = {_vote(one): one for one in self._found("vote", *map(_vote_condition, voters))}
         return [
-            _outcome(one, by_id.get((one.application, one.id)), by_key.get(_key(one)), by_vote.get(_vote(one)))
-            for one in refused
+            _outcome(one, by_id.get(_identity(one)), by_key.get(_key(one)), by_vote.get(_vote(one))) for one in refused
         ]
 
-    def _found(
-        self,
-        wanted: Sequence[Feedback],
-        index: str,
-        condition: Callable[[Feedback], Document | None],
-        name: Callable[[Feedback], tuple[str | None, ...]],
-    ) -> dict[tuple[str | None, ...], Feedback]:
-        conditions = [one for feedback in wanted if (one := condition(feedback)) is not None]
+    def _found(self, index: str, *conditions: Document) -> Iterator[Feedback]:
         if not conditions:
-            return {}
-        hint = "_id_" if index == "_id" else index
-        found = map(from_document, self._collection.find({"$or": conditions}).hint(hint))
-        return {name(feedback): feedback for feedback in found}
+            return iter(())
+        cursor = self._collection.find({"$or": list(conditions)}, {"events": 0}).hint(index).batch_size(_CHUNK)
+        return map(from_document, cursor)
 
     def _select(self, condition: Document, order: list[tuple[str, int]], index: str, limit: int) -> list[Feedback]:
         with self._database.calling():
-            # All in one answer, so that no call goes on behind the back of the error table.
+            # All in one answer: the driver would ask for the first hundred, and then again for the rest.
             cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
-            return [from_document(document) for document in cursor]
+            return [from_document(document) for document in cursor.batch_size(limit)]
 
     def _erase(self, condition: Document, found: Sequence[Document]) -> int:
         """Remove these if they still match, and the deliveries about those that are gone by then."""
@@ -226,39 +219,46 @@ def _without_rivals(batch: Sequence[Accepted], waiting: Sequence[int]) -> tuple[
 
 
 def _wanted(feedback: Feedback) -> list[object]:
-    places: list[object] = [(feedback.application, feedback.id)]
+    places: list[object] = [_identity(feedback)]
     if feedback.idempotency_key is not None:
         places.append(("key", _key(feedback)))
-    if feedback.vote and feedback.author is not None:
+    if _is_vote(feedback):
         places.append(("vote", _vote(feedback)))
     return places
 
 
-def _id_condition(feedback: Feedback) -> Document:
-    return {"_id": {"$eq": identity(feedback.application, feedback.id)}}
+def _identity(feedback: Feedback) -> tuple[str, str]:
+    return feedback.application, feedback.id
 
 
-def _key(feedback: Feedback) -> tuple[str | None, ...]:
+def _key(feedback: Feedback) -> tuple[str, str, str | None]:
     return feedback.application, feedback.session_id, feedback.idempotency_key
 
 
-def _key_condition(feedback: Feedback) -> Document | None:
-    if feedback.idempotency_key is None:
-        return None
-    return {
-        "application": {"$eq": feedback.application},
-        "session_id": {"$eq": feedback.session_id},
-        "idempotency_key": {"$eq": feedback.idempotency_key},
-    }
+def _is_vote(feedback: Feedback) -> bool:
+    return feedback.vote and feedback.author is not None
 
 
-def _vote(feedback: Feedback) -> tuple[str | None, ...]:
+def _vote(feedback: Feedback) -> tuple[str, str, str | None, str | None]:
     return feedback.application, feedback.session_id, feedback.message_id, feedback.author
 
 
-def _vote_condition(feedback: Feedback) -> Document | None:
-    if not feedback.vote or feedback.author is None:
-        return None
+def _ids_condition(wanted: Sequence[Feedback]) -> Document:
+    return {"_id": {"$in": [identity(*_identity(one)) for one in wanted]}}
+
+
+def _keys_conditions(wanted: Sequence[Feedback]) -> Iterator[Document]:
+    """For all keys of an application together, which may find a few more: a thousand alternatives take long to plan."""
+    for application in {one.application for one in wanted}:
+        of_application = [one for one in wanted if one.application == application]
+        yield {
+            "application": {"$eq": application},
+            "session_id": {"$in": sorted({one.session_id for one in of_application})},
+            "idempotency_key": {"$in": sorted({one.idempotency_key or "" for one in of_application})},
+        }
+
+
+def _vote_condition(feedback: Feedback) -> Document:
     return {
         "application": {"$eq": feedback.application},
         "session_id": {"$eq": feedback.session_id},
@@ -276,6 +276,4 @@ def _outcome(
     if same_key is not None and feedback.idempotency_key is not None:
         same_body = same_key.fingerprint == feedback.fingerprint
         return DuplicateOf(same_key) if same_body else Conflict(same_key, Taken.IDEMPOTENCY_KEY)
-    if same_vote is not None and feedback.vote and feedback.author is not None:
-        return Conflict(same_vote, Taken.VOTE_SLOT)
-    return None
+    return Conflict(same_vote, Taken.VOTE_SLOT) if same_vote is not None and _is_vote(feedback) else None

@@ -1,0 +1,138 @@
+"""Whoever changes from SQLite to MongoDB, or back, sees no difference: not in a figure, and not in a byte."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import harken
+from harken import Feedback, FeedbackQuery, GroupBy, Harken, Period
+from harken.domain.query import Dimension
+from harken.ports.repository import Stored
+from harken.ports.storage import Storage
+from harken.services.copying import Copying
+from harken.storage import open_storage
+from harken.testing import accepted
+from harken.testing import strategies as hst
+from harken_adapters.formats.exporting import export
+from harken_adapters.formats.importing import Importer
+from harken_adapters.formats.mapping import Columns
+from harken_adapters.formats.reading import CsvSource
+from support import ManualClock, counting_ids
+
+pytestmark = pytest.mark.slow
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "airline-feedback.csv"
+ZONES = ("UTC", "America/New_York", "Asia/Kathmandu")
+GROUPINGS = ("agent", "session", "tag", "slot", "context.airline_sentiment", "context.timezone")
+
+
+@pytest.fixture
+def both(mongodb_url: str, tmp_path: Path) -> Iterator[tuple[Harken, Harken]]:
+    """The real messages of people about airlines, in MongoDB and in SQLite, with the same ids and times."""
+    with ExitStack() as stack:
+        connected = []
+        for url in (mongodb_url, f"sqlite:///{tmp_path}/feedback.db"):
+            hk = harken.connect(url, clock=ManualClock(), new_id=counting_ids(), spam="allow")
+            connected.append(stack.enter_context(hk))
+            with DATA.open("rb") as file:
+                importer = Importer(hk, CsvSource(file, Columns({}, {}), hk.application), _refuse)
+                for _ in importer.batches():
+                    pass
+            assert importer.tally.added == 9_760
+        yield connected[0], connected[1]
+
+
+def _refuse(line: int, reason: str, row: object) -> None:
+    raise AssertionError(f"line {line}: {reason}: {row}")
+
+
+def _exported(hk: Harken, kind: str) -> bytes:
+    file = BytesIO()
+    export(hk.collection.stream(hk.query().in_any_state()), file, kind)
+    return file.getvalue()
+
+
+def _answers(hk: Harken, query: FeedbackQuery) -> Iterator[object]:
+    """Everything that is shown of what matches."""
+    yield hk.analytics.summary(query)
+    for grouping in GROUPINGS:
+        yield list(hk.analytics.groups(query, GroupBy.parse(grouping)).items())
+    for zone in ZONES:
+        yield [hk.analytics.trend(query, period, zone) for period in Period]
+        yield hk.analytics.by_hour_of_day(query, zone)
+        yield hk.analytics.by_weekday(query, zone)
+    yield hk.analytics.themes(query)
+    yield hk.collection.find(query, limit=1_000)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+def test_real_feedback_gives_the_same_figures_and_the_same_export(both: tuple[Harken, Harken]) -> None:
+    """Stats in every grouping, trends in every zone, themes, lists and both exports are equal, twice."""
+    mongodb, sqlite = both
+    first = sqlite.collection.find(sqlite.query(), limit=1).items[0]
+    for query in (
+        sqlite.query(),
+        sqlite.query(agent_id=first.agent_id),
+        sqlite.query(rating="down"),
+        sqlite.query(since=first.created_at.replace(day=18, minute=7), until=first.created_at),
+    ):
+        expected = list(_answers(sqlite, query))
+        assert list(_answers(mongodb, query)) == expected
+        assert list(_answers(mongodb, query)) == expected
+    for kind in ("jsonl", "csv"):
+        assert _exported(mongodb, kind) == _exported(sqlite, kind)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batch=st.lists(hst.feedbacks(), max_size=12), data=st.data())
+def test_a_copy_through_all_storages_exports_the_same_bytes(
+    mongodb_url: str, tmp_path_factory: Any, batch: list[Feedback], data: st.DataObject
+) -> None:
+    """From memory to SQLite, to MongoDB and back to SQLite, whatever happened to the feedback before."""
+    folder = tmp_path_factory.mktemp("copies")
+    urls = ("memory://", f"sqlite:///{folder}/one.db", mongodb_url, f"sqlite:///{folder}/two.db")
+    with ExitStack() as stack:
+        storages = [stack.enter_context(open_storage(url)) for url in urls]
+        _empty(storages[2])
+        first = storages[0]
+        kept = [one.feedback for one in first.feedback.add(accepted(*batch)) if isinstance(one, Stored)]
+        for feedback in kept[::2]:
+            first.feedback.replace(data.draw(hst.changed(feedback)), [])
+        first.sessions.update("other", "session", data.draw(hst.metadata()))
+        for source, target in pairwise(storages):
+            for _ in Copying(source, target, _conflict).batches():
+                pass
+        for application in hst.APPLICATIONS:
+            exports = [_all_of(storage, application) for storage in storages]
+            assert exports[1:] == exports[:1] * 3
+        metadata = [list(storage.sessions.stream()) for storage in storages]
+        assert metadata[1:] == metadata[:1] * 3
+
+
+def _empty(storage: Storage) -> None:
+    for application in storage.feedback.applications():
+        storage.feedback.erase(FeedbackQuery(application=application).in_any_state())
+    for application, session_id, _ in list(storage.sessions.stream()):
+        storage.sessions.delete(application, session_id)
+
+
+def _conflict(what: object, reason: str) -> None:
+    raise AssertionError(f"{reason}: {what}")
+
+
+def _all_of(storage: Storage, application: str) -> bytes:
+    file = BytesIO()
+    export(storage.feedback.stream(FeedbackQuery(application=application).in_any_state()), file, "jsonl")
+    return file.getvalue()
+
+
+def test_every_way_to_group_is_compared() -> None:
+    """The list above leaves out no dimension."""
+    assert {GroupBy.parse(grouping).dimension for grouping in GROUPINGS} == set(Dimension)
