@@ -278,9 +278,16 @@ class GroupCommit:
         except (StorageUnavailable, StorageClosed) as error:
             return [error] * len(items)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the item
-            if len(items) == 1:
-                return [error]
-            return [result for item in items for result in self._write_all([item])]
+            return [error] if len(items) == 1 else self._write_each(items)
+
+    def _write_each(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
+        """Try each alone, until the storage is gone: all others would wait for it as long as the first did."""
+        results: list[Outcome | BaseException] = []
+        for item in items:
+            results += self._write_all([item])
+            if isinstance(results[-1], StorageUnavailable | StorageClosed):
+                return results + [results[-1]] * (len(items) - len(results))
+        return results
 
     def _write_checked(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
         outcomes = self._write(items)

@@ -260,10 +260,11 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         harken.connect("mongodb://127.0.0.1:1/feedback?timeoutMS=300")
 
 
-def test_options_that_the_driver_does_not_take_are_a_configuration_error() -> None:
+@pytest.mark.parametrize("wrong", ["127.0.0.1:port/feedback", "127.0.0.1/feedback?nonsense=1", "127.0.0.1/a$b"])
+def test_what_the_driver_does_not_take_is_a_configuration_error(wrong: str) -> None:
     """A URL that only the driver can judge gives Harken's error too."""
     with pytest.raises(ConfigurationError, match="mongodb URL"):
-        harken.connect("mongodb://127.0.0.1:port/feedback")
+        harken.connect(f"mongodb://{wrong}")
 
 
 def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[dict[str, Any]], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,10 +39,7 @@ def open_storage(url: str) -> Iterator[Storage]:
         StorageUnavailable: the server does not answer, or refuses the user.
     """
     location = parse_url(url)
-    try:
-        client: MongoClient[Any] = MongoClient(url, appname="harken", timeoutMS=int(location.timeout * 1_000))
-    except (DriverConfigurationError, InvalidURI, InvalidName, ValueError) as error:
-        raise ConfigurationError(f"The driver makes no sense of the mongodb URL: {error}") from error
+    client = _client(url, timeout=location.timeout)
     with _opened(client, location.database, timeout=location.timeout, clock=_utc_now, close=client.close) as storage:
         yield storage
 
@@ -66,6 +64,15 @@ def mongo_storage(
         StorageUnavailable: the server does not answer, or refuses the user.
     """
     return _storage(Database(client, database, timeout=timeout), clock)
+
+
+def _client(url: str, *, timeout: float) -> MongoClient[Any]:
+    try:
+        # The driver only warns of options that it does not know.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            return MongoClient(url, appname="harken", timeoutMS=int(timeout * 1_000))
+    except (DriverConfigurationError, InvalidURI, InvalidName, ValueError, UserWarning) as error:
+        raise ConfigurationError(f"The driver makes no sense of the mongodb URL: {error}") from error
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from bson.errors import BSONError
 from pymongo import errors as driver
 
 from harken.domain.errors import StorageClosed, StorageError, StorageIncompatible, StorageUnavailable
 
-_UNKNOWN: Final = "a write's outcome is unknown, so write again with the same idempotency key, which is safe"
+_UNKNOWN: Final = "a write may have been stored or not, and is safe to repeat with the same idempotency key"
 _REFUSED: Final = "nothing was written"
 
 #: What cannot be made a document is no error of PyMongo's own.
@@ -20,6 +20,8 @@ _Row = tuple[type[StorageError], str]
 _DUPLICATE_KEY: Final = 11000
 _TOO_LATE: Final[_Row] = (StorageUnavailable, f"did not finish in time; {_UNKNOWN}")
 
+_INTERRUPTED: Final[_Row] = (StorageUnavailable, f"was interrupted, as its servers change roles or stop; {_UNKNOWN}")
+
 #: By error code, see the server's ``error_codes.yml``.
 _CODES: Final[dict[int, _Row]] = {
     11: (StorageUnavailable, f"does not know this user; {_REFUSED}, check the user and its rights"),
@@ -27,10 +29,14 @@ _CODES: Final[dict[int, _Row]] = {
     18: (StorageUnavailable, f"refuses this user or password; {_REFUSED}, check both"),
     50: _TOO_LATE,
     64: (StorageUnavailable, f"could not reach a majority in time; {_UNKNOWN}"),
+    91: _INTERRUPTED,
     100: (StorageUnavailable, f"has too few members for a majority; {_UNKNOWN}"),
     121: (StorageError, f"refused a document that breaks its validation; {_REFUSED}"),
+    189: _INTERRUPTED,
     8000: (StorageUnavailable, f"refuses this user or password; {_REFUSED}, check both"),
     10334: (StorageError, f"refused a document of more than 16 MB; {_REFUSED}"),
+    11600: _INTERRUPTED,
+    11602: _INTERRUPTED,
     14031: (StorageUnavailable, f"has no room left on its disk; {_REFUSED}"),
 }
 
@@ -55,7 +61,7 @@ def translation(name: str, error: DriverError) -> StorageError:
 def only_duplicate_keys(error: driver.BulkWriteError) -> list[int]:
     """The positions of what had no place, if nothing else was wrong; raises the error again if there was."""
     failed = error.details.get("writeErrors", [])
-    if error.details.get("writeConcernErrors") or any(one["code"] != _DUPLICATE_KEY for one in failed):
+    if _unconfirmed(error) or any(one["code"] != _DUPLICATE_KEY for one in failed):
         raise error
     return sorted(one["index"] for one in failed)
 
@@ -67,21 +73,39 @@ def _row(error: DriverError) -> _Row:
     for kind, row in _CLASSES:
         if isinstance(error, kind):
             return row
-    return _TOO_LATE if isinstance(error, driver.PyMongoError) and error.timeout else (StorageError, "failed")
+    if isinstance(error, driver.PyMongoError) and error.timeout:
+        return _TOO_LATE
+    # Where it might work another time, or was stored but not by a majority yet, nobody knows what becomes of it.
+    return _INTERRUPTED if _may_be_stored(error) else (StorageError, "failed")
 
 
 def _codes(error: DriverError) -> list[int]:
     if isinstance(error, driver.BulkWriteError):
-        failed = [*error.details.get("writeConcernErrors", ()), *error.details.get("writeErrors", ())]
-        return [part["code"] for part in failed]
+        return [part["code"] for part in (*_unconfirmed(error), *error.details.get("writeErrors", ()))]
     if isinstance(error, driver.OperationFailure) and error.code is not None:
         return [error.code]
     return []
 
 
+def _may_be_stored(error: DriverError) -> bool:
+    if isinstance(error, driver.BulkWriteError):
+        return bool(_unconfirmed(error))
+    if isinstance(error, driver.WriteConcernError):
+        return True
+    return isinstance(error, driver.PyMongoError) and error.has_error_label("RetryableWriteError")
+
+
+def _unconfirmed(error: driver.BulkWriteError) -> list[dict[str, Any]]:
+    """What is wrong with the confirmation of a write, not with the write."""
+    found: list[dict[str, Any]] = error.details.get("writeConcernErrors", [])
+    return found
+
+
 def _said(error: DriverError) -> str:
     """The first words of the driver: behind them it repeats whole documents, and the state of every server."""
-    text = str(error).partition(", full error:")[0].partition(", Timeout:")[0]
+    text = str(error)
+    for noise in (", full error:", ", Timeout:", " (configured timeouts"):
+        text = text.partition(noise)[0]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

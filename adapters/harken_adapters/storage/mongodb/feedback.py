@@ -135,6 +135,15 @@ class MongoFeedbackRepository(FeedbackRepository):
         """See the port."""
         return self._figures.summarize(query, group_by)
 
+    def _add_one(self, item: Accepted) -> Outcome:
+        feedback = item.feedback
+        with self._database.calling(), self._marks.changing(((feedback.application, feedback.created_at),)):
+            try:
+                self._collection.insert_one(to_document(feedback, item.events))
+            except DuplicateKeyError:
+                return self._add_rivalless([item])[0]
+            return Stored(feedback)
+
     def _add_rivalless(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
         """Store items of which no two want the same place."""
         outcomes: dict[int, Outcome] = {index: Stored(item.feedback) for index, item in enumerate(items)}
@@ -151,13 +160,6 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def _insert(self, items: Sequence[Accepted]) -> list[int]:
         """Store what has a place that is free, and give the positions of the others."""
-        if len(items) == 1:
-            # A lone caller waits for this, so it takes the shortest way.
-            try:
-                self._collection.insert_one(to_document(items[0].feedback, items[0].events))
-            except DuplicateKeyError:
-                return [0]
-            return []
         try:
             self._collection.insert_many([to_document(item.feedback, item.events) for item in items], ordered=False)
         except BulkWriteError as error:

@@ -48,7 +48,8 @@ class Marks:
         """Around a write to feedback of these applications and creation times."""
         began = self._clock()
         recent = began - RECENT
-        self._mark(_by_day(place for place in places if place[1] < recent), began)
+        if old := [place for place in places if place[1] < recent]:
+            self._mark(_by_day(old), began)
         try:
             yield
         finally:
