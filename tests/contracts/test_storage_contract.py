@@ -50,6 +50,7 @@ class TestMongomockSettlingAtOnce(StorageContract):
         return _not_closed(mongo_storage(mongomock.MongoClient(), clock=in_leaps().__next__))
 
 
+@pytest.mark.slow
 class TestMongoDB(StorageContract):
     @pytest.fixture(autouse=True)
     def database(self, mongodb_url: str) -> Iterator[None]:
@@ -68,6 +69,7 @@ class TestMongoDB(StorageContract):
         return self._client
 
 
+@pytest.mark.slow
 class TestMongoDBSettlingAtOnce(TestMongoDB):
     """As above, but with figures that come from day documents."""
 

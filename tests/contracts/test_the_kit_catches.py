@@ -14,7 +14,7 @@ from harken.domain.events import Delivery, Event
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.ports.repository import Accepted, FeedbackRepository, Outcome
+from harken.ports.repository import Accepted, FeedbackRepository, Outcome, Stored
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, StorageMachine
@@ -174,6 +174,15 @@ class LeaksAcrossApplications(MemoryFeedbackRepository):
         return super().get(application, feedback_id)
 
 
+class JudgesAfterTheBatch(MemoryFeedbackRepository):
+    """Looks for what was in the way of an item when all of its batch is stored."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        outcomes = super().add(batch)
+        pairs = zip(batch, outcomes, strict=True)
+        return [outcome if isinstance(outcome, Stored) else self._add(item) for item, outcome in pairs]
+
+
 class ForgetsHiddenApplications(MemoryFeedbackRepository):
     """Lists only the applications whose feedback counts."""
 
@@ -220,9 +229,11 @@ class StreamsByOffset(MemorySessionRepository):
             yield *there[index], self.get(*there[index])
 
 
-#: What a state machine meets only with more sessions than it makes.
-ONLY_IN_EXAMPLES: list[type[MemorySessionRepository]] = [StreamsOnePage, StreamsByOffset]
-BROKEN: list[type[FeedbackRepository | MemorySessionRepository | MemoryOutbox]] = [
+Broken = type[FeedbackRepository | MemorySessionRepository | MemoryOutbox]
+
+#: What a state machine meets only with more sessions than it makes, or only now and then.
+ONLY_IN_EXAMPLES: list[Broken] = [StreamsOnePage, StreamsByOffset, JudgesAfterTheBatch]
+BROKEN: list[Broken] = [
     LostUpdate,
     WrongOrder,
     WrongOrderOfEquals,

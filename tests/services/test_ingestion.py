@@ -323,6 +323,26 @@ class TestFailing:
         assert names([futures[0].result(PATIENCE), group.commit(item("next"))]) == ["first", "next"]
         assert storage.batches == [["first"], ["a", "b", "c"], ["next"]]
 
+    @pytest.mark.parametrize("error", [StorageUnavailable("away"), StorageClosed("shut")])
+    def test_trying_each_alone_ends_when_the_storage_is_gone(self, error: StorageError) -> None:
+        """Nobody waits for a storage that has just kept somebody else waiting in vain."""
+
+        def refuse(batch: list[str]) -> None:
+            if len(batch) > 1:
+                raise ValueError(batch)
+            if "b" in batch:
+                raise error
+
+        storage = HeldStorage(refuse)
+        group = GroupCommit(storage)
+        futures = [group.commit_soon(item("first"))]
+        storage.entered()
+        futures += [group.commit_soon(item(name)) for name in "abcd"]
+        storage.go(4)
+        assert names([futures[1].result(PATIENCE)]) == ["a"]
+        assert [future.exception(PATIENCE) for future in futures[2:]] == [error] * 3
+        assert storage.batches == [["first"], ["a", "b", "c", "d"], ["a"], ["b"]]
+
     @pytest.mark.parametrize("told", [[], [Stored(a_feedback())] * 3])
     def test_a_storage_that_miscounts(self, told: list[Outcome]) -> None:
         """A storage that does not answer for each item is at fault, and nobody waits for an answer for ever."""

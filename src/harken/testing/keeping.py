@@ -151,6 +151,15 @@ class KeepingContract(FreshStorage):
             check_same(list(outcomes), [Stored(fresh), Conflict(taken, Taken.ID), Stored(last)])
             check_same(list(storage.feedback.add([])), [])
 
+    def test_what_was_refused_takes_no_place(self) -> None:
+        """An item is judged by what came before it, and not by a later one that gets the place it wanted."""
+        first = a_feedback(idempotency_key="key")
+        refused = a_feedback(idempotency_key="key")
+        same_id = evolve(refused, idempotency_key=None, comment="other")
+        with self.open_storage() as storage:
+            outcomes = storage.feedback.add(accepted(first, refused, same_id))
+            check_same(list(outcomes), [Stored(first), DuplicateOf(first), Stored(same_id)])
+
     def test_a_large_batch_is_no_different(self) -> None:
         """In a batch of a thousand each item gets its own outcome too, and its own event."""
         batch = a_series(1_000, agent_id="helper")
