@@ -267,6 +267,32 @@ def test_what_the_driver_does_not_take_is_a_configuration_error(wrong: str) -> N
         harken.connect(f"mongodb://{wrong}")
 
 
+@pytest.mark.parametrize("timeout", [0, -1.0, 61, float("nan")])
+def test_a_time_limit_that_makes_no_sense_is_refused(client: MongoClient[dict[str, Any]], timeout: float) -> None:
+    """A call may take up to a minute, whoever owns the client."""
+    with pytest.raises(ConfigurationError, match="at most 60 seconds"):
+        mongo_storage(client, timeout=timeout)
+
+
+def test_deliveries_that_an_erasure_left_behind_are_gone(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """An erasure that was cut off before it had removed the deliveries leaves none that is shown or sent."""
+    storage = mongo_storage(client, name)
+    with harken.connect(storage) as hk:
+        for number in range(2):
+            hk.submit(f"s{number}", "up")
+        for event in hk.outbox.events(limit=2):
+            hk.outbox.fan_out(event, ["log"], due_at=NOON)
+        for number in range(2):
+            (claim,) = hk.outbox.claim(now=NOON, until=NOON + timedelta(minutes=1), limit=1)
+            hk.outbox.bury(claim, error="gone")
+            assert len(hk.outbox.deliveries(DeliveryState.DEAD, limit=9)) == number + 1
+        hk.outbox.replay(claim.id, due_at=NOON + timedelta(minutes=2))
+        client[name]["harken_feedback"].delete_many({})
+        assert hk.outbox.claim(now=NOON + timedelta(minutes=2), until=NOON + timedelta(minutes=3), limit=9) == []
+        assert hk.outbox.deliveries(DeliveryState.DEAD, limit=9) == []
+    assert client[name]["harken_deliveries"].count_documents({}) == 0
+
+
 def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[dict[str, Any]], name: str) -> None:
     """Whoever writes past Harken cannot leave what it could not read."""
     mongo_storage(client, name)

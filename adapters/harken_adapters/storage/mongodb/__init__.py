@@ -22,7 +22,7 @@ from harken_adapters.storage.mongodb.marks import Marks
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
-from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, parse_url
+from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
 
 
 def _utc_now() -> datetime:
@@ -56,13 +56,16 @@ def mongo_storage(
     Args:
         client: connected to a server, or to several.
         database: Harken's collections in it begin with ``harken_``, so it can be shared.
-        timeout: how many seconds one call may take, whatever the client's own settings are.
+        timeout: how many seconds one call may take, 60 at most, whatever the client's own settings are.
         clock: tells which figures are settled; those of other processes should agree with it within a minute.
 
     Raises:
+        ConfigurationError: the timeout makes no sense.
         StorageIncompatible: the database was not made by Harken, or by a newer one; it is left untouched.
         StorageUnavailable: the server does not answer, or refuses the user.
     """
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ConfigurationError(f"timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} seconds, got {timeout}")
     return _storage(Database(client, database, timeout=timeout), clock)
 
 

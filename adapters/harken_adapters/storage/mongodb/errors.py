@@ -10,7 +10,7 @@ from pymongo import errors as driver
 from harken.domain.errors import StorageClosed, StorageError, StorageIncompatible, StorageUnavailable
 
 _UNKNOWN: Final = "a write may have been stored or not, and is safe to repeat with the same idempotency key"
-_REFUSED: Final = "nothing was written"
+_REFUSED: Final = "it was not written"
 
 #: What cannot be made a document is no error of PyMongo's own.
 DriverError = driver.PyMongoError | BSONError

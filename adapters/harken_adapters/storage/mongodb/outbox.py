@@ -10,7 +10,7 @@ What needs comparing is a whole number of microseconds since 1970 here: ``due`` 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ class MongoOutbox(Outbox):
             all_new = self._insert(made)
             taken = self._database.feedback.update_one(listed, {"$pull": {"events": {"id": {"$eq": event.id}}}})
             if not taken.modified_count:
-                self._forget_orphans(made)
+                self._without_orphans(made)
                 return []
             return made if all_new else self._stored(made)
 
@@ -85,8 +85,7 @@ class MongoOutbox(Outbox):
                 if found is None:
                     break
                 claimed.append(_delivery(found))
-            orphans = self._forget_orphans(claimed)
-        return [delivery for delivery in claimed if delivery.id not in orphans]
+            return self._without_orphans(claimed)
 
     def settle(self, delivery: Delivery) -> None:
         """See the port."""
@@ -104,7 +103,7 @@ class MongoOutbox(Outbox):
         """See the port."""
         with self._database.calling():
             found = self._database.deliveries.find({"state": state.value}).sort(_EARLIEST_DUE).limit(limit)
-            return [_delivery(document) for document in found]
+            return self._without_orphans([_delivery(document) for document in found])
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         """See the port."""
@@ -133,22 +132,21 @@ class MongoOutbox(Outbox):
         found = self._database.deliveries.find({"_id": {"$in": [delivery.id for delivery in made]}})
         return sorted(map(_delivery, found), key=lambda delivery: delivery.channel)
 
-    def _forget_orphans(self, deliveries: Iterable[Delivery]) -> set[str]:
-        """Remove those whose feedback was erased meanwhile, and give their ids.
+    def _without_orphans(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Leave out, and remove, those whose feedback was erased.
 
         An erasure removes deliveries after the feedback, so only one that was cut short, or that overtook a fan-out,
         leaves any.
         """
-        about = {delivery.id: (delivery.event.application, delivery.event.feedback_id) for delivery in deliveries}
-        if not about:
-            return set()
-        wanted = {"_id": {"$in": [identity(*pair) for pair in set(about.values())]}}
+        if not deliveries:
+            return []
+        wanted = {"_id": {"$in": [identity(*pair) for pair in {_about(delivery) for delivery in deliveries}]}}
         found = self._database.feedback.find(wanted, {"application": 1, "id": 1})
         there = {(document["application"], document["id"]) for document in found}
-        orphans = {delivery_id for delivery_id, pair in about.items() if pair not in there}
+        orphans = [delivery.id for delivery in deliveries if _about(delivery) not in there]
         if orphans:
-            self._database.deliveries.delete_many({"_id": {"$in": sorted(orphans)}})
-        return orphans
+            self._database.deliveries.delete_many({"_id": {"$in": orphans}})
+        return [delivery for delivery in deliveries if _about(delivery) in there]
 
     def _release(self, delivery: Delivery, **changes: Any) -> None:
         held = {
@@ -161,6 +159,10 @@ class MongoOutbox(Outbox):
             released = self._database.deliveries.update_one(held, {"$set": changes, "$unset": {"leased_until": ""}})
         if not released.matched_count:
             raise LeaseLost(f"The claim on delivery {delivery.id!r} is no longer the latest")
+
+
+def _about(delivery: Delivery) -> tuple[str, str]:
+    return delivery.event.application, delivery.event.feedback_id
 
 
 def _document(delivery: Delivery) -> Document:

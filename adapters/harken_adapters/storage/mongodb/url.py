@@ -11,7 +11,8 @@ from harken.domain.errors import ConfigurationError
 
 DEFAULT_DATABASE: Final = "harken"
 DEFAULT_TIMEOUT: Final = 20.0
-_LONGEST_TIMEOUT: Final = 60.0
+#: No write may outlive the mark that it sets on figures.
+LONGEST_TIMEOUT: Final = 60.0
 _EXPECTED: Final = "expected mongodb://host:27017/database or mongodb+srv://host/database"
 #: What Harken decides itself, because its promises rest on it.
 _OURS: Final = ("w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference")
@@ -49,8 +50,8 @@ def _timeout(milliseconds: str | None) -> float:
     if milliseconds is None:
         return DEFAULT_TIMEOUT
     seconds = int(milliseconds) / 1_000 if milliseconds.isdecimal() else 0.0
-    if not 0 < seconds <= _LONGEST_TIMEOUT:
-        longest = int(_LONGEST_TIMEOUT * 1_000)
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        longest = int(LONGEST_TIMEOUT * 1_000)
         raise ConfigurationError(f"timeoutMS must be a whole number from 1 to {longest}, got {milliseconds!r}")
     return seconds
 
