@@ -13,14 +13,17 @@ from pymongo import MongoClient
 
 import harken
 from harken.ports.storage import Storage
-from harken.storage import open_storage
 from harken.testing import StorageContract, reference_storage
+
+# Imported before any test runs, as Hypothesis draws constants from the modules that are there: so, where it is told to
+# do the same at every run, it does the same to every storage.
+from harken_adapters.storage import memory, sqlite
 from harken_adapters.storage.mongodb import mongo_storage
 
 
 class TestMemory(StorageContract):
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return open_storage("memory://")
+        return memory.open_storage("memory://")
 
 
 class TestSqlite(StorageContract):
@@ -29,7 +32,7 @@ class TestSqlite(StorageContract):
         self._urls = (f"sqlite:///{tmp_path}/{number}.db" for number in count())
 
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return open_storage(next(self._urls))
+        return sqlite.open_storage(next(self._urls))
 
 
 def in_leaps() -> Iterator[datetime]:
