@@ -46,6 +46,7 @@ class TestMongomock(StorageContract):
         return _not_closed(mongo_storage(mongomock.MongoClient()))
 
 
+@pytest.mark.slow
 class TestMongomockSettlingAtOnce(StorageContract):
     """As above, but with figures that come from day documents."""
 
