@@ -19,6 +19,8 @@ from harken.domain.instants import SLOT
 from harken.domain.query import Dimension, GroupKey
 from harken.ports.storage import Storage
 from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.mongodb.clock import server_clock, utc_now
+from harken_adapters.storage.mongodb.database import Database
 from support import NOON, ManualClock, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -139,6 +141,19 @@ def test_a_change_to_old_feedback_shows_at_once(storage: Storage, clock: ManualC
         _check_figures(storage)
 
 
+def test_an_import_into_days_that_were_counted(storage: Storage, clock: ManualClock) -> None:
+    """Many into a few days, or a few into many, show at once, and still when all is settled again."""
+    series = _series(900)
+    crowded = [evolve(one, created_at=NOON - timedelta(seconds=number)) for number, one in enumerate(series[300:700])]
+    with harken.connect(storage) as hk:
+        for part in (series[:300], crowded, series[700:]):
+            hk.collection.restore(part)
+            _check_figures(storage)
+            clock.turn(minutes=3)
+            _check_figures(storage)
+        assert hk.summary().total == 900
+
+
 def test_a_new_day_joins_those_that_were_counted(storage: Storage, clock: ManualClock) -> None:
     """As time goes on, settled slots are added to the days, and what is newer is counted as it is."""
     with harken.connect(storage, clock=clock) as hk:
@@ -241,6 +256,14 @@ def test_figures_equal_the_fold_after_any_mixture(client: MongoClient[dict[str, 
         assert [one for one in results if one is not None] == []
         assert hk.summary().total == 400 - 50 - 50
     _check_figures(mongo_storage(client, name, clock=Leaps()))
+
+
+def test_clocks_that_differ_are_set_to_the_servers(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """However wrong the clock of a machine is, it agrees with all others on when a mark has run out."""
+    database = Database(client, name, timeout=5)
+    clocks = [server_clock(database, lambda by=hours: utc_now() + timedelta(hours=by)) for hours in (-7, 0, 7)]
+    times = [clock() for clock in clocks]
+    assert max(times) - min(times) < timedelta(seconds=20)
 
 
 def _damaged(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:

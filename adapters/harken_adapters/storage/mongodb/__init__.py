@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import MongoClient
@@ -15,6 +14,7 @@ from pymongo.errors import InvalidName, InvalidURI
 from harken.domain.errors import ConfigurationError
 from harken.ports.storage import Storage
 from harken.ports.time import Clock
+from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
@@ -23,10 +23,6 @@ from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
 from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @contextmanager
@@ -40,7 +36,7 @@ def open_storage(url: str) -> Iterator[Storage]:
     """
     location = parse_url(url)
     client = _client(url, timeout=location.timeout)
-    with _opened(client, location.database, timeout=location.timeout, clock=_utc_now, close=client.close) as storage:
+    with _opened(client, location.database, timeout=location.timeout, close=client.close) as storage:
         yield storage
 
 
@@ -49,7 +45,7 @@ def mongo_storage(
     database: str = DEFAULT_DATABASE,
     *,
     timeout: float = DEFAULT_TIMEOUT,
-    clock: Clock = _utc_now,
+    clock: Clock | None = None,
 ) -> Storage:
     """The storage in a database of a client that the host owns, and closes; ``mongomock.MongoClient()`` will do.
 
@@ -57,7 +53,8 @@ def mongo_storage(
         client: connected to a server, or to several.
         database: Harken's collections in it begin with ``harken_``, so it can be shared.
         timeout: how many seconds one call may take, 60 at most, whatever the client's own settings are.
-        clock: tells which figures are settled; those of other processes should agree with it within a minute.
+        clock: tells which figures are settled, and has to agree with those of other processes within a minute; the
+            server's, if there is none.
 
     Raises:
         ConfigurationError: the timeout makes no sense.
@@ -79,18 +76,17 @@ def _client(url: str, *, timeout: float) -> MongoClient[Any]:
 
 
 @contextmanager
-def _opened(
-    client: MongoClient[Any], name: str, *, timeout: float, clock: Clock, close: Callable[[], None]
-) -> Iterator[Storage]:
+def _opened(client: MongoClient[Any], name: str, *, timeout: float, close: Callable[[], None]) -> Iterator[Storage]:
     database = Database(client, name, timeout=timeout)
     try:
-        yield _storage(database, clock)
+        yield _storage(database, None)
     finally:
         database.close(close)
 
 
-def _storage(database: Database, clock: Clock) -> Storage:
+def _storage(database: Database, given: Clock | None) -> Storage:
     prepare(database)
+    clock = given or server_clock(database)
     days = Days(database, clock)
     return Storage(
         feedback=MongoFeedbackRepository(database, days, Marks(database, clock)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Before the names of all collections, as the database may be shared with the host's own.
 PREFIX: Final = "harken_"
+_CODEC: Final[CodecOptions[Document]] = CodecOptions()
 #: What stands in for a server in a test, such as mongomock, does nothing atomically, so its callers take turns.
 _TAKING_TURNS: Final = RLock()
 
@@ -38,7 +40,7 @@ class Database:
     def __init__(self, client: MongoClient[Any], name: str, *, timeout: float) -> None:
         self._database = client.get_database(
             name,
-            codec_options=CodecOptions(),
+            codec_options=_CODEC,
             read_preference=ReadPreference.PRIMARY,
             write_concern=WriteConcern("majority", j=True),
             read_concern=ReadConcern("majority"),
@@ -79,6 +81,14 @@ class Database:
     def command(self, name: str, collection: str, **options: Any) -> None:
         """Run a command on one of Harken's collections."""
         self._database.command(name, PREFIX + collection, **options)
+
+    def time(self) -> datetime | None:
+        """The time now, as the server has it; nothing, where there is no server."""
+        if not self.served:
+            return None
+        with self.calling():
+            told: datetime = self._database.command("hello", codec_options=_CODEC)["localTime"]
+        return told.replace(tzinfo=UTC)
 
     def close(self, close_client: Callable[[], None] | None = None) -> None:
         """Refuse every call from now on; after a fork, the parent's client is left alone."""
