@@ -5,6 +5,7 @@ from fractions import Fraction
 from random import Random
 
 import pytest
+from attrs import astuple
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,12 @@ summaries = lists.map(Summary.fold)
 
 
 class TestMonoid:
+    @given(summaries)
+    def test_counts_make_it_again(self, summary: Summary) -> None:
+        """A storage that adds up in its own way gives the same value."""
+        *counts, by_hour = astuple(summary, recurse=False)
+        assert Summary.from_counts(counts, by_hour) == summary
+
     @given(summaries, summaries, summaries)
     def test_laws(self, a: Summary, b: Summary, c: Summary) -> None:
         """Merging is associative and commutative, has a zero, and can be taken back: to the last bit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from operator import add, sub
 from typing import Final
@@ -58,6 +58,22 @@ class Summary:
             polarity_millionths=sentiment.polarity_millionths if sentiment else 0,
             subjectivity_millionths=sentiment.subjectivity_millionths if sentiment else 0,
             by_hour=_ONE_AT[feedback.created_at.hour],
+        )
+
+    @classmethod
+    def from_counts(cls, counts: Sequence[int], by_hour: Iterable[int]) -> Summary:
+        """The statistics that a storage added up: eight counts in the order of the fields above, and 24 by hour."""
+        positive, negative, neutral, comments, comment_characters, sentiments, polarity, subjectivity = counts
+        return cls(
+            positive=positive,
+            negative=negative,
+            neutral=neutral,
+            comments=comments,
+            comment_characters=comment_characters,
+            sentiments=sentiments,
+            polarity_millionths=polarity,
+            subjectivity_millionths=subjectivity,
+            by_hour=tuple(by_hour),
         )
 
     @classmethod

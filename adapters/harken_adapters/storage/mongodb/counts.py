@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any, Final
 
-from harken.domain.summary import Summary
 from harken_adapters.storage.mongodb.documents import Document
 
 #: In the order of :data:`SUMS`; the first three add up to all.
@@ -20,7 +19,7 @@ def _one_if(condition: Document) -> Document:
     return {"$sum": {"$cond": [condition, 1, 0]}}
 
 
-#: For ``$group``: a name and an accumulator for each of the counts.
+#: For ``$group``: a name and an accumulator for each of the counts, in the order of ``Summary.from_counts``.
 SUMS: Final[Mapping[str, Any]] = {
     "positive": _one_if({"$eq": ["$rating", "up"]}),
     "negative": _one_if({"$eq": ["$rating", "down"]}),
@@ -54,19 +53,3 @@ def all_of(parts: Iterable[Counts]) -> Counts:
 def total_of(counts: Counts) -> int:
     """How many feedbacks were counted."""
     return counts[0] + counts[1] + counts[2]
-
-
-def summary(counts: Counts, by_hour: Sequence[int]) -> Summary:
-    """The same as a summary."""
-    positive, negative, neutral, comments, comment_characters, sentiments, polarity, subjectivity = counts
-    return Summary(
-        positive=positive,
-        negative=negative,
-        neutral=neutral,
-        comments=comments,
-        comment_characters=comment_characters,
-        sentiments=sentiments,
-        polarity_millionths=polarity,
-        subjectivity_millionths=subjectivity,
-        by_hour=tuple(by_hour),
-    )

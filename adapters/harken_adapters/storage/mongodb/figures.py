@@ -10,7 +10,7 @@ from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken_adapters.storage.mongodb.conditions import index_for, where
-from harken_adapters.storage.mongodb.counts import HOURS_A_DAY, SUMS, Counts, added, counts_of, summary, total_of
+from harken_adapters.storage.mongodb.counts import HOURS_A_DAY, SUMS, Counts, added, counts_of, total_of
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.day import Part, Span
 from harken_adapters.storage.mongodb.days import Days, spans_condition
@@ -132,4 +132,4 @@ def _summaries(rows: Iterable[_Row]) -> dict[GroupKey, Summary]:
         of_key = hours.setdefault(key, [0] * HOURS_A_DAY)
         for hour, total in by_hour:
             of_key[hour] += total
-    return {key: summary(counts, hours[key]) for key, counts in totals.items() if total_of(counts)}
+    return {key: Summary.from_counts(counts, hours[key]) for key, counts in totals.items() if total_of(counts)}

@@ -143,19 +143,4 @@ def _summaries(rows: Iterable[Row], key_of: Callable[[Any], GroupKey]) -> dict[G
         else:
             totals[key], hours[key] = counts, [0] * 24
         hours[key][hour] += sum(counts[:3])
-    return {key_of(key): _summary(counts, hours[key]) for key, counts in totals.items()}
-
-
-def _summary(counts: list[int], by_hour: list[int]) -> Summary:
-    positive, negative, neutral, comments, comment_characters, sentiments, polarity, subjectivity = counts
-    return Summary(
-        positive=positive,
-        negative=negative,
-        neutral=neutral,
-        comments=comments,
-        comment_characters=comment_characters,
-        sentiments=sentiments,
-        polarity_millionths=polarity,
-        subjectivity_millionths=subjectivity,
-        by_hour=tuple(by_hour),
-    )
+    return {key_of(key): Summary.from_counts(counts, hours[key]) for key, counts in totals.items()}
