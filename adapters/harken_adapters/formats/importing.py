@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 
 from attrs import define
 
-from harken import Feedback, FeedbackRejected, Harken, HarkenError, Receipt, Submission
+from harken import Feedback, FeedbackRejected, Harken, Receipt, Submission
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.formats.mapping import NO_SESSION
 from harken_adapters.formats.reading import Row, Source
 
 BATCH = 1_000
-
-#: What became of a row; text says why it could not be anything.
-Answer = Receipt | FeedbackRejected | Outcome | str
-_Written = tuple[Sequence[Row], Future[list[Answer]]]
 
 #: Told of each rejected row: its line, the reason and the row as JSON can say it.
 Reject = Callable[[int, str, object], None]
@@ -56,43 +50,28 @@ class Importer:
             StorageError: a batch could not be stored; those before it were.
         """
         rows = self._source.rows()
-        # One batch is written while the next one is read.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="harken-import") as writer:
-            last: _Written | None = None
-            try:
-                while batch := list(islice(rows, BATCH)):
-                    if last is None:
-                        _refuse_unusable(batch)
-                    before, last = last, (batch, writer.submit(self._write, batch))
-                    if before is not None:
-                        yield self._counted(*before)
-            except BaseException:
-                # The file, or whoever reads the tallies, gave up: what was being written still counts.
-                if last is not None:
-                    with suppress(HarkenError):
-                        self._counted(*last)
-                raise
-            if last is not None:
-                yield self._counted(*last)
+        while batch := list(islice(rows, BATCH)):
+            self._bring_in(batch)
+            yield self.tally
 
-    def _write(self, batch: Sequence[Row]) -> list[Answer]:
-        """What became of each row, or why nothing could."""
+    def _bring_in(self, batch: Sequence[Row]) -> None:
+        if not self.tally.read and all(row.reason == NO_SESSION for row in batch):
+            raise UnusableFile(f"The rows have {NO_SESSION}")
         collection = self._harken.collection
         submissions = [row.content for row in batch if isinstance(row.content, Submission)]
         feedback = [row.content for row in batch if isinstance(row.content, Feedback)]
         submitted = iter(collection.submit_many(submissions, announce=False) if submissions else ())
         restored = iter(collection.restore(feedback) if feedback else ())
-        return [
-            row.reason if row.content is None else next(submitted if isinstance(row.content, Submission) else restored)
-            for row in batch
-        ]
+        for row in batch:
+            match row.content:
+                case None:
+                    self._count(row, row.reason)
+                case Submission():
+                    self._count(row, next(submitted))
+                case Feedback():
+                    self._count(row, next(restored))
 
-    def _counted(self, batch: Sequence[Row], written: Future[list[Answer]]) -> Tally:
-        for row, answer in zip(batch, written.result(), strict=True):
-            self._count(row, answer)
-        return self.tally
-
-    def _count(self, row: Row, answer: Answer) -> None:
+    def _count(self, row: Row, answer: Receipt | FeedbackRejected | Outcome | str) -> None:
         self.tally.read += 1
         match answer:
             case Receipt(duplicate=False) | Stored():
@@ -104,11 +83,6 @@ class Importer:
             case _:
                 self.tally.rejected += 1
                 self._reject(row.line, *self._source.rejection(row, _reason(answer)))
-
-
-def _refuse_unusable(batch: Sequence[Row]) -> None:
-    if all(row.reason == NO_SESSION for row in batch):
-        raise UnusableFile(f"The rows have {NO_SESSION}")
 
 
 def _same_one(there: Feedback, restored: Submission | Feedback | None) -> bool:
