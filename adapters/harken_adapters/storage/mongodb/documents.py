@@ -20,6 +20,7 @@ from harken.domain.query import label
 Document = dict[str, Any]
 
 _RATINGS: Final = {rating.value: rating for rating in Rating}
+_ITS_OWN_LABEL: Final = (str, type(None))
 _STATUSES: Final = {status.value: status for status in ModerationStatus}
 
 #: The fields that are not in every document.
@@ -164,9 +165,8 @@ def _add_content(document: Document, feedback: Feedback) -> None:
     if feedback.tags:
         document["tags"] = list(feedback.tags)
     if feedback.context:
-        document["context"] = dict(feedback.context)
-        labels = {name: label(value) for name, value in feedback.context.items() if not isinstance(value, str | None)}
-        if labels:
+        document["context"] = context = dict(feedback.context)
+        if labels := {name: label(value) for name, value in context.items() if not isinstance(value, _ITS_OWN_LABEL)}:
             document["labels"] = labels
     if feedback.sentiment:
         document["polarity"] = feedback.sentiment.polarity_millionths
