@@ -218,13 +218,12 @@ class GroupCommit:
     def _gather(self) -> None:
         """Wait a moment for those who will probably come."""
         with self._state:
-            expected = min(self._expected, self._max_batch)
-            self._gathered.wait_for(lambda: len(self._queue) >= expected, self._patience)
+            self._gathered.wait_for(lambda: len(self._queue) >= self._expected, self._patience)
 
     def _look_back(self, written: int, began: float) -> None:
         """Learn from a write how many to expect, and how long it is worth waiting for them."""
         with self._state:
-            self._expected = written + len(self._queue)
+            self._expected = min(written + len(self._queue), self._max_batch)
             self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
 
     def _hand_out(self, batch: Sequence[_Entry], results: Sequence[Outcome | BaseException]) -> BaseException | None:
