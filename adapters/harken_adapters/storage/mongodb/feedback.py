@@ -48,8 +48,9 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         """See the port."""
-        if not batch:
-            return []
+        if len(batch) == 1:
+            # A lone caller waits for this, so it takes the shortest way.
+            return [self._add_one(batch[0])]
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(batch)))
         with self._database.calling(), self._marks.changing(_places(item.feedback for item in batch)):
