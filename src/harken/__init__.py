@@ -8,6 +8,7 @@
 """
 
 from harken.container import Container, connect, ready
+from harken.domain.access import ApiKey, Scope
 from harken.domain.errors import (
     ConfigurationError,
     DeliveryNotFound,
@@ -16,9 +17,12 @@ from harken.domain.errors import (
     FeedbackWithdrawn,
     HarkenError,
     IdempotencyConflict,
+    InvalidCredentials,
     InvalidMetadata,
     InvalidQuery,
     InvalidTransition,
+    KeyNotFound,
+    KeyRejected,
     LeaseLost,
     MissingExtra,
     Overloaded,
@@ -48,10 +52,12 @@ from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation
 from harken.harken import Harken
+from harken.services.keys import NewKey
 from harken.services.middleware import Middleware, Receipt
 
 __all__ = [
     "UNCHANGED",
+    "ApiKey",
     "Change",
     "Comparison",
     "ConfigurationError",
@@ -69,14 +75,18 @@ __all__ = [
     "HarkenError",
     "IdempotencyConflict",
     "Interval",
+    "InvalidCredentials",
     "InvalidMetadata",
     "InvalidQuery",
     "InvalidTransition",
+    "KeyNotFound",
+    "KeyRejected",
     "LeaseLost",
     "Middleware",
     "MissingExtra",
     "Moderation",
     "ModerationStatus",
+    "NewKey",
     "Overloaded",
     "Page",
     "Period",
@@ -85,6 +95,7 @@ __all__ = [
     "Receipt",
     "Revision",
     "Rule",
+    "Scope",
     "Sentiment",
     "StaleFeedback",
     "StorageClosed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from uuid_utils import uuid7
 
 from harken.domain.rules import RatingPolicy
 from harken.harken import Harken
+from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
@@ -22,6 +24,8 @@ from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.analytics import AnalyticsService
 from harken.services.collection import FeedbackService, filtered_by
+from harken.services.feed import Feed
+from harken.services.keys import KeyService
 from harken.services.middleware import Middleware
 from harken.services.moderation import ModerationService
 from harken.services.sessions import SessionService
@@ -52,6 +56,7 @@ class Container(containers.DeclarativeContainer):
 
     clock: Provider[Clock] = Object(utc_now)
     new_id: Provider[NewId] = Object(new_uuid7)
+    new_secret: Provider[NewSecret] = Object(secrets.token_bytes)
     middleware: Provider[Sequence[Middleware]] = Object(())
     sanitizer: Provider[Sanitizer | None] = Object(None)
     spam_filter: Provider[SpamFilter | None] = Object(None)
@@ -68,6 +73,7 @@ class Container(containers.DeclarativeContainer):
     feedback_repository: Provider[FeedbackRepository] = storage.provided.feedback
     session_repository: Provider[SessionRepository] = storage.provided.sessions
     outbox: Provider[Outbox] = storage.provided.outbox
+    key_repository: Provider[KeyRepository] = storage.provided.keys
 
     collection: Provider[FeedbackService] = Singleton(
         FeedbackService,
@@ -85,6 +91,8 @@ class Container(containers.DeclarativeContainer):
     moderation: Provider[ModerationService] = Singleton(ModerationService, feedback_repository, clock=clock)
     analytics: Provider[AnalyticsService] = Singleton(AnalyticsService, feedback_repository)
     sessions: Provider[SessionService] = Singleton(SessionService, session_repository)
+    feed: Provider[Feed] = Singleton(Feed, feedback_repository, clock=clock)
+    keys: Provider[KeyService] = Singleton(KeyService, key_repository, clock=clock, new_secret=new_secret)
 
     harken: Provider[Harken] = Singleton(
         Harken,
@@ -92,6 +100,8 @@ class Container(containers.DeclarativeContainer):
         moderation=moderation,
         analytics=analytics,
         sessions=sessions,
+        keys=keys,
+        feed=feed,
         outbox=outbox,
         check_storage=storage.provided.check,
         rebuild_storage=storage.provided.rebuild,

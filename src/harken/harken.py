@@ -17,6 +17,8 @@ from harken.domain.trend import Period, TrendPoint
 from harken.ports.outbox import Outbox
 from harken.services.analytics import AnalyticsService
 from harken.services.collection import FeedbackService
+from harken.services.feed import Feed
+from harken.services.keys import KeyService
 from harken.services.middleware import Receipt
 from harken.services.moderation import ModerationService
 from harken.services.sessions import SessionService
@@ -44,7 +46,7 @@ class Harken:
     """Collects feedback and tells what it says. Thread-safe; one for each process is enough.
 
     Made by ``harken.connect``. The services behind it do everything else: ``collection``, ``moderation``,
-    ``analytics`` and ``sessions``.
+    ``analytics``, ``sessions``, ``keys`` and ``feed``.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Harken:
         moderation: ModerationService,
         analytics: AnalyticsService,
         sessions: SessionService,
+        keys: KeyService,
+        feed: Feed,
         outbox: Outbox,
         check_storage: Callable[[], Sequence[str]],
         rebuild_storage: Callable[[], Sequence[str]],
@@ -63,11 +67,14 @@ class Harken:
         self.moderation = moderation
         self.analytics = analytics
         self.sessions = sessions
+        self.keys = keys
+        self.feed = feed
         self.outbox = outbox
         self.application = application
         self._check_storage = check_storage
         self._rebuild_storage = rebuild_storage
-        self._on_close: list[Callable[[], object]] = [collection.close]
+        self._on_close: list[Callable[[], object]] = [feed.close, collection.close]
+        collection.on_write(lambda _: feed.nudge())
 
     def __enter__(self) -> Self:
         return self

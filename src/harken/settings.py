@@ -5,18 +5,22 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import evolve, field, fields, frozen
+from attrs import AttrsInstance, field, fields, frozen
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, label_problem
 
 CONFIG_FILE = "harken.toml"
+#: The tables that ``harken.toml`` may have for parts of Harken that read their own settings.
+SECTIONS = ("server",)
 _PREFIX = "HARKEN_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+
+T = TypeVar("T", bound=AttrsInstance)
 
 
 @frozen(kw_only=True)
@@ -78,29 +82,45 @@ class Settings:
         Raises:
             ConfigurationError: an unknown name in the file, a value that makes no sense, or the named file is absent.
         """
-        named = environ.get(f"{_PREFIX}CONFIG")
-        values: dict[str, Any] = _from_file(Path(named) if named else directory / CONFIG_FILE, required=bool(named))
-        values |= _from_environ(environ)
-        kinds = _kinds()
-        values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
-        return evolve(cls(), **values)
+        return load(cls, environ, directory, **arguments)
 
 
-def _kinds() -> dict[str, type]:
-    return {attribute.name: type(attribute.default) for attribute in fields(Settings)}
+def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: str = "", **arguments: Any) -> T:
+    """Settings of a kind: arguments that are not ``None``, then ``environ``, then the file, then defaults.
+
+    Args:
+        kind: an attrs class; each of its attributes has a default, whose type is the setting's.
+        environ: where ``HARKEN_<NAME>`` is looked up, or ``HARKEN_<SECTION>_<NAME>``.
+        directory: where ``harken.toml`` is looked for, if ``HARKEN_CONFIG`` names no other file.
+        section: the table of the file that has these settings; without one they stand at its top.
+        arguments: what was asked for by whoever calls.
+
+    Raises:
+        ConfigurationError: an unknown name in the file, a value that makes no sense, or the named file is absent.
+    """
+    kinds = {attribute.name: type(attribute.default) for attribute in fields(kind)}
+    named = environ.get(f"{_PREFIX}CONFIG")
+    path = Path(named) if named else directory / CONFIG_FILE
+    values = _from_file(path, kinds, section, required=bool(named))
+    values |= _from_environ(environ, kinds, f"{_PREFIX}{section.upper()}_" if section else _PREFIX)
+    values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
+    return kind(**values)
 
 
-def _from_file(path: Path, *, required: bool) -> dict[str, object]:
+def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool) -> dict[str, Any]:
     if not path.exists() and not required:
         return {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"Cannot read the settings in {path}: {error}") from error
-    kinds = _kinds()
-    if unknown := sorted(content.keys() - kinds.keys()):
-        raise ConfigurationError(f"{path} sets unknown {', '.join(unknown)}; known are {', '.join(sorted(kinds))}")
-    return {name: _checked(f"{name} in {path}", kinds[name], value) for name, value in content.items()}
+    where = f"[{section}] in {path}" if section else str(path)
+    found = content.get(section, {}) if section else {k: v for k, v in content.items() if k not in SECTIONS}
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
+    if unknown := sorted(found.keys() - kinds.keys()):
+        raise ConfigurationError(f"{where} sets unknown {', '.join(unknown)}; known are {', '.join(sorted(kinds))}")
+    return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 
 
 def _checked(name: str, kind: type, value: object) -> object:
@@ -113,11 +133,11 @@ def _checked(name: str, kind: type, value: object) -> object:
     return value
 
 
-def _from_environ(environ: Mapping[str, str]) -> dict[str, object]:
+def _from_environ(environ: Mapping[str, str], kinds: Mapping[str, type], prefix: str) -> dict[str, object]:
     return {
-        name: _parsed(f"{_PREFIX}{name.upper()}", kind, environ[f"{_PREFIX}{name.upper()}"])
-        for name, kind in _kinds().items()
-        if f"{_PREFIX}{name.upper()}" in environ
+        name: _parsed(f"{prefix}{name.upper()}", kind, environ[f"{prefix}{name.upper()}"])
+        for name, kind in kinds.items()
+        if f"{prefix}{name.upper()}" in environ
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import count, islice
 
 import pytest
@@ -9,6 +10,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from harken.domain.access import ApiKey
 from harken.domain.errors import HarkenError, StaleFeedback
 from harken.domain.events import Delivery, Event
 from harken.domain.feedback import Feedback
@@ -19,7 +21,12 @@ from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, StorageMachine
 from harken_adapters.storage import memory
-from harken_adapters.storage.memory import MemoryFeedbackRepository, MemoryOutbox, MemorySessionRepository
+from harken_adapters.storage.memory import (
+    MemoryFeedbackRepository,
+    MemoryKeyRepository,
+    MemoryOutbox,
+    MemorySessionRepository,
+)
 
 
 class LostUpdate(MemoryFeedbackRepository):
@@ -229,10 +236,132 @@ class StreamsByOffset(MemorySessionRepository):
             yield *there[index], self.get(*there[index])
 
 
-Broken = type[FeedbackRepository | MemorySessionRepository | MemoryOutbox]
+class TellsOfWhatCountsOnly(MemoryFeedbackRepository):
+    """Has no changes of feedback that was withdrawn or rejected, so that nobody learns of it."""
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        return (feedback for feedback in super().changes(application, since=since) if feedback.counts)
+
+
+class TellsOfTheUnchanged(MemoryFeedbackRepository):
+    """Takes what is new for changed."""
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        everything = self._data.applications[application].feedback.values()
+        recent = [feedback for feedback in everything if feedback.updated_at >= since]
+        return iter(sorted(recent, key=lambda one: (one.updated_at, one.id)))
+
+
+class ChangesInOrderOfCreation(MemoryFeedbackRepository):
+    """Tells of the oldest feedback first, whenever it was changed."""
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        return iter(sorted(super().changes(application, since=since), key=Cursor.behind))
+
+
+class ChangesAfter(MemoryFeedbackRepository):
+    """Leaves out what was changed in the very moment that was asked for."""
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        return (feedback for feedback in super().changes(application, since=since) if feedback.updated_at > since)
+
+
+class RemembersFirstChange(MemoryFeedbackRepository):
+    """Does not move feedback that is changed once more."""
+
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        super().replace(feedback, events)
+        places = self._data.applications[feedback.application].changed
+        for moved in [place for place in places if place[1] == feedback.id and feedback.version > 2]:
+            places.remove(moved)
+
+
+class EndlessChanges(MemoryFeedbackRepository):
+    """Goes on as long as its reader changes something."""
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        place = (since, "")
+        while later := [p for p in self._data.applications[application].changed if p > place]:
+            place = later[0]
+            yield self.get(application, place[1])
+
+
+class ChangesByOffset(MemoryFeedbackRepository):
+    """Counts the changes before the next one, so that changing one of them again makes it skip."""
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        number = len(list(super().changes(application, since=since)))
+        for index in range(number):
+            yield from islice(super().changes(application, since=since), index, index + 1)
+
+
+class OverwritesKeys(MemoryKeyRepository):
+    """Gives an id to whoever comes last."""
+
+    def add(self, key: ApiKey) -> bool:
+        self._data.keys[key.id] = key
+        return True
+
+
+class TakesBackRevocations(MemoryKeyRepository):
+    """Says that an id is taken, but lets the key that came later have it where the first one was revoked."""
+
+    def add(self, key: ApiKey) -> bool:
+        earlier = self.get(key.id)
+        if earlier is not None and earlier.revoked:
+            self._data.keys[key.id] = key
+        return super().add(key)
+
+
+class RevokesAgain(MemoryKeyRepository):
+    """Notes the time of the last revocation."""
+
+    def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        if (key := self.get(key_id)) is not None:
+            self._data.keys[key_id] = evolve(key, revoked_at=None)
+        return super().revoke(key_id, at=at)
+
+
+class ForgetsRevokedKeys(MemoryKeyRepository):
+    """Lists good keys only."""
+
+    def keys(self) -> Sequence[ApiKey]:
+        everything = super().keys()
+        return [key for key in everything if not key.revoked]
+
+
+class KeysInOrderOfArrival(MemoryKeyRepository):
+    """Lists keys in the order in which they came."""
+
+    def keys(self) -> Sequence[ApiKey]:
+        return list(self._data.keys.values())
+
+
+class OneScopeOnly(MemoryKeyRepository):
+    """Keeps one scope of each key."""
+
+    def add(self, key: ApiKey) -> bool:
+        return super().add(evolve(key, scopes=frozenset(list(key.scopes)[:1])))
+
+
+class FoldsKeyIds(MemoryKeyRepository):
+    """Finds a key whether its id is in capitals or not."""
+
+    def get(self, key_id: str) -> ApiKey | None:
+        everything = super().keys()
+        return next((key for key in everything if key.id.lower() == key_id.lower()), None)
+
+
+Broken = type[FeedbackRepository | MemorySessionRepository | MemoryOutbox | MemoryKeyRepository]
 
 #: What a state machine meets only with more sessions than it makes, or only now and then.
-ONLY_IN_EXAMPLES: list[Broken] = [StreamsOnePage, StreamsByOffset, JudgesAfterTheBatch]
+ONLY_IN_EXAMPLES: list[Broken] = [
+    StreamsOnePage,
+    StreamsByOffset,
+    JudgesAfterTheBatch,
+    EndlessChanges,
+    ChangesByOffset,
+]
 BROKEN: list[Broken] = [
     LostUpdate,
     WrongOrder,
@@ -255,6 +384,18 @@ BROKEN: list[Broken] = [
     RemembersEmptyApplications,
     StreamsInOrderOfArrival,
     StreamsEmptySessions,
+    TellsOfWhatCountsOnly,
+    TellsOfTheUnchanged,
+    ChangesInOrderOfCreation,
+    ChangesAfter,
+    RemembersFirstChange,
+    OverwritesKeys,
+    TakesBackRevocations,
+    RevokesAgain,
+    ForgetsRevokedKeys,
+    KeysInOrderOfArrival,
+    OneScopeOnly,
+    FoldsKeyIds,
     *ONLY_IN_EXAMPLES,
 ]
 
@@ -264,7 +405,12 @@ def broken_storage(broken: type) -> Iterator[Storage]:
     """The memory storage with one of its repositories replaced by a broken one."""
     with memory.open_storage() as storage:
         data = storage.feedback._data  # type: ignore[attr-defined]
-        ports = {MemoryFeedbackRepository: "feedback", MemorySessionRepository: "sessions", MemoryOutbox: "outbox"}
+        ports = {
+            MemoryFeedbackRepository: "feedback",
+            MemorySessionRepository: "sessions",
+            MemoryOutbox: "outbox",
+            MemoryKeyRepository: "keys",
+        }
         (port,) = (name for base, name in ports.items() if issubclass(broken, base))
         yield evolve(storage, **{port: broken(data)})
 

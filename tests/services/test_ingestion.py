@@ -392,6 +392,139 @@ class TestFailing:
         assert names([group.commit(item("b"))]) == ["b"]
 
 
+class TestListening:
+    """Who listens is told of each write when it is over, and costs nobody an answer."""
+
+    def test_each_write_is_told_of(self, pool: ThreadPoolExecutor) -> None:
+        """A listener hears of every write with its size: a lone caller's, a shared one, and one in the background."""
+        storage = HeldStorage()
+        group = GroupCommit(storage, max_batch=4)
+        heard: list[int] = []
+        group.on_write(heard.append)
+        storage.go()
+        group.commit(item("alone"))
+        assert heard == [1]
+        storage.entered()
+        callers = [pool.submit(group.commit, item("first"))]
+        storage.entered()
+        callers += [pool.submit(group.commit, item(number)) for number in range(3)]
+        queued(group, 3)
+        futures = [group.commit_soon(item(f"soon {number}")) for number in range(2)]
+        storage.go(3)
+        names([one.result(PATIENCE) for one in (*callers, *futures)])
+        eventually(lambda: len(heard) == len(storage.batches))
+        assert sorted(heard) == sorted(len(batch) for batch in storage.batches) == [1, 1, 1, 4]
+
+    def test_a_failed_write_is_told_of_once(self) -> None:
+        """A batch that is tried item by item, or that fails, is one write to a listener."""
+
+        def refuse(batch: list[str]) -> None:
+            if "bad" in batch:
+                raise ValueError(batch)
+
+        storage = HeldStorage(refuse)
+        group = GroupCommit(storage)
+        heard: list[int] = []
+        group.on_write(heard.append)
+        first = group.commit_soon(item("first"))
+        storage.entered()
+        futures = [group.commit_soon(item("bad")), group.commit_soon(item("good"))]
+        storage.go(10)
+        assert isinstance(futures[0].exception(PATIENCE), ValueError)
+        assert names([first.result(PATIENCE), futures[1].result(PATIENCE)]) == ["first", "good"]
+        with pytest.raises(ValueError, match="bad"):
+            group.commit(item("bad"))
+        eventually(lambda: len(heard) == 3)
+        assert sorted(heard) == [1, 1, 2]
+
+    @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 4))
+    def test_sizes_add_up(self, plans: list[int], max_batch: int) -> None:
+        """Whatever shares a write: the sizes that are told come to the number of submissions."""
+        heard: list[int] = []
+        with connect("memory://", max_batch=max_batch) as hk:
+            hk.collection.on_write(heard.append)
+            in_threads([lambda many=many: [hk.submit("s", "up") for _ in range(many)] for many in plans])
+            assert hk.collection.waiting == 0
+            eventually(lambda: sum(heard) >= sum(plans))
+        assert sum(heard) == sum(plans)
+        assert max(heard) <= max_batch
+
+    def test_a_listener_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What a listener raises is logged; the submission is answered, the others listen on, and so does it."""
+        heard: list[int] = []
+
+        def fail(size: int) -> None:
+            raise ValueError(f"nobody counts {size}")
+
+        with connect("memory://") as hk:
+            hk.collection.on_write(fail)
+            hk.collection.on_write(heard.append)
+            for _ in range(2):
+                assert not hk.submit("s", "up").duplicate
+            assert not hk.submit_soon("s", "up").result(PATIENCE).duplicate
+            eventually(lambda: len(heard) == 3)
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["nobody counts 1"] * 3
+
+    def test_everybody_is_answered_before_listeners_are_told(self, pool: ThreadPoolExecutor) -> None:
+        """A listener that takes its time holds up neither those of its write nor the next write."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        release, entered = Event(), Event()
+
+        def wait(size: int) -> None:
+            if size == 2:
+                entered.set()
+                assert release.wait(PATIENCE)
+
+        group.on_write(wait)
+        first = group.commit_soon(item("first"))
+        storage.entered()
+        futures = [group.commit_soon(item("a")), group.commit_soon(item("b"))]
+        storage.go(10)
+        assert entered.wait(PATIENCE)
+        assert names([future.result(PATIENCE) for future in (first, *futures)]) == ["first", "a", "b"]
+        assert names([pool.submit(group.commit, item("next")).result(PATIENCE)]) == ["next"]
+        release.set()
+        group.close()
+
+    @pytest.mark.parametrize("soon", [False, True])
+    def test_a_listener_may_submit_and_close(self, *, soon: bool) -> None:
+        """A listener is no part of the write: what it submits is written, and closing in it waits for nothing."""
+        storage = FakeStorage()
+        group = GroupCommit(storage)
+        done = Event()
+
+        def again(_: int) -> None:
+            if len(storage.batches) < 3:
+                group.commit(item("again"))
+            else:
+                group.close()
+                done.set()
+
+        group.on_write(again)
+        assert names([group.commit_soon(item("a")).result(PATIENCE) if soon else group.commit(item("a"))]) == ["a"]
+        assert done.wait(PATIENCE)
+        assert storage.written == ["a", "again", "again"]
+        with pytest.raises(StorageClosed):
+            group.commit(item("late"))
+
+    def test_how_many_wait(self, pool: ThreadPoolExecutor) -> None:
+        """What is queued waits, however it came; what is being written and what is written does not."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        assert group.waiting == 0
+        callers = [pool.submit(group.commit, item("first"))]
+        storage.entered()
+        assert group.waiting == 0
+        callers += [group.commit_soon(item(number)) for number in range(3)]
+        assert group.waiting == 3
+        callers.append(pool.submit(group.commit, item("waits")))
+        eventually(lambda: group.waiting == 4)
+        storage.go(10)
+        assert len(names([caller.result(PATIENCE) for caller in callers])) == 5
+        assert group.waiting == 0
+
+
 @pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), CancelledError()])
 class TestCallbacksThatExit:
     """Only an ``Exception`` of a callback is caught by its future; anything else comes out in the leader."""
@@ -416,6 +549,46 @@ class TestCallbacksThatExit:
         assert names([group.commit(item("next"))]) == ["next"]
         group.close()
         assert len(storage.batches) == 3
+
+    def test_a_listener_that_exits(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
+        """Everybody in the batch is answered, all others who listen are told, and then the leader raises it."""
+        storage = HeldStorage()
+        group = GroupCommit(storage)
+        heard: list[int] = []
+
+        def leave(size: int) -> None:
+            if size == 2:
+                raise error
+
+        group.on_write(leave)
+        group.on_write(heard.append)
+        first = pool.submit(group.commit, item("first"))
+        storage.entered()
+        soon = group.commit_soon(item("soon"))
+        leader = pool.submit(group.commit, item("leader"))
+        queued(group, 2)
+        storage.go(10)
+        assert leader.exception(PATIENCE) is error
+        assert names([first.result(PATIENCE), soon.result(PATIENCE)]) == ["first", "soon"]
+        assert names([group.commit(item("next"))]) == ["next"]
+        assert sorted(heard) == [1, 1, 2]
+        assert storage.written == ["first", "soon", "leader", "next"]
+
+    def test_a_listener_that_exits_after_a_lone_write(self, error: BaseException) -> None:
+        """What it raises comes out of the call, like Ctrl-C would; the item is written and the next one is too."""
+        storage = FakeStorage()
+        group = GroupCommit(storage)
+        errors = [error]
+
+        def leave(_: int) -> None:
+            if errors:
+                raise errors.pop()
+
+        group.on_write(leave)
+        with pytest.raises(type(error)):
+            group.commit(item("a"))
+        assert names([group.commit(item("b"))]) == ["b"]
+        assert storage.written == ["a", "b"]
 
     def test_those_who_wait_do_not_wait_for_callbacks(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
         """Callers get their results before the first callback runs, which may take its time."""

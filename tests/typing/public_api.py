@@ -8,6 +8,7 @@ from typing import assert_type
 import harken
 from harken import (
     UNCHANGED,
+    ApiKey,
     Change,
     Cursor,
     Feedback,
@@ -15,10 +16,12 @@ from harken import (
     Harken,
     Interval,
     Middleware,
+    NewKey,
     Page,
     Rating,
     RatingPolicy,
     Receipt,
+    Scope,
     Submission,
     Summary,
     Target,
@@ -74,6 +77,17 @@ def changing(hk: Harken) -> None:
     assert_type(hk.moderation.undo("default", "f").moderation, harken.Moderation)
     assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])
     Change(comment=None)  # type: ignore[arg-type]
+
+
+def using_keys(hk: Harken) -> None:
+    """Scopes by their names or as they are."""
+    assert_type(hk.keys.create("default", ["submit", Scope.READ], name="web"), NewKey)
+    assert_type(hk.keys.create("default", {Scope.ADMIN}).text, str)
+    assert_type(hk.keys.authenticate("hk_1_2"), ApiKey)
+    assert_type(hk.keys.authenticate("hk_1_2").scopes, frozenset[Scope])
+    hk.keys.create("default")  # type: ignore[call-arg]
+    hk.keys.create("default", [7])  # type: ignore[list-item]
+    hk.keys.authenticate(None)  # type: ignore[arg-type]
 
 
 def audit(submission: Submission) -> Generator[Submission, Receipt, None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from io import TextIOWrapper
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import StringIO, TextIOWrapper
 from typing import BinaryIO, Final, TextIO
 
 from harken import Feedback
@@ -40,3 +40,19 @@ def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  #
     finally:
         text.detach()
     return written
+
+
+_ROWS_A_CHUNK: Final = 200
+
+
+def chunks(feedback: Iterable[Feedback], format: str) -> Iterator[bytes]:  # noqa: A002 - as the option is called
+    """What :func:`export` writes, in pieces, for whoever sends it on."""
+    text = StringIO(newline="")
+    write = WRITERS[format](text)
+    for number, one in enumerate(feedback, 1):
+        write(one)
+        if number % _ROWS_A_CHUNK == 0:
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()

@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import evolve
 
+from harken.domain.access import ApiKey
 from harken.domain.errors import (
     ConfigurationError,
     DeliveryNotFound,
@@ -29,6 +30,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.instants import slot_number, slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
+from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue, SessionRepository
@@ -45,14 +47,17 @@ def open_storage(url: str = "memory://") -> Iterator[Storage]:
     data = _Data()
     try:
         yield Storage(
-            feedback=MemoryFeedbackRepository(data), sessions=MemorySessionRepository(data), outbox=MemoryOutbox(data)
+            feedback=MemoryFeedbackRepository(data),
+            sessions=MemorySessionRepository(data),
+            outbox=MemoryOutbox(data),
+            keys=MemoryKeyRepository(data),
         )
     finally:
         data.closed = True
 
 
 class _Data:
-    """What the three repositories share, under one lock."""
+    """What the four repositories share, under one lock."""
 
     def __init__(self) -> None:
         self.lock = RLock()
@@ -61,6 +66,7 @@ class _Data:
         self.events: dict[str, Event] = {}
         self.deliveries: dict[str, Delivery] = {}
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
+        self.keys: dict[str, ApiKey] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -76,6 +82,7 @@ class _Application:
     def __init__(self) -> None:
         self.feedback: dict[str, Feedback] = {}
         self.order: list[Cursor] = []
+        self.changed: list[tuple[datetime, str]] = []
         self.sessions: defaultdict[str, list[Cursor]] = defaultdict(list)
         self.keys: dict[tuple[str, str], str] = {}
         self.votes: dict[tuple[str, str | None, str], str] = {}
@@ -91,6 +98,7 @@ class _Application:
             self.keys[feedback.session_id, feedback.idempotency_key] = feedback.id
         if (slot := _vote_slot(feedback)) is not None:
             self.votes[slot] = feedback.id
+        self._note_change(feedback)
         self._count(feedback, Summary.__add__)
 
     def remove(self, feedback: Feedback) -> None:
@@ -103,11 +111,14 @@ class _Application:
             del self.keys[feedback.session_id, feedback.idempotency_key]
         if (slot := _vote_slot(feedback)) is not None:
             del self.votes[slot]
+        self._forget_change(feedback)
         self._count(feedback, Summary.__sub__)
 
     def replace(self, before: Feedback, after: Feedback) -> None:
         self._count(before, Summary.__sub__)
+        self._forget_change(before)
         self.feedback[after.id] = after
+        self._note_change(after)
         self._count(after, Summary.__add__)
 
     def places(self, query: FeedbackQuery) -> list[Cursor]:
@@ -127,6 +138,14 @@ class _Application:
             return self.feedback[self.votes[slot]], Taken.VOTE_SLOT
         return None
 
+    def _note_change(self, feedback: Feedback) -> None:
+        if feedback.version > 1:
+            insort(self.changed, _change_place(feedback))
+
+    def _forget_change(self, feedback: Feedback) -> None:
+        if feedback.version > 1:
+            del self.changed[bisect_left(self.changed, _change_place(feedback))]
+
     def _count(self, feedback: Feedback, change: Callable[[Summary, Summary], Summary]) -> None:
         if not feedback.counts:
             return
@@ -138,6 +157,10 @@ class _Application:
             del self.slots[slot]
         if not self.totals[agent_id].total:
             del self.totals[agent_id]
+
+
+def _change_place(feedback: Feedback) -> tuple[datetime, str]:
+    return feedback.updated_at, feedback.id
 
 
 def _vote_slot(feedback: Feedback) -> tuple[str, str | None, str] | None:
@@ -188,6 +211,16 @@ class MemoryFeedbackRepository(FeedbackRepository):
         for place in places:
             feedback = application.feedback.get(place.id)
             if feedback is not None and query.matches(feedback):
+                yield feedback
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        """See the port."""
+        with self._data.locked():
+            kept = self._data.applications[application]
+            places = kept.changed[bisect_left(kept.changed, (since, "")) :]
+        for place in places:
+            feedback = kept.feedback.get(place[1])
+            if feedback is not None and _change_place(feedback) == place:
                 yield feedback
 
     def applications(self) -> Sequence[str]:
@@ -381,3 +414,36 @@ class MemoryOutbox(Outbox):
             if stored is None or not held or stored.attempts != delivery.attempts:
                 raise LeaseLost(f"The claim on delivery {delivery.id!r} is no longer the latest")
             self._data.deliveries[delivery.id] = evolve(stored, leased_until=None, **changes)
+
+
+class MemoryKeyRepository(KeyRepository):
+    """API keys in a dictionary."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def add(self, key: ApiKey) -> bool:
+        """See the port."""
+        with self._data.locked():
+            if key.id in self._data.keys:
+                return False
+            self._data.keys[key.id] = key
+            return True
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """See the port."""
+        with self._data.locked():
+            return self._data.keys.get(key_id)
+
+    def keys(self) -> Sequence[ApiKey]:
+        """See the port."""
+        with self._data.locked():
+            return sorted(self._data.keys.values(), key=lambda key: (key.created_at, key.id))
+
+    def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        """See the port."""
+        with self._data.locked():
+            if (key := self._data.keys.get(key_id)) is None:
+                return None
+            self._data.keys[key_id] = revoked = key.revoke(at=at)
+            return revoked

@@ -11,6 +11,9 @@
     ├── InvalidTransition (ValueError)        moderation cannot go from that status to that one
     ├── InvalidQuery (ValueError)             a filter, limit, cursor or period that cannot be answered
     ├── InvalidMetadata (ValueError)          session metadata that no storage could keep
+    ├── InvalidCredentials                    an API key that is unknown, malformed or revoked
+    ├── KeyRejected (ValueError)              an API key that cannot be made as asked
+    ├── KeyNotFound (LookupError)             no API key with that id
     ├── DeliveryNotFound (LookupError)        no such delivery
     ├── LeaseLost                             the delivery was claimed by another worker meanwhile
     ├── Overloaded                            the ingestion queue is full; nothing was kept, try again
@@ -84,6 +87,18 @@ class InvalidQuery(HarkenError, ValueError):
 
 class InvalidMetadata(HarkenError, ValueError):
     """Session metadata that not every storage could keep."""
+
+
+class InvalidCredentials(HarkenError):
+    """The API key is unknown, malformed or revoked; it does not say which."""
+
+
+class KeyRejected(HarkenError, ValueError):
+    """An API key that cannot be made: without a scope, with an unknown one, or under a name that is none."""
+
+
+class KeyNotFound(HarkenError, LookupError):
+    """There is no API key with that id."""
 
 
 class DeliveryNotFound(HarkenError, LookupError):

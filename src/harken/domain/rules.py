@@ -331,7 +331,10 @@ class RatingPolicy:
         for rule in self.refuse:
             violations += rule(submission)
         suspicions = [suspicion for rule in self.hold for suspicion in rule(submission)]
-        return Verdict(tuple(violations), tuple(suspicions)) if violations or suspicions else _FINE
+        if not (violations or suspicions):
+            return _FINE
+        # What two rules find alike is said once.
+        return Verdict(tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(suspicions)))
 
 
 _COMMENT_WHEN_DOWN: Final = comment_when_down

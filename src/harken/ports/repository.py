@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 
 from attrs import frozen
@@ -100,6 +101,16 @@ class FeedbackRepository(ABC):
 
         It gives what was there when it began and still matches when it is reached, and ends: nothing newer than the
         newest of these is in it. The storage may be written to meanwhile, also by whoever reads the stream.
+        """
+
+    @abstractmethod
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        """All that was changed and has an ``updated_at`` not before ``since``, in whatever state; in constant memory.
+
+        Changed is what has a version above 1. It comes by ``updated_at``, then by ``id``, both ascending. It gives what
+        was there when it began and is still as it was when it is reached, and ends: nothing behind the last of these is
+        in it. The storage may be written to meanwhile, also by whoever reads the changes; what is changed again before
+        it is reached may be left to the next reading.
         """
 
     @abstractmethod

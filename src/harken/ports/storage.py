@@ -1,4 +1,4 @@
-"""The three repositories that a storage offers together, and how a URL names it."""
+"""The four repositories that a storage offers together, and how a URL names it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from attrs import frozen
 
+from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
@@ -24,7 +25,7 @@ def nothing_to_rebuild() -> Sequence[str]:
 
 @frozen
 class Storage:
-    """An open storage: three repositories over the same data.
+    """An open storage: four repositories over the same data.
 
     ``check`` looks for damage, however long that takes, and gives a sentence for each problem. ``rebuild`` counts anew
     what figures are kept, mends what differs from the feedback, and gives a sentence for each figure that was wrong.
@@ -33,6 +34,7 @@ class Storage:
     feedback: FeedbackRepository
     sessions: SessionRepository
     outbox: Outbox
+    keys: KeyRepository
     check: Callable[[], Sequence[str]] = nothing_to_check
     rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild
 

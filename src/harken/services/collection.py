@@ -28,7 +28,7 @@ from harken.domain.feedback import (
 )
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation, ModerationStatus
-from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
 from harken.domain.rules import (
     SPAM,
     RatingPolicy,
@@ -43,7 +43,7 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.editing import find, get, update
-from harken.services.ingestion import GroupCommit
+from harken.services.ingestion import GroupCommit, OnWrite
 from harken.services.middleware import (
     Middleware,
     Opened,
@@ -93,6 +93,19 @@ class FeedbackService:
     def close(self) -> None:
         """Finish what was begun and refuse what comes later."""
         self._group_commit.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many submissions wait to be written now, besides those that are being written."""
+        return self._group_commit.waiting
+
+    def on_write(self, callback: OnWrite) -> None:
+        """Call this after each write, also one that failed, with the number of submissions that it was to carry.
+
+        Any thread may call it, and several may at once; it should be quick. What it raises is logged and changes
+        nothing. Only writes that submissions share are told of: :meth:`submit_many` writes what it is given.
+        """
+        self._group_commit.on_write(callback)
 
     # --- in --------------------------------------------------------------------------------------------------------
 
@@ -265,6 +278,12 @@ class FeedbackService:
 
         return update(self._repository, application, feedback_id, edit, EventType.DELETED).feedback
 
+    def withdraw_vote(self, application: str, session_id: str, message_id: str | None, author: str) -> Feedback | None:
+        """Take an author's vote on a message back; ``None`` if there is none. Doing so twice changes nothing."""
+        cast = (vote for vote in self.votes(application, session_id, author) if vote.message_id == message_id)
+        vote = next(cast, None)
+        return vote and self.withdraw(application, vote.id)
+
     def reply(self, application: str, feedback_id: str, text: str | None) -> Feedback:
         """Answer the person, or take the answer back with ``None``.
 
@@ -298,6 +317,11 @@ class FeedbackService:
             FeedbackNotFound: there is none.
         """
         return get(self._repository, application, feedback_id)
+
+    def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
+        """The votes of an author in a session that stand, oldest first, whether or not a moderator has approved them."""
+        theirs = FeedbackQuery(application=application, session_id=session_id, author=author, statuses=ANY_STATUS)
+        return [feedback for feedback in self._repository.stream(theirs) if feedback.vote]
 
     def find(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
         """A page of at most ``limit`` (1 to 1,000) that match, newest first; ``after`` is the last page's ``next``.

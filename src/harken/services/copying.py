@@ -47,6 +47,8 @@ Report = Callable[[Feedback | SessionValue, str], object]
 class Copying:
     """Copies feedback in whatever state, with ids, versions and revisions, and the metadata of sessions.
 
+    API keys are not copied: whoever may use one storage may not therefore use another.
+
     No events are stored with it: what is old is no news. Nothing in the target is ever changed. What is there already
     is recognised, so a copy that was cut off is simply made again. What the target has otherwise is a conflict: it is
     told to ``report``, and stops nothing else.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,12 @@ from typing import Final
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Outcome
 
+logger = logging.getLogger(__name__)
+
 Write = Callable[[Sequence[Accepted]], Sequence[Outcome]]
+
+#: What is told how many items a write carried.
+OnWrite = Callable[[int], object]
 
 #: For how much of the time that the last write took, and for how many seconds at most, a leader waits for others.
 _PATIENCE: Final = 0.5
@@ -47,6 +53,9 @@ class GroupCommit:
     Callers that were answered together come back at about the same time. So where others wrote or waited a moment ago,
     a leader waits for as many of them as there were, a part of the time that a write takes at most: without that, the
     first to come back would write alone while all others wait.
+
+    Who listens to writes is told of each when those who waited for it are answered and somebody else can lead. So a
+    listener holds up nobody but the thread that it runs in, and may submit and wait, or close, as a callback may.
     """
 
     def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
@@ -62,11 +71,25 @@ class GroupCommit:
         self._leading = False
         self._offered = False
         self._closed = False
+        self._listeners: tuple[OnWrite, ...] = ()
         self._pid = os.getpid()
         # One thread, started when first needed, leads for items whose callers do not wait. The interpreter waits for it
         # at exit, so that nothing that is queued is forgotten.
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="harken-group-commit")
         self._background_ident: int | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many items are queued now; those of a write in progress are not."""
+        return len(self._queue)
+
+    def on_write(self, callback: OnWrite) -> None:
+        """Call this after each write, also one that failed, with the number of items that it was to carry.
+
+        Any thread may call it, and several may at once. What it raises is logged and changes nothing.
+        """
+        with self._state:
+            self._listeners = (*self._listeners, callback)
 
     def commit(self, item: Accepted) -> Outcome:
         """Write one item and say what became of it; blocks until it is durable.
@@ -152,6 +175,8 @@ class GroupCommit:
             self._look_back(1, began)
             if self._hand_on():
                 self._lead_if_offered()
+            if raised := self._tell(1):
+                raise raised
         return outcome
 
     def _await_turn(self, entry: _Entry) -> None:
@@ -209,8 +234,8 @@ class GroupCommit:
                 raised = raised or error
             self._look_back(len(batch), began)
             alone = self._hand_on()
-            told = self._hand_out(batch, results)
-            raised = raised or told
+            for told in (self._hand_out(batch, results), self._tell(len(batch))):
+                raised = raised or told
             leads = alone and self._take_offer()
         if raised is not None:
             raise raised
@@ -243,6 +268,18 @@ class GroupCommit:
                 except BaseException as error:  # noqa: BLE001 - the leader raises it when all are answered
                     raised = raised or error
             entry.turn.set()
+        return raised
+
+    def _tell(self, written: int) -> BaseException | None:
+        """Tell all listeners of a write, whatever they raise; the first that is more than an error is returned."""
+        raised: BaseException | None = None
+        for listener in self._listeners:
+            try:
+                listener(written)
+            except Exception:
+                logger.exception("A listener failed after a write of %d submissions", written)
+            except BaseException as error:  # noqa: BLE001 - the leader raises it when all are told
+                raised = raised or error
         return raised
 
     def _hand_on(self) -> bool:

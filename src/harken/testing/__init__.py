@@ -10,9 +10,18 @@ from harken.domain.errors import MissingExtra
 if find_spec("hypothesis") is None:
     raise MissingExtra("The contract kit needs the package 'hypothesis'; try pip install \"harken[testing]\"")
 
-from harken.testing.builders import NOON, a_feedback, a_series, accepted
+from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted
 from harken.testing.contract import StorageContract
 from harken.testing.machine import StorageMachine
 from harken.testing.model import reference_storage
 
-__all__ = ["NOON", "StorageContract", "StorageMachine", "a_feedback", "a_series", "accepted", "reference_storage"]
+__all__ = [
+    "NOON",
+    "StorageContract",
+    "StorageMachine",
+    "a_feedback",
+    "a_key",
+    "a_series",
+    "accepted",
+    "reference_storage",
+]

@@ -1,4 +1,4 @@
-"""Feedback and events with everything filled in, for tests that care about one thing at a time."""
+"""Feedback, events and keys with everything filled in, for tests that care about one thing at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from harken.domain.access import ApiKey, Scope
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback, Rating, Target
 from harken.ports.repository import Accepted
@@ -34,3 +35,9 @@ def a_series(size: int, **parts: Any) -> list[Feedback]:
 def accepted(*feedback: Feedback) -> list[Accepted]:
     """The feedbacks on their way into a storage, each with the event of its creation."""
     return [Accepted(one, (Event.about(one, EventType.CREATED),)) for one in feedback]
+
+
+def a_key(key_id: str = "key", **parts: Any) -> ApiKey:
+    """A key for submitting, made at :data:`NOON`; ``parts`` replaces what matters."""
+    plain = ApiKey(id=key_id, application="default", scopes=frozenset({Scope.SUBMIT}), digest="0" * 64, created_at=NOON)
+    return evolve(plain, **parts)

@@ -18,12 +18,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from harken.testing.counting import CountingContract
 from harken.testing.keeping import KeepingContract
+from harken.testing.keys import KeyContract
 from harken.testing.machine import StorageMachine
 from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
 
 
-class StorageContract(KeepingContract, CountingContract, SessionContract, OutboxContract):
+class StorageContract(KeepingContract, CountingContract, SessionContract, OutboxContract, KeyContract):
     """Subclass it, say how to open a fresh storage, and let pytest run it."""
 
     def test_any_sequence_of_operations_gives_what_the_reference_model_gives(self) -> None:

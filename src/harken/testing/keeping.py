@@ -250,6 +250,57 @@ class KeepingContract(FreshStorage):
             storage.feedback.erase(FeedbackQuery(application="b").in_any_state())
             check_same(list(storage.feedback.applications()), ["Z", "a", "é", "\uff5e", "\U0001f44d"])
 
+    # --- telling what was changed ----------------------------------------------------------------------------------
+
+    def test_changes_come_in_the_order_in_which_they_were_made(self) -> None:
+        """All changed feedback in whatever state is told, by the time of its change, then by id, and nothing else."""
+        series = a_series(5)
+        later = [NOON + timedelta(days=1, microseconds=number) for number in range(4)]
+        pending = Moderation(status=ModerationStatus.PENDING)
+        changed = [
+            series[3].withdraw(at=later[0]),
+            series[1].moderated(pending, at=later[1]),
+            series[2].answered("Thanks", at=later[1]),
+            series[0].answered("Thanks", at=later[2]).answered(None, at=later[3]),
+        ]
+        imported = evolve(a_feedback("imported"), version=7, updated_at=later[2])
+        elsewhere = evolve(a_feedback(application="other"), version=2)
+        with self.open_storage() as storage:
+            check_same(list(storage.feedback.changes("default", since=NOON)), [])
+            storage.feedback.add(accepted(*series))
+            check_same(list(storage.feedback.changes("default", since=NOON)), [])
+            storage.feedback.replace(series[0].answered("Thanks", at=later[2]), [])
+            for one in reversed(changed):
+                storage.feedback.replace(one, [])
+            storage.feedback.add(accepted(imported, elsewhere))
+            expected = [*changed[:3], imported, changed[3]]
+            for since, first in ((NOON, 0), (later[0], 0), (later[1], 1), (later[2], 3), (later[3], 4)):
+                check_same(list(storage.feedback.changes("default", since=since)), expected[first:])
+            check_same(list(storage.feedback.changes("default", since=later[3] + timedelta(microseconds=1))), [])
+            check_same(list(storage.feedback.changes("other", since=NOON)), [elsewhere])
+            check_same(storage.feedback.erase(FeedbackQuery(session_id="imported")), 1)
+            check_same(list(storage.feedback.changes("default", since=NOON)), changed)
+
+    def test_changes_may_be_written_to_by_their_reader(self) -> None:
+        """However much is changed and erased meanwhile, what stays as it was comes once, and it ends."""
+        # More than an adapter is likely to read at a time, and many changes in each instant.
+        old = [
+            evolve(one, version=2, updated_at=NOON + timedelta(microseconds=index // 9))
+            for index, one in enumerate(a_series(1_100))
+        ]
+        later = NOON + timedelta(days=1)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*old))
+            seen = []
+            for feedback in storage.feedback.changes("default", since=NOON):
+                seen.append(feedback)
+                if len(seen) % 50 == 0:
+                    storage.feedback.replace(feedback.answered("again", at=later), [])
+                    storage.feedback.erase(FeedbackQuery(feedback_id=seen[-2].id))
+            check_same(seen, old)
+            again = [one.answered("again", at=later) for one in old[49::50]]
+            check_same(list(storage.feedback.changes("default", since=later)), again)
+
     # --- changing --------------------------------------------------------------------------------------------------
 
     def test_no_update_is_lost(self) -> None:

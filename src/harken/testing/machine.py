@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from harken.domain.access import ApiKey
 from harken.domain.errors import HarkenError
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.feedback import Feedback
+from harken.domain.instants import EPOCH
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.summary import Summary
 from harken.ports.sessions import JsonValue
@@ -40,6 +42,14 @@ def _groups(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) ->
 
 def _find(storage: Storage, query: FeedbackQuery, limit: int, after: Cursor | None) -> Page:
     return storage.feedback.find(query, limit=limit, after=after)
+
+
+def _changes(storage: Storage, application: str, since: datetime) -> Iterator[Feedback]:
+    return storage.feedback.changes(application, since=since)
+
+
+def _key(storage: Storage, key_id: str) -> ApiKey | None:
+    return storage.keys.get(key_id)
 
 
 def _fan_out(storage: Storage, event: Event, channels: set[str], due_at: datetime) -> Sequence[Delivery]:
@@ -96,6 +106,8 @@ class StorageMachine(RuleBasedStateMachine):
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
         # The same once more is stale by now.
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
+        for since in (EPOCH, feedback.updated_at):
+            self._both(partial(_changes, application=feedback.application, since=since))
 
     @rule(feedback=hst.feedbacks())
     def replace_what_is_not_there(self, feedback: Feedback) -> None:
@@ -123,6 +135,7 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(query=hst.queries())
     def stream(self, query: FeedbackQuery) -> None:
         self._both(lambda storage: storage.feedback.stream(query))
+        self._both(partial(_changes, application=query.application, since=query.since or EPOCH))
 
     @rule(query=hst.queries(), group_by=hst.groupings())
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> None:
@@ -222,3 +235,12 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(state=st.sampled_from(DeliveryState), limit=st.integers(1, 20))
     def list_deliveries(self, state: DeliveryState, limit: int) -> None:
         self._both(lambda storage: storage.outbox.deliveries(state, limit=limit))
+
+    @rule(key=hst.api_keys(), revoked=st.none() | st.sampled_from(hst.KEY_IDS), at=hst.instants())
+    def add_and_revoke_keys(self, key: ApiKey, revoked: str | None, at: datetime) -> None:
+        self._both(lambda storage: storage.keys.add(key))
+        if revoked is not None:
+            self._both(lambda storage: storage.keys.revoke(revoked, at=at))
+        for key_id in hst.KEY_IDS:
+            self._both(partial(_key, key_id=key_id))
+        self._both(lambda storage: storage.keys.keys())

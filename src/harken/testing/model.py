@@ -12,11 +12,13 @@ from typing import Any
 
 from attrs import evolve
 
+from harken.domain.access import ApiKey
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
+from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue, SessionRepository
@@ -26,7 +28,7 @@ from harken.ports.storage import Storage
 def reference_storage() -> Storage:
     """An empty reference model; not thread-safe, and slow."""
     feedback = _Feedback()
-    return Storage(feedback=feedback, sessions=_Sessions(), outbox=feedback.outbox)
+    return Storage(feedback=feedback, sessions=_Sessions(), outbox=feedback.outbox, keys=_Keys())
 
 
 class _Feedback(FeedbackRepository):
@@ -51,6 +53,11 @@ class _Feedback(FeedbackRepository):
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         return iter(sorted(filter(query.matches, self.stored), key=Cursor.behind))
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        changed = [one for one in self.stored if one.application == application and one.version > 1]
+        recent = [one for one in changed if one.updated_at >= since]
+        return iter(sorted(recent, key=lambda one: (one.updated_at, one.id)))
 
     def applications(self) -> Sequence[str]:
         return sorted({feedback.application for feedback in self.stored})
@@ -205,3 +212,31 @@ class _Outbox(Outbox):
                 self._put(evolve(stored, leased_until=None, **changes))
                 return
         raise LeaseLost(delivery.id)
+
+
+class _Keys(KeyRepository):
+    def __init__(self) -> None:
+        self.stored: list[ApiKey] = []
+
+    def add(self, key: ApiKey) -> bool:
+        if self.get(key.id) is not None:
+            return False
+        self.stored.append(key)
+        return True
+
+    def get(self, key_id: str) -> ApiKey | None:
+        for key in self.stored:
+            if key.id == key_id:
+                return key
+        return None
+
+    def keys(self) -> Sequence[ApiKey]:
+        return sorted(self.stored, key=lambda key: (key.created_at, key.id))
+
+    def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        key = self.get(key_id)
+        if key is None:
+            return None
+        revoked = key if key.revoked_at is not None else evolve(key, revoked_at=at)
+        self.stored[self.stored.index(key)] = revoked
+        return revoked

@@ -12,6 +12,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from harken.domain.access import ApiKey, Scope
 from harken.domain.feedback import Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
 from harken.domain.moderation import Moderation, ModerationStatus
@@ -28,6 +29,7 @@ AUTHORS = ("ann", "bob")
 TAGS = ("too slow", "wrong", 'it\'s "so" slow', "$set", "a.b")
 KEYS = ("key-1", "key-2", "key-3")
 NAMES = ("user_tier", "größe", "a-b")
+KEY_IDS = ("0a1b", "0A1B", "é")
 IDS = tuple(f"feedback-{number}" for number in range(12))
 
 
@@ -202,3 +204,17 @@ def metadata() -> SearchStrategy[dict[str, JsonValue]]:
 def moments_near_noon() -> SearchStrategy[datetime]:
     """A few times that leases and due dates can be before, at and after."""
     return st.integers(0, 4).map(lambda minutes: NOON + timedelta(minutes=minutes))
+
+
+def api_keys() -> SearchStrategy[ApiKey]:
+    """API keys, revoked or not."""
+    return st.builds(
+        ApiKey,
+        id=st.sampled_from(KEY_IDS),
+        application=st.sampled_from(APPLICATIONS),
+        scopes=st.frozensets(st.sampled_from(Scope), min_size=1),
+        name=texts(20),
+        digest=st.sampled_from(("0" * 64, "f" * 64)),
+        created_at=instants(),
+        revoked_at=st.none() | instants(),
+    )

@@ -144,6 +144,14 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
     hk.outbox.deliveries(DeliveryState.DEAD, limit=3)
     hk.collection.erase(hk.query(session_id="session-4"))
     storage.feedback.applications()
+    # More than are read at a time.
+    hk.collection.restore([a_feedback(f"changed-{number}", version=2) for number in range(1_001)])
+    changed = list(storage.feedback.changes(hk.application, since=old))
+    assert changed == list(storage.feedback.changes(hk.application, since=changed[0].updated_at))
+    made = hk.keys.create("default", ["read", "submit"], name="web backend")
+    hk.keys.authenticate(made.text)
+    hk.keys.revoke(made.key.id)
+    hk.keys.keys()
     hk.rebuild()
 
 
@@ -300,6 +308,8 @@ def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[
         client[name]["harken_feedback"].insert_one({"rating": "sideways"})
     with pytest.raises(WriteError):
         client[name]["harken_deliveries"].insert_one({"state": "lost"})
+    with pytest.raises(WriteError):
+        client[name]["harken_keys"].insert_one({"_id": "mine", "scopes": "everything"})
 
 
 def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None:
@@ -315,7 +325,39 @@ def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], na
     """However many connect to an empty database at once, all can work, and it is made once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 1}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 2}
+
+
+def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Only what was changed is in the index of changes, so that collecting feedback costs as much as without it."""
+    with harken.connect(mongo_storage(client, name)) as hk:
+        kept = [hk.submit("session", "up").feedback for _ in range(5)]
+        assert _entries(client, name) == 0
+        hk.collection.withdraw("default", kept[0].id)
+        assert _entries(client, name) == 1
+
+
+def _entries(client: MongoClient[dict[str, Any]], name: str) -> int:
+    """How many entries the index of changes has."""
+    entries: int = client[name].command("validate", "harken_feedback")["keysPerIndex"]["changed"]
+    return entries
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A database from before there were keys and a feed of changes opens, keeps all that is in it, and has both."""
+    with harken.connect(mongo_storage(client, name)) as hk:
+        first, other = (hk.submit("session", "up").feedback for _ in range(2))
+        changed = hk.collection.reply("default", first.id, "Thanks")
+    client[name]["harken_keys"].drop()
+    client[name]["harken_feedback"].drop_index("changed")
+    client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 1}})
+    storage = mongo_storage(client, name)
+    with harken.connect(storage) as hk:
+        assert list(hk.stream()) == [changed, other]
+        assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
+        made = hk.keys.create("default", ["read"])
+        assert hk.keys.authenticate(made.text) == made.key
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 2}
 
 
 def test_a_newer_schema_is_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:

@@ -104,6 +104,23 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
         assert hk.summary().positive == 1
 
 
+def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    """A file from before there were keys and a feed of changes opens, keeps all that is in it, and has both."""
+    with harken.connect(url_of(path)) as hk:
+        first, other = (hk.submit("session", "up").feedback for _ in range(2))
+        changed = hk.collection.reply("default", first.id, "Thanks")
+    for statement in ("DROP INDEX feedback_changed", "DROP TABLE api_key", "PRAGMA user_version = 1"):
+        tampered(path, statement)
+    with open_storage(url_of(path)) as storage, harken.connect(storage) as hk:
+        assert list(hk.stream()) == [changed, other]
+        assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
+        made = hk.keys.create("default", ["read"])
+        assert hk.keys.authenticate(made.text) == made.key
+        assert hk.check() == []
+    with harken.connect(url_of(path)) as hk:
+        assert hk.keys.authenticate(made.text) == made.key
+
+
 def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
     """A missing folder, or a folder in the place of the file, is told apart."""
     with pytest.raises(StorageUnavailable, match="there is no folder"):

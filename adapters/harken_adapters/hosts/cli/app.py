@@ -18,11 +18,23 @@ from harken import (
     FeedbackNotFound,
     FeedbackRejected,
     HarkenError,
+    KeyNotFound,
     Overloaded,
     StorageError,
 )
 from harken_adapters.formats.errors import UnusableFile
-from harken_adapters.hosts.cli import copying, demo, doctor, feedback, figures, migrate, moderation, rebuild, transfer
+from harken_adapters.hosts.cli import (
+    copying,
+    demo,
+    doctor,
+    feedback,
+    figures,
+    keys,
+    migrate,
+    moderation,
+    rebuild,
+    transfer,
+)
 from harken_adapters.hosts.cli.options import Door, WrongUsage
 from harken_adapters.hosts.cli.output import say, warn
 
@@ -37,6 +49,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141
 _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (FeedbackNotFound, NOT_FOUND),
     (DeliveryNotFound, NOT_FOUND),
+    (KeyNotFound, NOT_FOUND),
     (StorageError, STORAGE_TROUBLE),
     (Overloaded, STORAGE_TROUBLE),
     (ConfigurationError, WRONG_USAGE),
@@ -59,6 +72,7 @@ app.command("stats")(figures.stats)
 app.command("trends")(figures.trends)
 app.command("themes")(figures.themes)
 app.add_typer(moderation.moderate, name="moderate")
+app.add_typer(keys.keys, name="keys")
 app.command("erase")(feedback.erase)
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export)

@@ -20,15 +20,8 @@ from harken import (
     Submission,
     Target,
 )
-from harken_adapters.hosts.cli.figures import (
-    By,
-    figures,
-    groups_table,
-    stats_table,
-    themes_table,
-    trend_points,
-    trend_table,
-)
+from harken_adapters.formats.figures import By, figures_record, trend_points
+from harken_adapters.hosts.cli.figures import groups_table, stats_table, themes_table, trend_table
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import print_json, say
 
@@ -76,7 +69,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
         added = _collect(hk, datetime.now(UTC))
         scenes = _play(hk)
         if as_json:
-            print_json({"added": added, **figures(hk.summary())})
+            print_json({"added": added, **figures_record(hk.summary())})
             return
         _tell_scenes(added, scenes)
         _tell_figures(hk)

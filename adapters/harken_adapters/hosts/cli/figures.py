@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from harken import FeedbackQuery, GroupBy, Harken, Period, Summary, Theme
+from harken import GroupBy, Summary, Theme
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
+from harken_adapters.formats.figures import By, Points, figures_record, trend_points
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
-
-
-class By(Enum):
-    """What a trend goes by."""
-
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-    HOUR_OF_DAY = "hour-of-day"
-    WEEKDAY = "weekday"
-
-
-def figures(summary: Summary) -> dict[str, Any]:
-    """A summary as JSON says it."""
-    record: dict[str, Any] = {
-        "total_feedbacks": summary.total,
-        "positive": summary.positive,
-        "negative": summary.negative,
-        "neutral": summary.neutral,
-        "satisfaction_score": round(summary.satisfaction, 1),
-        "quality_score": round(summary.quality, 1),
-        "average_comment_length": round(summary.average_comment_length, 1),
-        "comments": summary.comments,
-        "by_hour": list(summary.by_hour),
-        "interval": {"low": round(summary.interval.low, 1), "high": round(summary.interval.high, 1)},
-    }
-    if summary.average_polarity is not None and summary.average_subjectivity is not None:
-        record["average_polarity"] = round(summary.average_polarity, 3)
-        record["average_subjectivity"] = round(summary.average_subjectivity, 3)
-    return record
 
 
 @filtered
@@ -65,7 +34,7 @@ def stats(
     with door(context).open() as hk:
         groups = hk.analytics.groups(filters.query(hk), group_by)
     if as_json:
-        print_json({"by": by, "groups": [{"key": key} | figures(group) for key, group in groups.items()]})
+        print_json({"by": by, "groups": [{"key": key} | figures_record(group) for key, group in groups.items()]})
         return
     groups_table(by, groups)
 
@@ -81,7 +50,7 @@ def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> N
     with door(context).open() as hk:
         summary = hk.analytics.summary(filters.query(hk))
     if as_json:
-        print_json(figures(summary))
+        print_json(figures_record(summary))
         return
     stats_table(summary)
 
@@ -136,25 +105,9 @@ def trends(
     with door(context).open() as hk:
         points = trend_points(hk, filters.query(hk), by, zone)
     if as_json:
-        print_json({"by": by.value, "zone": zone, "points": [point | figures(one) for point, one in points]})
+        print_json({"by": by.value, "zone": zone, "points": [point | figures_record(one) for point, one in points]})
         return
     trend_table(by, points)
-
-
-Points = Sequence[tuple[dict[str, Any], Summary]]
-
-
-def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
-    """The points of a trend: what each is called in JSON, and its figures."""
-    match by:
-        case By.HOUR_OF_DAY:
-            return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
-        case By.WEEKDAY:
-            summaries = hk.analytics.by_weekday(query, zone)
-            return [({"weekday": day}, one) for day, one in zip(_WEEKDAYS, summaries, strict=True)]
-        case _:
-            points = hk.analytics.trend(query, Period(by.value), zone)
-            return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
 
 
 def trend_table(by: By, points: Points) -> None:

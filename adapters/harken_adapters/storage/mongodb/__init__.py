@@ -18,6 +18,7 @@ from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
+from harken_adapters.storage.mongodb.keys import MongoKeyRepository
 from harken_adapters.storage.mongodb.marks import Marks
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
@@ -92,5 +93,6 @@ def _storage(database: Database, given: Clock | None) -> Storage:
         feedback=MongoFeedbackRepository(database, days, Marks(database, clock)),
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database),
+        keys=MongoKeyRepository(database),
         rebuild=lambda: list(days.rebuild()),
     )

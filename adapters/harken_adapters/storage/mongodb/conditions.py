@@ -45,6 +45,22 @@ def where_behind(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) -
     return {"$or": [_merged(rest, way) for way in _ways("$gt", place)]}
 
 
+def changed(application: str) -> Document:
+    """The filter for all that was changed."""
+    return {"application": {"$eq": application}, "version": {"$gt": 1}}
+
+
+def changed_behind(application: str, place: Cursor | None, *, since: datetime, until: Cursor) -> Document:
+    """The filter for what was changed since a moment and behind a place, but not behind ``until``.
+
+    Here a place is one in the order of changes: an ``updated_at`` and an id.
+    """
+    below = Cursor(until.created_at, f"{until.id}\0")
+    above = Cursor(since, _NO_ID) if place is None else None
+    rest = {**changed(application), **_span("updated", above=above, below=below)}
+    return rest if place is None else {"$or": [_merged(rest, way, "updated") for way in _ways("$gt", place, "updated")]}
+
+
 def index_for(query: FeedbackQuery) -> str:
     """The name of the index that finds what matches in order, or finds the one document that can match."""
     if query.feedback_id is not None:
@@ -66,43 +82,50 @@ def _until(query: FeedbackQuery) -> Cursor | None:
     return None if query.until is None else Cursor(query.until, _NO_ID)
 
 
-def _ways(sign: str, place: Cursor) -> list[Document]:
-    """The three ways to lie beyond a place: each is one range of an index, which one condition for all would not be."""
+def _ways(sign: str, place: Cursor, time: str = "created") -> list[Document]:
+    """The three ways to lie beyond a place: each is one range of an index, which one condition for all would not be.
+
+    A place is one in the order of the ``time`` that is named.
+    """
     kept, lost = milliseconds(place.created_at), lost_microseconds(place.created_at)
     return [
-        {"created_at": {sign: kept}},
-        {"created_at": {"$eq": kept}, "created_us": {sign: lost}},
-        {"created_at": {"$eq": kept}, "created_us": {"$eq": lost}, "id": {sign: place.id}},
+        {f"{time}_at": {sign: kept}},
+        {f"{time}_at": {"$eq": kept}, f"{time}_us": {sign: lost}},
+        {f"{time}_at": {"$eq": kept}, f"{time}_us": {"$eq": lost}, "id": {sign: place.id}},
     ]
 
 
-def _merged(rest: Document, way: Document) -> Document:
-    return {**rest, **way, "created_at": {**rest.get("created_at", {}), **way["created_at"]}}
+def _merged(rest: Document, way: Document, time: str = "created") -> Document:
+    at = f"{time}_at"
+    return {**rest, **way, at: {**rest.get(at, {}), **way[at]}}
 
 
 def _between(query: FeedbackQuery, *, above: Cursor | None, below: Cursor | None) -> Document:
-    """What matches, strictly between two places: by a range of milliseconds, and exactly at its ends."""
-    condition = dict(_plain(query))
-    times: Document = {}
-    more = list(_more(query))
-    if above is not None:
-        times["$gte"] = milliseconds(above.created_at)
-        more += _exactly("$gt", above)
-    if below is not None:
-        # Whatever lies in the millisecond of a whole one lies behind it.
-        exact = not lost_microseconds(below.created_at) and below.id == _NO_ID
-        times["$lt" if exact else "$lte"] = milliseconds(below.created_at)
-        more += () if exact else _exactly("$lt", below)
-    if times:
-        condition["created_at"] = times
-    if more:
+    """What matches, strictly between two places."""
+    condition = {**dict(_plain(query)), **_span("created", above=above, below=below)}
+    if more := [*condition.get("$and", ()), *_more(query)]:
         condition["$and"] = more
     return condition
 
 
-def _exactly(sign: str, place: Cursor) -> list[Document]:
+def _span(time: str, *, above: Cursor | None, below: Cursor | None) -> Document:
+    """What lies strictly between two places: by a range of milliseconds, and exactly at its ends."""
+    times: Document = {}
+    more: list[Document] = []
+    if above is not None:
+        times["$gte"] = milliseconds(above.created_at)
+        more += _exactly("$gt", above, time)
+    if below is not None:
+        # Whatever lies in the millisecond of a whole one lies behind it.
+        exact = not lost_microseconds(below.created_at) and below.id == _NO_ID
+        times["$lt" if exact else "$lte"] = milliseconds(below.created_at)
+        more += () if exact else _exactly("$lt", below, time)
+    return {**({f"{time}_at": times} if times else {}), **({"$and": more} if more else {})}
+
+
+def _exactly(sign: str, place: Cursor, time: str) -> list[Document]:
     at_once = sign == "$gt" and not lost_microseconds(place.created_at) and place.id == _NO_ID
-    return [] if at_once else [{"$or": _ways(sign, place)}]
+    return [] if at_once else [{"$or": _ways(sign, place, time)}]
 
 
 def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:

@@ -34,7 +34,7 @@ class Database:
     """Harken's collections, whatever the deployment's defaults are.
 
     A write is acknowledged when a majority has it in its journal, a read gives only what a majority has. No call takes
-    longer than ``timeout`` seconds, and all errors that come out are Harken's.
+    longer than ``timeout`` seconds, but for what brings the database up to date; all errors that come out are Harken's.
     """
 
     def __init__(self, client: MongoClient[Any], name: str, *, timeout: float) -> None:
@@ -57,6 +57,7 @@ class Database:
         self.deliveries = self.collection("deliveries")
         self.days = self.collection("days")
         self.figures = self.collection("figures")
+        self.keys = self.collection("keys")
         self.meta = self.collection("meta")
 
     def collection(self, name: str) -> Collection[Document]:
@@ -64,11 +65,11 @@ class Database:
         return self._database[PREFIX + name]
 
     @contextmanager
-    def calling(self) -> Iterator[None]:
+    def calling(self, *, timeout: float | None = None) -> Iterator[None]:
         """Around every call to the server: in time, in this process, and with Harken's errors."""
         self._must_be_open()
         try:
-            with self._turn, pymongo.timeout(self.timeout):
+            with self._turn, pymongo.timeout(timeout or self.timeout):
                 yield
         except (PyMongoError, BSONError) as error:
             self._must_be_open()

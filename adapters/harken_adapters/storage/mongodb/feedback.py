@@ -14,7 +14,14 @@ from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken_adapters.storage.mongodb.conditions import index_for, where, where_before, where_behind
+from harken_adapters.storage.mongodb.conditions import (
+    changed,
+    changed_behind,
+    index_for,
+    where,
+    where_before,
+    where_behind,
+)
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.documents import (
@@ -35,6 +42,8 @@ _CHUNK: Final = 1_000
 _TRIES: Final = 10
 _NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
+_FIRST_CHANGED_FIRST: Final = [("updated_at", 1), ("updated_us", 1), ("id", 1)]
+_LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)]
 
 
 class MongoFeedbackRepository(FeedbackRepository):
@@ -89,6 +98,22 @@ class MongoFeedbackRepository(FeedbackRepository):
             if len(chunk) < _CHUNK:
                 return
             place = Cursor.behind(chunk[-1])
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        """See the port."""
+        # In chunks, as in a stream, and not beyond what was changed last when it began.
+        last = self._select(changed(application), _LAST_CHANGED_FIRST, "changed", 1)
+        if not last:
+            return
+        until = _change_place(last[0])
+        place: Cursor | None = None
+        while True:
+            condition = changed_behind(application, place, since=since, until=until)
+            chunk = self._select(condition, _FIRST_CHANGED_FIRST, "changed", _CHUNK)
+            yield from chunk
+            if len(chunk) < _CHUNK:
+                return
+            place = _change_place(chunk[-1])
 
     def applications(self) -> Sequence[str]:
         """See the port."""
@@ -203,6 +228,10 @@ class MongoFeedbackRepository(FeedbackRepository):
         about_gone = {"application": found[0]["application"], "feedback_id": {"$in": gone}}
         self._database.deliveries.delete_many(about_gone)
         return erased
+
+
+def _change_place(feedback: Feedback) -> Cursor:
+    return Cursor(feedback.updated_at, feedback.id)
 
 
 def _places(feedback: Iterable[Feedback]) -> set[tuple[str, datetime]]:

@@ -22,11 +22,15 @@ _SCHEMA: Final = "schema"
 #: Whoever migrates and dies keeps others waiting for so long.
 _LOCKED: Final = timedelta(seconds=60)
 _PAUSE: Final = 0.05
+#: How many seconds an index may take: the server reads all that is there.
+_BUILDING: Final = 3_600.0
+
+_Indexes = Mapping[str, Mapping[str, tuple[tuple[tuple[str, int], ...], Mapping[str, Any]]]]
 
 _PLACE: Final = (("created_at", 1), ("created_us", 1), ("id", 1))
 
 #: By collection and name: the fields in order, and what else makes the index.
-_INDEXES: Final[Mapping[str, Mapping[str, tuple[tuple[tuple[str, int], ...], Mapping[str, Any]]]]] = {
+_INDEXES: Final[_Indexes] = {
     "feedback": {
         "key": (
             (("application", 1), ("session_id", 1), ("idempotency_key", 1)),
@@ -56,6 +60,17 @@ _INDEXES: Final[Mapping[str, Mapping[str, tuple[tuple[tuple[str, int], ...], Map
         "day": ((("application", 1), ("day", 1)), {}),
         "agent": ((("application", 1), ("agent_id", 1), ("day", 1)), {}),
     },
+}
+
+_LATER_INDEXES: Final[_Indexes] = {
+    # Only of what was changed, so that a submission writes nothing here.
+    "feedback": {
+        "changed": (
+            (("application", 1), ("updated_at", 1), ("updated_us", 1), ("id", 1)),
+            {"partialFilterExpression": {"version": {"$gt": 1}}},
+        ),
+    },
+    "keys": {"age": ((("created_at", 1), ("created_us", 1), ("_id", 1)), {})},
 }
 
 _TEXT: Final = {"bsonType": "string"}
@@ -124,16 +139,34 @@ _VALIDATION: Final = {
 }
 
 
+_KEYS: Final = _documents(
+    {
+        "_id": _TEXT,
+        "application": _TEXT,
+        "scopes": {"bsonType": "array", "items": _TEXT},
+        "name": _TEXT,
+        "digest": _TEXT,
+        "created_at": _MOMENT,
+        "created_us": _LOST,
+    },
+    {"revoked_at": _MOMENT, "revoked_us": _LOST},
+)
+
+
 def _first(database: Database) -> None:
     for name, schema in _VALIDATION.items():
         with database.calling():
             _create(database, name, schema)
-        for index, (fields, options) in _INDEXES[name].items():
-            with database.calling():
-                database.collection(name).create_index(list(fields), name=index, **options)
+    _index(database, _INDEXES)
 
 
-_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+def _changes_and_keys(database: Database) -> None:
+    with database.calling():
+        _create(database, "keys", _KEYS)
+    _index(database, _LATER_INDEXES)
+
+
+_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _changes_and_keys)
 
 
 def prepare(database: Database) -> None:
@@ -204,6 +237,13 @@ def _locked(database: Database) -> str:
         if monotonic() > deadline:
             raise StorageUnavailable(f"{database.name} is still being brought up to date by another process; try again")
         sleep(_PAUSE)
+
+
+def _index(database: Database, indexes: _Indexes) -> None:
+    for collection, named in indexes.items():
+        for name, (fields, options) in named.items():
+            with database.calling(timeout=_BUILDING):
+                database.collection(collection).create_index(list(fields), name=name, **options)
 
 
 def _create(database: Database, name: str, schema: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from harken.ports.storage import Storage
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
+from harken_adapters.storage.sqlite.keys import SqliteKeyRepository
 from harken_adapters.storage.sqlite.outbox import SqliteOutbox
 from harken_adapters.storage.sqlite.rebuilding import rebuild
 from harken_adapters.storage.sqlite.sessions import SqliteSessionRepository
@@ -32,6 +33,7 @@ def open_storage(url: str) -> Iterator[Storage]:
             feedback=SqliteFeedbackRepository(database),
             sessions=SqliteSessionRepository(database),
             outbox=SqliteOutbox(database),
+            keys=SqliteKeyRepository(database),
             check=database.check,
             rebuild=partial(rebuild, database),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
@@ -44,6 +45,10 @@ _APPLICATIONS: Final = """
 """
 _OLDEST_FIRST: Final = "ORDER BY feedback.created_at, feedback.id"
 _NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
+# The version is spelt out: only so can SQLite use the index of what was changed.
+_CHANGED: Final = "feedback.application = ? AND feedback.version > 1"
+_FIRST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at, feedback.id"
+_LAST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at DESC, feedback.id DESC"
 
 
 class SqliteFeedbackRepository(FeedbackRepository):
@@ -97,6 +102,25 @@ class SqliteFeedbackRepository(FeedbackRepository):
                 return
             place = (_beyond(">", Cursor.behind(chunk[-1])),)
 
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        """See the port."""
+        # In chunks, as in a stream, and not beyond what was changed last when it began.
+        last = self._changed((application,), f"{_LAST_CHANGED_FIRST} LIMIT 1")
+        if not last:
+            return
+        until = (to_microseconds(last[0].updated_at), last[0].id)
+        place = (to_microseconds(since), "")
+        while True:
+            chunk = self._changed(
+                (application, *place, *until, _CHUNK),
+                "AND (feedback.updated_at, feedback.id) > (?, ?) AND (feedback.updated_at, feedback.id) <= (?, ?) "
+                f"{_FIRST_CHANGED_FIRST} LIMIT ?",
+            )
+            yield from chunk
+            if len(chunk) < _CHUNK:
+                return
+            place = (to_microseconds(chunk[-1].updated_at), chunk[-1].id)
+
     def applications(self) -> Sequence[str]:
         """See the port."""
         with self._database.read() as connection:
@@ -124,6 +148,10 @@ class SqliteFeedbackRepository(FeedbackRepository):
         """See the port."""
         with self._database.read() as connection:
             return summarize(connection, query, group_by)
+
+    def _changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
+        with self._database.read() as connection:
+            return _select(connection, f"WHERE {_CHANGED} {rest}", parameters)
 
 
 def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Sequence[Outcome]:

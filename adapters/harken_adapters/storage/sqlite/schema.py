@@ -223,4 +223,21 @@ _COUNTERS: Final = (
     + _counting("feedback_counted_after_change", "UPDATE", "NEW", _add("NEW"))
 )
 
-MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,)
+_CHANGES: Final = """
+    -- Only of what was changed, so that a submission writes nothing here.
+    CREATE INDEX feedback_changed ON feedback (application, updated_at, id) WHERE version > 1;
+"""
+
+_KEYS: Final = """
+    CREATE TABLE api_key (
+        id TEXT PRIMARY KEY,
+        application TEXT NOT NULL,
+        scopes TEXT NOT NULL,           -- a JSON list
+        name TEXT NOT NULL,
+        digest TEXT NOT NULL,           -- of the whole key, SHA-256 in hexadecimal
+        created_at INTEGER NOT NULL,
+        revoked_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS, _CHANGES + _KEYS)

@@ -1,0 +1,74 @@
+"""Figures as JSON says them, in whatever host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from harken import Comparison, FeedbackQuery, Harken, Interval, Period, Summary
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class By(Enum):
+    """What a trend goes by."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    HOUR_OF_DAY = "hour-of-day"
+    WEEKDAY = "weekday"
+
+
+Points = Sequence[tuple[dict[str, Any], Summary]]
+
+
+def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
+    """The points of a trend: what each is called in JSON, and its figures."""
+    match by:
+        case By.HOUR_OF_DAY:
+            return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
+        case By.WEEKDAY:
+            summaries = hk.analytics.by_weekday(query, zone)
+            return [({"weekday": day}, one) for day, one in zip(_WEEKDAYS, summaries, strict=True)]
+        case _:
+            points = hk.analytics.trend(query, Period(by.value), zone)
+            return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
+
+
+def figures_record(summary: Summary) -> dict[str, Any]:
+    """A summary, rounded for people: percentages and lengths to tenths, sentiments to thousandths."""
+    record: dict[str, Any] = {
+        "total_feedbacks": summary.total,
+        "positive": summary.positive,
+        "negative": summary.negative,
+        "neutral": summary.neutral,
+        "satisfaction_score": round(summary.satisfaction, 1),
+        "quality_score": round(summary.quality, 1),
+        "average_comment_length": round(summary.average_comment_length, 1),
+        "comments": summary.comments,
+        "by_hour": list(summary.by_hour),
+        "interval": _interval_record(summary.interval),
+    }
+    if summary.average_polarity is not None and summary.average_subjectivity is not None:
+        record["average_polarity"] = round(summary.average_polarity, 3)
+        record["average_subjectivity"] = round(summary.average_subjectivity, 3)
+    return record
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """Two summaries and what changed between them, in percentage points and counts."""
+    return {
+        "before": figures_record(comparison.before),
+        "after": figures_record(comparison.after),
+        "satisfaction_change": round(comparison.satisfaction_change, 1),
+        "quality_change": round(comparison.quality_change, 1),
+        "total_change": comparison.total_change,
+        "interval": _interval_record(comparison.interval),
+        "significant": comparison.significant,
+    }
+
+
+def _interval_record(interval: Interval) -> dict[str, float]:
+    return {"low": round(interval.low, 1), "high": round(interval.high, 1)}

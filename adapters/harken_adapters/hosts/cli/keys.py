@@ -1,0 +1,80 @@
+"""``keys``: who may use the service from outside."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harken import ApiKey, Scope
+from harken_adapters.formats.record import stamp
+from harken_adapters.hosts.cli.options import Json, door
+from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
+
+keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of programs that use the service.")
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")]
+
+
+@keys.command()
+def create(
+    context: typer.Context,
+    scope: Annotated[list[Scope], typer.Option(help="What it lets its holder do; repeatable. Admin is everything.")],
+    name: Annotated[str, typer.Option(help='What to call it, such as "web backend".')] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a key for the application, and print it: it is shown only now."""
+    with door(context).open() as hk:
+        made = hk.keys.create(hk.application, scope, name=name)
+    if as_json:
+        print_json({**_record(made.key), "key": made.text})
+        return
+    say(made.text)
+    # Not on stdout, so that a script gets the key and nothing else.
+    warn("Keep it in a safe place: it is shown only now, and cannot be found out later")
+
+
+@keys.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the keys of all applications, revoked ones too, oldest first."""
+    with door(context).open() as hk:
+        found = hk.keys.keys()
+    if as_json:
+        print_json({"keys": list(map(_record, found))})
+        return
+    for key in found:
+        say(_line(key), style="dim" if key.revoked else "")
+
+
+@keys.command()
+def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
+    """Make a key good for nothing, at once and for ever."""
+    with door(context).open() as hk:
+        revoked = hk.keys.revoke(key_id)
+    if as_json:
+        print_json(_record(revoked))
+    else:
+        say(f"{revoked.id} was revoked at {time_text(revoked.revoked_at)}")
+
+
+def _line(key: ApiKey) -> str:
+    """A key for people; no table, in which an id could be cut off where room is short."""
+    facts = [key.id, key.application, ", ".join(_scopes(key)), f"made {time_text(key.created_at)}"]
+    facts += [f"revoked {time_text(key.revoked_at)}"] if key.revoked else []
+    return "  ".join([*facts, key.name] if key.name else facts)
+
+
+def _scopes(key: ApiKey) -> list[str]:
+    return [scope.value for scope in Scope if scope in key.scopes]
+
+
+def _record(key: ApiKey) -> dict[str, object]:
+    """A key as JSON says it, without its digest."""
+    return {
+        "id": key.id,
+        "application": key.application,
+        "scopes": _scopes(key),
+        "name": key.name,
+        "created_at": stamp(key.created_at),
+        "revoked_at": None if key.revoked_at is None else stamp(key.revoked_at),
+    }

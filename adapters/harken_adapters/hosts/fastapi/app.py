@@ -1,0 +1,202 @@
+"""An application of its own: the API, its documentation, and what whoever runs it looks at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import harken
+from harken import Harken, HarkenError
+from harken_adapters.hosts.fastapi.messages import Answer
+from harken_adapters.hosts.fastapi.router import Host, router_of
+from harken_adapters.hosts.http import docs_page
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.limiting import MEMORY
+from harken_adapters.hosts.http.messages import Headers, answer
+from harken_adapters.hosts.http.messages import Response as OurResponse
+from harken_adapters.hosts.http.openapi import document
+from harken_adapters.hosts.http.problems import Problem, kind_of_status
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.text import text_adapters
+
+#: How many seconds the storage may take to prove that it is there.
+_PATIENCE: Final = 2.0
+_READINESS_SESSION: Final = "readiness"
+#: What a page of another origin may send and see, beside what is always allowed.
+_CORS_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id")
+_CORS_EXPOSED: Final = (
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-Id",
+)
+_DOCS_POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+
+def create_app(
+    settings: ServerSettings | None = None,
+    *,
+    harken: Harken | None = None,
+    limit_storage: str = MEMORY,
+) -> FastAPI:
+    """An application that serves Harken, complete with documentation, health and metrics.
+
+    Args:
+        settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
+        harken: what it serves, which stays its owner's to close. Without, one is connected as the settings of Harken
+            say, with the text adapters, and closed with the application.
+        limit_storage: where calls are counted, if the settings do not say; several processes need a common place.
+
+    Raises:
+        ConfigurationError: a setting makes no sense.
+        StorageError: the storage cannot be opened.
+    """
+    settings = ServerSettings.load() if settings is None else settings
+    served = connected(settings) if harken is None else harken
+    api = Api(served, settings, limit_storage=limit_storage)
+    host = Host(api)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if harken is None:
+            await asyncio.to_thread(served.close)
+
+    app = FastAPI(
+        title="Harken",
+        version=version("harken"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        routes=[*_operating(api), *_documenting()],
+    )
+    app.include_router(router_of(host))
+    app.state.harken = served
+    app.state.harken_host = host
+    app.add_exception_handler(HTTPException, _framework_problem)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=_CORS_HEADERS,
+            expose_headers=_CORS_EXPOSED,
+            max_age=600,
+        )
+    return app
+
+
+def connected(settings: ServerSettings) -> Harken:
+    """A Harken as the settings say, with the text adapters and what else a service has around submissions.
+
+    Raises:
+        ConfigurationError: a setting makes no sense, or needs an extra that is not installed.
+        StorageError: the storage cannot be opened.
+    """
+    adapters = text_adapters(sanitize=settings.sanitize, sentiment=settings.sentiment)
+    return harken.connect(**adapters, middleware=_middleware(settings))
+
+
+def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
+    if not settings.evaluation_events:
+        return ()
+    from harken_adapters.telemetry import evaluation_events  # noqa: PLC0415 - of another extra, asked for or not
+
+    return (evaluation_events(),)
+
+
+# --- For whoever runs it ----------------------------------------------------------------------------------------------
+
+
+def _operating(api: Api) -> list[Route]:
+    """``/healthz``, ``/readyz`` and ``/metrics``. Whether everybody may ask is for the proxy in front to say."""
+
+    async def healthz(_: Request) -> Response:
+        return Answer(answer({"status": "ok"}), [])
+
+    async def readyz(_: Request) -> Response:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.to_thread(api.harken.sessions.get, api.harken.application, _READINESS_SESSION)
+        except (HarkenError, TimeoutError):
+            return _problem(Problem("unavailable", "The storage does not answer"), "/readyz")
+        return Answer(answer({"status": "ready"}), [])
+
+    async def metrics(_: Request) -> Response:
+        body, media_type = await asyncio.to_thread(api.metrics.render)
+        return Answer(OurResponse(200, body, media_type), [])
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def _documenting() -> list[Route]:
+    """``/docs`` and ``/openapi.json``, which load nothing from anywhere else."""
+    described = answer(document(version=version("harken")))
+    policy: Headers = (("content-security-policy", _DOCS_POLICY),)
+
+    async def openapi(_: Request) -> Response:
+        return Answer(described, [])
+
+    async def page(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        body = docs_page.page(f"{root}/openapi.json", f"{root}/docs/assets", f"{root}/docs/start.js")
+        return _with_policy(OurResponse(200, body, "text/html; charset=utf-8", policy))
+
+    async def script(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        body = docs_page.script(f"{root}/openapi.json")
+        return Answer(OurResponse(200, body, "text/javascript; charset=utf-8"), [])
+
+    async def asset(request: Request) -> Response:
+        found = docs_page.asset(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        return Answer(OurResponse(200, *found), [])
+
+    return [
+        Route("/openapi.json", openapi),
+        Route("/docs", page),
+        Route("/docs/start.js", script),
+        Route("/docs/assets/{name}", asset),
+    ]
+
+
+def _with_policy(response: OurResponse) -> Response:
+    """The page, which may load its own scripts, unlike all other answers."""
+    page = Answer(response, [])
+    strict = next(pair for pair in reversed(page.raw_headers) if pair[0] == b"content-security-policy")
+    page.raw_headers.remove(strict)
+    return page
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+async def _framework_problem(request: Request, error: Any) -> Response:
+    """What the framework refuses by itself, such as a path that does not exist, told as everything else is."""
+    allowed = (error.headers or {}).get("Allow")
+    headers: Headers = (("allow", allowed),) if allowed else ()
+    problem = Problem(kind_of_status(error.status_code), _DETAILS.get(error.status_code, str(error.detail)), headers=headers)
+    return _problem(problem, request.url.path)
+
+
+_DETAILS: Final = {404: "Nothing is found here; /docs tells what there is", 405: "This path has other methods"}
+
+
+def _problem(problem: Problem, path: str) -> Response:
+    return Answer(problem.response(path), [])

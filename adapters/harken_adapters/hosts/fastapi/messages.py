@@ -1,0 +1,146 @@
+"""From Starlette's requests to ours, and from our answers to Starlette's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import starlette.requests
+import starlette.responses
+from starlette.datastructures import URL
+from starlette.requests import ClientDisconnect
+from starlette.types import Scope as AsgiScope
+
+from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response
+from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.streaming import ALIVE, HEARTBEAT, EventStream
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+#: The rest of a body that was refused is of no use to anybody.
+_CLOSE: Final[Headers] = (("connection", "close"),)
+_END: Final = object()
+
+
+def _raw(headers: Headers) -> RawHeaders:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+_SECURITY: Final = _raw(SECURITY_HEADERS)
+
+
+def request_of(request: starlette.requests.Request, request_id: str) -> Request:
+    """The request, with its body yet to be read."""
+    scope, headers = request.scope, request.headers
+    forwarded_for = headers.getlist("x-forwarded-for") if "x-forwarded-for" in headers else ()
+    return Request(
+        method=scope["method"],
+        path=_path(scope),
+        parts=scope["path_params"],
+        query=scope["query_string"].decode("latin-1"),
+        header=headers.get,
+        forwarded_for=tuple(forwarded_for),
+        peer=scope["client"][0] if scope.get("client") else None,
+        id=request_id,
+    )
+
+
+def _path(scope: AsgiScope) -> str:
+    """The path as it was asked for. Servers that do not tell it get it encoded again."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        return URL(scope=scope).path
+    root: str = scope.get("root_path", "")
+    path = raw.partition(b"?")[0].decode("latin-1")
+    # By the standard the root is a part of the path, but not all servers know that.
+    return path if path.startswith(root) else root + path
+
+
+async def read_body(request: starlette.requests.Request, settings: ServerSettings) -> bytes:
+    """The body, if it is not too large and does not take too long.
+
+    Raises:
+        Problem: it is, or does, or the client went away.
+    """
+    _check_length(request.headers.get("content-length"), settings.max_body)
+    body = b""
+    try:
+        async with asyncio.timeout(settings.body_timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > settings.max_body:
+                    raise _too_large(settings.max_body)
+    except TimeoutError:
+        detail = f"The body did not arrive within {settings.body_timeout} seconds"
+        raise Problem("body-timeout", detail, headers=_CLOSE) from None
+    except ClientDisconnect:
+        raise Problem("malformed-body", "The body ended too early", headers=_CLOSE) from None
+    return body
+
+
+def _check_length(text: str | None, most: int) -> None:
+    if text is not None and text.isascii() and text.isdigit() and (len(text) > len(str(most)) or int(text) > most):
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("body-too-large", f"The body may have {most:,} bytes", headers=_CLOSE)
+
+
+class Answer(starlette.responses.Response):
+    """An answer that is complete. Its headers are put together once, as there is one for each request."""
+
+    def __init__(self, response: Response, more: RawHeaders) -> None:
+        self.status_code = response.status
+        self.body = response.body
+        self.background = None
+        self.raw_headers = _headers(response, more)
+        if response.status != 204:  # noqa: PLR2004 - which has no body, and so no length
+            self.raw_headers.append((b"content-length", b"%d" % len(response.body)))
+
+
+def _headers(response: Response, more: RawHeaders) -> RawHeaders:
+    headers = _raw(response.headers) + more + _SECURITY
+    if response.media_type is not None:
+        headers.append((b"content-type", response.media_type.encode("latin-1")))
+    return headers
+
+
+def streamed(response: Response, more: RawHeaders, threads: ThreadPoolExecutor) -> starlette.responses.Response:
+    """An answer that comes in chunks, each made in a thread."""
+    chunks = response.chunks
+    assert chunks is not None  # noqa: S101 - whoever calls has looked
+    content = _events(chunks, threads) if isinstance(chunks, EventStream) else _chunks(iter(chunks), threads)
+    answer = starlette.responses.StreamingResponse(content, response.status)
+    answer.raw_headers = _headers(response, more)
+    return answer
+
+
+async def _chunks(chunks: Iterator[bytes], threads: ThreadPoolExecutor) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    while (chunk := await loop.run_in_executor(threads, next, chunks, _END)) is not _END:
+        assert isinstance(chunk, bytes)  # noqa: S101 - mypy cannot tell it from the end
+        yield chunk
+
+
+async def _events(stream: EventStream, threads: ThreadPoolExecutor) -> AsyncIterator[bytes]:
+    """What there is to tell. No thread waits for it: that would be one for each listener."""
+    loop, news = asyncio.get_running_loop(), asyncio.Event()
+    stream.on_news = lambda: loop.call_soon_threadsafe(news.set)
+    try:
+        yield stream.begin()
+        while not stream.stopped:
+            try:
+                async with asyncio.timeout(HEARTBEAT):
+                    await news.wait()
+            except TimeoutError:
+                yield ALIVE
+            news.clear()
+            if frames := await loop.run_in_executor(threads, stream.take):
+                yield frames
+    finally:
+        # Not in a thread: whoever went away may have cancelled this.
+        stream.close()

@@ -1,0 +1,160 @@
+"""``harken serve``: one or more processes that serve the application with uvicorn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+import harken
+from harken import ConfigurationError
+from harken.settings import Settings
+from harken.storage import scheme_of
+from harken_adapters.hosts.fastapi.app import create_app
+from harken_adapters.hosts.fastapi.router import Host
+from harken_adapters.hosts.http.addresses import is_loopback
+from harken_adapters.hosts.http.limiting import MEMORY
+from harken_adapters.hosts.http.logs import configure_logs
+from harken_adapters.hosts.http.settings import ServerSettings
+
+#: Storages that several processes can count in together.
+_COUNTING: Final = ("mongodb", "mongodb+srv")
+_METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+_APP: Final = "harken_adapters.hosts.fastapi.serving:app"
+#: Connections that wait to be accepted.
+_BACKLOG: Final = 2048
+
+
+def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
+    """Serve until a signal ends it; what was accepted is answered before.
+
+    What is not in these settings, each process reads for itself, from ``HARKEN_*`` and ``harken.toml``.
+
+    Args:
+        settings: how it is served.
+        tell: is told the address when it can be reached.
+
+    Raises:
+        ConfigurationError: it must not, or cannot, be served like this.
+        StorageError: the storage cannot be opened.
+    """
+    storage = Settings.load(os.environ, Path.cwd()).storage
+    _check(settings, storage)
+    with _bound(settings) as listening, _shared_metrics(settings.workers):
+        _pass_on(settings)
+        tell(_address(listening))
+        uvicorn.run(
+            _APP,
+            factory=True,
+            fd=listening.fileno(),
+            workers=settings.workers,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            lifespan="on",
+        )
+
+
+def app() -> FastAPI:
+    """The application as each process makes it."""
+    settings = ServerSettings.load()
+    configure_logs(json=settings.log_json or None)
+    storage = Settings.load(os.environ, Path.cwd()).storage
+    made = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
+    _end_streams_first(made.state.harken_host)
+    return made
+
+
+def limit_storage(storage: str, workers: int) -> str:
+    """Where calls are counted: by each process for itself, or where all can see it."""
+    return storage if workers > 1 and scheme_of(storage) in _COUNTING else MEMORY
+
+
+def _check(settings: ServerSettings, storage: str) -> None:
+    if settings.workers > 1 and scheme_of(storage) == "memory":
+        raise ConfigurationError("Several workers need a storage that they share; memory:// is one for each process")
+    with harken.connect(storage) as hk:
+        if _is_local(settings.host) or (settings.access != "open" and (settings.token_secrets or hk.keys.in_use())):
+            return
+    raise ConfigurationError(
+        f"On {settings.host} anybody may call, so this needs an API key: make one with "
+        "'harken keys create --scope submit', or listen on 127.0.0.1"
+        if settings.access != "open"
+        else f"On {settings.host} anybody may call, so access must not be 'open'"
+    )
+
+
+def _is_local(host: str) -> bool:
+    return host == "localhost" or is_loopback(host)
+
+
+@contextmanager
+def _bound(settings: ServerSettings) -> Iterator[socket.socket]:
+    """The socket that connections come to. Asked for before anything is started, so that it is free is known early."""
+    try:
+        listening = socket.create_server(
+            (settings.host, settings.port), family=_family(settings.host), backlog=_BACKLOG, reuse_port=False
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another --port"
+        ) from error
+    with listening:
+        listening.set_inheritable(True)
+        yield listening
+
+
+def _family(host: str) -> socket.AddressFamily:
+    try:
+        return socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004 - that of IPv6
+    except ValueError:
+        return socket.AF_INET
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """A folder in which several processes add up their figures, unless there is one already."""
+    if workers == 1 or _METRICS_FOLDER in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="harken-metrics-") as folder:
+        os.environ[_METRICS_FOLDER] = folder
+        yield
+
+
+def _pass_on(settings: ServerSettings) -> None:
+    """Have the processes that serve find what was said on the command line."""
+    for name in ("host", "port", "workers", "access"):
+        os.environ[f"HARKEN_SERVER_{name.upper()}"] = str(getattr(settings, name))
+
+
+def _end_streams_first(host: Host) -> None:
+    """When a signal ends the server, it waits for all answers; those that never end have to be told."""
+    if current_thread() is not main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+
+        def end(received: int, frame: FrameType | None, before: object = before) -> None:
+            host.stop_streams()
+            if callable(before):
+                before(received, frame)
+
+        signal.signal(number, end)

@@ -1,0 +1,272 @@
+"""Who calls, and what they may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from threading import Lock
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from harken import InvalidCredentials, Scope
+from harken.ports.time import Clock
+from harken.services.keys import KeyService
+from harken_adapters.hosts.http.addresses import is_loopback
+from harken_adapters.hosts.http.messages import Headers, Request
+from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.tokens import InvalidToken, SessionToken, SessionTokens
+
+_KEY_PREFIX: Final = "hk_"
+_LONGEST_CREDENTIAL: Final = 16_384
+#: For so many seconds what the storage said of a key is believed: a revoked one is refused that much later at most.
+TRUSTED_FOR: Final = 5.0
+_MOST_TRUSTED: Final = 10_000
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@frozen(kw_only=True)
+class Principal:
+    """Who calls: with an API key, with a session token, or with neither where everything is open.
+
+    ``application`` is whose feedback they may deal with; ``None`` for any.
+    """
+
+    application: str | None = None
+    scopes: frozenset[Scope] = frozenset()
+    key_id: str | None = None
+    name: str | None = None
+    token: SessionToken | None = None
+
+    def may(self, scope: Scope) -> bool:
+        """Whether they may do what needs that scope."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def author(self) -> str | None:
+        """Whose votes they deal with, if only with one person's; a token without an author speaks for its session."""
+        return (self.token.author or self.token.session_id) if self.token else None
+
+
+ANYBODY: Final = Principal(scopes=frozenset(Scope))
+
+
+class Access:
+    """Tells who calls from what they send along.
+
+    Args:
+        keys: knows the API keys.
+        tokens: knows session tokens; ``None`` if no secret was set, so that there are none.
+        mode: ``auto``, ``keys`` or ``open``, see ``ServerSettings``.
+        clock: tells which tokens are over.
+        timer: seconds that only ever grow, for what is believed for a while.
+    """
+
+    def __init__(
+        self,
+        keys: KeyService,
+        tokens: SessionTokens | None,
+        mode: str,
+        *,
+        clock: Clock,
+        timer: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._mode = mode
+        self._clock = clock
+        self._timer = timer
+        self._lock = Lock()
+        # By credential, "" for none: what it turned out to be, and until when that is believed.
+        self._known: dict[str, tuple[Principal | Problem, float]] = {}
+
+    def principal_soon(self, request: Request, address: str | None) -> Principal | None:
+        """Who calls, if that is known without asking the storage; ``None`` if it is not.
+
+        Raises:
+            Problem: nobody who may.
+        """
+        credential = _credential(request)
+        if not credential and self._mode != "auto":
+            return self._without_credential()
+        known = self._known.get(credential)
+        if known is None or known[1] < self._timer():
+            return None
+        return self._admitted(known[0], request, address)
+
+    def principal(self, request: Request, address: str | None) -> Principal:
+        """Who calls. May ask the storage.
+
+        Raises:
+            Problem: nobody who may.
+            StorageError: the storage could not be asked.
+        """
+        if (known := self.principal_soon(request, address)) is not None:
+            return known
+        credential = _credential(request)
+        found = self._found(credential) if credential else self._found_open()
+        with self._lock:
+            if len(self._known) >= _MOST_TRUSTED:
+                self._known.clear()
+            self._known[credential] = found, self._timer() + TRUSTED_FOR
+        return self._admitted(found, request, address)
+
+    def _without_credential(self) -> Principal:
+        if self._mode == "open":
+            return ANYBODY
+        raise _needed()
+
+    def _found_open(self) -> Principal | Problem:
+        """What those without credentials are: anybody may do anything for as long as there is nothing to ask for."""
+        return _needed() if self._tokens is not None or self._keys.in_use() else ANYBODY
+
+    def _found(self, credential: str) -> Principal | Problem:
+        if not credential.startswith(_KEY_PREFIX):
+            return self._of_token(credential)
+        try:
+            key = self._keys.authenticate(credential)
+        except InvalidCredentials as error:
+            return unauthorized(str(error), wrong=True)
+        return Principal(application=key.application, scopes=key.scopes, key_id=key.id, name=key.name or None)
+
+    def _of_token(self, credential: str) -> Principal | Problem:
+        if self._tokens is None:
+            return unauthorized("The credentials are no API key, and session tokens are not in use here", wrong=True)
+        try:
+            token = self._tokens.read(credential)
+        except InvalidToken as error:
+            return unauthorized(str(error), wrong=True)
+        return Principal(application=token.application, token=token)
+
+    def _admitted(self, found: Principal | Problem, request: Request, address: str | None) -> Principal:
+        if isinstance(found, Problem):
+            raise found
+        if found is ANYBODY:
+            _check_local(request, address)
+        if found.token is not None:
+            _check_expiry(found.token, self._clock())
+            _check_origin(found.token, request)
+        return found
+
+
+def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
+    """The problem that nobody is known by what was sent along; ``wrong`` if something was."""
+    challenge = 'Bearer realm="harken", error="invalid_token"' if wrong else 'Bearer realm="harken"'
+    headers: Headers = (("www-authenticate", challenge),)
+    return Problem("unauthorized", detail, headers=headers)
+
+
+def _needed() -> Problem:
+    return unauthorized("Send an API key or a session token: 'Authorization: Bearer ...'")
+
+
+def _credential(request: Request) -> str:
+    value = request.header("authorization")
+    if value is None:
+        return ""
+    scheme, _, credential = value.partition(" ")
+    credential = credential.strip()
+    if scheme.lower() != "bearer" or not credential:
+        raise unauthorized("The Authorization must be 'Bearer' and an API key or a session token", wrong=True)
+    if len(credential) > _LONGEST_CREDENTIAL:
+        raise unauthorized(f"The credentials are longer than {_LONGEST_CREDENTIAL:,} characters", wrong=True)
+    return credential
+
+
+def _check_local(request: Request, address: str | None) -> None:
+    """Whether it comes from this machine, as far as that can be told.
+
+    A proxy on this machine would make everybody local, so nothing that was forwarded is; and a page somewhere may have
+    its own name lead to this machine, so the name must be this machine's.
+    """
+    forwarded = request.forwarded_for or request.header("forwarded") or request.header("x-real-ip")
+    if forwarded or address is None or not is_loopback(address) or not _is_local_name(request.header("host")):
+        raise unauthorized(
+            "No API key exists, so that only this machine is served. "
+            "Make one with 'harken keys create', and send it: 'Authorization: Bearer ...'"
+        )
+
+
+def _is_local_name(host: str | None) -> bool:
+    try:
+        return urlsplit(f"//{host or ''}").hostname in _LOCAL_NAMES
+    except ValueError:
+        return False
+
+
+def _check_expiry(token: SessionToken, now: datetime) -> None:
+    if now >= token.expires_at:
+        raise unauthorized("The session token has expired; ask for a new one", wrong=True)
+
+
+def _check_origin(token: SessionToken, request: Request) -> None:
+    """Browsers name the page's origin with whatever changes something, and with whatever they ask of another origin."""
+    if token.origin is None:
+        return
+    origin = request.header("origin")
+    if origin is None and request.method in _SAFE:
+        return
+    if origin != token.origin:
+        raise Problem("forbidden", "The session token was made for pages of another origin")
+
+
+def application_of(principal: Principal, asked: str | None, default: str) -> str:
+    """Whose feedback a call is about.
+
+    Raises:
+        Problem: it asks for another application than the credentials are for.
+    """
+    if principal.application is None:
+        return asked or default
+    if asked not in (None, principal.application):
+        raise Problem("forbidden", "These credentials are for another application")
+    return principal.application
+
+
+def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id: str | None) -> None:
+    """Whether somebody may do that.
+
+    Args:
+        principal: who it is.
+        scope: what is needed for it.
+        tokens: whether a session token is enough.
+        session_id: the session that it is about, if the call says so.
+
+    Raises:
+        Problem: they may not.
+    """
+    if principal.token is None:
+        if not principal.may(scope):
+            raise Problem("forbidden", f"This needs the scope {scope.value!r}, which the API key does not have")
+        return
+    if not tokens:
+        raise Problem("forbidden", "A session token can only give, change, take back and show its own feedback")
+    if session_id is not None and session_id != principal.token.session_id:
+        raise Problem("forbidden", "The session token was made for another session")
+
+
+def check_own(principal: Principal, session_id: str, author: str | None) -> None:
+    """Whether somebody may change that feedback: whoever has a token only their own.
+
+    Raises:
+        Problem: it is somebody else's.
+    """
+    if principal.token is None:
+        return
+    if (session_id, author) != (principal.token.session_id, principal.author):
+        raise Problem("forbidden", "The session token can only deal with its own author's feedback in its session")
+
+
+def author_of(principal: Principal, named: object) -> str | None:
+    """Who gives feedback: with a token always who that is for; else whoever the call names, if it names anybody.
+
+    Raises:
+        Problem: the call names somebody else.
+    """
+    if principal.token is None:
+        return cast("str | None", named)
+    if named not in (None, principal.author):
+        raise Problem("forbidden", "The session token was made for another author")
+    return principal.author

@@ -1,0 +1,264 @@
+"""The API, whatever the web framework: from a request to an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from time import monotonic
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken import Harken
+from harken.container import utc_now
+from harken.ports.time import Clock
+from harken_adapters.hosts.http.access import Access, Principal, application_of, check_scope
+from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
+from harken_adapters.hosts.http.idempotency import InFlight
+from harken_adapters.hosts.http.limiting import MEMORY, Limit, RateLimiter, Verdict, rate_headers
+from harken_adapters.hosts.http.logs import log_failure
+from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
+from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
+from harken_adapters.hosts.http.operation import Admission, Call, Operation
+from harken_adapters.hosts.http.problems import Problem, internal, problem_of
+from harken_adapters.hosts.http.reading import Parameters
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.tokens import SessionTokens
+
+logger = logging.getLogger(__name__)
+
+#: What is limited: the setting, and what the limit is by.
+_SETTINGS: Final = {
+    "key": "limit_by_key",
+    "session": "limit_by_session",
+    "address": "limit_by_address",
+    "production": "limit_production",
+}
+_COUNTED_BY: Final = {
+    "key": "this API key",
+    "session": "this session",
+    "address": "this address",
+    "production": "this address on this path",
+}
+_OUTCOMES: Final[Mapping[str, SubmissionOutcome]] = {
+    "feedback-refused": "refused",
+    "invalid": "refused",
+    "malformed-body": "refused",
+    "idempotency-key-reused": "conflict",
+    "in-flight": "conflict",
+    "rate-limited": "limited",
+    "unavailable": "unavailable",
+    "overloaded": "overloaded",
+}
+
+
+@frozen
+class _Hit:
+    """What a request counts as: against which limit, and for whom."""
+
+    name: str
+    limit: Limit
+    subject: str
+
+
+@frozen
+class Undecided:
+    """Whether a request is let in cannot be told without asking a storage; what was counted already."""
+
+    counted: Mapping[str, Verdict]
+
+
+class Api:
+    """Answers requests with what a Harken says.
+
+    A host that blocks asks :meth:`handle`, which does everything. One that must not block goes step by step:
+    :meth:`admit_soon`, or :meth:`admit` in a thread where that is undecided; :meth:`perform`, in a thread too unless
+    the operation is ``soon``; then :meth:`finish`, or :meth:`refuse` where an error came up.
+
+    Args:
+        harken: stays the host's, and is not closed.
+        settings: how it is served.
+        limit_storage: where calls are counted; ``settings`` may name another place.
+        clock: gives the time now, in UTC.
+        timer: seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        harken: Harken,
+        settings: ServerSettings | None = None,
+        *,
+        limit_storage: str = MEMORY,
+        clock: Clock = utc_now,
+        timer: Callable[[], float] = monotonic,
+    ) -> None:
+        self.harken = harken
+        self.settings = settings or ServerSettings()
+        self.metrics = Metrics(clock=clock)
+        self.metrics.observe(harken)
+        secrets = self.settings.token_secrets
+        tokens = SessionTokens(secrets, clock=clock) if secrets else None
+        self._access = Access(harken.keys, tokens, self.settings.access, clock=clock, timer=timer)
+        self._limiter = RateLimiter(
+            self.settings.limit_storage or limit_storage, clock=clock, secret=secrets[0] if secrets else ""
+        )
+        texts = {name: getattr(self.settings, setting) for name, setting in _SETTINGS.items()}
+        self._limits = {name: Limit.parse(text) for name, text in texts.items() if text}
+        self._trusted = trusted_networks(self.settings.trusted_proxies)
+        self._hasher = AddressHasher(clock)
+        self._in_flight = InFlight()
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        self._limiter.close()
+
+    # --- the whole way ---------------------------------------------------------------------------------------------
+
+    def handle(self, operation: Operation, request: Request) -> Response:
+        """The answer to a request, also if it cannot be answered."""
+        try:
+            admission = self.admit(operation, request)
+            done = self.perform(operation, admission)
+            return self.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            return self.refuse(operation, request, error)
+
+    # --- step by step ----------------------------------------------------------------------------------------------
+
+    def admit_soon(self, operation: Operation, request: Request) -> Admission | Undecided:
+        """Let a request in, if that can be told without asking a storage.
+
+        Raises:
+            Problem: it is not let in.
+        """
+        address = self._address(request)
+        counted: dict[str, Verdict] = {}
+        principal = self._access.principal_soon(request, address)
+        if principal is None:
+            return Undecided(counted)
+        call = self._call(operation, request, principal, address)
+        for hit in self._hits(call, operation):
+            verdict = self._limiter.check_soon(hit.name, hit.limit, hit.subject)
+            if verdict is None:
+                return Undecided(counted)
+            counted[hit.name] = verdict
+        return Admission(call, _within(counted))
+
+    def admit(self, operation: Operation, request: Request, undecided: Undecided | None = None) -> Admission:
+        """Let a request in; may ask a storage.
+
+        Raises:
+            Problem: it is not let in.
+            StorageError: the storage could not be asked.
+        """
+        address = self._address(request)
+        counted = dict(undecided.counted) if undecided else {}
+        principal = self._access.principal_soon(request, address)
+        if principal is None:
+            # Whoever makes keys up is limited before the storage is asked for them.
+            self._count(self._by_address(address), counted)
+            _within(counted)
+            principal = self._access.principal(request, address)
+        call = self._call(operation, request, principal, address)
+        self._count(self._hits(call, operation), counted)
+        return Admission(call, _within(counted))
+
+    def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
+        """Do what was asked; what comes of it goes through :meth:`finish`. Blocks, unless the operation is ``soon``.
+
+        Raises:
+            Exception: whatever goes wrong; :meth:`refuse` tells of it.
+        """
+        return operation.handle(admission.call)
+
+    def finish(self, operation: Operation, admission: Admission, response: Response) -> Response:
+        """The answer, complete."""
+        if operation.gives_feedback and operation.body:
+            replayed = any(name == "idempotency-replayed" for name, _ in response.headers)
+            self.metrics.outcome("duplicate" if replayed else "stored")
+        return evolve(response, headers=response.headers + admission.headers)
+
+    def refuse(self, operation: Operation, request: Request, error: Exception) -> Response:
+        """What is answered where an answer cannot be had."""
+        problem = problem_of(error)
+        if problem is None:
+            log_failure(request.id, operation.name, error)
+            problem = internal()
+        if problem.kind == "unavailable":
+            logger.warning("Request %s: the storage does not answer: %s", request.id, type(error).__name__)
+        if operation.gives_feedback and operation.body and (outcome := _OUTCOMES.get(problem.kind)):
+            self.metrics.outcome(outcome)
+        return problem.response(request.path)
+
+    # --- how -------------------------------------------------------------------------------------------------------
+
+    def _address(self, request: Request) -> str | None:
+        return client_address(request.peer, request.forwarded_for, self._trusted)
+
+    def _call(self, operation: Operation, request: Request, principal: Principal, address: str | None) -> Call:
+        parameters = Parameters.parse(
+            request.query, operation.parameters, filters=operation.filters, sides=operation.sides
+        )
+        application = application_of(principal, parameters.get("application"), self.harken.application)
+        request.application = application
+        session_id = request.parts.get("session_id") or parameters.get("session_id")
+        check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
+        return Call(
+            harken=self.harken,
+            settings=self.settings,
+            request=request,
+            principal=principal,
+            application=application,
+            parameters=parameters,
+            address=address,
+            client=self._hasher.hashed if self.settings.keep_client == "hashed" else str,
+            in_flight=self._in_flight,
+            root=_root(operation, request),
+        )
+
+    def _hits(self, call: Call, operation: Operation) -> Iterator[_Hit]:
+        """What a request counts as. The narrowest limits come first, so that their refusals cost the others nothing."""
+        if operation.production:
+            yield from self._hit("production", self._subject(call.address))
+        if operation.gives_feedback:
+            session_id = call.request.parts.get("session_id") or call.parameters.get("session_id")
+            yield from self._hit("session", f"{call.application}\0{session_id}")
+        if call.principal.key_id is not None:
+            yield from self._hit("key", call.principal.key_id)
+        else:
+            yield from self._by_address(call.address)
+
+    def _by_address(self, address: str | None) -> Iterator[_Hit]:
+        yield from self._hit("address", self._subject(address))
+
+    def _hit(self, name: str, subject: str) -> Iterator[_Hit]:
+        if limit := self._limits.get(name):
+            yield _Hit(name, limit, subject)
+
+    def _subject(self, address: str | None) -> str:
+        return rate_key(address) if address else "unknown"
+
+    def _count(self, hits: Iterator[_Hit], counted: dict[str, Verdict]) -> None:
+        for hit in hits:
+            if hit.name not in counted:
+                counted[hit.name] = self._limiter.check(hit.name, hit.limit, hit.subject)
+
+
+def _within(counted: Mapping[str, Verdict]) -> Headers:
+    """What to say of rate limits.
+
+    Raises:
+        Problem: one of them is exceeded.
+    """
+    headers = tuple((name.lower(), value) for name, value in rate_headers(counted.values()).items())
+    over = next((verdict for verdict in counted.values() if not verdict.allowed), None)
+    if over is None:
+        return headers
+    allowed = f"{over.limit.amount} in {over.limit.seconds} seconds"
+    detail = f"More than {allowed} by {_COUNTED_BY[over.name]}; try again in {over.retry_after} seconds"
+    raise Problem("rate-limited", detail, headers=headers)
+
+
+def _root(operation: Operation, request: Request) -> str:
+    """What stands before the API's own path, such as what it is mounted under."""
+    return request.path.rsplit("/", operation.path.count("/"))[0]

@@ -1,0 +1,114 @@
+"""An operation of the API: where it is found, who may call it, what it does, and how it is documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from harken import Harken, Scope
+from harken_adapters.hosts.http.access import Principal
+from harken_adapters.hosts.http.idempotency import InFlight
+from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
+from harken_adapters.hosts.http.reading import Parameters
+from harken_adapters.hosts.http.settings import ServerSettings
+
+
+@frozen(kw_only=True)
+class Call:
+    """A request that was let in.
+
+    Attributes:
+        harken: what it is asked of.
+        settings: how it is served.
+        request: what was sent.
+        principal: who sent it.
+        application: whose feedback it is about.
+        parameters: what stands in the query string.
+        address: where it comes from, if it is known.
+        client: what is kept of the address, if anything is.
+        in_flight: the idempotency keys whose submissions are being handled.
+        root: what the API's paths stand behind.
+    """
+
+    harken: Harken
+    settings: ServerSettings
+    request: Request
+    principal: Principal
+    application: str
+    parameters: Parameters
+    address: str | None
+    client: Callable[[str], str]
+    in_flight: InFlight
+    root: str
+
+    def part(self, name: str) -> str:
+        """What the path says for that parameter."""
+        return self.request.parts[name]
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What an operation may answer: the schema's name, and what it means."""
+
+    description: str
+    schema: str | None = None
+    media_types: tuple[str, ...] = ("application/json",)
+    example: Any = None
+    headers: Mapping[str, str] = {}
+
+
+@frozen(kw_only=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: its id in the OpenAPI document, in metrics and in logs.
+        method: in upper case.
+        path: with its parameters in braces.
+        scope: what an API key needs for it.
+        handle: does it.
+        summary: what it does, in a few words.
+        description: what else there is to know.
+        tag: the group that it is shown in.
+        tokens: whether a session token is enough.
+        gives_feedback: whether it is limited by session.
+        production: whether it is limited as the guide's production endpoint is.
+        soon: whether it answers with :class:`Pending`, so that no thread has to wait for it.
+        parameters: the names of its query parameters, beside ``application``.
+        filters: whether it takes the filters that choose feedback.
+        sides: whether it takes them twice, for two selections.
+        body: the name of the schema of its body.
+        example: a body.
+        answers: by status.
+        problems: the kinds of problem that it may have, beside those that all have.
+    """
+
+    name: str
+    method: str
+    path: str
+    scope: Scope
+    handle: Callable[[Call], Response | Pending]
+    summary: str
+    description: str = ""
+    tag: str
+    tokens: bool = False
+    gives_feedback: bool = False
+    production: bool = False
+    soon: bool = False
+    parameters: tuple[str, ...] = ()
+    filters: bool = False
+    sides: bool = False
+    body: str | None = None
+    example: Any = None
+    answers: Mapping[int, Answer]
+    problems: tuple[str, ...] = ()
+
+
+@frozen
+class Admission:
+    """What was found out about a request before it is handled: the call, and what to say about rate limits."""
+
+    call: Call
+    headers: Headers

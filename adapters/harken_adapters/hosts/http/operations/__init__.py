@@ -1,0 +1,31 @@
+"""Everything that the API can do, one module for each subject."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harken_adapters.hosts.http.operation import Operation
+from harken_adapters.hosts.http.operations import (
+    analytics,
+    erasing,
+    exporting,
+    watching,
+    feedback,
+    metadata,
+    moderating,
+    submitting,
+    voting,
+)
+
+#: The most used first, as some frameworks look at one path after the other.
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *submitting.OPERATIONS,
+    *voting.OPERATIONS,
+    *feedback.OPERATIONS,
+    *metadata.OPERATIONS,
+    *moderating.OPERATIONS,
+    *analytics.OPERATIONS,
+    *exporting.OPERATIONS,
+    *erasing.OPERATIONS,
+    *watching.OPERATIONS,
+)

@@ -1,0 +1,111 @@
+"""What all the feedback says together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from harken import GroupBy, InvalidQuery, Scope
+from harken.domain.query import Dimension, GroupKey
+from harken.domain.themes import KEYWORDS
+from harken_adapters.formats.figures import By, comparison_record, figures_record, trend_points
+from harken_adapters.hosts.http.messages import Response, answer
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.reading import invalid
+
+_MOST_KEYWORDS: Final = 50
+
+
+def _summary(call: Call) -> Response:
+    query, by = call.parameters.query(call.application), call.parameters.get("by")
+    if by is None:
+        return answer(figures_record(call.harken.analytics.summary(query)))
+    group_by = GroupBy.parse(by)
+    if group_by.dimension is Dimension.SLOT:
+        raise InvalidQuery("For figures over time use /api/analytics/trend")
+    groups = call.harken.analytics.groups(query, group_by)
+    return answer({"by": by, "groups": [{"key": _key(key)} | figures_record(one) for key, one in groups.items()]})
+
+
+def _key(key: GroupKey) -> str | None:
+    return key.isoformat() if isinstance(key, datetime) else key
+
+
+def _trend(call: Call) -> Response:
+    word, zone = call.parameters.get("by") or By.DAY.value, call.parameters.get("zone") or "UTC"
+    if word not in (known := [by.value for by in By]):
+        raise invalid("by", "unknown", f"by must be one of {', '.join(known)}; got {word[:100]!a}")
+    points = trend_points(call.harken, call.parameters.query(call.application), By(word), zone)
+    return answer({"by": word, "zone": zone, "points": [point | figures_record(one) for point, one in points]})
+
+
+def _themes(call: Call) -> Response:
+    keywords = call.parameters.all("keyword") or KEYWORDS
+    if len(keywords) > _MOST_KEYWORDS or not all(keywords):
+        raise invalid("keyword", "range", f"Expected up to {_MOST_KEYWORDS} keywords, none of them empty")
+    found = call.harken.analytics.themes(call.parameters.query(call.application), keywords)
+    return answer({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})
+
+
+def _compare(call: Call) -> Response:
+    before, after = (call.parameters.query(call.application, side) for side in ("before.", "after."))
+    return answer(comparison_record(call.harken.analytics.compare(before, after)))
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="analytics_summary",
+        method="GET",
+        path="/api/analytics/summary",
+        scope=Scope.READ,
+        handle=_summary,
+        summary="Show figures",
+        description="Of all that matches; with ``by`` (agent, session, tag or context.NAME) group by group.",
+        tag="Analytics",
+        parameters=("by",),
+        filters=True,
+        answers={200: Answer(description="The figures.", schema="FiguresOrGroups")},
+    ),
+    Operation(
+        name="analytics_trend",
+        method="GET",
+        path="/api/analytics/trend",
+        scope=Scope.READ,
+        handle=_trend,
+        summary="Show figures over time",
+        description="By hour, day, week, hour-of-day or weekday, in any IANA time zone.",
+        tag="Analytics",
+        parameters=("by", "zone"),
+        filters=True,
+        answers={200: Answer(description="The points, oldest first.", schema="Trend")},
+    ),
+    Operation(
+        name="analytics_themes",
+        method="GET",
+        path="/api/analytics/themes",
+        scope=Scope.READ,
+        handle=_themes,
+        summary="Count the words that keep coming back in downs",
+        description="Those given as ``keyword``, which may be repeated; without any, the usual ones.",
+        tag="Analytics",
+        parameters=("keyword",),
+        filters=True,
+        answers={200: Answer(description="The most mentioned first.", schema="Themes")},
+    ),
+    Operation(
+        name="analytics_compare",
+        method="GET",
+        path="/api/analytics/compare",
+        scope=Scope.READ,
+        handle=_compare,
+        summary="Compare two selections",
+        description=(
+            "A filter with ``before.`` or ``after.`` in front, such as ``before.until`` and ``after.since``, counts "
+            "for that side; one without counts for both."
+        ),
+        tag="Analytics",
+        filters=True,
+        sides=True,
+        answers={200: Answer(description="Both, and whether the change is more than chance.", schema="Comparison")},
+    ),
+)

@@ -1,0 +1,49 @@
+"""Removing feedback for good."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harken import FeedbackQuery, Scope
+from harken_adapters.hosts.http.messages import Response, answer
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.reading import invalid, json_object
+
+_CONDITIONS: Final = ("session_id", "author", "feedback_id")
+
+
+def _erase(call: Call) -> Response:
+    body = json_object(call.request, _CONDITIONS)
+    conditions = {name: value for name, value in body.items() if value is not None}
+    if not conditions:
+        raise Problem("invalid", f"Say what to erase: {', '.join(_CONDITIONS)}; several must all hold")
+    for name, value in conditions.items():
+        if not isinstance(value, str) or not value:
+            raise invalid(name, "type", f"{name} must be a text that is not empty")
+    query = FeedbackQuery(application=call.application, **conditions).in_any_state()
+    erased = call.harken.collection.erase(query)
+    if set(conditions) == {"session_id"}:
+        call.harken.sessions.delete(call.application, conditions["session_id"])
+    return answer({"erased": erased})
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="erase_feedback",
+        method="POST",
+        path="/api/erasures",
+        scope=Scope.ADMIN,
+        handle=_erase,
+        summary="Erase feedback for good",
+        description=(
+            "Of a session, an author, or one by its id, in whatever state; several conditions must all hold. A whole "
+            "session's metadata goes with it."
+        ),
+        tag="Export and erasure",
+        body="Erasure",
+        example={"author": "user-7"},
+        answers={200: Answer(description="How many were erased.", schema="Erased", example={"erased": 3})},
+        problems=("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type"),
+    ),
+)

@@ -1,0 +1,41 @@
+"""Taking feedback along."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harken import Scope
+from harken_adapters.formats.exporting import WRITERS, chunks
+from harken_adapters.hosts.http.messages import Headers, Response
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.reading import invalid
+
+MEDIA_TYPES: Final = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
+
+
+def _export(call: Call) -> Response:
+    chosen = call.parameters.get("format") or "jsonl"
+    if chosen not in WRITERS:
+        raise invalid("format", "unknown", f"format must be one of {', '.join(WRITERS)}; got {chosen[:100]!a}")
+    found = call.harken.collection.stream(call.parameters.query(call.application))
+    headers: Headers = (("content-disposition", f'attachment; filename="feedback.{chosen}"'),)
+    return Response(200, b"", MEDIA_TYPES[chosen], headers, chunks=chunks(found, chosen))
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="export_feedback",
+        method="GET",
+        path="/api/export",
+        scope=Scope.READ,
+        handle=_export,
+        summary="Export feedback",
+        description="What matches all filters, oldest first, as JSON lines or CSV; what is exported can be imported.",
+        tag="Export and erasure",
+        parameters=("format",),
+        filters=True,
+        answers={
+            200: Answer(description="A stream of rows.", media_types=("application/x-ndjson", "text/csv")),
+        },
+    ),
+)

@@ -1,0 +1,230 @@
+"""Feedback that was given: listed, looked at, changed and taken back."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+from urllib.parse import urlencode
+
+from attrs import evolve
+
+from harken import Change, Cursor, Feedback, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
+from harken.services.editing import MAX_PAGE
+from harken_adapters.hosts.http.access import check_own
+from harken_adapters.hosts.http.messages import Headers, Response, answer, no_content
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.presenting import feedback_record, page_record
+from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.reading import invalid, json_object
+
+_CHANGEABLE: Final = ("rating", "comment", "tags", "context")
+_DEFAULT_PAGE: Final = 100
+
+
+def _of_session(call: Call) -> Response:
+    """All of a session, oldest first, as the guide's clients expect it; a page at a time where there is much."""
+    session_id = call.part("session_id")
+    limit, after = call.parameters.integer("limit", MAX_PAGE), call.parameters.cursor()
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+    query = FeedbackQuery(application=call.application, session_id=session_id)
+    total = call.harken.analytics.summary(query).total
+    items, more = _oldest_first(call, query, limit, after)
+    following = str(Cursor.behind(items[-1])) if more else None
+    document = {
+        "session_id": session_id,
+        "total_feedbacks": total,
+        "feedbacks": list(map(feedback_record, items)),
+        "next": following,
+    }
+    return answer(document, headers=_link(call, following))
+
+
+def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | None) -> tuple[list[Feedback], bool]:
+    """A page behind a place, and whether there is more."""
+    if after is not None:
+        query = evolve(query, since=after.created_at)
+    found = call.harken.collection.stream(query)
+    items = list(islice((one for one in found if after is None or Cursor.behind(one) > after), limit + 1))
+    return items[:limit], len(items) > limit
+
+
+def _link(call: Call, following: str | None) -> Headers:
+    """Where the next page is (RFC 8288), if there is one."""
+    if following is None:
+        return ()
+    rest = [(name, value) for name, values in call.parameters.values.items() if name != "after" for value in values]
+    return (("link", f'<{call.request.path}?{urlencode([*rest, ("after", following)])}>; rel="next"'),)
+
+
+def _stats_of_session(call: Call) -> Response:
+    session_id = call.part("session_id")
+    summary = call.harken.analytics.summary(FeedbackQuery(application=call.application, session_id=session_id))
+    return answer(
+        {
+            "session_id": session_id,
+            "total_feedbacks": summary.total,
+            "positive": summary.positive,
+            "negative": summary.negative,
+            "neutral": summary.neutral,
+            "satisfaction_score": round(summary.satisfaction, 1),
+        }
+    )
+
+
+def _list(call: Call) -> Response:
+    limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
+    page = call.harken.collection.find(call.parameters.query(call.application), limit=limit, after=after)
+    return answer(page_record(page), headers=_link(call, str(page.next) if page.next else None))
+
+
+def _get(call: Call) -> Response:
+    return _shown(_own(call))
+
+
+def _change(call: Call) -> Response:
+    body = json_object(call.request, _CHANGEABLE)
+    feedback, expected = _own(call), _expected_version(call)
+    try:
+        changed = call.harken.collection.change(
+            call.application, feedback.id, Change(**body), expected_version=expected
+        )
+    except StaleFeedback as error:
+        raise Problem("changed-meanwhile", str(error)) from error
+    return _shown(changed)
+
+
+def _withdraw(call: Call) -> Response:
+    call.harken.collection.withdraw(call.application, _own(call).id)
+    return no_content()
+
+
+def _own(call: Call) -> Feedback:
+    """The feedback that the path names, if whoever asks may have it."""
+    feedback = call.harken.collection.get(call.application, call.part("feedback_id"))
+    check_own(call.principal, feedback.session_id, feedback.author)
+    return feedback
+
+
+def _shown(feedback: Feedback) -> Response:
+    return answer(feedback_record(feedback), headers=(("etag", f'"{feedback.version}"'),))
+
+
+def _expected_version(call: Call) -> int | None:
+    tag = call.request.header("if-match")
+    if tag in (None, "*"):
+        return None
+    version = tag.strip().removeprefix("W/").strip('"') if tag else ""
+    if not (version.isascii() and version.isdigit() and len(version) < 20):
+        raise invalid("If-Match", "type", 'If-Match must be an ETag that came with the feedback, such as "3"')
+    return int(version)
+
+
+_PAGED: Final = ("limit", "after")
+_LINK: Final = {"Link": "Where the next page is, if there is one."}
+_ONE: Final = Answer(
+    description="The feedback, as it reads now.",
+    schema="Feedback",
+    headers={"ETag": "Its version: sent back as If-Match, a change finds out if somebody was faster."},
+)
+
+OPERATIONS: Final = (
+    Operation(
+        name="list_session_feedback",
+        method="GET",
+        path="/api/sessions/{session_id}/feedback",
+        scope=Scope.READ,
+        handle=_of_session,
+        summary="List the feedback on a session",
+        description="What counts, oldest first; up to 1,000 at once.",
+        tag="Feedback",
+        parameters=_PAGED,
+        answers={200: Answer(description="The feedback.", schema="SessionFeedback", headers=_LINK)},
+    ),
+    Operation(
+        name="session_stats",
+        method="GET",
+        path="/api/sessions/{session_id}/feedback/stats",
+        scope=Scope.READ,
+        handle=_stats_of_session,
+        summary="Show the figures of a session",
+        tag="Feedback",
+        answers={
+            200: Answer(
+                description="The figures.",
+                schema="SessionStats",
+                example={
+                    "session_id": "user-123",
+                    "total_feedbacks": 4,
+                    "positive": 3,
+                    "negative": 1,
+                    "neutral": 0,
+                    "satisfaction_score": 75.0,
+                },
+            )
+        },
+    ),
+    Operation(
+        name="list_feedback",
+        method="GET",
+        path="/api/feedback",
+        scope=Scope.READ,
+        handle=_list,
+        summary="List feedback",
+        description="What matches all filters, newest first.",
+        tag="Feedback",
+        parameters=_PAGED,
+        filters=True,
+        answers={200: Answer(description="A page.", schema="Page", headers=_LINK)},
+    ),
+    Operation(
+        name="get_feedback",
+        method="GET",
+        path="/api/feedback/{feedback_id}",
+        scope=Scope.READ,
+        handle=_get,
+        summary="Show one feedback",
+        description="In whatever state it is, with what it said before.",
+        tag="Feedback",
+        tokens=True,
+        answers={200: _ONE},
+        problems=("not-found",),
+    ),
+    Operation(
+        name="change_feedback",
+        method="PATCH",
+        path="/api/feedback/{feedback_id}",
+        scope=Scope.SUBMIT,
+        handle=_change,
+        summary="Change feedback",
+        description="For its author. What is left out stays; a new rating drops the tags. What it said before is kept.",
+        tag="Feedback",
+        tokens=True,
+        body="Change",
+        example={"rating": "up", "comment": "It works now, thanks"},
+        answers={200: _ONE},
+        problems=(
+            "malformed-body",
+            "feedback-refused",
+            "not-found",
+            "body-timeout",
+            "conflict",
+            "changed-meanwhile",
+            "body-too-large",
+            "unsupported-media-type",
+        ),
+    ),
+    Operation(
+        name="withdraw_feedback",
+        method="DELETE",
+        path="/api/feedback/{feedback_id}",
+        scope=Scope.SUBMIT,
+        handle=_withdraw,
+        summary="Take feedback back",
+        description="For its author: it no longer counts. To remove it for good, see erasures.",
+        tag="Feedback",
+        tokens=True,
+        answers={204: Answer(description="It is taken back.")},
+        problems=("not-found",),
+    ),
+)

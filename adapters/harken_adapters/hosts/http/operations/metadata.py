@@ -1,0 +1,73 @@
+"""What an application knows of a session."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harken import Scope
+from harken_adapters.hosts.http.messages import Response, answer
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.reading import json_object
+
+_PATH: Final = "/api/sessions/{session_id}/metadata"
+
+
+def _get(call: Call) -> Response:
+    session_id = call.part("session_id")
+    return answer({"session_id": session_id, "metadata": call.harken.sessions.get(call.application, session_id)})
+
+
+def _update(call: Call) -> Response:
+    call.harken.sessions.update(call.application, call.part("session_id"), json_object(call.request))
+    return _get(call)
+
+
+def _delete(call: Call) -> Response:
+    keys = call.parameters.all("key") or None
+    removed = call.harken.sessions.delete(call.application, call.part("session_id"), keys)
+    return answer({"session_id": call.part("session_id"), "removed": removed})
+
+
+_SHOWN: Final = Answer(
+    description="The metadata.",
+    schema="Metadata",
+    example={"session_id": "user-123", "metadata": {"user_tier": "premium"}},
+)
+OPERATIONS: Final = (
+    Operation(
+        name="get_metadata",
+        method="GET",
+        path=_PATH,
+        scope=Scope.READ,
+        handle=_get,
+        summary="Show a session's metadata",
+        tag="Metadata",
+        answers={200: _SHOWN},
+    ),
+    Operation(
+        name="update_metadata",
+        method="PATCH",
+        path=_PATH,
+        scope=Scope.SUBMIT,
+        handle=_update,
+        summary="Set some of a session's metadata",
+        description="The names in the body are set, and the others stay as they are.",
+        tag="Metadata",
+        body="MetadataChanges",
+        example={"user_tier": "premium"},
+        answers={200: _SHOWN},
+        problems=("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type"),
+    ),
+    Operation(
+        name="delete_metadata",
+        method="DELETE",
+        path=_PATH,
+        scope=Scope.SUBMIT,
+        handle=_delete,
+        summary="Remove some or all of a session's metadata",
+        description="The names that are given as ``key``, which may be repeated; without any, all.",
+        tag="Metadata",
+        parameters=("key",),
+        answers={200: Answer(description="How many there were.", schema="Removed")},
+    ),
+)

@@ -1,0 +1,115 @@
+"""One person's vote on one message."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from harken import Scope, Target
+from harken_adapters.hosts.http.access import author_of
+from harken_adapters.hosts.http.idempotency import idempotency_key
+from harken_adapters.hosts.http.messages import Response, answer, no_content
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.presenting import vote_record
+from harken_adapters.hosts.http.reading import invalid, json_object
+
+_FIELDS: Final = ("rating", "comment", "agent_id", "author", "tags", "context")
+_PATH: Final = "/api/sessions/{session_id}/messages/{message_id}/feedback"
+
+
+def _set(call: Call) -> Response:
+    body = json_object(call.request, _FIELDS)
+    if "rating" not in body:
+        raise invalid("rating", "missing", "Say what the vote is: rating must be 'up', 'down' or null")
+    call.harken.collection.set_vote(
+        Target(call.part("session_id"), call.part("message_id"), body.get("agent_id")),
+        _voter(call, body.get("author")),
+        body["rating"],
+        body.get("comment", ""),
+        tags=body.get("tags", ()),
+        context=body.get("context", {}),
+        idempotency_key=idempotency_key(call.request),
+        application=call.application,
+    )
+    return no_content()
+
+
+def _take_back(call: Call) -> Response:
+    voter = _voter(call)
+    call.harken.collection.withdraw_vote(call.application, call.part("session_id"), call.part("message_id"), voter)
+    return no_content()
+
+
+def _earlier(call: Call) -> Response:
+    session_id, voter = call.part("session_id"), _voter(call)
+    votes = call.harken.collection.votes(call.application, session_id, voter)
+    return answer({"session_id": session_id, "author": voter, "votes": list(map(vote_record, votes))})
+
+
+def _voter(call: Call, in_body: Any = None) -> Any:
+    """Whose vote it is: that of the token's author, or of whoever the body or the query string names."""
+    in_query = call.parameters.get("author")
+    if in_query is not None and in_body not in (None, in_query):
+        raise invalid("author", "repeated", "The body and the query string name different authors; expected one")
+    voter = author_of(call.principal, in_query if in_body is None else in_body)
+    if voter is None:
+        raise invalid(
+            "author", "missing", "A vote needs an author, whose one vote it is; name one: ?author=..."
+        )
+    return voter
+
+
+_BODY_PROBLEMS: Final = (
+    "malformed-body",
+    "feedback-refused",
+    "body-timeout",
+    "body-too-large",
+    "unsupported-media-type",
+    "idempotency-key-reused",
+    "overloaded",
+)
+OPERATIONS: Final = (
+    Operation(
+        name="set_vote",
+        method="PUT",
+        path=_PATH,
+        scope=Scope.SUBMIT,
+        handle=_set,
+        summary="Vote on a message",
+        description="An author has one vote on a message; an earlier one is replaced, and kept as a revision.",
+        tag="Votes",
+        tokens=True,
+        gives_feedback=True,
+        parameters=("author",),
+        body="Vote",
+        example={"rating": "up", "author": "user-7"},
+        answers={204: Answer(description="The vote is durable.")},
+        problems=_BODY_PROBLEMS,
+    ),
+    Operation(
+        name="take_vote_back",
+        method="DELETE",
+        path=_PATH,
+        scope=Scope.SUBMIT,
+        handle=_take_back,
+        summary="Take a vote back",
+        description="Taking back what is not there, or not there any more, changes nothing.",
+        tag="Votes",
+        tokens=True,
+        gives_feedback=True,
+        parameters=("author",),
+        answers={204: Answer(description="There is no such vote (any more).")},
+    ),
+    Operation(
+        name="list_votes",
+        method="GET",
+        path="/api/sessions/{session_id}/votes",
+        scope=Scope.READ,
+        handle=_earlier,
+        summary="Show an author's votes in a session",
+        description="Those that stand, oldest first: what a widget shows when it is opened again.",
+        tag="Votes",
+        tokens=True,
+        parameters=("author",),
+        answers={200: Answer(description="The votes.", schema="Votes")},
+    ),
+)

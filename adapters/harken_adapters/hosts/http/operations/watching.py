@@ -1,0 +1,50 @@
+"""Being told what happens, as it happens."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harken import Cursor, Scope
+from harken_adapters.hosts.http.messages import Headers, Response
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.streaming import EventStream
+
+MEDIA_TYPE: Final = "text/event-stream"
+#: Some proxies keep an answer until it is complete, which this one never is.
+_UNBUFFERED: Final[Headers] = (("x-accel-buffering", "no"),)
+
+
+def _watch(call: Call) -> Response:
+    last = call.request.header("last-event-id") or call.parameters.get("after")
+    stream = EventStream(call.harken, call.application, Cursor.parse(last) if last else None)
+    return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
+
+
+_EXAMPLE: Final = (
+    "id: MTc2NzI1NDQwMDAwMDAwMDowMTk5YzJhNA\n"
+    "event: feedback.created\n"
+    'data: {"type":"feedback.created","timestamp":"2026-01-01T08:00:00.000000Z","data":{"id":"0199c2a4","rating":"up"}}'
+    "\n\n"
+)
+OPERATIONS: Final = (
+    Operation(
+        name="watch_events",
+        method="GET",
+        path="/api/events",
+        scope=Scope.READ,
+        handle=_watch,
+        summary="Watch what happens",
+        description=(
+            "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.deleted, each "
+            "with the feedback as it reads then, from whichever process it came. Last-Event-ID (or ``after``) goes on "
+            "where somebody left, up to an hour later; an event called ``missed`` tells that this was too long ago. "
+            "Events come at least once; one that comes again has the same id."
+        ),
+        tag="Events",
+        parameters=("after",),
+        answers={
+            200: Answer(description="A stream that does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE),
+        },
+        problems=("overloaded",),
+    ),
+)

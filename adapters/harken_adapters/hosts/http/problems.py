@@ -1,0 +1,141 @@
+"""Errors as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from harken import (
+    FeedbackNotFound,
+    FeedbackRejected,
+    FeedbackWithdrawn,
+    HarkenError,
+    IdempotencyConflict,
+    InvalidMetadata,
+    InvalidQuery,
+    InvalidTransition,
+    Overloaded,
+    StaleFeedback,
+    StorageError,
+    Violation,
+)
+from harken_adapters.hosts.http.messages import Headers, Response, to_json
+
+MEDIA_TYPE: Final = "application/problem+json"
+_LONGEST_DETAIL: Final = 1_000
+
+#: The codes of violations that make a submission malformed; all others are a matter of policy.
+_MALFORMED: Final = frozenset(
+    {"type", "nul", "surrogate", "empty", "too_long", "control", "name", "too_many", "range", "unknown", "missing"}
+)
+
+#: What each problem is called: the last part of its ``type``, and its title.
+KINDS: Final[Mapping[str, tuple[int, str]]] = {
+    "malformed-body": (400, "The body cannot be read"),
+    "feedback-refused": (400, "The feedback breaks a rule"),
+    "unauthorized": (401, "Credentials are needed"),
+    "forbidden": (403, "These credentials do not allow that"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "This cannot be done here"),
+    "body-timeout": (408, "The body did not arrive in time"),
+    "conflict": (409, "It cannot be done as things stand"),
+    "in-flight": (409, "The same request is being handled"),
+    "changed-meanwhile": (412, "It was changed meanwhile"),
+    "body-too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The body must be JSON"),
+    "invalid": (422, "Some of it makes no sense"),
+    "idempotency-key-reused": (422, "The idempotency key was used with another body"),
+    "rate-limited": (429, "Too many requests"),
+    "internal": (500, "Something went wrong here"),
+    "unavailable": (503, "The storage does not answer"),
+    "overloaded": (503, "Too much is waiting to be written"),
+}
+
+
+class Problem(Exception):
+    """What is wrong with a request, or with answering it.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        detail: what is wrong here, what was expected and what to do, for people.
+        violations: what is wrong with which field, where that can be said.
+        headers: what else the answer carries.
+    """
+
+    def __init__(self, kind: str, detail: str, *, violations: Sequence[Violation] = (), headers: Headers = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.violations = tuple(violations)
+        self.headers = headers
+        self.status, self.title = KINDS[kind]
+
+    def response(self, instance: str) -> Response:
+        """The answer that tells of it; ``instance`` is the path that was asked for."""
+        document: dict[str, object] = {
+            "type": f"urn:harken:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": _shortened(self.detail),
+            "instance": instance,
+        }
+        if self.violations:
+            document["violations"] = [
+                {"field": one.field, "code": one.code, "message": _shortened(one.message)} for one in self.violations
+            ]
+        return Response(self.status, to_json(document), MEDIA_TYPE, self.headers)
+
+
+_RETRY: Final[Headers] = (("retry-after", "1"),)
+_UNAVAILABLE: Final = "The storage does not answer just now. Try again; with the same Idempotency-Key it is safe."
+_BROKEN: Final = "Something went wrong on this side. It was written to the log under the id in X-Request-Id."
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """The problem that an error is to who asked; ``None`` for one that should never have happened."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, FeedbackRejected):
+        return _rejected(error)
+    if isinstance(error, Overloaded):
+        return Problem("overloaded", str(error), headers=_RETRY)
+    if isinstance(error, StorageError):
+        # The message names hosts and files, which are nobody's business.
+        return Problem("unavailable", _UNAVAILABLE, headers=_RETRY)
+    kind = next((kind for base, kind in _KIND_OF if isinstance(error, base)), None)
+    return Problem(kind, str(error)) if kind else None
+
+
+def internal() -> Problem:
+    """What is told of an error that should never have happened."""
+    return Problem("internal", _BROKEN)
+
+
+_KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
+    (FeedbackNotFound, "not-found"),
+    (FeedbackWithdrawn, "conflict"),
+    (InvalidTransition, "conflict"),
+    (StaleFeedback, "changed-meanwhile"),
+    (InvalidQuery, "invalid"),
+    (InvalidMetadata, "invalid"),
+)
+
+
+def _rejected(error: FeedbackRejected) -> Problem:
+    if isinstance(error, IdempotencyConflict):
+        return Problem("idempotency-key-reused", str(error), violations=error.violations)
+    malformed = any(violation.code in _MALFORMED for violation in error.violations)
+    return Problem("invalid" if malformed else "feedback-refused", str(error), violations=error.violations)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}..."
+
+
+def kind_of_status(status: int) -> str:
+    """The kind of problem that a framework's own error is."""
+    plain = {"not-found": 404, "method-not-allowed": 405, "body-too-large": 413, "unsupported-media-type": 415}
+    known = {number: kind for kind, number in plain.items()}
+    fallback = "malformed-body" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal"
+    return known.get(status, fallback)

@@ -1,0 +1,258 @@
+"""Reading what was sent: bodies, query strings and the filters in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from attrs import evolve, field, frozen
+
+from harken import Cursor, FeedbackQuery, InvalidQuery, ModerationStatus, Rating, Violation
+from harken.domain.query import ANY_STATUS
+from harken_adapters.hosts.http.messages import Request
+from harken_adapters.hosts.http.problems import Problem
+
+#: The filters that choose feedback, but for ``context.<name>``.
+FILTERS: Final = (
+    "session_id",
+    "message_id",
+    "agent_id",
+    "author",
+    "rating",
+    "tag",
+    "since",
+    "until",
+    "status",
+    "withdrawn",
+)
+_CONTEXT: Final = "context."
+_MOST_PARAMETERS: Final = 100
+_NOTHING_SENT: Final = "no body was sent"
+
+
+# --- Bodies -----------------------------------------------------------------------------------------------------------
+
+
+def json_object(request: Request, known: Iterable[str] | None = None) -> dict[str, Any]:
+    """The JSON object that a request carries.
+
+    Args:
+        request: where it is read from.
+        known: the fields that it may have; one that is misspelt must not be lost in silence. ``None`` for any.
+
+    Raises:
+        Problem: the body is no JSON object, says that it is something else, or has other fields.
+    """
+    _check_type(request.header("content-type"))
+    document = _parsed(request.body)
+    if not isinstance(document, dict):
+        raise Problem("invalid", f"The body must be a JSON object, got {_kind(document)}")
+    if known is not None and (others := document.keys() - set(known)):
+        raise unknown_fields("field", others, known)
+    return document
+
+
+def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> Problem:
+    """The problem that there is no such field or parameter."""
+    expected = f"known are {', '.join(known)}"
+    names = sorted(unknown)
+    violations = [Violation(name[:100], "unknown", f"There is no {what} {name[:100]!a}; {expected}") for name in names]
+    return Problem("invalid", "; ".join(one.message for one in violations[:3]), violations=violations[:20])
+
+
+def _check_type(content_type: str | None) -> None:
+    kind, _, parameters = (content_type or "").lower().partition(";")
+    kind = kind.strip()
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    if not is_json:
+        got = repr(kind[:100]) if kind else "none"
+        raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {got}")
+    charset = dict(parse_qsl(parameters.replace(" ", ""), separator=";")).get("charset", "utf-8").strip('"')
+    if charset not in ("utf-8", "utf8"):
+        raise Problem("unsupported-media-type", "JSON is sent in UTF-8; another charset was named")
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem("malformed-body", f"The body is no UTF-8: {error.reason} at byte {error.start}") from None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"{error.msg} in line {error.lineno}, column {error.colno}" if body else _NOTHING_SENT
+        raise Problem("malformed-body", f"The body is no JSON: {where}") from None
+    except RecursionError:
+        raise Problem("invalid", "The body is nested too deep") from None
+    except ValueError:
+        # Python reads no whole numbers of thousands of digits.
+        raise Problem("invalid", "The body has a number that does not fit into 64 bits") from None
+
+
+def _kind(document: object) -> str:
+    kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(document), "a number")
+
+
+# --- Query strings ----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Parameters:
+    """The parameters of a query string, each by name with all of its values."""
+
+    values: Mapping[str, Sequence[str]] = field(factory=dict)
+
+    @classmethod
+    def parse(cls, query: str, known: Iterable[str], *, filters: bool = False, sides: bool = False) -> Parameters:
+        """The parameters in a query string.
+
+        Args:
+            query: what stands behind the question mark.
+            known: the names that it may have.
+            filters: whether it may have the filters that choose feedback, too.
+            sides: whether it may have these also with ``before.`` or ``after.`` in front.
+
+        Raises:
+            Problem: it has others, or is not percent-encoded UTF-8.
+        """
+        if not query:
+            return _NONE
+        allowed = ("application", *known, *(FILTERS if filters else ()))
+        values: dict[str, list[str]] = {}
+        for name, value in _pairs(query):
+            values.setdefault(name, []).append(value)
+        unknown = [name for name in values if not _is_known(name, allowed, filters=filters, sides=sides)]
+        if unknown:
+            raise unknown_fields("parameter", unknown, (*allowed, *(["context.<name>"] if filters else [])))
+        return cls(values)
+
+    def get(self, name: str) -> str | None:
+        """The value of that parameter, if it is there.
+
+        Raises:
+            Problem: it is there more than once.
+        """
+        values = self.values.get(name)
+        if not values:
+            return None
+        if len(values) > 1:
+            raise invalid(name, "repeated", f"{name} was given {len(values)} times; expected once")
+        return values[0]
+
+    def all(self, name: str) -> Sequence[str]:
+        """All values of that parameter."""
+        return self.values.get(name, ())
+
+    def integer(self, name: str, default: int) -> int:
+        """The whole number that a parameter is."""
+        text = self.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise invalid(name, "type", f"{name} must be a whole number, got {text[:100]!a}")
+        return int(text)
+
+    def cursor(self) -> Cursor | None:
+        """Where the last page ended."""
+        token = self.get("after")
+        return Cursor.parse(token) if token else None
+
+    def query(self, application: str, side: str = "") -> FeedbackQuery:
+        """The query that the filters mean; with a side, those with it in front count more than those without.
+
+        Raises:
+            Problem: a filter makes no sense.
+            InvalidQuery: likewise.
+        """
+
+        def chosen(name: str) -> str | None:
+            sided = self.get(f"{side}{name}") if side else None
+            return self.get(name) if sided is None else sided
+
+        query = FeedbackQuery(
+            application=application,
+            session_id=chosen("session_id"),
+            message_id=chosen("message_id"),
+            agent_id=chosen("agent_id"),
+            author=chosen("author"),
+            rating=_rating(chosen("rating")),
+            tag=chosen("tag"),
+            context=self._context(side),
+            since=_moment("since", chosen("since")),
+            until=_moment("until", chosen("until")),
+        )
+        return evolve(query, statuses=_statuses(chosen("status")), withdrawn=_withdrawn(chosen("withdrawn")))
+
+    def _context(self, side: str) -> dict[str, str]:
+        prefixes = [_CONTEXT, f"{side}{_CONTEXT}"] if side else [_CONTEXT]
+        return {
+            name.removeprefix(prefix): self.get(name) or ""
+            for prefix in prefixes
+            for name in self.values
+            if name.startswith(prefix)
+        }
+
+
+_NONE: Final = Parameters()
+
+
+def invalid(name: str, code: str, message: str) -> Problem:
+    """The problem that one field or parameter makes no sense."""
+    return Problem("invalid", message, violations=[Violation(name, code, message)])
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except UnicodeDecodeError:
+        raise Problem("malformed-body", "The query string is no percent-encoded UTF-8") from None
+    except ValueError:
+        raise Problem("invalid", f"The query string has more than {_MOST_PARAMETERS} parameters") from None
+
+
+def _is_known(name: str, allowed: Sequence[str], *, filters: bool, sides: bool) -> bool:
+    if sides:
+        name = name.removeprefix("before.").removeprefix("after.")
+    return name in allowed or (filters and name.startswith(_CONTEXT))
+
+
+def _rating(word: str | None) -> Rating | None:
+    if word is None:
+        return None
+    try:
+        return Rating.parse(None if word in ("neutral", "null") else word)
+    except ValueError:
+        raise invalid("rating", "unknown", f"rating must be up, down or neutral, got {word[:100]!a}") from None
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        # In a query string a plus that was not encoded is a space, also that of a time zone.
+        moment = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
+    except ValueError:
+        expected = "expected one like 2026-01-31 or 2026-01-31T12:00Z"
+        raise invalid(name, "type", f"{name} is no ISO 8601 date: {text[:100]!a}; {expected}") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _statuses(word: str | None) -> frozenset[ModerationStatus]:
+    if word == "any":
+        return ANY_STATUS
+    try:
+        return frozenset({ModerationStatus(word or "approved")})
+    except ValueError:
+        known = "approved, pending, rejected or any"
+        raise invalid("status", "unknown", f"status must be {known}, got {(word or '')[:100]!a}") from None
+
+
+def _withdrawn(word: str | None) -> bool | None:
+    known: dict[str | None, bool | None] = {None: False, "false": False, "true": None, "only": True}
+    if word not in known:
+        raise InvalidQuery(f"withdrawn must be false, true (those too) or only, got {(word or '')[:100]!a}")
+    return known[word]

@@ -1,0 +1,105 @@
+"""What can be set about serving HTTP: the table ``[server]`` of ``harken.toml``, and ``HARKEN_SERVER_*``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from harken import ConfigurationError
+from harken.settings import load
+from harken_adapters.hosts.http.addresses import trusted_networks
+from harken_adapters.hosts.http.limiting import Limit
+
+_ACCESS: Final = ("auto", "keys", "open")
+_CLIENT: Final = ("no", "hashed", "plain")
+_SENTIMENT: Final = ("vader", "textblob", "none")
+_LAST_PORT: Final = 65_535
+_LIMITS: Final = ("limit_by_key", "limit_by_session", "limit_by_address", "limit_production")
+
+
+@frozen(kw_only=True)
+class ServerSettings:
+    """What can be set about serving HTTP.
+
+    Attributes:
+        host: the address to listen on; any but a loopback one needs keys.
+        port: the port to listen on; 0 for any that is free.
+        workers: how many processes serve.
+        access: ``auto`` asks everybody for a key or token, once there is one, and before that serves only this machine;
+            ``keys`` always asks; ``open`` never does, for a router that its host guards.
+        token_secrets: what session tokens are signed with; the first signs, all are believed. 32 bytes or more each.
+        allowed_origins: the web origins whose pages may call, such as ``https://example.com``.
+        trusted_proxies: the addresses or networks whose ``X-Forwarded-For`` is believed.
+        limit_by_key: how often one API key may call, such as ``6000/minute``; empty for no limit.
+        limit_by_session: how often feedback may be given on one session.
+        limit_by_address: how often one address may call, unless with an API key.
+        limit_production: how often one address may use ``POST /api/feedback``.
+        limit_storage: where calls are counted, such as ``redis://localhost``. If empty: in the storage, if that is
+            MongoDB, and else in each process.
+        max_body: how many bytes a body may have.
+        body_timeout: how many seconds a body may take to arrive.
+        keep_client: whether the address and the user agent of who gives feedback is kept with it: ``no``; ``hashed``,
+            which keeps a digest of the address, under a salt that is forgotten each day; or ``plain``.
+        sanitize: whether markup is taken out of comments.
+        sentiment: who tells how comments sound: ``vader``, ``textblob`` or ``none``.
+        evaluation_events: whether each feedback is also told to OpenTelemetry as ``gen_ai.evaluation.result``.
+        log_json: whether logs are JSON even on a terminal.
+    """
+
+    host: str = field(default="127.0.0.1")
+    port: int = field(default=8000)
+    workers: int = field(default=1)
+    access: str = field(default="auto")
+    token_secrets: tuple[str, ...] = field(default=(), repr=False)
+    allowed_origins: tuple[str, ...] = field(default=())
+    trusted_proxies: tuple[str, ...] = field(default=())
+    limit_by_key: str = field(default="6000/minute")
+    limit_by_session: str = field(default="60/minute")
+    limit_by_address: str = field(default="600/minute")
+    limit_production: str = field(default="5/minute")
+    limit_storage: str = field(default="", repr=False)
+    max_body: int = field(default=64 * 1024)
+    body_timeout: int = field(default=10)
+    keep_client: str = field(default="no")
+    sanitize: bool = field(default=True)
+    sentiment: str = field(default="vader")
+    evaluation_events: bool = field(default=False)
+    log_json: bool = field(default=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.port <= _LAST_PORT:
+            raise ConfigurationError(f"port must be from 0 (any that is free) to {_LAST_PORT}, got {self.port}")
+        for name in ("workers", "max_body", "body_timeout"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, words in (("access", _ACCESS), ("keep_client", _CLIENT), ("sentiment", _SENTIMENT)):
+            if getattr(self, name) not in words:
+                raise ConfigurationError(f"{name} must be one of {', '.join(words)}; got {getattr(self, name)!r}")
+        for origin in self.allowed_origins:
+            _check_origin(origin)
+        for name in _LIMITS:
+            if limit := getattr(self, name):
+                Limit.parse(limit)
+        trusted_networks(self.trusted_proxies)
+
+    @classmethod
+    def load(cls, **arguments: object) -> ServerSettings:
+        """Arguments that are not ``None``, then ``HARKEN_SERVER_*``, then ``[server]`` in the file, then defaults.
+
+        Raises:
+            ConfigurationError: an unknown name, or a value that makes no sense.
+        """
+        return load(cls, os.environ, Path.cwd(), "server", **arguments)
+
+
+def _check_origin(origin: str) -> None:
+    scheme, separator, host = origin.partition("://")
+    if origin == "*":
+        return
+    if not separator or scheme not in ("http", "https") or not host or "/" in host:
+        raise ConfigurationError(
+            f"allowed_origins has {origin!r}; expected an origin such as 'https://example.com', without a path"
+        )

@@ -1,0 +1,89 @@
+"""What happens to feedback, as server-sent events (as the HTML standard defines them)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Final
+
+from harken import Cursor, Harken, StorageError
+from harken.services.feed import News
+from harken_adapters.formats.record import stamp
+from harken_adapters.hosts.http.messages import to_json
+from harken_adapters.hosts.http.presenting import feedback_record
+
+#: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there.
+HEARTBEAT: Final = 15.0
+#: How many milliseconds a browser waits before it connects again.
+_RETRY: Final = 2_000
+ALIVE: Final = b": still here\n\n"
+
+
+class EventStream:
+    """One listener's events. To be iterated over, which blocks; or to be taken from after each call of ``on_news``.
+
+    It ends when :meth:`stop` is called, and has to be closed.
+    """
+
+    def __init__(self, hk: Harken, application: str, after: Cursor | None) -> None:
+        self._news = Event()
+        self._stopped = False
+        #: Called by another thread when there is something to take, or when the stream is to end.
+        self.on_news: Callable[[], object] = self._news.set
+        self._listener = hk.feed.listen(application, lambda: self.on_news(), after=after)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stream is to end."""
+        return self._stopped
+
+    def begin(self) -> bytes:
+        """What is sent first."""
+        frames = [f"retry: {_RETRY}\n\n".encode()]
+        if self._listener.missed:
+            frames.append(_frame("missed", None, {"detail": "Something may have happened meanwhile; load it anew"}))
+        if self._listener.waiting:
+            self.on_news()
+        return b"".join(frames)
+
+    def take(self) -> bytes:
+        """What there is to send now, if anything; reads the storage. What cannot be read now is sent later."""
+        try:
+            return b"".join(map(_news_frame, self._listener.take()))
+        except StorageError:
+            return b""
+
+    def stop(self) -> None:
+        """Let it end."""
+        self._stopped = True
+        self.on_news()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield self.begin()
+            while not self._stopped:
+                heard = self._news.wait(HEARTBEAT)
+                self._news.clear()
+                if frames := self.take() or (b"" if heard else ALIVE):
+                    yield frames
+        finally:
+            self.close()
+
+
+def _news_frame(news: News) -> bytes:
+    document = {
+        "type": news.type.value,
+        "timestamp": stamp(news.place.created_at),
+        "data": feedback_record(news.feedback),
+    }
+    return _frame(news.type.value, str(news.place), document)
+
+
+def _frame(name: str, place: str | None, document: object) -> bytes:
+    """An event. Its document is JSON in one line, so that no comment can end it or begin another."""
+    before = f"id: {place}\n" if place else ""
+    return f"{before}event: {name}\ndata: ".encode() + to_json(document) + b"\n\n"

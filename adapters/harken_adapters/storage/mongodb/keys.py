@@ -1,0 +1,77 @@
+"""API keys in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pymongo.errors import DuplicateKeyError
+
+from harken.domain.access import ApiKey, Scope
+from harken.ports.keys import KeyRepository
+from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.documents import Document, lost_microseconds, milliseconds, moment
+
+_OLDEST_FIRST = [("created_at", 1), ("created_us", 1), ("_id", 1)]
+
+
+class MongoKeyRepository(KeyRepository):
+    """One document for each key, whose ``_id`` is the key's id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, key: ApiKey) -> bool:
+        """See the port."""
+        with self._database.calling():
+            try:
+                self._database.keys.insert_one(_document(key))
+            except DuplicateKeyError:
+                return False
+            return True
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """See the port."""
+        with self._database.calling():
+            found = self._database.keys.find_one({"_id": {"$eq": key_id}})
+        return None if found is None else _key(found)
+
+    def keys(self) -> Sequence[ApiKey]:
+        """See the port."""
+        with self._database.calling():
+            return [_key(found) for found in self._database.keys.find().sort(_OLDEST_FIRST).hint("age")]
+
+    def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        """See the port."""
+        good = {"_id": {"$eq": key_id}, "revoked_at": {"$exists": False}}
+        with self._database.calling():
+            self._database.keys.update_one(good, {"$set": _moment("revoked", at)})
+        return self.get(key_id)
+
+
+def _moment(name: str, at: datetime) -> Document:
+    return {f"{name}_at": milliseconds(at), f"{name}_us": lost_microseconds(at)}
+
+
+def _document(key: ApiKey) -> Document:
+    return {
+        "_id": key.id,
+        "application": key.application,
+        "scopes": sorted(scope.value for scope in key.scopes),
+        "name": key.name,
+        "digest": key.digest,
+        **_moment("created", key.created_at),
+        **({} if key.revoked_at is None else _moment("revoked", key.revoked_at)),
+    }
+
+
+def _key(document: Document) -> ApiKey:
+    return ApiKey(
+        id=document["_id"],
+        application=document["application"],
+        scopes=frozenset(map(Scope, document["scopes"])),
+        name=document["name"],
+        digest=document["digest"],
+        created_at=moment(document["created_at"], document["created_us"]),
+        revoked_at=moment(document["revoked_at"], document["revoked_us"]) if "revoked_at" in document else None,
+    )

@@ -1,0 +1,80 @@
+"""API keys in SQLite."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from harken.domain.access import ApiKey, Scope
+from harken.domain.instants import from_microseconds, to_microseconds
+from harken.ports.keys import KeyRepository
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.rows import Row, dump
+
+_SELECT: Final = "SELECT id, application, scopes, name, digest, created_at, revoked_at FROM api_key"
+
+
+class SqliteKeyRepository(KeyRepository):
+    """One row for each key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, key: ApiKey) -> bool:
+        """See the port."""
+        with self._database.write() as connection:
+            added = connection.execute(
+                "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", _row(key)
+            )
+            return added.rowcount == 1
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """See the port."""
+        with self._database.read() as connection:
+            return _by_id(connection, key_id)
+
+    def keys(self) -> Sequence[ApiKey]:
+        """See the port."""
+        with self._database.read() as connection:
+            return [_key(row) for row in connection.execute(f"{_SELECT} ORDER BY created_at, id")]
+
+    def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        """See the port."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE api_key SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (to_microseconds(at), key_id)
+            )
+            return _by_id(connection, key_id)
+
+
+def _by_id(connection: sqlite3.Connection, key_id: str) -> ApiKey | None:
+    row = connection.execute(f"{_SELECT} WHERE id = ?", (key_id,)).fetchone()
+    return None if row is None else _key(row)
+
+
+def _row(key: ApiKey) -> Row:
+    return (
+        key.id,
+        key.application,
+        dump(sorted(scope.value for scope in key.scopes)),
+        key.name,
+        key.digest,
+        to_microseconds(key.created_at),
+        None if key.revoked_at is None else to_microseconds(key.revoked_at),
+    )
+
+
+def _key(row: Row) -> ApiKey:
+    key_id, application, scopes, name, digest, created_at, revoked_at = row
+    return ApiKey(
+        id=key_id,
+        application=application,
+        scopes=frozenset(map(Scope, json.loads(scopes))),
+        name=name,
+        digest=digest,
+        created_at=from_microseconds(created_at),
+        revoked_at=None if revoked_at is None else from_microseconds(revoked_at),
+    )

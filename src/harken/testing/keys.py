@@ -1,0 +1,96 @@
+"""What every key repository has to keep."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from attrs import evolve
+
+from harken.domain.access import ApiKey, Scope
+from harken.testing.builders import NOON, a_key
+from harken.testing.checks import at_once, check_same
+from harken.testing.fresh import FreshStorage
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+class KeyContract(FreshStorage):
+    """A key is kept as it is, once, and what is revoked stays revoked."""
+
+    def test_every_field_of_a_key_comes_back_equal(self) -> None:
+        """What goes in comes out equal in every field, however unusual; what is not there is nothing."""
+        plain = a_key("plain")
+        full = a_key(
+            "full",
+            application="größe '\"%_\\",
+            scopes=frozenset(Scope),
+            name="web ✓ $set",
+            digest="f" * 64,
+            created_at=NOON + MICROSECOND,
+            revoked_at=NOON + 999 * MICROSECOND,
+        )
+        with self.open_storage() as storage:
+            check_same(storage.keys.get("full"), None)
+            check_same([storage.keys.add(plain), storage.keys.add(full)], [True, True])
+            check_same(storage.keys.get("full"), full)
+            check_same(storage.keys.get("plain"), plain)
+            check_same(storage.keys.get("Plain"), None)
+
+    def test_an_id_has_one_key(self) -> None:
+        """A key whose id is taken is refused, the same key and that of another application too; nothing changes."""
+        first = a_key("one")
+        with self.open_storage() as storage:
+            check_same(storage.keys.add(first), True)
+            for other in (first, evolve(first, application="other"), evolve(first, digest="f" * 64)):
+                check_same(storage.keys.add(other), False)
+            check_same(list(storage.keys.keys()), [first])
+
+    def test_keys_are_listed_oldest_first(self) -> None:
+        """All keys of all applications are listed, revoked ones too, by time, then by id, by code point."""
+        keys = [
+            a_key("Z", application="other"),
+            a_key("a", revoked_at=NOON),
+            a_key("é"),
+            a_key("\uff5e", application="another"),
+            a_key("\U0001f44d"),
+            a_key("0", created_at=NOON + MICROSECOND),
+        ]
+        with self.open_storage() as storage:
+            check_same(list(storage.keys.keys()), [])
+            for key in reversed(keys):
+                storage.keys.add(key)
+            check_same(list(storage.keys.keys()), keys)
+
+    def test_a_key_is_revoked_once(self) -> None:
+        """Revoking keeps the time of the first revocation, tells how the key reads now, and changes no other."""
+        key, other = a_key("one"), a_key("other")
+        revoked = evolve(key, revoked_at=NOON + MICROSECOND)
+        with self.open_storage() as storage:
+            check_same(storage.keys.revoke("one", at=NOON), None)
+            storage.keys.add(key)
+            storage.keys.add(other)
+            check_same(storage.keys.revoke("one", at=NOON + MICROSECOND), revoked)
+            check_same(storage.keys.get("one"), revoked)
+            for at in (NOON, NOON + 2 * MICROSECOND):
+                check_same(storage.keys.revoke("one", at=at), revoked)
+            check_same(storage.keys.add(key), False)
+            check_same(list(storage.keys.keys()), [revoked, other])
+
+    def test_racing_revocations_agree(self) -> None:
+        """Many threads that revoke a key at once get the same answer, and one of their times is kept."""
+        with self.open_storage() as storage:
+            storage.keys.add(a_key("one"))
+            times = [NOON + number * MICROSECOND for number in range(8)]
+            answers = at_once([partial(storage.keys.revoke, "one", at=at) for at in times])
+            kept = storage.keys.get("one")
+        check_same(answers, [kept] * len(times))
+        check_same(kept is not None and kept.revoked_at in times, True)
+
+    def test_one_of_many_racing_keys_gets_the_id(self) -> None:
+        """Of many threads that add different keys under one id at once, one succeeds, and its key is the one kept."""
+        rivals: list[ApiKey] = [a_key("one", name=f"rival {number}") for number in range(8)]
+        with self.open_storage() as storage:
+            won = at_once([partial(storage.keys.add, rival) for rival in rivals])
+            check_same(sum(won), 1)
+            check_same(storage.keys.get("one"), rivals[won.index(True)])

@@ -1,0 +1,118 @@
+"""Sentiments are what the libraries say, and in bounds."""
+
+import csv
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from textblob import TextBlob  # type: ignore[import-untyped]
+from vaderSentiment.vaderSentiment import (  # type: ignore[import-untyped]
+    BOOSTER_DICT,
+    NEGATE,
+    SPECIAL_CASES,
+    SentimentIntensityAnalyzer,
+)
+
+from harken import Rating
+from harken.ports.text import SentimentAnalyzer
+from harken.testing.strategies import texts
+from harken_adapters.text import TextBlobSentiment, VaderSentiment
+from harken_adapters.text.vader import QuickVader
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+real_feedback = pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+THEIRS = SentimentIntensityAnalyzer()
+OURS = QuickVader()
+VADER = VaderSentiment()
+TEXTBLOB = TextBlobSentiment()
+PHRASES = tuple(word for phrase in (*NEGATE, *BOOSTER_DICT, *SPECIAL_CASES) for word in (phrase, *phrase.split()))
+FELT = (*tuple(THEIRS.lexicon)[::40], "good", "bad", "great", "kind", "no", "like", "shit", "die")
+WORDS = (*PHRASES, "or", "nor", "this", "doubt", "least", "at", "but", "of", "y'alln't", "x", "the", "😡", "💋", "❤️")
+
+
+@cache
+def airlines() -> Sequence[tuple[Rating, str]]:
+    """The real messages, with how they are meant."""
+    with (DATA / "airline-feedback.csv").open(encoding="utf-8", newline="") as file:
+        return [(Rating.parse(row["rating"] or None), row["comment"]) for row in csv.DictReader(file)]
+
+
+@cache
+def reviews() -> Sequence[tuple[Rating, str]]:
+    """The real reviews, with how they are meant."""
+    rows = map(json.loads, (DATA / "reviews.jsonl").read_text(encoding="utf-8").strip().split("\n"))
+    return [(Rating.parse(row["rating"]), row["comment"]) for row in rows]
+
+
+def shouted() -> st.SearchStrategy[str]:
+    """Words that matter to VADER, close together, some in capitals, with marks and emoji."""
+    word = st.sampled_from(WORDS) | st.sampled_from(FELT)
+    spelt = st.tuples(word, st.sampled_from((str.upper, str.title, str, str)), st.sampled_from(("", "", "!", "?", ",")))
+    return st.lists(spelt.map(lambda parts: parts[1](parts[0]) + parts[2]), max_size=12).map(" ".join)
+
+
+@given(shouted() | texts() | st.text())
+@example("")
+@example("  kind of good \n")
+@example("It was kind")
+@example("no good")
+@example("This is NOT good, but y'alln't BAD!!!")
+@example("😡😡 not 😡good")
+def test_quick_vader_is_vader(text: str) -> None:
+    """Whatever the text, the scores are those of VADER's own code, to the last digit."""
+    assert OURS.polarity_scores(text) == THEIRS.polarity_scores(text)
+
+
+@real_feedback
+@pytest.mark.slow
+def test_quick_vader_is_vader_on_real_feedback() -> None:
+    """The same for each of 11,760 real comments."""
+    for _, comment in (*airlines(), *reviews()):
+        assert OURS.polarity_scores(comment) == THEIRS.polarity_scores(comment)
+
+
+@given(shouted() | texts())
+@example("good bad")
+def test_vader(text: str) -> None:
+    """The polarity is the compound score, and the subjectivity is the share of words with a feeling."""
+    scores = THEIRS.polarity_scores(text)
+    sentiment = VADER.analyze(text)
+    assert sentiment.polarity == scores["compound"]
+    assert sentiment.subjectivity == pytest.approx(min(1, scores["pos"] + scores["neg"]), abs=1e-6)
+
+
+@given(shouted() | texts())
+def test_textblob(text: str) -> None:
+    """Both figures are TextBlob's, in millionths."""
+    theirs = TextBlob(text).sentiment
+    sentiment = TEXTBLOB.analyze(text)
+    assert sentiment.polarity == pytest.approx(theirs.polarity, abs=1e-6)
+    assert sentiment.subjectivity == pytest.approx(theirs.subjectivity, abs=1e-6)
+
+
+@pytest.mark.parametrize("analyzer", [VADER, TEXTBLOB])
+def test_good_and_bad(analyzer: SentimentAnalyzer) -> None:
+    """Praise is above zero, blame below, and a plain fact is at zero."""
+    good, plain, bad = map(analyzer.analyze, ("A great answer!", "It has two parts.", "This is awful"))
+    assert good.polarity > plain.polarity > bad.polarity
+    assert (plain.polarity, plain.subjectivity) == (0, 0)
+
+
+def right(analyzer: SentimentAnalyzer, rated: Sequence[tuple[Rating, str]]) -> float:
+    """How often the sign of the polarity is that of the rating, where there is one."""
+    expected = {Rating.UP: 1, Rating.DOWN: -1}
+    said = [(expected[rating], analyzer.analyze(comment)) for rating, comment in rated if rating in expected]
+    return sum(sign * sentiment.polarity > 0 for sign, sentiment in said) / len(said)
+
+
+@real_feedback
+@pytest.mark.slow
+@pytest.mark.parametrize("rated", [airlines, reviews], ids=["airlines", "reviews"])
+def test_vader_is_right_more_often(rated: object) -> None:
+    """On real feedback VADER's sign agrees with the rating more often than TextBlob's: so it is the default."""
+    comments = rated()  # type: ignore[operator]
+    assert right(VADER, comments) > right(TEXTBLOB, comments) + 0.04

@@ -1,0 +1,235 @@
+"""Spam is found, and honest words are let through."""
+
+import csv
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+import harken
+from harken import ConfigurationError, ModerationStatus, Submission
+from harken.testing.strategies import texts
+from harken_adapters.text import HeuristicSpamFilter
+from support import NOON, ManualClock, a_submission, in_threads
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+PILLS = "The best shop for cheap pills is number one"
+
+
+def is_spam(comment: str, **options: object) -> bool:
+    """Whether a new filter suspects that comment of somebody unknown."""
+    return HeuristicSpamFilter(**options).is_spam(a_submission(comment=comment))  # type: ignore[arg-type]
+
+
+class TestOneComment:
+    """What is in a comment."""
+
+    @pytest.mark.parametrize("comment", ["Click HERE!", "a limited\r\n  offer", "CASINO", "viagra"])
+    def test_phrases(self, comment: str) -> None:
+        """The usual phrases are spam in whatever case, and with whatever spaces between the words."""
+        assert is_spam(comment)
+
+    def test_phrases_of_ones_own(self) -> None:
+        """Other phrases take the place of the usual ones."""
+        assert is_spam("Buy  Now!", phrases=["BUY now"])
+        assert not is_spam("The casino was closed", phrases=["BUY now"])
+
+    @pytest.mark.parametrize(
+        ("links", "spam"), [(("http://a.example", "www.b.example"), False), (("https://a.example",) * 3, True)]
+    )
+    def test_links(self, links: tuple[str, ...], spam: bool) -> None:
+        """Two links are evidence, three are advertisement; how they begin makes no difference."""
+        assert is_spam(" and ".join(links)) is spam
+        assert not is_spam(" and ".join(links), max_links=3)
+        assert is_spam(links[0], max_links=0)
+
+    def test_a_link_counts_once(self) -> None:
+        """``http://www.`` begins one link."""
+        assert not is_spam("http://www.a.example https://www.b.example/www.c")
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            "aaaaaaaaaaaaaaaa",
+            "AAAAaaaaAAAAaaaa!!",
+            "1111111111111111 1",
+            "spam " * 10,
+            "buy now " * 6,
+            "Look: " + "cheap pills for you " * 12,
+        ],
+    )
+    def test_repetition(self, comment: str) -> None:
+        """One letter on and on, or a few words again and again, say nothing."""
+        assert is_spam(comment)
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            "",
+            "ok",
+            "no no no",
+            "No, no, no, no, no, no!",
+            "sooooo good",
+            "nooooooooooooooooooooo",
+            "!!!!!!!",
+            "!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!",
+            "😡😡😡😡😡😡😡😡😡😡😡😡😡😡😡😡",
+            "hahahahaha",
+            "hahahahahahahahahahahahahahahaha",
+            "ha ha ha ha ha ha ha ha",
+            "Thank you thank you thank you thank you!",
+            "very very very very very slow",
+            "------------------------------ see above",
+            "order 000000000000 is still not here, and nobody answers me",
+            "I waited and waited and waited and waited and waited and waited for the bag and it is still not there",
+        ],
+    )
+    def test_honest_words(self, comment: str) -> None:
+        """People stretch, repeat and shout, and are heard."""
+        assert not is_spam(comment)
+
+    @given(texts())
+    def test_any_text_has_an_answer(self, comment: str) -> None:
+        """Whatever is sent is spam or not, and the same filter says so of somebody unknown each time."""
+        spam_filter = HeuristicSpamFilter()
+        answers = {spam_filter.is_spam(a_submission(comment=comment)) for _ in range(5)}
+        assert len(answers) == 1
+
+
+class TestNearDuplicates:
+    """What one author says here and there."""
+
+    def test_the_fourth_within_ten_minutes(self, clock: ManualClock) -> None:
+        """Almost the same about four sessions in ten minutes is one too many; later it may be said again."""
+        spam_filter = HeuristicSpamFilter(clock=clock)
+        sent = [said(f"s{number}", f"{PILLS} {number}") for number in range(6)]
+        assert [spam_filter.is_spam(submission) for submission in sent] == [False] * 3 + [True] * 3
+        clock.turn(minutes=10)
+        assert not spam_filter.is_spam(sent[-1])
+
+    def test_messages_of_a_session(self) -> None:
+        """Another message of the same session is another thing."""
+        spam_filter = HeuristicSpamFilter(max_near_duplicates=1)
+        assert [spam_filter.is_spam(said("s", message_id=name)) for name in "ab"] == [False, True]
+
+    @pytest.mark.parametrize("comment", ["thanks", "Thank you so much", "ok, ok, ok, ok, ok, ok", "😡 😡 😡 😡 😡 😡"])
+    def test_short_comments(self, comment: str) -> None:
+        """A few words are alike by nature."""
+        spam_filter = HeuristicSpamFilter()
+        assert not any(spam_filter.is_spam(said(f"s{number}", comment)) for number in range(20))
+
+    def test_other_words(self) -> None:
+        """One author may say a lot, as long as it is not the same."""
+        spam_filter = HeuristicSpamFilter()
+        topics = ("flight late again bag", "meal cold hungry child", "seat broken dirty floor", "staff kind quick desk")
+        assert not any(spam_filter.is_spam(said(topic, f"The {topic}, that is all")) for topic in topics * 3)
+
+    def test_other_people(self) -> None:
+        """The same words of several people are no spam, nor are those of the same name in another application."""
+        spam_filter = HeuristicSpamFilter(max_near_duplicates=1)
+        people = [{"author": None}] * 5 + [{"author": "bob"}, {"author": "cat"}, {"application": "other"}]
+        assert not any(spam_filter.is_spam(said(f"s{number}", **who)) for number, who in enumerate(people))
+
+    def test_the_same_thing_again(self) -> None:
+        """Who changes a vote or a comment, or sends it again, is no spammer, even when the limit is reached."""
+        spam_filter = HeuristicSpamFilter()
+        first = said("s0", idempotency_key="k")
+        assert not any(spam_filter.is_spam(said(f"s{number}", idempotency_key="k")) for number in range(3))
+        assert not any(spam_filter.is_spam(first) for _ in range(20))
+        assert not any(spam_filter.is_spam(said("s1", f"{PILLS} or {number}")) for number in range(20))
+        assert spam_filter.is_spam(said("s3"))
+
+    def test_a_late_retry(self, clock: ManualClock) -> None:
+        """A retry is none either when its first time was long ago and the same was said elsewhere since."""
+        spam_filter = HeuristicSpamFilter(clock=clock)
+        for number in range(6):
+            assert not spam_filter.is_spam(said(f"s{number}"))
+            clock.turn(minutes=4)
+        assert not spam_filter.is_spam(said("s0"))
+
+    def test_feedback_given_before(self) -> None:
+        """What is imported counts at the time when it was given, and not all at once; any zone will do."""
+        spam_filter = HeuristicSpamFilter()
+        days = [NOON - timedelta(days=number) for number in range(6)]
+        assert not any(spam_filter.is_spam(said(f"s{at}", created_at=at)) for at in days)
+        moments = [NOON + timedelta(days=1, seconds=number) for number in range(4)]
+        assert [spam_filter.is_spam(said(f"s{at}", created_at=at)) for at in moments] == [False] * 3 + [True]
+        assert not spam_filter.is_spam(said("s", created_at=datetime(2026, 3, 4)))  # noqa: DTZ001 - the rules refuse it
+
+    def test_only_the_latest_authors(self) -> None:
+        """Of more authors than that, those who were silent longest are forgotten."""
+        spam_filter = HeuristicSpamFilter(max_near_duplicates=1, max_authors=2)
+        for author in ("ann", "bob", "ann", "cat"):
+            assert not spam_filter.is_spam(said("s1", author=author))
+        assert [spam_filter.is_spam(said("s2", author=name)) for name in ("ann", "bob")] == [True, False]
+
+    def test_many_threads(self) -> None:
+        """However many threads ask at once, no more than the limit pass."""
+        spam_filter = HeuristicSpamFilter()
+        calls = [lambda number=number: spam_filter.is_spam(said(f"s{number}")) for number in range(40)]
+        assert in_threads(calls).count(False) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phrases": "casino"}, "phrases must be a list of texts, such as ['casino'], got one text"),
+        ({"phrases": ["casino", " "]}, "A spam phrase must not be empty: it would be in every comment"),
+        ({"max_links": -1}, "max_links must be at least 0, got -1"),
+        ({"max_near_duplicates": 0}, "max_near_duplicates must be at least 1, got 0"),
+        ({"max_authors": 0}, "max_authors must be at least 1, got 0"),
+    ],
+)
+def test_what_makes_no_sense(options: dict[str, object], message: str) -> None:
+    """A filter that would find everything, or could not work, is refused with a word on what is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        HeuristicSpamFilter(**options)  # type: ignore[arg-type]
+    assert str(caught.value) == message
+
+
+def test_a_suspicion_holds() -> None:
+    """Where spam is held, what the filter finds waits for a moderator."""
+    with harken.connect("memory://", spam="hold", spam_filter=HeuristicSpamFilter()) as hk:
+        assert hk.submit("s", "up", "buy now " * 6).feedback.moderation.status is ModerationStatus.PENDING
+        assert hk.submit("s", "up", "no no no").feedback.moderation.status is ModerationStatus.APPROVED
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+class TestRealFeedback:
+    """What real people really wrote."""
+
+    def test_airlines(self) -> None:
+        """Of 9,760 messages three are suspected: a "click here", three links, and one wish sent to many."""
+        spam_filter = HeuristicSpamFilter()
+        with (DATA / "airline-feedback.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        suspected = [
+            row["comment"]
+            for number, row in enumerate(rows)
+            if spam_filter.is_spam(
+                said(
+                    f"s{number}",
+                    row["comment"],
+                    author=row["session_id"],
+                    created_at=datetime.fromisoformat(row["created_at"]),
+                )
+            )
+        ]
+        assert [next(part for part in PARTS if part in comment) for comment in suspected] == list(PARTS)
+
+    def test_reviews(self) -> None:
+        """Not one of 2,000 reviews is suspected, as if one person had written them all at once."""
+        spam_filter = HeuristicSpamFilter()
+        lines = (DATA / "reviews.jsonl").read_text(encoding="utf-8").strip().split("\n")
+        comments = [json.loads(line)["comment"] for line in lines]
+        assert not [comment for comment in comments if spam_filter.is_spam(said(comment, comment))]
+
+
+PARTS = ("Grandma Ella", "click here", "better travel photos")
+
+
+def said(session_id: str, comment: str = PILLS, **parts: object) -> Submission:
+    """What Ann says about a session, unless ``parts`` says otherwise."""
+    return a_submission(session_id, comment=comment, **{"author": "ann", **parts})

@@ -1,0 +1,121 @@
+"""``python -m tests.benchmarks.text``: how many comments one core cleans, suspects and feels in a second.
+
+They are the real messages to airlines, beside the project; where these are not, they are made up.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from tests.benchmarks.measure import Result, at_least, in_turn, seconds
+from tests.benchmarks.rows import comment
+
+import harken
+from harken.ports.text import SentimentAnalyzer
+from harken_adapters.text import TextBlobSentiment, text_adapters
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "airline-feedback.csv"
+BOUND = 15_000
+ROUNDS = 7
+Call = Callable[[harken.Submission], object]
+
+
+def submissions() -> list[harken.Submission]:
+    """One for each comment, each about another session, with its author."""
+    return [
+        harken.Submission(target=harken.Target(f"session-{number}"), rating=None, comment=said, author=author)
+        for number, (author, said) in enumerate(_comments())
+    ]
+
+
+def _comments() -> Iterator[tuple[str, str]]:
+    if not DATA.exists():
+        random = Random(1)
+        yield from ((f"author-{number % 7_000}", comment(random)) for number in range(10_000))
+        return
+    with DATA.open(encoding="utf-8", newline="") as file:
+        yield from ((row["session_id"], row["comment"].strip()) for row in csv.DictReader(file))
+
+
+def each_part(_: Path) -> Iterator[Result]:
+    """The sanitiser, the spam filter and VADER alone, and all three on each comment, one behind the other."""
+    sent = submissions()
+    for name, prepared in PARTS.items():
+        taken = median(_seconds_for(prepared(), sent) for _ in range(ROUNDS))
+        detail = f"median of {ROUNDS} times {len(sent):,}"
+        yield at_least(f"text: {name}", len(sent) / taken, BOUND, unit=" comments/s", detail=detail)
+
+
+def _seconds_for(call: Call, sent: Sequence[harken.Submission]) -> float:
+    def each() -> None:
+        for one in sent:
+            call(one)
+
+    return seconds(each)
+
+
+def vader_and_textblob(_: Path) -> Iterator[Result]:
+    """The two sentiments in turn, over a part of the comments."""
+    said = [one.comment for one in submissions()[::5]]
+    slower, faster = TextBlobSentiment().analyze, _vader().analyze
+    other, ours, ratio = in_turn(lambda: _all(slower, said), lambda: _all(faster, said), rounds=ROUNDS)
+    detail = f"{len(said) / ours:,.0f} against {len(said) / other:,.0f} comments/s"
+    yield at_least("text: VADER, as many times as fast as TextBlob", ratio, 2.5, detail=detail)
+
+
+def _all(analyze: Callable[[str], object], said: Sequence[str]) -> None:
+    for text in said:
+        analyze(text)
+
+
+def _sanitizer() -> Call:
+    sanitizer = text_adapters()["sanitizer"]
+    assert sanitizer
+    return lambda one: sanitizer.sanitize(one.comment)
+
+
+def _spam_filter() -> Call:
+    spam_filter = text_adapters()["spam_filter"]
+    assert spam_filter
+    return spam_filter.is_spam
+
+
+def _vader() -> SentimentAnalyzer:
+    vader = text_adapters()["sentiment_analyzer"]
+    assert vader
+    return vader
+
+
+def _feeling() -> Call:
+    vader = _vader()
+    return lambda one: vader.analyze(one.comment)
+
+
+def _all_three() -> Call:
+    parts = (_sanitizer(), _spam_filter(), _feeling())
+    return lambda one: [part(one) for part in parts]
+
+
+#: Each call makes new ones, so that no round finds what the one before remembered.
+PARTS: dict[str, Callable[[], Call]] = {
+    "sanitiser": _sanitizer,
+    "spam filter": _spam_filter,
+    "VADER": _feeling,
+    "all three": _all_three,
+}
+BENCHMARKS = (each_part, vader_and_textblob)
+
+
+def main() -> int:
+    """Print one line for each figure; 1 if one misses its bound."""
+    results = [result for benchmark in BENCHMARKS for result in benchmark(Path.cwd())]
+    print(*results, sep="\n")
+    return 0 if all(result.kept for result in results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,89 @@
+"""keys create, list and revoke: what they print, and the code they end with."""
+
+from typing import Any
+
+import pytest
+
+import harken
+
+URL = "sqlite:///feedback.db"
+
+
+def test_a_key_that_is_made_is_shown_once_and_works(cli: Any) -> None:
+    """The key alone is on stdout, for scripts; that it is never shown again is said beside it."""
+    made = cli("keys", "create", "--scope", "submit", "--scope", "read", "--name", "web backend")
+    assert made.code == 0
+    assert "it is shown only now" in made.err
+    text = made.out.removesuffix("\n")
+    with harken.connect(URL) as hk:
+        key = hk.keys.authenticate(text)
+    assert (key.application, key.name) == ("default", "web backend")
+    assert key.scopes == {harken.Scope.SUBMIT, harken.Scope.READ}
+    for listed in (cli("keys", "list"), cli("keys", "list", "--json")):
+        assert key.id in listed.out
+        assert text.split("_", 2)[2] not in listed.out
+        assert key.digest not in listed.out
+
+
+def test_a_key_as_json(cli: Any) -> None:
+    """A program gets the key with all that is known of it, for the application that was chosen."""
+    made = cli("--application", "shop", "keys", "create", "--scope", "admin", "--json")
+    assert (made.code, made.err) == (0, "")
+    text = made.json["key"]
+    with harken.connect(URL) as hk:
+        assert hk.keys.authenticate(text).id == made.json["id"]
+    assert made.json.items() >= {"application": "shop", "scopes": ["admin"], "name": "", "revoked_at": None}.items()
+    without_text = {name: value for name, value in made.json.items() if name != "key"}
+    assert cli("keys", "list", "--json").json == {"keys": [without_text]}
+
+
+def test_keys_of_all_applications_are_listed(cli: Any) -> None:
+    """Whoever lists keys sees all that open this storage, oldest first, and which of them are revoked."""
+    first = cli("keys", "create", "--scope", "read", "--scope", "submit", "--json").json
+    second = cli("--application", "shop", "keys", "create", "--scope", "moderate", "--name", "till", "--json").json
+    cli("keys", "revoke", first["id"])
+    one, other = cli("keys", "list").out.splitlines()
+    assert one.startswith(f"{first['id']}  default  submit, read  made ")
+    assert "  revoked " in one
+    assert other.startswith(f"{second['id']}  shop  moderate  made ")
+    assert other.endswith("Z  till")
+    assert "revoked" not in other
+    assert cli("keys", "list").out == cli("--application", "shop", "keys", "list").out
+
+
+def test_a_revoked_key_is_good_for_nothing(cli: Any) -> None:
+    """Revoking is at once, says when it was, and changes nothing when it is repeated."""
+    made = cli("keys", "create", "--scope", "admin", "--json").json
+    revoked = cli("keys", "revoke", made["id"])
+    assert revoked.code == 0
+    assert revoked.out.startswith(f"{made['id']} was revoked at 2")
+    assert cli("keys", "revoke", made["id"]).out == revoked.out
+    again = cli("keys", "revoke", made["id"], "--json").json
+    assert again["revoked_at"] is not None
+    assert "digest" not in again
+    with harken.connect(URL) as hk, pytest.raises(harken.InvalidCredentials):
+        hk.keys.authenticate(made["key"])
+
+
+def test_what_is_not_there_is_not_found(cli: Any) -> None:
+    """An unknown id ends with 4, and says so in JSON where that was asked for."""
+    assert cli("keys", "revoke", "nobody").code == 4
+    missing = cli("keys", "revoke", "nobody", "--json")
+    assert (missing.code, missing.error["error"]) == (4, "KeyNotFound")
+    assert cli("keys", "list").out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "--scope"),
+        (("--scope", "raed"), 2, "'submit', 'read', 'moderate', 'admin'"),
+        (("--scope", "read", "--name", "x" * 300), 3, "name too long"),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_made(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """It is said what is missing or wrong, and what there is."""
+    refused = cli("keys", "create", *arguments)
+    assert refused.code == code
+    assert said in refused.err
+    assert cli("keys", "list", "--json").json == {"keys": []}

@@ -1,0 +1,601 @@
+"""How often somebody may call: limits, who has used up theirs, and how the answer's headers say so."""
+
+import logging
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from threading import Event, Lock
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limits.storage import Storage
+from pymongo import MongoClient
+
+import harken
+import mongod
+from harken.domain.errors import ConfigurationError
+from harken_adapters.hosts.http.limiting import PAUSE, Limit, RateLimiter, Verdict, rate_headers
+from support import ManualClock, eventually, in_threads
+
+FIVE = Limit(5, 60)
+MANY = Limit(1_000, 60)
+
+
+class Server:
+    """A server in this process, that can be down, or hang while somebody holds ``hangs``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.counts: Counter[str] = Counter()
+        self.kept: dict[str, int] = {}
+        self.asked = 0
+        self.is_down = False
+        self.hangs = Lock()
+
+    def add(self, key: str, seconds: int, amount: int) -> int:
+        """Count, as any shared storage does."""
+        self.asked += 1
+        with self.hangs:
+            if self.is_down:
+                raise ConnectionError("the server is down")
+            self.kept.setdefault(key, seconds)
+            self.counts[key] += amount
+            return self.counts[key]
+
+
+SERVERS: dict[str, Server] = {}
+
+
+class ServedStorage(Storage):
+    """What ``limits`` opens for ``served://``: each process has one of its own, and the server is the same."""
+
+    STORAGE_SCHEME: ClassVar[list[str]] = ["served"]
+    base_exceptions = ConnectionError
+
+    def __init__(self, uri: str, **options: Any) -> None:
+        super().__init__(uri, **options)
+        self._server = SERVERS[uri]
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        return self._server.add(key, expiry, amount)
+
+    def get(self, key: str) -> int:
+        return self._server.counts[key]
+
+    def get_expiry(self, key: str) -> float:
+        return self._server.kept[key]
+
+    def check(self) -> bool:
+        return not self._server.is_down
+
+    def reset(self) -> int | None:
+        return None
+
+    def clear(self, key: str) -> None:
+        del self._server.counts[key]
+
+
+@contextmanager
+def a_server() -> Iterator[Server]:
+    """A new server, for as long as the context lasts."""
+    server = Server(f"served://{uuid4()}")
+    SERVERS[server.url] = server
+    try:
+        yield server
+    finally:
+        del SERVERS[server.url]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A new server."""
+    with a_server() as started:
+        yield started
+
+
+def allowed(verdicts: Sequence[Verdict]) -> int:
+    """How many were."""
+    return sum(verdict.allowed for verdict in verdicts)
+
+
+class TestLimit:
+    @pytest.mark.parametrize(
+        ("text", "limit"),
+        [
+            ("5/minute", Limit(5, 60)),
+            ("1 per second", Limit(1, 1)),
+            ("100 per 2 hours", Limit(100, 7_200)),
+            (" 10/30 seconds ", Limit(10, 30)),
+            ("7/day", Limit(7, 86_400)),
+            ("1000000000/YEAR", Limit(1_000_000_000, 360 * 86_400)),
+        ],
+    )
+    def test_is_read_from_a_setting(self, text: str, limit: Limit) -> None:
+        """A limit is written as people say it."""
+        assert Limit.parse(text) == limit
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("", "'' is no rate limit; expected one such as 5/minute"),
+            ("often", "'often' is no rate limit; expected"),
+            ("5/fortnight", "is no rate limit; expected"),
+            ("-5/minute", "is no rate limit; expected"),
+            ("1.5/minute", "is no rate limit; expected"),
+            ("5/minute; 100/hour", "are 2 rate limits; expected one"),
+            ("0/minute", "allows 1 to 1000000000 hits .* got 0 in 60"),
+            ("1000000001/minute", "got 1000000001 in 60"),
+            ("1/2 years", "got 1 in 62208000"),
+            (f"{'9' * 5_000}/minute", "is no rate limit"),
+            (5, "5 is no rate limit"),
+        ],
+    )
+    def test_says_what_is_wrong(self, text: Any, says: str) -> None:
+        """A setting that names no limit is repeated, with what was expected."""
+        with pytest.raises(ConfigurationError, match=says):
+            Limit.parse(text)
+
+
+class TestHeaders:
+    def test_say_what_is_left(self) -> None:
+        """An answer tells each limit, what is left of it and for how long, as structured fields."""
+        fine = Verdict(name="address", limit=FIVE, allowed=True, remaining=3, reset=42)
+        plenty = Verdict(name="key", limit=MANY, allowed=True, remaining=999, reset=42)
+        assert rate_headers([plenty, fine]) == {
+            "RateLimit-Policy": '"address";q=5;w=60, "key";q=1000;w=60',
+            "RateLimit": '"address";r=3;t=42, "key";r=999;t=42',
+        }
+
+    def test_begin_with_the_one_that_refuses(self) -> None:
+        """Who is refused reads first why, and when to try again: when all that refuse allow it."""
+        fine = Verdict(name="key", limit=MANY, allowed=True, remaining=0, reset=60)
+        soon = Verdict(name="second", limit=Limit(1, 1), allowed=False, remaining=0, reset=1)
+        late = Verdict(name="day", limit=Limit(9, 86_400), allowed=False, remaining=0, reset=777)
+        assert rate_headers([fine, soon, late]) == {
+            "RateLimit-Policy": '"day";q=9;w=86400, "second";q=1;w=1, "key";q=1000;w=60',
+            "RateLimit": '"day";r=0;t=777, "second";r=0;t=1, "key";r=0;t=60',
+            "Retry-After": "777",
+        }
+
+    def test_never_ask_to_try_again_at_once(self) -> None:
+        """Even when the window is just ending there is a second to wait."""
+        over = Verdict(name="key", limit=FIVE, allowed=False, remaining=0, reset=0)
+        assert rate_headers([over])["Retry-After"] == "1"
+
+    def test_are_not_there_without_limits(self) -> None:
+        """Where nothing is limited, nothing is said."""
+        assert rate_headers([]) == {}
+
+    def test_quote_names(self) -> None:
+        """A name with quotes stays one name."""
+        verdict = RateLimiter().check('the "best" \\ one', FIVE, "me")
+        assert rate_headers([verdict])["RateLimit-Policy"] == '"the \\"best\\" \\\\ one";q=5;w=60'
+
+    @pytest.mark.parametrize("name", ["", " ", "größe", "a\nb", "a\x7f"])
+    def test_need_plain_names(self, name: str) -> None:
+        """A name that no header can carry is refused when it is first used."""
+        with pytest.raises(ConfigurationError, match="plain ASCII"):
+            RateLimiter().check(name, FIVE, "me")
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 40).map(lambda tenths: tenths * 6), st.sampled_from("ab"), st.integers(1, 4)), max_size=40
+)
+
+
+class TestAlone:
+    @given(steps, st.integers(1, 6))
+    def test_counts_in_windows(self, hits: list[tuple[int, str, int]], amount: int) -> None:
+        """In each window everybody has the whole limit, a hit counts as what it costs, and a refused one for nothing.
+
+        The windows begin at multiples of their length, for everybody at the same time.
+        """
+        clock, limit, used = ManualClock(), Limit(amount, 60), Counter[tuple[int, str]]()
+        limiter = RateLimiter(clock=clock)
+        for seconds, subject, cost in hits:
+            clock.turn(seconds=seconds)
+            now = int(clock.now.timestamp())
+            place = now // 60, subject
+            fits = used[place] + cost <= amount
+            used[place] += cost if fits else 0
+            remaining, reset = amount - used[place], 60 - now % 60
+            assert limiter.check_soon("n", limit, subject, cost) == Verdict(
+                name="n", limit=limit, allowed=fits, remaining=remaining, reset=reset
+            )
+
+    def test_rounds_up_to_whole_seconds(self) -> None:
+        """Nobody is told to come back before the window ends."""
+        clock = ManualClock()
+        clock.turn(seconds=59, microseconds=1)
+        verdict = RateLimiter(clock=clock).check("n", FIVE, "me")
+        assert (verdict.reset, verdict.retry_after) == (1, 1)
+
+    def test_names_and_limits_are_counted_apart(self) -> None:
+        """One limit's hits are none of another's."""
+        limiter = RateLimiter(clock=ManualClock())
+        for name, limit in (("a", FIVE), ("b", FIVE), ("a", Limit(5, 61))):
+            assert allowed([limiter.check(name, limit, "me") for _ in range(6)]) == 5
+
+    def test_a_clock_that_was_wrong_locks_nobody_out(self) -> None:
+        """What was counted in a year to come is forgotten when the clock is set right."""
+        clock = ManualClock()
+        limiter = RateLimiter(clock=clock)
+        clock.turn(days=365)
+        assert allowed([limiter.check("n", FIVE, "me") for _ in range(6)]) == 5
+        clock.turn(days=-365)
+        assert limiter.check("n", FIVE, "me").allowed
+
+    def test_threads_never_get_more(self) -> None:
+        """However many threads call at the same moment, the limit is the limit."""
+        limiter, limit = RateLimiter(clock=ManualClock()), Limit(500, 60)
+        counts = in_threads([lambda: allowed([limiter.check("n", limit, "me") for _ in range(200)])] * 8)
+        assert counts != [200] * 8
+        assert sum(counts) == 500  # type: ignore[call-overload]
+
+    def test_rotating_subjects_exhaust_no_memory(self) -> None:
+        """A flood of subjects that were never seen before takes no more memory than so many as are remembered."""
+        limiter = RateLimiter(clock=ManualClock(), max_subjects=1_000)
+        tracemalloc.start()
+        try:
+            for number in range(30_000):
+                limiter.check("n", FIVE, f"{number}" * 50)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 1_000_000
+
+    @given(st.integers(2, 50), st.integers(1, 300))
+    def test_who_keeps_calling_is_not_forgotten(self, most: int, others: int) -> None:
+        """A flood of others makes nobody's limit start anew who calls often enough to need one."""
+        limiter = RateLimiter(clock=ManualClock(), max_subjects=most)
+        mine = []
+        for number in range(others):
+            limiter.check("n", FIVE, f"other {number}")
+            mine.append(limiter.check("n", FIVE, "me"))
+        assert allowed(mine) == min(5, others)
+
+    def test_takes_any_text(self) -> None:
+        """What no text should have, such as half a sign, is no reason to fail."""
+        limiter = RateLimiter(secret="\udcff")
+        assert limiter.check("n", FIVE, "\ud800").allowed
+        limiter.close()
+
+    @pytest.mark.parametrize("cost", [0, -1])
+    def test_nothing_is_given_back(self, cost: int) -> None:
+        """A hit that costs nothing is a mistake, and one that costs less would be a way around the limit."""
+        with pytest.raises(ValueError, match=f"at least 1, got {cost}"):
+            RateLimiter().check("n", FIVE, "me", cost)
+
+    def test_has_to_remember_somebody(self) -> None:
+        """A limiter that forgets everybody at once limits nobody."""
+        with pytest.raises(ConfigurationError, match="max_subjects must be at least 2, got 1"):
+            RateLimiter(max_subjects=1)
+
+
+class TestTogether:
+    @given(st.integers(1, 450), st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=600))
+    def test_never_more_than_the_limit(self, amount: int, calls: list[tuple[int, bool]]) -> None:
+        """Whoever of several processes is asked, together they allow what one would; a small limit to the last hit."""
+        with a_server() as server:
+            clock, limit = ManualClock(), Limit(amount, 60)
+            limiters = [RateLimiter(server.url, clock=clock) for _ in range(3)]
+            verdicts = []
+            for who, soon in calls:
+                found = limiters[who].check_soon("n", limit, "me") if soon else limiters[who].check("n", limit, "me")
+                verdicts.append(found or limiters[who].check("n", limit, "me"))
+            assert allowed(verdicts) <= amount
+            spare = 2 * (limit.chunk - 1)
+            assert allowed(verdicts) >= min(amount - spare, len(calls))
+
+    @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9), st.integers(0, 40)), max_size=60))
+    def test_never_more_in_any_window(self, calls: list[tuple[int, int, int]]) -> None:
+        """Whatever hits cost and however windows pass, no window has more than the limit."""
+        with a_server() as server:
+            clock, limit = ManualClock(), Limit(20, 60)
+            limiters = [RateLimiter(server.url, clock=clock) for _ in range(2)]
+            spent = Counter[int]()
+            for who, cost, seconds in calls:
+                clock.turn(seconds=seconds)
+                verdict = limiters[who].check("n", limit, "me", cost)
+                spent[int(clock.now.timestamp()) // 60] += cost if verdict.allowed else 0
+                assert 0 <= verdict.remaining <= 20
+            assert max(spent.values(), default=0) <= 20
+
+    def test_one_in_a_hundred_asks(self, server: Server) -> None:
+        """A large limit is taken in chunks, and what is answered from one needs no round trip."""
+        limiter = RateLimiter(server.url, clock=ManualClock())
+        verdicts = [limiter.check("n", MANY, "me") for _ in range(1_100)]
+        assert [verdict.remaining for verdict in verdicts] == [*range(999, -1, -1), *[0] * 100]
+        assert allowed(verdicts) == 1_000
+        assert server.asked == 100
+
+    def test_says_when_it_has_to_ask(self, server: Server) -> None:
+        """What cannot be told at once is not counted, and what can be told needs no storage."""
+        limiter = RateLimiter(server.url, clock=ManualClock())
+        assert limiter.check_soon("n", MANY, "me") is None
+        assert limiter.check("n", MANY, "me").remaining == 999
+        soon = [limiter.check_soon("n", MANY, "me") for _ in range(10)]
+        assert [verdict and verdict.remaining for verdict in soon] == [*range(998, 989, -1), None]
+        assert server.asked == 1
+
+    def test_all_or_none_are_counted(self, server: Server) -> None:
+        """Several limits are checked at once, and if one has to be asked for, no other has lost a hit."""
+        limiter = RateLimiter(server.url, clock=ManualClock())
+        limiter.check("a", MANY, "me")
+        hits = [("a", MANY, "me"), ("b", MANY, "me")]
+        assert limiter.check_all_soon(hits) is None
+        limiter.check("b", MANY, "me")
+        verdicts = limiter.check_all_soon(hits)
+        assert verdicts is not None
+        assert [(verdict.name, verdict.remaining) for verdict in verdicts] == [("a", 998), ("b", 998)]
+
+    def test_who_had_enough_is_refused_without_asking(self, server: Server) -> None:
+        """A flood costs the storage nothing once the limit is used up; the next window begins anew."""
+        clock = ManualClock()
+        limiter, other = RateLimiter(server.url, clock=clock), RateLimiter(server.url, clock=clock)
+        assert allowed([limiter.check("n", FIVE, "me") for _ in range(5)]) == 5
+        assert not other.check("n", FIVE, "me").allowed
+        asked = server.asked
+        refused = [found.check_soon("n", FIVE, "me") for found in (limiter, other) * 50]
+        assert {verdict and verdict.allowed for verdict in refused} == {False}
+        assert server.asked == asked
+        clock.turn(seconds=60)
+        assert other.check("n", FIVE, "me").allowed
+
+    def test_what_costs_more_than_the_limit_takes_nothing(self, server: Server) -> None:
+        """A hit that can never be allowed uses up nobody's."""
+        limiter = RateLimiter(server.url, clock=ManualClock())
+        assert not limiter.check("n", FIVE, "me", 6).allowed
+        assert limiter.check("n", FIVE, "me", 5).allowed
+
+    def test_a_lease_lapses_with_its_window(self, server: Server) -> None:
+        """What a process did not need in one window is not added to the next one's."""
+        clock, limit = ManualClock(), Limit(1_000, 60)
+        limiters = [RateLimiter(server.url, clock=clock) for _ in range(3)]
+        for limiter in limiters:
+            limiter.check("n", limit, "me")
+        clock.turn(seconds=60)
+        assert allowed([limiter.check("n", limit, "me") for limiter in limiters for _ in range(500)]) == 1_000
+
+    def test_the_storage_gets_no_subject(self, server: Server) -> None:
+        """An address is a person's: under what it is counted tells it only to who knows the secret."""
+        clock = ManualClock()
+        RateLimiter(server.url, clock=clock).check("n", FIVE, "192.0.2.1")
+        RateLimiter(server.url, clock=clock, secret="ours").check("n", FIVE, "192.0.2.1")
+        RateLimiter(server.url, clock=clock, secret="ours").check("n", FIVE, "192.0.2.1")
+        counts = server.counts
+        assert sorted(counts.values()) == [1, 2]
+        assert "192" not in "".join(counts)
+        assert all(60 < seconds <= 180 for seconds in server.kept.values())
+
+    def test_a_forgotten_lease_is_lost(self, server: Server) -> None:
+        """Who is forgotten here is still known in the storage, so that rotating subjects gain nothing."""
+        limiter, limit, mine = RateLimiter(server.url, clock=ManualClock(), max_subjects=2), Limit(300, 60), []
+        for number in range(1_000):
+            mine.append(limiter.check("n", limit, "me"))
+            limiter.check("n", limit, f"one {number}")
+            limiter.check("n", limit, f"other {number}")
+        # Each was the only one that was used of a chunk of three.
+        assert allowed(mine) == 100
+
+
+class TestOutage:
+    @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.integers(0, 4), st.booleans()), max_size=80))
+    def test_each_counts_for_itself(self, calls: list[tuple[int, int, int, bool]]) -> None:
+        """However often the storage comes and goes: nothing is raised, and no process allows more than the limit."""
+        with a_server() as server:
+            clock, limit = ManualClock(), Limit(20, 60)
+            limiters = [RateLimiter(server.url, clock=clock) for _ in range(2)]
+            spent = Counter[tuple[int, int]]()
+            for who, cost, seconds, server.is_down in calls:
+                clock.turn(seconds=seconds)
+                if limiters[who].check("n", limit, "me", cost).allowed:
+                    spent[who, int(clock.now.timestamp()) // 60] += cost
+            assert max(spent.values(), default=0) <= 20
+
+    def test_is_told_once(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        """The log has one warning when the storage fails and one line when it is back, not one for each call."""
+        clock = ManualClock()
+        limiter = RateLimiter(server.url, clock=clock)
+        with caplog.at_level(logging.INFO):
+            for server.is_down in (True, False, True):
+                for _ in range(20):
+                    limiter.check("n", MANY, "me", 10)
+                    clock.turn(seconds=PAUSE / 4)
+        levels = [record.levelname for record in caplog.records]
+        assert levels == ["WARNING", "INFO", "WARNING"]
+        assert "the server is down" in caplog.text
+
+    def test_nobody_waits_for_it(self, server: Server) -> None:
+        """After a failure the storage is left alone for a while, then one caller asks, and all are answered at once."""
+        clock = ManualClock()
+        limiter = RateLimiter(server.url, clock=clock)
+        server.is_down = True
+        limiter.check("n", MANY, "me")
+        assert [limiter.check_soon("n", MANY, "me") is None for _ in range(3)] == [False] * 3
+        clock.turn(seconds=PAUSE)
+        assert limiter.check_soon("n", MANY, "me") is None
+        assert limiter.check("n", MANY, "me").remaining == 995
+        assert server.asked == 2
+        assert limiter.check_soon("n", MANY, "me") is not None
+
+    def test_only_one_asks_whether_it_is_back(self, server: Server) -> None:
+        """While one caller waits for a storage that hangs, the others are answered without it."""
+        clock = ManualClock()
+        limiter = RateLimiter(server.url, clock=clock)
+        server.is_down = True
+        limiter.check("n", MANY, "me")
+        clock.turn(seconds=PAUSE)
+        asking = Event()
+
+        def ask() -> Verdict:
+            asking.set()
+            return limiter.check("n", MANY, "me")
+
+        def others() -> int:
+            asking.wait()
+            eventually(lambda: limiter.check_soon("n", Limit(7, 60), "you"))
+            found = allowed([limiter.check("n", FIVE, "me") for _ in range(9)])
+            server.hangs.release()
+            return found
+
+        server.hangs.acquire()
+        verdict, count = in_threads([ask, others])
+        assert isinstance(verdict, Verdict)
+        assert verdict.allowed
+        assert count == 5
+
+    def test_a_clock_that_is_set_back_makes_no_long_pause(self, server: Server) -> None:
+        """The storage is asked again although the clock says that it failed tomorrow."""
+        clock = ManualClock()
+        limiter = RateLimiter(server.url, clock=clock)
+        server.is_down = True
+        limiter.check("n", MANY, "me")
+        server.is_down = False
+        clock.turn(days=-1)
+        limiter.check("n", MANY, "me")
+        assert server.asked == 2
+
+    def test_what_was_answered_too_late_counts_for_nothing(self, server: Server) -> None:
+        """What was taken in a window that ended meanwhile answers the call that asked, and adds to no other window."""
+        clock = ManualClock()
+        limiter, limit = RateLimiter(server.url, clock=clock), Limit(500, 60)
+        server.hangs.acquire()
+
+        def turn() -> None:
+            eventually(lambda: server.asked)
+            clock.turn(seconds=60)
+            server.hangs.release()
+
+        late, _ = in_threads([lambda: limiter.check("n", limit, "me"), turn])
+        assert isinstance(late, Verdict)
+        assert late.allowed
+        assert allowed([limiter.check("n", limit, "me") for _ in range(600)]) == 500
+
+
+class TestMongoDB:
+    def test_processes_share_counts(self, mongodb_url: str) -> None:
+        """Two processes with many threads each allow what one would: all of the limit, and no more."""
+        with two(mongodb_url, ManualClock()) as limiters:
+            for limit in (Limit(30, 86_400), Limit(700, 86_400)):
+                calls = [lambda one=one, limit=limit: hammer(one, limit, 200) for one in limiters * 4]
+                counts = in_threads(calls)
+                assert sum(counts) == limit.amount  # type: ignore[call-overload]
+
+    def test_windows_pass(self, mongodb_url: str) -> None:
+        """The next window begins anew, by the clock that was given, and what was left of the last one is of no use."""
+        clock = ManualClock()
+        with two(mongodb_url, clock) as limiters:
+            for _ in range(3):
+                assert hammer(limiters[0], FIVE, 3) == 3
+                assert hammer(limiters[1], FIVE, 3) == 2
+                clock.turn(seconds=60)
+
+    def test_counts_are_removed_some_day(self, mongodb_url: str) -> None:
+        """The server removes what is over, knows nobody's address, and Harken's storage finds nothing that is foreign."""
+        with two(mongodb_url, ManualClock()) as (limiter, _), closing(MongoClient[Any](mongodb_url)) as client:
+            limiter.check("address", FIVE, "192.0.2.1")
+            (collection,) = client.get_default_database().list_collections()
+            found = client.get_default_database()[collection["name"]]
+            (document,) = found.find()
+            assert document["count"] == 1
+            assert "192.0.2.1" not in str(document)
+            assert found.index_information()["expireAt_1"]["expireAfterSeconds"] == 0
+        with harken.connect(mongodb_url) as hk:
+            assert hk.submit("s", "up").feedback.id
+
+    def test_leaves_no_connection_open(self, mongodb_url: str) -> None:
+        """Who is closed has closed its connections; who is still asked counts for itself."""
+        with closing(MongoClient[Any](mongodb_url)) as client:
+            limiter = RateLimiter(mongodb_url, clock=ManualClock())
+            limiter.check("n", FIVE, "me")
+            assert connections(client)
+            limiter.close()
+            limiter.close()
+            eventually(lambda: not connections(client))
+            assert hammer(limiter, FIVE, 9) == 5
+            assert not connections(client)
+
+    @pytest.mark.slow
+    def test_a_server_that_hangs(self) -> None:
+        """While the server hangs each process counts for itself, and together with others when it goes on."""
+        clock = ManualClock()
+        with mongod.replica_set() as started, two(mongod.with_database(started.url, "limits"), clock) as limiters:
+            assert [hammer(limiter, FIVE, 2) for limiter in limiters] == [2, 2]
+            clock.turn(seconds=60)
+            started.members[0].pause()
+            assert [hammer(limiter, FIVE, 9) for limiter in limiters] == [5, 5]
+            started.members[0].resume()
+            clock.turn(seconds=60 + PAUSE)
+            assert sum(hammer(limiter, FIVE, 9) for limiter in limiters) == 5
+
+    @pytest.mark.slow
+    def test_a_server_that_is_not_there(self) -> None:
+        """A limiter starts without its server, and limits."""
+        with closing(RateLimiter("mongodb://127.0.0.1:1/limits", clock=ManualClock())) as limiter:
+            assert hammer(limiter, FIVE, 9) == 5
+
+
+@contextmanager
+def two(url: str, clock: ManualClock) -> Iterator[list[RateLimiter]]:
+    """Two limiters as two processes have them, closed at the end."""
+    with ExitStack() as ends:
+        yield [ends.enter_context(closing(RateLimiter(url, clock=clock))) for _ in range(2)]
+
+
+def hammer(limiter: RateLimiter, limit: Limit, times: int) -> int:
+    """How many of so many calls are allowed."""
+    return allowed([limiter.check("n", limit, "me") for _ in range(times)])
+
+
+def connections(client: MongoClient[Any]) -> int:
+    """How many connections the server has to limiters in this database's process."""
+    running = client.admin.aggregate([{"$currentOp": {"allUsers": True, "idleConnections": True}}])
+    return sum(found.get("appName") == "harken rate limits" for found in running)
+
+
+class TestUrls:
+    @pytest.mark.parametrize("url", ["memory://", "MEMORY://", "memory:"])
+    def test_memory_asks_nobody(self, url: str) -> None:
+        """Without a shared storage all is known at once."""
+        limiter = RateLimiter(url, clock=ManualClock())
+        assert limiter.check_soon("n", FIVE, "me")
+        limiter.close()
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("", "unknown storage scheme"),
+            ("nonsense://someone:secret@host", "'nonsense://host': unknown storage scheme"),
+            ("async+memory://", "leave out 'async\\+'"),
+            ("mongodb://", "at least one hostname"),
+            ("mongodb://someone:secret@/limits", "'mongodb:///limits'"),
+            ("mongodb://someone:secr%t@host/limits", "must be escaped"),
+            ("mongodb://[::1/limits", "Invalid IPv6 URL"),
+            ("mongodb://host/a%20b", "Bad database name"),
+            ("memcached://someone:secret@host", "'memcached://host': Missing host or port"),
+        ],
+    )
+    def test_that_make_no_sense(self, url: str, says: str) -> None:
+        """A mistake in the URL stops the service before it starts, and no password is shown."""
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            RateLimiter(url)
+        assert "secr" not in str(caught.value)
+
+    def test_without_the_driver(self) -> None:
+        """Who wants MongoDB to count, and has no driver, is told what to install; memory needs none."""
+        program = (
+            "import sys; sys.modules['pymongo'] = None\n"
+            "from harken_adapters.hosts.http.limiting import *\n"
+            "RateLimiter()\n"
+            "try: RateLimiter('mongodb://host/limits')\n"
+            "except MissingExtra as error: print(error)"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert 'try pip install "harken[mongodb]"' in ran.stdout

@@ -1,0 +1,448 @@
+"""Metrics: what a service tells Prometheus, alone and together with other worker processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from importlib.metadata import version
+from math import inf
+from pathlib import Path
+from threading import Event
+from typing import Any, get_args
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+import harken
+from harken import ConfigurationError, Harken, StorageUnavailable
+from harken.domain.events import Event as Happening
+from harken.ports.outbox import Outbox
+from harken.ports.repository import Accepted, Outcome
+from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
+from harken_adapters.storage.memory import open_storage
+from support import PATIENCE, ManualClock, eventually
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+OUTCOMES: tuple[SubmissionOutcome, ...] = get_args(SubmissionOutcome)
+
+
+def samples(rendered: str) -> Samples:
+    """Every figure that was rendered, by name and labels; each is there once."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(rendered):
+        for sample in family.samples:
+            key = sample.name, frozenset(sample.labels.items())
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def figures(metrics: Metrics) -> Samples:
+    """Every figure that a scrape sees now."""
+    return samples(metrics.render()[0].decode())
+
+
+def figure(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """One figure, if it is there."""
+    return figures(metrics).get((name, frozenset(labels.items())))
+
+
+class Events:
+    """The outbox of a Harken, which the test can break or hold up, and which counts how often it is read."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.read = 0
+        self.error: Exception | None = None
+        self.go = Event()
+        self.go.set()
+
+    def events(self, *, limit: int) -> Sequence[Happening]:
+        self.read += 1
+        assert self.go.wait(PATIENCE)
+        if self.error is not None:
+            raise self.error
+        return self.outbox.events(limit=limit)
+
+
+@pytest.fixture
+def metrics(clock: ManualClock) -> Metrics:
+    """Metrics whose clock stands at noon."""
+    return Metrics(clock=clock)
+
+
+@pytest.fixture
+def outbox(hk: Harken, metrics: Metrics) -> Events:
+    """The outbox that the metrics observe."""
+    events: Any = Events(hk.outbox)
+    hk.outbox = events
+    metrics.observe(hk)
+    return events  # type: ignore[no-any-return]
+
+
+class TestRequests:
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["submit", "list"]),
+                st.sampled_from(["GET", "POST"]),
+                st.sampled_from([200, 201, 503]),
+                st.floats(0, 20),
+            )
+        )
+    )
+    def test_every_request_is_counted(self, requests: list[tuple[str, str, int, float]]) -> None:
+        """The counters come to the requests, and the histograms to their times, for each operation."""
+        metrics = Metrics()
+        for request in requests:
+            metrics.request(*request)
+        found = figures(metrics)
+        for operation, method, status in {request[:3] for request in requests}:
+            labels = frozenset({"operation": operation, "method": method, "status": str(status)}.items())
+            expected = [request for request in requests if request[:3] == (operation, method, status)]
+            assert found["harken_http_requests_total", labels] == len(expected)
+        for operation in {request[0] for request in requests}:
+            times = [request[3] for request in requests if request[0] == operation]
+            one = frozenset({("operation", operation)})
+            assert found["harken_http_request_seconds_count", one] == len(times)
+            assert found["harken_http_request_seconds_sum", one] == pytest.approx(sum(times))
+            for bound in ("0.005", "1.0", "+Inf"):
+                within = [time for time in times if time <= (inf if bound == "+Inf" else float(bound))]
+                assert found["harken_http_request_seconds_bucket", one | {("le", bound)}] == len(within)
+
+    @given(st.lists(st.text(min_size=1), min_size=1))
+    def test_methods_that_callers_make_up(self, methods: list[str]) -> None:
+        """However many methods somebody makes up, they are one series."""
+        metrics = Metrics()
+        made_up = [f"X{method}" for method in methods]
+        for method in made_up:
+            metrics.request("none", method, 405, 0.001)
+        counted = {key: value for key, value in figures(metrics).items() if key[0] == "harken_http_requests_total"}
+        labels = frozenset({"operation": "none", "method": "_OTHER", "status": "405"}.items())
+        assert counted == {("harken_http_requests_total", labels): len(made_up)}
+
+    def test_what_a_scrape_is_sent(self, metrics: Metrics) -> None:
+        """The body is what the content type says, and tells the version."""
+        body, content_type = metrics.render()
+        assert content_type.startswith("text/plain; version=")
+        assert content_type.endswith("charset=utf-8")
+        assert "# TYPE harken_http_request_seconds histogram" in body.decode()
+        assert figure(metrics, "harken_build_info", version=version("harken")) == 1
+
+    def test_two_services_in_one_process(self) -> None:
+        """Each counts its own requests."""
+        one, other = Metrics(), Metrics()
+        one.request("submit", "POST", 201, 0.01)
+        labels = {"operation": "submit", "method": "POST", "status": "201"}
+        assert figure(one, "harken_http_requests_total", **labels) == 1
+        assert figure(other, "harken_http_requests_total", **labels) is None
+
+
+class TestSubmissions:
+    @given(st.lists(st.sampled_from(OUTCOMES)))
+    def test_every_outcome_is_counted(self, outcomes: list[SubmissionOutcome]) -> None:
+        """Each outcome has its number from the beginning, also if it never happened."""
+        metrics = Metrics()
+        for outcome in outcomes:
+            metrics.outcome(outcome)
+        found = figures(metrics)
+        for outcome in OUTCOMES:
+            key = "harken_submissions_total", frozenset({("outcome", outcome)})
+            assert found[key] == outcomes.count(outcome)
+
+    def test_an_unknown_outcome(self, metrics: Metrics) -> None:
+        """A typo is an error that names the outcomes, and makes no series."""
+        name: Any = "storred"
+        with pytest.raises(ValueError, match="no outcome 'storred'; known are stored, duplicate, refused"):
+            metrics.outcome(name)
+        assert not any(("outcome", "storred") in labels for _, labels in figures(metrics))
+
+    def test_how_many_share_a_write(self, hk: Harken, metrics: Metrics) -> None:
+        """Each write counts once, with its submissions."""
+        metrics.observe(hk)
+        for _ in range(3):
+            hk.submit("s", "up")
+        assert figure(metrics, "harken_write_batch_size_count") == 3
+        assert figure(metrics, "harken_write_batch_size_sum") == 3
+        assert figure(metrics, "harken_write_batch_size_bucket", le="1.0") == 3
+
+    def test_how_many_wait(self) -> None:
+        """The depth is that of the queue at the moment of the scrape."""
+        entered, go = Event(), Event()
+        with open_storage("memory://") as storage:
+
+            def add(batch: Sequence[Accepted]) -> Sequence[Outcome]:
+                entered.set()
+                assert go.wait(PATIENCE)
+                return storage.feedback.add(batch)
+
+            with harken.connect(evolve(storage, feedback=Slow(storage.feedback, add))) as hk:
+                metrics = Metrics()
+                metrics.observe(hk)
+                assert figure(metrics, "harken_queue_depth") == 0
+                futures: list[Future[Any]] = [hk.submit_soon("s", "up")]
+                assert entered.wait(PATIENCE)
+                futures += [hk.submit_soon("s", "up") for _ in range(4)]
+                assert figure(metrics, "harken_queue_depth") == 4
+                go.set()
+                for future in futures:
+                    future.result(PATIENCE)
+                assert figure(metrics, "harken_queue_depth") == 0
+
+    def test_one_harken_for_each(self, hk: Harken, metrics: Metrics) -> None:
+        """Observing a second one would mix their figures up, and is refused."""
+        metrics.observe(hk)
+        with pytest.raises(ConfigurationError, match="observe a Harken already"):
+            metrics.observe(hk)
+
+
+class TestOutboxAge:
+    def test_the_oldest_event(self, hk: Harken, metrics: Metrics, clock: ManualClock) -> None:
+        """The age is that of the oldest event, and zero when all are fanned out."""
+        metrics.observe(hk)
+        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        hk.submit("s", "up")
+        clock.turn(seconds=40)
+        hk.submit("s", "up")
+        clock.turn(seconds=2.5)
+        assert figure(metrics, "harken_outbox_age_seconds") == 42.5
+        for event in hk.outbox.events(limit=2):
+            hk.outbox.fan_out(event, (), due_at=clock())
+        clock.turn(seconds=15)
+        assert figure(metrics, "harken_outbox_age_seconds") == 0
+
+    def test_seldom_read(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
+        """However often somebody scrapes, the storage is read every fifteen seconds only."""
+        hk.submit("s", "up")
+        for _ in range(5):
+            figures(metrics)
+        clock.turn(seconds=14.9)
+        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert outbox.read == 1
+        clock.turn(seconds=0.1)
+        assert figure(metrics, "harken_outbox_age_seconds") == 15
+        assert outbox.read == 2
+
+    def test_a_clock_that_is_put_back(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
+        """An age is never negative, and it is read again at once."""
+        hk.submit("s", "up")
+        figures(metrics)
+        clock.turn(hours=-1)
+        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        assert outbox.read == 2
+
+    def test_a_storage_that_fails(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
+        """The age is left out, as an old one would lie; all other figures are there, and nobody asks in a hurry."""
+        hk.submit("s", "up")
+        assert figure(metrics, "harken_outbox_age_seconds") == 0
+        outbox.error = StorageUnavailable("away")
+        clock.turn(seconds=15)
+        for _ in range(3):
+            assert figure(metrics, "harken_outbox_age_seconds") is None
+            assert figure(metrics, "harken_write_batch_size_count") == 1
+        assert outbox.read == 2
+        outbox.error = None
+        clock.turn(seconds=15)
+        assert figure(metrics, "harken_outbox_age_seconds") == 30
+
+    def test_a_closed_storage(self, tmp_path: Path, metrics: Metrics) -> None:
+        """After closing, everything that needs no storage is still rendered."""
+        with harken.connect(f"sqlite:///{tmp_path / 'feedback.db'}") as hk:
+            metrics.observe(hk)
+            hk.submit("s", "up")
+        assert figure(metrics, "harken_outbox_age_seconds") is None
+        assert figure(metrics, "harken_write_batch_size_sum") == 1
+
+    @pytest.mark.slow
+    def test_a_storage_that_hangs(self, hk: Harken, metrics: Metrics, outbox: Events, clock: ManualClock) -> None:
+        """A scrape is answered long before it would be given up, without the age; only one question waits."""
+        hk.submit("s", "up")
+        outbox.go.clear()
+        for _ in range(2):
+            names = {name for name, _ in figures(metrics)}
+            assert "harken_write_batch_size_sum" in names
+            assert "harken_outbox_age_seconds" not in names
+            clock.turn(minutes=1)
+        assert outbox.read == 1
+        outbox.go.set()
+        eventually(lambda: figure(metrics, "harken_outbox_age_seconds") is not None)
+
+
+class Slow:
+    """A repository whose writes the test carries out."""
+
+    def __init__(self, repository: Any, add: Any) -> None:
+        self._repository = repository
+        self.add = add
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._repository, name)
+
+
+WORKER = """
+import sys
+from threading import Event
+from attrs import evolve
+import harken
+from harken_adapters.hosts.http.metrics import Metrics
+from harken_adapters.storage.memory import open_storage
+
+entered, go = Event(), Event()
+
+class Slow:
+    def __init__(self, repository):
+        self.repository = repository
+
+    def __getattr__(self, name):
+        return getattr(self.repository, name)
+
+    def add(self, batch):
+        entered.set()
+        go.wait()
+        return self.repository.add(batch)
+
+with open_storage("memory://") as storage:
+    hk = harken.connect(evolve(storage, feedback=Slow(storage.feedback)))
+    metrics = Metrics(depth_every=0.01)
+    metrics.observe(hk)
+    futures = []
+    for line in sys.stdin:
+        command, _, number = line.strip().partition(" ")
+        if command == "request":
+            for _ in range(int(number)):
+                metrics.request("submit", "POST", 201, 0.02)
+                metrics.outcome("stored")
+        elif command == "submit":
+            futures.append(hk.submit_soon("s", "up"))
+            entered.wait()
+            futures += [hk.submit_soon("s", "up") for _ in range(int(number) - 1)]
+        elif command == "write":
+            go.set()
+            for future in futures:
+                future.result()
+        elif command == "render":
+            sys.stdout.write(metrics.render()[0].decode())
+        elif command == "close":
+            hk.close()
+        print("# done", flush=True)
+"""
+
+
+class Worker:
+    """A worker process of a service, which does what it is told."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def tell(self, command: str) -> str:
+        """Have something done, and give back what came out."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self.process.stdout.readline()) != "# done\n":
+            assert line, "the worker has ended"
+            lines.append(line)
+        return "".join(lines)
+
+    def figure(self, name: str, **labels: str) -> float | None:
+        """One figure as this worker renders it."""
+        return samples(self.tell("render")).get((name, frozenset(labels.items())))
+
+
+@contextmanager
+def worker(folder: Path) -> Iterator[Worker]:
+    """A worker that shares its figures in the folder."""
+    environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+    ) as process:
+        try:
+            yield Worker(process)
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+class TestSeveralProcesses:
+    def test_every_worker_tells_of_all(self, tmp_path: Path) -> None:
+        """Whichever worker is scraped, the figures are those of the whole service, and each is there once."""
+        with worker(tmp_path) as one, worker(tmp_path) as other:
+            one.tell("request 3")
+            other.tell("request 4")
+            one.tell("submit 6")
+            labels = {"operation": "submit", "method": "POST", "status": "201"}
+            for each in (one, other):
+                assert each.figure("harken_http_requests_total", **labels) == 7
+                assert each.figure("harken_http_request_seconds_count", operation="submit") == 7
+                assert each.figure("harken_http_request_seconds_bucket", operation="submit", le="0.025") == 7
+                assert each.figure("harken_submissions_total", outcome="stored") == 7
+                assert each.figure("harken_submissions_total", outcome="limited") == 0
+                assert each.figure("harken_build_info", version=version("harken")) == 1
+                assert each.figure("harken_outbox_age_seconds") == 0
+            one.tell("write")
+            eventually(lambda: other.figure("harken_write_batch_size_sum") == 6)
+
+    def test_how_many_wait_in_all(self, tmp_path: Path) -> None:
+        """A worker that nobody scrapes, and that finishes nothing, tells the others how many wait in it."""
+        with worker(tmp_path) as one, worker(tmp_path) as other:
+            # In each the first one is being written.
+            one.tell("submit 6")
+            other.tell("submit 3")
+            for each in (one, other):
+                eventually(lambda each=each: each.figure("harken_queue_depth") == 7)
+            for each in (one, other):
+                each.tell("write")
+            for each in (one, other):
+                eventually(lambda each=each: each.figure("harken_queue_depth") == 0)
+            one.tell("close")
+            assert other.figure("harken_queue_depth") == 0
+
+    def test_what_died_does_not_wait(self, tmp_path: Path) -> None:
+        """A killed worker's requests were answered and stay counted; nothing waits in it any more."""
+        with worker(tmp_path) as survivor:
+            with worker(tmp_path) as killed:
+                killed.tell("request 2")
+                killed.tell("submit 6")
+                eventually(lambda: survivor.figure("harken_queue_depth") == 5)
+            assert survivor.figure("harken_queue_depth") == 0
+            assert survivor.figure("harken_submissions_total", outcome="stored") == 2
+
+
+class TestSharingThatCannotWork:
+    def test_no_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder that is not there is named, and what to do about it is said."""
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
+        with pytest.raises(ConfigurationError, match=r"PROMETHEUS_MULTIPROC_DIR names '.*none', .* make an empty one"):
+            Metrics()
+
+    def test_too_late(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where figures would silently be lost, as the library was imported before, an error says so."""
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        with pytest.raises(ConfigurationError, match="too late; set it before the program starts"):
+            Metrics()
+
+
+def test_without_the_package() -> None:
+    """Where prometheus-client is not installed, the error says what to install."""
+    program = """
+import importlib.util
+importlib.util.find_spec = lambda name: None
+from harken import MissingExtra
+try:
+    import harken_adapters.hosts.http.metrics
+except MissingExtra as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "Metrics need the package 'prometheus_client'; try pip install \"harken[server]\"\n"

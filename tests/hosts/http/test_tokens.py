@@ -1,0 +1,310 @@
+"""Session tokens: what a browser shows to prove whose votes it may give."""
+
+import base64
+import hmac
+import json
+import string
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from harken.domain.errors import ConfigurationError
+from harken.domain.feedback import DEFAULT_APPLICATION
+from harken.domain.rules import MAX_ID_LENGTH, label_problem
+from harken_adapters.hosts.http.tokens import (
+    AUDIENCE,
+    MAX_ORIGIN_LENGTH,
+    MAX_TOKEN_LENGTH,
+    InvalidToken,
+    SessionToken,
+    SessionTokens,
+    UnfitClaims,
+)
+from support import NOON, ManualClock
+
+SECRET = "correct horse battery staple, thirty-two and more"
+OTHER = "another secret that is just as long as the first one"
+SIGNS = string.ascii_letters + string.digits + "-_.=+/ \n\x00é"
+
+ids = st.text(min_size=1, max_size=MAX_ID_LENGTH).filter(lambda text: label_problem("id", text) is None)
+origins = st.text(min_size=1, max_size=MAX_ORIGIN_LENGTH).filter(
+    lambda text: label_problem("origin", text, MAX_ORIGIN_LENGTH) is None
+)
+contents = st.fixed_dictionaries(
+    {"session_id": ids, "application": ids, "author": ids | st.none(), "origin": origins | st.none()}
+)
+lifetimes = st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=40_000))
+moments = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400)).map(lambda later: NOON + later)
+
+
+def tokens(*secrets: str, clock: ManualClock | None = None) -> SessionTokens:
+    """A minter and reader of tokens at noon."""
+    return SessionTokens(secrets or (SECRET,), clock=clock or ManualClock())
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """The claims of a token that is in order, but for the changes; what is changed to ``...`` is left out."""
+    exp = int(NOON.timestamp()) + 60
+    said = {"aud": AUDIENCE, "exp": exp, "application": "shop", "session": "s-1", **changes}
+    return {name: value for name, value in said.items() if value is not ...}
+
+
+def signed(said: object, secret: str = SECRET, **header: Any) -> str:
+    """A token as somebody without any library would make it."""
+    text = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT", **header}, said))
+    return f"{text}.{_part(hmac.digest(secret.encode(), text.encode(), sha256))}"
+
+
+def _part(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def refusal(text: str, *secrets: str) -> str:
+    """What is said to whoever shows a token that is refused."""
+    with pytest.raises(InvalidToken) as caught:
+        tokens(*secrets).read(text)
+    return str(caught.value)
+
+
+class TestMinting:
+    @given(contents, lifetimes, moments)
+    def test_what_is_minted_is_read(self, content: dict[str, Any], lifetime: timedelta, now: datetime) -> None:
+        """A token says what it was minted with, and ends with the second in which its lifetime does."""
+        ours = tokens(clock=ManualClock(now))
+        read = ours.read(ours.mint(**content, lifetime=lifetime))
+        assert read == SessionToken(**content, expires_at=read.expires_at)
+        assert timedelta(0) <= read.expires_at - (now + lifetime) < timedelta(seconds=1)
+        assert read.expires_at.microsecond == 0
+
+    def test_ends_when_it_says(self) -> None:
+        """A token is good until it ends, and not at that moment or later."""
+        clock = ManualClock()
+        ours = tokens(clock=clock)
+        text = ours.mint(session_id="s", lifetime=timedelta(minutes=5))
+        clock.turn(minutes=5, microseconds=-1)
+        assert ours.read(text).session_id == "s"
+        clock.turn(microseconds=1)
+        with pytest.raises(InvalidToken, match="has expired"):
+            ours.read(text)
+
+    def test_any_library_reads_it(self) -> None:
+        """The claims have their standard names where there are some, and the header tells the secret by a digest."""
+        text = tokens().mint(session_id="s", author="ann", origin="https://shop.example", lifetime=timedelta(seconds=9))
+        said = jwt.decode(text, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"verify_exp": False})
+        assert said.pop("exp") == said.pop("iat") + 9
+        assert said == {
+            "aud": AUDIENCE,
+            "sub": "ann",
+            "session": "s",
+            "application": DEFAULT_APPLICATION,
+            "origin": "https://shop.example",
+        }
+        assert SECRET not in repr(jwt.get_unverified_header(text))
+
+    @pytest.mark.parametrize(
+        ("parts", "says"),
+        [
+            ({"session_id": ""}, "session_id .* must not be empty"),
+            ({"session_id": None}, "session_id .* must be text, got NoneType"),
+            ({"session_id": "s", "author": "a" * 201}, "author .* too long"),
+            ({"session_id": "s", "application": "a\nb"}, "application must not contain control characters"),
+            ({"session_id": "s", "origin": "o" * 301}, "origin too long"),
+            ({"session_id": "s", "lifetime": timedelta(0)}, "lifetime must be more than nothing"),
+            ({"session_id": "s", "lifetime": timedelta(days=-1)}, "lifetime must be more than nothing"),
+            ({"session_id": "s", "lifetime": timedelta.max}, "after the year 9999"),
+            ({"session_id": "", "author": ""}, "session_id .*; author .*"),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(self, parts: dict[str, Any], says: str) -> None:
+        """Nothing is minted that could not be read, and the message says everything that is wrong."""
+        with pytest.raises(UnfitClaims, match=says):
+            tokens().mint(**parts)
+
+    def test_refuses_to_end_after_the_calendar(self) -> None:
+        """Also the last second of the last year is not rounded up into a year that there is not."""
+        last = NOON.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59)
+        with pytest.raises(UnfitClaims, match="after the year 9999"):
+            tokens(clock=ManualClock(last)).mint(session_id="s", lifetime=timedelta(microseconds=1))
+
+
+class TestReading:
+    @given(st.data())
+    def test_any_change_is_refused(self, data: st.DataObject) -> None:
+        """Whatever sign of a token is changed, added or taken away: it is not believed."""
+        text = tokens().mint(session_id="session", author="ann")
+        place = data.draw(st.integers(0, len(text)))
+        cut = data.draw(st.integers(0, min(2, len(text) - place)))
+        changed = text[:place] + data.draw(st.text(SIGNS, max_size=2)) + text[place + cut :]
+        assume(changed != text)
+        assert changed not in refusal(changed)
+
+    def test_every_single_sign_counts(self) -> None:
+        """No sign can be exchanged for another one, not even the last, which has bits to spare."""
+        text = tokens().mint(session_id="s")
+        for place, sign in enumerate(text):
+            other = chr(ord(sign) + 1)
+            assert refusal(text[:place] + other + text[place + 1 :])
+
+    @given(st.text() | st.text(string.ascii_letters + "._-", max_size=100) | st.binary().map(_part))
+    def test_whatever_else_is_refused(self, text: str) -> None:
+        """No text at all makes anything but an ``InvalidToken``."""
+        assert refusal(text)
+        assert refusal(f"{_part(text.encode(errors='replace'))}.{text}.{_part(b'x' * 32)}")
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("", "which has three parts"),
+            ("Bearer a.b.c", "which has three parts"),
+            ("a.b", "which has three parts"),
+            ("a.b.c.d", "which has three parts"),
+            (f"a.b.{'A' * 43}", "expected a header"),
+            (f"{_part(b'{')}.b.{'A' * 43}", "expected a header"),
+            (f"{_part(b'[]')}.b.{'A' * 43}", "expected a header"),
+            (f"{_part(b'{}')}.b.{'A' * 43}", "was not signed"),
+            (f"{_part(b'{}')}.b.", "was not signed"),
+        ],
+    )
+    def test_says_what_is_wrong_with_a_text(self, text: str, says: str) -> None:
+        """Who sends something else altogether is told what was expected."""
+        assert says in refusal(text)
+
+    def test_one_from_elsewhere_is_read(self) -> None:
+        """Another language needs no header of ours, may write a list of audiences, and parts of seconds."""
+        exp = NOON.timestamp() + 0.5
+        read = tokens(OTHER, SECRET).read(signed(claims(aud=["other", AUDIENCE], exp=exp, sub="ann", iat="whenever")))
+        assert read == SessionToken(
+            application="shop",
+            session_id="s-1",
+            author="ann",
+            origin=None,
+            expires_at=NOON + timedelta(seconds=0.5),
+        )
+
+    @pytest.mark.parametrize(
+        ("said", "says"),
+        [
+            (claims(exp=...), "lacks what it has to say: exp"),
+            (claims(session=..., aud=...), "lacks what it has to say: aud, session"),
+            (claims(application=...), "lacks what it has to say: application"),
+            (claims(aud="somebody"), "made for something else"),
+            (claims(aud=[]), "made for something else"),
+            (claims(aud=None), "made for something else"),
+            (claims(aud={AUDIENCE: 1}), "made for something else"),
+            (claims(exp=int(NOON.timestamp())), "has expired"),
+            (claims(exp=-(10**9)), "has expired"),
+            (claims(exp="2030-01-01"), "exp must be a number, got str"),
+            (claims(exp=True), "exp must be a number, got bool"),
+            (claims(exp=None), "exp must be a number, got NoneType"),
+            (claims(exp=10**12), "exp is no time in the years 1 to 9999"),
+            (claims(exp=10**400), "exp is no time in the years 1 to 9999"),
+            (claims(exp=float("inf")), "exp is no time in the years 1 to 9999"),
+            (claims(exp=float("nan")), "exp is no time in the years 1 to 9999"),
+            (claims(nbf=int(NOON.timestamp()) + 1), "is not valid yet"),
+            (claims(nbf="soon"), "nbf must be a number"),
+            (claims(session=7), "must be text, got int"),
+            (claims(session=""), "must not be empty"),
+            (claims(session="s" * 201), "too long"),
+            (claims(application=["shop"]), "application must be text, got list"),
+            (claims(sub=None), "must be text, got NoneType"),
+            (claims(sub="a\x00b"), "control characters"),
+            (claims(sub="\ud800"), "lone surrogate"),
+            (claims(origin={}), "origin must be text, got dict"),
+            ([claims()], "expected claims, as a JSON object"),
+            ("text", "expected claims, as a JSON object"),
+        ],
+    )
+    def test_claims_that_make_no_sense_are_refused(self, said: object, says: str) -> None:
+        """What is signed with our secret still has to say what a token of ours says."""
+        assert says in refusal(signed(said))
+
+    @pytest.mark.parametrize("depth", [10, 5_000])
+    def test_claims_may_not_be_an_abyss(self, depth: int) -> None:
+        """JSON that is nested so deep that reading it fails is no JSON object."""
+        text = ".".join(_part(part) for part in (b'{"alg":"HS256"}', b"[" * depth + b"]" * depth))
+        signature = hmac.digest(SECRET.encode(), text.encode(), sha256)
+        assert "expected claims" in refusal(f"{text}.{_part(signature)}")
+
+    @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512", "RS256", "hs256", "", None, 7, ["HS256"]])
+    def test_only_one_algorithm_is_believed(self, algorithm: object) -> None:
+        """The header cannot choose how it is verified, whatever it is signed with."""
+        text = signed(claims(), alg=algorithm)
+        assert "was not signed" in refusal(text)
+        assert "was not signed" in refusal(text[: text.rindex(".") + 1])
+
+    @pytest.mark.parametrize("made", ["HS384", "HS512"])
+    def test_a_longer_signature_is_none_of_ours(self, made: str) -> None:
+        """Also a valid signature of another algorithm, made with our secret, is refused."""
+        assert "was not signed" in refusal(jwt.encode(claims(), SECRET.ljust(64), algorithm=made), SECRET.ljust(64))
+
+    @pytest.mark.parametrize("header", [{"crit": ["b64"], "b64": False}, {"crit": ["new"], "new": 1}, {"crit": []}])
+    def test_what_the_header_says_is_critical_has_to_be_understood(self, header: dict[str, Any]) -> None:
+        """A header that asks for something that is not supported makes a token that is refused."""
+        assert "was not signed" in refusal(signed(claims(), **header))
+
+    def test_a_million_signs_are_refused_unread(self) -> None:
+        """Nobody can keep the service busy with one huge token."""
+        assert "longer than" in refusal("a" * 1_000_000)
+        assert "longer than" in refusal(signed(claims(padding="x" * 1_000_000)))
+
+    def test_the_longest_ids_fit(self) -> None:
+        """The limit on a token's length refuses nothing that can be minted, in whatever script."""
+        longest = "\U0001f600" * MAX_ID_LENGTH
+        origin = "\U0001f600" * MAX_ORIGIN_LENGTH
+        text = tokens().mint(session_id=longest, author=longest, application=longest, origin=origin)
+        assert len(text) <= MAX_TOKEN_LENGTH
+        assert tokens().read(text).origin == origin
+
+
+class TestSecrets:
+    def test_can_be_changed_without_anybody_noticing(self) -> None:
+        """The first secret signs and all verify; one that was taken away is known no more."""
+        before = tokens(SECRET).mint(session_id="before")
+        after = tokens(OTHER, SECRET).mint(session_id="after")
+        for ours in (tokens(OTHER, SECRET), tokens(SECRET, OTHER)):
+            assert (ours.read(before).session_id, ours.read(after).session_id) == ("before", "after")
+        assert "was not signed" in refusal(before, OTHER)
+        assert "was not signed" in refusal(after, SECRET)
+
+    @pytest.mark.parametrize("key_id", ["unknown", "", 7, None, ["a"], {}])
+    def test_a_key_id_is_taken_at_its_word(self, key_id: object) -> None:
+        """A token that names a secret that is not known is refused, even if one that is known would fit."""
+        assert "was not signed" in refusal(signed(claims(), kid=key_id))
+
+    @pytest.mark.parametrize(
+        ("secrets", "says"),
+        [
+            ([], "at least one"),
+            (SECRET, "a list of secrets"),
+            (["tooshort"], "secret 1 is too short: 8 bytes, expected 32"),
+            ([SECRET, "x" * 31], "secret 2 is too short: 31 bytes"),
+            ([SECRET, ""], "secret 2 is too short"),
+            ([b"x" * 40], "secret 1 must be text, got bytes"),
+            (["\udcff" * 40], "lone surrogate"),
+            ([f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----"], "looks like a public"),
+        ],
+    )
+    def test_that_protect_nothing_are_refused(self, secrets: Any, says: str) -> None:
+        """A secret that can be guessed, or is none, stops the service before it starts, and is not repeated."""
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            SessionTokens(secrets, clock=ManualClock())
+        assert "horse" not in str(caught.value)
+        assert "x" * 31 not in str(caught.value)
+        assert "AAAA" not in str(caught.value)
+
+    def test_are_counted_in_bytes(self) -> None:
+        """What counts is how much there is to guess, not how many letters it has."""
+        ours = tokens("ñ" * 16)
+        assert ours.read(ours.mint(session_id="s")).session_id == "s"
+
+    def test_are_not_shown(self) -> None:
+        """Neither the tokens' minter nor a token's header shows a secret."""
+        ours = tokens()
+        header = ours.mint(session_id="s").partition(".")[0]
+        assert SECRET not in repr(ours)
+        assert SECRET.encode() not in base64.urlsafe_b64decode(header + "==")

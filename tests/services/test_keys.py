@@ -1,0 +1,183 @@
+"""API keys: made, shown once, recognised, and revoked."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+
+import pytest
+from attrs import asdict
+from dependency_injector.providers import Object
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Harken, InvalidCredentials, KeyNotFound, KeyRejected, NewKey, Scope
+from harken.services.copying import Copying
+from harken.settings import Settings
+from harken.testing import reference_storage
+from harken.testing import strategies as hst
+from support import NOON, ManualClock
+
+APP = "default"
+REFUSED = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
+
+
+@pytest.fixture
+def made(hk: Harken) -> NewKey:
+    """A key for submitting and reading."""
+    return hk.keys.create(APP, ["submit", Scope.READ], name="web backend")
+
+
+def refused(hk: Harken, text: str) -> str:
+    """What is said of a text that is no good key's."""
+    with pytest.raises(InvalidCredentials) as caught:
+        hk.keys.authenticate(text)
+    return str(caught.value)
+
+
+def test_a_key_is_recognised_by_its_text(hk: Harken, made: NewKey) -> None:
+    """Whoever shows the text is the holder of the key, with all that was said when it was made."""
+    key = hk.keys.authenticate(made.text)
+    assert key == made.key
+    assert (key.application, key.name, key.created_at, key.revoked_at) == (APP, "web backend", NOON, None)
+    assert key.scopes == {Scope.SUBMIT, Scope.READ}
+    assert list(hk.keys.keys()) == [key]
+
+
+def test_the_text_is_kept_nowhere(made: NewKey) -> None:
+    """Of the text only its SHA-256 is stored, and neither comes out where a key is printed."""
+    shape = re.fullmatch(rf"hk_{made.key.id}_([A-Za-z0-9_-]{{43,}})", made.text)
+    assert shape
+    assert made.key.digest == hashlib.sha256(made.text.encode()).hexdigest()
+    assert shape[1] not in repr(made)
+    assert made.key.digest not in repr(made)
+
+
+def test_no_two_keys_are_alike(hk: Harken) -> None:
+    """Ids and secrets are random."""
+    made = [hk.keys.create(APP, ["read"]) for _ in range(50)]
+    assert len({one.key.id for one in made}) == len({one.text.split("_", 2)[2] for one in made}) == 50
+
+
+@given(text=hst.texts() | st.text() | st.from_regex(r"hk_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", fullmatch=True))
+def test_what_is_no_key_is_refused(text: str) -> None:
+    """Whatever a stranger sends, it is refused in the same words, and never an unexpected error."""
+    with harken.connect(reference_storage()) as hk:
+        hk.keys.create(APP, ["admin"])
+        assert refused(hk, text) == REFUSED
+
+
+@given(data=st.data())
+def test_a_key_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
+    """Every character counts: one that is changed, missing or too many makes it no key."""
+    with harken.connect(reference_storage()) as hk:
+        text = hk.keys.create(APP, ["admin"]).text
+        place = data.draw(st.integers(0, len(text) - 1))
+        other = data.draw(st.sampled_from(["", "_", "0", "a", "Z", text[place] * 2, "\n", "é"]))
+        changed = text[:place] + other + text[place + 1 :]
+        if changed != text:
+            assert refused(hk, changed) == REFUSED
+
+
+@pytest.mark.parametrize("tell", [lambda text: f" {text}", lambda text: f"{text}\n", str.upper, lambda text: text * 9])
+def test_what_only_looks_like_the_key_is_refused(hk: Harken, made: NewKey, tell: Callable[[str], str]) -> None:
+    """Nothing is trimmed or folded."""
+    assert refused(hk, tell(made.text)) == REFUSED
+
+
+def test_the_secret_of_one_key_does_not_open_another(hk: Harken, made: NewKey) -> None:
+    """An id that exists is worth nothing with another key's secret."""
+    other = hk.keys.create("other", ["admin"])
+    mixed = f"hk_{other.key.id}_{made.text.split('_', 2)[2]}"
+    assert refused(hk, mixed) == REFUSED
+
+
+def test_a_revoked_key_is_refused_in_the_same_words(hk: Harken, clock: ManualClock, made: NewKey) -> None:
+    """Revoking works at once and for ever, and leaves other keys alone."""
+    other = hk.keys.create(APP, ["submit"])
+    clock.turn(hours=1)
+    revoked = hk.keys.revoke(made.key.id)
+    assert revoked == made.key.revoke(at=clock.now)
+    clock.turn(hours=1)
+    assert hk.keys.revoke(made.key.id) == revoked
+    assert refused(hk, made.text) == REFUSED
+    assert hk.keys.authenticate(other.text) == other.key
+    assert list(hk.keys.keys()) == sorted([revoked, other.key], key=lambda key: key.id)
+
+
+@pytest.mark.parametrize("key_id", ["nobody", "", "\x00", "\ud800"])
+def test_there_is_nothing_to_revoke(hk: Harken, made: NewKey, key_id: str) -> None:
+    """An id that no key has is a failed look-up, also where no storage could hold it."""
+    with pytest.raises(KeyNotFound, match="There is no API key with the id"):
+        hk.keys.revoke(key_id)
+    assert hk.keys.authenticate(made.text) == made.key
+
+
+def test_keys_are_in_use_while_there_is_a_good_one(hk: Harken) -> None:
+    """A storage without keys, or with revoked ones only, has none in use."""
+    assert not hk.keys.in_use()
+    first, second = hk.keys.create(APP, ["read"]), hk.keys.create("other", ["read"])
+    hk.keys.revoke(first.key.id)
+    assert hk.keys.in_use()
+    hk.keys.revoke(second.key.id)
+    assert not hk.keys.in_use()
+
+
+def test_a_copy_has_no_keys() -> None:
+    """Whoever may use one storage may not therefore use what is copied from it."""
+    source, target = reference_storage(), reference_storage()
+    with harken.connect(source) as hk:
+        hk.submit("s", "up")
+        hk.keys.create(APP, ["admin"])
+    assert list(Copying(source, target, print).batches()) == [1]
+    with harken.connect(target) as hk:
+        assert hk.summary().positive == 1
+        assert not hk.keys.keys()
+
+
+@pytest.mark.parametrize(
+    ("application", "scopes", "name", "why"),
+    [
+        (APP, [], "", "at least one scope"),
+        (APP, ["read", "raed"], "", "There is no scope 'raed'; expected 'submit', 'read'"),
+        (APP, "read", "", "There is no scope 'r'"),
+        ("", ["read"], "", "application must not be empty"),
+        ("a\nb", ["read"], "x" * 201, "control characters; name too long"),
+        (APP, ["read"], "\ud800", "lone surrogate"),
+        (APP, ["read"], " ", "name must not be empty"),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_made(
+    hk: Harken, application: str, scopes: Iterable[str], name: str, why: str
+) -> None:
+    """It is said what is wrong, and nothing is stored."""
+    with pytest.raises(KeyRejected, match=why):
+        hk.keys.create(application, scopes, name=name)
+    assert not hk.keys.keys()
+
+
+def _with_secrets(secrets: Iterable[bytes]) -> Harken:
+    """A Harken whose secrets are these, one after the other, each as long as was asked for."""
+    given = iter(secrets)
+    container = harken.Container()
+    container.storage.override(Object(reference_storage()))
+    container.new_secret.override(Object(lambda size: next(given) * size))
+    container.config.from_dict(asdict(Settings()))
+    return harken.ready(container)
+
+
+def test_an_id_that_is_taken_is_drawn_again() -> None:
+    """Two keys never share an id, even where chance gives the same one twice."""
+    with _with_secrets([b"\x01", b"s", b"\x01", b"t", b"\x02", b"u"]) as hk:
+        first, second = hk.keys.create(APP, ["read"]), hk.keys.create(APP, ["read"])
+        assert [first.key.id, second.key.id] == ["01" * 8, "02" * 8]
+        assert hk.keys.authenticate(first.text) == first.key
+        assert hk.keys.authenticate(second.text) == second.key
+
+
+def test_secrets_that_are_always_the_same_are_told() -> None:
+    """A source of secrets that is none is a mistake in the configuration, and no endless loop."""
+    with _with_secrets([b"x"] * 100) as hk:
+        hk.keys.create(APP, ["read"])
+        with pytest.raises(harken.ConfigurationError, match="it must give random bytes"):
+            hk.keys.create(APP, ["read"])
