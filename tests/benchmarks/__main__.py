@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import embedded, mongodb
+from tests.benchmarks import embedded, http, mongodb, text
 
-BENCHMARKS = (*embedded.BENCHMARKS, *mongodb.BENCHMARKS)
+BENCHMARKS = (*embedded.BENCHMARKS, *mongodb.BENCHMARKS, *http.BENCHMARKS, *text.BENCHMARKS)
 
 
 def main(chosen: list[str]) -> int:

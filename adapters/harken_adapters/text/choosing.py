@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Literal, TypedDict
+from typing import Final, TypedDict
 
 from harken import ConfigurationError
 from harken.domain.rules import SPAM_PHRASES
@@ -31,7 +31,7 @@ _SENTIMENTS: Final[Mapping[object, Callable[[], SentimentAnalyzer | None]]] = {
 def text_adapters(
     *,
     sanitize: bool = True,
-    sentiment: Literal["vader", "textblob", "none"] = "vader",
+    sentiment: str = "vader",
     spam_phrases: Iterable[str] = SPAM_PHRASES,
 ) -> TextAdapters:
     """The text adapters, ready for ``harken.connect(url, **text_adapters())``.

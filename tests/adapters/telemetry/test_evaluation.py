@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from threading import Event
@@ -38,8 +38,8 @@ class Events:
         self._exporter = InMemoryLogRecordExporter()
         provider = LoggerProvider()
         provider.add_log_record_processor(SimpleLogRecordProcessor(self._exporter))
-        middleware = evaluation_events(explanation=explanation, logger_provider=provider)
-        self.hk = harken.connect(storage, middleware=[middleware], clock=ManualClock(), **settings)
+        self.middleware = evaluation_events(explanation=explanation, logger_provider=provider)
+        self.hk = harken.connect(storage, middleware=[self.middleware], clock=ManualClock(), **settings)
 
     @property
     def records(self) -> list[Any]:
@@ -188,13 +188,11 @@ def test_in_no_span_while_another_request_writes() -> None:
     """Who submits outside of any span is not put into that of the caller in whose thread it is told."""
     tracer = TracerProvider().get_tracer("test")
     events = Events()
-    spans: list[Generator[Submission, Receipt, None]] = []
-    middleware = events.hk.collection._middleware[0]
-    receipt = Receipt(events.hk.submit("s", "up", message_id="m").feedback)
-    spans.append(middleware(a_submission()))
-    next(spans[0])
+    receipt = events.hk.submit("s", "up")
+    steps = events.middleware(a_submission())
+    next(steps)
     with tracer.start_as_current_span("another"), pytest.raises(StopIteration):
-        spans[0].send(receipt)
+        steps.send(receipt)
     assert [record.span_id for record in events.records] == [0, 0]
 
 

@@ -134,6 +134,7 @@ def test_it_is_current(recorder: Recorder) -> None:
     assert get_current_span() is before
 
 
+@pytest.mark.slow
 def test_the_provider_of_the_process() -> None:
     """Without a provider it is that of the process, also if that is set later than Harken was imported."""
     program = """
@@ -155,6 +156,7 @@ print([span.name for span in exporter.get_finished_spans()])
     assert done.stdout == "['GET /v1/late']\n"
 
 
+@pytest.mark.slow
 def test_without_opentelemetry() -> None:
     """Where it is not installed a span is nothing, and errors come out all the same."""
     program = """

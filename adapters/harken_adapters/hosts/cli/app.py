@@ -33,6 +33,7 @@ from harken_adapters.hosts.cli import (
     migrate,
     moderation,
     rebuild,
+    serve,
     transfer,
 )
 from harken_adapters.hosts.cli.options import Door, WrongUsage
@@ -81,6 +82,7 @@ app.add_typer(migrate.migrate, name="migrate")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("rebuild")(rebuild.rebuild)
+app.command("serve")(serve.serve)
 
 
 def _tell_version(wanted: bool) -> None:

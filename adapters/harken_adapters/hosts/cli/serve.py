@@ -16,7 +16,9 @@ _NEEDED = frozenset({"fastapi", "uvicorn", "starlette", "limits", "structlog", "
 
 def serve(
     context: typer.Context,
-    host: Annotated[str | None, typer.Option(help="The address to listen on; any but this machine's needs keys.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on; any but those of this machine needs keys.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for any that is free.")] = None,
     workers: Annotated[int | None, typer.Option(help="How many processes serve.")] = None,
 ) -> None:

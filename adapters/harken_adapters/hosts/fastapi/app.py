@@ -17,14 +17,15 @@ from starlette.routing import Route
 
 import harken
 from harken import Harken, HarkenError
+from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.fastapi.messages import Answer
-from harken_adapters.hosts.fastapi.router import Host, router_of
 from harken_adapters.hosts.http import docs_page
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
 from harken_adapters.hosts.http.messages import Headers, answer
 from harken_adapters.hosts.http.messages import Response as OurResponse
 from harken_adapters.hosts.http.openapi import document
+from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.problems import Problem, kind_of_status
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.text import text_adapters
@@ -44,7 +45,10 @@ _CORS_EXPOSED: Final = (
     "Retry-After",
     "X-Request-Id",
 )
-_DOCS_POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+#: The page loads its own scripts, and styles and pictures that these make.
+_DOCS_POLICY: Final = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+)
 
 
 def create_app(
@@ -73,6 +77,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await host.close()
         if harken is None:
             await asyncio.to_thread(served.close)
 
@@ -83,9 +88,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        routes=[*_operating(api), *_documenting()],
+        # What is asked for most comes first, as one path is looked at after the other.
+        routes=[*_operations(host), *_operating(api), *_documenting()],
     )
-    app.include_router(router_of(host))
     app.state.harken = served
     app.state.harken_host = host
     app.add_exception_handler(HTTPException, _framework_problem)
@@ -118,6 +123,14 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
     from harken_adapters.telemetry import evaluation_events  # noqa: PLC0415 - of another extra, asked for or not
 
     return (evaluation_events(),)
+
+
+def _operations(host: Host) -> list[Route]:
+    """The API. As it is described elsewhere, FastAPI's own routes would only take time."""
+    return [
+        Route(one.path, host.endpoint(one), methods=[one.method], name=one.name, include_in_schema=False)
+        for one in OPERATIONS
+    ]
 
 
 # --- For whoever runs it ----------------------------------------------------------------------------------------------
@@ -191,8 +204,8 @@ async def _framework_problem(request: Request, error: Any) -> Response:
     """What the framework refuses by itself, such as a path that does not exist, told as everything else is."""
     allowed = (error.headers or {}).get("Allow")
     headers: Headers = (("allow", allowed),) if allowed else ()
-    problem = Problem(kind_of_status(error.status_code), _DETAILS.get(error.status_code, str(error.detail)), headers=headers)
-    return _problem(problem, request.url.path)
+    detail = _DETAILS.get(error.status_code, str(error.detail))
+    return _problem(Problem(kind_of_status(error.status_code), detail, headers=headers), request.url.path)
 
 
 _DETAILS: Final = {404: "Nothing is found here; /docs tells what there is", 405: "This path has other methods"}

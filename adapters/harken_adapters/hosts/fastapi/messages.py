@@ -98,7 +98,7 @@ class Answer(starlette.responses.Response):
         self.body = response.body
         self.background = None
         self.raw_headers = _headers(response, more)
-        if response.status != 204:  # noqa: PLR2004 - which has no body, and so no length
+        if response.status != 204:
             self.raw_headers.append((b"content-length", b"%d" % len(response.body)))
 
 

@@ -22,7 +22,7 @@ from harken import ConfigurationError
 from harken.settings import Settings
 from harken.storage import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
-from harken_adapters.hosts.fastapi.router import Host
+from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.limiting import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
@@ -118,7 +118,7 @@ def _bound(settings: ServerSettings) -> Iterator[socket.socket]:
 
 def _family(host: str) -> socket.AddressFamily:
     try:
-        return socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004 - that of IPv6
+        return socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
         return socket.AF_INET
 

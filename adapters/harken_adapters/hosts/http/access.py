@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from threading import Lock
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -189,6 +190,7 @@ def _check_local(request: Request, address: str | None) -> None:
         )
 
 
+@lru_cache(maxsize=64)
 def _is_local_name(host: str | None) -> bool:
     try:
         return urlsplit(f"//{host or ''}").hostname in _LOCAL_NAMES

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from threading import Lock
@@ -21,6 +22,8 @@ _IPV6_OTHER_BITS: Final = 128 - IPV6_CUSTOMER_BITS
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 
+#: Longer than any, with its brackets, port and zone.
+_LONGEST_ADDRESS: Final = 80
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _SALT_BYTES: Final = 32
@@ -120,6 +123,11 @@ def _is_in(address: _Address, networks: Iterable[_Network]) -> bool:
 
 def _address(text: str) -> _Address | None:
     """The address in a text, without brackets, port and zone, and IPv4 where it is IPv4 in IPv6's clothes."""
+    return _parsed(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> _Address | None:
     found = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address((found["six"] or found["four"]) if found else text)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Final
-
-from attrs import evolve, frozen
 
 from harken import Harken
 from harken.container import utc_now
@@ -15,7 +13,7 @@ from harken.ports.time import Clock
 from harken_adapters.hosts.http.access import Access, Principal, application_of, check_scope
 from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
 from harken_adapters.hosts.http.idempotency import InFlight
-from harken_adapters.hosts.http.limiting import MEMORY, Limit, RateLimiter, Verdict, rate_headers
+from harken_adapters.hosts.http.limiting import MEMORY, Hit, RateLimiter, Verdict, rate_headers
 from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
@@ -27,13 +25,6 @@ from harken_adapters.hosts.http.tokens import SessionTokens
 
 logger = logging.getLogger(__name__)
 
-#: What is limited: the setting, and what the limit is by.
-_SETTINGS: Final = {
-    "key": "limit_by_key",
-    "session": "limit_by_session",
-    "address": "limit_by_address",
-    "production": "limit_production",
-}
 _COUNTED_BY: Final = {
     "key": "this API key",
     "session": "this session",
@@ -52,27 +43,11 @@ _OUTCOMES: Final[Mapping[str, SubmissionOutcome]] = {
 }
 
 
-@frozen
-class _Hit:
-    """What a request counts as: against which limit, and for whom."""
-
-    name: str
-    limit: Limit
-    subject: str
-
-
-@frozen
-class Undecided:
-    """Whether a request is let in cannot be told without asking a storage; what was counted already."""
-
-    counted: Mapping[str, Verdict]
-
-
 class Api:
     """Answers requests with what a Harken says.
 
     A host that blocks asks :meth:`handle`, which does everything. One that must not block goes step by step:
-    :meth:`admit_soon`, or :meth:`admit` in a thread where that is undecided; :meth:`perform`, in a thread too unless
+    :meth:`admit_soon`, or :meth:`admit` in a thread where that gives ``None``; :meth:`perform`, in a thread too unless
     the operation is ``soon``; then :meth:`finish`, or :meth:`refuse` where an error came up.
 
     Args:
@@ -102,8 +77,7 @@ class Api:
         self._limiter = RateLimiter(
             self.settings.limit_storage or limit_storage, clock=clock, secret=secrets[0] if secrets else ""
         )
-        texts = {name: getattr(self.settings, setting) for name, setting in _SETTINGS.items()}
-        self._limits = {name: Limit.parse(text) for name, text in texts.items() if text}
+        self._limits = self.settings.limits()
         self._trusted = trusted_networks(self.settings.trusted_proxies)
         self._hasher = AddressHasher(clock)
         self._in_flight = InFlight()
@@ -125,26 +99,21 @@ class Api:
 
     # --- step by step ----------------------------------------------------------------------------------------------
 
-    def admit_soon(self, operation: Operation, request: Request) -> Admission | Undecided:
-        """Let a request in, if that can be told without asking a storage.
+    def admit_soon(self, operation: Operation, request: Request) -> Admission | None:
+        """Let a request in, if that can be told without asking a storage; ``None`` if it cannot.
 
         Raises:
             Problem: it is not let in.
         """
         address = self._address(request)
-        counted: dict[str, Verdict] = {}
         principal = self._access.principal_soon(request, address)
         if principal is None:
-            return Undecided(counted)
+            return None
         call = self._call(operation, request, principal, address)
-        for hit in self._hits(call, operation):
-            verdict = self._limiter.check_soon(hit.name, hit.limit, hit.subject)
-            if verdict is None:
-                return Undecided(counted)
-            counted[hit.name] = verdict
-        return Admission(call, _within(counted))
+        verdicts = self._limiter.check_all_soon(self._hits(operation, call))
+        return None if verdicts is None else Admission(call, _within(verdicts))
 
-    def admit(self, operation: Operation, request: Request, undecided: Undecided | None = None) -> Admission:
+    def admit(self, operation: Operation, request: Request) -> Admission:
         """Let a request in; may ask a storage.
 
         Raises:
@@ -152,15 +121,16 @@ class Api:
             StorageError: the storage could not be asked.
         """
         address = self._address(request)
-        counted = dict(undecided.counted) if undecided else {}
+        counted: list[Verdict] = []
         principal = self._access.principal_soon(request, address)
         if principal is None:
             # Whoever makes keys up is limited before the storage is asked for them.
-            self._count(self._by_address(address), counted)
+            counted = [self._limiter.check(*hit) for hit in self._hits_of_address(address)]
             _within(counted)
             principal = self._access.principal(request, address)
         call = self._call(operation, request, principal, address)
-        self._count(self._hits(call, operation), counted)
+        done = {verdict.name for verdict in counted}
+        counted += [self._limiter.check(*hit) for hit in self._hits(operation, call) if hit[0] not in done]
         return Admission(call, _within(counted))
 
     def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
@@ -176,7 +146,8 @@ class Api:
         if operation.gives_feedback and operation.body:
             replayed = any(name == "idempotency-replayed" for name, _ in response.headers)
             self.metrics.outcome("duplicate" if replayed else "stored")
-        return evolve(response, headers=response.headers + admission.headers)
+        response.headers += admission.headers
+        return response
 
     def refuse(self, operation: Operation, request: Request, error: Exception) -> Response:
         """What is answered where an answer cannot be had."""
@@ -216,42 +187,38 @@ class Api:
             root=_root(operation, request),
         )
 
-    def _hits(self, call: Call, operation: Operation) -> Iterator[_Hit]:
-        """What a request counts as. The narrowest limits come first, so that their refusals cost the others nothing."""
+    def _hits(self, operation: Operation, call: Call) -> list[Hit]:
+        """What a request counts as."""
+        hits: list[Hit] = []
         if operation.production:
-            yield from self._hit("production", self._subject(call.address))
+            hits += self._hit("production", _subject(call.address))
         if operation.gives_feedback:
             session_id = call.request.parts.get("session_id") or call.parameters.get("session_id")
-            yield from self._hit("session", f"{call.application}\0{session_id}")
+            hits += self._hit("session", f"{call.application}\0{session_id}")
         if call.principal.key_id is not None:
-            yield from self._hit("key", call.principal.key_id)
-        else:
-            yield from self._by_address(call.address)
+            return hits + self._hit("key", call.principal.key_id)
+        return hits + self._hits_of_address(call.address)
 
-    def _by_address(self, address: str | None) -> Iterator[_Hit]:
-        yield from self._hit("address", self._subject(address))
+    def _hits_of_address(self, address: str | None) -> list[Hit]:
+        return self._hit("address", _subject(address))
 
-    def _hit(self, name: str, subject: str) -> Iterator[_Hit]:
-        if limit := self._limits.get(name):
-            yield _Hit(name, limit, subject)
-
-    def _subject(self, address: str | None) -> str:
-        return rate_key(address) if address else "unknown"
-
-    def _count(self, hits: Iterator[_Hit], counted: dict[str, Verdict]) -> None:
-        for hit in hits:
-            if hit.name not in counted:
-                counted[hit.name] = self._limiter.check(hit.name, hit.limit, hit.subject)
+    def _hit(self, name: str, subject: str) -> list[Hit]:
+        limit = self._limits.get(name)
+        return [(name, limit, subject)] if limit else []
 
 
-def _within(counted: Mapping[str, Verdict]) -> Headers:
+def _subject(address: str | None) -> str:
+    return rate_key(address) if address else "unknown"
+
+
+def _within(verdicts: Sequence[Verdict]) -> Headers:
     """What to say of rate limits.
 
     Raises:
         Problem: one of them is exceeded.
     """
-    headers = tuple((name.lower(), value) for name, value in rate_headers(counted.values()).items())
-    over = next((verdict for verdict in counted.values() if not verdict.allowed), None)
+    headers = tuple((name.lower(), value) for name, value in rate_headers(verdicts).items())
+    over = next((verdict for verdict in verdicts if not verdict.allowed), None)
     if over is None:
         return headers
     allowed = f"{over.limit.amount} in {over.limit.seconds} seconds"

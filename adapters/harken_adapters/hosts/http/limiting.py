@@ -266,10 +266,10 @@ class RateLimiter:
         total = self._shared.add(key, kept, taken) if self._shared else None
         with self._lock:
             window = self._window(name, limit)
+            if total is None:
+                return window.verdict(window.lease(digest), cost, alone=True)
             # What was asked for in a window that is over is of no use in the next one, but answers this question.
             lease = window.lease(digest) if window.number == number else _Lease(limit.amount)
-            if total is None:
-                return window.verdict(lease, cost, alone=True)
             lease.add(taken, total, limit.amount)
             return window.verdict(lease, cost)
 

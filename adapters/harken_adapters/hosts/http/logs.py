@@ -70,7 +70,7 @@ def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, le
     handler.setFormatter(formatter(processors=[_tell_errors, _put_in_order, *rendering]))
     structlog.configure(
         processors=[formatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )

@@ -55,9 +55,9 @@ class Request:
     application: str | None = None
 
 
-@frozen
+@define
 class Response:
-    """An answer: a body, or a stream of chunks."""
+    """An answer: a body, or a stream of chunks. Headers may be added to it on its way."""
 
     status: int
     body: bytes = b""

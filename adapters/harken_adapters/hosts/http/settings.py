@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,7 @@ from harken_adapters.hosts.http.limiting import Limit
 
 _ACCESS: Final = ("auto", "keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")
-_SENTIMENT: Final = ("vader", "textblob", "none")
 _LAST_PORT: Final = 65_535
-_LIMITS: Final = ("limit_by_key", "limit_by_session", "limit_by_address", "limit_production")
 
 
 @frozen(kw_only=True)
@@ -75,15 +74,26 @@ class ServerSettings:
         for name in ("workers", "max_body", "body_timeout"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name, words in (("access", _ACCESS), ("keep_client", _CLIENT), ("sentiment", _SENTIMENT)):
-            if getattr(self, name) not in words:
-                raise ConfigurationError(f"{name} must be one of {', '.join(words)}; got {getattr(self, name)!r}")
+        _check_word("access", self.access, _ACCESS)
+        _check_word("keep_client", self.keep_client, _CLIENT)
         for origin in self.allowed_origins:
             _check_origin(origin)
-        for name in _LIMITS:
-            if limit := getattr(self, name):
-                Limit.parse(limit)
+        self.limits()
         trusted_networks(self.trusted_proxies)
+
+    def limits(self) -> dict[str, Limit]:
+        """The limits that are set, by what they are by: ``key``, ``session``, ``address`` or ``production``.
+
+        Raises:
+            ConfigurationError: one of them is no limit.
+        """
+        texts = {
+            "key": self.limit_by_key,
+            "session": self.limit_by_session,
+            "address": self.limit_by_address,
+            "production": self.limit_production,
+        }
+        return {name: Limit.parse(text) for name, text in texts.items() if text}
 
     @classmethod
     def load(cls, **arguments: object) -> ServerSettings:
@@ -93,6 +103,11 @@ class ServerSettings:
             ConfigurationError: an unknown name, or a value that makes no sense.
         """
         return load(cls, os.environ, Path.cwd(), "server", **arguments)
+
+
+def _check_word(name: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise ConfigurationError(f"{name} must be one of {', '.join(known)}; got {word!r}")
 
 
 def _check_origin(origin: str) -> None:

@@ -30,7 +30,7 @@ class EventStream:
         self._stopped = False
         #: Called by another thread when there is something to take, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
-        self._listener = hk.feed.listen(application, lambda: self.on_news(), after=after)
+        self._listener = hk.feed.listen(application, self._hear, after=after)
 
     @property
     def stopped(self) -> bool:
@@ -61,6 +61,10 @@ class EventStream:
     def close(self) -> None:
         """Listen no more."""
         self._listener.close()
+
+    def _hear(self) -> None:
+        # Looked up each time, as the host may have set it since.
+        self.on_news()
 
     def __iter__(self) -> Iterator[bytes]:
         try:

@@ -9,12 +9,12 @@ from harken_adapters.hosts.http.operations import (
     analytics,
     erasing,
     exporting,
-    watching,
     feedback,
     metadata,
     moderating,
     submitting,
     voting,
+    watching,
 )
 
 #: The most used first, as some frameworks look at one path after the other.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from harken import FeedbackQuery, Scope
+from harken import FeedbackQuery, FeedbackRejected, Scope
+from harken.domain.rules import label_problem
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.reading import json_object
 
 _CONDITIONS: Final = ("session_id", "author", "feedback_id")
 
@@ -18,9 +19,9 @@ def _erase(call: Call) -> Response:
     conditions = {name: value for name, value in body.items() if value is not None}
     if not conditions:
         raise Problem("invalid", f"Say what to erase: {', '.join(_CONDITIONS)}; several must all hold")
-    for name, value in conditions.items():
-        if not isinstance(value, str) or not value:
-            raise invalid(name, "type", f"{name} must be a text that is not empty")
+    named = {"application": call.application, **conditions}
+    if problems := [problem for name, value in named.items() if (problem := label_problem(name, value))]:
+        raise FeedbackRejected(problems)
     query = FeedbackQuery(application=call.application, **conditions).in_any_state()
     erased = call.harken.collection.erase(query)
     if set(conditions) == {"session_id"}:

@@ -1,0 +1,150 @@
+"""What answers requests in an event loop: the API, threads for what blocks, and the streams that are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Final, TypeVar
+from weakref import WeakSet
+
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response as StarletteResponse
+
+from harken import Receipt
+from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.logs import log_request, request_id
+from harken_adapters.hosts.http.messages import Pending, Request, Response
+from harken_adapters.hosts.http.operation import Admission, Operation
+from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.telemetry import request_span
+
+T = TypeVar("T")
+Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
+
+#: How many calls that block are answered at once. More would only wait for the storage, or for each other.
+_THREADS: Final = 16
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+class _Answers:
+    """Brings what the storage's thread has to say into the event loop.
+
+    Like ``asyncio.wrap_future``, but a batch of submissions that is answered together wakes the loop once, and not once
+    for each.
+    """
+
+    def __init__(self) -> None:
+        self._told: deque[tuple[asyncio.Future[Receipt], Future[Receipt]]] = deque()
+        self._waking = False
+
+    def of(self, receipt: Future[Receipt]) -> asyncio.Future[Receipt]:
+        """The same to be awaited in the running loop."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Receipt] = loop.create_future()
+
+        def tell(done: Future[Receipt]) -> None:
+            self._told.append((waiting, done))
+            # Whoever finds this set knows that the loop has not yet begun to look, and so will see what was added.
+            if not self._waking:
+                self._waking = True
+                loop.call_soon_threadsafe(self._pass_on)
+
+        receipt.add_done_callback(tell)
+        return waiting
+
+    def _pass_on(self) -> None:
+        self._waking = False
+        while self._told:
+            waiting, done = self._told.popleft()
+            if waiting.done():
+                # Whoever asked went away.
+                continue
+            if error := done.exception():
+                waiting.set_exception(error)
+            else:
+                waiting.set_result(done.result())
+
+
+class Host:
+    """What the endpoints share: the API, threads for what blocks, and the streams that are open."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="harken-http")
+        self._answers = _Answers()
+        self._streams: WeakSet[EventStream] = WeakSet()
+
+    def stop_streams(self) -> None:
+        """Let all event streams end; whoever listens will come back."""
+        for stream in tuple(self._streams):
+            stream.stop()
+
+    async def close(self) -> None:
+        """Finish what was begun. Not in this thread, which has to answer it."""
+        self.stop_streams()
+        await asyncio.to_thread(self.threads.shutdown)
+        self.api.close()
+
+    def endpoint(self, operation: Operation) -> Endpoint:
+        """The endpoint that answers an operation."""
+
+        async def endpoint(request: StarletteRequest) -> StarletteResponse:
+            began = perf_counter()
+            called = request_id(request.headers.get("x-request-id"))
+            incoming = request_of(request, called)
+            with request_span(operation.name, operation.method, operation.path) as span:
+                response = await self._answer(operation, request, incoming)
+                span.answered(response.status)
+            self._note(operation, incoming, response, perf_counter() - began)
+            more: RawHeaders = [(b"x-request-id", called.encode())]
+            if response.chunks is None:
+                return Answer(response, more)
+            return streamed(response, more, self.threads)
+
+        return endpoint
+
+    async def _answer(self, operation: Operation, request: StarletteRequest, incoming: Request) -> Response:
+        try:
+            admission = self.api.admit_soon(operation, incoming)
+            if admission is None:
+                admission = await self._in_thread(self.api.admit, operation, incoming)
+            if operation.method in _WITH_BODY:
+                incoming.body = await read_body(request, self.api.settings)
+            response = await self._performed(operation, admission)
+            if isinstance(response.chunks, EventStream):
+                self._streams.add(response.chunks)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            return self.api.refuse(operation, incoming, error)
+        return response
+
+    async def _performed(self, operation: Operation, admission: Admission) -> Response:
+        if not operation.soon:
+            return await self._in_thread(self._perform, operation, admission)
+        done = self.api.perform(operation, admission)
+        if isinstance(done, Pending):
+            done = done.present(await self._answers.of(done.receipt))
+        return self.api.finish(operation, admission, done)
+
+    def _perform(self, operation: Operation, admission: Admission) -> Response:
+        done = self.api.perform(operation, admission)
+        return self.api.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, call, *arguments)
+
+    def _note(self, operation: Operation, incoming: Request, response: Response, seconds: float) -> None:
+        self.api.metrics.request(operation.name, operation.method, response.status, seconds)
+        log_request(
+            request_id=incoming.id,
+            operation=operation.name,
+            method=operation.method,
+            route=operation.path,
+            status=response.status,
+            seconds=seconds,
+            application=incoming.application,
+            size=len(response.body),
+        )

@@ -1,0 +1,460 @@
+"""The API, described for programs and for people: an OpenAPI 3.1 document, made from the table of operations."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Final
+
+from harken import Violation
+from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
+from harken.services.editing import MAX_PAGE
+from harken_adapters.formats.exporting import WRITERS
+from harken_adapters.formats.figures import By
+from harken_adapters.hosts.http.messages import JSON
+from harken_adapters.hosts.http.operation import Answer, Operation
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.problems import KINDS, MEDIA_TYPE, Problem
+from harken_adapters.hosts.http.reading import FILTERS
+from harken_adapters.hosts.http.schemas import (
+    EXAMPLES,
+    LABEL,
+    PATH_LABEL,
+    PATH_TEXT,
+    SCHEMAS,
+    STATUS,
+    TEXT,
+    Schema,
+    reference,
+)
+
+Document = dict[str, Any]
+
+_EVENT_STREAM: Final = "text/event-stream"
+#: The problems that all operations may have.
+_COMMON: Final = ("malformed-body", "unauthorized", "forbidden", "invalid", "rate-limited", "unavailable")
+_OPTIONAL_BODIES: Final = ("Undoing",)
+_SIDES: Final = ("before.", "after.")
+
+
+def document(operations: Iterable[Operation] = OPERATIONS, *, version: str, prefix: str = "") -> Document:
+    """The whole OpenAPI document.
+
+    Args:
+        operations: what the API can do.
+        version: the version of Harken.
+        prefix: what the paths stand behind, such as ``/feedback`` where the API is mounted there.
+    """
+    known = tuple(operations)
+    paths: dict[str, Document] = {}
+    for operation in known:
+        path = paths.setdefault(f"{prefix}{operation.path}", {})
+        path[operation.method.lower()] = {
+            **_operation(operation),
+            "tags": [operation.tag],
+            "security": _security(operation),
+        }
+    tags = dict.fromkeys(operation.tag for operation in known)
+    whole = {
+        "openapi": "3.1.0",
+        "info": {**_INFO, "version": version},
+        "tags": [{"name": tag, "description": _TAGS[tag]} if tag in _TAGS else {"name": tag} for tag in tags],
+        "paths": paths,
+        "components": {**_components(known), "securitySchemes": _SECURITY_SCHEMES},
+    }
+    return deepcopy(whole)
+
+
+def operation_document(operation: Operation) -> Document:
+    """One operation with everything that it refers to inside, for somebody else's document.
+
+    It names no tags and no security schemes, as those are that document's own.
+    """
+    inlined: Document = _inlined(_operation(operation), _components([operation]))
+    return inlined
+
+
+_INFO: Final = {
+    "title": "Harken",
+    "summary": "Collects what people think of an answer, and turns it into exact figures.",
+    "description": (
+        "Send credentials as `Authorization: Bearer ...`: an API key, or in a browser a session token. Everything is "
+        "about one application: the one that the credentials are for. What is wrong with a request is told as problem "
+        "details (RFC 9457); the `type` tells programs what it is, and the `detail` tells people."
+    ),
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+_TAGS: Final = {
+    "Feedback": "Giving feedback, reading it, changing it and taking it back.",
+    "Votes": "One person's thumb on one message: set, shown again, taken back.",
+    "Metadata": "What an application knows of a session.",
+    "Moderation": "Deciding what may be seen and counted.",
+    "Analytics": "What all the feedback says together.",
+    "Export and erasure": "Taking feedback along, and removing it for good.",
+    "Events": "What happens, as it happens.",
+}
+_SECURITY_SCHEMES: Final = {
+    "apiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "hk_...",
+        "description": "An API key. It is for one application and has scopes: submit, read, moderate, admin.",
+    },
+    "sessionToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A session token, which a server signs for one person's browser and one session.",
+    },
+}
+
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+
+def _operation(operation: Operation) -> Document:
+    described: Document = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": _description(operation),
+        "parameters": list(_parameters(operation)),
+        "responses": {
+            **{str(status): _answer(answer) for status, answer in operation.answers.items()},
+            **{str(status): _response_reference(kinds) for status, kinds in _problems(operation)},
+        },
+    }
+    if operation.body:
+        content = {"schema": reference(operation.body), "example": operation.example}
+        required = operation.body not in _OPTIONAL_BODIES
+        described["requestBody"] = {"required": required, "content": {JSON: content}}
+    return described
+
+
+def _description(operation: Operation) -> str:
+    sentences = [operation.description.replace("``", "`")] if operation.description else []
+    if operation.filters:
+        sentences.append(
+            "Each `context.NAME` in the query string is a filter too: that value of the context, as text or as JSON."
+        )
+    token = ", or a session token" if operation.tokens else ""
+    sentences.append(f"Needs an API key with the scope `{operation.scope.value}`{token}.")
+    return " ".join(sentences)
+
+
+def _security(operation: Operation) -> list[Document]:
+    key = {"apiKey": [operation.scope.value]}
+    return [key, {"sessionToken": []}] if operation.tokens else [key]
+
+
+def _answer(answer: Answer) -> Document:
+    described: Document = {"description": answer.description, "headers": _headers(_ANSWER_HEADERS)}
+    described["headers"] |= {
+        name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in answer.headers.items()
+    }
+    if answer.schema is None and answer.media_types == (JSON,):
+        return described
+    content: Document = {"schema": reference(answer.schema) if answer.schema else {"type": "string"}}
+    example = EXAMPLES.get(answer.schema or "") if answer.example is None else answer.example
+    if example is not None:
+        content["example"] = example
+    return {**described, "content": dict.fromkeys(answer.media_types, content)}
+
+
+# --- Parameters -------------------------------------------------------------------------------------------------------
+
+
+def _parameters(operation: Operation) -> Iterator[Document]:
+    strict = _is_strict(operation)
+    for name in re.findall(r"{(\w+)}", operation.path):
+        yield _parameter_reference(f"path.{name}{'' if strict else '.any'}")
+    for name in operation.parameters:
+        yield _own_parameter(operation, name)
+    if operation.filters:
+        yield from (_parameter_reference(name) for name in FILTERS)
+    if operation.sides:
+        yield from (_parameter_reference(f"{side}{name}") for side in _SIDES for name in FILTERS)
+    yield _parameter_reference(f"application{'' if strict else '.any'}")
+    if "idempotency-key-reused" in operation.problems:
+        yield _parameter_reference("Idempotency-Key")
+    if "changed-meanwhile" in operation.problems:
+        yield _parameter_reference("If-Match")
+    if _streams(operation):
+        yield _parameter_reference("Last-Event-ID")
+
+
+def _is_strict(operation: Operation) -> bool:
+    """Whether an id that cannot be kept is refused; elsewhere nothing is found under it, and that is all."""
+    keeps = "idempotency-key-reused" in operation.problems
+    return keeps or operation.tag == "Metadata" or operation.body == "Erasure"
+
+
+def _streams(operation: Operation) -> bool:
+    return any(_EVENT_STREAM in answer.media_types for answer in operation.answers.values())
+
+
+def _own_parameter(operation: Operation, name: str) -> Document:
+    """One of the query parameters that an operation has besides the filters."""
+    if name == "limit":
+        return _limit(100 if operation.filters else MAX_PAGE)
+    if "zone" in operation.parameters and name == "by":
+        return _BY_TIME
+    if operation.body and name == "author":
+        return _VOTER
+    if operation.body and name == "session_id":
+        return _SESSION_IN_QUERY
+    return _AFTER_EVENT if name == "after" and _streams(operation) else _parameter_reference(name)
+
+
+def _limit(default: int) -> Document:
+    schema = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": default}
+    return _in_query("limit", "How many to give at once.", schema)
+
+
+def _in_query(name: str, description: str, schema: Schema, **more: Any) -> Document:
+    described = {"description": description} if description else {}
+    return {"name": name, "in": "query", **described, "schema": schema, **more}
+
+
+def _in_path(name: str, description: str, schema: Schema, example: str) -> Document:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": schema,
+        "example": example,
+    }
+
+
+def _in_header(name: str, description: str, schema: Schema) -> Document:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _parameter_reference(name: str) -> Document:
+    return {"$ref": f"#/components/parameters/{name}"}
+
+
+_CURSOR: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
+_MOMENT: Final[Schema] = {
+    "type": "string",
+    "anyOf": [{"format": "date-time"}, {"format": "date"}],
+}
+_FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
+    "session_id": ("Only of that session.", TEXT),
+    "message_id": ("Only about that message.", TEXT),
+    "agent_id": ("Only about what that agent answered.", TEXT),
+    "author": ("Only what that person gave.", TEXT),
+    "rating": ("Only with that rating.", {"type": "string", "enum": ["up", "down", "neutral", "null"]}),
+    "tag": ("Only with that tag.", TEXT),
+    "since": ("Only from then on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC without a zone.", _MOMENT),
+    "until": ("Only before then.", _MOMENT),
+    "status": (
+        "Only with that status of moderation.",
+        {"type": "string", "enum": [*STATUS["enum"], "any"], "default": "approved"},
+    ),
+    "withdrawn": (
+        "Whether what was taken back is meant: `false`, `true` (that too) or `only`.",
+        {"type": "string", "enum": ["false", "true", "only"], "default": "false"},
+    ),
+}
+_SESSION: Final = ("The session that it is about.", "user-123")
+_MESSAGE: Final = ("The message that it is about.", "m-4")
+_APPLICATION: Final = "Whose feedback it is about. Credentials are for one application, and it need not be named."
+_BY_TIME: Final = _in_query(
+    "by", "What a point is.", {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value}
+)
+_AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for who cannot send headers.", _CURSOR)
+_VOTER: Final = _in_query("author", "Whose vote it is, if the body does not say so.", LABEL)
+_SESSION_IN_QUERY: Final = _in_query("session_id", _SESSION[0], LABEL, required=True, example=_SESSION[1])
+#: Printable Latin-1, not in quotes; or ASCII in the quotes of a structured field.
+_KEY: Final = r'^(?:[!#-~\u00a1-\u00ff](?:[ -~\u00a0-\u00ff]*[!-~\u00a1-\u00ff])?|"[!#-\[\]-~]+")$'
+_PARAMETERS: Final[Mapping[str, Document]] = {
+    "path.session_id": _in_path("session_id", _SESSION[0], PATH_LABEL, _SESSION[1]),
+    "path.session_id.any": _in_path("session_id", _SESSION[0], PATH_TEXT, _SESSION[1]),
+    "path.message_id": _in_path("message_id", _MESSAGE[0], PATH_LABEL, _MESSAGE[1]),
+    "path.message_id.any": _in_path("message_id", _MESSAGE[0], PATH_TEXT, _MESSAGE[1]),
+    "path.feedback_id.any": _in_path(
+        "feedback_id", "The id that the feedback got.", PATH_TEXT, EXAMPLES["Feedback"]["id"]
+    ),
+    "application": _in_query(
+        "application", _APPLICATION, {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
+    ),
+    "application.any": _in_query("application", _APPLICATION, TEXT),
+    "after": _in_query(
+        "after",
+        "Where the last page ended: what it gave as next.",
+        _CURSOR,
+    ),
+    "by": _in_query(
+        "by",
+        "What to group by.",
+        {
+            "type": "string",
+            "pattern": rf"^(?:agent|session|tag|context\.[\p{{L}}\p{{N}}_-]{{1,{MAX_CONTEXT_NAME_LENGTH}}})$",
+        },
+    ),
+    "zone": _in_query(
+        "zone",
+        "A time zone by its IANA name, such as Europe/Berlin.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*$", "default": "UTC"},
+    ),
+    "format": _in_query("format", "What to write.", {"type": "string", "enum": list(WRITERS), "default": "jsonl"}),
+    "keyword": _in_query(
+        "keyword",
+        "What to look for, in whatever case.",
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 50},
+    ),
+    "key": _in_query("key", "A name to remove.", {"type": "array", "items": {"type": "string"}}),
+    **{f"{name}": _in_query(name, *described) for name, described in _FILTERED_BY.items()},
+    **{
+        f"{side}{name}": _in_query(f"{side}{name}", f"The same, for the side {side.rstrip('.')}.", schema)
+        for side in _SIDES
+        for name, (_, schema) in _FILTERED_BY.items()
+    },
+    "Idempotency-Key": _in_header(
+        "Idempotency-Key",
+        "Sent again with the same key and body, it is kept once. Bare, or in double quotes.",
+        {"type": "string", "minLength": 1, "maxLength": LABEL["maxLength"], "pattern": _KEY},
+    ),
+    "If-Match": _in_header(
+        "If-Match",
+        "The ETag that came with the feedback: it is changed only if it is still that version.",
+        {"type": "string", "pattern": r'^(?:\*|(?:W/)?"[0-9]{1,19}"|[0-9]{1,19})$'},
+    ),
+    "Last-Event-ID": _in_header(
+        "Last-Event-ID",
+        "The id of the last event that arrived, to get those that came after it. Browsers send it by themselves.",
+        _CURSOR,
+    ),
+}
+
+
+# --- Problems ---------------------------------------------------------------------------------------------------------
+
+
+def _problems(operation: Operation) -> list[tuple[int, tuple[str, ...]]]:
+    """The kinds of problem that an operation may have, by status, as several kinds may share one."""
+    kinds = [kind for kind in KINDS if kind in (*_COMMON, *operation.problems)]
+    statuses = sorted({KINDS[kind][0] for kind in kinds})
+    return [(status, tuple(kind for kind in kinds if KINDS[kind][0] == status)) for status in statuses]
+
+
+def _response_name(kinds: Sequence[str]) -> str:
+    return "-or-".join(kinds)
+
+
+def _response_reference(kinds: Sequence[str]) -> Document:
+    return {"$ref": f"#/components/responses/{_response_name(kinds)}"}
+
+
+def _response(kinds: Sequence[str]) -> Document:
+    examples = {kind: {"summary": KINDS[kind][1], "value": _example(kind)} for kind in kinds}
+    headers = dict.fromkeys(header for kind in kinds for header in _PROBLEM_HEADERS.get(kind, ()))
+    described: Document = {
+        "description": "; or: ".join(f"{KINDS[kind][1]} (`{kind}`)" for kind in kinds),
+        "content": {MEDIA_TYPE: {"schema": reference("Problem"), "examples": examples}},
+    }
+    return {**described, "headers": _headers(headers)} if headers else described
+
+
+def _example(kind: str) -> Document:
+    """A problem of that kind, told as the API tells it."""
+    detail, *violations = _DETAILS.get(kind, (KINDS[kind][1],))
+    told = [Violation(field, code, detail) for field, code in violations]
+    example: Document = json.loads(Problem(kind, detail, violations=told).response("/api/feedback").body)
+    return example
+
+
+#: What a problem of each kind might say; and of which field, and under which code.
+_DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "malformed-body": ("The body is no JSON: Expecting value in line 1, column 12",),
+    "feedback-refused": ("Please provide a comment when giving negative feedback", ("comment", "required")),
+    "unauthorized": ("Send an API key or a session token: 'Authorization: Bearer ...'",),
+    "forbidden": ("This needs the scope 'read', which the API key does not have",),
+    "not-found": ("No feedback 'f-1' in application 'default'",),
+    "body-timeout": ("The body did not arrive within 10 seconds",),
+    "conflict": ("This feedback is approved already; it can become pending or rejected",),
+    "in-flight": (
+        "A request with this idempotency key is being handled; ask again in a moment to see what became of it",
+    ),
+    "changed-meanwhile": ("Feedback 'f-1' has version 3 by now, not 2; read it again",),
+    "body-too-large": ("The body may have 65,536 bytes",),
+    "unsupported-media-type": ("The Content-Type must be application/json, got 'text/plain'",),
+    "invalid": ("agent_id must not be empty", ("agent_id", "empty")),
+    "idempotency-key-reused": (
+        "The idempotency key 'k-1' was used before in this session, with another body; use a new key for new feedback",
+        ("idempotency_key", "reused"),
+    ),
+    "rate-limited": ("More than 60 in 60 seconds by this session; try again in 12 seconds",),
+    "unavailable": ("The storage does not answer just now. Try again; with the same Idempotency-Key it is safe.",),
+    "overloaded": ("Too much is waiting to be written; nothing was kept, try again in a moment",),
+}
+
+
+# --- Headers ----------------------------------------------------------------------------------------------------------
+
+
+def _headers(names: Iterable[str]) -> Document:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+_ANSWER_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
+_PROBLEM_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "unauthorized": ("WWW-Authenticate",),
+    "rate-limited": ("Retry-After", *_ANSWER_HEADERS),
+    "in-flight": ("Retry-After",),
+    "unavailable": ("Retry-After",),
+    "overloaded": ("Retry-After",),
+}
+_HEADERS: Final[Mapping[str, Document]] = {
+    "RateLimit": {
+        "description": "What is left of each limit: r calls in the next t seconds. The tightest comes first.",
+        "schema": {"type": "string"},
+        "example": '"session";r=59;t=34',
+    },
+    "RateLimit-Policy": {
+        "description": "What each limit is: q calls in w seconds.",
+        "schema": {"type": "string"},
+        "example": '"session";q=60;w=60',
+    },
+    "Retry-After": {
+        "description": "In so many seconds it is worth trying again.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 12,
+    },
+    "WWW-Authenticate": {
+        "description": "What kind of credentials are asked for.",
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="harken"',
+    },
+}
+
+
+# --- References -------------------------------------------------------------------------------------------------------
+
+
+def _components(operations: Iterable[Operation]) -> Document:
+    """What operations refer to."""
+    groups = {kinds for operation in operations for _, kinds in _problems(operation)}
+    return {
+        "schemas": dict(SCHEMAS),
+        "parameters": dict(_PARAMETERS),
+        "headers": dict(_HEADERS),
+        "responses": {_response_name(kinds): _response(kinds) for kinds in sorted(groups)},
+    }
+
+
+def _inlined(node: Any, components: Document, within: tuple[str, ...] = ()) -> Any:
+    """The same with what is referred to in place of each reference; what would hold itself stays open there."""
+    if isinstance(node, list):
+        return [_inlined(item, components, within) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if (target := node.get("$ref")) is None:
+        return {name: _inlined(item, components, within) for name, item in node.items()}
+    if target in within:
+        return {}
+    *_, group, name = target.split("/")
+    return _inlined(components[group][name], components, (*within, target))

@@ -1,0 +1,190 @@
+"""The HTTP service against an empty endpoint of the same framework: ``wrk``, 64 connections, one worker each."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import requests
+from attrs import frozen
+from tests import mongod
+from tests.benchmarks.http_apps import STORAGE
+from tests.benchmarks.measure import Result, at_least, at_most
+
+import harken
+
+CONNECTIONS: Final = 64
+SECONDS: Final = 6
+ROUNDS: Final = 3
+SOAKED: Final = 200_000
+_POST: Final = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{"rating": "down", "comment": "The answer was wrong about the baggage fee, and slow too"}'
+local number = 0
+local prefix = "PREFIX"
+request = function()
+  number = number + 1
+  if prefix ~= "" then wrk.headers["Idempotency-Key"] = prefix .. number end
+  return wrk.format(nil, "/api/sessions/session-" .. number % 500 .. "/feedback")
+end
+"""
+_STATS: Final = "/api/sessions/session-1/feedback/stats"
+
+
+@frozen
+class Load:
+    """What ``wrk`` says of a run: requests a second, milliseconds in which 99 of 100 were answered, how many were."""
+
+    rate: float
+    p99: float
+    answered: int
+    refused: int
+
+
+@frozen
+class Process:
+    """A server in a process of its own."""
+
+    url: str
+    pid: int
+
+    @property
+    def megabytes(self) -> float:
+        """How much memory it holds."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        assert found is not None
+        return int(found[1]) / 1024
+
+
+@contextmanager
+def served(app: str, storage: str = "") -> Iterator[Process]:
+    """One uvicorn worker that serves one of the applications."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    words = [sys.executable, "-m", "uvicorn", f"tests.benchmarks.http_apps:{app}", "--factory", "--port", str(port)]
+    words += ["--no-access-log", "--log-level", "warning", "--no-proxy-headers"]
+    with subprocess.Popen(words, env={**os.environ, STORAGE: storage}) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            mongod.until(partial(_answers, url), f"{app} answered")
+            yield Process(url, process.pid)
+        finally:
+            process.terminate()
+
+
+def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS) -> Load:
+    """Ask again and again over all connections.
+
+    Raises:
+        RuntimeError: ``wrk`` is not installed.
+    """
+    if shutil.which("wrk") is None:
+        raise RuntimeError("This benchmark needs wrk; install it, for example with 'apt-get install wrk'")
+    words = [
+        "wrk",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds}",
+        "--latency",
+        *(["-s", str(script)] if script else []),
+        url,
+    ]
+    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
+    answered = re.search(r"(\d+) requests in", told)
+    rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", told), re.search(r"99%\s+([\d.]+)(us|ms|s)", told)
+    assert rate and p99 and answered, told
+    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
+    return Load(float(rate[1]), float(p99[1]) * scale, int(answered[1]), int(refused[1]) if refused else 0)
+
+
+def http_on_mongodb(folder: Path) -> Iterator[Result]:
+    """Submitting over HTTP to MongoDB with majority writes."""
+    with mongod.replica_set(folder=folder) as started:
+        storage = mongod.with_database(started.url, "harken_http")
+        yield from _submitting("MongoDB", storage, folder, bound=0.5)
+        yield from _soaking("MongoDB", mongod.with_database(started.url, "harken_soak"), folder)
+
+
+def http_on_sqlite(folder: Path) -> Iterator[Result]:
+    """Submitting over HTTP to SQLite, and reading a session's figures."""
+    storage = f"sqlite:///{folder}/http.db"
+    yield from _submitting("SQLite", storage, folder, bound=0.4)
+    script = _script(folder)
+    with served("empty") as bare, served("feedback", storage) as ours:
+        pairs = [(wrk(f"{ours.url}{_STATS}"), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
+    figure = median(mine.rate / other.rate for mine, other in pairs)
+    yield at_least("GET stats on SQLite : empty endpoint", figure, 0.5, detail=_detail(pairs))
+    yield from _soaking("SQLite", f"sqlite:///{folder}/soak.db", folder)
+
+
+def _submitting(name: str, storage: str, folder: Path, *, bound: float) -> Iterator[Result]:
+    script = _script(folder)
+    with served("empty") as bare, served("feedback", storage) as ours:
+        wrk(ours.url, script=script, seconds=2), wrk(bare.url, script=script, seconds=1)
+        pairs = [(wrk(ours.url, script=script), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
+    assert not any(load.refused for pair in pairs for load in pair), "some requests were refused"
+    figure = median(mine.rate / other.rate for mine, other in pairs)
+    yield at_least(f"POST feedback on {name} : empty endpoint", figure, bound, detail=_detail(pairs))
+    p99 = median(mine.p99 for mine, _ in pairs)
+    yield at_most(
+        f"POST feedback on {name}, 99 of 100 within", p99, 100, unit=" ms", detail=f"{CONNECTIONS} connections"
+    )
+
+
+def _soaking(name: str, storage: str, folder: Path) -> Iterator[Result]:
+    """Full load for long: memory stays flat, and what was acknowledged is there, once."""
+    acknowledged = runs = 0
+    held: list[float] = []
+    with served("feedback", storage) as ours:
+        while acknowledged < SOAKED:
+            runs += 1
+            load = wrk(ours.url, script=_script(folder, key=f"run-{runs}-"), seconds=10)
+            assert not load.refused, f"{load.refused} requests were refused"
+            acknowledged += load.answered
+            held.append(ours.megabytes)
+    with harken.connect(storage) as hk:
+        stored = hk.summary().total
+    # What was under way when a run ended may be stored without having been counted.
+    assert acknowledged <= stored <= acknowledged + runs * CONNECTIONS, f"{acknowledged} acknowledged, {stored} stored"
+    detail = f"{acknowledged:,} acknowledged, {stored:,} stored, {runs} runs; {held[0]:.0f} MB at first"
+    yield at_most(
+        f"Memory after full load on {name}, more than after its beginning",
+        held[-1] - held[0],
+        20,
+        unit=" MB",
+        detail=detail,
+    )
+
+
+def _script(folder: Path, *, key: str = "") -> Path:
+    script = folder / "post.lua"
+    script.write_text(_POST.replace("PREFIX", key), encoding="utf-8")
+    return script
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/openapi.json", timeout=1).ok
+    except requests.ConnectionError:
+        return False
+
+
+def _detail(pairs: list[tuple[Load, Load]]) -> str:
+    mine, other = (median(load.rate for load in side) for side in zip(*pairs, strict=True))
+    return f"{mine:,.0f} : {other:,.0f}/s"
+
+
+BENCHMARKS = (http_on_mongodb, http_on_sqlite)
