@@ -66,9 +66,14 @@ def request_span(
         headers: those of the request, by names in lower case, if the span shall belong to the trace of the caller.
         tracer_provider: what records; the one of the process without it.
     """
-    if not _INSTALLED:
+    if not _INSTALLED or (tracer_provider is None and _nobody_records()):
         return _NOTHING
     return _recorded(operation, method, route, headers, tracer_provider)
+
+
+def _nobody_records() -> bool:
+    """Whether the process has no provider of its own, only the stand-in that waits for one."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 @contextmanager

@@ -358,7 +358,9 @@ class FeedbackService:
 
     def _cleaned(self, submission: Submission) -> Submission:
         if self._sanitizer and isinstance(submission.comment, str):
-            submission = evolve(submission, comment=self._sanitizer.sanitize(submission.comment))
+            clean = self._sanitizer.sanitize(submission.comment)
+            if clean != submission.comment:
+                submission = evolve(submission, comment=clean)
         return trimmed(submission)
 
     def _judged(self, submission: Submission) -> Moderation:

@@ -26,6 +26,10 @@ _PATIENCE: Final = 0.5
 _LONGEST_PATIENCE: Final = 0.002
 
 
+#: Making an event takes longer than making all else of an entry, so those that nobody waits for share one.
+_NOBODY_WAITS: Final = Event()
+
+
 class _Entry:
     """One item in the queue. ``turn`` wakes the caller that waits for it: it is done, or must lead."""
 
@@ -35,7 +39,7 @@ class _Entry:
         self.item = item
         self.future: Future[Outcome] = Future()
         self.future.set_running_or_notify_cancel()
-        self.turn = Event()
+        self.turn = Event() if caller_waits else _NOBODY_WAITS
         self.caller_waits = caller_waits
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from time import perf_counter
 from typing import Final, TypeVar
 from weakref import WeakSet
@@ -16,7 +17,7 @@ from starlette.responses import Response as StarletteResponse
 from harken import Receipt
 from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.logs import log_request, request_id
+from harken_adapters.hosts.http.logs import log_request
 from harken_adapters.hosts.http.messages import Pending, Request, Response
 from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.streaming import EventStream
@@ -26,7 +27,7 @@ T = TypeVar("T")
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 #: How many calls that block are answered at once. More would only wait for the storage, or for each other.
-_THREADS: Final = 16
+_THREADS: Final = 4
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -94,13 +95,12 @@ class Host:
 
         async def endpoint(request: StarletteRequest) -> StarletteResponse:
             began = perf_counter()
-            called = request_id(request.headers.get("x-request-id"))
-            incoming = request_of(request, called)
-            with request_span(operation.name, operation.method, operation.path) as span:
+            incoming = request_of(request)
+            with request_span(operation.name, operation.method, operation.path, headers=request.headers) as span:
                 response = await self._answer(operation, request, incoming)
                 span.answered(response.status)
             self._note(operation, incoming, response, perf_counter() - began)
-            more: RawHeaders = [(b"x-request-id", called.encode())]
+            more: RawHeaders = [(b"x-request-id", incoming.id.encode())]
             if response.chunks is None:
                 return Answer(response, more)
             return streamed(response, more, self.threads)
@@ -113,7 +113,7 @@ class Host:
             if admission is None:
                 admission = await self._in_thread(self.api.admit, operation, incoming)
             if operation.method in _WITH_BODY:
-                incoming.body = await read_body(request, self.api.settings)
+                incoming.body = await read_body(request, incoming.header("content-length"), self.api.settings)
             response = await self._performed(operation, admission)
             if isinstance(response.chunks, EventStream):
                 self._streams.add(response.chunks)
@@ -134,7 +134,9 @@ class Host:
         return self.api.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, call, *arguments)
+        # With the request's context, or its span would not be found there.
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self.threads, context.run, call, *arguments)
 
     def _note(self, operation: Operation, incoming: Request, response: Response, seconds: float) -> None:
         self.api.metrics.request(operation.name, operation.method, response.status, seconds)

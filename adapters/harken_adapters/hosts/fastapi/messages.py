@@ -13,6 +13,7 @@ from starlette.datastructures import URL
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope as AsgiScope
 
+from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -32,19 +33,27 @@ def _raw(headers: Headers) -> RawHeaders:
 _SECURITY: Final = _raw(SECURITY_HEADERS)
 
 
-def request_of(request: starlette.requests.Request, request_id: str) -> Request:
+def request_of(request: starlette.requests.Request) -> Request:
     """The request, with its body yet to be read."""
-    scope, headers = request.scope, request.headers
-    forwarded_for = headers.getlist("x-forwarded-for") if "x-forwarded-for" in headers else ()
+    scope = request.scope
+    raw: RawHeaders = scope["headers"]
+    # Of headers that come twice the first counts.
+    headers = dict(reversed(raw))
+
+    def header(name: str) -> str | None:
+        value = headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    forwarded_for = [value.decode("latin-1") for name, value in raw if name == b"x-forwarded-for"]
     return Request(
         method=scope["method"],
         path=_path(scope),
         parts=scope["path_params"],
         query=scope["query_string"].decode("latin-1"),
-        header=headers.get,
+        header=header,
         forwarded_for=tuple(forwarded_for),
         peer=scope["client"][0] if scope.get("client") else None,
-        id=request_id,
+        id=request_id(header("x-request-id")),
     )
 
 
@@ -59,13 +68,15 @@ def _path(scope: AsgiScope) -> str:
     return path if path.startswith(root) else root + path
 
 
-async def read_body(request: starlette.requests.Request, settings: ServerSettings) -> bytes:
-    """The body, if it is not too large and does not take too long.
+async def read_body(
+    request: starlette.requests.Request, length: str | None, settings: ServerSettings
+) -> bytes:
+    """The body, if it is not too large and does not take too long; ``length`` is what was announced.
 
     Raises:
         Problem: it is, or does, or the client went away.
     """
-    _check_length(request.headers.get("content-length"), settings.max_body)
+    _check_length(length, settings.max_body)
     body = b""
     try:
         async with asyncio.timeout(settings.body_timeout):

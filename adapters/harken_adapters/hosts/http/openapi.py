@@ -213,8 +213,7 @@ def _limit(default: int) -> Document:
 
 
 def _in_query(name: str, description: str, schema: Schema, **more: Any) -> Document:
-    described = {"description": description} if description else {}
-    return {"name": name, "in": "query", **described, "schema": schema, **more}
+    return {"name": name, "in": "query", "description": description, "schema": schema, **more}
 
 
 def _in_path(name: str, description: str, schema: Schema, example: str) -> Document:
@@ -307,7 +306,7 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
         {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 50},
     ),
     "key": _in_query("key", "A name to remove.", {"type": "array", "items": {"type": "string"}}),
-    **{f"{name}": _in_query(name, *described) for name, described in _FILTERED_BY.items()},
+    **{name: _in_query(name, *described) for name, described in _FILTERED_BY.items()},
     **{
         f"{side}{name}": _in_query(f"{side}{name}", f"The same, for the side {side.rstrip('.')}.", schema)
         for side in _SIDES

@@ -240,4 +240,21 @@ _KEYS: Final = """
     ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS, _CHANGES + _KEYS)
+_PLANNING: Final = """
+    -- SQLite chooses indexes by how many rows a value has on average. Left to guess, it reads all of an application to
+    -- find one session. These say what a large file looks like: rows, then rows for each further column of the index.
+    ANALYZE api_key;
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+        ('feedback', 'feedback', '1000000 1000000 1'),
+        ('feedback', 'feedback_key', '500000 500000 10 1'),
+        ('feedback', 'feedback_vote', '100000 100000 10 2 1'),
+        ('feedback', 'feedback_time', '1000000 1000000 1 1'),
+        ('feedback', 'feedback_session', '1000000 1000000 10 1 1'),
+        ('feedback', 'feedback_agent', '1000000 1000000 100000 1 1'),
+        ('feedback', 'feedback_author', '500000 500000 10 1 1'),
+        ('feedback', 'feedback_waiting', '1000 1000 1 1'),
+        ('feedback', 'feedback_changed', '10000 10000 1 1');
+    ANALYZE sqlite_schema;
+"""
+
+MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS, _CHANGES + _KEYS + _PLANNING)

@@ -1,0 +1,482 @@
+"""The OpenAPI document, which says what the API does, and the page that shows it."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from attrs import evolve, frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Harken, Target
+from harken_adapters.hosts.http import docs_page
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.messages import Request, Response
+from harken_adapters.hosts.http.openapi import document, operation_document
+from harken_adapters.hosts.http.operation import Operation
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.problems import KINDS
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.streaming import EventStream
+
+DOCUMENT = document(version="1.2.3")
+SCHEMAS = DOCUMENT["components"]["schemas"]
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+UNLIMITED = {"limit_by_key": "", "limit_by_session": "", "limit_by_address": "", "limit_production": ""}
+OPEN = ServerSettings(access="open", **UNLIMITED)
+#: What operations need in the query string besides what the document says is always needed.
+NEEDED = {"take_vote_back": "author=user-7", "list_votes": "author=user-7"}
+
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+each_with_body = pytest.mark.parametrize(
+    "operation", [operation for operation in OPERATIONS if operation.body], ids=lambda operation: operation.name
+)
+
+
+def follow(node: Any) -> Any:
+    """What a reference leads to, or the node itself if it is none."""
+    if not (isinstance(node, dict) and "$ref" in node):
+        return node
+    found: Any = DOCUMENT
+    for step in node["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    return found
+
+
+def described(operation: Operation) -> dict[str, Any]:
+    """What the document says of an operation."""
+    found: dict[str, Any] = DOCUMENT["paths"][operation.path][operation.method.lower()]
+    return found
+
+
+def validator(schema: dict[str, Any]) -> Any:
+    """Checks values against a schema of the document, formats too."""
+    return jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]}, validate_formats=True)
+
+
+def answers(operation: Operation) -> dict[int, dict[str, Any]]:
+    """What the document says that the operation may answer."""
+    return {int(status): follow(response) for status, response in described(operation)["responses"].items()}
+
+
+def parameters(operation: Operation, place: str) -> dict[str, dict[str, Any]]:
+    """What the document says of the operation's parameters there, by name."""
+    known = map(follow, described(operation)["parameters"])
+    return {parameter["name"]: parameter for parameter in known if parameter["in"] == place}
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document, but for those in examples."""
+    if isinstance(node, list):
+        for item in node:
+            yield from nodes(item)
+    elif isinstance(node, dict):
+        yield node
+        for name, item in node.items():
+            if name not in ("example", "examples"):
+                yield from nodes(item)
+
+
+def check(operation: Operation, response: Response) -> None:
+    """Hold an answer against what the document says of it."""
+    said = answers(operation)[response.status]
+    content = said.get("content", {})
+    if response.media_type is None:
+        assert not content
+        assert not response.body
+        return
+    kind = response.media_type.partition(";")[0]
+    if response.chunks is None:
+        validator(content[kind]["schema"]).validate(json.loads(response.body))
+    else:
+        assert content[kind]["schema"] == {"type": "string"}
+        if isinstance(response.chunks, EventStream):
+            response.chunks.close()
+    if kind == PROBLEM:
+        named = json.loads(response.body)["type"].rpartition(":")[2]
+        assert named in content[kind]["examples"]
+
+
+@frozen
+class Client:
+    """Asks an API for what the document gives as examples, unless a test says otherwise."""
+
+    api: Api
+    feedback_id: str
+
+    def ask(
+        self, operation: Operation, *, query: str | None = None, body: bytes | None = None, **headers: str
+    ) -> Response:
+        """The answer, which the document describes."""
+        parts = {name: parameter["example"] for name, parameter in parameters(operation, "path").items()}
+        if "feedback_id" in parts:
+            parts["feedback_id"] = self.feedback_id
+        needed = [
+            f"{name}={one['example']}" for name, one in parameters(operation, "query").items() if "required" in one
+        ]
+        sent = {"content_type": JSON, **headers} if operation.body else headers
+        request = Request(
+            method=operation.method,
+            path=operation.path.format_map(parts),
+            parts=parts,
+            query="&".join([*needed, NEEDED.get(operation.name, "")]).strip("&") if query is None else query,
+            header={name.replace("_", "-"): value for name, value in sent.items()}.get,
+            body=example(operation) if body is None else body,
+            peer="127.0.0.1",
+        )
+        response = self.api.handle(operation, request)
+        check(operation, response)
+        return response
+
+
+def example(operation: Operation) -> bytes:
+    """The body that the document gives as an example."""
+    if not operation.body:
+        return b""
+    return json.dumps(described(operation)["requestBody"]["content"][JSON]["example"]).encode()
+
+
+@pytest.fixture
+def client(hk: Harken) -> Iterator[Client]:
+    """A client of an open API that knows some feedback, which moderators did not agree on, a vote and metadata."""
+    given = hk.submit("user-123", rating="down", comment="so slow", author="user-7", tags=["wrong answer"])
+    feedback_id = given.feedback.id
+    for status in ("rejected", "approved"):
+        hk.moderation.decide("default", feedback_id, status)
+    hk.collection.set_vote(Target("user-123", "m-4"), "user-7", "up")
+    hk.sessions.update("default", "user-123", {"user_tier": "premium", "seen": [1, {"deep": None}]})
+    api = Api(hk, OPEN)
+    yield Client(api, feedback_id)
+    api.close()
+
+
+class TestDocument:
+    def test_is_openapi_31(self) -> None:
+        """Whatever reads OpenAPI 3.1 can read it."""
+        assert DOCUMENT["openapi"].startswith("3.1.")
+        schemathesis.openapi.from_dict(DOCUMENT).validate()
+
+    def test_every_schema_is_one(self) -> None:
+        """Each schema is a JSON Schema of the draft that OpenAPI 3.1 takes, wherever it stands."""
+        standing = [node["schema"] for node in nodes(DOCUMENT) if "schema" in node]
+        for schema in [*SCHEMAS.values(), *standing]:
+            jsonschema_rs.meta.validate(schema)
+            validator(schema)
+
+    def test_every_reference_leads_somewhere(self) -> None:
+        """Nothing is referred to that is not there."""
+        references = [node for node in nodes(DOCUMENT) if "$ref" in node]
+        assert references
+        for reference in references:
+            assert follow(reference)
+
+    def test_all_schemas_are_used(self) -> None:
+        """No schema describes what the API neither takes nor gives."""
+        used = {node["$ref"].rpartition("/")[2] for node in nodes(DOCUMENT) if "$ref" in node}
+        assert used >= SCHEMAS.keys()
+
+    def test_has_all_operations_and_no_others(self) -> None:
+        """The document has the table's operations, each under an id of its own."""
+        found = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
+        assert sorted(found) == sorted({operation.name for operation in OPERATIONS})
+
+    def test_stands_behind_a_prefix(self) -> None:
+        """Where the API is mounted somewhere, the document's paths say so."""
+        moved = document(version="1.2.3", prefix="/x")
+        assert set(moved["paths"]) == {f"/x{path}" for path in DOCUMENT["paths"]}
+
+    def test_is_made_anew(self) -> None:
+        """Whoever changes a document that they got changes no other one."""
+        document(version="1.2.3")["components"]["schemas"]["Receipt"].clear()
+        assert document(version="1.2.3") == DOCUMENT
+
+    def test_every_tag_is_described(self) -> None:
+        """Whoever reads the document is told what each group of operations is for."""
+        assert all(tag["description"] for tag in DOCUMENT["tags"])
+
+    def test_every_kind_of_problem_has_an_example(self) -> None:
+        """An example of each kind says what such a problem says: it has that status, and is no bare title."""
+        shown = {
+            kind: one["value"]
+            for response in DOCUMENT["components"]["responses"].values()
+            for kind, one in response["content"][PROBLEM]["examples"].items()
+        }
+        assert KINDS.keys() - shown.keys() == {"method-not-allowed", "internal"}
+        for kind, problem in shown.items():
+            assert problem["status"] == KINDS[kind][0]
+            assert problem["detail"] != problem["title"]
+
+
+class TestOperation:
+    @each_operation
+    def test_has_all_its_answers(self, operation: Operation) -> None:
+        """Each answer of the table is there, and each problem under its status, together with those it shares."""
+        said = answers(operation)
+        assert operation.answers.keys() <= said.keys()
+        for kind in ("unauthorized", "forbidden", "invalid", "rate-limited", "unavailable", *operation.problems):
+            assert kind in said[KINDS[kind][0]]["content"][PROBLEM]["examples"]
+
+    @each_operation
+    def test_has_all_its_path_parameters(self, operation: Operation) -> None:
+        """Each parameter of the path is described, and has to be there."""
+        known = parameters(operation, "path")
+        assert sorted(known) == sorted(re.findall(r"{(\w+)}", operation.path))
+        assert all(parameter["required"] for parameter in known.values())
+
+    @each_operation
+    def test_examples_are_what_they_are_examples_of(self, operation: Operation) -> None:
+        """Every example in the document is valid: of parameters, bodies, answers and problems."""
+        whole = described(operation)
+        shown = [follow(parameter) for parameter in whole["parameters"]]
+        contents = [whole.get("requestBody", {}), *answers(operation).values()]
+        shown += [media for content in contents for media in content.get("content", {}).values()]
+        for one in shown:
+            values = [one["example"]] if "example" in one else []
+            values += [named["value"] for named in one.get("examples", {}).values()]
+            for value in values:
+                validator(one["schema"]).validate(value)
+
+    @each_operation
+    def test_every_json_has_an_example(self, operation: Operation) -> None:
+        """Whoever calls the API sees what it looks like."""
+        contents = [described(operation).get("requestBody", {}), *answers(operation).values()]
+        for media_type, media in ((name, one) for part in contents for name, one in part.get("content", {}).items()):
+            assert media_type not in (JSON, PROBLEM) or "example" in media or "examples" in media
+
+    @each_operation
+    def test_stands_alone(self, operation: Operation) -> None:
+        """An operation that is put into somebody else's document refers to nothing that is not in it."""
+        alone = operation_document(operation)
+        assert not [node for node in nodes(alone) if "$ref" in node]
+        assert alone["responses"].keys() == described(operation)["responses"].keys()
+        for node in nodes(alone):
+            if "schema" in node:
+                jsonschema_rs.meta.validate(node["schema"])
+
+    @each_operation
+    def test_says_who_may(self, operation: Operation) -> None:
+        """Each operation asks for an API key with its scope; where a session token is enough, it says so."""
+        whole = described(operation)
+        assert f"`{operation.scope.value}`" in whole["description"]
+        schemes = {name for one in whole["security"] for name in one}
+        assert schemes == {"apiKey", "sessionToken"} if operation.tokens else schemes == {"apiKey"}
+        assert schemes <= DOCUMENT["components"]["securitySchemes"].keys()
+
+
+class TestApi:
+    """The API does what the document says."""
+
+    @each_operation
+    def test_takes_the_examples(self, client: Client, operation: Operation) -> None:
+        """What the document gives as an example can be sent, and what comes back is what it describes."""
+        response = client.ask(operation)
+        assert response.status in operation.answers
+        given = {name for name, _ in response.headers}
+        assert given >= {name.lower() for name in operation.answers[response.status].headers} & {"location", "etag"}
+
+    @pytest.mark.parametrize("by", ["agent", "tag", "session", "context.user_tier"])
+    def test_groups(self, client: Client, by: str) -> None:
+        """Figures group by group are described too."""
+        client.ask(named("analytics_summary"), query=f"by={by}")
+
+    @pytest.mark.parametrize("by", ["hour", "day", "week", "hour-of-day", "weekday"])
+    def test_trends(self, client: Client, by: str) -> None:
+        """The points of every kind of trend are described."""
+        client.ask(named("analytics_trend"), query=f"by={by}&zone=Asia/Kathmandu")
+
+    @pytest.mark.parametrize("sentiment", [None, harken.Sentiment(-0.5, 0.25)])
+    def test_feedback_with_a_history(self, hk: Harken, client: Client, sentiment: harken.Sentiment | None) -> None:
+        """Feedback is described in every state: changed, answered, with a sentiment, and taken back."""
+        hk.collection.reply("default", client.feedback_id, "Thank you")
+        hk.collection.change("default", client.feedback_id, harken.Change(comment="still slow", context={"n": 1.5e300}))
+        one = hk.collection.get("default", client.feedback_id)
+        felt = evolve(one, id="felt", sentiment=sentiment, withdrawn_at=one.updated_at, idempotency_key="k")
+        hk.collection.restore([felt])
+        response = client.ask(named("list_feedback"), query="withdrawn=true")
+        assert len(json.loads(response.body)["feedbacks"]) == 3
+        client.ask(named("analytics_summary"), query="withdrawn=true")
+
+    def test_a_page_among_others(self, client: Client) -> None:
+        """A page that is not the last is described, and leads to the next."""
+        response = client.ask(named("list_feedback"), query="limit=1")
+        following = json.loads(response.body)["next"]
+        assert client.ask(named("list_feedback"), query=f"limit=1&after={following}").status == 200
+
+    @each_operation
+    def test_problems_that_all_have(self, hk: Harken, client: Client, operation: Operation) -> None:
+        """Without credentials, with parameters that do not exist or are no text, or too often: each tells of it."""
+        assert client.ask(operation, query="nonsense=1").status == 422
+        assert client.ask(operation, query="application=%ff").status == 400
+        assert client.ask(operation, authorization="Basic x").status == 401
+        hasty = Api(hk, ServerSettings(access="open", **{**UNLIMITED, "limit_by_address": "1/minute"}))
+        limited = evolve(client, api=hasty)
+        limited.ask(operation)
+        assert limited.ask(operation).status == 429
+        hasty.close()
+
+    @each_with_body
+    def test_problems_of_bodies(self, client: Client, operation: Operation) -> None:
+        """What is no JSON, is not said to be, or has unknown fields: each operation with a body tells of it."""
+        assert client.ask(operation, body=b"{").status == 400
+        assert client.ask(operation, body=b"[]").status == 422
+        assert client.ask(operation, body=b'{"no such": {"\\u0000": 1}}').status == 422
+        assert client.ask(operation, content_type="text/plain").status == 415
+
+    def test_problems_of_some(self, client: Client) -> None:
+        """What only some operations may answer is described where they are."""
+        stale = client.ask(named("change_feedback"), if_match='"1"')
+        refused = client.ask(named("submit_feedback"), body=b'{"rating": "down"}')
+        again = [client.ask(named("set_vote"), idempotency_key="k", body=body(rating=r)) for r in ("up", None)]
+        decided = client.ask(named("moderate_feedback"), body=b'{"status": "approved"}')
+        missing = evolve(client, feedback_id="none").ask(named("get_feedback"))
+        assert [stale.status, refused.status, decided.status, missing.status] == [412, 400, 409, 404]
+        assert [one.status for one in again] == [204, 422]
+
+
+class TestSchemas:
+    """A schema is as exact as it is easy to be."""
+
+    @each_with_body
+    @given(data=st.data())
+    def test_what_it_allows_is_not_malformed(self, operation: Operation, data: st.DataObject) -> None:
+        """Whatever the schema of a body allows is well-formed; then there are only rules that it may break."""
+        drawn = data.draw(_BODIES[operation.path][operation.method].as_strategy(), label="request").body
+        with harken.connect("memory://") as hk:
+            feedback_id = hk.submit("user-123", rating="up").feedback.id
+            client = Client(Api(hk, OPEN), feedback_id)
+            query = "author=user-7" if operation.name == "set_vote" and drawn.get("author") is None else None
+            response = client.ask(operation, body=json.dumps(drawn).encode(), query=query)
+        assert response.status in (*operation.answers, 400, 409)
+
+    @pytest.mark.parametrize(
+        ("schema", "value"),
+        [
+            ("Submission", {"raiting": "up"}),
+            ("Submission", {"rating": "sideways"}),
+            ("Submission", {"comment": None}),
+            ("Submission", {"comment": "a\x00"}),
+            ("Submission", {"comment": "a" * 1_001}),
+            ("Submission", {"agent_id": " "}),
+            ("Submission", {"agent_id": "a\u2028b"}),
+            ("Submission", {"author": "a" * 201}),
+            ("Submission", {"tags": ["a"] * 21}),
+            ("Submission", {"tags": ["a\n"]}),
+            ("Submission", {"context": {"a b": 1}}),
+            ("Submission", {"context": {"a": [1]}}),
+            ("Submission", {"context": {"a": 2**63}}),
+            ("Submission", {"context": {str(number): 0 for number in range(51)}}),
+            ("Vote", {"author": "a"}),
+            ("Vote", {"rating": "up", "message_id": "m"}),
+            ("Change", {"agent_id": "a"}),
+            ("Decision", {"reason": "because"}),
+            ("Decision", {"status": "any"}),
+            ("Undoing", {"moderator": ""}),
+            ("Erasure", {}),
+            ("Erasure", {"author": None}),
+            ("Erasure", {"author": "a", "tag": "b"}),
+            ("MetadataChanges", {"a.b": 1}),
+            ("MetadataChanges", {"a": [{"b": {"": 1}}]}),
+        ],
+    )
+    def test_what_the_api_refuses_it_refuses(self, client: Client, schema: str, value: dict[str, Any]) -> None:
+        """What is malformed can be told from the document alone."""
+        operation = next(one for one in OPERATIONS if one.body == schema)
+        query = "author=user-7" if operation.name == "set_vote" and "author" not in value else None
+        assert not validator(SCHEMAS[schema]).is_valid(value)
+        assert client.ask(operation, body=json.dumps(value).encode(), query=query).status in (400, 422)
+
+    @pytest.mark.parametrize(
+        ("schema", "value"),
+        [
+            ("Submission", {}),
+            ("Submission", {"rating": None, "agent_id": None, "message_id": None, "author": None}),
+            ("Submission", {"comment": "Straße\n\U0001f600" * 100, "tags": ["größer als 1"]}),
+            ("Submission", {"context": {"größe-1_x": None, "a": -(2**63), "b": 1.5, "c": True, "d": ""}}),
+            ("Change", {}),
+            ("Decision", {"status": "pending", "reason": "", "moderator": None}),
+            ("Undoing", {}),
+            ("Erasure", {"session_id": None, "author": "a"}),
+            ("MetadataChanges", {}),
+            ("MetadataChanges", {"a": [{"b": {"c": [None, True, 1.5, "x"]}}]}),
+        ],
+    )
+    def test_what_the_api_takes_it_allows(self, client: Client, schema: str, value: dict[str, Any]) -> None:
+        """What may be left out or be null, and what letters there are, is as the API has it."""
+        operation = next(one for one in OPERATIONS if one.body == schema)
+        validator(SCHEMAS[schema]).validate(value)
+        assert client.ask(operation, body=json.dumps(value).encode()).status in operation.answers
+
+
+def named(name: str) -> Operation:
+    """The operation of that name."""
+    return next(operation for operation in OPERATIONS if operation.name == name)
+
+
+def body(**fields: Any) -> bytes:
+    """A vote of an author whose name nobody else has."""
+    return json.dumps({"author": "user-8", **fields}).encode()
+
+
+def _bodies() -> Any:
+    """The document without what tests of bodies say themselves."""
+    bare = document(version="1.2.3")
+    for path in bare["paths"].values():
+        for one in path.values():
+            del one["security"]
+            if "requestBody" in one:
+                one["requestBody"]["required"] = True
+                del one["requestBody"]["content"][JSON]["example"]
+    return schemathesis.openapi.from_dict(bare)
+
+
+_BODIES = _bodies()
+
+
+class TestPage:
+    def test_has_no_inline_script(self) -> None:
+        """A policy that lets no inline script run leaves the page as it is."""
+        html = docs_page.page("openapi.json", "docs/assets", "docs/start.js").decode()
+        scripts = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
+        assert scripts
+        assert all("src=" in attributes and not inside for attributes, inside in scripts)
+        assert not re.search(r"\son\w+=|javascript:", html)
+
+    def test_loads_nothing_from_elsewhere(self) -> None:
+        """All that the page loads is found where it was told, or among the assets."""
+        html = docs_page.page("../o.json", "a", "s.js").decode()
+        loaded = set(re.findall(r'(?:src|href)="([^"]*)"', html)) - {"../o.json", "s.js"}
+        assert loaded
+        for url in loaded:
+            assert docs_page.asset(url.removeprefix("a/"))
+
+    def test_urls_cannot_break_out(self) -> None:
+        """Whatever a URL has in it stays a URL, on the page and in the script."""
+        evil = '"></script><script>alert(1)</script>'
+        assert b"<script>" not in docs_page.page(evil, evil, evil)
+        assert json.dumps(evil).encode() in docs_page.script(evil)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["", ".", "../__init__.py", "index.html", "swagger-ui.css/../index.html", "/etc/passwd", "SWAGGER-UI.CSS"],
+    )
+    def test_gives_only_what_it_needs(self, name: str) -> None:
+        """Names that are not on the list have no file, whatever path they spell."""
+        assert docs_page.asset(name) is None
+
+    def test_files_are_what_they_are_called(self) -> None:
+        """Each file comes with the media type that it has."""
+        for name, media_type, begins in (
+            ("swagger-ui-bundle.js", "text/javascript", b"/*!"),
+            ("swagger-ui.css", "text/css", b".swagger-ui"),
+            ("favicon-32x32.png", "image/png", b"\x89PNG"),
+        ):
+            found = docs_page.asset(name)
+            assert found
+            assert found[1].startswith(media_type)
+            assert found[0].startswith(begins)
