@@ -159,11 +159,11 @@ def _operating(api: Api) -> list[Route]:
 
 def _documenting() -> list[Route]:
     """``/docs`` and ``/openapi.json``, which load nothing from anywhere else."""
-    described = answer(document(version=version("harken")))
     policy: Headers = (("content-security-policy", _DOCS_POLICY),)
 
-    async def openapi(_: Request) -> Response:
-        return Answer(described, [])
+    async def openapi(request: Request) -> Response:
+        prefix = request.scope.get("root_path", "")
+        return Answer(answer(document(version=version("harken"), prefix=prefix)), [])
 
     async def page(request: Request) -> Response:
         root = request.scope.get("root_path", "")

@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 
-from harken import Receipt
 from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.logs import log_request
@@ -27,34 +26,34 @@ T = TypeVar("T")
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 #: How many calls that block are answered at once. More would only wait for the storage, or for each other.
-_THREADS: Final = 4
+_THREADS: Final = 8
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
-class _Answers:
-    """Brings what the storage's thread has to say into the event loop.
+class _Results:
+    """Brings what threads have to say into the event loop.
 
-    Like ``asyncio.wrap_future``, but a batch of submissions that is answered together wakes the loop once, and not once
-    for each.
+    Like ``asyncio.wrap_future``, but what is done at about the same time, such as a batch of submissions, wakes the
+    loop once, and not once for each.
     """
 
     def __init__(self) -> None:
-        self._told: deque[tuple[asyncio.Future[Receipt], Future[Receipt]]] = deque()
+        self._told: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._waking = False
 
-    def of(self, receipt: Future[Receipt]) -> asyncio.Future[Receipt]:
+    def of(self, future: Future[T]) -> asyncio.Future[T]:
         """The same to be awaited in the running loop."""
         loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[Receipt] = loop.create_future()
+        waiting: asyncio.Future[T] = loop.create_future()
 
-        def tell(done: Future[Receipt]) -> None:
+        def tell(done: Future[T]) -> None:
             self._told.append((waiting, done))
             # Whoever finds this set knows that the loop has not yet begun to look, and so will see what was added.
             if not self._waking:
                 self._waking = True
                 loop.call_soon_threadsafe(self._pass_on)
 
-        receipt.add_done_callback(tell)
+        future.add_done_callback(tell)
         return waiting
 
     def _pass_on(self) -> None:
@@ -76,7 +75,7 @@ class Host:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="harken-http")
-        self._answers = _Answers()
+        self._results = _Results()
         self._streams: WeakSet[EventStream] = WeakSet()
 
     def stop_streams(self) -> None:
@@ -126,7 +125,7 @@ class Host:
             return await self._in_thread(self._perform, operation, admission)
         done = self.api.perform(operation, admission)
         if isinstance(done, Pending):
-            done = done.present(await self._answers.of(done.receipt))
+            done = done.present(await self._results.of(done.receipt))
         return self.api.finish(operation, admission, done)
 
     def _perform(self, operation: Operation, admission: Admission) -> Response:
@@ -136,7 +135,7 @@ class Host:
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         # With the request's context, or its span would not be found there.
         context = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self.threads, context.run, call, *arguments)
+        return await self._results.of(self.threads.submit(context.run, call, *arguments))
 
     def _note(self, operation: Operation, incoming: Request, response: Response, seconds: float) -> None:
         self.api.metrics.request(operation.name, operation.method, response.status, seconds)

@@ -68,9 +68,7 @@ def _path(scope: AsgiScope) -> str:
     return path if path.startswith(root) else root + path
 
 
-async def read_body(
-    request: starlette.requests.Request, length: str | None, settings: ServerSettings
-) -> bytes:
+async def read_body(request: starlette.requests.Request, length: str | None, settings: ServerSettings) -> bytes:
     """The body, if it is not too large and does not take too long; ``length`` is what was announced.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Final
 
 from fastapi import APIRouter, Security
 from fastapi.security import HTTPBearer
+from starlette.responses import Response
 
 from harken import Harken
 from harken_adapters.hosts.fastapi.host import Host
@@ -56,6 +57,8 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
             description=operation.description,
             tags=[operation.tag],
             response_model=None,
+            # What is no JSON must not be described as such; what is gets its description with the rest.
+            response_class=Response,
             status_code=min(operation.answers),
             openapi_extra=operation_document(operation),
         )

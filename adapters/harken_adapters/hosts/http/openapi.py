@@ -172,9 +172,9 @@ def _parameters(operation: Operation) -> Iterator[Document]:
     for name in operation.parameters:
         yield _own_parameter(operation, name)
     if operation.filters:
-        yield from (_parameter_reference(name) for name in FILTERS)
+        yield from map(_parameter_reference, operation.filters)
     if operation.sides:
-        yield from (_parameter_reference(f"{side}{name}") for side in _SIDES for name in FILTERS)
+        yield from (_parameter_reference(f"{side}{name}") for side in _SIDES for name in operation.filters)
     yield _parameter_reference(f"application{'' if strict else '.any'}")
     if "idempotency-key-reused" in operation.problems:
         yield _parameter_reference("Idempotency-Key")

@@ -77,7 +77,7 @@ class Operation:
         production: whether it is limited as the guide's production endpoint is.
         soon: whether it answers with :class:`Pending`, so that no thread has to wait for it.
         parameters: the names of its query parameters, beside ``application``.
-        filters: whether it takes the filters that choose feedback.
+        filters: the filters that it takes, to choose feedback.
         sides: whether it takes them twice, for two selections.
         body: the name of the schema of its body.
         example: a body.
@@ -98,7 +98,7 @@ class Operation:
     production: bool = False
     soon: bool = False
     parameters: tuple[str, ...] = ()
-    filters: bool = False
+    filters: tuple[str, ...] = ()
     sides: bool = False
     body: str | None = None
     example: Any = None

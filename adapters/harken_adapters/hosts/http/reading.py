@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, overload
 from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
@@ -28,6 +28,8 @@ FILTERS: Final = (
     "status",
     "withdrawn",
 )
+#: Those of them that say nothing of the feedback's state.
+FILTERS_IN_ANY_STATE: Final = tuple(name for name in FILTERS if name not in ("status", "withdrawn"))
 _CONTEXT: Final = "context."
 _MOST_PARAMETERS: Final = 100
 _NOTHING_SENT: Final = "no body was sent"
@@ -107,13 +109,13 @@ class Parameters:
     values: Mapping[str, Sequence[str]] = field(factory=dict)
 
     @classmethod
-    def parse(cls, query: str, known: Iterable[str], *, filters: bool = False, sides: bool = False) -> Parameters:
+    def parse(cls, query: str, known: Iterable[str], *, filters: Sequence[str] = (), sides: bool = False) -> Parameters:
         """The parameters in a query string.
 
         Args:
             query: what stands behind the question mark.
             known: the names that it may have.
-            filters: whether it may have the filters that choose feedback, too.
+            filters: the filters that it may have too; with any, also ``context.<name>``.
             sides: whether it may have these also with ``before.`` or ``after.`` in front.
 
         Raises:
@@ -121,16 +123,22 @@ class Parameters:
         """
         if not query:
             return _NONE
-        allowed = ("application", *known, *(FILTERS if filters else ()))
+        allowed = ("application", *known, *filters)
         values: dict[str, list[str]] = {}
         for name, value in _pairs(query):
             values.setdefault(name, []).append(value)
-        unknown = [name for name in values if not _is_known(name, allowed, filters=filters, sides=sides)]
+        unknown = [name for name in values if not _is_known(name, allowed, context=bool(filters), sides=sides)]
         if unknown:
             raise unknown_fields("parameter", unknown, (*allowed, *(["context.<name>"] if filters else [])))
         return cls(values)
 
-    def get(self, name: str) -> str | None:
+    @overload
+    def get(self, name: str) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+
+    def get(self, name: str, default: str | None = None) -> str | None:
         """The value of that parameter, if it is there.
 
         Raises:
@@ -138,7 +146,7 @@ class Parameters:
         """
         values = self.values.get(name)
         if not values:
-            return None
+            return default
         if len(values) > 1:
             raise invalid(name, "repeated", f"{name} was given {len(values)} times; expected once")
         return values[0]
@@ -214,10 +222,10 @@ def _pairs(query: str) -> list[tuple[str, str]]:
         raise Problem("invalid", f"The query string has more than {_MOST_PARAMETERS} parameters") from None
 
 
-def _is_known(name: str, allowed: Sequence[str], *, filters: bool, sides: bool) -> bool:
+def _is_known(name: str, allowed: Sequence[str], *, context: bool, sides: bool) -> bool:
     if sides:
         name = name.removeprefix("before.").removeprefix("after.")
-    return name in allowed or (filters and name.startswith(_CONTEXT))
+    return name in allowed or (context and name.startswith(_CONTEXT))
 
 
 def _rating(word: str | None) -> Rating | None:
@@ -245,7 +253,7 @@ def _statuses(word: str | None) -> frozenset[ModerationStatus]:
     if word == "any":
         return ANY_STATUS
     try:
-        return frozenset({ModerationStatus(word or "approved")})
+        return frozenset({ModerationStatus("approved" if word is None else word)})
     except ValueError:
         known = "approved, pending, rejected or any"
         raise invalid("status", "unknown", f"status must be {known}, got {(word or '')[:100]!a}") from None

@@ -11,7 +11,7 @@ from harken.domain.themes import KEYWORDS
 from harken_adapters.formats.figures import By, comparison_record, figures_record, trend_points
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.reading import invalid
+from harken_adapters.hosts.http.reading import FILTERS, invalid
 
 _MOST_KEYWORDS: Final = 50
 
@@ -32,7 +32,7 @@ def _key(key: GroupKey) -> str | None:
 
 
 def _trend(call: Call) -> Response:
-    word, zone = call.parameters.get("by") or By.DAY.value, call.parameters.get("zone") or "UTC"
+    word, zone = call.parameters.get("by", By.DAY.value), call.parameters.get("zone", "UTC")
     if word not in (known := [by.value for by in By]):
         raise invalid("by", "unknown", f"by must be one of {', '.join(known)}; got {word[:100]!a}")
     points = trend_points(call.harken, call.parameters.query(call.application), By(word), zone)
@@ -63,7 +63,7 @@ OPERATIONS: Final = (
         description="Of all that matches; with ``by`` (agent, session, tag or context.NAME) group by group.",
         tag="Analytics",
         parameters=("by",),
-        filters=True,
+        filters=FILTERS,
         answers={200: Answer(description="The figures.", schema="FiguresOrGroups")},
     ),
     Operation(
@@ -76,7 +76,7 @@ OPERATIONS: Final = (
         description="By hour, day, week, hour-of-day or weekday, in any IANA time zone.",
         tag="Analytics",
         parameters=("by", "zone"),
-        filters=True,
+        filters=FILTERS,
         answers={200: Answer(description="The points, oldest first.", schema="Trend")},
     ),
     Operation(
@@ -89,7 +89,7 @@ OPERATIONS: Final = (
         description="Those given as ``keyword``, which may be repeated; without any, the usual ones.",
         tag="Analytics",
         parameters=("keyword",),
-        filters=True,
+        filters=FILTERS,
         answers={200: Answer(description="The most mentioned first.", schema="Themes")},
     ),
     Operation(
@@ -104,7 +104,7 @@ OPERATIONS: Final = (
             "for that side; one without counts for both."
         ),
         tag="Analytics",
-        filters=True,
+        filters=FILTERS,
         sides=True,
         answers={200: Answer(description="Both, and whether the change is more than chance.", schema="Comparison")},
     ),

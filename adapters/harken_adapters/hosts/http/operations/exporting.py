@@ -8,13 +8,13 @@ from harken import Scope
 from harken_adapters.formats.exporting import WRITERS, chunks
 from harken_adapters.hosts.http.messages import Headers, Response
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.reading import invalid
+from harken_adapters.hosts.http.reading import FILTERS, invalid
 
 MEDIA_TYPES: Final = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 
 
 def _export(call: Call) -> Response:
-    chosen = call.parameters.get("format") or "jsonl"
+    chosen = call.parameters.get("format", "jsonl")
     if chosen not in WRITERS:
         raise invalid("format", "unknown", f"format must be one of {', '.join(WRITERS)}; got {chosen[:100]!a}")
     found = call.harken.collection.stream(call.parameters.query(call.application))
@@ -33,7 +33,7 @@ OPERATIONS: Final = (
         description="What matches all filters, oldest first, as JSON lines or CSV; what is exported can be imported.",
         tag="Export and erasure",
         parameters=("format",),
-        filters=True,
+        filters=FILTERS,
         answers={
             200: Answer(description="A stream of rows.", media_types=("application/x-ndjson", "text/csv")),
         },

@@ -15,7 +15,7 @@ from harken_adapters.hosts.http.messages import Headers, Response, answer, no_co
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.presenting import feedback_record, page_record
 from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.reading import FILTERS, invalid, json_object
 
 _CHANGEABLE: Final = ("rating", "comment", "tags", "context")
 _DEFAULT_PAGE: Final = 100
@@ -174,7 +174,7 @@ OPERATIONS: Final = (
         description="What matches all filters, newest first.",
         tag="Feedback",
         parameters=_PAGED,
-        filters=True,
+        filters=FILTERS,
         answers={200: Answer(description="A page.", schema="Page", headers=_LINK)},
     ),
     Operation(

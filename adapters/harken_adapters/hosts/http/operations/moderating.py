@@ -8,7 +8,7 @@ from harken import ModerationStatus, Scope
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.presenting import feedback_record, page_record
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.reading import FILTERS_IN_ANY_STATE, invalid, json_object
 
 _PATH: Final = "/api/feedback/{feedback_id}/moderation"
 _STATUSES: Final = tuple(status.value for status in ModerationStatus)
@@ -67,7 +67,7 @@ OPERATIONS: Final = (
         description="What is pending and matches all filters, newest first.",
         tag="Moderation",
         parameters=("limit", "after"),
-        filters=True,
+        filters=FILTERS_IN_ANY_STATE,
         answers={200: Answer(description="A page.", schema="Page")},
     ),
     Operation(
