@@ -17,7 +17,6 @@ from harken_adapters.hosts.http.messages import JSON
 from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.problems import KINDS, MEDIA_TYPE, Problem
-from harken_adapters.hosts.http.reading import FILTERS
 from harken_adapters.hosts.http.schemas import (
     EXAMPLES,
     LABEL,
