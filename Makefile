@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
-STORAGE ?= sqlite:///harken-demo.db
+STORAGE ?= sqlite:///harken.db
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format bench bench-large docs lock clean
+.PHONY: help run demo test check lint format bench bench-large docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,7 +19,10 @@ $(READY): pyproject.toml constraints.txt
 		--build-constraints constraints.txt --editable '.[all]' --group dev
 	touch $(READY)
 
-run: $(READY) ## See Harken do its job: a demo on SQLite
+run: $(READY) ## Serve the HTTP API on SQLite, on this machine
+	$(BIN)/harken --storage $(STORAGE) serve
+
+demo: $(READY) ## Put made-up feedback into the same storage, and show what Harken makes of it
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
@@ -57,5 +60,5 @@ lock: $(READY) ## Pin every dependency anew
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
-	rm -f harken-demo.db harken-demo.db-wal harken-demo.db-shm
+	rm -f harken.db harken.db-wal harken.db-shm
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

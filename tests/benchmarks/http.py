@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,6 @@ from typing import Final
 import requests
 from attrs import frozen
 from tests import mongod
-from tests.benchmarks.http_apps import STORAGE
 from tests.benchmarks.measure import Result, at_least, at_most
 
 import harken
@@ -68,14 +67,30 @@ class Process:
         return int(found[1]) / 1024
 
 
+def empty() -> AbstractContextManager[Process]:
+    """One uvicorn worker that serves an empty endpoint."""
+    return _served("tests.benchmarks.http_apps:empty", {})
+
+
+def serving(storage: str) -> AbstractContextManager[Process]:
+    """One worker as ``harken serve`` starts it.
+
+    The pipeline is whole but for sentiment. Calls are counted, but the limits are out of reach; as with the empty
+    endpoint, requests are not logged.
+    """
+    limits = dict.fromkeys(("KEY", "SESSION", "ADDRESS"), "1000000000/minute")
+    settings = {f"HARKEN_SERVER_LIMIT_BY_{name}": limit for name, limit in limits.items()}
+    settings |= {"HARKEN_SERVER_SENTIMENT": "none", "HARKEN_SERVER_LOG_LEVEL": "warning"}
+    return _served("harken_adapters.hosts.fastapi.serving:app", {"HARKEN_STORAGE": storage, **settings})
+
+
 @contextmanager
-def served(app: str, storage: str = "") -> Iterator[Process]:
-    """One uvicorn worker that serves one of the applications."""
+def _served(app: str, environment: dict[str, str]) -> Iterator[Process]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-    words = [sys.executable, "-m", "uvicorn", f"tests.benchmarks.http_apps:{app}", "--factory", "--port", str(port)]
+    words = [sys.executable, "-m", "uvicorn", app, "--factory", "--port", str(port)]
     words += ["--no-access-log", "--log-level", "warning", "--no-proxy-headers"]
-    with subprocess.Popen(words, env={**os.environ, STORAGE: storage}) as process:
+    with subprocess.Popen(words, env={**os.environ, **environment}) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             mongod.until(partial(_answers, url), f"{app} answered")
@@ -105,7 +120,9 @@ def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS) -> Load
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
     answered = re.search(r"(\d+) requests in", told)
     rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", told), re.search(r"99%\s+([\d.]+)(us|ms|s)", told)
-    assert rate and p99 and answered, told
+    assert rate, told
+    assert p99, told
+    assert answered, told
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
     return Load(float(rate[1]), float(p99[1]) * scale, int(answered[1]), int(refused[1]) if refused else 0)
 
@@ -123,7 +140,7 @@ def http_on_sqlite(folder: Path) -> Iterator[Result]:
     storage = f"sqlite:///{folder}/http.db"
     yield from _submitting("SQLite", storage, folder, bound=0.4)
     script = _script(folder)
-    with served("empty") as bare, served("feedback", storage) as ours:
+    with empty() as bare, serving(storage) as ours:
         pairs = [(wrk(f"{ours.url}{_STATS}"), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
     figure = median(mine.rate / other.rate for mine, other in pairs)
     yield at_least("GET stats on SQLite : empty endpoint", figure, 0.5, detail=_detail(pairs))
@@ -132,7 +149,7 @@ def http_on_sqlite(folder: Path) -> Iterator[Result]:
 
 def _submitting(name: str, storage: str, folder: Path, *, bound: float) -> Iterator[Result]:
     script = _script(folder)
-    with served("empty") as bare, served("feedback", storage) as ours:
+    with empty() as bare, serving(storage) as ours:
         wrk(ours.url, script=script, seconds=2), wrk(bare.url, script=script, seconds=1)
         pairs = [(wrk(ours.url, script=script), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
     assert not any(load.refused for pair in pairs for load in pair), "some requests were refused"
@@ -148,7 +165,7 @@ def _soaking(name: str, storage: str, folder: Path) -> Iterator[Result]:
     """Full load for long: memory stays flat, and what was acknowledged is there, once."""
     acknowledged = runs = 0
     held: list[float] = []
-    with served("feedback", storage) as ours:
+    with serving(storage) as ours:
         while acknowledged < SOAKED:
             runs += 1
             load = wrk(ours.url, script=_script(folder, key=f"run-{runs}-"), seconds=10)

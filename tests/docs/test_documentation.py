@@ -4,6 +4,9 @@ A page is read block by block. ``python`` and ``pycon`` blocks share the names o
 behind a ``python`` block is what that one prints. In ``console`` blocks the lines that begin with ``$`` are typed in,
 and the others are what is answered; a command must exit with 0, or with what ``$ echo $?`` shows next. A ``csv``,
 ``json``, ``toml`` or ``python`` block behind a line that ends with the name of a file and a colon is that file.
+
+``harken serve`` and ``uvicorn`` go on while the rest of the page is read, or until the next one is typed in. The port
+8000 that a page shows stands for a free one.
 """
 
 import doctest
@@ -11,20 +14,28 @@ import io
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import field, frozen, mutable
+from attrs import field, fields, frozen, mutable
 
+from harken.settings import Settings
 from harken_adapters.hosts.cli import main
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.problems import KINDS
+from harken_adapters.hosts.http.settings import ServerSettings
+from support import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)])
+#: Pages whose examples take more than a second or so.
+SLOW = {"docs/http.md", "docs/command-line.md", "docs/testing.md", "docs/writing-a-storage-adapter.md"}
 AIRLINES = ROOT.parent / "shared" / "data" / "airline-feedback.csv"
 
 #: What is different each time. An id that is shown stands for the one that came out, in the commands behind it too.
@@ -38,6 +49,11 @@ ANYTHING = {
     "time": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d[\d:.]*Z?",
     "speed": r"\d+\.\d s, [\d,]+ rows/s",
 }
+
+
+#: A command that goes on until it is ended, and the port that pages show.
+SERVING = re.compile(r"(harken( --\S+ \S+)* serve|uvicorn)\b")
+SHOWN_PORT = ":8000"
 
 
 @frozen
@@ -86,6 +102,8 @@ class Reader:
     names: dict[str, Any] = field(factory=lambda: {"__name__": "documentation"})
     ids: dict[str, str] = field(factory=dict)
     printed: str = ""
+    server: subprocess.Popen[str] | None = None
+    port: str = SHOWN_PORT
 
     def read(self, page: Path) -> None:
         """Do all that the page shows."""
@@ -105,14 +123,16 @@ class Reader:
 
     def run(self, block: Block) -> None:
         """Run a program."""
-        program = compile("\n" * block.line + block.content, str(block.page), "exec", dont_inherit=True)
+        content = self.with_real_port(block.content)
+        program = compile("\n" * block.line + content, str(block.page), "exec", dont_inherit=True)
         with redirect_stdout(io.StringIO()) as out:
             exec(program, self.names)
         self.printed = out.getvalue()
 
     def converse(self, block: Block) -> None:
         """Type in examples at the interpreter's prompt."""
-        test = doctest.DocTestParser().get_doctest(block.content, self.names, block.place, str(block.page), block.line)
+        content = self.with_real_port(block.content)
+        test = doctest.DocTestParser().get_doctest(content, self.names, block.place, str(block.page), block.line)
         report = io.StringIO()
         runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
         assert not runner.run(test, out=report.write, clear_globs=False).failed, report.getvalue()
@@ -127,6 +147,9 @@ class Reader:
             if command == "echo $?":
                 assert code == int(expected), f"{block.place}: it exits with {code}"
                 continue
+            if SERVING.match(command):
+                self.compare(f"{block.place}: {command}", expected, self.serve(command, len(expected.splitlines())))
+                continue
             code, answer = self.execute(command)
             told = commands[number + 1 : number + 2]
             assert code == 0 or (told and told[0].startswith("echo $?")), f"{block.place}: {code} {command}\n{answer}"
@@ -139,10 +162,15 @@ class Reader:
         plain = re.fullmatch(r"harken( [^|<>;&$`]*)?", command)
         if plain:
             return self.in_this_process(command)
-        environ = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         # The page's own examples, typed by us.
         done = subprocess.run(
-            command, shell=True, cwd=self.folder, env=environ, capture_output=True, encoding="utf-8", check=False
+            self.with_real_port(command),
+            shell=True,
+            cwd=self.folder,
+            env=self.environ(),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -154,8 +182,41 @@ class Reader:
             answer = out.buffer.getvalue().decode()
         return code, answer
 
+    def environ(self) -> dict[str, str]:
+        """The variables of a command's process."""
+        return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def serve(self, command: str, lines: int) -> str:
+        """Begin to serve, and give the first lines that it prints."""
+        self.close()
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        words = [*shlex.split(command), "--port", str(port)]
+        environ = self.environ() | {"PYTHONUNBUFFERED": "1"}
+        with (self.folder / "server.log").open("w", encoding="utf-8") as log:
+            self.server = subprocess.Popen(
+                words, cwd=self.folder, env=environ, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+            )
+        self.port = f":{port}"
+        eventually(lambda: _listens(port) or self.server is None or self.server.poll() is not None)
+        assert self.server.stdout is not None
+        return "".join(self.server.stdout.readline() for _ in range(lines))
+
+    def close(self) -> None:
+        """Leave nothing behind that serves."""
+        if self.server is not None:
+            with self.server as server:
+                server.terminate()
+                server.wait(PATIENCE)
+        self.server, self.port = None, SHOWN_PORT
+
+    def with_real_port(self, text: str) -> str:
+        """What is shown, for the server that there is."""
+        return re.sub(rf"{SHOWN_PORT}\b", self.port, text)
+
     def compare(self, place: str, expected: str, actual: str) -> None:
         """What came out is what is shown, but for what is different each time."""
+        actual = re.sub(rf"{self.port}\b", SHOWN_PORT, actual)
         expected, actual = (
             "\n".join(map(str.rstrip, text.rstrip().splitlines())).lstrip("\n") for text in (expected, actual)
         )
@@ -185,17 +246,39 @@ class Reader:
         return pattern + re.escape(expected[end:]), shown_ids
 
 
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     """A reader in an empty folder, with no settings but those that a page makes."""
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "88")
     monkeypatch.chdir(tmp_path)
-    return Reader(tmp_path)
+    made = Reader(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if _name(page) in SLOW else page for page in PAGES],
+    ids=_name,
+)
 def test_what_a_page_shows_is_what_happens(page: Path, reader: Reader) -> None:
     """Every example of a page runs, in order, and gives what the page says that it gives."""
     reader.read(page)
@@ -212,7 +295,7 @@ def test_the_readme_is_right_about_the_real_feedback(reader: Reader) -> None:
     assert reader.printed.strip() in readme.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """A relative link or picture leads to a file that is there."""
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
@@ -226,3 +309,41 @@ def test_pictures_fetch_nothing(picture: Path) -> None:
     text = picture.read_text(encoding="utf-8")
     fetched = re.findall(r"(?:url\(|src=|href=|@import)[^>;]*https?://", text)
     assert not fetched
+
+
+def _as_said(value: object) -> str:
+    """A default, as a table of settings says it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value)
+    return str(value) if isinstance(value, int) else f"`{value}`"
+
+
+@pytest.mark.parametrize("kind", [Settings, ServerSettings], ids=lambda kind: kind.__name__)
+def test_every_setting_is_listed(kind: type[Settings] | type[ServerSettings]) -> None:
+    """The page about settings has each of them in a row of its own, with its default; an empty one is none."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", _text("docs/configuration.md"), flags=re.MULTILINE)
+    for one in fields(kind):
+        expected = _as_said(one.default) if one.default not in ("", ()) else "none"
+        if one.name == "spam_phrases":
+            continue
+        assert (one.name, expected) in rows
+
+
+def test_every_operation_is_listed() -> None:
+    """The page about HTTP has each operation with its path, and the scope that it needs."""
+    page = _text("docs/http.md")
+    missing = [
+        one.name
+        for one in OPERATIONS
+        if not re.search(rf"^\| `{one.method} {re.escape(one.path)}` \|.*\| `{one.scope.value}`", page, re.MULTILINE)
+    ]
+    assert not missing
+
+
+def test_every_problem_is_listed() -> None:
+    """The page about HTTP has each kind of problem with its status."""
+    page = _text("docs/http.md")
+    missing = [kind for kind, (status, _) in KINDS.items() if f"| {status} | `{kind}` |" not in page]
+    assert not missing

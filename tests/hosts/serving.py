@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from threading import Thread
 from typing import Any
 
 import requests
 import uvicorn
 from attrs import frozen
+from starlette.applications import Starlette
+from starlette.routing import Route
 
-from harken import Harken
+from harken import Feedback, FeedbackQuery, Harken
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
+from harken_adapters.hosts.fastapi.host import Host
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.operation import Operation
+from harken_adapters.hosts.http.operations import OPERATIONS
 from support import PATIENCE, eventually
 
 #: What a host of tests is served like: everybody may do everything, as often as they like.
@@ -42,6 +49,12 @@ class Server:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def post(self, path: str, body: object, *, status: int = 201, **options: Any) -> Any:
+        """What it answers to something that it takes."""
+        answer = self.ask("POST", path, json=body, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
     def send(self, *parts: bytes, until_closed: bool = True) -> bytes:
         """Send bytes as they are, and give all that comes back until the other side closes the connection."""
         with socket.create_connection((self.host, self.port), timeout=PATIENCE) as connection:
@@ -53,6 +66,85 @@ class Server:
                 if not until_closed:
                     break
             return received
+
+
+@frozen
+class RawAnswer:
+    """An answer as it came over the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @classmethod
+    def parse(cls, received: bytes) -> RawAnswer:
+        """The first answer in what was received."""
+        head, _, body = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return cls(int(first.split()[1]), headers, body)
+
+    def json(self) -> Any:
+        """Its document."""
+        return json.loads(self.body)
+
+
+def raw_request(method: str, path: str, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:
+    """The bytes of a request, which says that it is the last one on its connection."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+    if not any(line.lower().startswith("transfer-encoding") for line in headers):
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def problem(answer: requests.Response | RawAnswer, status: int, kind: str) -> dict[str, Any]:
+    """The problem that an answer tells of; fails unless it is complete, and the one that is expected."""
+    code = answer.status if isinstance(answer, RawAnswer) else answer.status_code
+    document: dict[str, Any] = answer.json()
+    assert (code, document["type"]) == (status, f"urn:harken:problem:{kind}"), document
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert document.keys() - {"violations"} == {"type", "title", "status", "detail", "instance"}
+    assert document["status"] == status
+    assert all(isinstance(document[name], str) and document[name] for name in ("title", "detail", "instance"))
+    for violation in document.get("violations", ()):
+        assert violation.keys() == {"field", "code", "message"}
+    return document
+
+
+#: For each operation a request that is fine.
+_BODIES: dict[str, Any] = {
+    "submit_feedback": {"rating": "up"},
+    "submit_feedback_in_production": {"rating": "up"},
+    "set_vote": {"rating": "up"},
+    "change_feedback": {"comment": "else"},
+    "update_metadata": {"a": 1},
+    "moderate_feedback": {"status": "rejected"},
+    "undo_moderation": {},
+    "erase_feedback": {"author": "nobody"},
+}
+_QUERIES = {
+    "submit_feedback_in_production": "session_id=s",
+    "set_vote": "author=a",
+    "take_vote_back": "author=a",
+    "list_votes": "author=a",
+}
+
+
+def asked(
+    server: Server, operation: Operation, feedback_id: str, *, query: str = "", **options: Any
+) -> requests.Response:
+    """What is answered to a request for that operation that is fine, on the session ``s``; streams are not read."""
+    path = operation.path.format(session_id="s", message_id="m", feedback_id=feedback_id)
+    wanted = "&".join(filter(None, [_QUERIES.get(operation.name, ""), query]))
+    body = _BODIES.get(operation.name)
+    sent = options if body is None else {**options, "json": body}
+    return server.ask(operation.method, f"{path}?{wanted}", stream=operation.name == "watch_events", **sent)
+
+
+def kept(hk: Harken, application: str = "default") -> list[Feedback]:
+    """All the feedback of an application, in whatever state, oldest first."""
+    return list(hk.collection.stream(FeedbackQuery(application=application).in_any_state()))
 
 
 @contextmanager
@@ -83,3 +175,18 @@ def served(hk: Harken, **settings: Any) -> Iterator[Server]:
         finally:
             # A stream that nobody ends keeps the server from ending.
             app.state.harken_host.stop_streams()
+
+
+@contextmanager
+def served_api(api: Api) -> Iterator[Server]:
+    """Serve an API that a test has put together, without what is around it."""
+    host = Host(api)
+    routes = [Route(one.path, host.endpoint(one), methods=[one.method]) for one in OPERATIONS]
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        yield
+        await host.close()
+
+    with serving(Starlette(routes=routes, lifespan=lifespan)) as server:
+        yield server

@@ -64,15 +64,16 @@ def request_span(
         method: the HTTP method.
         route: the template of the path, such as ``/v1/feedback/{id}``, and never the path.
         headers: those of the request, by names in lower case, if the span shall belong to the trace of the caller.
-        tracer_provider: what records; the one of the process without it.
+        tracer_provider: what records; without it the one of the process, which has to be set before the first request.
     """
     if not _INSTALLED or (tracer_provider is None and _nobody_records()):
         return _NOTHING
     return _recorded(operation, method, route, headers, tracer_provider)
 
 
+@cache
 def _nobody_records() -> bool:
-    """Whether the process has no provider of its own, only the stand-in that waits for one."""
+    """Whether the process has no provider of its own, only the stand-in that waits for one. Looked at once."""
     return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import Final
@@ -16,6 +16,7 @@ from attrs import frozen
 from harken.domain.errors import FeedbackNotFound, Overloaded, StorageClosed, StorageError
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
+from harken.domain.instants import to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
@@ -27,8 +28,12 @@ logger = logging.getLogger(__name__)
 OVERLAP: Final = timedelta(seconds=10)
 #: How long a listener may have been away and still be told what happened meanwhile.
 RESUMABLE: Final = timedelta(hours=1)
+#: How long it is remembered what was seen of an application that nobody listens to.
+KEPT: Final = timedelta(minutes=1)
 MAX_LISTENERS: Final = 200
-_REMEMBERED: Final = 10_000
+#: How much may wait for a listener, and how much of it is taken at once.
+MAX_WAITING: Final = 10_000
+MAX_TAKEN: Final = 500
 _INTERVAL: Final = 1.0
 _SHORTEST_REST: Final = 0.05
 #: Looking again and again under load must not become a load of its own: it rests so many times as long as it took.
@@ -36,10 +41,34 @@ _REST: Final = 3.0
 
 
 @frozen
+class Place:
+    """What a listener was told last, to go on behind it. ``str`` gives a token that is safe in a URL.
+
+    ``watch`` tells who told it, as another process may have found the same things in another order.
+    """
+
+    at: Cursor
+    watch: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.at}.{self.watch}" if self.watch else str(self.at)
+
+    @classmethod
+    def parse(cls, token: str) -> Place:
+        """The inverse of ``str``.
+
+        Raises:
+            InvalidQuery: nobody was ever given such a token.
+        """
+        cursor, _, watch = token.partition(".")
+        return cls(Cursor.parse(cursor), watch)
+
+
+@frozen
 class News:
     """That feedback was given or changed, and how it reads now. ``place`` is what to go on behind."""
 
-    place: Cursor
+    place: Place
     type: EventType
     feedback: Feedback
 
@@ -68,12 +97,13 @@ def type_of(feedback: Feedback) -> EventType:
 class _Watch:
     """What was seen of one application, oldest first; ``first`` is the number of the oldest that is remembered."""
 
-    def __init__(self, application: str, since: datetime) -> None:
+    def __init__(self, application: str, since: datetime, known: set[_Seen]) -> None:
         self.application = application
+        self.name = f"{to_microseconds(since):x}"
         self.since = since
+        self.known = known
         self.first = 0
         self.entries: deque[_Seen] = deque()
-        self.known: set[_Seen] = set()
         self.listeners: list[Listener] = []
 
     @property
@@ -81,42 +111,37 @@ class _Watch:
         """The number that the next entry will have."""
         return self.first + len(self.entries)
 
-    def append(self, entry: _Seen) -> None:
-        """One more, and the oldest one less where there are too many."""
-        self.entries.append(entry)
-        if len(self.entries) > _REMEMBERED:
+    def extend(self, found: Iterable[_Seen]) -> None:
+        """Some more, and the oldest ones less where there are too many."""
+        self.entries.extend(found)
+        while len(self.entries) > MAX_WAITING:
             self.entries.popleft()
             self.first += 1
 
-    def entries_from(self, number: int) -> list[_Seen]:
-        """Those from that number on that are remembered."""
-        return [self.entries[index] for index in range(max(0, number - self.first), len(self.entries))]
-
-    def number_behind(self, place: Cursor) -> int | None:
-        """The number behind that place; ``None`` if it is not remembered."""
-        found = (number for number, entry in enumerate(self.entries, self.first + 1) if entry.place == place)
+    def number_behind(self, place: Place) -> int | None:
+        """The number behind that place; ``None`` if it was not told from here, or is not remembered."""
+        if place.watch != self.name:
+            return None
+        found = (number for number, entry in enumerate(self.entries, self.first + 1) if entry.place == place.at)
         return next(found, None)
 
 
 class Listener:
     """Somebody who is told what happens in one application; made by :meth:`Feed.listen`, to be closed.
 
-    ``missed`` tells that something may have happened that cannot be told any more, so that what is shown should be
-    loaded anew.
+    ``missed`` tells, at the beginning and after each :meth:`take`, that something happened that cannot be told any
+    more, so that what is shown should be loaded anew.
     """
 
-    def __init__(self, feed: Feed, watch: _Watch, wake: Callable[[], object], after: Cursor | None) -> None:
+    def __init__(
+        self, feed: Feed, watch: _Watch, wake: Callable[[], object], begin: int, backlog: list[_Seen] | None
+    ) -> None:
         self.wake = wake
-        self.missed = False
+        self.missed = backlog is None
         self._feed = feed
         self._watch = watch
-        self._backlog: list[_Seen] = []
-        number = watch.end if after is None else watch.number_behind(after)
-        self._next = watch.end if number is None else number
-        if number is None and after is not None:
-            found = feed.seen_since(watch, after.created_at - OVERLAP)
-            self.missed = found is None
-            self._backlog = [entry for entry in found or () if entry.place != after]
+        self._backlog = backlog or []
+        self._next = begin
 
     @property
     def waiting(self) -> bool:
@@ -124,20 +149,26 @@ class Listener:
         return bool(self._backlog) or self._next < self._watch.end
 
     def take(self) -> list[News]:
-        """What happened since the last time, in the order in which it was found; reads the storage.
+        """What happened since the last time, in the order in which it was found, 500 at most; reads the storage.
 
-        What was erased meanwhile is left out, and what changed more than once is told as it reads now.
+        What was erased meanwhile is left out, and what changed more than once is told as it reads now. To be called by
+        one thread at a time.
 
         Raises:
+            StorageClosed: the feed is closed, so that nothing more will come.
             StorageError: the storage could not be asked; what there is to take stays.
         """
-        entries, end = self._feed.entries(self._watch, self._next)
-        news = [one for entry in (*self._backlog, *entries) if (one := self._feed.read(self._watch, entry))]
-        self._backlog, self._next = [], end
+        if self._backlog:
+            news = self._feed.read(self._watch, "", self._backlog[:MAX_TAKEN])
+            self._backlog, self.missed = self._backlog[MAX_TAKEN:], False
+            return news
+        first, entries = self._feed.entries(self._watch, self._next)
+        news = self._feed.read(self._watch, self._watch.name, entries)
+        self._next, self.missed = first + len(entries), first > self._next
         return news
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more. Waits for nothing."""
         self._feed.leave(self._watch, self)
 
 
@@ -153,19 +184,22 @@ class Feed:
     def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
         self._repository = repository
         self._clock = clock
-        # Held while the storage is read, so whoever writes must never need it.
+        # Held while it looks at the storage; only those who begin to listen wait for it.
+        self._looking = Lock()
+        # Held for a moment, to change what is remembered, and who listens.
         self._state = Lock()
         self._watches: dict[str, _Watch] = {}
         self._thread: Thread | None = None
         self._nudged = Event()
         self._closed = Event()
 
-    def listen(self, application: str, wake: Callable[[], object], *, after: Cursor | None = None) -> Listener:
+    def listen(self, application: str, wake: Callable[[], object], *, after: Place | None = None) -> Listener:
         """Begin to listen; reads the storage.
 
         Args:
             application: whose feedback it is.
-            wake: called by another thread when there is something to take; it must not block.
+            wake: called by another thread when there is something to take, or when the feed is closed; it must not
+                block.
             after: the place of the last news, to be told what happened since then; else it begins now.
 
         Raises:
@@ -173,15 +207,19 @@ class Feed:
             StorageClosed: it is closed.
             StorageError: the storage could not be asked.
         """
-        with self._state:
-            if self._closed.is_set():
-                raise StorageClosed("Harken is closed; connect again")
-            if sum(len(watch.listeners) for watch in self._watches.values()) >= MAX_LISTENERS:
-                raise Overloaded(f"{MAX_LISTENERS} listen already; try again when one of them has left")
+        with self._looking:
+            self._check_room()
             watch = self._watched(application)
-            listener = Listener(self, watch, wake, after)
-            watch.listeners.append(listener)
-            self._start()
+            number = watch.end if after is None else watch.number_behind(after)
+            # Where the place is not known here, the storage may know.
+            backlog = self._seen_behind(application, after.at) if after is not None and number is None else []
+            listener = Listener(self, watch, wake, watch.end if number is None else number, backlog)
+            with self._state:
+                self._check_open()
+                watch.listeners.append(listener)
+                if self._thread is None:
+                    self._thread = Thread(target=self._watch_all, name="harken-feed", daemon=True)
+                    self._thread.start()
         return listener
 
     def nudge(self) -> None:
@@ -191,38 +229,26 @@ class Feed:
 
     def close(self) -> None:
         """Tell nobody anything any more. Closing twice is harmless."""
-        self._closed.set()
-        self._nudged.set()
         with self._state:
-            thread = self._thread
+            self._closed.set()
+            self._nudged.set()
+            thread, listeners = self._thread, self._listeners()
         if thread is not None:
             thread.join()
+        _wake(listeners)
 
     # --- for listeners ---------------------------------------------------------------------------------------------
 
-    def entries(self, watch: _Watch, number: int) -> tuple[list[_Seen], int]:
-        """What was seen from that number on, and the number behind it."""
+    def entries(self, watch: _Watch, number: int) -> tuple[int, list[_Seen]]:
+        """What was seen from that number on, 500 at most, and the number of the first one that is remembered."""
         with self._state:
-            return watch.entries_from(number), watch.end
+            skipped = max(0, number - watch.first)
+            return watch.first + skipped, list(islice(watch.entries, skipped, skipped + MAX_TAKEN))
 
-    def seen_since(self, watch: _Watch, since: datetime) -> list[_Seen] | None:
-        """What the storage has since then; ``None`` if that is too long ago, or too much."""
-        if since < self._clock() - RESUMABLE - OVERLAP:
-            return None
-        found: list[_Seen] = []
-        for entry in self._happened(watch.application, since):
-            found.append(entry)
-            if len(found) > _REMEMBERED:
-                return None
-        return sorted(found, key=_place)
-
-    def read(self, watch: _Watch, entry: _Seen) -> News | None:
-        """An entry as it reads now; ``None`` if it was erased."""
-        try:
-            feedback = self._repository.get(watch.application, entry.place.id)
-        except FeedbackNotFound:
-            return None
-        return News(entry.place, type_of(feedback), feedback)
+    def read(self, watch: _Watch, name: str, entries: Iterable[_Seen]) -> list[News]:
+        """Entries as they read now, without what was erased."""
+        self._check_open()
+        return [one for entry in entries if (one := self._read(watch.application, name, entry))]
 
     def leave(self, watch: _Watch, listener: Listener) -> None:
         """That one listens no more."""
@@ -232,65 +258,107 @@ class Feed:
 
     # --- how -------------------------------------------------------------------------------------------------------
 
+    def _read(self, application: str, watch: str, entry: _Seen) -> News | None:
+        try:
+            feedback = self._repository.get(application, entry.place.id)
+        except FeedbackNotFound:
+            return None
+        return News(Place(entry.place, watch), type_of(feedback), feedback)
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise StorageClosed("Harken is closed; connect again")
+
+    def _check_room(self) -> None:
+        with self._state:
+            self._check_open()
+            if len(self._listeners()) >= MAX_LISTENERS:
+                raise Overloaded(f"{MAX_LISTENERS} listen already; try again when one of them has left")
+
+    def _listeners(self) -> list[Listener]:
+        return [listener for watch in self._watches.values() for listener in watch.listeners]
+
     def _watched(self, application: str) -> _Watch:
         """The watch of an application, up to now."""
-        watch = self._watches.get(application)
-        if watch is None or (not watch.listeners and watch.since < self._clock() - RESUMABLE):
+        now = self._clock()
+        with self._state:
+            kept = {name: one for name, one in self._watches.items() if one.listeners or one.since >= now - KEPT}
+            self._watches, watch = kept, kept.get(application)
+        if watch is None:
             # What is there already is no news.
-            watch = _Watch(application, self._clock())
-            watch.known.update(self._happened(application, watch.since - OVERLAP))
-            self._watches[application] = watch
+            watch = _Watch(application, now, set(self._happened(application, now - OVERLAP)))
+            with self._state:
+                self._watches[application] = watch
         elif not watch.listeners:
             # Nobody has looked for a while.
             self._look(watch)
         return watch
+
+    def _seen_behind(self, application: str, place: Cursor) -> list[_Seen] | None:
+        """What the storage has behind that place, and shortly before; ``None`` if that is too long ago, or too much."""
+        if place.created_at < self._clock() - RESUMABLE:
+            return None
+        found: set[_Seen] = set()
+        for entry in self._happened(application, place.created_at - OVERLAP):
+            found.add(entry)
+            if len(found) > MAX_WAITING:
+                return None
+        return sorted((entry for entry in found if entry.place != place), key=_place)
 
     def _happened(self, application: str, since: datetime) -> Iterator[_Seen]:
         """What was given or changed since then. What claims to be given in the future is not told before its time."""
         until = self._clock() + OVERLAP
         given = FeedbackQuery(application=application, since=since, until=until).in_any_state()
         found = chain(self._repository.stream(given), self._repository.changes(application, since=since))
-        return iter({_Seen.of(feedback): None for feedback in found})
+        return map(_Seen.of, found)
 
     def _look(self, watch: _Watch) -> bool:
         """Find what has happened; whether anything has."""
-        began, since = self._clock(), watch.since - OVERLAP
-        found = set(self._happened(watch.application, since))
+        began = self._clock()
+        found = set(self._happened(watch.application, watch.since - OVERLAP))
         new = sorted(found - watch.known, key=_place)
-        for entry in new:
-            watch.append(entry)
         # What is older will not be found again.
         watch.known, watch.since = found, max(began, watch.since)
+        with self._state:
+            watch.extend(new)
         return bool(new)
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = Thread(target=self._watch_all, name="harken-feed", daemon=True)
-            self._thread.start()
 
     def _watch_all(self) -> None:
         while True:
             self._nudged.wait(_INTERVAL)
             self._nudged.clear()
             began = perf_counter()
+            with self._looking:
+                with self._state:
+                    watches = [watch for watch in self._watches.values() if watch.listeners]
+                    if self._closed.is_set() or not watches:
+                        # The next one to listen starts another thread.
+                        self._thread = None
+                        return
+                found = [watch for watch in watches if self._look_safely(watch)]
             with self._state:
-                # Where nobody listens, the next one to do so starts another thread.
-                if self._closed.is_set() or not any(watch.listeners for watch in self._watches.values()):
-                    self._thread = None
-                    return
-                to_wake = self._looked()
-            for wake in to_wake:
-                wake()
+                listeners = [listener for watch in found for listener in watch.listeners]
+            _wake(listeners)
             self._closed.wait(max(_SHORTEST_REST, _REST * (perf_counter() - began)))
 
-    def _looked(self) -> list[Callable[[], object]]:
-        """Look at all that is listened to; who has to be woken."""
+    def _look_safely(self, watch: _Watch) -> bool:
+        """Look, whatever happens: one that fails must not keep others from being told."""
         try:
-            found = [watch for watch in self._watches.values() if watch.listeners and self._look(watch)]
+            return self._look(watch)
         except StorageError as error:
             logger.warning("Listeners cannot be told anything just now: %s", error)
-            return []
-        return [listener.wake for watch in found for listener in watch.listeners]
+        except Exception:
+            logger.exception("Listeners cannot be told anything just now")
+        return False
+
+
+def _wake(listeners: Iterable[Listener]) -> None:
+    for listener in listeners:
+        try:
+            listener.wake()
+        except Exception:
+            # It must not keep the others from being told.
+            logger.exception("A listener could not be woken")
 
 
 def _place(entry: _Seen) -> tuple[Cursor, int]:

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 import harken
 from harken import Harken, HarkenError
@@ -56,8 +56,8 @@ def create_app(
     *,
     harken: Harken | None = None,
     limit_storage: str = MEMORY,
-) -> FastAPI:
-    """An application that serves Harken, complete with documentation, health and metrics.
+) -> Starlette:
+    """An application that serves Harken, complete with documentation, health and metrics; to be served or mounted.
 
     Args:
         settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
@@ -75,19 +75,15 @@ def create_app(
     host = Host(api)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await host.close()
         if harken is None:
             await asyncio.to_thread(served.close)
 
-    app = FastAPI(
-        title="Harken",
-        version=version("harken"),
+    # FastAPI's own layers would only take time here: nobody adds routes to this, and it describes itself.
+    app = Starlette(
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
         # What is asked for most comes first, as one path is looked at after the other.
         routes=[*_operations(host), *_operating(api), *_documenting()],
     )
@@ -126,11 +122,7 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
 
 
 def _operations(host: Host) -> list[Route]:
-    """The API. As it is described elsewhere, FastAPI's own routes would only take time."""
-    return [
-        Route(one.path, host.endpoint(one), methods=[one.method], name=one.name, include_in_schema=False)
-        for one in OPERATIONS
-    ]
+    return [Route(one.path, host.asgi(one), methods=[one.method], name=one.name) for one in OPERATIONS]
 
 
 # --- For whoever runs it ----------------------------------------------------------------------------------------------
@@ -202,10 +194,17 @@ def _with_policy(response: OurResponse) -> Response:
 
 async def _framework_problem(request: Request, error: Any) -> Response:
     """What the framework refuses by itself, such as a path that does not exist, told as everything else is."""
-    allowed = (error.headers or {}).get("Allow")
-    headers: Headers = (("allow", allowed),) if allowed else ()
+    headers: Headers = (("allow", _methods(request)),) if error.status_code == 405 else ()
     detail = _DETAILS.get(error.status_code, str(error.detail))
     return _problem(Problem(kind_of_status(error.status_code), detail, headers=headers), request.url.path)
+
+
+def _methods(request: Request) -> str:
+    """The methods that the path has. Each is a route of its own, and the framework names those of the first one."""
+    there = [
+        one for one in request.app.routes if isinstance(one, Route) and one.matches(request.scope)[0] != Match.NONE
+    ]
+    return ", ".join(sorted({method for route in there for method in route.methods or ()}))
 
 
 _DETAILS: Final = {404: "Nothing is found here; /docs tells what there is", 405: "This path has other methods"}

@@ -11,8 +11,10 @@ from time import perf_counter
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
+from attrs import frozen
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
 from harken_adapters.hosts.http.api import Api
@@ -69,6 +71,17 @@ class _Results:
                 waiting.set_result(done.result())
 
 
+@frozen
+class _Direct:
+    """An endpoint as an ASGI application."""
+
+    endpoint: Endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.endpoint(StarletteRequest(scope, receive, send))
+        await response(scope, receive, send)
+
+
 class Host:
     """What the endpoints share: the API, threads for what blocks, and the streams that are open."""
 
@@ -105,6 +118,10 @@ class Host:
             return streamed(response, more, self.threads)
 
         return endpoint
+
+    def asgi(self, operation: Operation) -> ASGIApp:
+        """The same without the layer that turns errors into answers: none come out of it."""
+        return _Direct(self.endpoint(operation))
 
     async def _answer(self, operation: Operation, request: StarletteRequest, incoming: Request) -> Response:
         try:

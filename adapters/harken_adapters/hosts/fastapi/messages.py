@@ -10,14 +10,14 @@ from typing import Final
 import starlette.requests
 import starlette.responses
 from starlette.datastructures import URL
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.streaming import ALIVE, HEARTBEAT, EventStream
+from harken_adapters.hosts.http.streaming import ALIVE, EventStream
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -75,18 +75,20 @@ async def read_body(request: starlette.requests.Request, length: str | None, set
         Problem: it is, or does, or the client went away.
     """
     _check_length(length, settings.max_body)
-    body = b""
+    body, more = b"", True
     try:
         async with asyncio.timeout(settings.body_timeout):
-            async for chunk in request.stream():
-                body += chunk
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem("malformed-body", "The body ended too early", headers=_CLOSE)
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
                 if len(body) > settings.max_body:
                     raise _too_large(settings.max_body)
     except TimeoutError:
         detail = f"The body did not arrive within {settings.body_timeout} seconds"
         raise Problem("body-timeout", detail, headers=_CLOSE) from None
-    except ClientDisconnect:
-        raise Problem("malformed-body", "The body ended too early", headers=_CLOSE) from None
     return body
 
 
@@ -122,10 +124,28 @@ def streamed(response: Response, more: RawHeaders, threads: ThreadPoolExecutor) 
     """An answer that comes in chunks, each made in a thread."""
     chunks = response.chunks
     assert chunks is not None  # noqa: S101 - whoever calls has looked
-    content = _events(chunks, threads) if isinstance(chunks, EventStream) else _chunks(iter(chunks), threads)
-    answer = starlette.responses.StreamingResponse(content, response.status)
+    answer = (
+        _EventAnswer(chunks, response.status, threads)
+        if isinstance(chunks, EventStream)
+        else starlette.responses.StreamingResponse(_chunks(iter(chunks), threads), response.status)
+    )
     answer.raw_headers = _headers(response, more)
     return answer
+
+
+class _EventAnswer(starlette.responses.StreamingResponse):
+    """Events, until nobody listens any more."""
+
+    def __init__(self, stream: EventStream, status: int, threads: ThreadPoolExecutor) -> None:
+        super().__init__(_events(stream, threads), status)
+        self._stream = stream
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Not where the events come from: whoever went away at once never asked for the first one.
+            self._stream.close()
 
 
 async def _chunks(chunks: Iterator[bytes], threads: ThreadPoolExecutor) -> AsyncIterator[bytes]:
@@ -139,17 +159,13 @@ async def _events(stream: EventStream, threads: ThreadPoolExecutor) -> AsyncIter
     """What there is to tell. No thread waits for it: that would be one for each listener."""
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     stream.on_news = lambda: loop.call_soon_threadsafe(news.set)
-    try:
-        yield stream.begin()
-        while not stream.stopped:
-            try:
-                async with asyncio.timeout(HEARTBEAT):
-                    await news.wait()
-            except TimeoutError:
-                yield ALIVE
-            news.clear()
-            if frames := await loop.run_in_executor(threads, stream.take):
-                yield frames
-    finally:
-        # Not in a thread: whoever went away may have cancelled this.
-        stream.close()
+    yield stream.begin()
+    while not stream.stopped:
+        try:
+            async with asyncio.timeout(stream.heartbeat):
+                await news.wait()
+        except TimeoutError:
+            yield ALIVE
+        news.clear()
+        if frames := await loop.run_in_executor(threads, stream.take):
+            yield frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 import harken
 from harken import ConfigurationError
@@ -32,6 +33,9 @@ from harken_adapters.hosts.http.settings import ServerSettings
 _COUNTING: Final = ("mongodb", "mongodb+srv")
 _METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 _APP: Final = "harken_adapters.hosts.fastapi.serving:app"
+#: After so many seconds a thread that waits may go on. The one that writes needs little time, but needs it soon: while
+#: it waits for its turn, everybody waits for their answer.
+_SWITCH_INTERVAL: Final = 0.001
 #: Connections that wait to be accepted.
 _BACKLOG: Final = 2048
 
@@ -67,10 +71,11 @@ def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
         )
 
 
-def app() -> FastAPI:
+def app() -> Starlette:
     """The application as each process makes it."""
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     settings = ServerSettings.load()
-    configure_logs(json=settings.log_json or None)
+    configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
     made = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
     _end_streams_first(made.state.harken_host)

@@ -89,9 +89,11 @@ class Access:
         Raises:
             Problem: nobody who may.
         """
+        if self._is_open_to(request):
+            return ANYBODY
         credential = _credential(request)
-        if not credential and self._mode != "auto":
-            return self._without_credential()
+        if not credential and self._mode == "keys":
+            raise _needed()
         known = self._known.get(credential)
         if known is None or known[1] < self._timer():
             return None
@@ -106,18 +108,24 @@ class Access:
         """
         if (known := self.principal_soon(request, address)) is not None:
             return known
-        credential = _credential(request)
+        # Before the storage is asked: what it says may be old already when it arrives.
+        credential, until = _credential(request), self._timer() + TRUSTED_FOR
         found = self._found(credential) if credential else self._found_open()
         with self._lock:
             if len(self._known) >= _MOST_TRUSTED:
                 self._known.clear()
-            self._known[credential] = found, self._timer() + TRUSTED_FOR
+            self._known[credential] = found, until
         return self._admitted(found, request, address)
 
-    def _without_credential(self) -> Principal:
-        if self._mode == "open":
-            return ANYBODY
-        raise _needed()
+    def _is_open_to(self, request: Request) -> bool:
+        """Whether nothing is asked for. What is no key and could be no token is for whoever guards the door."""
+        if self._mode != "open":
+            return False
+        scheme, _, credential = (request.header("authorization") or "").partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "bearer" or not credential:
+            return True
+        return self._tokens is None and not credential.startswith(_KEY_PREFIX)
 
     def _found_open(self) -> Principal | Problem:
         """What those without credentials are: anybody may do anything for as long as there is nothing to ask for."""
@@ -143,7 +151,8 @@ class Access:
 
     def _admitted(self, found: Principal | Problem, request: Request, address: str | None) -> Principal:
         if isinstance(found, Problem):
-            raise found
+            # A new one each time: an error that is raised again keeps the frames of all times before.
+            raise Problem(found.kind, found.detail, headers=found.headers)
         if found is ANYBODY:
             _check_local(request, address)
         if found.token is not None:

@@ -21,7 +21,7 @@ from harken.container import new_uuid7
 #: Requests are logged under this name, with their fields in the attribute ``harken`` of the record.
 logger = logging.getLogger("harken.http")
 
-_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: Errors whose messages tell of the program and the machine. Others may quote what was sent.
@@ -46,8 +46,8 @@ def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, le
         ConfigurationError: there is no such level.
         MissingExtra: structlog is not installed.
     """
-    if level not in _LEVELS:
-        raise ConfigurationError(f"There is no log level {level!r}; known are {', '.join(_LEVELS)}")
+    if level not in LEVELS:
+        raise ConfigurationError(f"There is no log level {level!r}; known are {', '.join(LEVELS)}")
     try:
         import structlog  # noqa: PLC0415 - only a service needs it; requests are logged without it too
     except ModuleNotFoundError as error:

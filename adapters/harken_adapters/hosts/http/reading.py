@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, overload
 from urllib.parse import parse_qsl
 
@@ -65,6 +66,7 @@ def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> P
     return Problem("invalid", "; ".join(one.message for one in violations[:3]), violations=violations[:20])
 
 
+@lru_cache(maxsize=64)
 def _check_type(content_type: str | None) -> None:
     kind, _, parameters = (content_type or "").lower().partition(";")
     kind = kind.strip()

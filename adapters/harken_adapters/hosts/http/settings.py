@@ -13,6 +13,7 @@ from harken import ConfigurationError
 from harken.settings import load
 from harken_adapters.hosts.http.addresses import trusted_networks
 from harken_adapters.hosts.http.limiting import Limit
+from harken_adapters.hosts.http.logs import LEVELS
 
 _ACCESS: Final = ("auto", "keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")
@@ -46,6 +47,7 @@ class ServerSettings:
         sentiment: who tells how comments sound: ``vader``, ``textblob`` or ``none``.
         evaluation_events: whether each feedback is also told to OpenTelemetry as ``gen_ai.evaluation.result``.
         log_json: whether logs are JSON even on a terminal.
+        log_level: the least that is logged; each request is ``info``.
     """
 
     host: str = field(default="127.0.0.1")
@@ -67,6 +69,7 @@ class ServerSettings:
     sentiment: str = field(default="vader")
     evaluation_events: bool = field(default=False)
     log_json: bool = field(default=False)
+    log_level: str = field(default="info")
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.port <= _LAST_PORT:
@@ -76,6 +79,7 @@ class ServerSettings:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
         _check_word("access", self.access, _ACCESS)
         _check_word("keep_client", self.keep_client, _CLIENT)
+        _check_word("log_level", self.log_level, LEVELS)
         for origin in self.allowed_origins:
             _check_origin(origin)
         self.limits()

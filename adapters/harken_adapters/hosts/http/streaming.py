@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Final
 
-from harken import Cursor, Harken, StorageError
-from harken.services.feed import News
+from harken import Harken, StorageClosed, StorageError
+from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.messages import to_json
 from harken_adapters.hosts.http.presenting import feedback_record
 
-#: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there.
-HEARTBEAT: Final = 15.0
 #: How many milliseconds a browser waits before it connects again.
 _RETRY: Final = 2_000
 ALIVE: Final = b": still here\n\n"
@@ -22,10 +20,13 @@ ALIVE: Final = b": still here\n\n"
 class EventStream:
     """One listener's events. To be iterated over, which blocks; or to be taken from after each call of ``on_news``.
 
-    It ends when :meth:`stop` is called, and has to be closed.
+    It ends when :meth:`stop` is called or the feed is closed, and has to be closed.
     """
 
-    def __init__(self, hk: Harken, application: str, after: Cursor | None) -> None:
+    #: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there.
+    heartbeat = 15.0
+
+    def __init__(self, hk: Harken, application: str, after: Place | None) -> None:
         self._news = Event()
         self._stopped = False
         #: Called by another thread when there is something to take, or when the stream is to end.
@@ -39,19 +40,22 @@ class EventStream:
 
     def begin(self) -> bytes:
         """What is sent first."""
-        frames = [f"retry: {_RETRY}\n\n".encode()]
-        if self._listener.missed:
-            frames.append(_frame("missed", None, {"detail": "Something may have happened meanwhile; load it anew"}))
         if self._listener.waiting:
             self.on_news()
-        return b"".join(frames)
+        return f"retry: {_RETRY}\n\n".encode() + self._missed()
 
     def take(self) -> bytes:
         """What there is to send now, if anything; reads the storage. What cannot be read now is sent later."""
         try:
-            return b"".join(map(_news_frame, self._listener.take()))
+            news = self._listener.take()
+        except StorageClosed:
+            self.stop()
+            return b""
         except StorageError:
             return b""
+        if self._listener.waiting:
+            self.on_news()
+        return self._missed() + b"".join(map(_news_frame, news))
 
     def stop(self) -> None:
         """Let it end."""
@@ -62,6 +66,11 @@ class EventStream:
         """Listen no more."""
         self._listener.close()
 
+    def _missed(self) -> bytes:
+        if not self._listener.missed:
+            return b""
+        return _frame("missed", None, {"detail": "Something may have happened meanwhile; load it anew"})
+
     def _hear(self) -> None:
         # Looked up each time, as the host may have set it since.
         self.on_news()
@@ -70,7 +79,7 @@ class EventStream:
         try:
             yield self.begin()
             while not self._stopped:
-                heard = self._news.wait(HEARTBEAT)
+                heard = self._news.wait(self.heartbeat)
                 self._news.clear()
                 if frames := self.take() or (b"" if heard else ALIVE):
                     yield frames
@@ -81,7 +90,7 @@ class EventStream:
 def _news_frame(news: News) -> bytes:
     document = {
         "type": news.type.value,
-        "timestamp": stamp(news.place.created_at),
+        "timestamp": stamp(news.place.at.created_at),
         "data": feedback_record(news.feedback),
     }
     return _frame(news.type.value, str(news.place), document)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from harken import Cursor, Scope
+from harken import Scope
+from harken.services.feed import Place
 from harken_adapters.hosts.http.messages import Headers, Response
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.streaming import EventStream
@@ -16,7 +17,7 @@ _UNBUFFERED: Final[Headers] = (("x-accel-buffering", "no"),)
 
 def _watch(call: Call) -> Response:
     last = call.request.header("last-event-id") or call.parameters.get("after")
-    stream = EventStream(call.harken, call.application, Cursor.parse(last) if last else None)
+    stream = EventStream(call.harken, call.application, Place.parse(last) if last else None)
     return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
 
 
@@ -38,7 +39,7 @@ OPERATIONS: Final = (
             "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.deleted, each "
             "with the feedback as it reads then, from whichever process it came. Last-Event-ID (or ``after``) goes on "
             "where somebody left, up to an hour later; an event called ``missed`` tells that this was too long ago. "
-            "Events come at least once; one that comes again has the same id."
+            "Events come at least once: one that comes again tells of a version of the feedback that was told before."
         ),
         tag="Events",
         parameters=("after",),

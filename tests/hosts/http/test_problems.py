@@ -1,0 +1,395 @@
+"""Whatever is sent: it is refused in a way that a program understands, nothing of it is kept, and nothing breaks."""
+
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import pytest
+import requests
+from attrs import evolve
+
+import harken
+import mongod
+from harken import Feedback, Harken, StorageUnavailable
+from harken.ports.repository import Accepted, Outcome
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.storage import memory
+from harken_adapters.storage.memory import MemoryFeedbackRepository
+from hosts.serving import RawAnswer, Server, asked, kept, problem, raw_request, served
+from support import PATIENCE, in_threads
+
+PATH = "/api/sessions/s/feedback"
+JSON = "Content-Type: application/json"
+UP = b'{"rating":"up"}'
+KEY = {"Idempotency-Key": "k-1"}
+#: Every operation that takes a body, with its path filled in; ``{id}`` is that of the feedback there is.
+WRITING = (
+    ("POST", PATH),
+    ("POST", "/api/feedback?session_id=s"),
+    ("PUT", "/api/sessions/s/messages/m/feedback?author=a"),
+    ("PATCH", "/api/feedback/{id}"),
+    ("PATCH", "/api/sessions/s/metadata"),
+    ("POST", "/api/feedback/{id}/moderation"),
+    ("POST", "/api/feedback/{id}/moderation/undo"),
+    ("POST", "/api/erasures"),
+)
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[tuple[Harken, Server, Feedback]]:
+    """What many tests ask in vain to be changed: a Harken, where it is served, and the only feedback there is."""
+    with harken.connect("memory://") as hk, served(hk) as server:
+        yield hk, server, hk.submit("s", "up", "as it was", author="a").feedback
+
+
+@pytest.fixture
+def steady(standing: tuple[Harken, Server, Feedback]) -> Server:
+    """Where it is served."""
+    return standing[1]
+
+
+@pytest.fixture
+def state(standing: tuple[Harken, Server, Feedback]) -> Iterator[str]:
+    """The id of the only feedback there is; at the end it is as it was, and still the only one."""
+    hk, _, feedback = standing
+    yield feedback.id
+    assert kept(hk) == [feedback]
+    assert hk.sessions.get("default", "s") == {}
+
+
+def sent(server: Server, method: str, path: str, *headers: str, body: bytes = UP) -> RawAnswer:
+    """What is answered to a body as it is."""
+    return RawAnswer.parse(server.send(raw_request(method, path, *headers, body=body)))
+
+
+def chunked(body: bytes, size: int = 20_000) -> bytes:
+    """The body in chunks."""
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+@pytest.mark.parametrize(("method", "path"), WRITING)
+class TestBodies:
+    """What no operation takes."""
+
+    def test_too_large(self, steady: Server, state: str, method: str, path: str) -> None:
+        """More than 64 KiB are refused, by what was announced and by what came, and the connection is closed."""
+        path = path.replace("{id}", state)
+        large = json.dumps({"comment": "x" * 65_536}).encode()
+        for answer in (
+            sent(steady, method, path, JSON, body=large),
+            sent(steady, method, path, JSON, "Transfer-Encoding: chunked", body=chunked(large)),
+            RawAnswer.parse(steady.send(raw_request(method, path, JSON, length=10**18))),
+        ):
+            assert "65,536 bytes" in problem(answer, 413, "body-too-large")["detail"]
+            assert answer.headers["connection"] == "close"
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "X: none",
+            "Content-Type:",
+            "Content-Type: text/plain",
+            "Content-Type: application/x-www-form-urlencoded",
+            "Content-Type: application/json; charset=utf-16",
+            "Content-Type: application/json, text/plain",
+        ],
+    )
+    def test_not_said_to_be_json(self, steady: Server, state: str, method: str, path: str, header: str) -> None:
+        """What a form on a strange page can send is refused, whatever is in it."""
+        answer = sent(steady, method, path.replace("{id}", state), header)
+        assert "JSON" in problem(answer, 415, "unsupported-media-type")["title"]
+
+    @pytest.mark.parametrize(
+        "body", [b"{", b'{"rating":up}', b"{'rating':1}", b'{"rating":"up"}}', b'{"comment":"\xff"}', b"\xff\xfe{}"]
+    )
+    def test_no_json(self, steady: Server, state: str, method: str, path: str, body: bytes) -> None:
+        """Broken JSON and bad UTF-8 are refused, and the answer says where."""
+        detail = problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 400, "malformed-body")
+        assert "column" in detail["detail"] or "byte" in detail["detail"]
+
+    @pytest.mark.parametrize("body", [b"[]", b"null", b'"up"', b"3", b"true", b"[" * 60_000, b'{"a":' * 10_000])
+    def test_no_object(self, steady: Server, state: str, method: str, path: str, body: bytes) -> None:
+        """What is no object, or nested without end, is refused."""
+        problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 422, "invalid")
+
+    @pytest.mark.parametrize("name", ["$set", "a.b", "", "rating\\u0000", "\\ud800", "__proto__.x", "a" * 200])
+    def test_strange_names(self, steady: Server, state: str, method: str, path: str, name: str) -> None:
+        """A name that there is not, or that a database could take for a command, is refused by name."""
+        answer = sent(steady, method, path.replace("{id}", state), JSON, body=f'{{"{name}":1}}'.encode())
+        problem(answer, 422, "invalid")
+
+
+#: As they stand in JSON: what no text, number or list of Harken's is.
+STRANGE = (
+    b"NaN",
+    b"Infinity",
+    b"1e400",
+    b"9223372036854775808",
+    b"-9223372036854775809",
+    b"1" * 1_000,
+    b"-" + b"1" * 6_000,
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b'{"$ne":null}',
+    b'{"$where":"sleep(9)"}',
+    b'{"a.b":1}',
+    b'{"a":{"b":1}}',
+    b"[[]]",
+    b'[{"a":1}]',
+    b"[" * 900 + b"]" * 900,
+)
+
+
+class TestValues:
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'"' + b"x" * 1_001 + b'"'])
+    @pytest.mark.parametrize("field", ["comment", "rating", "agent_id", "message_id", "author", "tags", "context"])
+    def test_of_feedback(self, steady: Server, state: str, field: str, value: bytes) -> None:
+        """Where a text is due nothing else is taken, and no number that a storage could not keep, in any field."""
+        parts = {"rating": b'"up"', "comment": b'"x"', field: value}
+        body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
+        vote = body if field != "message_id" else body.replace(b"message_id", b"agent_id")
+        ways = [("POST", PATH, body), ("PUT", "/api/sessions/s/messages/m/feedback?author=a", vote)]
+        if field in ("comment", "rating", "tags", "context"):
+            ways.append(("PATCH", f"/api/feedback/{state}", body))
+        for method, path, content in ways:
+            problem(sent(steady, method, path, JSON, body=content), 422, "invalid")
+
+    @pytest.mark.parametrize("value", STRANGE[:9])
+    def test_in_context(self, steady: Server, state: str, value: bytes) -> None:
+        """A context value is a text, a number, true, false or null that every storage can keep."""
+        document = problem(sent(steady, "POST", PATH, JSON, body=b'{"context":{"a":%b}}' % value), 422, "invalid")
+        assert not document.get("violations") or document["violations"][0]["field"] == "context.a"
+
+    @pytest.mark.parametrize("value", [*STRANGE[:12], b"[" * 900 + b"]" * 900])
+    def test_in_metadata(self, steady: Server, state: str, value: bytes) -> None:
+        """Metadata may be nested, but has no number or name that some storage could not keep."""
+        body = b'{"fine":1,"a":{"b":[%b]}}' % value
+        problem(sent(steady, "PATCH", "/api/sessions/s/metadata", JSON, body=body), 422, "invalid")
+
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'"\\n"'])
+    @pytest.mark.parametrize("field", ["session_id", "author", "feedback_id"])
+    def test_of_an_erasure(self, steady: Server, state: str, field: str, value: bytes) -> None:
+        """What to erase is said by ids: an object in the place of one erases nothing."""
+        problem(
+            sent(steady, "POST", "/api/erasures", JSON, body=b'{"%b":%b}' % (field.encode(), value)), 422, "invalid"
+        )
+
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7"])
+    @pytest.mark.parametrize("field", ["status", "reason", "moderator"])
+    def test_of_a_decision(self, steady: Server, state: str, field: str, value: bytes) -> None:
+        """A decision is made of texts."""
+        parts = {"status": b'"rejected"', field: value}
+        body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
+        problem(sent(steady, "POST", f"/api/feedback/{state}/moderation", JSON, body=body), 422, "invalid")
+
+    @pytest.mark.parametrize("key", ["", '""', "x" * 201, "a\tb", "\x85"])
+    def test_of_an_idempotency_key(self, steady: Server, state: str, key: str) -> None:
+        """A key that is empty, too long or has control characters is refused."""
+        document = problem(sent(steady, "POST", PATH, JSON, f"Idempotency-Key: {key}"), 422, "invalid")
+        assert document["violations"][0]["field"] == "idempotency_key"
+
+
+class TestPathsAndQueries:
+    @pytest.mark.parametrize("name", ["%00", "%0A", "x" * 201, "%E2%80%A8", "%20", "a%00b"])
+    def test_session_ids(self, steady: Server, state: str, name: str) -> None:
+        """What is no id is refused where something would be kept under it, and never found."""
+        paths = [f"/api/sessions/{name}/feedback", f"/api/feedback?session_id={name}"]
+        for path in paths:
+            problem(sent(steady, "POST", path, JSON), 422, "invalid")
+        vote = f"/api/sessions/{name}/messages/m/feedback?author=a"
+        problem(sent(steady, "PUT", vote, JSON), 422, "invalid")
+        assert sent(steady, "GET", f"/api/sessions/{name}/feedback", body=b"").status in (200, 422)
+        problem(sent(steady, "GET", f"/api/feedback/{name}", body=b""), 404, "not-found")
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "since=0001-01-01T00:00%2B23:59",
+            "until=9999-12-31T23:59-23:59",
+            "since=yesterday",
+            "after=garbage",
+            "limit=0",
+            "limit=1001",
+            "limit=-1",
+            "limit=%D9%A3",
+            "rating=sideways",
+            "context.%24where=1",
+            "context.a.b=1",
+            "context.a=%00",
+            "status=x",
+            "withdrawn=x",
+            "session_id=%00",
+            "application=%00",
+            "agent_id=a&agent_id=b",
+            "agent=a",
+            "&".join(f"tag{number}=x" for number in range(101)),
+        ],
+    )
+    def test_filters(self, steady: Server, state: str, query: str) -> None:
+        """A filter that makes no sense, or is misspelt, must not mean everything."""
+        problem(sent(steady, "GET", f"/api/feedback?{query}", body=b""), 422, "invalid")
+
+    @pytest.mark.parametrize("query", ["agent_id=%FF", "%FF=a", "tag=%ED%A0%80"])
+    def test_bad_utf8(self, steady: Server, state: str, query: str) -> None:
+        """A query string that is no percent-encoded UTF-8 cannot be read."""
+        problem(sent(steady, "GET", f"/api/feedback?{query}", body=b""), 400, "malformed-body")
+
+    def test_what_there_is_not(self, server: Server) -> None:
+        """A path that there is not, and a method that a path does not have, with all that it has."""
+        problem(server.ask("GET", "/api/nothing"), 404, "not-found")
+        answer = server.ask("PUT", "/api/feedback", json={})
+        problem(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == "GET, HEAD, POST"
+        answer = server.ask("POST", "/api/feedback/f", json={})
+        assert answer.headers["allow"] == "DELETE, GET, HEAD, PATCH"
+
+
+class TestHalfSent:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("headers", [[JSON], [JSON, "Transfer-Encoding: chunked"]])
+    def test_is_given_up(self, hk: Harken, headers: list[str]) -> None:
+        """A body that does not arrive is waited for only so long, however its parts drip, and the connection closed."""
+        with served(hk, body_timeout=1) as server:
+            began = monotonic()
+            head = raw_request("POST", PATH, *headers, length=100).replace(b"Connection: close\r\n", b"")
+            answer = RawAnswer.parse(server.send(head, b'5\r\n{"rat\r\n'))
+            problem(answer, 408, "body-timeout")
+            assert 0.9 < monotonic() - began < 5
+            assert answer.headers["connection"] == "close"
+        assert kept(hk) == []
+
+    def test_by_somebody_who_left(self, server: Server, hk: Harken) -> None:
+        """Who goes away in the middle of a body leaves nothing behind, and nobody else notices."""
+        for part in (b"", UP[:5], UP):
+            with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
+                connection.sendall(raw_request("POST", PATH, JSON, length=len(UP) + 1) + part)
+        server.post(PATH, {"rating": "down", "comment": "the only one"})
+        assert [one.comment for one in kept(hk)] == ["the only one"]
+
+
+class HeldUp(MemoryFeedbackRepository):
+    """Writes only when it is let to."""
+
+    def __init__(self, other: MemoryFeedbackRepository) -> None:
+        super().__init__(other._data)
+        self.began, self.go = Event(), Event()
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        self.began.set()
+        assert self.go.wait(PATIENCE)
+        return super().add(batch)
+
+
+@contextmanager
+def held_up() -> Iterator[tuple[Harken, HeldUp]]:
+    """A Harken on a storage that writes only when it is let to."""
+    with memory.open_storage() as storage:
+        assert isinstance(storage.feedback, MemoryFeedbackRepository)
+        repository = HeldUp(storage.feedback)
+        with harken.connect(evolve(storage, feedback=repository)) as hk:
+            try:
+                yield hk, repository
+            finally:
+                repository.go.set()
+
+
+class TestIdempotencyKeys:
+    def test_reused_with_another_body(self, server: Server, hk: Harken) -> None:
+        """One key, one feedback: another body under it is refused, and the first one stays."""
+        first = server.post(PATH, {"rating": "up"}, headers=KEY)
+        answer = server.ask("POST", PATH, json={"rating": None}, headers=KEY)
+        assert problem(answer, 422, "idempotency-key-reused")["violations"]
+        assert [one.id for one in kept(hk)] == [first["feedback_id"]]
+
+    def test_in_flight(self) -> None:
+        """While a submission is being written, the same key is told to come back; then it gets the first's answer."""
+        with held_up() as (hk, storage), served(hk) as server:
+
+            def second() -> tuple[requests.Response, requests.Response]:
+                assert storage.began.wait(PATIENCE)
+                try:
+                    same = server.ask("POST", PATH, json={"rating": "up"}, headers=KEY)
+                    other = server.ask("POST", PATH, json={"rating": None}, headers=KEY)
+                finally:
+                    storage.go.set()
+                return same, other
+
+            first, refused = in_threads([lambda: server.post(PATH, {"rating": "up"}, headers=KEY), second])
+            assert isinstance(first, dict)
+            assert isinstance(refused, tuple)
+            for answer in refused:
+                problem(answer, 409, "in-flight")
+                assert answer.headers["retry-after"] == "1"
+            again = server.ask("POST", PATH, json={"rating": "up"}, headers=KEY)
+            assert (again.status_code, again.json()) == (201, first)
+            assert again.headers["idempotency-replayed"] == "true"
+            assert len(kept(hk)) == 1
+
+    def test_not_for_ever(self, server: Server) -> None:
+        """A key whose submission was refused, or could not be kept, is free again."""
+        for _ in range(3):
+            problem(server.ask("POST", PATH, json={"rating": "down"}, headers=KEY), 400, "feedback-refused")
+        server.post(PATH, {"rating": "down", "comment": "because"}, headers=KEY)
+
+
+class Unavailable(MemoryFeedbackRepository):
+    """Writes nothing; says where it is, which is nobody's business."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        raise StorageUnavailable("db-7.internal:27017 does not answer")
+
+
+class TestStorageDown:
+    def test_nothing_is_acknowledged(self) -> None:
+        """What could not be kept is never answered with success, and the answer tells nothing of the machines."""
+        with memory.open_storage() as storage:
+            assert isinstance(storage.feedback, MemoryFeedbackRepository)
+            broken = evolve(storage, feedback=Unavailable(storage.feedback._data))
+            with harken.connect(broken) as hk, served(hk) as server:
+                for _ in range(2):
+                    answer = server.ask("POST", PATH, json={"rating": "up"}, headers=KEY)
+                    document = problem(answer, 503, "unavailable")
+                    assert "internal" not in json.dumps(document)
+                    assert answer.headers["retry-after"] == "1"
+                assert kept(hk) == []
+
+    def test_no_operation_pretends(self) -> None:
+        """Every operation says that the storage is away, also those that stream, and so does readiness."""
+        with ExitStack() as opened:
+            storage = opened.enter_context(memory.open_storage())
+            hk = opened.enter_context(harken.connect(storage))
+            feedback_id = hk.submit("s", "up", author="a").feedback.id
+            with served(hk) as server:
+                assert server.get("/readyz") == {"status": "ready"}
+                storage_ends = opened.pop_all()
+                storage_ends.close()
+                problem(server.ask("GET", "/readyz"), 503, "unavailable")
+                assert server.get("/healthz") == {"status": "ok"}
+                for one in OPERATIONS:
+                    answer = asked(server, one, feedback_id)
+                    problem(answer, 503, "unavailable")
+
+    @pytest.mark.slow
+    def test_mongodb_killed(self) -> None:
+        """With the server killed in the middle nothing is acknowledged; when it is back, what was acknowledged is."""
+        with mongod.standalone() as deployment, ExitStack() as ends:
+            hk = ends.enter_context(harken.connect(f"{deployment.url}problems?timeoutMS=2000"))
+            server = ends.enter_context(served(hk, access="auto"))
+            first = server.post(PATH, {"rating": "up"}, headers=KEY)
+            deployment.members[0].kill()
+            body: dict[str, Any] = {"rating": "up"}
+            answer = server.ask("POST", PATH, json=body, headers={"Idempotency-Key": "k-2"})
+            problem(answer, 503, "unavailable")
+            assert answer.headers["retry-after"] == "1"
+            problem(server.ask("GET", "/readyz"), 503, "unavailable")
+            problem(server.ask("GET", "/api/export"), 503, "unavailable")
+            deployment.members[0].start()
+            second = server.post(PATH, body, headers={"Idempotency-Key": "k-2"})
+            assert server.post(PATH, body, headers=KEY) == first
+            assert [one.id for one in kept(hk)] == [first["feedback_id"], second["feedback_id"]]
+            assert server.get("/readyz") == {"status": "ready"}
