@@ -21,9 +21,9 @@ PRODUCTION = "/api/feedback"
 def production(clock: ManualClock, **settings: Any) -> Iterator[tuple[Server, Harken]]:
     """A service with the text adapters, as the guide's production endpoint has them."""
     adapters = text_adapters(sentiment="textblob")
-    with harken.connect("memory://", clock=clock, new_id=counting_ids(), **adapters) as hk:
-        with served(hk, **settings) as server:
-            yield server, hk
+    connecting = harken.connect("memory://", clock=clock, new_id=counting_ids(), **adapters)
+    with connecting as hk, served(hk, **settings) as server:
+        yield server, hk
 
 
 class TestClientUsage:

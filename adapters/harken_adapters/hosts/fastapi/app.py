@@ -76,8 +76,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        await host.close()
+        async with host.running():
+            yield
         if harken is None:
             await asyncio.to_thread(served.close)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
+from threading import current_thread, main_thread
 from time import perf_counter
+from types import FrameType
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
@@ -90,11 +94,20 @@ class Host:
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="harken-http")
         self._results = _Results()
         self._streams: WeakSet[EventStream] = WeakSet()
+        self._ending = False
 
     def stop_streams(self) -> None:
-        """Let all event streams end; whoever listens will come back."""
+        """Let all event streams end, and those to come; whoever listens will come back."""
+        self._ending = True
         for stream in tuple(self._streams):
             stream.stop()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Around the time in which it answers: what to do at the start and at the end of an application."""
+        with _before_signals(self.stop_streams):
+            yield
+        await self.close()
 
     async def close(self) -> None:
         """Finish what was begun. Not in this thread, which has to answer it."""
@@ -133,6 +146,8 @@ class Host:
             response = await self._performed(operation, admission)
             if isinstance(response.chunks, EventStream):
                 self._streams.add(response.chunks)
+                if self._ending:
+                    response.chunks.stop()
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.api.refuse(operation, incoming, error)
         return response
@@ -166,3 +181,29 @@ class Host:
             application=incoming.application,
             size=len(response.body),
         )
+
+
+@contextmanager
+def _before_signals(call: Callable[[], object]) -> Iterator[None]:
+    """Call that before a server hears that it is to end: it waits for all answers, and some would never end."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        call()
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    # Where nobody handles a signal, it must go on doing what it does then.
+    ours = [number for number, handler in before.items() if callable(handler)]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            if signal.getsignal(number) is end:
+                signal.signal(number, before[number])

@@ -41,8 +41,8 @@ def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> A
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        yield
-        await host.close()
+        async with host.running():
+            yield
 
     # Its own routes would be faster, but would not ask what whoever includes the router wants asked before.
     router = APIRouter(dependencies=[_DOCUMENTED], lifespan=lifespan)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import current_thread, main_thread
 from types import FrameType
 from typing import Final
 
@@ -23,7 +22,6 @@ from harken import ConfigurationError
 from harken.settings import Settings
 from harken.storage import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
-from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.limiting import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
@@ -55,7 +53,7 @@ def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
     """
     storage = Settings.load(os.environ, Path.cwd()).storage
     _check(settings, storage)
-    with _bound(settings) as listening, _shared_metrics(settings.workers):
+    with _ended_by_signal(), _bound(settings) as listening, _shared_metrics(settings.workers):
         _pass_on(settings)
         tell(_address(listening))
         uvicorn.run(
@@ -77,9 +75,7 @@ def app() -> Starlette:
     settings = ServerSettings.load()
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
-    made = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
-    _end_streams_first(made.state.harken_host)
-    return made
+    return create_app(settings, limit_storage=limit_storage(storage, settings.workers))
 
 
 def limit_storage(storage: str, workers: int) -> str:
@@ -150,16 +146,16 @@ def _pass_on(settings: ServerSettings) -> None:
         os.environ[f"HARKEN_SERVER_{name.upper()}"] = str(getattr(settings, name))
 
 
-def _end_streams_first(host: Host) -> None:
-    """When a signal ends the server, it waits for all answers; those that never end have to be told."""
-    if current_thread() is not main_thread():
-        return
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before = signal.getsignal(number)
 
-        def end(received: int, frame: FrameType | None, before: object = before) -> None:
-            host.stop_streams()
-            if callable(before):
-                before(received, frame)
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Whoever is told to end, and does, has done nothing wrong: no signal is left to be told to the shell."""
 
-        signal.signal(number, end)
+    def end(_: int, __: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
