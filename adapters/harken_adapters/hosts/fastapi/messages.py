@@ -75,7 +75,11 @@ async def read_body(request: starlette.requests.Request, length: str | None, set
         Problem: it is, or does, or the client went away.
     """
     _check_length(length, settings.max_body)
-    body, more = b"", True
+    # A guard of the host may have read it before; then nothing more arrives.
+    read = hasattr(request, "_body")
+    body, more = await request.body() if read else b"", not read
+    if len(body) > settings.max_body:
+        raise _too_large(settings.max_body)
     try:
         async with asyncio.timeout(settings.body_timeout):
             while more:

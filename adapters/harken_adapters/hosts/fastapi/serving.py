@@ -146,7 +146,6 @@ def _pass_on(settings: ServerSettings) -> None:
         os.environ[f"HARKEN_SERVER_{name.upper()}"] = str(getattr(settings, name))
 
 
-
 @contextmanager
 def _ended_by_signal() -> Iterator[None]:
     """Whoever is told to end, and does, has done nothing wrong: no signal is left to be told to the shell."""

@@ -235,6 +235,7 @@ def _parameter_reference(name: str) -> Document:
 
 
 _CURSOR: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
+_PLACE: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$"}
 _MOMENT: Final[Schema] = {
     "type": "string",
     "anyOf": [{"format": "date-time"}, {"format": "date"}],
@@ -263,7 +264,7 @@ _APPLICATION: Final = "Whose feedback it is about. Credentials are for one appli
 _BY_TIME: Final = _in_query(
     "by", "What a point is.", {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value}
 )
-_AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for who cannot send headers.", _CURSOR)
+_AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for who cannot send headers.", _PLACE)
 _VOTER: Final = _in_query("author", "Whose vote it is, if the body does not say so.", LABEL)
 _SESSION_IN_QUERY: Final = _in_query("session_id", _SESSION[0], LABEL, required=True, example=_SESSION[1])
 #: Printable Latin-1, not in quotes; or ASCII in the quotes of a structured field.
@@ -324,7 +325,7 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "Last-Event-ID": _in_header(
         "Last-Event-ID",
         "The id of the last event that arrived, to get those that came after it. Browsers send it by themselves.",
-        _CURSOR,
+        _PLACE,
     ),
 }
 

@@ -22,7 +22,7 @@ def _watch(call: Call) -> Response:
 
 
 _EXAMPLE: Final = (
-    "id: MTc2NzI1NDQwMDAwMDAwMDowMTk5YzJhNA\n"
+    "id: MTc2NzI1NDQwMDAwMDAwMDowMTk5YzJhNA.6474a8c4b8e80\n"
     "event: feedback.created\n"
     'data: {"type":"feedback.created","timestamp":"2026-01-01T08:00:00.000000Z","data":{"id":"0199c2a4","rating":"up"}}'
     "\n\n"

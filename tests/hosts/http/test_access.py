@@ -1,0 +1,489 @@
+"""Who may do what over HTTP: API keys, session tokens, this machine alone, pages of other origins, and the logs."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+from attrs import evolve
+
+import harken
+from harken import Harken, Scope
+from harken.container import utc_now
+from harken.ports.repository import Accepted, Outcome
+from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.operation import Operation
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.storage import memory
+from harken_adapters.storage.memory import MemoryFeedbackRepository
+from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
+from support import ManualClock
+
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+SECRET = "a secret that is long enough for HS256"
+OTHER_SECRET = "another secret, as long as HS256 needs it"
+#: What a session token is enough for, and nothing else.
+OF_A_TOKEN = {
+    "submit_feedback",
+    "submit_feedback_in_production",
+    "set_vote",
+    "take_vote_back",
+    "list_votes",
+    "get_feedback",
+    "change_feedback",
+    "withdraw_feedback",
+}
+#: What a browser asks before a page of another origin may give feedback.
+PREFLIGHT = {
+    "Origin": "https://shop.example",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+}
+TOKENS = SessionTokens([SECRET], clock=utc_now)
+
+
+def bearing(credential: str) -> dict[str, str]:
+    """The header that carries it."""
+    return {"Authorization": f"Bearer {credential}"}
+
+
+def status_of(answer: requests.Response) -> int:
+    """Its status, without reading more: a stream does not end."""
+    with answer:
+        return answer.status_code
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[tuple[Harken, Server]]:
+    """A Harken that asks everybody for a key or a token."""
+    settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
+    with harken.connect("memory://") as hk, served(hk, **settings) as server:
+        yield hk, server
+
+
+@pytest.fixture
+def all_keys(locked: tuple[Harken, Server]) -> dict[Scope, str]:
+    """For each scope a key that has all others."""
+    hk, _ = locked
+    plain = set(Scope) - {Scope.ADMIN}
+    return {scope: hk.keys.create("default", plain - {scope}).text for scope in Scope}
+
+
+class TestKeys:
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+    def test_each_operation_needs_its_scope(
+        self, locked: tuple[Harken, Server], all_keys: dict[Scope, str], operation: Operation
+    ) -> None:
+        """A key with all scopes but the one that is needed is refused, and one with just that one is not."""
+        hk, server = locked
+        feedback_id = hk.submit("s", "up", author="a").feedback.id
+        before = kept(hk)
+        document = problem(
+            asked(server, operation, feedback_id, headers=bearing(all_keys[operation.scope])), 403, "forbidden"
+        )
+        assert f"'{operation.scope.value}'" in document["detail"]
+        assert kept(hk) == before
+        for scope in (operation.scope, Scope.ADMIN):
+            key = hk.keys.create("default", [scope]).text
+            assert status_of(asked(server, operation, feedback_id, headers=bearing(key))) not in (401, 403)
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+    def test_each_operation_needs_credentials(self, locked: tuple[Harken, Server], operation: Operation) -> None:
+        """Nothing is done for somebody who shows no key or token, and the answer says how to show one."""
+        hk, server = locked
+        feedback_id = hk.submit("s", "up", author="a").feedback.id
+        before = kept(hk)
+        answer = asked(server, operation, feedback_id)
+        problem(answer, 401, "unauthorized")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="harken"'
+        assert kept(hk) == before
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+    def test_a_key_is_for_one_application(self, locked: tuple[Harken, Server], operation: Operation) -> None:
+        """Whoever holds an application's key reaches no other one, neither by asking for it nor by an id."""
+        hk, server = locked
+        feedback_id = hk.submit("s", "up", author="a").feedback.id
+        before = kept(hk)
+        headers = bearing(hk.keys.create("shop", ["admin"]).text)
+        refused = asked(server, operation, feedback_id, query="application=default", headers=headers)
+        problem(refused, 403, "forbidden")
+        assert status_of(asked(server, operation, feedback_id, headers=headers)) not in (401, 403)
+        assert kept(hk) == before
+
+    def test_what_a_key_gives_belongs_to_its_application(self, locked: tuple[Harken, Server]) -> None:
+        """Feedback is kept, listed and counted in the application of the key."""
+        hk, server = locked
+        headers = bearing(hk.keys.create("bakery", ["submit", "read"]).text)
+        made = server.post(PATH, UP, headers=headers)
+        assert [one.id for one in kept(hk, "bakery")] == [made["feedback_id"]]
+        assert server.get(f"{PATH}/stats", headers=headers)["total_feedbacks"] == 1
+        assert server.get("/api/feedback?application=bakery", headers=headers)["feedbacks"]
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "Bearer",
+            "Bearer ",
+            "Basic dXNlcjpwYXNz",
+            "hk_1_2",
+            "Bearer hk_",
+            "Bearer hk_0123456789abcdef_",
+            "Bearer hk_0123456789abcdef_" + "A" * 43,
+            "Bearer x.y.z",
+            "Bearer " + "A" * 20_000,
+            "Bearer \xe9\xff",
+        ],
+    )
+    def test_what_is_no_key(self, locked: tuple[Harken, Server], header: str) -> None:
+        """Whatever else is shown is refused, every time, and not repeated in the answer."""
+        _, server = locked
+        for _ in range(3):
+            answer = RawAnswer.parse(server.send(raw_request("GET", "/api/feedback", f"Authorization: {header}")))
+            document = problem(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == 'Bearer realm="harken", error="invalid_token"'
+            assert "hk_0123" not in json.dumps(document)
+
+    def test_revoked_within_five_seconds(self, hk: Harken) -> None:
+        """A key that is revoked is refused five seconds later at most, however often it is used meanwhile."""
+        seconds = [0.0]
+        api = Api(hk, ServerSettings(**{**OPEN, "access": "keys"}), timer=lambda: seconds[0])
+        with served_api(api) as server:
+            made = hk.keys.create("default", ["read"])
+            server.get("/api/feedback", headers=bearing(made.text))
+            hk.keys.revoke(made.key.id)
+            for now in (1.0, 3.0, 5.0):
+                seconds[0] = now
+                server.ask("GET", "/api/feedback", headers=bearing(made.text))
+            seconds[0] = 5.001
+            problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 401, "unauthorized")
+
+    def test_a_slow_answer_is_old(self) -> None:
+        """What the storage said of a key counts from when it was asked, not from when the answer came."""
+        seconds = [0.0]
+
+        class Slow(memory.MemoryKeyRepository):
+            def get(self, key_id: str) -> harken.ApiKey | None:
+                found = super().get(key_id)
+                seconds[0] += 4.0
+                return found
+
+        with memory.open_storage() as storage:
+            assert isinstance(storage.keys, memory.MemoryKeyRepository)
+            slow = evolve(storage, keys=Slow(storage.keys._data))
+            with harken.connect(slow) as hk:
+                api = Api(hk, ServerSettings(**{**OPEN, "access": "keys"}), timer=lambda: seconds[0])
+                with served_api(api) as server:
+                    made = hk.keys.create("default", ["read"])
+                    server.get("/api/feedback", headers=bearing(made.text))
+                    hk.keys.revoke(made.key.id)
+                    seconds[0] = 5.001
+                    problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 401, "unauthorized")
+
+
+class TestTokens:
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+    def test_what_it_is_enough_for(self, locked: tuple[Harken, Server], operation: Operation) -> None:
+        """A token lets a browser give, change, take back and show its own feedback, and do nothing else."""
+        hk, server = locked
+        feedback_id = hk.submit("s", "up", author="a").feedback.id
+        headers = bearing(TOKENS.mint(session_id="s", author="a"))
+        answer = asked(server, operation, feedback_id, headers=headers)
+        if operation.name in OF_A_TOKEN:
+            assert answer.status_code in (200, 201, 204), answer.text
+        else:
+            problem(answer, 403, "forbidden")
+
+    @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.tokens], ids=lambda one: one.name)
+    @pytest.mark.parametrize("claims", [{"session_id": "t"}, {"author": "b"}, {"application": "shop"}])
+    def test_whose_it_is(self, locked: tuple[Harken, Server], operation: Operation, claims: dict[str, Any]) -> None:
+        """A token for another session, author or application changes nothing of anybody else's."""
+        hk, server = locked
+        feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
+        before = kept(hk)
+        token = TOKENS.mint(**{"session_id": "s", "author": "a", **claims})
+        answer = asked(server, operation, feedback_id, query="application=default", headers=bearing(token))
+        if "author" in claims and "{feedback_id}" not in operation.path and "author=a" not in (answer.url or ""):
+            # Feedback of its own, as nobody was named in whose place it might be.
+            assert answer.status_code == 201
+            assert kept(hk)[-1].author == "b"
+        else:
+            problem(answer, 403, "forbidden")
+            assert kept(hk) == before
+
+    def test_an_id_of_another_application(self, locked: tuple[Harken, Server]) -> None:
+        """Feedback of another application is not even there."""
+        hk, server = locked
+        feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
+        headers = bearing(TOKENS.mint(session_id="s", author="a", application="shop"))
+        for method, options in (("GET", {}), ("DELETE", {}), ("PATCH", {"json": {"comment": "x"}})):
+            answer = server.ask(method, f"/api/feedback/{feedback_id}", headers=headers, **options)
+            problem(answer, 404, "not-found")
+
+    def test_its_author_is_the_author(self, locked: tuple[Harken, Server]) -> None:
+        """Feedback given with a token is its author's, whoever the body names; naming somebody else is refused."""
+        hk, server = locked
+        headers = bearing(TOKENS.mint(session_id="mine", author="kim"))
+        path = "/api/sessions/mine/feedback"
+        for body in (UP, {**UP, "author": "kim"}, {**UP, "author": None}):
+            made = server.post(path, body, headers=headers)
+            assert hk.collection.get("default", made["feedback_id"]).author == "kim"
+        for author in ("lee", "", 7, ["kim"]):
+            problem(server.ask("POST", path, json={**UP, "author": author}, headers=headers), 403, "forbidden")
+
+    def test_without_an_author(self, locked: tuple[Harken, Server]) -> None:
+        """A token that names no author speaks for its session, which then has one vote on each message."""
+        hk, server = locked
+        headers = bearing(TOKENS.mint(session_id="anonymous"))
+        vote = "/api/sessions/anonymous/messages/m/feedback"
+        for rating in ("up", None):
+            assert server.ask("PUT", vote, json={"rating": rating}, headers=headers).status_code == 204
+        (found,) = server.get("/api/sessions/anonymous/votes", headers=headers)["votes"]
+        assert found["rating"] is None
+        assert hk.collection.get("default", found["feedback_id"]).author == "anonymous"
+        problem(server.ask("PUT", f"{vote}?author=kim", json=UP, headers=headers), 403, "forbidden")
+
+    @pytest.mark.parametrize("origin", [None, "https://evil.example", "null", "https://shop.example.evil.example"])
+    def test_of_another_origin(self, locked: tuple[Harken, Server], origin: str | None) -> None:
+        """A token for one origin is good for no other page, nor for something that names no origin and writes."""
+        hk, server = locked
+        headers = bearing(TOKENS.mint(session_id="s", author="a", origin="https://shop.example"))
+        right = {**headers, "Origin": "https://shop.example"}
+        feedback_id = server.post(PATH, UP, headers=right)["feedback_id"]
+        before = kept(hk)
+        wrong = {**headers, "Origin": origin} if origin else headers
+        problem(server.ask("POST", PATH, json=UP, headers=wrong), 403, "forbidden")
+        problem(server.ask("DELETE", f"/api/feedback/{feedback_id}", headers=wrong), 403, "forbidden")
+        shown = server.ask("GET", f"/api/feedback/{feedback_id}", headers=wrong)
+        assert shown.status_code == (403 if origin else 200)
+        assert kept(hk) == before
+
+    def test_tampered_with(self, locked: tuple[Harken, Server]) -> None:
+        """A token of which anything was changed, or that somebody else signed, is good for nothing."""
+        _, server = locked
+        token = TOKENS.mint(session_id="s", author="a")
+        head, body, signature = token.split(".")
+        _, stranger_body, _ = TOKENS.mint(session_id="s", author="admin").split(".")
+        forged = SessionTokens([OTHER_SECRET], clock=utc_now).mint(session_id="s", author="a")
+        unsigned = "eyJhbGciOiJub25lIn0"
+        for wrong in (
+            f"{head}.{stranger_body}.{signature}",
+            f"{unsigned}.{body}.",
+            f"{unsigned}.{body}.{signature}",
+            f"{head}.{body}.",
+            f"{token}A",
+            forged,
+        ):
+            problem(server.ask("POST", PATH, json=UP, headers=bearing(wrong)), 401, "unauthorized")
+
+    def test_expired(self, hk: Harken, clock: ManualClock) -> None:
+        """A token ends with its second, also if it was just used, and the answer says so."""
+        tokens = SessionTokens([SECRET], clock=clock)
+        settings = ServerSettings(**{**OPEN, "access": "auto", "token_secrets": (SECRET,)})
+        with served_api(Api(hk, settings, clock=clock)) as server:
+            used = bearing(tokens.mint(session_id="s", lifetime=timedelta(minutes=1)))
+            unused = bearing(tokens.mint(session_id="s", author="b", lifetime=timedelta(minutes=1)))
+            clock.turn(seconds=59)
+            server.post(PATH, UP, headers=used)
+            clock.turn(seconds=1)
+            for headers in (used, unused):
+                answer = server.ask("POST", PATH, json=UP, headers=headers)
+                assert "expired" in problem(answer, 401, "unauthorized")["detail"]
+                assert "invalid_token" in answer.headers["www-authenticate"]
+        assert len(kept(hk)) == 1
+
+    def test_secrets_are_changed_without_a_gap(self, hk: Harken) -> None:
+        """While the old secret is still named, what it signed is good; without it, no longer."""
+        old = bearing(SessionTokens([OTHER_SECRET], clock=utc_now).mint(session_id="s"))
+        new = bearing(TOKENS.mint(session_id="s"))
+        with served(hk, access="keys", token_secrets=(SECRET, OTHER_SECRET)) as server:
+            for headers in (old, new):
+                server.post(PATH, UP, headers=headers)
+        with served(hk, access="keys", token_secrets=(SECRET,)) as server:
+            server.post(PATH, UP, headers=new)
+            problem(server.ask("POST", PATH, json=UP, headers=old), 401, "unauthorized")
+
+    def test_where_there_are_none(self, hk: Harken) -> None:
+        """Without a secret no token is good, whoever signed it."""
+        with served(hk, access="auto") as server:
+            answer = server.ask("POST", PATH, json=UP, headers=bearing(TOKENS.mint(session_id="s")))
+            problem(answer, 401, "unauthorized")
+
+
+class TestThisMachineAlone:
+    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8000", "[::1]:8000"])
+    def test_is_served(self, hk: Harken, host: str) -> None:
+        """Until there is a key, whoever is on this machine may do everything, under its local names."""
+        with served(hk, access="auto") as server:
+            answer = server.ask("POST", PATH, json=UP, headers={"Host": host})
+            assert answer.status_code == 201
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"X-Forwarded-For": "127.0.0.1"},
+            {"X-Forwarded-For": "203.0.113.9"},
+            {"Forwarded": "for=127.0.0.1"},
+            {"X-Real-IP": "127.0.0.1"},
+            {"Host": "evil.example"},
+            {"Host": "192.0.2.7"},
+            {"Host": "localhost.evil.example"},
+            {"Host": "127.0.0.1.evil.example"},
+            {"Host": "localhost@evil.example"},
+            {"Host": "[::1"},
+            {"Host": ""},
+        ],
+    )
+    def test_is_not_pretended(self, hk: Harken, headers: dict[str, str]) -> None:
+        """What a proxy forwards, or a page somewhere sends here under a name of its own, is not from this machine."""
+        with served(hk, access="auto", trusted_proxies=("127.0.0.0/8",)) as server:
+            for _ in range(2):
+                answer = server.ask("POST", PATH, json=UP, headers=headers)
+                assert "harken keys create" in problem(answer, 401, "unauthorized")["detail"]
+                assert answer.headers["www-authenticate"] == 'Bearer realm="harken"'
+        assert kept(hk) == []
+
+    def test_ends_with_the_first_key(self, hk: Harken) -> None:
+        """Once there is a key, it is asked for, within five seconds; when the last one is revoked, no longer."""
+        seconds = [0.0]
+        api = Api(hk, ServerSettings(**{**OPEN, "access": "auto"}), timer=lambda: seconds[0])
+        with served_api(api) as server:
+            server.post(PATH, UP)
+            made = hk.keys.create("default", ["read"])
+            seconds[0] = 5.001
+            problem(server.ask("POST", PATH, json=UP), 401, "unauthorized")
+            hk.keys.revoke(made.key.id)
+            seconds[0] = 10.1
+            server.post(PATH, UP)
+
+    def test_never_with_secrets_for_tokens(self, hk: Harken) -> None:
+        """Where session tokens are in use, everybody is asked for one, or for a key."""
+        with served(hk, access="auto", token_secrets=(SECRET,)) as server:
+            problem(server.ask("POST", PATH, json=UP), 401, "unauthorized")
+
+
+class TestOpenToAll:
+    @pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "Bearer of-the-host", "Digest x", ""])
+    def test_the_hosts_own_credentials(self, server: Server, header: str) -> None:
+        """Where the application guards the door, what it is shown is its own business and in nobody's way."""
+        server.post(PATH, UP, headers={"Authorization": header})
+
+    def test_a_key_still_counts(self, server: Server, hk: Harken) -> None:
+        """Who shows a key of Harken's is held to it: to its application, and to whether it is good."""
+        made = hk.keys.create("shop", ["submit"])
+        server.post(PATH, UP, headers=bearing(made.text))
+        assert len(kept(hk, "shop")) == 1
+        problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 403, "forbidden")
+        problem(server.ask("GET", "/api/feedback", headers=bearing(f"{made.text}x")), 401, "unauthorized")
+
+    def test_a_token_still_counts(self, hk: Harken) -> None:
+        """Where there are session tokens, one that is shown has to be good, and says whose the feedback is."""
+        with served(hk, token_secrets=(SECRET,)) as server:
+            server.post(PATH, UP, headers=bearing(TOKENS.mint(session_id="s", author="kim")))
+            assert [one.author for one in kept(hk)] == ["kim"]
+            problem(server.ask("POST", PATH, json=UP, headers=bearing("a.b.c")), 401, "unauthorized")
+
+
+class TestPagesOfOtherOrigins:
+    def test_none_by_default(self, server: Server) -> None:
+        """No page may read what is answered unless its origin was named."""
+        answers = [
+            server.ask("OPTIONS", PATH, headers=PREFLIGHT),
+            server.ask("POST", PATH, json=UP, headers={"Origin": "https://shop.example"}),
+            server.ask("GET", PATH, headers={"Origin": "null"}),
+        ]
+        assert not any(name.lower().startswith("access-control") for one in answers for name in one.headers)
+
+    def test_those_that_are_named(self, hk: Harken) -> None:
+        """A page of a named origin may call, and see what it needs, errors too; never with credentials of a browser."""
+        with served(hk, allowed_origins=("https://shop.example",)) as server:
+            asked_first = server.ask("OPTIONS", PATH, headers=PREFLIGHT)
+            assert asked_first.status_code == 200
+            allowed = asked_first.headers["access-control-allow-headers"].lower()
+            assert {"authorization", "content-type", "idempotency-key", "if-match"} <= set(allowed.split(", "))
+            origin = {"Origin": "https://shop.example"}
+            refused = server.ask("POST", PATH, json={"rating": "down"}, headers=origin)
+            problem(refused, 400, "feedback-refused")
+            for answer in (asked_first, refused, server.ask("POST", PATH, json=UP, headers=origin)):
+                assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+                assert "access-control-allow-credentials" not in answer.headers
+            assert "etag" in refused.headers["access-control-expose-headers"].lower()
+
+    @pytest.mark.parametrize(
+        "origin", ["https://evil.example", "null", "http://shop.example", "https://shop.example.x"]
+    )
+    def test_no_others(self, hk: Harken, origin: str) -> None:
+        """An origin that is only nearly the named one is not allowed."""
+        with served(hk, allowed_origins=("https://shop.example",)) as server:
+            asked_first = server.ask("OPTIONS", PATH, headers={**PREFLIGHT, "Origin": origin})
+            answer = server.ask("POST", PATH, json=UP, headers={"Origin": origin})
+            for one in (asked_first, answer):
+                assert "access-control-allow-origin" not in one.headers
+
+
+class Broken(MemoryFeedbackRepository):
+    """Fails in a way that nobody expected, and quotes what was sent."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        raise RuntimeError(f"cannot write {batch[0].feedback.comment!r}")
+
+
+class TestLogs:
+    def test_nothing_sensitive(self, hk: Harken, logged: io.StringIO) -> None:
+        """One line for each request, from which nobody learns what was said, who said it, or with which credentials."""
+        token = TOKENS.mint(session_id="private-session", author="private-author")
+        secret = 'private comment\n{"level":"forged"}'
+        headers = {
+            **bearing(token),
+            "X-Forwarded-For": "203.0.113.9",
+            "User-Agent": "private-agent",
+            "Idempotency-Key": "private-key",
+            "Cookie": "private-cookie=1",
+            "X-Request-Id": "my-request.1",
+        }
+        path = "/api/sessions/private-session/feedback"
+        settings = {"access": "keys", "token_secrets": (SECRET,), "trusted_proxies": ("127.0.0.1",)}
+        with served(hk, keep_client="plain", **settings) as server:
+            made = server.post(path, {**UP, "comment": secret, "context": {"private": "private"}}, headers=headers)
+            server.ask("POST", path, json={"rating": "down"}, headers=headers)
+            server.ask("POST", path, json={"private-field": secret}, headers=headers)
+            server.ask("GET", f"/api/feedback/{quote(secret, safe='')}?author=private-author", headers=headers)
+            server.ask("GET", f"/api/feedback?tag={quote(secret)}", headers=bearing("hk_private"))
+            server.ask("GET", f"/private-path/%0A{quote(secret, safe='')}", headers=headers)
+            forged = 'X-Request-Id: private\tid {"level":"forged"}'
+            server.send(raw_request("GET", "/api/feedback", forged, f"Authorization: Bearer {token}x"))
+            server.send(b"GET /private\x01 HTTP/1.1\r\nprivate\r\n\r\n")
+        text = logged.getvalue()
+        lines = [json.loads(line) for line in text.splitlines()]
+        for word in ("private", "forged", "203.0.113.9", "127.0.0.1", token, token.split(".")[2], made["feedback_id"]):
+            assert word not in text
+        requests_logged = [line for line in lines if line["logger"] == "harken.http"]
+        found = [(line["operation"], line["status"], line["route"]) for line in requests_logged]
+        assert found == [
+            ("submit_feedback", 201, "/api/sessions/{session_id}/feedback"),
+            ("submit_feedback", 400, "/api/sessions/{session_id}/feedback"),
+            ("submit_feedback", 422, "/api/sessions/{session_id}/feedback"),
+            ("get_feedback", 422, "/api/feedback/{feedback_id}"),
+            ("list_feedback", 401, "/api/feedback"),
+            ("list_feedback", 401, "/api/feedback"),
+        ]
+        assert {line["request_id"] for line in requests_logged[:4]} == {"my-request.1"}
+
+    def test_an_unexpected_error(self, logged: io.StringIO) -> None:
+        """What broke is written down with its traceback, without what was sent; the answer says where to look."""
+        with memory.open_storage() as storage:
+            assert isinstance(storage.feedback, MemoryFeedbackRepository)
+            broken = evolve(storage, feedback=Broken(storage.feedback._data))
+            with harken.connect(broken) as hk, served(hk) as server:
+                answer = server.ask("POST", PATH, json={**UP, "comment": "private"})
+        document = problem(answer, 500, "internal")
+        assert "private" not in json.dumps(document)
+        assert "private" not in logged.getvalue()
+        failures = [line for line in map(json.loads, logged.getvalue().splitlines()) if line["level"] == "error"]
+        assert {line["request_id"] for line in failures} == {answer.headers["x-request-id"]}
+        assert any("RuntimeError" in line.get("exception", "") for line in failures)

@@ -1,0 +1,249 @@
+"""Harken in other people's FastAPI applications, and as one of its own: paths, guards, documentation and the end."""
+
+import re
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event, Thread
+from threading import enumerate as all_threads
+from typing import Any
+
+import pytest
+from attrs import evolve
+from fastapi import Depends, FastAPI, HTTPException, Request
+
+import harken
+from harken import Harken, StorageClosed
+from harken.ports.repository import Accepted, Outcome
+from harken_adapters.hosts.fastapi import ServerSettings, create_app, feedback_router
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.storage import memory
+from harken_adapters.storage.memory import MemoryFeedbackRepository
+from hosts.serving import OPEN, Server, asked, kept, problem, serving
+from support import PATIENCE, eventually
+
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+SETTINGS = ServerSettings(**OPEN)
+
+
+def included(hk: Harken, prefix: str = "", **options: Any) -> FastAPI:
+    """An application that has the router among its own routes."""
+    app = FastAPI(title="Shop")
+
+    @app.get("/own")
+    def own() -> dict[str, str]:
+        return {"of": "the shop"}
+
+    app.include_router(feedback_router(hk, SETTINGS), prefix=prefix, **options)
+    return app
+
+
+def mounted(hk: Harken, path: str) -> FastAPI:
+    """An application that has Harken's own application under a path."""
+    app = FastAPI(title="Shop")
+
+    @app.get("/own")
+    def own() -> dict[str, str]:
+        return {"of": "the shop"}
+
+    app.mount(path, create_app(SETTINGS, harken=hk))
+    return app
+
+
+@pytest.mark.parametrize("way", ["router", "router under a prefix", "mounted", "mounted deeper", "alone"])
+def test_links_lead_back(hk: Harken, way: str) -> None:
+    """Wherever the API is put, what it says where something is leads there, and the application's own paths go on."""
+    app, prefix = {
+        "router": lambda: (included(hk), ""),
+        "router under a prefix": lambda: (included(hk, "/v1"), "/v1"),
+        "mounted": lambda: (mounted(hk, "/feedback"), "/feedback"),
+        "mounted deeper": lambda: (mounted(hk, "/api/feedback"), "/api/feedback"),
+        "alone": lambda: (create_app(SETTINGS, harken=hk), ""),
+    }[way]()
+    with serving(app) as server:
+        if way != "alone":
+            assert server.get("/own") == {"of": "the shop"}
+        for _ in range(3):
+            answer = server.ask("POST", f"{prefix}/api/sessions/s%20%C3%BC/feedback", json=UP)
+            assert answer.headers["location"] == f"{prefix}/api/feedback/{answer.json()['feedback_id']}"
+            assert server.get(answer.headers["location"])["session_id"] == "s ü"
+        for path in ("/api/feedback", "/api/sessions/s%20%C3%BC/feedback"):
+            first = server.ask("GET", f"{prefix}{path}?limit=2")
+            following = first.links["next"]["url"]
+            assert following.startswith(f"{prefix}{path}?")
+            found = first.json()["feedbacks"] + server.get(following)["feedbacks"]
+            assert sorted(one["id"] for one in found) == [one.id for one in kept(hk)]
+        refused = server.ask("GET", f"{prefix}/api/feedback/nothing")
+        assert problem(refused, 404, "not-found")["instance"] == f"{prefix}/api/feedback/nothing"
+
+
+def test_the_hosts_own_documentation(hk: Harken) -> None:
+    """Included, all operations stand in the application's own documentation, beside what it has itself."""
+    with serving(included(hk, "/v1")) as server:
+        assert server.ask("GET", "/docs").status_code == 200
+        document = server.get("/openapi.json")
+    assert (document["info"]["title"], "/own" in document["paths"]) == ("Shop", True)
+    for operation in OPERATIONS:
+        described = document["paths"][f"/v1{operation.path}"][operation.method.lower()]
+        assert described["operationId"] == operation.name
+
+
+@pytest.mark.parametrize("path", ["", "/feedback"])
+def test_its_own_documentation(hk: Harken, path: str) -> None:
+    """Alone or mounted, the page, all that it loads and the document are found here, and nothing comes from outside."""
+    app = mounted(hk, path) if path else create_app(SETTINGS, harken=hk)
+    with serving(app) as server:
+        page = server.ask("GET", f"{path}/docs")
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert loaded
+        for link in loaded:
+            assert link.startswith(f"{path}/")
+            assert server.ask("GET", link).status_code == 200
+        document = server.get(f"{path}/openapi.json")
+        first = document.get("servers", [{"url": ""}])[0]["url"]
+        paths = {f"{first.rstrip('/')}{one}" for one in document["paths"]}
+        assert f"{path}{PATH.replace('/s/', '/{session_id}/')}" in paths
+        assert server.ask("GET", f"{path}/docs/assets/..%2F..%2Fapp.py").status_code == 404
+        assert server.get(f"{path}/healthz") == {"status": "ok"}
+        if path:
+            assert server.get("/openapi.json")["info"]["title"] == "Shop"
+
+
+def test_a_guard_guards(hk: Harken) -> None:
+    """What the application asks of everybody before is asked before every operation."""
+
+    def refuse(request: Request) -> None:
+        if request.headers.get("x-shop") != "friend":
+            raise HTTPException(403, "not a friend of the shop")
+
+    feedback_id = hk.submit("s", "up", author="a").feedback.id
+    before = kept(hk)
+    with serving(included(hk, dependencies=[Depends(refuse)])) as server:
+        for operation in OPERATIONS:
+            answer = asked(server, operation, feedback_id)
+            assert (answer.status_code, answer.json()) == (403, {"detail": "not a friend of the shop"})
+        assert kept(hk) == before
+        server.post(PATH, UP, headers={"X-Shop": "friend", "Authorization": "Bearer of-the-shop"})
+        assert len(kept(hk)) == 2
+
+
+def test_a_guard_that_reads_the_body(hk: Harken) -> None:
+    """A guard that looks at the body, to check a signature of it perhaps, leaves it for the operation to read."""
+    seen = []
+
+    async def look(request: Request) -> None:
+        seen.append(await request.body())
+
+    with serving(included(hk, dependencies=[Depends(look)])) as server:
+        server.post(PATH, {"rating": "up", "comment": "read twice"})
+    assert [one.comment for one in kept(hk)] == ["read twice"]
+    assert b"read twice" in seen[0]
+
+
+def test_middleware_of_the_host(hk: Harken) -> None:
+    """The application's own middleware sees requests and answers, bodies too, and changes nothing of what is kept."""
+    app = included(hk)
+
+    @app.middleware("http")
+    async def mark(request: Request, call_next: Any) -> Any:
+        body = await request.body()
+        answer = await call_next(request)
+        answer.headers["x-length"] = str(len(body))
+        return answer
+
+    with serving(app) as server:
+        answer = server.ask("POST", PATH, data=b'{"rating":"up"}', headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.headers["x-length"]) == (201, "15")
+        assert server.ask("GET", "/api/export").text.count("\n") == 1
+
+
+class TestTheEnd:
+    """When the service is told to end."""
+
+    @pytest.mark.parametrize("way", ["alone", "included"])
+    def test_what_was_accepted_is_answered(self, way: str) -> None:
+        """Whoever was let in before the end gets an answer, when what they sent is durable; others are not let in."""
+        answers: list[int] = []
+        with memory.open_storage() as storage:
+            assert isinstance(storage.feedback, MemoryFeedbackRepository)
+            repository = HeldUp(storage.feedback)
+            with harken.connect(evolve(storage, feedback=repository)) as hk:
+                app = create_app(SETTINGS, harken=hk) if way == "alone" else included(hk)
+
+                def submit(server: Server) -> None:
+                    answers.append(server.ask("POST", PATH, json=UP).status_code)
+
+                with serving(app) as server:
+                    clients = [Thread(target=submit, args=(server,), daemon=True) for _ in range(4)]
+                    for client in clients:
+                        client.start()
+                    assert repository.began.wait(PATIENCE)
+                    # Lets the storage go on when the server has stopped listening.
+                    Thread(target=repository.go_on_after, args=(server,), daemon=True).start()
+                for client in clients:
+                    client.join(PATIENCE)
+                assert answers.count(201) == len(kept(hk))
+                assert 201 in answers
+
+    def test_no_thread_is_left(self, hk: Harken) -> None:
+        """After the end nothing runs any more, whether the application has a lifespan of its own or not."""
+        told: list[str] = []
+
+        @asynccontextmanager
+        async def own(_: FastAPI) -> AsyncIterator[None]:
+            told.append("begins")
+            yield
+            told.append("ends")
+
+        before = set(all_threads())
+        app = FastAPI(lifespan=own)
+        app.include_router(feedback_router(hk, SETTINGS))
+        for one in (app, create_app(SETTINGS, harken=hk)):
+            with serving(one) as server:
+                server.post(PATH, UP)
+                server.get(PATH)
+        assert told == ["begins", "ends"]
+        left = {thread.name for thread in set(all_threads()) - before}
+        assert not any(name.startswith("harken-http") for name in left)
+
+    def test_whoever_opened_closes(self, hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A Harken that the application connected is closed with it, and one that it was given is not."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HARKEN_STORAGE", "sqlite:///kept.db")
+        own = create_app(SETTINGS)
+        with serving(own) as server:
+            made = server.post(PATH, {"rating": "up", "comment": "<b>good</b>"})
+        with pytest.raises(StorageClosed):
+            own.state.harken.submit("s", "up")
+        with harken.connect("sqlite:///kept.db") as again:
+            assert [(one.id, one.comment) for one in kept(again)] == [(made["feedback_id"], "good")]
+        with serving(create_app(SETTINGS, harken=hk)) as server:
+            server.post(PATH, UP)
+        hk.submit("s", "up")
+        assert len(kept(hk)) == 2
+
+
+class HeldUp(MemoryFeedbackRepository):
+    """Writes only when it is let to."""
+
+    def __init__(self, other: MemoryFeedbackRepository) -> None:
+        super().__init__(other._data)
+        self.began, self.go = Event(), Event()
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        self.began.set()
+        assert self.go.wait(PATIENCE)
+        return super().add(batch)
+
+    def go_on_after(self, server: Server) -> None:
+        """Go on as soon as the server takes no more connections."""
+
+        def closed() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex((server.host, server.port)) != 0
+
+        eventually(closed)
+        self.go.set()

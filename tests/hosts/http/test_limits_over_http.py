@@ -1,0 +1,141 @@
+"""How often somebody may call, over real HTTP: who is counted, what they are told, and that nobody gets around it."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from harken import Harken
+from harken_adapters.hosts.fastapi import ServerSettings
+from harken_adapters.hosts.http.api import Api
+from hosts.serving import OPEN, Server, kept, problem, served, served_api
+from support import ManualClock, in_threads
+
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+
+
+@contextmanager
+def limited(hk: Harken, clock: ManualClock, **settings: Any) -> Iterator[Server]:
+    """A Harken served with these limits, whose windows end when the clock is turned."""
+    with served_api(Api(hk, ServerSettings(**{**OPEN, **settings}), clock=clock)) as server:
+        yield server
+
+
+def statuses(calls: int, call: Callable[[int], requests.Response]) -> list[int]:
+    """What so many calls are answered."""
+    return [call(number).status_code for number in range(calls)]
+
+
+def test_a_flood_from_one_address(hk: Harken, clock: ManualClock) -> None:
+    """Over the limit nothing is kept, and the answer says what the limit is and when to come back."""
+    with limited(hk, clock, limit_by_address="3/minute") as server:
+        clock.turn(seconds=20)
+        for left in (2, 1, 0):
+            answer = server.ask("POST", PATH, json=UP)
+            assert answer.status_code == 201
+            assert answer.headers["ratelimit-policy"] == '"address";q=3;w=60'
+            assert answer.headers["ratelimit"] == f'"address";r={left};t=40'
+            assert "retry-after" not in answer.headers
+        for _ in range(3):
+            answer = server.ask("POST", PATH, json=UP)
+            assert "3 in 60 seconds" in problem(answer, 429, "rate-limited")["detail"]
+            assert answer.headers["retry-after"] == "40"
+            assert answer.headers["ratelimit-policy"] == '"address";q=3;w=60'
+            assert answer.headers["ratelimit"] == '"address";r=0;t=40'
+        assert len(kept(hk)) == 3
+        clock.turn(seconds=40)
+        server.post(PATH, UP)
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "CF-Connecting-IP"])
+def test_no_header_is_a_way_around(hk: Harken, clock: ManualClock, header: str) -> None:
+    """Where no proxy is trusted, whatever address a header names, the connection's counts."""
+    with limited(hk, clock, limit_by_address="3/minute") as server:
+        found = statuses(6, lambda number: server.ask("POST", PATH, json=UP, headers={header: f"203.0.113.{number}"}))
+    assert found == [201] * 3 + [429] * 3
+
+
+def test_behind_a_trusted_proxy(hk: Harken, clock: ManualClock) -> None:
+    """A trusted proxy's word counts: each client has a limit of its own, and cannot put others before itself."""
+    with limited(hk, clock, limit_by_address="2/minute", trusted_proxies=("127.0.0.1",)) as server:
+
+        def by(client: str) -> Callable[[int], requests.Response]:
+            return lambda number: server.ask(
+                "POST", PATH, json=UP, headers={"X-Forwarded-For": f"198.51.100.{number}, {client}"}
+            )
+
+        assert statuses(3, by("203.0.113.1")) == [201, 201, 429]
+        assert statuses(3, by("203.0.113.2")) == [201, 201, 429]
+        # All of a /64 is one customer's.
+        assert statuses(2, by("2001:db8::1")) + statuses(2, by("2001:db8::2")) == [201, 201, 429, 429]
+
+
+def test_by_session(hk: Harken, clock: ManualClock) -> None:
+    """A session has a limit that all ways of giving feedback on it share; other sessions and readers go on."""
+    with limited(hk, clock, limit_by_session="3/minute") as server:
+        server.post(PATH, UP)
+        server.post("/api/feedback?session_id=s", UP)
+        vote = "/api/sessions/s/messages/m/feedback?author=a"
+        assert server.ask("PUT", vote, json=UP).status_code == 204
+        for method, path in (("POST", PATH), ("POST", "/api/feedback?session_id=s"), ("PUT", vote), ("DELETE", vote)):
+            answer = server.ask(method, path, json=UP)
+            assert "this session" in problem(answer, 429, "rate-limited")["detail"]
+        server.post("/api/sessions/t/feedback", UP)
+        assert server.get(PATH)["total_feedbacks"] == 3
+
+
+def test_by_key(hk: Harken, clock: ManualClock) -> None:
+    """A key has a limit of its own, wherever it is used, and does not use up that of the address for long."""
+    made = [{"Authorization": f"Bearer {hk.keys.create('default', ['submit']).text}"} for _ in range(2)]
+    with limited(hk, clock, limit_by_key="3/minute", limit_by_address="3/minute") as server:
+        for headers in made:
+            found = [server.ask("POST", PATH, json=UP, headers=headers).status_code for _ in range(5)]
+            assert found == [201] * 3 + [429] * 2
+
+
+def test_made_up_keys(hk: Harken, clock: ManualClock) -> None:
+    """Whoever tries one key after the other is stopped before the storage is asked for each."""
+    with limited(hk, clock, access="keys", limit_by_address="3/minute") as server:
+        found = statuses(
+            6,
+            lambda number: server.ask("GET", PATH, headers={"Authorization": f"Bearer hk_{number:016x}_{'A' * 43}"}),
+        )
+        assert found == [401] * 3 + [429] * 3
+
+
+def test_all_limits_are_told(hk: Harken, clock: ManualClock) -> None:
+    """An answer names every limit that was looked at, the one that matters most first."""
+    with limited(
+        hk, clock, limit_production="5/minute", limit_by_address="4/minute", limit_by_session="9/hour"
+    ) as server:
+        answer = server.ask("POST", "/api/feedback?session_id=s", json=UP)
+        assert answer.headers["ratelimit-policy"] == '"address";q=4;w=60, "production";q=5;w=60, "session";q=9;w=3600'
+        assert re.fullmatch(
+            r'"address";r=3;t=60, "production";r=4;t=60, "session";r=8;t=3600', answer.headers["ratelimit"]
+        )
+        refused = server.ask("POST", "/api/feedback?session_id=s", json={"rating": "down"})
+        problem(refused, 400, "feedback-refused")
+
+
+def test_exact_under_a_flood(hk: Harken) -> None:
+    """However many call at once, exactly as many get through as may."""
+    # A window that hardly ever ends, as this one uses the real clock.
+    with served(hk, limit_by_address="20/year") as server:
+
+        def several() -> list[int]:
+            with requests.Session() as session:
+                return [session.post(f"{server.url}{PATH}", json=UP, timeout=20).status_code for _ in range(10)]
+
+        found = [status for result in in_threads([several] * 5) for status in result]
+    assert (found.count(201), found.count(429)) == (20, 30)
+    assert len(kept(hk)) == 20
+
+
+def test_no_limits(server: Server) -> None:
+    """Where no limit is set, no header speaks of any."""
+    answer = server.ask("POST", PATH, json=UP)
+    assert not any(name.lower().startswith(("ratelimit", "retry")) for name in answer.headers)

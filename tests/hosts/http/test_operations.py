@@ -1,0 +1,503 @@
+"""What the API does, over real HTTP: the same as the library does, said in JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+
+import harken
+from harken import GroupBy, Harken, Period, Receipt, Summary
+from harken_adapters.formats.exporting import export
+from hosts.serving import Server, kept, problem, served
+from support import PATIENCE, ManualClock, a_submission, in_threads
+
+PATH = "/api/sessions/s/feedback"
+AGENTS = ("helper", "clerk", None)
+
+
+@pytest.fixture
+def many(hk: Harken, clock: ManualClock) -> list[str]:
+    """The ids of feedback of all kinds on several sessions and days, oldest first."""
+    return filled(hk, clock)
+
+
+@pytest.fixture(scope="module")
+def measured() -> Iterator[tuple[Harken, Server]]:
+    """A Harken with the same, which nobody changes, and where it is served."""
+    clock = ManualClock()
+    with harken.connect("memory://", clock=clock) as hk, served(hk) as server:
+        filled(hk, clock)
+        yield hk, server
+
+
+def filled(hk: Harken, clock: ManualClock) -> list[str]:
+    """Give feedback of all kinds on several sessions and days; their ids, oldest first."""
+    ids = []
+    for number in range(60):
+        rating = ("up", "down", None, "up")[number % 4]
+        receipt = hk.submit(
+            f"s-{number % 5}",
+            rating,
+            f"It is slow, number {number}" if number % 3 else ("unclear" if rating == "down" else ""),
+            agent_id=AGENTS[number % 3],
+            author=f"a-{number % 7}",
+            tags=["fast", "clear"][: number % 3],
+            context={"tier": ("gold", "none")[number % 2]},
+        )
+        ids.append(receipt.feedback.id)
+        clock.turn(hours=5, minutes=7)
+    hk.collection.withdraw("default", ids[7])
+    hk.moderation.decide("default", ids[8], "rejected", moderator="kim")
+    hk.moderation.decide("default", ids[9], "pending", moderator="kim")
+    return ids
+
+
+def figures(summary: Summary) -> dict[str, Any]:
+    """Some figures of a summary, as the API calls and rounds them."""
+    return {
+        "total_feedbacks": summary.total,
+        "positive": summary.positive,
+        "negative": summary.negative,
+        "neutral": summary.neutral,
+        "satisfaction_score": round(summary.satisfaction, 1),
+        "quality_score": round(summary.quality, 1),
+        "average_comment_length": round(summary.average_comment_length, 1),
+        "comments": summary.comments,
+        "by_hour": list(summary.by_hour),
+    }
+
+
+def shown(document: dict[str, Any]) -> dict[str, Any]:
+    """The same of an answer."""
+    return {name: document[name] for name in figures(Summary())}
+
+
+class TestSubmitting:
+    def test_everything_that_can_be_said(self, server: Server, hk: Harken) -> None:
+        """All parts of a submission arrive, whatever the letters, and come back as they were sent."""
+        said = {
+            "rating": "down",
+            "comment": "zu langsam 🐌 <b>\u202e\r\n'; DROP TABLE feedback; --",
+            "agent_id": "travel-desk",
+            "message_id": "m/1 ü",
+            "author": "user-7",
+            "tags": ["wrong answer", "$where"],
+            "context": {"user_tier": "premium", "größe": 2**63 - 1, "share": 0.1, "known": True, "none": None},
+        }
+        answer = server.ask("POST", f"/api/sessions/{quote('s ü?#%', safe='')}/feedback", json=said)
+        assert answer.status_code == 201
+        shown = server.get(answer.headers["location"])
+        assert {name: shown[name] for name in said} == said
+        assert shown["session_id"] == "s ü?#%"
+        assert (shown["version"], shown["status"], shown["created_at"]) == (
+            1,
+            "approved",
+            "2026-03-04T12:00:00.000000Z",
+        )
+        assert not shown.keys() & {"idempotency_key", "fingerprint", "later_keys"}
+
+    def test_repeated(self, server: Server, hk: Harken, clock: ManualClock) -> None:
+        """The same key with the same body gives the same answer, however often and late, and one feedback is kept."""
+        body = {"rating": "up", "comment": "good", "context": {"b": 1, "a": 2}}
+        first = server.ask("POST", PATH, json=body, headers={"Idempotency-Key": '"key 1"'})
+        assert "idempotency-replayed" not in first.headers
+        for key in ('"key 1"', "key 1"):
+            clock.turn(days=2)
+            again = server.ask("POST", PATH, json=body, headers={"Idempotency-Key": key})
+            assert (again.status_code, again.json()) == (201, first.json())
+            assert again.headers["location"] == first.headers["location"]
+            assert again.headers["idempotency-replayed"] == "true"
+        assert len(kept(hk)) == 1
+        other = server.post("/api/sessions/t/feedback", body, headers={"Idempotency-Key": "key 1"})
+        assert other["feedback_id"] != first.json()["feedback_id"]
+
+    def test_repeated_at_once(self, server: Server, hk: Harken) -> None:
+        """Of the same request many times at once one is kept; the others get its answer, or are told to come back."""
+        headers = {"Idempotency-Key": "k"}
+        calls = [lambda: server.ask("POST", PATH, json={"rating": "up"}, headers=headers) for _ in range(12)]
+        answers = [one for one in in_threads(calls) if isinstance(one, requests.Response)]
+        assert {answer.status_code for answer in answers} <= {201, 409}
+        assert len(answers) == 12
+        given = {answer.json()["feedback_id"] for answer in answers if answer.status_code == 201}
+        assert given == {one.id for one in kept(hk)}
+        assert len(given) == 1
+
+    def test_nothing_is_lost(self, server: Server, hk: Harken) -> None:
+        """Of many that submit at once everybody gets the id of their own feedback."""
+
+        def several(author: int) -> list[tuple[str, str]]:
+            with requests.Session() as session:
+                url, found = f"{server.url}{PATH}", []
+                for number in range(20):
+                    body = {"rating": "up", "comment": f"{author}/{number}"}
+                    answer = session.post(url, json=body, timeout=PATIENCE)
+                    found.append((answer.json()["feedback_id"], body["comment"]))
+                return found
+
+        told = [pair for pairs in in_threads([lambda a=a: several(a) for a in range(6)]) for pair in pairs]
+        assert sorted(told) == sorted((one.id, one.comment) for one in kept(hk))
+        assert len(told) == 120
+
+
+class TestChanging:
+    def test_a_change(self, server: Server, hk: Harken, clock: ManualClock) -> None:
+        """What is sent is changed, the rest stays, what it said before is kept, and the ETag moves on."""
+        feedback_id = server.post(PATH, {"rating": "down", "comment": "slow", "tags": ["late"]})["feedback_id"]
+        clock.turn(minutes=1)
+        answer = server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"comment": "too slow"})
+        assert (answer.status_code, answer.headers["etag"]) == (200, '"2"')
+        changed = answer.json()
+        assert (changed["rating"], changed["comment"], changed["tags"]) == ("down", "too slow", ["late"])
+        assert changed["updated_at"] == "2026-03-04T12:01:00.000000Z"
+        assert [one["comment"] for one in changed["revisions"]] == ["slow"]
+        assert server.get(f"/api/feedback/{feedback_id}") == changed
+        assert server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"rating": None}).json()["rating"] is None
+
+    def test_only_if_nobody_was_faster(self, server: Server, hk: Harken) -> None:
+        """With the ETag that somebody saw, a change is refused if another one came first, and says so."""
+        feedback_id = server.post(PATH, {"rating": "up"})["feedback_id"]
+        path = f"/api/feedback/{feedback_id}"
+        seen = server.ask("GET", path).headers["etag"]
+        for tag, expected in ((seen, 200), (seen, 412), ("*", 200), ('"3"', 200), ('"9"', 412)):
+            answer = server.ask("PATCH", path, json={"comment": f"for {tag}"}, headers={"If-Match": tag})
+            assert answer.status_code == expected
+            if expected == 412:
+                problem(answer, 412, "changed-meanwhile")
+        for tag in ("", "x", '"x"', '"1", "2"', '"-1"', '"' + "9" * 30 + '"'):
+            answer = server.ask("PATCH", path, json={"comment": "never"}, headers={"If-Match": tag})
+            problem(answer, 422, "invalid")
+        (feedback,) = kept(hk)
+        assert (feedback.version, feedback.comment) == (4, 'for "3"')
+
+    def test_one_of_many_wins(self, server: Server, hk: Harken) -> None:
+        """Of those who change the same version at once, exactly one is told that it worked."""
+        path = f"/api/feedback/{server.post(PATH, {'rating': 'up'})['feedback_id']}"
+        headers = {"If-Match": '"1"'}
+        calls = [
+            lambda number=number: server.ask("PATCH", path, json={"comment": f"{number}"}, headers=headers)
+            for number in range(8)
+        ]
+        answers = [one for one in in_threads(calls) if isinstance(one, requests.Response)]
+        assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+        (won,) = (answer.json() for answer in answers if answer.status_code == 200)
+        assert kept(hk)[0].comment == won["comment"]
+
+    def test_the_rules_hold(self, server: Server) -> None:
+        """Feedback cannot be changed into what could not have been given."""
+        path = f"/api/feedback/{server.post(PATH, {'rating': 'up'})['feedback_id']}"
+        problem(server.ask("PATCH", path, json={"rating": "down"}), 400, "feedback-refused")
+        problem(server.ask("PATCH", path, json={"comment": "x" * 1001}), 422, "invalid")
+        problem(server.ask("PATCH", path, json={"comment": "casino"}), 400, "feedback-refused")
+        problem(server.ask("PATCH", path, json={"author": "kim"}), 422, "invalid")
+
+    def test_withdrawing(self, server: Server, hk: Harken) -> None:
+        """Feedback that was taken back no longer counts and cannot be changed; taking it back again changes nothing."""
+        feedback_id = server.post(PATH, {"rating": "up"})["feedback_id"]
+        for _ in range(2):
+            assert server.ask("DELETE", f"/api/feedback/{feedback_id}").status_code == 204
+        assert server.get(PATH)["total_feedbacks"] == 0
+        assert server.get(f"/api/feedback/{feedback_id}")["withdrawn_at"] is not None
+        answer = server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"comment": "x"})
+        problem(answer, 409, "conflict")
+        assert kept(hk)[0].version == 2
+
+    def test_what_is_not_there(self, server: Server) -> None:
+        """Nobody changes or takes back what there is not."""
+        for method, options in (("GET", {}), ("DELETE", {}), ("PATCH", {"json": {"comment": "x"}})):
+            problem(server.ask(method, "/api/feedback/nothing", **options), 404, "not-found")
+
+
+class TestPages:
+    def pages(self, server: Server, path: str) -> Iterator[dict[str, Any]]:
+        """Page after page, by the links that come with them."""
+        following: str | None = path
+        for _ in range(1_000):
+            if following is None:
+                return
+            answer = server.ask("GET", following)
+            assert answer.status_code == 200, answer.text
+            document = answer.json()
+            link = answer.links.get("next")
+            assert (link is None) == (document["next"] is None)
+            assert link is None or document["next"] in link["url"]
+            following = link["url"] if link else None
+            yield document
+
+    @pytest.mark.parametrize("limit", [1, 7, 100])
+    def test_all_of_them(self, server: Server, hk: Harken, many: list[str], limit: int) -> None:
+        """By their links all pages are found, each feedback once, newest first, with the filters of the first page."""
+        pages = list(self.pages(server, f"/api/feedback?limit={limit}&context.tier=gold&status=any"))
+        found = [one["id"] for page in pages for one in page["feedbacks"]]
+        assert found == [one for number, one in enumerate(many) if number % 2 == 0][::-1]
+        assert all(len(page["feedbacks"]) == limit for page in pages[:-1])
+
+    def test_while_things_change(self, server: Server, hk: Harken, many: list[str]) -> None:
+        """What is added, changed or erased between two pages makes no page skip or repeat what was there all along."""
+        found, numbers = [], count()
+        erased, changed = many[3], many[11]
+        for page in self.pages(server, "/api/feedback?limit=5"):
+            found += [one["id"] for one in page["feedbacks"]]
+            server.post(f"/api/sessions/new-{next(numbers)}/feedback", {"rating": "up"})
+            if len(found) == 20:
+                assert server.post("/api/erasures", {"feedback_id": erased}, status=200) == {"erased": 1}
+                server.ask("PATCH", f"/api/feedback/{changed}", json={"comment": "changed meanwhile"})
+                # The place where the next page begins need not exist any more.
+                server.post("/api/erasures", {"feedback_id": found[-1]}, status=200)
+        expected = [one for number, one in enumerate(many) if number not in (3, 7, 8, 9)][::-1]
+        assert found == expected
+
+    def test_of_a_session(self, server: Server, many: list[str]) -> None:
+        """A session's feedback comes oldest first, page after page, and each says how many there are on all."""
+        pages = list(self.pages(server, "/api/sessions/s-1/feedback?limit=4"))
+        assert [len(page["feedbacks"]) for page in pages] == [4, 4, 4]
+        assert {page["total_feedbacks"] for page in pages} == {12}
+        assert [one["id"] for page in pages for one in page["feedbacks"]] == many[1::5]
+
+    def test_of_one_instant(self, server: Server, hk: Harken) -> None:
+        """Feedback of the very same instant is neither skipped nor repeated, in either order."""
+        ids = [hk.submit("s", "up").feedback.id for _ in range(11)]
+        newest = [one["id"] for page in self.pages(server, "/api/feedback?limit=3") for one in page["feedbacks"]]
+        oldest = [one["id"] for page in self.pages(server, f"{PATH}?limit=3") for one in page["feedbacks"]]
+        assert newest[::-1] == oldest == ids
+
+
+#: Query parameters, and the same for the library.
+FILTERS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
+    ({}, {}),
+    ({"session_id": "s-1"}, {"session_id": "s-1"}),
+    ({"agent_id": "helper"}, {"agent_id": "helper"}),
+    ({"author": "a-3"}, {"author": "a-3"}),
+    ({"rating": "down"}, {"rating": "down"}),
+    ({"rating": "neutral"}, {"rating": None}),
+    ({"tag": "fast"}, {"tag": "fast"}),
+    ({"context.tier": "gold"}, {"context": {"tier": "gold"}}),
+    (
+        {"since": "2026-03-06", "until": "2026-03-10T08:00:00+02:00"},
+        {"since": datetime(2026, 3, 6, tzinfo=UTC), "until": datetime(2026, 3, 10, 6, tzinfo=UTC)},
+    ),
+    ({"agent_id": "nobody"}, {"agent_id": "nobody"}),
+)
+
+
+@pytest.mark.parametrize(("parameters", "filters"), FILTERS, ids=str)
+class TestFigures:
+    """What the API says is what the library says, with every filter."""
+
+    @pytest.fixture
+    def hk(self, measured: tuple[Harken, Server]) -> Harken:
+        return measured[0]
+
+    @pytest.fixture
+    def server(self, measured: tuple[Harken, Server]) -> Server:
+        return measured[1]
+
+    def test_summary(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+        """Figures of all that matches."""
+        found = server.get("/api/analytics/summary", params=parameters)
+        summary = hk.analytics.summary(hk.query(**filters))
+        assert shown(found) == figures(summary)
+        low, high = (pytest.approx(one, abs=0.051) for one in (summary.interval.low, summary.interval.high))
+        assert found["interval"] == {"low": low, "high": high}
+
+    @pytest.mark.parametrize("by", ["agent", "session", "tag", "context.tier"])
+    def test_groups(
+        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], by: str
+    ) -> None:
+        """Figures group by group."""
+        found = server.get("/api/analytics/summary", params={**parameters, "by": by})
+        groups = hk.analytics.groups(hk.query(**filters), GroupBy.parse(by))
+        assert found["by"] == by
+        assert {one["key"]: shown(one) for one in found["groups"]} == {key: figures(one) for key, one in groups.items()}
+
+    @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+    def test_trend(
+        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], zone: str
+    ) -> None:
+        """Figures over time, in any zone."""
+        query = hk.query(**filters)
+        for period in Period:
+            found = server.get("/api/analytics/trend", params={**parameters, "by": period.value, "zone": zone})
+            expected = hk.analytics.trend(query, period, zone)
+            assert [shown(one) for one in found["points"]] == [figures(one.summary) for one in expected]
+            starts = [datetime.fromisoformat(one["start"]) for one in found["points"]]
+            assert starts == [one.start for one in expected]
+        hours = server.get("/api/analytics/trend", params={**parameters, "by": "hour-of-day", "zone": zone})
+        by_hour = hk.analytics.by_hour_of_day(query, zone)
+        assert [shown(one) for one in hours["points"]] == list(map(figures, by_hour))
+        days = server.get("/api/analytics/trend", params={**parameters, "by": "weekday", "zone": zone})
+        by_weekday = hk.analytics.by_weekday(query, zone)
+        assert [shown(one) for one in days["points"]] == list(map(figures, by_weekday))
+
+    def test_themes(self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any]) -> None:
+        """The words that keep coming back in downs, the usual ones or those that are asked for."""
+        query = hk.query(**filters)
+        for words in ([], ["slow"], ["number 1", "unclear"]):
+            found = server.get("/api/analytics/themes", params={**parameters, "keyword": words})
+            expected = hk.analytics.themes(query, words) if words else hk.analytics.themes(query)
+            assert [(one["keyword"], one["mentions"]) for one in found["themes"]] == [
+                (one.keyword, one.mentions) for one in expected
+            ]
+
+    @pytest.mark.parametrize("chosen", ["jsonl", "csv"])
+    def test_export(
+        self, server: Server, hk: Harken, parameters: dict[str, str], filters: dict[str, Any], chosen: str
+    ) -> None:
+        """An export has the very bytes that the command line writes, and a name to be saved under."""
+        answer = server.ask("GET", "/api/export", params={**parameters, "format": chosen})
+        expected = io.BytesIO()
+        export(hk.collection.stream(hk.query(**filters)), expected, chosen)
+        assert answer.content == expected.getvalue()
+        assert answer.headers["content-disposition"] == f'attachment; filename="feedback.{chosen}"'
+        assert answer.headers["content-type"].startswith({"jsonl": "application/x-ndjson", "csv": "text/csv"}[chosen])
+
+
+class TestComparing:
+    def test_two_times(self, server: Server, hk: Harken) -> None:
+        """A filter counts for the side that is in front of it, and one without for both."""
+        middle = datetime(2026, 3, 9, tzinfo=UTC)
+        found = server.get(
+            "/api/analytics/compare",
+            params={"agent_id": "helper", "before.until": "2026-03-09", "after.since": "2026-03-09"},
+        )
+        before, after = hk.query(agent_id="helper", until=middle), hk.query(agent_id="helper", since=middle)
+        expected = hk.analytics.compare(before, after)
+        assert shown(found["before"]) == figures(expected.before)
+        assert shown(found["after"]) == figures(expected.after)
+        assert found["total_change"] == expected.total_change
+        assert found["satisfaction_change"] == round(expected.satisfaction_change, 1)
+        assert found["significant"] == expected.significant
+
+    def test_by_context(self, server: Server, hk: Harken) -> None:
+        """A side may be chosen by what is known besides."""
+        found = server.get("/api/analytics/compare?before.context.tier=gold&after.context.tier=none&rating=up")
+        assert shown(found["before"]) == figures(hk.summary(rating="up", context={"tier": "gold"}))
+        assert shown(found["after"]) == figures(hk.summary(rating="up", context={"tier": "none"}))
+
+
+class TestExporting:
+    def test_formats(self, server: Server, hk: Harken) -> None:
+        """An export is JSON by the line, or a table whose cells no spreadsheet runs; other formats there are not."""
+        hk.submit("s", "up", "=1+1\n'quoted\"")
+        (line,) = server.ask("GET", "/api/export").text.splitlines()
+        assert json.loads(line)["comment"] == "=1+1\n'quoted\""
+        (row,) = csv.DictReader(io.StringIO(server.ask("GET", "/api/export?format=csv").text))
+        assert not row["comment"].startswith("=")
+        for wrong in ("xml", "", "JSONL"):
+            problem(server.ask("GET", f"/api/export?format={wrong}"), 422, "invalid")
+
+    def test_nothing(self, server: Server) -> None:
+        """An export of nothing is empty, and no error."""
+        assert server.ask("GET", "/api/export").content == b""
+        assert len(server.ask("GET", "/api/export?format=csv").text.splitlines()) == 1
+
+    def test_much(self, server: Server, hk: Harken) -> None:
+        """An export of more than fits into one piece is complete."""
+        receipts = hk.collection.submit_many([a_submission(comment=f"{number}") for number in range(1_001)])
+        found = [json.loads(line)["id"] for line in server.ask("GET", "/api/export").iter_lines()]
+        assert found == [one.feedback.id for one in receipts if isinstance(one, Receipt)]
+        assert len(found) == 1_001
+
+
+class TestMetadata:
+    def test_keeping_it(self, server: Server, hk: Harken) -> None:
+        """What is sent is set and the rest stays; names are removed one by one or all at once."""
+        path = "/api/sessions/s/metadata"
+        assert server.get(path) == {"session_id": "s", "metadata": {}}
+        nested = {"a": [1, 2.5, None, {"b": "ü"}]}
+        answer = server.ask("PATCH", path, json={"user_tier": "gold", "nested": nested, "n": -(2**63)})
+        assert answer.json()["metadata"] == {"user_tier": "gold", "nested": nested, "n": -(2**63)}
+        server.ask("PATCH", path, json={"user_tier": "none", "none": None})
+        everything = {"user_tier": "none", "nested": nested, "n": -(2**63), "none": None}
+        assert server.get(path)["metadata"] == everything == hk.sessions.get("default", "s")
+        assert server.ask("DELETE", f"{path}?key=n&key=none&key=nothing").json()["removed"] == 2
+        assert set(server.get(path)["metadata"]) == {"user_tier", "nested"}
+        assert server.ask("DELETE", path).json() == {"session_id": "s", "removed": 2}
+        assert server.get(path)["metadata"] == {}
+
+    def test_no_update_is_lost(self, server: Server, hk: Harken) -> None:
+        """Those who set different names at once do not undo each other."""
+        calls = [lambda n=n: server.ask("PATCH", "/api/sessions/s/metadata", json={f"n{n}": n}) for n in range(12)]
+        assert {one.status_code for one in in_threads(calls) if isinstance(one, requests.Response)} == {200}
+        assert hk.sessions.get("default", "s") == {f"n{n}": n for n in range(12)}
+
+
+class TestModerating:
+    def test_a_queue(self, server: Server, hk: Harken, clock: ManualClock) -> None:
+        """What is pending waits in the queue until somebody decides, who may think better of it."""
+        feedback_id = server.post(PATH, {"rating": "up", "comment": "buy"})["feedback_id"]
+        path = f"/api/feedback/{feedback_id}/moderation"
+        assert server.get("/api/moderation/queue")["feedbacks"] == []
+        pending = server.post(path, {"status": "pending", "reason": "odd", "moderator": "kim"}, status=200)
+        assert pending["moderation"]["reason"] == "odd"
+        assert [one["id"] for one in server.get("/api/moderation/queue?rating=up")["feedbacks"]] == [feedback_id]
+        assert server.get("/api/moderation/queue?rating=down")["feedbacks"] == []
+        assert server.get(PATH)["total_feedbacks"] == 0
+        rejected = server.post(path, {"status": "rejected", "moderator": "lee"}, status=200)
+        assert (rejected["status"], rejected["moderation"]["moderator"]) == ("rejected", "lee")
+        assert rejected["moderation"]["previous"] == "pending"
+        undone = server.post(f"{path}/undo", {"moderator": "kim"}, status=200)
+        assert undone["status"] == "pending"
+        assert server.post(path, {"status": "approved"}, status=200)["status"] == "approved"
+        assert server.get(PATH)["total_feedbacks"] == 1
+        assert [one["id"] for one in server.get("/api/feedback?status=approved")["feedbacks"]] == [feedback_id]
+
+    def test_what_cannot_be_decided(self, server: Server) -> None:
+        """The same decision twice, one on what is not there, and undoing what nobody decided, are told apart."""
+        feedback_id = server.post(PATH, {"rating": "up"})["feedback_id"]
+        path = f"/api/feedback/{feedback_id}/moderation"
+        problem(server.ask("POST", f"{path}/undo"), 409, "conflict")
+        server.post(path, {"status": "rejected"}, status=200)
+        problem(server.ask("POST", "/api/feedback/no/moderation", json={"status": "rejected"}), 404, "not-found")
+        problem(server.ask("POST", "/api/feedback/no/moderation/undo"), 404, "not-found")
+        for body in ({}, {"status": "fine"}, {"status": None}, {"status": ["rejected"]}):
+            problem(server.ask("POST", path, json=body), 422, "invalid")
+
+    def test_who_decided(self, hk: Harken) -> None:
+        """Without another name it is the key that decided: by its name, or by its id."""
+        made = [hk.keys.create("default", ["moderate", "submit"], name=name) for name in ("night shift", "")]
+        with served(hk, access="keys") as server:
+            for key, expected in zip(made, ("night shift", made[1].key.id), strict=True):
+                headers = {"Authorization": f"Bearer {key.text}"}
+                feedback_id = server.post(PATH, {"rating": "up"}, headers=headers)["feedback_id"]
+                path = f"/api/feedback/{feedback_id}/moderation"
+                decided = server.post(path, {"status": "rejected"}, status=200, headers=headers)
+                assert decided["moderation"]["moderator"] == expected
+
+
+class TestErasing:
+    @pytest.mark.parametrize(
+        ("conditions", "left"),
+        [
+            ({"author": "kim"}, 2),
+            ({"session_id": "s"}, 1),
+            ({"session_id": "s", "author": "kim"}, 3),
+            ({"author": "nobody"}, 4),
+            ({"session_id": "s", "author": None}, 1),
+        ],
+    )
+    def test_for_good(self, server: Server, hk: Harken, conditions: dict[str, str | None], left: int) -> None:
+        """What all conditions name is gone, in whatever state, with its figures; everything else is there."""
+        for session_id, author in (("s", "kim"), ("t", "kim"), ("s", "lee"), ("s", None)):
+            hk.submit(session_id, "up", author=author)
+        hk.collection.withdraw("default", kept(hk)[0].id)
+        hk.sessions.update("default", "s", {"tier": "gold"})
+        assert server.post("/api/erasures", conditions, status=200) == {"erased": 4 - left}
+        assert len(kept(hk)) == left
+        # A whole session's metadata goes with it, and no other's.
+        whole = conditions.get("session_id") and not conditions.get("author")
+        assert hk.sessions.get("default", "s") == ({} if whole else {"tier": "gold"})
+        assert server.get("/api/analytics/summary?status=any&withdrawn=true")["total_feedbacks"] == left
+
+    def test_never_everything(self, server: Server, hk: Harken) -> None:
+        """Without a condition, or with one that is misspelt or empty, nothing is erased."""
+        hk.submit("s", "up", author="kim")
+        for body in ({}, {"author": None}, {"author": ""}, {"autor": "kim"}, {"author": "kim", "agent_id": "x"}):
+            problem(server.ask("POST", "/api/erasures", json=body), 422, "invalid")
+        assert len(kept(hk)) == 1

@@ -1,0 +1,147 @@
+"""One person's vote on one message, as a widget casts it."""
+
+from typing import Any
+
+import pytest
+import requests
+
+from harken import Harken
+from hosts.serving import Server, kept, problem
+from support import ManualClock, in_threads
+
+MESSAGE = "/api/sessions/s/messages/m-1/feedback"
+VOTES = "/api/sessions/s/votes"
+
+
+def vote(server: Server, rating: str | None, *, author: str = "kim", path: str = MESSAGE, **more: Any) -> None:
+    """Cast a vote."""
+    headers = more.pop("headers", {})
+    answer = server.ask("PUT", path, json={"rating": rating, "author": author, **more}, headers=headers)
+    assert (answer.status_code, answer.content) == (204, b""), answer.text
+
+
+def shown(server: Server, author: str = "kim") -> list[tuple[str, str | None]]:
+    """An author's votes, as the widget shows them: message and rating."""
+    return [(one["message_id"], one["rating"]) for one in server.get(f"{VOTES}?author={author}")["votes"]]
+
+
+def test_one_vote_each(server: Server, hk: Harken) -> None:
+    """An author has one vote on a message: another one takes its place, and what it was before is kept."""
+    vote(server, "up", comment="good", tags=["clear"])
+    vote(server, "down", comment="wrong after all")
+    vote(server, "up", author="lee")
+    (mine, others) = kept(hk)
+    assert (mine.author, mine.rating.value, mine.comment, mine.tags, mine.version) == (
+        "kim",
+        "down",
+        "wrong after all",
+        (),
+        2,
+    )
+    assert [one.comment for one in mine.revisions] == ["good"]
+    assert others.author == "lee"
+    assert server.get("/api/sessions/s/feedback/stats")["total_feedbacks"] == 2
+
+
+def test_the_same_again(server: Server, hk: Harken) -> None:
+    """Casting the same vote again changes nothing."""
+    for _ in range(3):
+        vote(server, "up", comment="good")
+    assert [one.version for one in kept(hk)] == [1]
+
+
+def test_taken_back_and_cast_again(server: Server, hk: Harken) -> None:
+    """A vote that was taken back no longer counts or shows; taking back what is not there is no error."""
+    for _ in range(2):
+        assert server.ask("DELETE", f"{MESSAGE}?author=kim").status_code == 204
+    vote(server, "up")
+    for _ in range(2):
+        assert server.ask("DELETE", f"{MESSAGE}?author=kim").status_code == 204
+    assert shown(server) == []
+    assert server.get("/api/sessions/s/feedback/stats")["total_feedbacks"] == 0
+    vote(server, "down", comment="again")
+    assert shown(server) == [("m-1", "down")]
+    assert len(kept(hk)) == 1
+
+
+def test_what_a_widget_shows(server: Server, clock: ManualClock) -> None:
+    """An author's votes in a session come back oldest first, with what is needed to show and change them."""
+    for number, rating in enumerate(("up", None, "up"), 1):
+        vote(server, rating, path=f"/api/sessions/s/messages/m-{number}/feedback", tags=["x"])
+        clock.turn(seconds=1)
+    vote(server, "up", author="lee")
+    assert shown(server) == [("m-1", "up"), ("m-2", None), ("m-3", "up")]
+    document = server.get(f"{VOTES}?author=kim")
+    assert (document["session_id"], document["author"]) == ("s", "kim")
+    one = document["votes"][0]
+    assert one.keys() == {
+        "feedback_id",
+        "message_id",
+        "rating",
+        "comment",
+        "tags",
+        "reply",
+        "version",
+        "updated_at",
+    }
+    assert server.get(f"/api/feedback/{one['feedback_id']}")["vote"] is True
+    assert server.get(f"{VOTES}?author=nobody")["votes"] == []
+
+
+def test_feedback_is_no_vote(server: Server, hk: Harken) -> None:
+    """Feedback that was simply given stands beside a vote of the same author on the same message."""
+    server.post("/api/sessions/s/feedback", {"rating": "up", "author": "kim", "message_id": "m-1"})
+    vote(server, None)
+    assert len(kept(hk)) == 2
+    assert shown(server) == [("m-1", None)]
+
+
+def test_an_author_is_needed(server: Server, hk: Harken) -> None:
+    """A vote is somebody's: without an author, or with two, nothing is cast."""
+    for path, body in (
+        (MESSAGE, {"rating": "up"}),
+        (f"{MESSAGE}?author=kim", {"rating": "up", "author": "lee"}),
+        (f"{MESSAGE}?author=kim&author=kim", {"rating": "up"}),
+        (f"{MESSAGE}?author=", {"rating": "up"}),
+        (f"{MESSAGE}?author=kim", {}),
+    ):
+        problem(server.ask("PUT", path, json=body), 422, "invalid")
+    problem(server.ask("DELETE", MESSAGE), 422, "invalid")
+    problem(server.ask("GET", VOTES), 422, "invalid")
+    assert kept(hk) == []
+
+
+def test_the_rules_hold(server: Server, hk: Harken) -> None:
+    """A vote breaks no rule that feedback may not break, and one that is refused leaves the former one."""
+    vote(server, "up")
+    answer = server.ask("PUT", f"{MESSAGE}?author=kim", json={"rating": "down"})
+    document = problem(answer, 400, "feedback-refused")
+    assert document["detail"] == "Please provide a comment when giving negative feedback"
+    assert shown(server) == [("m-1", "up")]
+    assert [one.version for one in kept(hk)] == [1]
+
+
+def test_idempotency_keys(server: Server, hk: Harken) -> None:
+    """A repeated vote changes nothing, also if another one was cast meanwhile; its key is good for no other."""
+    first, second = {"Idempotency-Key": "k-1"}, {"Idempotency-Key": "k-2"}
+    vote(server, "up", headers=first)
+    vote(server, None, headers=second)
+    vote(server, "up", headers=first)
+    vote(server, None, headers=second)
+    assert shown(server) == [("m-1", None)]
+    assert [one.version for one in kept(hk)] == [2]
+    answer = server.ask("PUT", f"{MESSAGE}?author=kim", json={"rating": "up", "comment": "x"}, headers=second)
+    problem(answer, 422, "idempotency-key-reused")
+
+
+@pytest.mark.parametrize("authors", [1, 8])
+def test_at_once(server: Server, hk: Harken, authors: int) -> None:
+    """However many vote at the same time, each author has one vote at the end, and every answer is a good one."""
+
+    def cast(number: int) -> requests.Response:
+        rating = ("up", None)[number // 8 % 2]
+        return server.ask("PUT", f"{MESSAGE}?author=a{number % authors}", json={"rating": rating})
+
+    answers = in_threads([lambda number=number: cast(number) for number in range(16)])
+    assert [answer.status_code for answer in answers if isinstance(answer, requests.Response)] == [204] * 16
+    assert sorted(one.author or "" for one in kept(hk)) == [f"a{number}" for number in range(authors)]

@@ -1,0 +1,561 @@
+"""The feed: listeners are told what happens to feedback, whichever process it comes from."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Lock, Thread
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import (
+    Change,
+    Cursor,
+    Feedback,
+    FeedbackQuery,
+    Harken,
+    InvalidQuery,
+    Overloaded,
+    StorageClosed,
+    StorageUnavailable,
+)
+from harken.domain.events import EventType
+from harken.services.feed import KEPT, MAX_LISTENERS, MAX_TAKEN, MAX_WAITING, RESUMABLE, Listener, News, Place
+from harken_adapters.storage.memory import MemoryFeedbackRepository, _Data, open_storage
+from support import NOON, ManualClock, a_feedback, counting_ids, eventually, in_threads
+
+APPLICATION = "default"
+LONG_AGO = NOON - timedelta(days=30)
+
+
+def nothing() -> None:
+    """Who does not want to be woken."""
+
+
+def listen(hk: Harken, wake: Callable[[], object] = nothing, *, after: Place | None = None) -> Listener:
+    """Listen to the default application."""
+    return hk.feed.listen(APPLICATION, wake, after=after)
+
+
+def next_news(listener: Listener, hk: Harken) -> list[News]:
+    """What is told next; does not wait for the next second."""
+    hk.feed.nudge()
+    eventually(lambda: listener.waiting)
+    return listener.take()
+
+
+def as_told(news: Sequence[News]) -> list[tuple[str, str]]:
+    """What happened, and to what."""
+    return [(one.type.value, one.feedback.id) for one in news]
+
+
+def threads_of_feeds() -> list[Thread]:
+    """The threads that look at storages now."""
+    return [thread for thread in threading.enumerate() if thread.name == "harken-feed"]
+
+
+class TickingClock:
+    """A clock on which no two things happen at once."""
+
+    def __init__(self) -> None:
+        self._ticks, self._lock = count(), Lock()
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            return NOON + timedelta(milliseconds=next(self._ticks))
+
+
+class HeldRepository(MemoryFeedbackRepository):
+    """Keeps feedback in memory; ``before`` is called each time before it is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(_Data())
+        self.before: Callable[[], object] = nothing
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        """What was changed."""
+        self.before()
+        return super().changes(application, since=since)
+
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        """What is there."""
+        self.before()
+        return super().get(application, feedback_id)
+
+
+@contextmanager
+def held(clock: ManualClock | None = None) -> Iterator[tuple[Harken, HeldRepository]]:
+    """A Harken whose storage can be held up, or fail."""
+    repository = HeldRepository()
+    with (
+        open_storage() as storage,
+        harken.connect(evolve(storage, feedback=repository), clock=clock, new_id=counting_ids()) as hk,
+    ):
+        try:
+            yield hk, repository
+        finally:
+            repository.before = nothing
+
+
+# --- What is told -----------------------------------------------------------------------------------------------------
+
+
+def test_each_thing_that_happens_is_told_as_what_it_is(hk: Harken, clock: ManualClock) -> None:
+    """Giving, changing, moderating and taking back feedback are told, each with the feedback as it reads then."""
+    listener = listen(hk)
+    given = hk.submit("s", "up").feedback
+    assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.CREATED, given)]
+    clock.turn(seconds=1)
+    changed = hk.collection.change(APPLICATION, given.id, Change(comment="so good"))
+    assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.UPDATED, changed)]
+    clock.turn(seconds=1)
+    rejected = hk.moderation.decide(APPLICATION, given.id, "rejected")
+    assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.MODERATED, rejected)]
+    clock.turn(seconds=1)
+    gone = hk.collection.withdraw(APPLICATION, given.id)
+    assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.DELETED, gone)]
+    assert listener.take() == []
+    assert not listener.missed
+
+
+def test_what_was_there_before_is_no_news(hk: Harken) -> None:
+    """Whoever begins to listen is told of what comes, not of what is there."""
+    hk.submit("s", "up", "before")
+    listener = listen(hk)
+    hk.submit("s", "up", "after")
+    assert [one.feedback.comment for one in next_news(listener, hk)] == ["after"]
+
+
+def test_nobody_is_told_of_another_application(hk: Harken) -> None:
+    """A listener hears of its own application only, and so do the others."""
+    mine, other = listen(hk), hk.feed.listen("other", nothing)
+    hk.submit("s", "up", "theirs", application="other")
+    assert [one.feedback.comment for one in next_news(other, hk)] == ["theirs"]
+    hk.submit("s", "up", "mine")
+    assert [one.feedback.comment for one in next_news(mine, hk)] == ["mine"]
+    assert not other.waiting
+
+
+def test_erased_feedback_is_never_told(hk: Harken) -> None:
+    """What was erased before it was taken is left out, and nobody who comes back is told of it."""
+    listener = listen(hk)
+    hk.submit("s", "up", "goes")
+    hk.submit("s", "up", "stays")
+    eventually(lambda: listener.waiting)
+    hk.collection.erase(FeedbackQuery(feedback_id="id-000001"))
+    (stays,) = next_news(listener, hk)
+    assert stays.feedback.comment == "stays"
+    again = listen(hk, after=Place(Cursor(NOON - timedelta(seconds=1), "")))
+    assert as_told(again.take()) == [("feedback.created", "id-000002")]
+
+
+def test_a_listener_is_woken_when_there_is_something_to_take(hk: Harken) -> None:
+    """``wake`` is called by another thread, soon after a submission in this process."""
+    woken = Event()
+    listener = listen(hk, woken.set)
+    hk.submit("s", "up")
+    assert woken.wait(0.5), "it took as long as if another process had written it"
+    assert len(listener.take()) == 1
+
+
+def test_what_claims_to_come_from_the_future_is_told_in_its_time(hk: Harken, clock: ManualClock) -> None:
+    """Imported feedback that is dated ahead is told once its time has come."""
+    listener = listen(hk)
+    hk.collection.restore([a_feedback("ahead", created_at=NOON + timedelta(hours=1))])
+    hk.submit("s", "up")
+    assert as_told(next_news(listener, hk)) == [("feedback.created", "id-000001")]
+    clock.turn(hours=1)
+    assert as_told(next_news(listener, hk)) == [("feedback.created", "ahead")]
+
+
+# --- Coming back ------------------------------------------------------------------------------------------------------
+
+
+def test_who_comes_back_is_told_what_happened_meanwhile_once(hk: Harken, clock: ManualClock) -> None:
+    """The place of the last news is enough, also where nobody listened in between."""
+    listener = listen(hk)
+    hk.submit("s", "up", "heard")
+    (heard,) = next_news(listener, hk)
+    listener.close()
+    clock.turn(seconds=1)
+    hk.submit("s", "up", "not heard")
+    again = listen(hk, after=heard.place)
+    assert [one.feedback.comment for one in again.take()] == ["not heard"]
+    assert not again.missed
+
+
+def test_a_place_that_another_process_told_is_good_here(tmp_path: Path, clock: ManualClock) -> None:
+    """Whoever comes back to another process is told all, and perhaps again what happened shortly before."""
+    url, new_id = f"sqlite:///{tmp_path}/feedback.db", counting_ids()
+    with (
+        harken.connect(url, clock=clock, new_id=new_id) as one,
+        harken.connect(url, clock=clock, new_id=new_id) as two,
+    ):
+        here, there = listen(one), listen(two)
+        one.submit("s", "up", "long before")
+        next_news(here, one)
+        next_news(there, two)
+        clock.turn(minutes=1)
+        one.submit("s", "up", "heard")
+        (heard,) = next_news(here, one)
+        clock.turn(seconds=1)
+        two.submit("s", "up", "not heard")
+        again = listen(two, after=heard.place)
+        comments = [news.feedback.comment for news in again.take()]
+        assert "not heard" in comments
+        assert set(comments) <= {"heard", "not heard"}
+
+
+def test_another_process_may_have_found_things_in_another_order(tmp_path: Path, clock: ManualClock) -> None:
+    """Who left one process before it found what was slow is told of it by another one that found it in time."""
+    url, new_id = f"sqlite:///{tmp_path}/feedback.db", counting_ids()
+    with (
+        harken.connect(url, clock=clock, new_id=new_id) as one,
+        harken.connect(url, clock=clock, new_id=new_id) as two,
+    ):
+        here = listen(one)
+        clock.turn(seconds=2)
+        one.submit("s", "up", "quick")
+        (quick,) = next_news(here, one)
+        here.close()
+        watching = listen(two, after=Place(Cursor(NOON, "")))
+        two.collection.restore([a_feedback("slow", created_at=NOON + timedelta(seconds=1))])
+        eventually(lambda: two.feed.nudge() or "slow" in [news.feedback.id for news in watching.take()])
+        again = listen(two, after=quick.place)
+        assert "slow" in [news.feedback.id for news in again.take()]
+
+
+def test_a_place_is_forgotten_when_nobody_listened_for_a_while(hk: Harken, clock: ManualClock) -> None:
+    """What was seen of an application is not kept for ever; the storage is asked instead, and nothing is lost."""
+    listener = listen(hk)
+    hk.submit("s", "up", "heard")
+    (heard,) = next_news(listener, hk)
+    listener.close()
+    clock.turn(seconds=(KEPT + timedelta(seconds=1)).total_seconds())
+    hk.submit("s", "up", "not heard")
+    again = listen(hk, after=heard.place)
+    assert [one.feedback.comment for one in again.take()] == ["not heard"]
+
+
+@pytest.mark.parametrize("away", [RESUMABLE + timedelta(seconds=1), timedelta(days=700_000)])
+def test_who_was_away_for_too_long_missed_something(hk: Harken, clock: ManualClock, away: timedelta) -> None:
+    """After an hour nobody can be sure to be told all, and that is said."""
+    hk.submit("s", "up")
+    clock.now += timedelta(days=1)
+    listener = listen(hk, after=Place(Cursor(clock.now - away, "id-000001")))
+    assert listener.missed
+    assert not listener.waiting
+
+
+def test_a_place_in_the_future_is_just_now(hk: Harken) -> None:
+    """A place that nobody was given does no harm."""
+    listener = listen(hk, after=Place(Cursor(datetime.max.replace(tzinfo=NOON.tzinfo), "x")))
+    assert (listener.missed, listener.waiting) == (False, False)
+
+
+def test_a_place_survives_being_written_down() -> None:
+    """A place and its token are the same thing, and what is no token is refused."""
+    for place in (Place(Cursor(NOON, "id.1")), Place(Cursor(LONG_AGO, "ü"), "64f")):
+        assert Place.parse(str(place)) == place
+    with pytest.raises(InvalidQuery, match="is not a cursor"):
+        Place.parse("nonsense")
+
+
+# --- Bounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_who_takes_nothing_is_told_that_they_missed_something(hk: Harken) -> None:
+    """What waits for a listener is bounded: the oldest is dropped, and the listener knows."""
+    listener = listen(hk)
+    many = [a_feedback(f"f-{number:06}") for number in range(MAX_WAITING + 5)]
+    hk.collection.restore(many)
+    taken = next_news(listener, hk)
+    assert listener.missed
+    assert (len(taken), taken[0].feedback.id) == (MAX_TAKEN, "f-000005")
+    while listener.waiting:
+        taken += listener.take()
+        assert not listener.missed
+    assert [one.feedback for one in taken] == many[5:]
+
+
+def test_who_comes_back_to_too_much_missed_something(hk: Harken, clock: ManualClock) -> None:
+    """A storage that has more than a listener could take is not read to its end."""
+    hk.collection.restore([a_feedback(f"f-{number:06}") for number in range(MAX_WAITING + 1)])
+    clock.turn(minutes=2)
+    assert listen(hk, after=Place(Cursor(NOON, "f-000000"))).missed
+    listener = listen(hk, after=Place(Cursor(NOON + timedelta(seconds=11), "")))
+    assert (listener.missed, listener.waiting) == (False, False)
+
+
+def test_a_long_backlog_is_taken_in_parts(hk: Harken, clock: ManualClock) -> None:
+    """Who comes back to much takes it in parts, with places that lead to the rest."""
+    stored = [a_feedback(f"f-{number:06}", created_at=NOON + timedelta(seconds=number)) for number in range(600)]
+    hk.collection.restore(stored)
+    clock.turn(minutes=20)
+    listener = listen(hk, after=Place(Cursor(NOON, "f-000000")))
+    first = listener.take()
+    assert (len(first), listener.waiting) == (MAX_TAKEN, True)
+    rest = listener.take()
+    assert [one.feedback for one in (*first, *rest)] == stored[1:]
+    again = listen(hk, after=first[-1].place)
+    assert [one.feedback for one in again.take()][-len(rest) :] == [one.feedback for one in rest]
+
+
+def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
+    """One more than fit is refused, whatever it wants to hear, until one of them leaves."""
+    listeners = [hk.feed.listen(f"application {number % 3}", nothing) for number in range(MAX_LISTENERS)]
+    with pytest.raises(Overloaded, match="200 listen already"):
+        listen(hk)
+    listeners[7].close()
+    listeners[7].close()
+    listen(hk)
+    with pytest.raises(Overloaded):
+        listen(hk)
+
+
+def test_nobody_looks_when_nobody_listens(hk: Harken) -> None:
+    """The last one to leave turns off the light, and the next one turns it on again."""
+    before = len(threads_of_feeds())
+    listener, other = listen(hk), listen(hk)
+    assert len(threads_of_feeds()) == before + 1
+    listener.close()
+    other.close()
+    hk.feed.nudge()
+    eventually(lambda: len(threads_of_feeds()) == before)
+    again = listen(hk)
+    hk.submit("s", "up")
+    assert len(next_news(again, hk)) == 1
+
+
+# --- When things go wrong ---------------------------------------------------------------------------------------------
+
+
+def test_nobody_waits_for_a_look_at_the_storage() -> None:
+    """While the storage hangs, submissions are kept, and who leaves, leaves."""
+    hanging, go_on = Event(), Event()
+
+    def hang() -> None:
+        hanging.set()
+        go_on.wait(20)
+
+    with held() as (hk, repository):
+        listener = listen(hk)
+        repository.before = hang
+        try:
+            hk.submit("s", "up", "first")
+            assert hanging.wait(20)
+            (receipt, *_) = in_threads([lambda: hk.submit("s", "up", "second"), hk.feed.nudge, listener.close])
+            assert isinstance(receipt, harken.Receipt)
+            assert not go_on.is_set()
+        finally:
+            go_on.set()
+
+
+def test_a_storage_that_fails_for_a_while_loses_no_news() -> None:
+    """What happened while the storage could not be looked at is told when it can be again."""
+    failed = Event()
+
+    def fail() -> None:
+        failed.set()
+        raise StorageUnavailable("away")
+
+    with held() as (hk, repository):
+        listener = listen(hk)
+        repository.before = fail
+        hk.submit("s", "up")
+        assert failed.wait(20)
+        assert not listener.waiting
+        with pytest.raises(StorageUnavailable):
+            hk.feed.listen("other", nothing)
+        repository.before = nothing
+        hk.feed.nudge()
+        eventually(lambda: listener.waiting)
+        repository.before = fail
+        with pytest.raises(StorageUnavailable):
+            listener.take()
+        repository.before = nothing
+        assert len(listener.take()) == 1
+
+
+def test_a_defect_of_the_storage_does_not_end_it() -> None:
+    """Whatever is raised while it looks is logged, and it looks again."""
+    failed = Event()
+
+    def fail() -> None:
+        failed.set()
+        raise RuntimeError("a defect")
+
+    with held() as (hk, repository):
+        listener = listen(hk)
+        repository.before = fail
+        hk.submit("s", "up")
+        assert failed.wait(20)
+        repository.before = nothing
+        assert len(next_news(listener, hk)) == 1
+
+
+def test_one_that_cannot_be_woken_keeps_nobody_from_being_told(hk: Harken) -> None:
+    """A listener whose host is gone is passed over."""
+    woken = Event()
+
+    def gone() -> None:
+        raise RuntimeError("Event loop is closed")
+
+    listen(hk, gone)
+    listen(hk, woken.set)
+    for _ in range(2):
+        hk.submit("s", "up")
+        assert woken.wait(20)
+        woken.clear()
+
+
+def test_a_closed_feed_tells_so() -> None:
+    """Who listens is woken and finds that it is over; who comes later is told at once; a second close is harmless."""
+    woken = Event()
+    with harken.connect("memory://") as hk:
+        listener = listen(hk, woken.set)
+        hk.feed.close()
+        hk.feed.close()
+        assert woken.is_set()
+        with pytest.raises(StorageClosed):
+            listener.take()
+        with pytest.raises(StorageClosed, match="connect again"):
+            listen(hk)
+        listener.close()
+        hk.submit("s", "up")
+
+
+# --- Always -----------------------------------------------------------------------------------------------------------
+
+#: Who does it, what, and to which feedback.
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.sampled_from(["submit", "change", "withdraw", "moderate", "erase", "take", "leave and come back"]),
+        st.integers(0, 4),
+    ),
+    max_size=25,
+)
+
+
+class Everything:
+    """What happens to feedback, and what two listeners hear of it: one stays, and one comes and goes."""
+
+    def __init__(self, one: Harken, two: Harken) -> None:
+        self.harkens = (one, two)
+        self.stays, self.goes = listen(one), listen(two)
+        self.heard: list[News] = []
+        self.heard_in_parts: list[News] = []
+        self.serial = count()
+
+    def step(self, hk: Harken, what: str, which: int) -> None:
+        """Let one thing happen, if it can."""
+        if what == "submit":
+            hk.submit("s", "up", f"words {next(self.serial)}")
+        elif what == "take":
+            self.take()
+        elif what == "leave and come back":
+            self.goes.close()
+            last = self.heard_in_parts[-1].place if self.heard_in_parts else None
+            # Who heard nothing yet has no place, and stays.
+            self.goes = listen(hk, after=last) if last else listen(self.harkens[1], after=Place(Cursor(NOON, "")))
+        elif which < len(there := self.stored()):
+            self.change(hk, what, there[which])
+
+    def change(self, hk: Harken, what: str, feedback: Feedback) -> None:
+        """Change feedback that is there."""
+        if what == "erase":
+            hk.collection.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state())
+        elif feedback.withdrawn:
+            return
+        elif what == "change":
+            hk.collection.change(APPLICATION, feedback.id, Change(comment=f"words {next(self.serial)}"))
+        elif what == "withdraw":
+            hk.collection.withdraw(APPLICATION, feedback.id)
+        else:
+            status = "rejected" if feedback.moderation.status.value == "approved" else "approved"
+            hk.moderation.decide(APPLICATION, feedback.id, status)
+
+    def stored(self) -> list[Feedback]:
+        """All that is there, oldest first."""
+        hk = self.harkens[0]
+        return list(hk.collection.stream(hk.query().in_any_state()))
+
+    def take(self) -> None:
+        """Hear what there is to hear; nothing that is not there any more."""
+        for listener, heard in ((self.stays, self.heard), (self.goes, self.heard_in_parts)):
+            there = {feedback.id for feedback in self.stored()}
+            news = listener.take()
+            assert {one.feedback.id for one in news} <= there
+            assert not listener.missed
+            heard.extend(news)
+
+    def all_told(self) -> bool:
+        """Whether both have heard how everything reads now."""
+        for hk in self.harkens:
+            hk.feed.nudge()
+        self.take()
+        there = self.stored()
+        return all(
+            {one.feedback.id: one.feedback for one in heard}.get(feedback.id) == feedback
+            for heard in (self.heard, self.heard_in_parts)
+            for feedback in there
+        )
+
+    def never_went_back(self) -> bool:
+        """Whether each feedback was always told as it was told before, or newer."""
+        for heard in (self.heard, self.heard_in_parts):
+            versions: dict[str, int] = {}
+            for one in heard:
+                if one.feedback.version < versions.get(one.feedback.id, 0):
+                    return False
+                versions[one.feedback.id] = one.feedback.version
+        return True
+
+    def told_behind(self, place: Place) -> list[Place]:
+        """What somebody is told who comes back with that place."""
+        again = listen(self.harkens[0], after=place)
+        places = [one.place for one in again.take()]
+        again.close()
+        return places
+
+
+def check(one: Harken, two: Harken, steps: Sequence[tuple[int, str, int]]) -> None:
+    """Let it happen, and look at what was heard."""
+    everything = Everything(one, two)
+    for who, what, which in steps:
+        everything.step(everything.harkens[who], what, which)
+    eventually(everything.all_told)
+    assert everything.never_went_back()
+    there = {feedback.id for feedback in everything.stored()}
+    for number, news in enumerate(everything.heard, start=1):
+        behind = [later.place for later in everything.heard[number:] if later.feedback.id in there]
+        assert everything.told_behind(news.place)[: len(behind)] == behind
+
+
+@given(STEPS)
+def test_everybody_hears_how_everything_reads_in_memory(steps: Sequence[tuple[int, str, int]]) -> None:
+    """Last states are told, versions never go back, and any place leads to all that came after it, each once."""
+    with harken.connect("memory://", clock=TickingClock(), new_id=counting_ids()) as hk:
+        check(hk, hk, steps)
+
+
+@pytest.mark.slow
+@given(STEPS)
+def test_everybody_hears_how_everything_reads_across_processes(steps: Sequence[tuple[int, str, int]]) -> None:
+    """The same, where two share a file and either may have done it."""
+    clock, new_id = TickingClock(), counting_ids()
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/feedback.db"
+        with (
+            harken.connect(url, clock=clock, new_id=new_id) as one,
+            harken.connect(url, clock=clock, new_id=new_id) as two,
+        ):
+            check(one, two, steps)
