@@ -37,8 +37,8 @@ class ServerSettings:
         limit_by_session: how often feedback may be given on one session.
         limit_by_address: how often one address may call, unless with an API key.
         limit_production: how often one address may use ``POST /api/feedback``.
-        limit_storage: where calls are counted, such as ``redis://localhost``. If empty: in the storage, if that is
-            MongoDB, and else in each process.
+        limit_storage: where calls are counted, such as ``redis://localhost``. If empty, in each process; of several
+            workers on MongoDB, which ``harken serve`` starts, together in that.
         max_body: how many bytes a body may have.
         body_timeout: how many seconds a body may take to arrive.
         keep_client: whether the address and the user agent of who gives feedback is kept with it: ``no``; ``hashed``,

@@ -16,6 +16,7 @@ from typing import Any, Final
 import jwt
 from attrs import frozen
 
+from harken.container import utc_now
 from harken.domain.errors import ConfigurationError, HarkenError
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.instants import EPOCH
@@ -80,16 +81,16 @@ class SessionTokens:
 
     They are JSON Web Tokens, signed with HS256, so that a backend in any language can mint them. The claims:
 
-    ==============  =======================================================================================
-    ``aud``         ``"harken"``, or a list that has it
-    ``exp``         when it ends, in seconds since 1970
+    ===============  =======================================================================================
+    ``aud``          ``"harken"``, or a list that has it
+    ``exp``          when it ends, in seconds since 1970
     ``application``  whose feedback it is, usually ``"default"``
-    ``session``     the id of the session
-    ``sub``         the author, if there is one
-    ``origin``      the origin that alone may use it, such as ``"https://shop.example"``, if there is one
-    ``nbf``         from when on it counts, in seconds since 1970, if not at once
-    ``iat``         when it was minted; written, and not looked at
-    ==============  =======================================================================================
+    ``session``      the id of the session
+    ``sub``          the author, if there is one
+    ``origin``       the origin that alone may use it, such as ``"https://shop.example"``, if there is one
+    ``nbf``          from when on it counts, in seconds since 1970, if not at once
+    ``iat``          when it was minted; written, and not looked at
+    ===============  =======================================================================================
 
     Ids are texts as everywhere in Harken, and a claim that does not apply is left out, not null. The header ``kid``
     names the secret; minters elsewhere leave it out, and then all secrets are tried.
@@ -97,13 +98,13 @@ class SessionTokens:
     Args:
         secrets: each of 32 bytes or more. The first one signs, all verify: to change the secret, put the new one
             first, and take the old one away when the last token that it signed has ended.
-        clock: tells what has ended.
+        clock: tells what has ended; that of the machine, if none is given.
 
     Raises:
         ConfigurationError: there is no secret, or one that is too short or makes no key.
     """
 
-    def __init__(self, secrets: Sequence[str], *, clock: Clock) -> None:
+    def __init__(self, secrets: Sequence[str], *, clock: Clock = utc_now) -> None:
         if isinstance(secrets, str) or not secrets:
             raise ConfigurationError("Session tokens need a list of secrets, with at least one in it")
         for number, secret in enumerate(secrets, start=1):
