@@ -129,7 +129,10 @@ class Parameters:
         values: dict[str, list[str]] = {}
         for name, value in _pairs(query):
             values.setdefault(name, []).append(value)
-        unknown = [name for name in values if not _is_known(name, allowed, context=bool(filters), sides=sides)]
+        prefixes = _SIDES if sides else ("",)
+        taken = {*allowed, *(f"{prefix}{name}" for prefix in prefixes for name in filters)}
+        contexts = tuple(f"{prefix}{_CONTEXT}" for prefix in prefixes) if filters else ()
+        unknown = [name for name in values if name not in taken and not name.startswith(contexts)]
         if unknown:
             raise unknown_fields("parameter", unknown, (*allowed, *(["context.<name>"] if filters else [])))
         return cls(values)
@@ -179,6 +182,10 @@ class Parameters:
             InvalidQuery: likewise.
         """
 
+        if side:
+            # Also what does not count must make sense.
+            self.query(application)
+
         def chosen(name: str) -> str | None:
             sided = self.get(f"{side}{name}") if side else None
             return self.get(name) if sided is None else sided
@@ -222,12 +229,6 @@ def _pairs(query: str) -> list[tuple[str, str]]:
         raise Problem("malformed-body", "The query string is no percent-encoded UTF-8") from None
     except ValueError:
         raise Problem("invalid", f"The query string has more than {_MOST_PARAMETERS} parameters") from None
-
-
-def _is_known(name: str, allowed: Sequence[str], *, context: bool, sides: bool) -> bool:
-    if sides:
-        name = name.removeprefix("before.").removeprefix("after.")
-    return name in allowed or (context and name.startswith(_CONTEXT))
 
 
 def _rating(word: str | None) -> Rating | None:
