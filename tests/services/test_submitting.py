@@ -434,3 +434,18 @@ def test_another_sentiment_is_another_body(hk: Harken) -> None:
     assert hk.collection.submit(first).duplicate
     with pytest.raises(IdempotencyConflict):
         hk.collection.submit(evolve(first, sentiment=Sentiment(-1, 1)))
+
+
+def test_what_was_found_out_is_kept_and_no_part_of_what_was_sent(hk: Harken) -> None:
+    """Enrichment is in the context, wins over what was sent, and makes a retry under the same key no other body."""
+    said = a_submission(context={"tier": "gold", "where": "made up"}, idempotency_key="k")
+    first = hk.collection.submit(evolve(said, enrichment={"where": "here"}))
+    again = hk.collection.submit(evolve(said, enrichment={"where": "there"}))
+    assert first.feedback.context == {"tier": "gold", "where": "here"}
+    assert again == Receipt(first.feedback, duplicate=True)
+
+
+def test_a_context_of_the_wrong_type_is_still_told(hk: Harken) -> None:
+    """What is no context is refused as such, whatever else was found out."""
+    with pytest.raises(FeedbackRejected, match="context must map names to values"):
+        hk.collection.submit(a_submission(context=["no"], enrichment={"where": "here"}))

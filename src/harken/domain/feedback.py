@@ -140,6 +140,8 @@ class Submission:
     """What a person sends, not yet checked: a policy judges it before it becomes feedback.
 
     ``tags`` are the reasons picked; ``created_at`` is for feedback given elsewhere before (now, if ``None``).
+    ``enrichment`` is context that was not sent but found out, such as an address: what is sent again under the same
+    idempotency key may differ in it.
     ``vote`` makes it the one vote of its author on its target, see ``FeedbackService.set_vote``.
     """
 
@@ -154,6 +156,13 @@ class Submission:
     application: str = DEFAULT_APPLICATION
     created_at: datetime | None = None
     vote: bool = False
+    enrichment: Mapping[str, Scalar] = NO_CONTEXT
+
+    def enriched(self) -> Submission:
+        """The submission with what was found out in its context."""
+        if not self.enrichment or not isinstance(self.context, Mapping):
+            return self
+        return evolve(self, context={**self.context, **self.enrichment}, enrichment=NO_CONTEXT)
 
 
 @frozen(kw_only=True)

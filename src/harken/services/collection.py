@@ -319,7 +319,7 @@ class FeedbackService:
         return get(self._repository, application, feedback_id)
 
     def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
-        """The votes of an author in a session that stand, oldest first, whether or not a moderator has approved them."""
+        """The votes of an author in a session that stand, oldest first, approved or not."""
         theirs = FeedbackQuery(application=application, session_id=session_id, author=author, statuses=ANY_STATUS)
         return [feedback for feedback in self._repository.stream(theirs) if feedback.vote]
 
@@ -339,7 +339,7 @@ class FeedbackService:
 
     def _prepare(self, original: Submission, opened: Opened, *, announce: bool = True) -> Accepted:
         """Take a submission through middleware, text ports and rules, to what is stored."""
-        submission = original
+        submission = original.enriched()
         for middleware in self._middleware:
             steps = middleware(submission)
             submission = first(steps)

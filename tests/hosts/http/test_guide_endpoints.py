@@ -165,6 +165,21 @@ class TestProductionEndpoint:
             (feedback,) = kept(hk)
         assert feedback.context == {"client_address": "127.0.0.1", "user_agent": "x" * 200}
 
+    def test_a_retry_from_another_address(self, clock: ManualClock) -> None:
+        """What was sent again with the same key is the same feedback, wherever it comes from."""
+        with production(clock, keep_client="plain", trusted_proxies=("127.0.0.1",)) as (server, hk):
+            answers = [
+                server.post(
+                    f"{PRODUCTION}?session_id=s",
+                    {"rating": "up"},
+                    headers={"Idempotency-Key": "k", "X-Forwarded-For": address, "User-Agent": address},
+                )
+                for address in ("8.8.8.8", "9.9.9.9")
+            ]
+            (feedback,) = kept(hk)
+        assert [answer["feedback_id"] for answer in answers] == [feedback.id] * 2
+        assert feedback.context["client_address"] == "8.8.8.8"
+
     def test_five_a_minute(self, hk: Harken) -> None:
         """An address may use it five times a minute, whatever session, and the other endpoint does not count."""
         with served(hk, limit_production="5/minute") as server:

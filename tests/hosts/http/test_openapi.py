@@ -313,7 +313,7 @@ class TestApi:
         """Without credentials, with parameters that do not exist or are no text, or too often: each tells of it."""
         assert client.ask(operation, query="nonsense=1").status == 422
         assert client.ask(operation, query="application=%ff").status == 400
-        assert client.ask(operation, authorization="Basic x").status == 401
+        assert client.ask(operation, authorization="Bearer hk_x").status == 401
         hasty = Api(hk, ServerSettings(access="open", **{**UNLIMITED, "limit_by_address": "1/minute"}))
         limited = evolve(client, api=hasty)
         limited.ask(operation)

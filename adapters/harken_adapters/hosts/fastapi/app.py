@@ -122,7 +122,11 @@ def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
 
 
 def _operations(host: Host) -> list[Route]:
-    return [Route(one.path, host.asgi(one), methods=[one.method], name=one.name) for one in OPERATIONS]
+    routes = [Route(one.path, host.asgi(one), methods=[one.method], name=one.name) for one in OPERATIONS]
+    for route in routes:
+        # Whoever asks for the head only of a stream that never ends would wait for ever.
+        (route.methods or set()).discard("HEAD")
+    return routes
 
 
 # --- For whoever runs it ----------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ FILTERS: Final = (
 #: Those of them that say nothing of the feedback's state.
 FILTERS_IN_ANY_STATE: Final = tuple(name for name in FILTERS if name not in ("status", "withdrawn"))
 _CONTEXT: Final = "context."
+#: What may stand before a filter where two selections are compared.
+_SIDES: Final = ("", "before.", "after.")
 _MOST_PARAMETERS: Final = 100
 _NOTHING_SENT: Final = "no body was sent"
 
@@ -181,7 +183,6 @@ class Parameters:
             Problem: a filter makes no sense.
             InvalidQuery: likewise.
         """
-
         if side:
             # Also what does not count must make sense.
             self.query(application)

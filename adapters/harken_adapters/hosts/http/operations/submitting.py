@@ -42,8 +42,8 @@ def _submit_in_production(call: Call) -> Pending:
     if session_id is None:
         raise invalid("session_id", "missing", "Say which session it is about: /api/feedback?session_id=...")
     said = submission(call, session_id, json_object(call.request, FIELDS))
-    if call.settings.keep_client != "no" and isinstance(said.context, dict):
-        said = evolve(said, context=said.context | _client(call))
+    if call.settings.keep_client != "no":
+        said = evolve(said, enrichment=_client(call))
     return _soon(call, said)
 
 
