@@ -75,6 +75,9 @@ class SessionService:
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """Remove these keys (all, if ``None``) and say how many there were."""
         _check_ids(application, session_id)
+        if keys is not None:
+            # Not every storage can be asked for what none could keep.
+            keys = [key for key in keys if not name_problem("metadata", key)]
         return self._repository.delete(application, session_id, keys)
 
 

@@ -24,8 +24,6 @@ from harken_adapters.hosts.http.problems import KINDS
 Schema = dict[str, Any]
 
 _CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-_SMALLEST: Final = -(2**63)
-_LARGEST: Final = 2**63 - 1
 
 
 def _label(besides: str = "") -> Schema:
@@ -138,30 +136,26 @@ _TAKEN: Final[Mapping[str, Schema]] = {
     },
     "MetadataChanges": {
         "type": "object",
-        "description": "Values by name. Nested 20 deep at most, 10,000 values at most.",
+        "description": "Values by name. Nested 20 deep at most, 10,000 values at most. Whole numbers have 64 bits.",
         "propertyNames": NAME,
         "additionalProperties": reference("MetadataValue"),
     },
     "MetadataValue": {
         "type": ["string", "number", "boolean", "null", "object", "array"],
         "pattern": TEXT["pattern"],
-        "minimum": _SMALLEST,
-        "maximum": _LARGEST,
         "items": reference("MetadataValue"),
         "propertyNames": NAME,
         "additionalProperties": reference("MetadataValue"),
     },
     "NewContext": {
         "type": "object",
-        "description": "What else is known, such as user_tier or agent_version.",
+        "description": "What else is known, such as user_tier or agent_version. Whole numbers have 64 bits.",
         "maxProperties": MAX_CONTEXT_KEYS,
         "propertyNames": NAME,
         "additionalProperties": {
             "type": ["string", "number", "boolean", "null"],
             "pattern": TEXT["pattern"],
             "maxLength": MAX_CONTEXT_VALUE_LENGTH,
-            "minimum": _SMALLEST,
-            "maximum": _LARGEST,
         },
     },
 }

@@ -1,0 +1,84 @@
+"""A client of server-sent events, as small as can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from support import PATIENCE
+
+
+@frozen
+class Frame:
+    """What stands between two empty lines: the value of each field, and that of a comment under an empty name."""
+
+    fields: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """What leads on behind it."""
+        return self.fields["id"]
+
+    @property
+    def event(self) -> str:
+        """What it is called."""
+        return self.fields["event"]
+
+    @property
+    def data(self) -> Any:
+        """Its document."""
+        return json.loads(self.fields["data"])
+
+    @property
+    def feedback(self) -> Any:
+        """The feedback that it tells of."""
+        return self.data["data"]
+
+
+@frozen
+class Stream:
+    """An answer that goes on."""
+
+    answer: HTTPResponse
+
+    def frame(self) -> Frame:
+        """The next frame."""
+        fields = {}
+        while line := self.answer.readline().decode().rstrip("\n"):
+            name, separator, value = line.partition(": ")
+            assert separator, f"a line that is no field: {line!r}"
+            assert name not in fields, f"a field that comes twice: {line!r}"
+            fields[name] = value
+        assert fields, "the stream ended"
+        return Frame(fields)
+
+    def event(self) -> Frame:
+        """The next frame that is no comment."""
+        while "event" not in (frame := self.frame()).fields:
+            pass
+        return frame
+
+    def rest(self) -> bytes:
+        """All that comes until it ends."""
+        return self.answer.read()
+
+
+@contextmanager
+def listening(url: str, path: str = "/api/events", **headers: str) -> Iterator[Stream]:
+    """Listen to the server at that address; on return it has begun to."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        connection.request("GET", path, headers=sent)
+        stream = Stream(connection.getresponse())
+        assert stream.answer.status == 200, stream.answer.read()
+        assert stream.frame().fields == {"retry": "2000"}
+        yield stream
+    finally:
+        connection.close()

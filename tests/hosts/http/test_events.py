@@ -1,0 +1,274 @@
+"""Server-sent events over real sockets: ``GET /api/events``."""
+
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import harken
+from harken import Cursor, Harken, Overloaded, Scope
+from harken.services.feed import MAX_LISTENERS, RESUMABLE, Listener, Place
+from harken_adapters.hosts.fastapi import ServerSettings, create_app
+from harken_adapters.hosts.http.streaming import EventStream
+from hosts.events import Stream, listening
+from hosts.serving import OPEN, Server, problem, served, serving
+from support import NOON, ManualClock, counting_ids, eventually
+
+APPLICATION = "default"
+FORGED = "\n\nevent: feedback.deleted\ndata: {}\n\n"
+
+
+def room(hk: Harken) -> int:
+    """How many more may listen."""
+    found: list[Listener] = []
+    try:
+        while True:
+            found.append(hk.feed.listen(APPLICATION, int))
+    except Overloaded:
+        return len(found)
+    finally:
+        for listener in found:
+            listener.close()
+
+
+def give(server: Server, comment: str = "", **options: Any) -> str:
+    """Give feedback; its id."""
+    given = server.post("/api/sessions/s/feedback", {"rating": "up", "comment": comment}, **options)
+    return str(given["feedback_id"])
+
+
+def comments(stream: Stream, count: int) -> list[str]:
+    """The comments of the next events."""
+    return [stream.event().feedback["comment"] for _ in range(count)]
+
+
+def test_each_thing_that_happens_is_an_event(server: Server, hk: Harken, clock: ManualClock) -> None:
+    """Giving, changing, moderating and taking back each have their event, with the feedback as it reads then."""
+    with listening(server.url) as stream:
+        assert stream.answer.headers["content-type"] == "text/event-stream"
+        assert stream.answer.headers["cache-control"] == "no-store"
+        assert stream.answer.headers["x-accel-buffering"] == "no"
+        feedback_id = give(server)
+        path = f"/api/feedback/{feedback_id}"
+        happened, shown = [stream.event()], [server.get(path)]
+        for method, where, body in (
+            ("PATCH", path, {"comment": "else"}),
+            ("POST", f"{path}/moderation", {"status": "rejected"}),
+            ("DELETE", path, None),
+        ):
+            clock.turn(seconds=1)
+            assert server.ask(method, where, json=body).ok
+            hk.feed.nudge()
+            happened.append(stream.event())
+            shown.append(server.get(path))
+    types = ["feedback.created", "feedback.updated", "feedback.moderated", "feedback.deleted"]
+    assert [one.event for one in happened] == [one.data["type"] for one in happened] == types
+    assert [one.feedback for one in happened] == shown
+    assert [one.data["timestamp"] for one in happened] == [one["updated_at"] for one in shown]
+    assert len({one.id for one in happened}) == 4
+
+
+@pytest.mark.parametrize("comment", [FORGED.strip(), "a\r\nb\rc\u0085d\u2028e\u2029f\x1b[2J\x0b\x0c!", "\U0001f600 ü"])
+def test_a_comment_arrives_as_it_was_written(server: Server, comment: str) -> None:
+    """Line breaks, control characters and whatever else are data, and nothing but data."""
+    with listening(server.url) as stream:
+        give(server, comment)
+        give(server, "the next one")
+        assert comments(stream, 2) == [comment, "the next one"]
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=100))
+@example(FORGED)
+def test_no_comment_can_end_an_event_or_begin_one(comment: str) -> None:
+    """Whatever somebody writes, an event is an id, a name and one line of data."""
+    with harken.connect("memory://") as hk:
+        stream = EventStream(hk, APPLICATION, None)
+        hk.submit("s", "up", comment)
+        taken: list[bytes] = []
+
+        def took_something() -> bool:
+            taken.append(stream.take())
+            return any(taken)
+
+        eventually(took_something)
+        stream.close()
+    frames = b"".join(taken)
+    first, second, third, *rest = frames.splitlines()
+    assert (first[:4], second, third[:6], rest) == (b"id: ", b"event: feedback.created", b"data: ", [b""])
+    assert frames.isascii()
+
+
+def test_only_one_application_is_told(server: Server) -> None:
+    """A listener hears of the application that it asked for."""
+    with listening(server.url, "/api/events?application=other") as other, listening(server.url) as mine:
+        give(server, "mine")
+        give(server, "other", params={"application": "other"})
+        give(server, "mine too")
+        assert comments(other, 1) == ["other"]
+        assert comments(mine, 2) == ["mine", "mine too"]
+
+
+# --- Coming back ------------------------------------------------------------------------------------------------------
+
+
+def test_last_event_id_goes_on_where_somebody_left(server: Server, clock: ManualClock) -> None:
+    """Who comes back is told what happened meanwhile, once, by header or by parameter."""
+    with listening(server.url) as stream:
+        give(server, "heard")
+        last = stream.event().id
+    clock.turn(seconds=1)
+    give(server, "not heard")
+    with listening(server.url, Last_Event_ID=last) as stream:
+        assert comments(stream, 1) == ["not heard"]
+        give(server, "new")
+        assert comments(stream, 1) == ["new"]
+    with listening(server.url, f"/api/events?after={last}") as stream:
+        assert comments(stream, 2) == ["not heard", "new"]
+
+
+def test_who_was_away_for_too_long_is_told_so(server: Server) -> None:
+    """An event called ``missed`` says that what is shown has to be loaded anew; then it goes on."""
+    long_ago = Place(Cursor(NOON - 2 * RESUMABLE, "x"))
+    with listening(server.url, Last_Event_ID=str(long_ago)) as stream:
+        missed = stream.event()
+        assert missed.event == "missed"
+        assert "id" not in missed.fields
+        give(server, "new")
+        assert comments(stream, 1) == ["new"]
+
+
+@pytest.mark.parametrize("token", ["nonsense", "AAAA.x", "-"])
+def test_a_place_that_nobody_was_given_is_refused(server: Server, token: str) -> None:
+    """What is no id of an event is told apart from one that is too old."""
+    problem(server.ask("GET", "/api/events", headers={"Last-Event-ID": token}), 422, "invalid")
+
+
+# --- Who may listen ---------------------------------------------------------------------------------------------------
+
+
+def test_only_who_may_read_may_listen(hk: Harken) -> None:
+    """It takes a key that may read, and gives that key's application only."""
+    secret = "a secret of thirty-two bytes or more"
+    reading, giving = (hk.keys.create(APPLICATION, [scope]).text for scope in (Scope.READ, Scope.SUBMIT))
+    with served(hk, access="keys", token_secrets=(secret,)) as server:
+        problem(server.ask("GET", "/api/events"), 401, "unauthorized")
+        problem(server.ask("GET", "/api/events", headers={"Authorization": f"Bearer {giving}"}), 403, "forbidden")
+        elsewhere = server.ask("GET", "/api/events?application=other", headers={"Authorization": f"Bearer {reading}"})
+        problem(elsewhere, 403, "forbidden")
+        with listening(server.url, Authorization=f"Bearer {reading}") as stream:
+            hk.submit("s", "up", "theirs", application="other")
+            give(server, "mine", headers={"Authorization": f"Bearer {giving}"})
+            assert comments(stream, 1) == ["mine"]
+    assert room(hk) == MAX_LISTENERS
+
+
+def test_two_hundred_may_listen(server: Server, hk: Harken) -> None:
+    """One more is told to come again later, and is let in when somebody has left."""
+    with ExitStack() as all_but_one:
+        for _ in range(MAX_LISTENERS - 1):
+            listener = hk.feed.listen(APPLICATION, int)
+            all_but_one.callback(listener.close)
+        with listening(server.url):
+            refused = server.ask("GET", "/api/events")
+            problem(refused, 503, "overloaded")
+            assert refused.headers["retry-after"] == "1"
+        eventually(lambda: room(hk) == 1)
+        with listening(server.url) as stream:
+            give(server, "heard")
+            assert comments(stream, 1) == ["heard"]
+
+
+def test_who_went_away_is_forgotten(server: Server, hk: Harken) -> None:
+    """A connection that ends frees its place, whether anything was ever sent over it or not."""
+    with ExitStack() as streams:
+        for _ in range(3):
+            streams.enter_context(listening(server.url))
+        assert room(hk) == MAX_LISTENERS - 3
+    eventually(lambda: room(hk) == MAX_LISTENERS)
+    for _ in range(10):
+        # Gone before it could be answered.
+        server.send(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n", until_closed=False)
+    eventually(lambda: room(hk) == MAX_LISTENERS)
+
+
+# --- How it goes on, and how it ends ----------------------------------------------------------------------------------
+
+
+def test_a_silent_stream_shows_that_it_is_alive(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing happens a comment comes from time to time, and events come as ever."""
+    monkeypatch.setattr(EventStream, "heartbeat", 0.02)
+    with served(hk) as server, listening(server.url) as stream:
+        assert [stream.frame().fields for _ in range(3)] == [{"": "still here"}] * 3
+        give(server, "heard")
+        assert comments(stream, 1) == ["heard"]
+
+
+def test_a_host_that_blocks_can_tell_too(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event stream can be iterated over by a thread of its own, until it is stopped; then nobody listens."""
+    monkeypatch.setattr(EventStream, "heartbeat", 0.02)
+    stream = EventStream(hk, APPLICATION, None)
+    chunks = iter(stream)
+    assert next(chunks) == b"retry: 2000\n\n"
+    assert next(chunks) == b": still here\n\n"
+    hk.submit("s", "up")
+    assert b"event: feedback.created" in next(chunk for chunk in chunks if b"event" in chunk)
+    stream.stop()
+    assert all(b"event" not in chunk for chunk in chunks)
+    assert room(hk) == MAX_LISTENERS
+
+
+def test_a_stream_ends_with_its_harken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Harken is closed, those who wait for events do not wait for ever."""
+    with harken.connect("memory://") as hk:
+        stream = EventStream(hk, APPLICATION, None)
+        heard: list[bytes] = []
+        thread = threading.Thread(target=lambda: heard.extend(stream), daemon=True)
+        thread.start()
+        eventually(lambda: heard)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_server_ends_with_streams_open(hk: Harken) -> None:
+    """Who listens is sent away when the application ends, with a stream that is complete."""
+    app = create_app(ServerSettings(**OPEN), harken=hk)
+    with serving(app) as server, listening(server.url) as stream:
+        give(server, "heard")
+        assert comments(stream, 1) == ["heard"]
+        app.state.harken_host.stop_streams()
+        assert stream.rest() == b""
+        with listening(server.url) as late:
+            assert late.rest() == b""
+    assert room(hk) == MAX_LISTENERS
+
+
+# --- From other processes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", ["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
+def test_what_one_server_takes_the_other_tells(
+    storage: str, tmp_path: Path, clock: ManualClock, request: pytest.FixtureRequest
+) -> None:
+    """Two servers on one storage: listeners at both hear all, and may change over from one to the other."""
+    url = f"sqlite:///{tmp_path}/f.db" if storage == "sqlite" else request.getfixturevalue("mongodb_url")
+    new_id = counting_ids()
+    with ExitStack() as opened:
+        harkens = [opened.enter_context(harken.connect(url, clock=clock, new_id=new_id)) for _ in range(2)]
+        one, two = (opened.enter_context(served(hk)) for hk in harkens)
+        with listening(one.url) as here, listening(two.url) as there:
+            give(one, "from one")
+            give(two, "from two")
+            assert sorted(comments(here, 2)) == sorted(comments(there, 2)) == ["from one", "from two"]
+            clock.turn(seconds=20)
+            give(one, "the last that was heard")
+            last = here.event()
+            assert last.feedback["comment"] == comments(there, 1)[0] == "the last that was heard"
+        clock.turn(seconds=1)
+        give(one, "not heard")
+        with listening(two.url, Last_Event_ID=last.id) as there:
+            while (heard := comments(there, 1)[0]) != "not heard":
+                assert heard == "the last that was heard"
