@@ -17,12 +17,12 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-import harken
 from harken import ConfigurationError
 from harken.settings import Settings
 from harken.storage import scheme_of
-from harken_adapters.hosts.fastapi.app import create_app
+from harken_adapters.hosts.fastapi.app import connected, create_app
 from harken_adapters.hosts.http.addresses import is_loopback
+from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -51,6 +51,7 @@ def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
         ConfigurationError: it must not, or cannot, be served like this.
         StorageError: the storage cannot be opened.
     """
+    configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
     _check(settings, storage)
     with _ended_by_signal(), _bound(settings) as listening, _shared_metrics(settings.workers):
@@ -86,7 +87,9 @@ def limit_storage(storage: str, workers: int) -> str:
 def _check(settings: ServerSettings, storage: str) -> None:
     if settings.workers > 1 and scheme_of(storage) == "memory":
         raise ConfigurationError("Several workers need a storage that they share; memory:// is one for each process")
-    with harken.connect(storage) as hk:
+    with connected(settings) as hk:
+        # What a process that serves would find wrong is told now, once, and not by each of them.
+        Api(hk, settings, limit_storage=limit_storage(storage, settings.workers)).close()
         if _is_local(settings.host) or (settings.access != "open" and (settings.token_secrets or hk.keys.in_use())):
             return
     raise ConfigurationError(

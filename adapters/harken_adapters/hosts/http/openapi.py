@@ -32,6 +32,8 @@ from harken_adapters.hosts.http.schemas import (
 Document = dict[str, Any]
 
 _EVENT_STREAM: Final = "text/event-stream"
+#: The problems that a body may have, whatever it is for.
+_OF_BODIES: Final = ("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type")
 #: The problems that all operations may have.
 _COMMON: Final = ("malformed-body", "unauthorized", "forbidden", "invalid", "rate-limited", "unavailable")
 _OPTIONAL_BODIES: Final = ("Undoing",)
@@ -335,7 +337,8 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
 
 def _problems(operation: Operation) -> list[tuple[int, tuple[str, ...]]]:
     """The kinds of problem that an operation may have, by status, as several kinds may share one."""
-    kinds = [kind for kind in KINDS if kind in (*_COMMON, *operation.problems)]
+    possible = {*_COMMON, *operation.problems, *(_OF_BODIES if operation.body else ())}
+    kinds = [kind for kind in KINDS if kind in possible]
     statuses = sorted({KINDS[kind][0] for kind in kinds})
     return [(status, tuple(kind for kind in kinds if KINDS[kind][0] == status)) for status in statuses]
 

@@ -82,7 +82,7 @@ class Operation:
         body: the name of the schema of its body.
         example: a body.
         answers: by status.
-        problems: the kinds of problem that it may have, beside those that all have.
+        problems: the kinds of problem that it may have, beside those that all have, or all that take a body.
     """
 
     name: str

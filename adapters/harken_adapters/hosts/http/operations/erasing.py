@@ -45,6 +45,5 @@ OPERATIONS: Final = (
         body="Erasure",
         example={"author": "user-7"},
         answers={200: Answer(description="How many were erased.", schema="Erased", example={"erased": 3})},
-        problems=("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type"),
     ),
 )

@@ -203,16 +203,7 @@ OPERATIONS: Final = (
         body="Change",
         example={"rating": "up", "comment": "It works now, thanks"},
         answers={200: _ONE},
-        problems=(
-            "malformed-body",
-            "feedback-refused",
-            "not-found",
-            "body-timeout",
-            "conflict",
-            "changed-meanwhile",
-            "body-too-large",
-            "unsupported-media-type",
-        ),
+        problems=("feedback-refused", "not-found", "conflict", "changed-meanwhile"),
     ),
     Operation(
         name="withdraw_feedback",

@@ -56,7 +56,6 @@ OPERATIONS: Final = (
         body="MetadataChanges",
         example={"user_tier": "premium"},
         answers={200: _SHOWN},
-        problems=("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type"),
     ),
     Operation(
         name="delete_metadata",

@@ -48,14 +48,7 @@ def _moderator(call: Call, body: dict[str, Any]) -> Any:
 
 
 _DECIDED: Final = Answer(description="The feedback after the decision.", schema="Feedback")
-_PROBLEMS: Final = (
-    "malformed-body",
-    "not-found",
-    "body-timeout",
-    "conflict",
-    "body-too-large",
-    "unsupported-media-type",
-)
+_PROBLEMS: Final = ("not-found", "conflict")
 OPERATIONS: Final = (
     Operation(
         name="moderation_queue",

@@ -96,16 +96,7 @@ _KEPT: Final = Answer(
         "Idempotency-Replayed": "true, if it was kept before.",
     },
 )
-_PROBLEMS: Final = (
-    "malformed-body",
-    "feedback-refused",
-    "body-timeout",
-    "in-flight",
-    "body-too-large",
-    "unsupported-media-type",
-    "idempotency-key-reused",
-    "overloaded",
-)
+_PROBLEMS: Final = ("feedback-refused", "in-flight", "idempotency-key-reused", "overloaded")
 
 OPERATIONS: Final = (
     Operation(

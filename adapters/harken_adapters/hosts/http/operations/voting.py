@@ -56,15 +56,6 @@ def _voter(call: Call, in_body: Any = None) -> Any:
     return voter
 
 
-_BODY_PROBLEMS: Final = (
-    "malformed-body",
-    "feedback-refused",
-    "body-timeout",
-    "body-too-large",
-    "unsupported-media-type",
-    "idempotency-key-reused",
-    "overloaded",
-)
 OPERATIONS: Final = (
     Operation(
         name="set_vote",
@@ -81,7 +72,7 @@ OPERATIONS: Final = (
         body="Vote",
         example={"rating": "up", "author": "user-7"},
         answers={204: Answer(description="The vote is durable.")},
-        problems=_BODY_PROBLEMS,
+        problems=("feedback-refused", "idempotency-key-reused", "overloaded"),
     ),
     Operation(
         name="take_vote_back",
