@@ -249,7 +249,8 @@ def test_a_server_ends_with_streams_open(hk: Harken) -> None:
 # --- From other processes ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("storage", ["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["sqlite", "mongodb"])
 def test_what_one_server_takes_the_other_tells(
     storage: str, tmp_path: Path, clock: ManualClock, request: pytest.FixtureRequest
 ) -> None:

@@ -1,0 +1,192 @@
+"""``harken serve`` as a process of its own: how it starts, how it ends, and what it refuses."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.reliability.http_processes import HARKEN, PATIENCE, environment, serve
+
+import harken
+from harken import Scope
+from hosts.events import listening
+
+LOCAL = ("127.0.0.1", "::1")
+
+
+def refused(tmp_path: Path, *arguments: str, storage: str | None = None, **settings: str) -> str:
+    """What it says when it does not start; fails if it does, or if it says more than that."""
+    ran = subprocess.run(
+        (*HARKEN, "--storage", storage or f"sqlite:///{tmp_path}/feedback.db", "serve", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment(COLUMNS="1000", **settings),
+        timeout=PATIENCE,
+    )
+    assert (ran.returncode, ran.stdout) == (2, ""), ran
+    assert ran.stderr.startswith("Error: "), ran.stderr
+    assert ran.stderr.count("\n") == 1, ran.stderr
+    return ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: signal.Signals) -> None:
+    """It says where it serves, serves this machine without a key, and ends at once and well, also while some listen."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path, "--workers", str(workers)) as service:
+        service.ready(workers)
+        assert len(service.workers()) == workers
+        told = [service.process.stdout.readline() for _ in range(3)] if service.process.stdout else []
+        assert f"POST {service.url}/api/sessions/SESSION_ID/feedback" in told[0]
+        for line in told[1:]:
+            for address in (word for word in line.split() if word.startswith("http")):
+                assert service.ask("GET", address.removeprefix(service.url)).ok
+        answer = service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"})
+        assert answer.status_code == 201, answer.text
+        with listening(service.url) as one, listening(service.url) as two:
+            assert service.end(number) == 0
+            assert (one.rest(), two.rest()) == (b"", b"")
+    assert "Traceback" not in service.log.read_text()
+    with harken.connect(url) as hk:
+        assert hk.summary().total == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", LOCAL)
+def test_without_keys_it_serves_this_machine_only(tmp_path: Path, host: str) -> None:
+    """The peer of a connection is known, so that nobody needs a key here, and what was forwarded is refused."""
+    with serve("memory://", tmp_path, "--host", host) as service:
+        assert service.ask("GET", "/api/feedback").status_code == 200
+        assert service.ask("GET", "/api/feedback", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
+        assert service.ask("GET", "/api/feedback", headers={"Host": "example.com"}).status_code == 401
+
+
+@pytest.mark.slow
+def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
+    """Without a key it does not start on an address that others reach, nor when everything is to be open; with one
+    it does, and asks for it.
+    """
+    assert "make one with 'harken keys create" in refused(tmp_path, "--host", "0.0.0.0")
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with harken.connect(url) as hk:
+        key = hk.keys.create("default", [Scope.SUBMIT]).text
+    assert "must not be 'open'" in refused(tmp_path, "--host", "0.0.0.0", HARKEN_SERVER_ACCESS="open")
+    with serve(url, tmp_path, "--host", "0.0.0.0") as service:
+        body, path = {"rating": "up"}, "/api/sessions/s/feedback"
+        assert service.ask("POST", path, json=body).status_code == 401
+        assert service.ask("POST", path, json=body, headers={"Authorization": f"Bearer {key}"}).status_code == 201
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    """Whoever has the port keeps it, and one line says so."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        message = refused(tmp_path, "--port", str(port))
+    assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in message
+
+
+@pytest.mark.slow
+def test_several_workers_need_a_storage_that_they_share(tmp_path: Path) -> None:
+    """Each process would have a memory of its own."""
+    assert "need a storage that they share" in refused(tmp_path, "--workers", "2", storage="memory://")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"HARKEN_SERVER_PORT": "many"}, "HARKEN_SERVER_PORT makes no sense"),
+        ({"HARKEN_SERVER_LIMIT_BY_KEY": "often"}, "'often' is no rate limit"),
+        ({"HARKEN_SERVER_TOKEN_SECRETS": "short"}, "secret 1 is too short"),
+        ({"HARKEN_SERVER_ALLOWED_ORIGINS": "example.com"}, "expected an origin such as"),
+        ({"HARKEN_SERVER_SENTIMENT": "magic"}, "sentiment"),
+        ({"HARKEN_SERVER_LIMIT_STORAGE": "nowhere://"}, "nowhere"),
+        ({"HARKEN_MAX_QUEUE": "0"}, "max_queue"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, settings: dict[str, str], message: str) -> None:
+    """Before anything is served, one line says which setting is wrong."""
+    for workers in ("1", "2"):
+        assert message in refused(tmp_path, "--workers", workers, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_settings_come_from_the_file_and_the_environment(tmp_path: Path, workers: str) -> None:
+    """``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*`` count in each process, the latter more."""
+    (tmp_path / "harken.toml").write_text(
+        f"[server]\nlimit_production = '1/year'\nmax_body = 30\nsentiment = 'none'\nworkers = {workers}\n"
+    )
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, HARKEN_SERVER_MAX_BODY="32") as service:
+        service.ready(int(workers))
+        assert len(service.workers()) == int(workers)
+        for _ in range(4):
+            asked = [
+                service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up", "comment": comment})
+                for comment in ("a", "abcd")
+            ]
+            assert [answer.status_code for answer in asked] == [201, 413]
+        answer = service.ask("POST", "/api/feedback?session_id=s", json={"rating": "up"})
+        assert '"production";q=1;' in answer.headers["ratelimit-policy"]
+
+
+@pytest.mark.slow
+def test_the_words_before_the_command_count(tmp_path: Path) -> None:
+    """``--application`` says whose feedback it is that is served where nobody says so."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path, before=("--application", "shop")) as service:
+        assert service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"}).status_code == 201
+    with harken.connect(url) as hk:
+        assert hk.summary(application="shop").total == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "limits", "structlog", "prometheus_client", "jwt"])
+def test_a_missing_extra_says_what_to_install(tmp_path: Path, missing: str) -> None:
+    """Without the packages of the extra there is one line that mends it."""
+    program = f"import sys; sys.modules[{missing!r}] = None\n{HARKEN[2]}"
+    ran = subprocess.run(
+        (sys.executable, "-c", program, "--storage", "memory://", "serve"),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment(COLUMNS="1000"),
+        timeout=PATIENCE,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert 'pip install "harken[server]"' in ran.stderr
+    assert missing in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -> None:
+    """Whoever runs their own application with uvicorn can end it too: the router sends its listeners away."""
+    (tmp_path / "shop.py").write_text(
+        "import harken\nfrom fastapi import FastAPI\nfrom harken_adapters.hosts.fastapi import feedback_router\n"
+        "app = FastAPI()\napp.include_router(feedback_router(harken.connect('memory://')))\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "uvicorn", "shop:app", "--fd", str(bound.fileno())),
+            cwd=tmp_path,
+            env=environment(),
+            stderr=subprocess.DEVNULL,
+            pass_fds=[bound.fileno()],
+        )
+        try:
+            with listening(f"http://127.0.0.1:{bound.getsockname()[1]}") as stream:
+                process.terminate()
+                assert stream.rest() == b""
+                assert process.wait(PATIENCE) == -signal.SIGTERM
+        finally:
+            process.kill()
+            process.wait()
