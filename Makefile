@@ -28,9 +28,10 @@ demo: $(READY) ## Put made-up feedback into the same storage, and show what Hark
 
 test: $(READY) ## All tests, thoroughly, with the coverage bounds
 	$(BIN)/coverage erase
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
 	$(BIN)/coverage report --include='src/harken/domain/*' --fail-under=100
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 check: $(READY) ## The fast tests, in under a minute
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'

@@ -361,11 +361,12 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     JudgesAfterTheBatch,
     EndlessChanges,
     ChangesByOffset,
+    WrongOrderOfEquals,
+    LeavesDeliveries,
 ]
 BROKEN: list[Broken] = [
     LostUpdate,
     WrongOrder,
-    WrongOrderOfEquals,
     SharedObject,
     DoubleIdempotency,
     OffByOneCursor,
@@ -375,7 +376,6 @@ BROKEN: list[Broken] = [
     CountsEverything,
     MillisecondClock,
     ForgottenEvent,
-    LeavesDeliveries,
     SharedLease,
     SettlesForAnybody,
     LosesKeys,

@@ -58,9 +58,28 @@ class Service:
         return requests.request(method, f"{self.url}{path}", timeout=PATIENCE, **options)
 
     def workers(self) -> list[int]:
-        """The ids of the processes that serve and have not ended, as far as its log says, oldest first."""
+        """The ids of the processes that serve and have not ended, oldest first.
+
+        The log has them all, but the id of one that ended may be a stranger's by now, who must not be killed.
+        """
         started = map(int, _STARTED.findall(self.log.read_text()))
-        return [number for number in started if _is_alive(number)]
+        return [number for number in started if _session(number) == self.process.pid]
+
+    @contextmanager
+    def only(self, worker: int) -> Iterator[None]:
+        """Whoever connects meanwhile is answered by that worker: the others stand still.
+
+        To be left soon, or the others are taken for hung and replaced.
+        """
+        others = [number for number in self.workers() if number != worker]
+        try:
+            for number in others:
+                os.kill(number, signal.SIGSTOP)
+            until(lambda: all(map(_stands_still, others)), "the other workers stood still")
+            yield
+        finally:
+            for number in others:
+                os.kill(number, signal.SIGCONT)
 
     def ready(self, workers: int = 1) -> None:
         """Wait until so many processes serve."""
@@ -115,12 +134,18 @@ def serve(storage: str, folder: Path, *options: str, before: Sequence[str] = (),
         process.stdout.close()
 
 
-def _is_alive(number: int) -> bool:
+def _session(number: int) -> int | None:
+    """The session of a process, if there is such a process; that of a service and its workers has its id."""
     try:
-        os.kill(number, 0)
+        return os.getsid(number)
     except ProcessLookupError:
-        return False
-    return True
+        return None
+
+
+def _stands_still(number: int) -> bool:
+    """Whether every thread of a process is stopped."""
+    states = (file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{number}/task").glob("*/stat"))
+    return all(state == "T" for state in states)
 
 
 class Load:
@@ -207,14 +232,16 @@ class Report:
         return not any(self.broken.values()) and not self.surprises
 
     def __str__(self) -> str:
+        retried = sum(self.errors.values())
         lines = [
-            f"acknowledged {self.acknowledged:,} in {self.seconds:.0f} s, {self.found} found stored by a retry",
+            f"killed {len(self.replaced)}, acknowledged {self.acknowledged:,} in {self.seconds:.0f} s",
+            f"retried {retried}, {self.found} found stored by a retry",
             ", ".join(f"{name} {number}" for name, number in self.broken.items()),
             "errors: " + (", ".join(f"{number} {kind}" for kind, number in self.errors.items()) or "none"),
         ]
         if self.replaced:
             after = f"{median(self.replaced):.1f} s (median), {max(self.replaced):.1f} s (longest)"
-            lines.append(f"{len(self.replaced)} workers killed, replaced after {after}")
+            lines.append(f"workers were replaced after {after}")
         return "\n".join([*lines, *(f"BROKEN: {surprise}" for surprise in self.surprises)])
 
 
@@ -263,17 +290,23 @@ def account(hk: Harken, load: Load, *, seconds: float, replaced: Sequence[float]
 
 
 def play(url: str, folder: Path, *, workers: int = 2, seconds: float = 0) -> Report:
-    """Kill workers under load, one or again and again for so many seconds, and count."""
+    """Kill workers under load, until a request has failed, or again and again for so many seconds, and count.
+
+    The first that is killed may have served nobody; its clients are all with the other one then, which is the next.
+    """
     replaced: list[float] = []
     with serve(url, folder, "--workers", str(workers), HARKEN_SERVER_LOG_LEVEL="info", **UNLIMITED) as service:
         service.ready(workers)
         begun = monotonic()
         with Load(service.url) as load:
-            while not replaced or monotonic() < begun + seconds:
+            while not load.errors or monotonic() < begun + seconds:
                 load.go_on()
                 replaced.append(kill_a_worker(service, workers))
             load.go_on()
         took = monotonic() - begun
+        for worker in service.workers():
+            with service.only(worker):
+                assert service.ask("GET", "/readyz").ok, f"worker {worker} does not serve"
     with harken.connect(url) as hk:
         return account(hk, load, seconds=took, replaced=replaced)
 

@@ -24,6 +24,9 @@ from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
 from support import ManualClock
 
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 SECRET = "a secret that is long enough for HS256"

@@ -24,6 +24,9 @@ from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, Server, asked, kept, problem, serving
 from support import PATIENCE, eventually
 
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 SETTINGS = ServerSettings(**OPEN)

@@ -18,6 +18,9 @@ from harken_adapters.formats.exporting import export
 from hosts.serving import Server, kept, problem, served
 from support import PATIENCE, ManualClock, a_submission, in_threads
 
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
 PATH = "/api/sessions/s/feedback"
 AGENTS = ("helper", "clerk", None)
 

@@ -40,8 +40,9 @@ def run(url: str, key: str, folder: Path) -> subprocess.CompletedProcess[str]:
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", url, "--no-color", "--continue-on-failure"),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", str(found_by_chance)),
-            *("--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off"),
-            *(["--generation-deterministic"] if "CI" in os.environ else []),
+            *("--suppress-health-check", "all", "--warnings", "off"),
+            # Neither keeps what was found for the next time.
+            *(["--generation-deterministic"] if "CI" in os.environ else ["--generation-database", "none"]),
             *("--exclude-checks", _BEYOND_A_SCHEMA, "--header", f"Authorization: Bearer {key}"),
             # It never ends.
             *("--exclude-path", "/api/events"),

@@ -9,6 +9,9 @@ from harken import Harken
 from hosts.serving import Server, kept, problem
 from support import ManualClock, in_threads
 
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
 MESSAGE = "/api/sessions/s/messages/m-1/feedback"
 VOTES = "/api/sessions/s/votes"
 
