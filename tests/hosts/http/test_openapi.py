@@ -24,6 +24,9 @@ from harken_adapters.hosts.http.problems import KINDS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
 DOCUMENT = document(version="1.2.3")
 SCHEMAS = DOCUMENT["components"]["schemas"]
 JSON = "application/json"

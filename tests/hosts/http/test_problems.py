@@ -22,6 +22,9 @@ from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import RawAnswer, Server, asked, kept, problem, raw_request, served
 from support import PATIENCE, in_threads
 
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
 PATH = "/api/sessions/s/feedback"
 JSON = "Content-Type: application/json"
 UP = b'{"rating":"up"}'
