@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from harken import InvalidCredentials, Scope
+from harken import ApiKey, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
 from harken_adapters.hosts.http.addresses import is_loopback
@@ -36,14 +36,8 @@ class Principal:
     """
 
     application: str | None = None
-    scopes: frozenset[Scope] = frozenset()
-    key_id: str | None = None
-    name: str | None = None
+    key: ApiKey | None = None
     token: SessionToken | None = None
-
-    def may(self, scope: Scope) -> bool:
-        """Whether they may do what needs that scope."""
-        return scope in self.scopes or Scope.ADMIN in self.scopes
 
     @property
     def author(self) -> str | None:
@@ -51,7 +45,7 @@ class Principal:
         return (self.token.author or self.token.session_id) if self.token else None
 
 
-ANYBODY: Final = Principal(scopes=frozenset(Scope))
+ANYBODY: Final = Principal()
 
 
 class Access:
@@ -138,7 +132,7 @@ class Access:
             key = self._keys.authenticate(credential)
         except InvalidCredentials as error:
             return unauthorized(str(error), wrong=True)
-        return Principal(application=key.application, scopes=key.scopes, key_id=key.id, name=key.name or None)
+        return Principal(application=key.application, key=key)
 
     def _of_token(self, credential: str) -> Principal | Problem:
         if self._tokens is None:
@@ -249,7 +243,7 @@ def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id:
         Problem: they may not.
     """
     if principal.token is None:
-        if not principal.may(scope):
+        if principal.key is not None and not principal.key.allows(scope):
             raise Problem("forbidden", f"This needs the scope {scope.value!r}, which the API key does not have")
         return
     if not tokens:

@@ -180,6 +180,7 @@ class Api:
             request=request,
             principal=principal,
             application=application,
+            session_id=session_id,
             parameters=parameters,
             address=address,
             client=self._hasher.hashed if self.settings.keep_client == "hashed" else str,
@@ -193,10 +194,9 @@ class Api:
         if operation.production:
             hits += self._hit("production", _subject(call.address))
         if operation.gives_feedback:
-            session_id = call.request.parts.get("session_id") or call.parameters.get("session_id")
-            hits += self._hit("session", f"{call.application}\0{session_id}")
-        if call.principal.key_id is not None:
-            return hits + self._hit("key", call.principal.key_id)
+            hits += self._hit("session", f"{call.application}\0{call.session_id}")
+        if call.principal.key is not None:
+            return hits + self._hit("key", call.principal.key.id)
         return hits + self._hits_of_address(call.address)
 
     def _hits_of_address(self, address: str | None) -> list[Hit]:

@@ -25,6 +25,7 @@ class Call:
         request: what was sent.
         principal: who sent it.
         application: whose feedback it is about.
+        session_id: the session that it is about, if it says so.
         parameters: what stands in the query string.
         address: where it comes from, if it is known.
         client: what is kept of the address, if anything is.
@@ -37,6 +38,7 @@ class Call:
     request: Request
     principal: Principal
     application: str
+    session_id: str | None
     parameters: Parameters
     address: str | None
     client: Callable[[str], str]

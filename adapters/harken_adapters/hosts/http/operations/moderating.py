@@ -43,8 +43,8 @@ def _undo(call: Call) -> Response:
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:
     """Who decides, if somebody is named; else the key by its name, or by its id."""
-    named = body.get("moderator")
-    return call.principal.name or call.principal.key_id if named is None else named
+    key, named = call.principal.key, body.get("moderator")
+    return key.name or key.id if named is None and key else named
 
 
 _DECIDED: Final = Answer(description="The feedback after the decision.", schema="Feedback")
