@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Final
 
 from harken import (
@@ -134,8 +133,10 @@ def _shortened(text: str) -> str:
 
 
 def kind_of_status(status: int) -> str:
-    """The kind of problem that a framework's own error is."""
-    plain = {"not-found": 404, "method-not-allowed": 405, "body-too-large": 413, "unsupported-media-type": 415}
-    known = {number: kind for kind, number in plain.items()}
-    fallback = "malformed-body" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal"
-    return known.get(status, fallback)
+    """The kind of problem that a framework's own refusal is."""
+    return _KIND_OF_STATUS.get(status, "malformed-body")
+
+
+_KIND_OF_STATUS: Final = {
+    KINDS[kind][0]: kind for kind in ("not-found", "method-not-allowed", "body-too-large", "unsupported-media-type")
+}
