@@ -18,16 +18,17 @@ from starlette.routing import Match, Route
 import harken
 from harken import Harken, HarkenError
 from harken_adapters.hosts.fastapi.host import Host
-from harken_adapters.hosts.fastapi.messages import Answer
+from harken_adapters.hosts.fastapi.messages import Answer, raw_headers
 from harken_adapters.hosts.http import docs_page
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
-from harken_adapters.hosts.http.messages import Headers, answer
+from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, answer
 from harken_adapters.hosts.http.messages import Response as OurResponse
 from harken_adapters.hosts.http.openapi import document
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.problems import Problem, kind_of_status
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.telemetry import evaluation_events
 from harken_adapters.text import text_adapters
 
 #: How many seconds the storage may take to prove that it is there.
@@ -46,9 +47,10 @@ _CORS_EXPOSED: Final = (
     "X-Request-Id",
 )
 #: The page loads its own scripts, and styles and pictures that these make.
-_DOCS_POLICY: Final = (
+_PAGE_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 )
+_PAGE_SECURITY: Final = raw_headers(tuple({**dict(SECURITY_HEADERS), "content-security-policy": _PAGE_POLICY}.items()))
 
 
 def create_app(
@@ -114,11 +116,7 @@ def connected(settings: ServerSettings) -> Harken:
 
 
 def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
-    if not settings.evaluation_events:
-        return ()
-    from harken_adapters.telemetry import evaluation_events  # noqa: PLC0415 - of another extra, asked for or not
-
-    return (evaluation_events(),)
+    return (evaluation_events(),) if settings.evaluation_events else ()
 
 
 def _operations(host: Host) -> list[Route]:
@@ -155,7 +153,6 @@ def _operating(api: Api) -> list[Route]:
 
 def _documenting() -> list[Route]:
     """``/docs`` and ``/openapi.json``, which load nothing from anywhere else."""
-    policy: Headers = (("content-security-policy", _DOCS_POLICY),)
 
     async def openapi(request: Request) -> Response:
         prefix = request.scope.get("root_path", "")
@@ -164,7 +161,7 @@ def _documenting() -> list[Route]:
     async def page(request: Request) -> Response:
         root = request.scope.get("root_path", "")
         body = docs_page.page(f"{root}/openapi.json", f"{root}/docs/assets", f"{root}/docs/start.js")
-        return _with_policy(OurResponse(200, body, "text/html; charset=utf-8", policy))
+        return Answer(OurResponse(200, body, "text/html; charset=utf-8"), [], _PAGE_SECURITY)
 
     async def script(request: Request) -> Response:
         root = request.scope.get("root_path", "")
@@ -183,14 +180,6 @@ def _documenting() -> list[Route]:
         Route("/docs/start.js", script),
         Route("/docs/assets/{name}", asset),
     ]
-
-
-def _with_policy(response: OurResponse) -> Response:
-    """The page, which may load its own scripts, unlike all other answers."""
-    page = Answer(response, [])
-    strict = next(pair for pair in reversed(page.raw_headers) if pair[0] == b"content-security-policy")
-    page.raw_headers.remove(strict)
-    return page
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ _CLOSE: Final[Headers] = (("connection", "close"),)
 _END: Final = object()
 
 
-def _raw(headers: Headers) -> RawHeaders:
+def raw_headers(headers: Headers) -> RawHeaders:
+    """Headers as ASGI has them."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-_SECURITY: Final = _raw(SECURITY_HEADERS)
+_SECURITY: Final = raw_headers(SECURITY_HEADERS)
 
 
 def request_of(request: starlette.requests.Request) -> Request:
@@ -108,17 +109,17 @@ def _too_large(most: int) -> Problem:
 class Answer(starlette.responses.Response):
     """An answer that is complete. Its headers are put together once, as there is one for each request."""
 
-    def __init__(self, response: Response, more: RawHeaders) -> None:
+    def __init__(self, response: Response, more: RawHeaders, security: RawHeaders = _SECURITY) -> None:
         self.status_code = response.status
         self.body = response.body
         self.background = None
-        self.raw_headers = _headers(response, more)
+        self.raw_headers = _headers(response, more, security)
         if response.status != 204:
             self.raw_headers.append((b"content-length", b"%d" % len(response.body)))
 
 
-def _headers(response: Response, more: RawHeaders) -> RawHeaders:
-    headers = _raw(response.headers) + more + _SECURITY
+def _headers(response: Response, more: RawHeaders, security: RawHeaders = _SECURITY) -> RawHeaders:
+    headers = raw_headers(response.headers) + more + security
     if response.media_type is not None:
         headers.append((b"content-type", response.media_type.encode("latin-1")))
     return headers
