@@ -55,7 +55,8 @@ def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
     storage = Settings.load(os.environ, Path.cwd()).storage
     _check(settings, storage)
     with _ended_by_signal(), _bound(settings) as listening, _shared_metrics(settings.workers):
-        _pass_on(settings)
+        # What was said on the command line, each process that serves has to find.
+        os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
         tell(_address(listening))
         uvicorn.run(
             _APP,
@@ -141,12 +142,6 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     with TemporaryDirectory(prefix="harken-metrics-") as folder:
         os.environ[_METRICS_FOLDER] = folder
         yield
-
-
-def _pass_on(settings: ServerSettings) -> None:
-    """Have the processes that serve find what was said on the command line."""
-    for name in ("host", "port", "workers", "access"):
-        os.environ[f"HARKEN_SERVER_{name.upper()}"] = str(getattr(settings, name))
 
 
 @contextmanager
