@@ -48,7 +48,7 @@ def test_what_was_chosen() -> None:
 def test_an_unknown_word() -> None:
     """A sentiment that there is not is refused, with those that there are."""
     with pytest.raises(ConfigurationError) as caught:
-        text_adapters(sentiment="bert")  # type: ignore[arg-type]
+        text_adapters(sentiment="bert")
     assert str(caught.value) == "sentiment must be one of 'vader', 'textblob', 'none', got 'bert'"
 
 
