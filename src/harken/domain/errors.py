@@ -14,7 +14,10 @@
     ├── InvalidCredentials                    an API key that is unknown, malformed or revoked
     ├── KeyRejected (ValueError)              an API key that cannot be made as asked
     ├── KeyNotFound (LookupError)             no API key with that id
+    ├── RouteRejected (ValueError)            a route that cannot be meant
+    ├── NoSuchChannel (LookupError)           no channel has that name
     ├── DeliveryNotFound (LookupError)        no such delivery
+    ├── DeliveryFailed                        a channel's receiver did not take what was sent
     ├── LeaseLost                             the delivery was claimed by another worker meanwhile
     ├── Overloaded                            the ingestion queue is full; nothing was kept, try again
     ├── ConfigurationError (ValueError)       a setting or storage URL that makes no sense
@@ -31,6 +34,7 @@ Whoever wants to catch everything catches :class:`HarkenError`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from harken.domain.violation import Violation
 
@@ -101,8 +105,32 @@ class KeyNotFound(HarkenError, LookupError):
     """There is no API key with that id."""
 
 
+class RouteRejected(HarkenError, ValueError):
+    """A route that cannot be meant: of a channel that is not there, or by an unknown word."""
+
+
+class NoSuchChannel(HarkenError, LookupError):
+    """No channel has that name."""
+
+
 class DeliveryNotFound(HarkenError, LookupError):
     """There is no such delivery in the state that the call needs."""
+
+
+class DeliveryFailed(HarkenError):
+    """A channel's receiver did not take what was sent.
+
+    ``retryable`` tells whether trying again later makes sense, ``retry_after`` how long the receiver wants to be left
+    alone, and ``gone`` that it wants nothing any more, ever.
+    """
+
+    def __init__(
+        self, message: str, *, retryable: bool = True, retry_after: timedelta | None = None, gone: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retryable = retryable and not gone
+        self.retry_after = retry_after
+        self.gone = gone
 
 
 class LeaseLost(HarkenError):

@@ -18,11 +18,18 @@ class EventType(Enum):
     UPDATED = "feedback.updated"
     DELETED = "feedback.deleted"
     MODERATED = "feedback.moderated"
+    ALERT_RAISED = "alert.raised"
+    ALERT_RESOLVED = "alert.resolved"
+
+    @property
+    def about_alert(self) -> bool:
+        """Whether it tells of an alert; all others tell of feedback."""
+        return self in {EventType.ALERT_RAISED, EventType.ALERT_RESOLVED}
 
 
 @frozen(kw_only=True)
 class Event:
-    """Something that happened to one version of one feedback.
+    """Something that happened to one version of its subject: of one feedback, or of one alert.
 
     Its id is made of these two (and the application), so the same happening always has the same id.
     """
@@ -30,7 +37,7 @@ class Event:
     id: str
     type: EventType
     application: str
-    feedback_id: str
+    subject_id: str
     version: int
     occurred_at: datetime
 
@@ -43,15 +50,15 @@ class Event:
             ).hexdigest(),
             type=type,
             application=feedback.application,
-            feedback_id=feedback.id,
+            subject_id=feedback.id,
             version=feedback.version,
             occurred_at=feedback.updated_at,
         )
 
 
 def event_order(event: Event) -> tuple[datetime, str, int, str]:
-    """The order in which events happened; those of one feedback stay in order even if the clock stood still."""
-    return event.occurred_at, event.feedback_id, event.version, event.id
+    """The order in which events happened; those of one subject stay in order even if the clock stood still."""
+    return event.occurred_at, event.subject_id, event.version, event.id
 
 
 class DeliveryState(Enum):
@@ -66,8 +73,9 @@ class DeliveryState(Enum):
 class Delivery:
     """One event on its way to one channel.
 
-    Its id is ``<event id>/<channel>``, so a receiver that keeps ids sees each delivery once. ``attempts`` counts the
-    claims so far and marks the lease: only who holds the latest claim may settle it.
+    Its id is ``<event id>:<channel>``, so a receiver that keeps ids sees each delivery once. ``attempts`` counts the
+    claims so far and marks the lease: only who holds the latest claim may settle it. ``attempts_before`` is how many of
+    them were before it was last replayed.
     """
 
     id: str
@@ -75,11 +83,17 @@ class Delivery:
     channel: str
     state: DeliveryState = DeliveryState.PENDING
     attempts: int = 0
+    attempts_before: int = 0
     due_at: datetime
     leased_until: datetime | None = None
     error: str = ""
 
-    @staticmethod
-    def id_for(event_id: str, channel: str) -> str:
-        """The id that this event has on its way to this channel, in every process and at every try."""
-        return f"{event_id}/{channel}"
+    @property
+    def tries(self) -> int:
+        """The attempts since it was made, or last replayed: how far it has come in its schedule."""
+        return self.attempts - self.attempts_before
+
+    @classmethod
+    def of(cls, event: Event, channel: str, *, due_at: datetime) -> Delivery:
+        """This event on its way to this channel, not tried yet."""
+        return cls(id=f"{event.id}:{channel}", event=event, channel=channel, due_at=due_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -86,6 +86,10 @@ class FeedbackRepository(ABC):
         Raises:
             FeedbackNotFound: there is none in that application.
         """
+
+    @abstractmethod
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        """Those of these ids that are there, by id, whatever their state; a few thousand at most."""
 
     @abstractmethod
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:

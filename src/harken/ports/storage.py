@@ -1,4 +1,4 @@
-"""The four repositories that a storage offers together, and how a URL names it."""
+"""The repositories that a storage offers together, and how a URL names it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 
 from attrs import frozen
 
+from harken.ports.alerts import AlertRepository
+from harken.ports.documents import DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
@@ -25,7 +27,7 @@ def nothing_to_rebuild() -> Sequence[str]:
 
 @frozen
 class Storage:
-    """An open storage: four repositories over the same data.
+    """An open storage: its repositories over the same data.
 
     ``check`` looks for damage, however long that takes, and gives a sentence for each problem. ``rebuild`` counts anew
     what figures are kept, mends what differs from the feedback, and gives a sentence for each figure that was wrong.
@@ -35,6 +37,8 @@ class Storage:
     sessions: SessionRepository
     outbox: Outbox
     keys: KeyRepository
+    alerts: AlertRepository
+    documents: DocumentRepository
     check: Callable[[], Sequence[str]] = nothing_to_check
     rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild
 

@@ -1,0 +1,1 @@
+"""Channels: how news leaves the house, each with its real protocol."""
