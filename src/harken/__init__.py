@@ -9,8 +9,10 @@
 
 from harken.container import Container, connect, ready
 from harken.domain.access import ApiKey, Scope
+from harken.domain.alerts import Alert
 from harken.domain.errors import (
     ConfigurationError,
+    DeliveryFailed,
     DeliveryNotFound,
     FeedbackNotFound,
     FeedbackRejected,
@@ -25,7 +27,9 @@ from harken.domain.errors import (
     KeyRejected,
     LeaseLost,
     MissingExtra,
+    NoSuchChannel,
     Overloaded,
+    RouteRejected,
     StaleFeedback,
     StorageClosed,
     StorageCorrupt,
@@ -46,25 +50,36 @@ from harken.domain.feedback import (
 )
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
+from harken.domain.replies import ReplyRule
+from harken.domain.routing import Route
 from harken.domain.rules import RatingPolicy, Rule
 from harken.domain.summary import Comparison, Interval, Summary
 from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation
 from harken.harken import Harken
+from harken.ports.notifier import Notification, Notifier
+from harken.ports.responder import Responder
 from harken.services.keys import NewKey
 from harken.services.middleware import Middleware, Receipt
+from harken.services.observing import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 
 __all__ = [
     "UNCHANGED",
+    "Alert",
     "ApiKey",
+    "AuditEntry",
+    "AuditOutcome",
     "Change",
     "Comparison",
     "ConfigurationError",
     "Container",
     "Context",
+    "Counters",
     "Cursor",
+    "DeliveryFailed",
     "DeliveryNotFound",
+    "Down",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",
@@ -87,13 +102,20 @@ __all__ = [
     "Moderation",
     "ModerationStatus",
     "NewKey",
+    "NoSuchChannel",
+    "Notification",
+    "Notifier",
     "Overloaded",
     "Page",
     "Period",
     "Rating",
     "RatingPolicy",
     "Receipt",
+    "ReplyRule",
+    "Responder",
     "Revision",
+    "Route",
+    "RouteRejected",
     "Rule",
     "Scope",
     "Sentiment",
@@ -109,6 +131,8 @@ __all__ = [
     "Theme",
     "TrendPoint",
     "Violation",
+    "audit",
     "connect",
+    "notify_downs",
     "ready",
 ]

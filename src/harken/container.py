@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from random import random
 
 from attrs import asdict
 from dependency_injector import containers
 from dependency_injector.providers import Callable, Configuration, Object, Provider, Resource, Singleton
 from uuid_utils import uuid7
 
+from harken.channels import Channel, Channels, open_renderer
+from harken.domain.alert_rules import AlertRule
+from harken.domain.replies import ReplyRule
+from harken.domain.routing import Route
 from harken.domain.rules import RatingPolicy
 from harken.harken import Harken
+from harken.notifying import Notifying
+from harken.ports.alerts import AlertRepository
+from harken.ports.documents import DocumentRepository
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
+from harken.ports.responder import Responder
 from harken.ports.sessions import SessionRepository
 from harken.ports.storage import Storage
-from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
-from harken.ports.time import Clock, NewId
+from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer
+from harken.ports.time import Chance, Clock, NewId
+from harken.services.alerting import AlertingService
 from harken.services.analytics import AnalyticsService
+from harken.services.channels import ChannelService
 from harken.services.collection import FeedbackService, filtered_by
+from harken.services.deliveries import DeliveryService
+from harken.services.delivery import Relay
+from harken.services.editing import Editor
 from harken.services.feed import Feed
 from harken.services.keys import KeyService
+from harken.services.lane import Means
 from harken.services.middleware import Middleware
 from harken.services.moderation import ModerationService
+from harken.services.routing import RouteService
 from harken.services.sessions import SessionService
 from harken.settings import Settings
 from harken.storage import open_storage
@@ -69,12 +85,20 @@ class Container(containers.DeclarativeContainer):
         spam_phrases=config.spam_phrases,
     )
 
+    notifying: Provider[Notifying] = Object(Notifying(channels=Channels({}, {}), routes=()))
+    responder: Provider[Responder | None] = Object(None)
+    renderer: Provider[TemplateRenderer] = Singleton(open_renderer)
+    chance: Provider[Chance] = Object(random)
+
     storage: Provider[Storage] = Resource(open_storage, config.storage)
     feedback_repository: Provider[FeedbackRepository] = storage.provided.feedback
     session_repository: Provider[SessionRepository] = storage.provided.sessions
     outbox: Provider[Outbox] = storage.provided.outbox
     key_repository: Provider[KeyRepository] = storage.provided.keys
+    alert_repository: Provider[AlertRepository] = storage.provided.alerts
+    document_repository: Provider[DocumentRepository] = storage.provided.documents
 
+    editor: Provider[Editor] = Singleton(Editor, feedback_repository)
     collection: Provider[FeedbackService] = Singleton(
         FeedbackService,
         feedback_repository,
@@ -85,23 +109,72 @@ class Container(containers.DeclarativeContainer):
         middleware=middleware,
         sanitizer=sanitizer,
         sentiment_analyzer=sentiment_analyzer,
+        reply_rules=notifying.provided.replies,
+        responder=responder,
+        editor=editor,
         max_queue=config.max_queue,
         max_batch=config.max_batch,
     )
-    moderation: Provider[ModerationService] = Singleton(ModerationService, feedback_repository, clock=clock)
+    moderation: Provider[ModerationService] = Singleton(
+        ModerationService, feedback_repository, clock=clock, editor=editor
+    )
     analytics: Provider[AnalyticsService] = Singleton(AnalyticsService, feedback_repository)
     sessions: Provider[SessionService] = Singleton(SessionService, session_repository)
     feed: Provider[Feed] = Singleton(Feed, feedback_repository, clock=clock)
     keys: Provider[KeyService] = Singleton(KeyService, key_repository, clock=clock, new_secret=new_secret)
+    alerting: Provider[AlertingService] = Singleton(
+        AlertingService,
+        feedback_repository,
+        alert_repository,
+        rules=notifying.provided.alert_rules,
+        clock=clock,
+    )
+    channels: Provider[ChannelService] = Singleton(
+        ChannelService,
+        document_repository,
+        alerting,
+        names=notifying.provided.channels.names,
+        application=config.application,
+        clock=clock,
+    )
+    routes: Provider[RouteService] = Singleton(
+        RouteService,
+        document_repository,
+        configured=notifying.provided.routes,
+        channels=notifying.provided.channels.names,
+        renderer=renderer.provider,
+    )
+    deliveries: Provider[DeliveryService] = Singleton(DeliveryService, outbox, clock=clock)
+    relay: Provider[Relay] = Singleton(
+        Relay,
+        Singleton(
+            Means,
+            outbox=outbox,
+            feedback=feedback_repository,
+            alerts=alert_repository,
+            channels=channels,
+            routes=routes,
+            clock=clock,
+            chance=chance,
+        ),
+        alerting,
+        notifying.provided.channels.open,
+    )
 
     harken: Provider[Harken] = Singleton(
         Harken,
         collection=collection,
+        editor=editor,
         moderation=moderation,
         analytics=analytics,
         sessions=sessions,
         keys=keys,
         feed=feed,
+        alerts=alerting,
+        channels=channels,
+        routes=routes,
+        deliveries=deliveries,
+        relay=relay,
         outbox=outbox,
         check_storage=storage.provided.check,
         rebuild_storage=storage.provided.rebuild,
@@ -124,8 +197,14 @@ def connect(
     sanitizer: Sanitizer | None = None,
     spam_filter: SpamFilter | None = None,
     sentiment_analyzer: SentimentAnalyzer | None = None,
+    channels: Mapping[str, Channel] | None = None,
+    routes: Sequence[Route | Mapping[str, object]] | None = None,
+    alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
+    replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
+    responder: Responder | None = None,
     clock: Clock | None = None,
     new_id: NewId | None = None,
+    chance: Chance | None = None,
 ) -> Harken:
     """A ready Harken on a storage; use it in a ``with`` block, or close it.
 
@@ -147,8 +226,16 @@ def connect(
         sanitizer: makes plain text of comments.
         spam_filter: recognises spam, besides the phrases.
         sentiment_analyzer: tells how comments sound.
+        channels: where events can go, by name: notifiers, which are not closed, or tables such as
+            ``{"kind": "webhook", "url": ..., "secret": ...}``. Nothing is sent before a relay runs, see
+            :meth:`Harken.start_relay`.
+        routes: which events go to which channel; without any, everything goes everywhere.
+        alert_rules: the patterns that raise alerts.
+        replies: what is answered to people who are not satisfied, by rules.
+        responder: is asked for an answer where no rule has one; in the background, after the feedback is stored.
         clock: gives the time now, in UTC.
         new_id: gives a new feedback id.
+        chance: gives a number from 0 to 1, by which a retry comes a little later than planned.
 
     Raises:
         ConfigurationError: a setting makes no sense, or nothing serves that URL.
@@ -175,8 +262,13 @@ def connect(
         "sanitizer": sanitizer,
         "spam_filter": spam_filter,
         "sentiment_analyzer": sentiment_analyzer,
+        "notifying": Notifying.load(
+            os.environ, Path.cwd(), channels=channels, routes=routes, alert_rules=alert_rules, replies=replies
+        ),
+        "responder": responder,
         "clock": clock,
         "new_id": new_id,
+        "chance": chance,
     }
     for name, value in overrides.items():
         if value is not None:

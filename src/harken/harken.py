@@ -15,12 +15,18 @@ from harken.domain.summary import Summary
 from harken.domain.themes import KEYWORDS, Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.ports.outbox import Outbox
+from harken.services.alerting import AlertingService
 from harken.services.analytics import AnalyticsService
+from harken.services.channels import ChannelService
 from harken.services.collection import FeedbackService
+from harken.services.deliveries import DeliveryService
+from harken.services.delivery import Relay
+from harken.services.editing import Editor
 from harken.services.feed import Feed
 from harken.services.keys import KeyService
 from harken.services.middleware import Receipt
 from harken.services.moderation import ModerationService
+from harken.services.routing import RouteService
 from harken.services.sessions import SessionService
 
 
@@ -46,18 +52,25 @@ class Harken:
     """Collects feedback and tells what it says. Thread-safe; one for each process is enough.
 
     Made by ``harken.connect``. The services behind it do everything else: ``collection``, ``moderation``,
-    ``analytics``, ``sessions``, ``keys`` and ``feed``.
+    ``analytics``, ``sessions``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
+    ``deliveries`` and ``relay``.
     """
 
     def __init__(
         self,
         *,
         collection: FeedbackService,
+        editor: Editor,
         moderation: ModerationService,
         analytics: AnalyticsService,
         sessions: SessionService,
         keys: KeyService,
         feed: Feed,
+        alerts: AlertingService,
+        channels: ChannelService,
+        routes: RouteService,
+        deliveries: DeliveryService,
+        relay: Relay,
         outbox: Outbox,
         check_storage: Callable[[], Sequence[str]],
         rebuild_storage: Callable[[], Sequence[str]],
@@ -69,12 +82,19 @@ class Harken:
         self.sessions = sessions
         self.keys = keys
         self.feed = feed
+        self.alerts = alerts
+        self.channels = channels
+        self.routes = routes
+        self.deliveries = deliveries
+        self.relay = relay
         self.outbox = outbox
         self.application = application
         self._check_storage = check_storage
         self._rebuild_storage = rebuild_storage
-        self._on_close: list[Callable[[], object]] = [feed.close, collection.close]
-        collection.on_write(lambda _: feed.nudge())
+        self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close]
+        for nudge in (feed.nudge, relay.nudge):
+            collection.on_write(lambda _, nudge=nudge: nudge())
+            editor.on_change(nudge)
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +112,17 @@ class Harken:
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call this at the end of :meth:`close`."""
         self._on_close.append(callback)
+
+    def start_relay(self, *, concurrency: int = 4) -> None:
+        """Begin to tell whoever should know, in threads of this process; it ends when this is closed.
+
+        Args:
+            concurrency: how many deliveries to one channel may be under way at a time.
+
+        Raises:
+            ConfigurationError: a channel cannot be used as it is configured.
+        """
+        self.relay.start(concurrency=concurrency)
 
     def submit(
         self,

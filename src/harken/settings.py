@@ -15,7 +15,7 @@ from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, 
 
 CONFIG_FILE = "harken.toml"
 #: The tables that ``harken.toml`` may have for parts of Harken that read their own settings.
-SECTIONS = ("server",)
+SECTIONS = ("server", "channels", "routes", "alerts", "replies")
 _PREFIX = "HARKEN_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -85,6 +85,17 @@ class Settings:
         return load(cls, environ, directory, **arguments)
 
 
+def tables(environ: Mapping[str, str], directory: Path) -> Mapping[str, Any]:
+    """What the file says of parts of Harken that read their own settings, by the names in :data:`SECTIONS`.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or the named one is absent.
+    """
+    path, named = _path(environ, directory)
+    content = _content(path, required=named)
+    return {name: content[name] for name in SECTIONS if name in content}
+
+
 def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: str = "", **arguments: Any) -> T:
     """Settings of a kind: arguments that are not ``None``, then ``environ``, then the file, then defaults.
 
@@ -99,21 +110,30 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
         ConfigurationError: an unknown name in the file, a value that makes no sense, or the named file is absent.
     """
     kinds = {attribute.name: type(attribute.default) for attribute in fields(kind)}
-    named = environ.get(f"{_PREFIX}CONFIG")
-    path = Path(named) if named else directory / CONFIG_FILE
-    values = _from_file(path, kinds, section, required=bool(named))
+    path, named = _path(environ, directory)
+    values = _from_file(path, kinds, section, required=named)
     values |= _from_environ(environ, kinds, f"{_PREFIX}{section.upper()}_" if section else _PREFIX)
     values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
     return kind(**values)
 
 
-def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool) -> dict[str, Any]:
+def _path(environ: Mapping[str, str], directory: Path) -> tuple[Path, bool]:
+    """Where the file is, and whether somebody named it, so that it must be there."""
+    named = environ.get(f"{_PREFIX}CONFIG")
+    return (Path(named), True) if named else (directory / CONFIG_FILE, False)
+
+
+def _content(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.exists() and not required:
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"Cannot read the settings in {path}: {error}") from error
+
+
+def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required: bool) -> dict[str, Any]:
+    content = _content(path, required=required)
     where = f"[{section}] in {path}" if section else str(path)
     found = content.get(section, {}) if section else {k: v for k, v in content.items() if k not in SECTIONS}
     if not isinstance(found, dict):

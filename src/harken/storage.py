@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from urllib.parse import unquote
 
-from harken.domain.errors import ConfigurationError, MissingExtra
+from harken import plugins
+from harken.domain.errors import ConfigurationError
 from harken.ports.storage import OpenStorage, Storage
 
 ENTRY_POINTS = "harken.storage"
@@ -54,31 +54,10 @@ def open_storage(url: str) -> AbstractContextManager[Storage]:
         MissingExtra: a package serves it, but one that it needs is not installed.
         StorageError: it cannot be opened.
     """
-    return _load(_entry_point(scheme_of(url)))(url)
-
-
-def _entry_point(scheme: str) -> EntryPoint:
-    installed = entry_points(group=ENTRY_POINTS)
-    for found in installed.select(name=scheme):
-        return found
-    known = ", ".join(sorted(f"{name}://" for name in installed.names))
-    raise ConfigurationError(f"No storage serves {scheme}://; installed are {known}")
-
-
-def _load(entry_point: EntryPoint) -> OpenStorage:
-    try:
-        opener: OpenStorage = entry_point.load()
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"{entry_point.name}:// needs the package {error.name!r}, which is not installed; {_mend(entry_point)}"
-        ) from error
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"The package that serves {entry_point.name}:// cannot be used: {error}") from error
-    return opener
-
-
-def _mend(entry_point: EntryPoint) -> str:
-    package = entry_point.dist.name if entry_point.dist else "harken"
-    if package != "harken":
-        return f"install what {package} needs"
-    return f'try pip install "harken[{entry_point.name.partition("+")[0]}]"'
+    scheme = scheme_of(url)
+    found = plugins.find(ENTRY_POINTS, scheme)
+    if found is None:
+        known = ", ".join(f"{name}://" for name in plugins.names(ENTRY_POINTS))
+        raise ConfigurationError(f"No storage serves {scheme}://; installed are {known}")
+    opener: OpenStorage = plugins.load(found, f"{scheme}://", scheme.partition("+")[0])
+    return opener(url)

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
 from hashlib import blake2b
+from typing import Final
 
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
+from harken.domain.alert_rules import (
+    CHANNEL_RULE,
+    AlertRule,
+    RateRule,
+    SatisfactionRule,
+    SilenceRule,
+    StreakRule,
+    ThemeRule,
+    WindowRule,
+)
+from harken.domain.alert_tables import parse_rule, rule_record
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.instants import utc
+from harken.domain.patterns import AlertKind, Finding, Streak, Subject, copied, streaks
 
+__all__ = [
+    "CHANNEL_RULE",
+    "Alert",
+    "AlertKind",
+    "AlertRule",
+    "Finding",
+    "RateRule",
+    "SatisfactionRule",
+    "SilenceRule",
+    "Streak",
+    "StreakRule",
+    "Subject",
+    "ThemeRule",
+    "WindowRule",
+    "alert_id",
+    "parse_rule",
+    "pattern_alert",
+    "rule_record",
+    "streak_alert",
+    "streaks",
+]
 
-class AlertKind(Enum):
-    """What kind of pattern it is."""
-
-    STREAK = "streak"
-    SATISFACTION = "satisfaction"
-    RATE = "rate"
-    THEME = "theme"
-    SILENCE = "silence"
-    CHANNEL = "channel"
-
-
-@frozen
-class Subject:
-    """Whom or what an alert is about: ``by`` is ``application``, ``agent``, ``session`` or ``channel``.
-
-    For an application ``value`` is its name.
-    """
-
-    by: str
-    value: str
-
-    def __str__(self) -> str:
-        return f"{self.by} {self.value}"
+#: What the first alert of a rule about a subject begins with; each later one begins with the one before.
+_FIRST: Final = "first"
 
 
 @frozen(kw_only=True)
@@ -57,7 +69,8 @@ class Alert:
         began_at: when the pattern began.
         raised_at: when it was complete.
         resolved_at: when it ended; ``None`` while it stands.
-        version: 1 when it is raised, 2 when it is resolved.
+        version: 1 when it is raised, 2 when it is resolved; one more each time that it turns out to stand again, and
+            that it is resolved after that.
     """
 
     id: str
@@ -66,7 +79,7 @@ class Alert:
     kind: AlertKind
     subject: Subject
     message: str
-    figures: Mapping[str, int] = field(factory=dict, converter=dict, hash=False)
+    figures: Mapping[str, int] = field(factory=dict, converter=copied, hash=False)
     feedback_ids: tuple[str, ...] = ()
     began_at: datetime = field(converter=utc)
     raised_at: datetime = field(converter=utc)
@@ -81,6 +94,10 @@ class Alert:
     def resolved(self, *, at: datetime) -> Alert:
         """This alert when its pattern has ended."""
         return evolve(self, resolved_at=at, version=self.version + 1)
+
+    def raised_again(self, alert: Alert, *, at: datetime) -> Alert:
+        """This alert, when it turns out that its pattern goes on after all, as ``alert`` has it."""
+        return evolve(alert, id=self.id, raised_at=at, version=self.version + 1)
 
     def event(self) -> Event:
         """The event that made the alert what it is now."""
@@ -97,6 +114,47 @@ class Alert:
 def alert_id(application: str, rule: str, subject: Subject, beginning: str) -> str:
     """The id of the alert about a pattern, by what began it: such as the id of the first feedback of a streak."""
     return f"alert_{_digest(application, rule, subject.by, subject.value, beginning)}"
+
+
+def streak_alert(rule: StreakRule, application: str, subject: Subject, streak: Streak) -> Alert:
+    """The alert that a rule raises about a streak, as it stands."""
+    return Alert(
+        id=alert_id(application, rule.name, subject, streak.feedback_ids[0]),
+        application=application,
+        rule=rule.name,
+        kind=rule.kind,
+        subject=subject,
+        message=rule.message(subject, streak.completed_at),
+        figures={"downs": rule.length},
+        feedback_ids=streak.feedback_ids,
+        began_at=streak.began.created_at,
+        raised_at=streak.completed_at,
+    )
+
+
+def pattern_alert(
+    kind: AlertKind,
+    application: str,
+    rule: str,
+    subject: Subject,
+    finding: Finding,
+    *,
+    previous: Alert | None,
+    began_at: datetime,
+    at: datetime,
+) -> Alert:
+    """The alert about a pattern that no one feedback begins: it begins after the alert before, so that is in its id."""
+    return Alert(
+        id=alert_id(application, rule, subject, previous.id if previous else _FIRST),
+        application=application,
+        rule=rule,
+        kind=kind,
+        subject=subject,
+        message=finding.message,
+        figures=finding.figures,
+        began_at=began_at,
+        raised_at=at,
+    )
 
 
 def _digest(*parts: str) -> str:

@@ -16,6 +16,7 @@
     ├── KeyNotFound (LookupError)             no API key with that id
     ├── RouteRejected (ValueError)            a route that cannot be meant
     ├── NoSuchChannel (LookupError)           no channel has that name
+    ├── AlertNotFound (LookupError)           no such alert in that application
     ├── DeliveryNotFound (LookupError)        no such delivery
     ├── DeliveryFailed                        a channel's receiver did not take what was sent
     ├── LeaseLost                             the delivery was claimed by another worker meanwhile
@@ -111,6 +112,10 @@ class RouteRejected(HarkenError, ValueError):
 
 class NoSuchChannel(HarkenError, LookupError):
     """No channel has that name."""
+
+
+class AlertNotFound(HarkenError, LookupError):
+    """There is no alert with that id in that application."""
 
 
 class DeliveryNotFound(HarkenError, LookupError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -10,6 +12,10 @@ MICROSECOND = timedelta(microseconds=1)
 #: Every time zone in use is a multiple of fifteen minutes from UTC, so any local hour, day or week is a sum of slots.
 SLOT = timedelta(minutes=15)
 _SLOT_MICROSECONDS = SLOT // MICROSECOND
+
+_UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
+#: Nine digits of the largest unit are still a duration that Python can hold.
+_DURATION: Final = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
 
 
 def utc(moment: datetime) -> datetime:
@@ -47,3 +53,29 @@ def slot_number(moment: datetime) -> int:
 def slot_start(number: int) -> datetime:
     """The first instant of a slot."""
     return EPOCH + number * SLOT
+
+
+def parse_duration(text: object) -> timedelta:
+    """A duration from a text such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or ``"1h30m"``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if not match or not any(match.groups()):
+        raise ValueError(f"a duration is a text such as '90s', '15m', '6h', '7d' or '1h30m', not {text!r}")
+    numbers = (int(digits or 0) for digits in match.groups())
+    try:
+        return sum((number * unit for number, unit in zip(numbers, _UNITS.values(), strict=True)), timedelta())
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than any duration that can be counted") from None
+
+
+def format_duration(duration: timedelta) -> str:
+    """The inverse of :func:`parse_duration`, for whole seconds from 0 on: ``"1h30m"``, and ``"0s"`` for none."""
+    parts: list[str] = []
+    for name, unit in _UNITS.items():
+        number, duration = divmod(duration, unit)
+        if number:
+            parts.append(f"{number}{name}")
+    return "".join(parts) or "0s"

@@ -1,7 +1,8 @@
-"""What may be done with a comment: clean it, suspect it, feel it."""
+"""What may be done with a comment: clean it, suspect it, feel it; and how a route's template becomes text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from harken.domain.feedback import Sentiment, Submission
@@ -28,4 +29,22 @@ class SentimentAnalyzer(Protocol):
 
     def analyze(self, text: str) -> Sentiment:
         """The sentiment of a comment that is not empty and has passed the rules."""
+        ...
+
+
+class TemplateRenderer(Protocol):
+    """Makes text of a template. Templates come from whoever may change routes, and must be able to do no harm."""
+
+    def check(self, template: str) -> None:
+        """Raise ``ConfigurationError`` if it cannot be a template; the error says what is wrong."""
+        ...
+
+    def render(self, template: str, values: Mapping[str, object]) -> str:
+        """The template with its places filled in, 4,000 characters at most.
+
+        Several threads may call it at once. The values are JSON values, such as a record, and never live objects.
+
+        Raises:
+            ConfigurationError: it is no template, or asks for a value that is not there.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What the services ask for the time and for new ids."""
+"""What the services ask for the time, for new ids and for chance."""
 
 from __future__ import annotations
 
@@ -10,3 +10,6 @@ Clock = Callable[[], datetime]
 
 #: A new id that no other feedback has; ids made later sort behind those made before (UUIDv7 does).
 NewId = Callable[[], str]
+
+#: A number from 0 to 1, as ``random.random`` gives it.
+Chance = Callable[[], float]

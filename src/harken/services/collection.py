@@ -29,6 +29,7 @@ from harken.domain.feedback import (
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
+from harken.domain.replies import ReplyRule, reply_to
 from harken.domain.rules import (
     SPAM,
     RatingPolicy,
@@ -40,9 +41,10 @@ from harken.domain.rules import (
 )
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.responder import Responder
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.editing import find, get, update
+from harken.services.editing import Editor, find, get
 from harken.services.ingestion import GroupCommit, OnWrite
 from harken.services.middleware import (
     Middleware,
@@ -54,6 +56,7 @@ from harken.services.middleware import (
     tell_failures,
     tell_receipt,
 )
+from harken.services.replying import Replying
 
 MAX_REVISIONS: Final = 100
 
@@ -77,6 +80,9 @@ class FeedbackService:
         middleware: Sequence[Middleware] = (),
         sanitizer: Sanitizer | None = None,
         sentiment_analyzer: SentimentAnalyzer | None = None,
+        reply_rules: Sequence[ReplyRule] = (),
+        responder: Responder | None = None,
+        editor: Editor | None = None,
         max_queue: int = 10_000,
         max_batch: int = 1_000,
     ) -> None:
@@ -88,11 +94,16 @@ class FeedbackService:
         self._middleware = tuple(middleware)
         self._sanitizer = sanitizer
         self._sentiment_analyzer = sentiment_analyzer
+        self._reply_rules = tuple(reply_rules)
+        self._editor = editor or Editor(repository)
+        self._replying = Replying(repository, responder, clock=clock, editor=self._editor) if responder else None
         self._group_commit = GroupCommit(repository.add, max_queue=max_queue, max_batch=max_batch)
 
     def close(self) -> None:
-        """Finish what was begun and refuse what comes later."""
+        """Finish what was begun and refuse what comes later. A responder gets a second to finish, and then no more."""
         self._group_commit.close()
+        if self._replying:
+            self._replying.close()
 
     @property
     def waiting(self) -> int:
@@ -103,7 +114,8 @@ class FeedbackService:
         """Call this after each write, also one that failed, with the number of submissions that it was to carry.
 
         Any thread may call it, and several may at once; it should be quick. What it raises is logged and changes
-        nothing. Only writes that submissions share are told of: :meth:`submit_many` writes what it is given.
+        nothing. Only writes that submissions share are told of: the editor tells of those of :meth:`submit_many`, and
+        of changes.
         """
         self._group_commit.on_write(callback)
 
@@ -185,12 +197,15 @@ class FeedbackService:
                 tell_failures([*(before for _, before in checked), opened], error)
                 raise
         try:
-            outcomes = iter(self._repository.add([item for item, _ in checked if isinstance(item, Accepted)]))
+            outcomes = self._repository.add([item for item, _ in checked if isinstance(item, Accepted)])
         except Exception as error:
             tell_failures([opened for _, opened in checked], error)
             raise
+        if announce and outcomes:
+            self._editor.tell()
+        answers = iter(outcomes)
         return [
-            self._answer(item, next(outcomes), opened) if isinstance(item, Accepted) else refusal(item, opened)
+            self._answer(item, next(answers), opened) if isinstance(item, Accepted) else refusal(item, opened)
             for item, opened in checked
         ]
 
@@ -208,9 +223,9 @@ class FeedbackService:
     ) -> Receipt:
         """Make this the author's one vote on that session or message; an earlier vote becomes a revision of it.
 
-        A new rating drops the old one's tags and reply. Setting the same vote again changes nothing and gives a
-        duplicate; setting one that was withdrawn brings it back. Without ``application`` it is the one connected for.
-        Raises what :meth:`submit` raises.
+        A new rating drops the old one's tags and reply, and may get a reply of its own. Setting the same vote again
+        changes nothing and gives a duplicate; setting one that was withdrawn brings it back. Without ``application`` it
+        is the one connected for. Raises what :meth:`submit` raises.
         """
         submission = Submission(
             target=target,
@@ -244,7 +259,8 @@ class FeedbackService:
     ) -> Feedback:
         """Change what feedback says; the whole of it is checked again, and what it said before is kept.
 
-        A change that changes nothing is none: the feedback comes back as it is.
+        Where there is no reply, it may get one as new feedback does. A change that changes nothing is none: the
+        feedback comes back as it is.
 
         Args:
             application: whose feedback it is.
@@ -264,7 +280,10 @@ class FeedbackService:
             _must_stand(current)
             return self._revise(current, change.applied_to(current))
 
-        return update(self._repository, application, feedback_id, edit, EventType.UPDATED).feedback
+        updated = self._editor.update(application, feedback_id, edit, EventType.UPDATED)
+        if self._replying and updated.changed:
+            self._replying.ask(updated.feedback)
+        return updated.feedback
 
     def withdraw(self, application: str, feedback_id: str) -> Feedback:
         """Take feedback back, for its author: it no longer counts. Doing so twice changes nothing.
@@ -276,7 +295,7 @@ class FeedbackService:
         def edit(current: Feedback) -> Feedback:
             return current if current.withdrawn else current.withdraw(at=self._clock())
 
-        return update(self._repository, application, feedback_id, edit, EventType.DELETED).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.DELETED).feedback
 
     def withdraw_vote(self, application: str, session_id: str, message_id: str | None, author: str) -> Feedback | None:
         """Take an author's vote on a message back; ``None`` if there is none. Doing so twice changes nothing."""
@@ -299,7 +318,7 @@ class FeedbackService:
             _must_stand(current)
             return current if current.reply == text else current.answered(text, at=self._clock())
 
-        return update(self._repository, application, feedback_id, edit, EventType.UPDATED).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.UPDATED).feedback
 
     def erase(self, query: FeedbackQuery) -> int:
         """Remove all that match for good, with revisions, pending deliveries and figures; and say how many.
@@ -354,7 +373,10 @@ class FeedbackService:
             fingerprint=fingerprint(original) if key is not None else "",
             at=self._clock(),
         )
-        return Accepted(feedback, (Event.about(feedback, EventType.CREATED),) if announce else ())
+        if not announce:
+            return Accepted(feedback)
+        feedback = self._replied(feedback)
+        return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
 
     def _cleaned(self, submission: Submission) -> Submission:
         if self._sanitizer and isinstance(submission.comment, str):
@@ -374,7 +396,20 @@ class FeedbackService:
             return submission
         return evolve(submission, sentiment=self._sentiment_analyzer.analyze(submission.comment))
 
+    def _replied(self, feedback: Feedback) -> Feedback:
+        """The feedback with the reply that the rules have for it, if it has none yet."""
+        if not self._reply_rules or feedback.reply is not None:
+            return feedback
+        reply = reply_to(self._reply_rules, feedback)
+        return feedback if reply is None else evolve(feedback, reply=reply)
+
     def _receipt(self, item: Accepted, outcome: Outcome) -> Receipt:
+        receipt = self._settled(item, outcome)
+        if self._replying and item.events and not receipt.duplicate:
+            self._replying.ask(receipt.feedback)
+        return receipt
+
+    def _settled(self, item: Accepted, outcome: Outcome) -> Receipt:
         match outcome:
             case Stored(feedback):
                 return Receipt(feedback)
@@ -394,16 +429,20 @@ class FeedbackService:
             if _was_cast(current, vote) or (not current.withdrawn and _same_words(current, vote)):
                 return current
             revised = self._with_revision(current, vote)
+            if item.events:
+                revised = self._replied(revised)
             if vote.idempotency_key is None:
                 return revised
             return evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
 
         try:
-            updated = update(self._repository, earlier.application, earlier.id, edit, event)
+            updated = self._editor.update(earlier.application, earlier.id, edit, event)
         except FeedbackNotFound:
             # Somebody erased it meanwhile, so this vote is the first one.
             (outcome,) = self._repository.add([item])
-            return self._receipt(item, outcome)
+            if item.events:
+                self._editor.tell()
+            return self._settled(item, outcome)
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
     def _revise(self, current: Feedback, wanted: Submission) -> Feedback:
@@ -418,7 +457,7 @@ class FeedbackService:
             fingerprint=current.fingerprint,
             at=current.created_at,
         )
-        return current if _same_words(current, content) else self._with_revision(current, content)
+        return current if _same_words(current, content) else self._replied(self._with_revision(current, content))
 
     def _with_revision(self, current: Feedback, content: Feedback) -> Feedback:
         if len(current.revisions) >= MAX_REVISIONS:

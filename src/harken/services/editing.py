@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -14,7 +15,12 @@ from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import text_problem
 from harken.ports.repository import FeedbackRepository
 
+logger = logging.getLogger(__name__)
+
 MAX_PAGE: Final = 1_000
+
+#: What is told that something was written.
+OnChange = Callable[[], object]
 
 
 def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
@@ -43,25 +49,49 @@ class Updated:
     changed: bool
 
 
-def update(
-    repository: FeedbackRepository,
-    application: str,
-    feedback_id: str,
-    edit: Callable[[Feedback], Feedback],
-    event: EventType | None,
-) -> Updated:
-    """Edit stored feedback, again and again while others change it in between; no change, no event.
+class Editor:
+    """Changes stored feedback, and tells who listens that something was written."""
 
-    With no ``event`` nobody is told.
-    """
-    while True:
-        current = get(repository, application, feedback_id)
-        edited = edit(current)
-        if edited is current:
-            return Updated(current, changed=False)
-        try:
-            repository.replace(edited, [Event.about(edited, event)] if event else [])
-        except StaleFeedback:
-            # Somebody's change was stored, so the loop as a whole always gets on.
-            continue
-        return Updated(edited, changed=True)
+    def __init__(self, repository: FeedbackRepository) -> None:
+        self._repository = repository
+        self._listeners: list[OnChange] = []
+
+    def on_change(self, callback: OnChange) -> None:
+        """Call this after each change that is news to somebody; it should be quick.
+
+        Any thread may call it, and several may at once. What it raises is logged and changes nothing.
+        """
+        self._listeners.append(callback)
+
+    def update(
+        self,
+        application: str,
+        feedback_id: str,
+        edit: Callable[[Feedback], Feedback],
+        event: EventType | None,
+    ) -> Updated:
+        """Edit stored feedback, again and again while others change it in between; no change, no event.
+
+        With no ``event`` nobody is told.
+        """
+        while True:
+            current = get(self._repository, application, feedback_id)
+            edited = edit(current)
+            if edited is current:
+                return Updated(current, changed=False)
+            try:
+                self._repository.replace(edited, [Event.about(edited, event)] if event else [])
+            except StaleFeedback:
+                # Somebody's change was stored, so the loop as a whole always gets on.
+                continue
+            if event:
+                self.tell()
+            return Updated(edited, changed=True)
+
+    def tell(self) -> None:
+        """Tell who listens that an event was stored."""
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception:
+                logger.exception("A listener failed after feedback was changed")

@@ -14,7 +14,7 @@ from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.editing import find, update
+from harken.services.editing import Editor, find
 
 
 class ModerationService:
@@ -24,9 +24,10 @@ class ModerationService:
     took it back, and ``InvalidTransition`` where the status would not change.
     """
 
-    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+    def __init__(self, repository: FeedbackRepository, *, clock: Clock, editor: Editor | None = None) -> None:
         self._repository = repository
         self._clock = clock
+        self._editor = editor or Editor(repository)
 
     def queue(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
         """What waits for a decision among what the query's other filters mean, newest first.
@@ -71,7 +72,7 @@ class ModerationService:
                 raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was taken back by its author")
             return current.moderated(decision(current.moderation), at=self._clock())
 
-        return update(self._repository, application, feedback_id, edit, EventType.MODERATED).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.MODERATED).feedback
 
 
 def _status(value: ModerationStatus | str) -> ModerationStatus:

@@ -1,0 +1,88 @@
+"""Alert rules as tables of the settings, or as JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import fields
+
+from harken.domain.alert_rules import RULES, AlertRule
+from harken.domain.errors import ConfigurationError
+from harken.domain.feedback import Rating
+from harken.domain.instants import format_duration, parse_duration
+
+#: The word for a rating that is neither up nor down: TOML has no null.
+_NEUTRAL: Final = "neutral"
+
+
+def parse_rule(table: Mapping[str, object]) -> AlertRule:
+    """The alert rule that a table describes, such as ``{"name": "three", "kind": "streak", "by": "agent"}``.
+
+    ``kind`` is one of ``streak``, ``satisfaction``, ``rate``, ``theme`` and ``silence``; the other keys are the
+    attributes of that rule. Durations are texts such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or ``"1h30m"``.
+
+    Raises:
+        ConfigurationError: a key is unknown or absent, or a value makes no sense.
+    """
+    name, kind = table.get("name"), table.get("kind")
+    rule = RULES.get(kind) if isinstance(kind, str) else None
+    if rule is None:
+        raise ConfigurationError(f"Alert rule {name!r} needs a kind, one of {', '.join(RULES)}; got {kind!r}")
+    known = [attribute.name for attribute in fields(rule)]
+    given = {key: value for key, value in table.items() if key != "kind"}
+    if unknown := sorted(map(str, given.keys() - set(known))):
+        raise ConfigurationError(
+            f"Alert rule {name!r} sets unknown {', '.join(unknown)}; known for {kind} are kind, {', '.join(known)}"
+        )
+    if "name" not in given:
+        raise ConfigurationError(f"An alert rule of kind {kind} needs a name")
+    made: Callable[..., AlertRule] = rule
+    return made(**{key: _parsed(name, key, value) for key, value in given.items()})
+
+
+def rule_record(rule: AlertRule) -> dict[str, object]:
+    """The inverse of :func:`parse_rule`: JSON values; filters that are not set are left out."""
+    values = {attribute.name: getattr(rule, attribute.name) for attribute in fields(type(rule))}
+    return {
+        "name": rule.name,
+        "kind": rule.kind.value,
+        **{key: _recorded(key, value) for key, value in values.items() if value is not None},
+    }
+
+
+def _parsed(name: object, key: str, value: object) -> object:
+    try:
+        return _PARSERS[key](value) if key in _PARSERS else value
+    except ValueError as error:
+        raise ConfigurationError(f"{key} of alert rule {name!r} makes no sense: {error}") from None
+
+
+def _recorded(key: str, value: object) -> object:
+    return _RECORDED[key](value) if key in _RECORDED else value
+
+
+def _rating(value: object) -> Rating:
+    known = {"up": Rating.UP, "down": Rating.DOWN, _NEUTRAL: Rating.NEUTRAL}
+    if isinstance(value, str) and value in known:
+        return known[value]
+    raise ValueError(f"a rating is one of {', '.join(map(repr, known))}, not {value!r}")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ValueError(f"expected a list of texts, got {value!r}")
+
+
+_DURATIONS: Final = ("cooldown", "window", "after")
+_PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
+    **dict.fromkeys(_DURATIONS, parse_duration),
+    "rating": _rating,
+    "keywords": _texts,
+}
+_RECORDED: Final[Mapping[str, Callable[[Any], object]]] = {
+    **dict.fromkeys(_DURATIONS, format_duration),
+    "rating": lambda rating: rating.value or _NEUTRAL,
+    "keywords": list,
+}

@@ -1,0 +1,128 @@
+"""Replies by rules: what to answer to a person at once, chosen by what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import field, fields, frozen
+
+from harken.domain.errors import ConfigurationError
+from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar
+from harken.domain.query import label
+from harken.domain.rules import MAX_TAG_LENGTH, label_problem, name_problem, text_problem
+from harken.domain.templates import filled, template_problem
+from harken.domain.violation import Violation
+
+MAX_REPLY_LENGTH: Final = 1_000
+#: What a text may have places for.
+PLACES: Final = ("session_id", "agent_id", "rating")
+
+_BY_WORD: Final[Mapping[str, Rating]] = {rating.name.lower(): rating for rating in Rating}
+
+
+def reply_problem(reply: object) -> Violation | None:
+    """What makes ``reply`` unfit to be shown to a person, if anything does."""
+    if problem := text_problem("reply", reply):
+        return problem
+    text = str(reply)
+    if not text.strip():
+        return Violation("reply", "empty", "reply must not be empty")
+    if len(text) > MAX_REPLY_LENGTH:
+        return Violation("reply", "too_long", f"reply too long: {len(text)} characters (max: {MAX_REPLY_LENGTH})")
+    return None
+
+
+def _rating(value: Any) -> Rating:
+    if isinstance(value, Rating):
+        return value
+    rating = _BY_WORD.get(value) if isinstance(value, str) else None
+    if rating is None:
+        raise ConfigurationError(f"The rating of a reply is 'up', 'down' or 'neutral', not {value!r}")
+    return rating
+
+
+def _context(value: Any) -> Context:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"The context of a reply maps names to values, got {value!r}")
+    for name, wanted in value.items():
+        if problem := name_problem("context", name):
+            raise ConfigurationError(f"In a reply: {problem.message}")
+        if not isinstance(wanted, Scalar):
+            raise ConfigurationError(
+                f"context.{name} of a reply must be text, a number, true, false or null, got {wanted!r}"
+            )
+    return value if isinstance(value, Context) else Context(value)
+
+
+@frozen(kw_only=True)
+class ReplyRule:
+    """A reply to feedback, and all that must hold for it.
+
+    Attributes:
+        text: the reply; ``{session_id}``, ``{agent_id}`` and ``{rating}`` are filled in, an unknown agent with nothing.
+        rating: what they gave; a down, unless it says otherwise.
+        tag: a reason that they picked.
+        theme: a word that their comment mentions, as :func:`harken.domain.themes.themes` counts it: in whatever case,
+            also inside longer words.
+        context: what is known of them, by name; compared as :class:`FeedbackQuery` does.
+        agent: the agent that answered.
+        application: whose feedback it is.
+
+    Raises:
+        ConfigurationError: a part of it makes no sense.
+    """
+
+    text: str
+    rating: Rating = field(default=Rating.DOWN, converter=_rating)
+    tag: str | None = None
+    theme: str | None = None
+    context: Context = field(default=NO_CONTEXT, converter=_context)
+    agent: str | None = None
+    application: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        labels = {"theme": self.theme, "agent": self.agent, "application": self.application}
+        problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
+        problems.append(None if self.tag is None else label_problem("tag", self.tag, MAX_TAG_LENGTH))
+        messages = [problem.message for problem in (reply_problem(self.text), *problems) if problem]
+        if message := next(iter(messages), None) or template_problem(self.text, PLACES):
+            raise ConfigurationError(f"In the reply {self.text!a}: {message}")
+
+    def fits(self, feedback: Feedback) -> bool:
+        """Whether this is a reply to that feedback."""
+        return (
+            feedback.rating is self.rating
+            and self.application in (None, feedback.application)
+            and self.agent in (None, feedback.agent_id)
+            and (self.tag is None or self.tag in feedback.tags)
+            and all(label(value) == label(feedback.context.get(name)) for name, value in self.context.items())
+            and (self.theme is None or self.theme.lower() in feedback.comment.lower())
+        )
+
+    def reply(self, feedback: Feedback) -> str:
+        """The text, filled in."""
+        values = (feedback.session_id, feedback.agent_id or "", feedback.rating.name.lower())
+        return filled(self.text, dict(zip(PLACES, values, strict=True)))
+
+
+def reply_to(rules: Iterable[ReplyRule], feedback: Feedback) -> str | None:
+    """What the first rule that fits says to feedback that counts; ``None`` if there is nothing to say."""
+    if not feedback.counts:
+        return None
+    return next((rule.reply(feedback) for rule in rules if rule.fits(feedback)), None)
+
+
+def parse_reply(table: Mapping[str, object]) -> ReplyRule:
+    """The rule that a table of the settings describes, such as ``{"tag": "slow", "text": "We are on it"}``.
+
+    Raises:
+        ConfigurationError: a key is unknown, the text is absent, or a value makes no sense.
+    """
+    known = [attribute.name for attribute in fields(ReplyRule)]
+    if unknown := sorted(map(str, table.keys() - set(known))):
+        raise ConfigurationError(f"A reply sets unknown {', '.join(unknown)}; known are {', '.join(known)}")
+    if "text" not in table:
+        raise ConfigurationError(f"A reply needs a text; got {dict(table)!r}")
+    parts: Mapping[str, Any] = table
+    return ReplyRule(**parts)

@@ -1,0 +1,86 @@
+"""Who is told, and what is answered: channels, routes, alert rules and replies, from arguments or ``harken.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from harken.channels import DEFAULT, Channel, Channels
+from harken.domain.alert_rules import AlertRule
+from harken.domain.alert_tables import parse_rule
+from harken.domain.errors import ConfigurationError
+from harken.domain.replies import ReplyRule, parse_reply
+from harken.domain.routing import Route, parse_route
+from harken.settings import tables
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Notifying:
+    """What was configured.
+
+    Attributes:
+        channels: where events can go; without any there is ``log``.
+        routes: which go where; without any, everything goes everywhere.
+        alert_rules: the patterns that raise alerts.
+        replies: what is answered to people who are not satisfied.
+    """
+
+    channels: Channels
+    routes: tuple[Route, ...]
+    alert_rules: tuple[AlertRule, ...] = ()
+    replies: tuple[ReplyRule, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str],
+        directory: Path,
+        *,
+        channels: Mapping[str, Channel] | None = None,
+        routes: Sequence[Route | Mapping[str, object]] | None = None,
+        alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
+        replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
+    ) -> Notifying:
+        """What arguments say, and where they say nothing, the file.
+
+        The file is ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names, with the tables ``[channels.*]``,
+        ``[[routes]]``, ``[[alerts]]`` and ``[[replies]]``.
+
+        Raises:
+            ConfigurationError: something makes no sense.
+            RouteRejected: a route makes none.
+        """
+        file = tables(environ, directory)
+        named = Channels(_channels(file) if channels is None else channels, environ)
+        described = _parsed(_listed(file, "routes") if routes is None else routes, Route, parse_route)
+        return cls(
+            channels=named,
+            routes=described or named.everything(),
+            alert_rules=_parsed(_listed(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule),
+            replies=_parsed(_listed(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
+        )
+
+
+def _channels(file: Mapping[str, Any]) -> Mapping[str, Channel]:
+    found = file.get("channels", DEFAULT)
+    if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
+        raise ConfigurationError("channels must be tables, such as [channels.support]")
+    return found
+
+
+def _listed(file: Mapping[str, Any], name: str) -> Sequence[Mapping[str, object]]:
+    found = file.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        raise ConfigurationError(f"{name} must be a list of tables, each [[{name}]]")
+    return found
+
+
+def _parsed(
+    given: Iterable[T | Mapping[str, object]], kind: Any, parse: Callable[[Mapping[str, object]], T]
+) -> tuple[T, ...]:
+    return tuple(one if isinstance(one, kind) else parse(one) for one in given)  # type: ignore[arg-type] # by kind

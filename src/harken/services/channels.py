@@ -1,0 +1,161 @@
+"""How channels fare: whether they fail, since when, and whether they are switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken.domain.errors import NoSuchChannel
+from harken.domain.instants import from_microseconds, to_microseconds
+from harken.ports.documents import Document, DocumentRepository
+from harken.ports.sessions import JsonValue
+from harken.ports.time import Clock
+from harken.services.alerting import AlertingService
+
+#: A channel that has failed for so long, and nothing else, is switched off.
+PATIENCE: Final = timedelta(days=5)
+#: For how long it is remembered how a channel fares, before the storage is asked again.
+_FRESH: Final = timedelta(seconds=1)
+_KIND: Final = "channel"
+
+
+@frozen(kw_only=True)
+class ChannelState:
+    """How a channel fares.
+
+    Attributes:
+        name: the channel's name.
+        failing_since: when the first failure was since anything arrived; ``None`` if the last one arrived.
+        off_since: when it was switched off; ``None`` if it is on.
+        reason: why it was switched off.
+    """
+
+    name: str
+    failing_since: datetime | None = None
+    off_since: datetime | None = None
+    reason: str = ""
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is sent there."""
+        return self.off_since is None
+
+
+class ChannelService:
+    """Tells how channels fare, and switches them off and on; every process on the storage goes by it.
+
+    A channel that is switched off raises an alert, which goes to the others and stands until it is on again.
+    """
+
+    def __init__(
+        self,
+        documents: DocumentRepository,
+        alerting: AlertingService,
+        *,
+        names: Sequence[str],
+        application: str,
+        clock: Clock,
+    ) -> None:
+        self._documents = documents
+        self._alerting = alerting
+        self.names = tuple(names)
+        self._application = application
+        self._clock = clock
+        self._seen: dict[str, tuple[datetime, ChannelState]] = {}
+
+    def states(self) -> list[ChannelState]:
+        """How each channel fares now, in the order of the settings."""
+        stored = {document.name: document for document in self._documents.all(_KIND)}
+        return [_state(name, stored.get(name)) for name in self.names]
+
+    def state(self, name: str) -> ChannelState:
+        """How a channel fares, or did a second ago."""
+        now = self._clock()
+        seen = self._seen.get(name)
+        if seen is not None and now - seen[0] < _FRESH:
+            return seen[1]
+        return self._remember(_state(name, self._documents.get(_KIND, name)))
+
+    def switch_on(self, name: str) -> ChannelState:
+        """Send there again; a channel that is on stays so. What died meanwhile waits to be replayed.
+
+        Raises:
+            NoSuchChannel: no channel has that name.
+        """
+        self._must_be_there(name)
+        state = self._change(name, lambda _: ChannelState(name=name))
+        self._alerting.channel_on(self._application, name)
+        return state
+
+    def switch_off(self, name: str, reason: str) -> ChannelState:
+        """Send nothing there any more, until it is switched on; one that is off stays as it is.
+
+        Raises:
+            NoSuchChannel: no channel has that name.
+        """
+        self._must_be_there(name)
+        now = self._clock()
+
+        def edit(state: ChannelState) -> ChannelState:
+            return evolve(state, off_since=now, reason=reason) if state.on else state
+
+        state = self._change(name, edit)
+        self._alerting.channel_off(self._application, name, state.reason)
+        return state
+
+    def arrived(self, name: str) -> None:
+        """Something arrived there."""
+        if self.state(name).failing_since is not None:
+            self._change(name, lambda state: evolve(state, failing_since=None))
+
+    def failed(self, name: str, *, at: datetime) -> None:
+        """Something did not arrive; where nothing has for five days, the channel is switched off."""
+        state = self.state(name)
+        if state.failing_since is None:
+            state = self._change(name, lambda current: evolve(current, failing_since=current.failing_since or at))
+        if state.on and state.failing_since is not None and at - state.failing_since >= PATIENCE:
+            self.switch_off(name, f"nothing arrived since {state.failing_since:%Y-%m-%d %H:%M} UTC")
+
+    def _must_be_there(self, name: str) -> None:
+        if name not in self.names:
+            known = ", ".join(self.names) or "none"
+            raise NoSuchChannel(f"There is no channel {name!r}; known are {known}")
+
+    def _change(self, name: str, edit: Callable[[ChannelState], ChannelState]) -> ChannelState:
+        while True:
+            stored = self._documents.get(_KIND, name)
+            before = _state(name, stored)
+            after = edit(before)
+            version = stored.version + 1 if stored else 1
+            if after == before or self._documents.put(_KIND, Document(name, _value(after), version)):
+                return self._remember(after)
+
+    def _remember(self, state: ChannelState) -> ChannelState:
+        self._seen[state.name] = (self._clock(), state)
+        return state
+
+
+def _value(state: ChannelState) -> dict[str, JsonValue]:
+    return {
+        "failing_since": None if state.failing_since is None else to_microseconds(state.failing_since),
+        "off_since": None if state.off_since is None else to_microseconds(state.off_since),
+        "reason": state.reason,
+    }
+
+
+def _state(name: str, document: Document | None) -> ChannelState:
+    if document is None:
+        return ChannelState(name=name)
+    return ChannelState(
+        name=name,
+        failing_since=_moment(document.value["failing_since"]),
+        off_since=_moment(document.value["off_since"]),
+        reason=str(document.value["reason"]),
+    )
+
+
+def _moment(value: JsonValue) -> datetime | None:
+    return from_microseconds(value) if isinstance(value, int) else None

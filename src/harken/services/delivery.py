@@ -1,0 +1,315 @@
+"""The relay: takes events from the outbox to whoever should know, and does not give up easily."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import datetime, timedelta
+from threading import Event, Lock, Thread, current_thread
+from time import thread_time
+from typing import Final
+
+from harken.domain.alerts import Alert
+from harken.domain.errors import ConfigurationError, HarkenError, StorageClosed
+from harken.domain.events import Event as Happening
+from harken.domain.feedback import Feedback
+from harken.ports.notifier import Notifier
+from harken.services.alerting import AlertingService
+from harken.services.lane import Lane, Means, Subjects, subjects_of
+
+logger = logging.getLogger(__name__)
+
+#: How many events are dealt with at once.
+MAX_EVENTS: Final = 500
+#: How often a relay looks whether another process has left it something to do, and how often it looks at alert rules
+#: that go by time.
+POLL: Final = 1.0
+LOOK_AROUND: Final = timedelta(seconds=60)
+#: How long what has arrived is remembered, and how often what is older is forgotten.
+KEPT: Final = timedelta(days=7)
+_TIDY: Final = timedelta(hours=1)
+#: While people submit in this process, a thread rests so many times as long as it has computed, so that they have the
+#: processor; what is not sent yet waits in the storage.
+_REST: Final = 5.0
+_LONGEST_REST: Final = 1.0
+
+#: Opens all channels, for as long as the context lasts.
+OpenNotifiers = Callable[[], AbstractContextManager[Mapping[str, Notifier]]]
+
+
+class Relay:
+    """Moves events to channels: through alert rules and routes to deliveries, which are sent until they arrive.
+
+    Any number may run on a storage, in any number of processes. What one was doing when it died, another does again
+    when the lease is over, under the same ids.
+
+    One thread looks at events; each channel has a lane of its own with up to ``concurrency`` threads.
+    """
+
+    def __init__(
+        self, means: Means, alerting: AlertingService, open_notifiers: OpenNotifiers
+    ) -> None:
+        self._means = means
+        self._alerting = alerting
+        self._open_notifiers = open_notifiers
+        self._opened = ExitStack()
+        self._lanes: dict[str, _Worker] = {}
+        self._thread: Thread | None = None
+        self._news = Event()
+        self._stopping = Event()
+        self._state = Lock()
+        self._looked: datetime | None = None
+        self._tidied: datetime | None = None
+        self._courtesy = Courtesy(self._stopping)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._thread is not None
+
+    def start(self, *, concurrency: int = 4) -> None:
+        """Begin, in threads of its own. Starting twice is harmless.
+
+        Args:
+            concurrency: how many deliveries to one channel may be under way at a time.
+
+        Raises:
+            ConfigurationError: a channel cannot be used as it is configured.
+        """
+        if concurrency < 1:
+            raise ConfigurationError(f"concurrency must be at least 1, got {concurrency}")
+        with self._state:
+            if self._thread is not None:
+                return
+            self._open()
+            self._stopping.clear()
+            for lane in self._lanes.values():
+                lane.start(concurrency)
+            self._thread = Thread(target=self._run, name="harken-relay", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is being sent, give the rest back, and end. Stopping twice is harmless."""
+        with self._state:
+            self._stopping.set()
+            self._news.set()
+            if self._thread is not None:
+                self._thread.join()
+                self._thread = None
+            for lane in self._lanes.values():
+                lane.stop()
+            self._lanes = {}
+            self._opened.close()
+
+    def nudge(self) -> None:
+        """Look at once: something was written. Takes no time."""
+        if self._thread is not None:
+            self._courtesy.written()
+            self._news.set()
+
+    def run_due(self) -> int:
+        """Do all that is due by the clock, in this thread; how many deliveries were tried. For hosts without threads.
+
+        Raises:
+            ConfigurationError: a channel cannot be used as it is configured.
+            StorageError: the storage failed.
+        """
+        with self._state:
+            self._open()
+        tried = 0
+        while True:
+            moved = self.dispatch()
+            dealt = sum(lane.run_due() for lane in self._lanes.values())
+            tried += dealt
+            if not moved and not dealt:
+                return tried
+
+    def dispatch(self) -> int:
+        """Take events to alert rules and routes, a batch of them, and make deliveries; how many events those were.
+
+        Raises:
+            StorageError: the storage failed; the events that are left are dealt with at the next call.
+        """
+        self._look_around()
+        self._tidy()
+        events = self._means.outbox.events(limit=MAX_EVENTS)
+        if not events:
+            return 0
+        now = self._means.clock()
+        subjects = subjects_of(self._means, events)
+        # Before they leave the outbox: whoever takes them up after a crash lets the rules look again.
+        self._alerting.look_at([one for one in subjects.values() if isinstance(one, Feedback)])
+        made = self._means.outbox.fan_out(self._plan(events, subjects), due_at=now)
+        for channel in {delivery.channel for delivery in made}:
+            if lane := self._lanes.get(channel):
+                lane.nudge()
+        return len(events)
+
+    # --- how -------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if not self._lanes:
+            opened = self._opened.enter_context(self._open_notifiers())
+            self._lanes = {
+                name: _Worker(Lane(name, notifier, self._means), self._stopping, self._courtesy)
+                for name, notifier in opened.items()
+            }
+
+    def _plan(self, events: Sequence[Happening], subjects: Subjects) -> list[tuple[Happening, set[str]]]:
+        """Which event goes to which channels; what is about something that was erased goes nowhere."""
+        routes = self._means.routes.routes()
+        plan: list[tuple[Happening, set[str]]] = []
+        for event in events:
+            subject = subjects.get((event.application, event.subject_id))
+            taken = {route.channel for route in routes if subject and route.takes(event.type, subject)}
+            plan.append((event, taken - _itself(subject)))
+        return plan
+
+    def _look_around(self) -> None:
+        now = self._means.clock()
+        if self._looked is not None and now - self._looked < LOOK_AROUND:
+            return
+        self._alerting.look_around()
+        self._looked = now
+
+    def _tidy(self) -> None:
+        now = self._means.clock()
+        if self._tidied is not None and now - self._tidied < _TIDY:
+            return
+        self._means.outbox.forget(before=now - KEPT)
+        self._tidied = now
+
+    def _run(self) -> None:
+        with self._means.outbox.watching(self.nudge):
+            while not self._stopping.is_set():
+                self._news.wait(POLL)
+                self._news.clear()
+                while not self._stopping.is_set() and self._dispatch_safely():
+                    pass
+
+    def _dispatch_safely(self) -> bool:
+        """Deal with events, whatever happens; whether there may be more at once."""
+        try:
+            with self._courtesy.working():
+                return self.dispatch() == MAX_EVENTS
+        except StorageClosed:
+            self._stopping.set()
+        except HarkenError as error:
+            logger.warning("Events wait: %s", error)
+        except Exception:
+            logger.exception("Events wait")
+        return False
+
+
+class Courtesy:
+    """Lets those who submit in this process go first."""
+
+    def __init__(self, stopping: Event) -> None:
+        self._stopping = stopping
+        self._writes = 0
+        self._working = 0
+
+    def written(self) -> None:
+        """Somebody has submitted something."""
+        # Losing a count to another thread does no harm.
+        self._writes += 1
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Around a batch of work; rests at the end, if somebody submitted meanwhile."""
+        began, before = thread_time(), self._writes
+        self._working += 1
+        try:
+            yield
+        finally:
+            if self._writes > before + 1:
+                rest = _REST * self._working * (thread_time() - began)
+                self._stopping.wait(min(rest, _LONGEST_REST))
+            self._working -= 1
+
+
+class _Worker:
+    """The threads of a lane: one that waits for something to do, and more where there is much of it."""
+
+    def __init__(self, lane: Lane, stopping: Event, courtesy: Courtesy) -> None:
+        self._lane = lane
+        self._stopping = stopping
+        self._courtesy = courtesy
+        self._news = Event()
+        self._state = Lock()
+        self._helpers: set[Thread] = set()
+        self._concurrency = 1
+        self._thread = Thread(target=self._run, name=f"harken-channel-{lane.channel}", daemon=True)
+
+    def start(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._news.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        with self._state:
+            helpers = list(self._helpers)
+        for helper in helpers:
+            helper.join()
+
+    def nudge(self) -> None:
+        self._news.set()
+
+    def run_due(self) -> int:
+        """Send all that is due, in this thread; how many were tried."""
+        tried = 0
+        more = True
+        while more:
+            dealt, more = self._lane.work()
+            tried += dealt
+        return tried
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._news.wait(POLL)
+            self._news.clear()
+            self._work()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set() and self._work_safely():
+            self._call_help()
+
+    def _work_safely(self) -> bool:
+        """Send a batch, whatever happens; whether there may be more at once."""
+        try:
+            with self._courtesy.working():
+                return self._lane.work(self._stopping.is_set)[1]
+        except StorageClosed:
+            self._stopping.set()
+        except HarkenError as error:
+            logger.warning("Channel %s waits: %s", self._lane.channel, error)
+        except Exception:
+            logger.exception("Channel %s waits", self._lane.channel)
+        return False
+
+    def _call_help(self) -> None:
+        """There is more than one thread can do at once: let one more work until there is nothing left."""
+        with self._state:
+            if len(self._helpers) + 1 >= self._concurrency:
+                return
+            helper = Thread(target=self._help, name=f"harken-channel-{self._lane.channel}", daemon=True)
+            self._helpers.add(helper)
+            # Inside, so that whoever joins it finds it started.
+            helper.start()
+
+    def _help(self) -> None:
+        try:
+            while not self._stopping.is_set() and self._work_safely():
+                self._call_help()
+        finally:
+            with self._state:
+                self._helpers = self._helpers - {current_thread()}
+
+
+def _itself(subject: Feedback | Alert | None) -> set[str]:
+    """The channel that an alert is about: it is switched off, so it cannot be told that it is."""
+    return {subject.subject.value} if isinstance(subject, Alert) and subject.subject.by == "channel" else set()
+

@@ -1,0 +1,112 @@
+"""Routes: those that the settings name, and those that were added while everything ran."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from harken.domain.errors import ConfigurationError, MissingExtra, RouteRejected
+from harken.domain.routing import Route, parse_route, route_record
+from harken.ports.documents import Document, DocumentRepository
+from harken.ports.notifier import Notification
+from harken.ports.sessions import JsonValue
+from harken.ports.text import TemplateRenderer
+from harken.services.rendering import template_values
+
+logger = logging.getLogger(__name__)
+
+_KIND: Final = "route"
+
+
+class RouteService:
+    """Lists routes, adds and removes them. Those of the settings cannot be changed here.
+
+    What is added is stored, and every relay on the storage goes by it from then on.
+    """
+
+    def __init__(
+        self,
+        documents: DocumentRepository,
+        *,
+        configured: Sequence[Route],
+        channels: Sequence[str],
+        renderer: Callable[[], TemplateRenderer],
+    ) -> None:
+        self._documents = documents
+        self._configured = {route.name: route for route in configured}
+        self._channels = tuple(channels)
+        self._renderer = renderer
+        if len(self._configured) < len(configured):
+            raise ConfigurationError("Two routes have the same name; each needs one of its own")
+        for route in configured:
+            self._check(route)
+
+    def routes(self) -> list[Route]:
+        """All routes: those of the settings in their order, then the others by name."""
+        added = [parse_route(document.value) for document in self._documents.all(_KIND)]
+        # What the settings name since then counts more.
+        return [*self._configured.values(), *(route for route in added if route.name not in self._configured)]
+
+    def configured(self, name: str) -> bool:
+        """Whether that route is one of the settings'."""
+        return name in self._configured
+
+    def templates(self, channel: str) -> list[Route]:
+        """The routes to a channel that make texts, in their order."""
+        return [route for route in self.routes() if route.template is not None and route.channel == channel]
+
+    def text(self, routes: Sequence[Route], notification: Notification) -> str | None:
+        """What the template of the first of these routes that it takes makes of it; ``None`` if there is none."""
+        subject = notification.feedback or notification.alert
+        route = next((route for route in routes if subject and route.takes(notification.type, subject)), None)
+        if route is None or route.template is None:
+            return None
+        try:
+            return self._renderer().render(route.template, template_values(notification))
+        except ConfigurationError as error:
+            # It must arrive nevertheless, in the channel's own words.
+            logger.warning("The template of route %s cannot be used: %s", route.name, error)
+            return None
+
+    def put(self, route: Route) -> None:
+        """Add a route, or put it in the place of the one with its name; on return every relay goes by it.
+
+        Raises:
+            RouteRejected: the settings have one with its name, no channel has the name of its channel, or its template
+                cannot be used.
+            StorageError: it could not be stored.
+        """
+        self._check_own(route.name)
+        self._check(route)
+        value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # JSON values by making
+        stored = False
+        while not stored:
+            before = self._documents.get(_KIND, route.name)
+            stored = self._documents.put(_KIND, Document(route.name, value, before.version + 1 if before else 1))
+
+    def delete(self, name: str) -> bool:
+        """Remove a route, and say whether there was one.
+
+        Raises:
+            RouteRejected: it is one of the settings'.
+        """
+        self._check_own(name)
+        return self._documents.delete(_KIND, name)
+
+    def _check_own(self, name: str) -> None:
+        if name in self._configured:
+            raise RouteRejected(f"Route {name!r} comes from the settings; change it there")
+
+    def _check(self, route: Route) -> None:
+        if route.channel not in self._channels:
+            known = ", ".join(self._channels) or "none"
+            raise RouteRejected(f"Route {route.name!r} leads to the channel {route.channel!r}; known are {known}")
+        if route.template is None:
+            return
+        try:
+            self._renderer().check(route.template)
+        except MissingExtra:
+            raise
+        except ConfigurationError as error:
+            raise RouteRejected(f"The template of route {route.name!r} cannot be used: {error}") from error

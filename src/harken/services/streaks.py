@@ -1,0 +1,236 @@
+"""Streaks: what feedback that was touched means for the alerts about downs in a row."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain, dropwhile
+from typing import Final
+
+from attrs import evolve, frozen
+
+from harken.domain.alerts import Alert, Streak, StreakRule, Subject, streak_alert, streaks
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.instants import MICROSECOND
+from harken.domain.query import Cursor, FeedbackQuery
+from harken.ports.alerts import AlertRepository
+from harken.ports.repository import FeedbackRepository
+from harken.ports.time import Clock
+
+#: How many are read at first to find where a streak begins, and how many at once at most.
+_FIRST_PAGE: Final = 50
+_PAGE: Final = 1_000
+#: How many are read to get from one touched feedback to the next one, before it is looked up instead.
+_FAR: Final = 500
+#: How often a group is looked at again after its alerts have changed; once is enough, unless others are busy with it.
+_PASSES: Final = 5
+#: For how long after it was raised an alert is looked at again without any news: its feedback may have been erased.
+_REVISED: Final = timedelta(days=30)
+_IDS: Final = 2_000
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC) - MICROSECOND
+
+
+@frozen
+class Group:
+    """What a rule looks at: one session's, agent's or application's feedback."""
+
+    rule: StreakRule
+    application: str
+    subject: Subject
+
+    @property
+    def query(self) -> FeedbackQuery:
+        """Which feedback that is, of what counts."""
+        by, value = self.subject.by, self.subject.value
+        return FeedbackQuery(
+            application=self.application,
+            session_id=value if by == "session" else None,
+            agent_id=value if by == "agent" else self.rule.agent,
+        )
+
+
+class StreakWatch:
+    """Raises alerts about streaks, and resolves them.
+
+    All that it does follows from what is stored, so that it may be done again, in another order, or by several at once.
+    """
+
+    def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, clock: Clock) -> None:
+        self._repository = repository
+        self._alerts = alerts
+        self._clock = clock
+
+    def look(self, group: Group, touched: Sequence[Feedback]) -> int:
+        """See to the alerts about the streaks around feedback that was touched; how many were raised or resolved."""
+        changed = 0
+        for _ in range(_PASSES):
+            # Again after a change: what was stored between reading and raising has been looked at by others already,
+            # who found no alert to resolve.
+            news = self._look_once(group, touched)
+            changed += news
+            if not news:
+                break
+        return changed
+
+    def revise(self, rule: StreakRule, application: str) -> int:
+        """See to alerts that stand though their feedback was erased, which no event tells; how many were changed."""
+        since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
+        limit = _IDS // rule.length
+        while page := self._alerts.find(
+            application, limit=limit, after=after, standing=True, rule=rule.name, since=since
+        ):
+            ids = {feedback_id for alert in page for feedback_id in alert.feedback_ids}
+            there = self._repository.get_many(application, ids)
+            for alert in page:
+                if not all(_is_down(there.get(feedback_id)) for feedback_id in alert.feedback_ids):
+                    changed += self.look(Group(rule, application, alert.subject), ())
+            after = page[-1]
+        return changed
+
+    # --- how -------------------------------------------------------------------------------------------------------
+
+    def _look_once(self, group: Group, touched: Sequence[Feedback]) -> int:
+        latest = self._alerts.latest(group.application, group.rule.name, group.subject)
+        standing = latest if latest and latest.stands else None
+        kept = self._kept(group, standing)
+        if _changes_nothing(latest, kept, touched):
+            return 0
+        places = sorted({*kept, *map(Cursor.behind, touched)})
+        found = list(self._streaks(group, places))
+        changed = 0
+        for streak in found:
+            known = standing if _overlap(streak, kept) else None
+            changed += self._settle(group, streak, known)
+        if standing and not any(_overlap(streak, kept) for streak in found):
+            changed += self._resolve(standing, at=self._clock())
+        return changed
+
+    def _kept(self, group: Group, alert: Alert | None) -> list[Cursor]:
+        """The places of what makes an alert and is still a down that counts."""
+        if alert is None:
+            return []
+        there = self._repository.get_many(group.application, alert.feedback_ids)
+        query = group.query
+        return [Cursor.behind(one) for one in there.values() if query.matches(one) and one.rating is Rating.DOWN]
+
+    def _streaks(self, group: Group, places: Iterable[Cursor]) -> Iterator[Streak]:
+        """The streaks around these places, each as a whole; not more is read than that needs."""
+        waiting = deque(places)
+        while waiting:
+            first = waiting[0]
+            before = self._downs_before(group.query, first)
+            onwards = self._repository.stream(evolve(group.query, since=first.created_at))
+            after = dropwhile(lambda one, first=first: Cursor.behind(one) < first, onwards)  # type: ignore[misc]
+            yield from streaks(chain(before, _needed(after, waiting)), group.rule.length)
+
+    def _downs_before(self, query: FeedbackQuery, place: Cursor) -> list[Feedback]:
+        """The downs in a row that lead up to a place, oldest first."""
+        downs: list[Feedback] = []
+        after: Cursor | None = place
+        limit = _FIRST_PAGE
+        while after is not None:
+            page = self._repository.find(query, limit=limit, after=after)
+            for one in page.items:
+                if one.rating is not Rating.DOWN:
+                    return downs[::-1]
+                downs.append(one)
+            after, limit = page.next, _PAGE
+        return downs[::-1]
+
+    def _settle(self, group: Group, streak: Streak, known: Alert | None) -> int:
+        """See to the one alert about a streak."""
+        made = streak_alert(group.rule, group.application, group.subject, streak)
+        alert = known or self._alerts.get(group.application, made.id)
+        if alert is None:
+            near = list(self._near(group, streak))
+            alert = next((one for one in near if self._is_about(group, one, streak)), None)
+            if alert is None:
+                cooling = any(abs(one.raised_at - made.raised_at) < group.rule.cooldown for one in near)
+                return 0 if cooling else self._raise(made, streak)
+        if alert.stands:
+            return 0 if streak.ended_at is None else self._resolve(alert, at=streak.ended_at)
+        if streak.ended_at is None:
+            return self._put(alert.raised_again(made, at=max(self._clock(), made.raised_at)))
+        return 0
+
+    def _near(self, group: Group, streak: Streak) -> Iterator[Alert]:
+        """The alerts of the rule about the subject that may be about this streak, or too close to it in time."""
+        cooldown, completed = group.rule.cooldown, streak.completed_at
+        since = min(streak.began.created_at, _shifted(completed, -cooldown))
+        until = max(streak.ended_at or completed, _shifted(completed, cooldown))
+        latest = self._alerts.latest(group.application, group.rule.name, group.subject)
+        if latest is None or latest.raised_at < since:
+            return
+        # A place just behind the last that could be meant.
+        after: Alert | None = None
+        if until < latest.raised_at:
+            after = evolve(latest, raised_at=until + MICROSECOND, id="")
+        while page := self._alerts.find(group.application, limit=_PAGE, after=after, rule=group.rule.name, since=since):
+            yield from (alert for alert in page if alert.subject == group.subject)
+            after = page[-1]
+
+    def _is_about(self, group: Group, alert: Alert, streak: Streak) -> bool:
+        """Whether the alert was raised about this streak when another feedback was its first."""
+        lasts_as_long = alert.stands or alert.resolved_at == streak.ended_at
+        return lasts_as_long and _overlap(streak, self._kept(group, alert))
+
+    def _raise(self, alert: Alert, streak: Streak) -> int:
+        if not self._alerts.add(alert, alert.event()):
+            return 0
+        return 1 if streak.ended_at is None else 1 + self._resolve(alert, at=streak.ended_at)
+
+    def _resolve(self, alert: Alert, *, at: datetime) -> int:
+        return self._put(alert.resolved(at=max(at, alert.raised_at)))
+
+    def _put(self, alert: Alert) -> int:
+        return int(self._alerts.replace(alert, alert.event()))
+
+
+def _changes_nothing(latest: Alert | None, kept: Sequence[Cursor], touched: Sequence[Feedback]) -> bool:
+    """Whether it is plain without reading more that no alert has to be raised or resolved."""
+    if latest is None:
+        # What is new and no down makes no streak; there is nothing that it could end.
+        return all(one.version == 1 and one.counts and one.rating is not Rating.DOWN for one in touched)
+    if not latest.stands or len(kept) < len(latest.feedback_ids):
+        return False
+    # More of the same: whatever had ended the streak in between would have resolved the alert, or will yet.
+    return all(_is_down(one) and Cursor.behind(one) > max(kept) for one in touched)
+
+
+def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Feedback]:
+    """As much of the feedback as tells the streaks around the places that wait, which are taken off as it comes by.
+
+    It ends behind an up or a neutral, so that no streak is cut, and before a place that is far.
+    """
+    passed: Cursor | None = None
+    idle = 0
+    for one in feedback:
+        yield one
+        place = Cursor.behind(one)
+        idle += 1
+        while waiting and waiting[0] <= place:
+            passed, idle = waiting.popleft(), 0
+        # An up that was touched itself may have cut a streak in two: the second half is meant as well.
+        between = one.rating is not Rating.DOWN and place != passed
+        if between and (not waiting or idle > _FAR):
+            return
+    waiting.clear()
+
+
+def _overlap(streak: Streak, places: Iterable[Cursor]) -> bool:
+    """Whether any of these downs is one of the streak's."""
+    return any(streak.began <= place <= streak.last for place in places)
+
+
+def _is_down(feedback: Feedback | None) -> bool:
+    return feedback is not None and feedback.counts and feedback.rating is Rating.DOWN
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """That much later or earlier, but within the years that there are."""
+    try:
+        return moment + by
+    except OverflowError:
+        return _FIRST if by < timedelta() else _LAST

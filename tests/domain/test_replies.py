@@ -1,0 +1,148 @@
+"""Replies by rules: what is said to whom."""
+
+import pickle
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken import ConfigurationError, Context, Feedback, FeedbackQuery, Moderation, Rating, Target
+from harken.domain.replies import MAX_REPLY_LENGTH, ReplyRule, parse_reply, reply_problem, reply_to
+from harken.domain.themes import themes
+from harken.testing import strategies as these
+from support import NOON, a_feedback
+
+SLOW = ReplyRule(text="We are on it", tag="slow")
+ANY = ReplyRule(text="Sorry about {agent_id} in {session_id}: {rating}")
+
+words = st.sampled_from(["slow", "SLOW", "slowly", "Straße", "wrong", ""])
+maybe_scalar = st.sampled_from([1, "1", 1.0, True, "true", None, "free"])
+rules = st.builds(
+    lambda number, **parts: ReplyRule(text=f"Reply {number}", **parts),
+    st.integers(0, 9),
+    rating=st.sampled_from(Rating),
+    tag=st.none() | st.sampled_from(these.TAGS),
+    theme=st.none() | words.filter(bool),
+    context=st.dictionaries(st.sampled_from(these.NAMES), maybe_scalar, max_size=1),
+    agent=st.none() | st.sampled_from(these.AGENTS),
+    application=st.none() | st.sampled_from(these.APPLICATIONS),
+)
+
+
+def down(**parts: Any) -> Feedback:
+    """A down that counts."""
+    return a_feedback(rating=Rating.DOWN, **parts)
+
+
+@given(rules, these.feedbacks(), st.lists(words).map(" ".join), maybe_scalar)
+def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: str, value: Any) -> None:
+    """A rule fits what a query with the same filters finds, and whose comment has the theme, as figures count it."""
+    feedback = evolve(feedback, comment=comment, context=Context({**feedback.context, "user_tier": value}))
+    same = FeedbackQuery(
+        application=rule.application or feedback.application,
+        rating=rule.rating,
+        tag=rule.tag,
+        context=rule.context,
+        agent_id=rule.agent,
+    )
+    has_theme = rule.theme is None or bool(themes([comment], [rule.theme]))
+    assert rule.fits(feedback) == (same.in_any_state().matches(feedback) and has_theme)
+
+
+@given(st.lists(rules, max_size=5), these.feedbacks())
+def test_the_first_that_fits(those: list[ReplyRule], feedback: Feedback) -> None:
+    """Rules are asked in their order, and what does not count is not answered."""
+    fitting = [rule.text for rule in those if rule.fits(feedback)]
+    assert reply_to(those, feedback) == (fitting[0] if fitting and feedback.counts else None)
+
+
+def test_filled_in() -> None:
+    """The reply names the session, the agent and the rating; an agent that is not known is left out."""
+    feedback = down(session_id="s-{rating}", agent_id="helper")
+    assert reply_to([ANY], feedback) == "Sorry about helper in s-{rating}: down"
+    assert reply_to([ANY], evolve(feedback, target=Target("s"))) == "Sorry about  in s: down"
+    for rating, word in ((Rating.UP, "up"), (Rating.NEUTRAL, "neutral")):
+        rule = ReplyRule(text="{rating}", rating=rating)
+        assert reply_to([ANY, rule], evolve(feedback, rating=rating)) == word
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"moderation": Moderation.held("Spam detected")},
+        {"withdrawn_at": NOON},
+    ],
+)
+def test_what_does_not_count_gets_none(state: dict[str, Any]) -> None:
+    """Spam is not talked to."""
+    assert reply_to([ANY], down(**state)) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "rule"),
+    [
+        ({"tag": "slow", "text": "We are on it"}, SLOW),
+        ({"text": "Thanks", "rating": "up"}, ReplyRule(text="Thanks", rating=Rating.UP)),
+        (
+            {"text": "Hm", "rating": "neutral", "theme": "price"},
+            ReplyRule(text="Hm", rating=Rating.NEUTRAL, theme="price"),
+        ),
+        (
+            {"text": "A", "context": {"tier": "free", "seats": 1}, "agent": "helper", "application": "shop"},
+            ReplyRule(text="A", context=Context({"tier": "free", "seats": 1}), agent="helper", application="shop"),
+        ),
+    ],
+)
+def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
+    """A table of harken.toml says the same as the arguments."""
+    assert parse_reply(table) == rule
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, "A reply needs a text"),
+        ({"tag": "slow"}, "A reply needs a text; got {'tag': 'slow'}"),
+        ({"text": "x", "tags": ["a"]}, "sets unknown tags; known are text, rating, tag, theme"),
+        ({"text": ""}, "In the reply '': reply must not be empty"),
+        ({"text": "  \n"}, "must not be empty"),
+        ({"text": "x" * 1001}, "reply too long: 1001 characters (max: 1000)"),
+        ({"text": "\x00"}, "NUL"),
+        ({"text": "\ud800"}, "surrogate"),
+        ({"text": 7}, "reply must be text, got int"),
+        ({"text": "Dear {author}"}, "known are {agent_id}, {rating}, {session_id}"),
+        ({"text": "Dear {"}, "cannot be read"),
+        ({"text": "x", "rating": "bad"}, "The rating of a reply is 'up', 'down' or 'neutral', not 'bad'"),
+        ({"text": "x", "rating": ["down"]}, "not ['down']"),
+        ({"text": "x", "rating": None}, "not None"),
+        ({"text": "x", "tag": ""}, "tag must not be empty"),
+        ({"text": "x", "tag": "t" * 101}, "tag too long"),
+        ({"text": "x", "theme": " "}, "theme must not be empty"),
+        ({"text": "x", "theme": 7}, "theme must be text, got int"),
+        ({"text": "x", "agent": "a\n"}, "agent must not contain control characters"),
+        ({"text": "x", "application": "a" * 201}, "application too long"),
+        ({"text": "x", "context": "free"}, "The context of a reply maps names to values, got 'free'"),
+        ({"text": "x", "context": {"$a": 1}}, "may only have letters, digits"),
+        ({"text": "x", "context": {"a": [1]}}, "context.a of a reply must be text, a number, true, false or null"),
+    ],
+)
+def test_says_what_is_wrong(table: dict[str, object], message: str) -> None:
+    """A rule that cannot be meant is refused when it is made, in words that help."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_reply(table)
+    assert message in str(caught.value)
+
+
+@given(these.texts(MAX_REPLY_LENGTH + 5))
+def test_fit_to_be_shown(text: str) -> None:
+    """A reply says something, in at most a thousand characters."""
+    assert (reply_problem(text) is None) == bool(text.strip() and len(text) <= 1000)
+
+
+def test_rules_are_values() -> None:
+    """Two rules that say the same are equal, in every process."""
+    rule = ReplyRule(text="x", context={"a": 1})
+    assert rule == pickle.loads(pickle.dumps(rule))
+    assert hash(rule) == hash(ReplyRule(text="x", context=Context({"a": 1})))

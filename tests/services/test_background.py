@@ -1,0 +1,181 @@
+"""Jobs in the background: done in order, bounded, and in nobody's way."""
+
+import logging
+import os
+import subprocess
+import sys
+from threading import Barrier, Event, active_count
+
+import pytest
+
+from harken.services.background import Background
+from support import PATIENCE, eventually
+
+
+def test_in_order() -> None:
+    """One thread does what it is given in the order in which that came."""
+    done: list[int] = []
+    background = Background("jobs", threads=1)
+    assert all(background.soon(lambda number=number: done.append(number)) for number in range(100))
+    eventually(lambda: len(done) == 100)
+    assert done == list(range(100))
+    background.close()
+
+
+def test_some_at_a_time() -> None:
+    """As many jobs as there may be threads run at once, so one that hangs does not stop the others."""
+    background, meet, done = Background("jobs", threads=3), Barrier(4, timeout=PATIENCE), Event()
+    for _ in range(3):
+        background.soon(meet.wait)
+    meet.wait()
+    release = Event()
+    background.soon(release.wait)
+    background.soon(done.set)
+    assert done.wait(PATIENCE)
+    release.set()
+    background.close()
+
+
+def test_a_few_threads_at_most() -> None:
+    """However much there is to do, there are no more threads than were asked for."""
+    background, release, before = Background("jobs", threads=2), Event(), active_count()
+    for _ in range(50):
+        background.soon(release.wait)
+    assert active_count() <= before + 2
+    release.set()
+    eventually(lambda: background.waiting == 0)
+    background.close()
+
+
+def test_refuses_what_is_too_much(caplog: pytest.LogCaptureFixture) -> None:
+    """What does not fit is refused at once and counted, and the log is not filled with it."""
+    background, begun, release = Background("jobs", threads=1, max_waiting=3), Event(), Event()
+    done: list[int] = []
+
+    def hang() -> None:
+        begun.set()
+        release.wait()
+
+    assert background.soon(hang)
+    assert begun.wait(PATIENCE)
+    taken = [background.soon(lambda number=number: done.append(number)) for number in range(23)]
+    assert taken == [True] * 3 + [False] * 20
+    assert (background.waiting, background.refused) == (3, 20)
+    told = [record.getMessage().split("; ")[1] for record in caplog.records]
+    assert told == [f"{count} refused so far" for count in (1, 2, 4, 8, 16)]
+    release.set()
+    eventually(lambda: done == [0, 1, 2])
+    background.close()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_job_that_fails(error: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged and costs no other job, not even if it tries to exit."""
+    background, done = Background("jobs", threads=1), Event()
+
+    def fail() -> None:
+        raise error
+
+    background.soon(fail)
+    background.soon(done.set)
+    assert done.wait(PATIENCE)
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "jobs failed")
+    background.close()
+
+
+def test_closing_waits_for_what_is_being_done() -> None:
+    """A moment is given to what was begun; what was not is dropped and told."""
+    background, begun, release = Background("jobs", threads=1), Event(), Event()
+    done: list[str] = []
+
+    def slow() -> None:
+        begun.set()
+        release.wait()
+        done.append("slow")
+
+    background.soon(slow)
+    assert begun.wait(PATIENCE)
+    background.soon(lambda: done.append("never"))
+    release.set()
+    background.close(PATIENCE)
+    assert done[0] == "slow"
+    assert not background.soon(lambda: done.append("late"))
+    assert background.close() == 0
+    assert "late" not in done
+
+
+def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    """What hangs is left alone, and what waited behind it is dropped and logged."""
+    background, begun, release = Background("jobs", threads=1), Event(), Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait()
+
+    background.soon(hang)
+    assert begun.wait(PATIENCE)
+    background.soon(hang)
+    assert background.close(0.01) == 1
+    assert caplog.messages == ["jobs: closed with 1 still to be done, which are dropped"]
+    release.set()
+
+
+def test_closed_by_a_job() -> None:
+    """A job may close what runs it: it does not wait for itself."""
+    background, closed = Background("jobs"), Event()
+
+    def close() -> None:
+        background.close(PATIENCE)
+        closed.set()
+
+    background.soon(close)
+    assert closed.wait(PATIENCE / 2)
+
+
+def test_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine gives no thread any more, the job is refused and nobody fails."""
+
+    def no_more(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    background = Background("jobs")
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", no_more)
+        assert not background.soon(print)
+    done = Event()
+    assert background.soon(done.set)
+    assert done.wait(PATIENCE)
+    background.close()
+
+
+def test_after_a_fork() -> None:
+    """In a forked process nothing is taken and closing waits for nothing, even if the lock was held at the fork."""
+    background, release = Background("jobs", threads=1), Event()
+    background.soon(release.wait)
+    with background._state:
+        child = os.fork()
+        if child == 0:
+            os._exit(int(background.soon(print)) + background.close(PATIENCE))
+    assert os.waitpid(child, 0)[1] == 0
+    release.set()
+    background.close()
+
+
+HANGING = """
+from threading import Event
+from harken.services.background import Background
+
+begun = Event()
+background = Background("jobs")
+background.soon(lambda: begun.set() or Event().wait())
+begun.wait()
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_hanging_keeps_no_interpreter_from_ending() -> None:
+    """A job that never ends does not outlive the program."""
+    done = subprocess.run([sys.executable, "-c", HANGING], timeout=PATIENCE, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")

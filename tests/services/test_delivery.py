@@ -1,0 +1,529 @@
+"""The relay: what was recorded is told to whoever should know, until it has arrived."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from channels import Recorder, telling
+from harken.domain.events import Delivery, DeliveryState
+from harken.ports.notifier import Notification
+from harken.services import delivery as relay_module
+from harken.storage import open_storage
+from harken.services.lane import LEASE, SCHEDULE
+from hypothesis import given
+from hypothesis import strategies as st
+from support import NOON, ManualClock, eventually
+
+from harken import (
+    Change,
+    ConfigurationError,
+    DeliveryFailed,
+    DeliveryNotFound,
+    Harken,
+    NoSuchChannel,
+    RouteRejected,
+    StorageUnavailable,
+)
+
+DAYS_3 = timedelta(days=3)
+
+
+def refuse(*_: object) -> None:
+    raise DeliveryFailed("nobody is at home")
+
+
+def dead(hk: Harken) -> list[Delivery]:
+    return list(hk.outbox.deliveries(DeliveryState.DEAD, limit=100))
+
+
+def pending(hk: Harken) -> list[Delivery]:
+    return list(hk.outbox.deliveries(DeliveryState.PENDING, limit=100))
+
+
+def alerts_about_channels(hk: Harken) -> list[tuple[str, bool]]:
+    found = hk.alerts.find("default", limit=100)
+    return [(alert.subject.value, alert.stands) for alert in found if alert.subject.by == "channel"]
+
+
+# --- what goes where --------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_happens_is_told() -> None:
+    """What is given, changed, moderated and taken back is told, in order, with the feedback as it reads then."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        feedback = hk.submit("s", "down", "slow", agent_id="a").feedback
+        hk.relay.run_due()
+        hk.collection.change("default", feedback.id, Change(comment="slow, and wrong"))
+        hk.relay.run_due()
+        hk.moderation.decide("default", feedback.id, "rejected")
+        hk.relay.run_due()
+        hk.collection.withdraw("default", feedback.id)
+        hk.relay.run_due()
+    assert channel.types == ["feedback.created", "feedback.updated", "feedback.moderated", "feedback.deleted"]
+    assert channel.comments[:2] == ["slow", "slow, and wrong"]
+    assert len(set(channel.ids)) == 4
+
+
+def test_a_delivery_has_the_id_of_its_event_and_channel() -> None:
+    """The id is made of both, so every process and every try gives the same."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        hk.submit("s", "up")
+        (event,) = hk.outbox.events(limit=9)
+        hk.relay.run_due()
+    assert channel.ids == [f"{event.id}:ops"]
+    assert channel.arrived[0].occurred_at == event.occurred_at
+
+
+def test_routes_choose() -> None:
+    """What a route does not let through is not sent that way; each channel gets an event once, by however many."""
+    first, second = Recorder(), Recorder()
+    routes: list[dict[str, object]] = [
+        {"name": "unhappy", "channel": "first", "ratings": ["down"], "applications": ["shop"]},
+        {"name": "slow", "channel": "first", "tags": ["slow"]},
+        {"name": "neither", "channel": "second", "ratings": ["neutral"], "agents": ["a"], "events": ["feedback.created"]},
+    ]
+    with telling(channels={"first": first, "second": second}, routes=routes) as hk:
+        hk.submit("s", "down", "both", tags=["slow"], application="shop")
+        hk.submit("s", "down", "by tag", tags=["slow", "dear"])
+        hk.submit("s", "down", "by none")
+        hk.submit("s", None, "neither", agent_id="a")
+        hk.submit("s", None, "of another", agent_id="b")
+        hk.relay.run_due()
+        assert list(hk.outbox.events(limit=9)) == []
+    assert (first.comments, second.comments) == (["both", "by tag"], ["neither"])
+
+
+def test_what_is_held_is_told_when_it_is_approved() -> None:
+    """Spam that waits for a moderator is told to nobody, unless a route asks for it."""
+    plain, curious = Recorder(), Recorder()
+    routes: list[dict[str, object]] = [
+        {"name": "plain", "channel": "plain"},
+        {"name": "held", "channel": "curious", "statuses": ["pending"]},
+    ]
+    with telling(channels={"plain": plain, "curious": curious}, routes=routes, spam="hold") as hk:
+        held = hk.submit("s", "up", "free casino for all").feedback
+        hk.relay.run_due()
+        assert (plain.types, curious.types) == ([], ["feedback.created"])
+        hk.moderation.decide("default", held.id, "approved")
+        hk.relay.run_due()
+    assert (plain.types, curious.types) == (["feedback.moderated"], ["feedback.created"])
+
+
+def test_without_channels_the_log_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Who configures nothing finds what happens in the log."""
+    with telling() as hk, caplog.at_level("INFO"):
+        hk.submit("s", "down", "slow")
+        assert hk.relay.run_due() == 1
+    assert [record.levelname for record in caplog.records if record.name == "harken.notifications"] == ["WARNING"]
+
+
+def test_a_template_makes_the_text() -> None:
+    """The first route that takes it makes the text; where its template fails, the channel uses its own words."""
+    channel = Recorder()
+    routes: list[dict[str, object]] = [
+        {"name": "broken", "channel": "ops", "ratings": ["up"], "template": "{{ figures.none.such }}"},
+        {"name": "texts", "channel": "ops", "template": "{{ rating }} from {{ session_id }}: {{ comment }}"},
+    ]
+    with telling(channels={"ops": channel}, routes=routes) as hk:
+        hk.submit("s", "down", "slow")
+        hk.submit("s", "up", "fine")
+        hk.relay.run_due()
+    assert [one.text for one in channel.arrived] == ["down from s: slow", None]
+
+
+def test_a_template_that_cannot_be_read_is_refused() -> None:
+    """A template's mistake is found when Harken is connected, not when something happens."""
+    routes: list[dict[str, object]] = [{"name": "r", "channel": "log", "template": "{{ rating"}]
+    with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
+        telling(routes=routes)
+
+
+# --- until it has arrived ---------------------------------------------------------------------------------------------
+
+
+def test_a_receiver_that_is_down_for_three_days_gets_everything_as_scheduled() -> None:
+    """Each try comes when the schedule says, and what was given meanwhile arrives in the end."""
+    clock, channel = ManualClock(), Recorder(refuse)
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "down", "first")
+        expected, due = [], NOON
+        for wait in SCHEDULE:
+            due += wait
+            expected.append(due)
+        while clock.now - NOON < DAYS_3:
+            hk.relay.run_due()
+            (waiting,) = pending(hk)
+            # A moment before, nothing is tried.
+            clock.now = waiting.due_at - timedelta(microseconds=1)
+            assert hk.relay.run_due() == 0
+            clock.now = waiting.due_at
+        channel.refuse = lambda _: None
+        hk.submit("s", "down", "second")
+        hk.relay.run_due()
+        assert (pending(hk), dead(hk)) == ([], [])
+    tries = [one.sent_at for one in channel.tried if one.feedback and one.feedback.comment == "first"]
+    assert tries == expected
+    assert sorted(channel.comments) == ["first", "second"]
+
+
+def test_a_receiver_that_is_down_for_good_ends_in_dead_letters_which_can_be_replayed() -> None:
+    """After the last try a delivery is dead, with the reason; replayed, it arrives under its old id."""
+    clock, channel = ManualClock(), Recorder(refuse)
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "down", "slow")
+        hk.relay.run_due()
+        while waiting := pending(hk):
+            clock.now = waiting[0].due_at
+            hk.relay.run_due()
+        (letter,) = dead(hk)
+        assert (letter.attempts, letter.error) == (len(SCHEDULE), "nobody is at home")
+        # Replayed while the receiver is still down, it goes through the whole schedule again.
+        hk.deliveries.replay(letter.id)
+        hk.relay.run_due()
+        (waiting_again,) = pending(hk)
+        assert waiting_again.due_at - clock.now == SCHEDULE[1]
+        channel.refuse = lambda _: None
+        clock.now = waiting_again.due_at
+        hk.relay.run_due()
+        assert (channel.ids, dead(hk), pending(hk)) == ([letter.id], [], [])
+        with pytest.raises(DeliveryNotFound):
+            hk.deliveries.replay(letter.id)
+
+
+def test_retry_after_is_honoured() -> None:
+    """A receiver that wants to be left alone is, for a day at most; never is it asked earlier than planned."""
+    clock = ManualClock()
+    asked: list[timedelta | None] = [timedelta(hours=1), timedelta(days=30), timedelta(seconds=1)]
+
+    def busy(_: Notification) -> None:
+        raise DeliveryFailed("busy", retry_after=asked[len(channel.tried) - 1])
+
+    channel = Recorder(busy)
+    waits = []
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "up")
+        for _ in asked:
+            hk.relay.run_due()
+            (waiting,) = pending(hk)
+            waits.append(waiting.due_at - clock.now)
+            clock.now = waiting.due_at
+    assert waits == [timedelta(hours=1), timedelta(days=1), SCHEDULE[3]]
+
+
+def test_a_retry_comes_a_little_later_by_chance() -> None:
+    """Jitter makes a wait up to a tenth longer, and never shorter."""
+    clock = ManualClock()
+    with telling(clock, channels={"ops": Recorder(refuse)}, chance=lambda: 1.0) as hk:
+        hk.submit("s", "up")
+        hk.relay.run_due()
+        (waiting,) = pending(hk)
+    assert waiting.due_at - NOON == timedelta(seconds=5.5)
+
+
+def test_what_cannot_be_retried_is_dead_at_once() -> None:
+    """A failure that will not mend by itself is not repeated."""
+
+    def never(_: Notification) -> None:
+        raise DeliveryFailed("no such topic", retryable=False)
+
+    with telling(channels={"ops": Recorder(never)}) as hk:
+        hk.submit("s", "up")
+        hk.relay.run_due()
+        assert [(letter.attempts, letter.error) for letter in dead(hk)] == [(1, "no such topic")]
+
+
+def test_a_channel_that_raises_anything_else_is_tried_again() -> None:
+    """A bug in a channel loses nothing."""
+
+    def broken(_: Notification) -> None:
+        raise ZeroDivisionError("oh")
+
+    clock, channel = ManualClock(), Recorder(broken)
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "up")
+        hk.relay.run_due()
+        assert [waiting.error for waiting in pending(hk)] == ["ZeroDivisionError: oh"]
+        channel.refuse = lambda _: None
+        clock.turn(seconds=5)
+        hk.relay.run_due()
+    assert len(channel.arrived) == 1
+
+
+# --- channels that are switched off -----------------------------------------------------------------------------------
+
+
+def test_a_receiver_that_is_gone_switches_its_channel_off() -> None:
+    """410 ends it: the others are told by an alert, what comes later dies, and waits to be replayed."""
+
+    def gone(_: Notification) -> None:
+        raise DeliveryFailed("410 Gone", gone=True)
+
+    clock, left, other = ManualClock(), Recorder(gone), Recorder()
+    with telling(clock, channels={"left": left, "other": other}) as hk:
+        hk.submit("s", "up", "first")
+        hk.relay.run_due()
+        hk.submit("s", "up", "second")
+        hk.relay.run_due()
+        assert len(left.tried) == 1
+        assert other.types == ["feedback.created", "alert.raised", "feedback.created"]
+        assert [letter.error for letter in dead(hk)] == ["410 Gone", "The channel is switched off: 410 Gone"]
+        assert [(state.name, state.on, state.reason) for state in hk.channels.states()] == [
+            ("left", False, "410 Gone"),
+            ("other", True, ""),
+        ]
+        left.refuse = lambda _: None
+        clock.turn(seconds=2)
+        hk.channels.switch_on("left")
+        assert hk.deliveries.replay_all(channel="left") == 2
+        hk.relay.run_due()
+        assert sorted(left.comments) == ["first", "second"]
+        assert alerts_about_channels(hk) == [("left", False)]
+    assert other.types[-1] == "alert.resolved"
+
+
+def test_a_channel_that_fails_for_five_days_is_switched_off_and_says_so() -> None:
+    """Five days without anything that arrives are enough; a single arrival begins them anew."""
+    clock, broken, other = ManualClock(), Recorder(refuse), Recorder()
+    with telling(clock, channels={"broken": broken, "other": other}) as hk:
+
+        def pass_days(number: int) -> None:
+            for _ in range(number):
+                hk.submit("s", "up")
+                hk.relay.run_due()
+                clock.turn(days=1)
+
+        pass_days(4)
+        broken.refuse = lambda _: None
+        hk.relay.run_due()
+        broken.refuse = refuse
+        pass_days(5)
+        assert hk.channels.state("broken").on
+        hk.relay.run_due()
+        state = hk.channels.state("broken")
+        assert (state.on, state.reason) == (False, "nothing arrived since 2026-03-08 12:00 UTC")
+        assert alerts_about_channels(hk) == [("broken", True)]
+    assert "alert.raised" in other.types
+
+
+def test_channels_that_are_not_there() -> None:
+    """An unknown name is an error that tells the known ones."""
+    with telling(channels={"ops": Recorder()}) as hk:
+        for switch in (hk.channels.switch_on, lambda name: hk.channels.switch_off(name, "")):
+            with pytest.raises(NoSuchChannel, match="There is no channel 'oops'; known are ops"):
+                switch("oops")
+
+
+# --- what was erased --------------------------------------------------------------------------------------------------
+
+
+def test_what_was_erased_is_not_sent() -> None:
+    """Neither an event nor a delivery of an erased person's feedback is left."""
+    clock, channel = ManualClock(), Recorder(refuse)
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "down", "before the fan-out", author="kim")
+        hk.collection.erase(hk.query(author="kim").in_any_state())
+        hk.relay.run_due()
+        assert channel.tried == []
+        hk.submit("s", "down", "after the fan-out", author="kim")
+        hk.relay.run_due()
+        hk.collection.erase(hk.query(author="kim").in_any_state())
+        channel.refuse = lambda _: None
+        clock.turn(days=1)
+        hk.relay.run_due()
+        assert (channel.arrived, pending(hk), dead(hk)) == ([], [], [])
+
+
+def test_an_alert_about_what_was_erased_is_not_sent() -> None:
+    """An alert tells of the people whose feedback makes it, so it goes with that."""
+    clock, channel = ManualClock(), Recorder(refuse)
+    rules: list[dict[str, object]] = [{"name": "streak", "kind": "streak", "length": 2, "by": "session"}]
+    with telling(clock, channels={"ops": channel}, alert_rules=rules) as hk:
+        for _ in range(2):
+            hk.submit("s", "down", "slow", author="kim")
+            clock.turn(seconds=1)
+        hk.relay.run_due()
+        assert "alert.raised" in [one.type.value for one in channel.tried]
+        hk.collection.erase(hk.query(author="kim").in_any_state())
+        channel.refuse = lambda _: None
+        clock.turn(days=1)
+        hk.relay.run_due()
+        assert "alert.raised" not in channel.types
+
+
+# --- crashes and company ----------------------------------------------------------------------------------------------
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def test_a_crash_between_send_and_mark_leads_to_a_resend_under_the_same_id() -> None:
+    """What was sent but not marked is sent again when the lease is over, and the receiver can tell by the id."""
+    clock = ManualClock()
+
+    def crash(_: Notification) -> None:
+        raise Crash
+
+    channel = Recorder()
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "up")
+        settle = hk.outbox.settle
+        hk.outbox.settle = crash  # type: ignore[method-assign, assignment]
+        with pytest.raises(Crash):
+            hk.relay.run_due()
+        hk.outbox.settle = settle  # type: ignore[method-assign]
+        assert hk.relay.run_due() == 0
+        clock.now += LEASE
+        assert hk.relay.run_due() == 1
+    assert len(channel.ids) == 2
+    assert len(set(channel.ids)) == 1
+
+
+def test_an_outage_of_the_storage_loses_nothing() -> None:
+    """What could not be read or marked is dealt with when the storage is back."""
+    clock, channel = ManualClock(), Recorder()
+
+    def fail(*_: object, **__: object) -> Any:
+        raise StorageUnavailable("gone for lunch")
+
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "up")
+        for name in ("events", "fan_out", "claim", "settle"):
+            working = getattr(hk.outbox, name)
+            setattr(hk.outbox, name, fail)
+            with pytest.raises(StorageUnavailable):
+                hk.relay.run_due()
+            setattr(hk.outbox, name, working)
+            clock.now += LEASE
+        hk.relay.run_due()
+        assert pending(hk) == []
+    assert len(set(channel.ids)) == 1
+
+
+@given(fates=st.lists(st.lists(st.sampled_from(["take", "refuse", "crash", "lose"]), max_size=4), min_size=1, max_size=8))
+def test_whatever_a_receiver_does_everything_arrives_or_is_a_dead_letter(fates: list[list[str]]) -> None:
+    """Each event arrives at least once, under one id, however often the receiver refuses and the relay dies."""
+    clock = ManualClock()
+    left = {f"comment {number}": list(fate) for number, fate in enumerate(fates)}
+
+    def meet(notification: Notification) -> None:
+        assert notification.feedback is not None
+        fate = left[notification.feedback.comment]
+        match fate.pop(0) if fate else "take":
+            case "refuse":
+                raise DeliveryFailed("not now")
+            case "crash":
+                raise Crash
+            case "lose":
+                # It arrives, and the relay never hears of it.
+                channel.arrived.append(notification)
+                raise Crash
+
+    channel = Recorder(meet)
+    with telling(clock, channels={"ops": channel}) as hk:
+        for comment in left:
+            hk.submit("s", "up", comment)
+        for _ in range(200):
+            try:
+                hk.relay.run_due()
+            except Crash:
+                clock.now += LEASE
+                continue
+            if not pending(hk):
+                break
+            clock.turn(hours=6)
+        assert (pending(hk), dead(hk)) == ([], [])
+    ids_of: dict[str, set[str]] = {}
+    for one in channel.arrived:
+        assert one.feedback is not None
+        ids_of.setdefault(one.feedback.comment, set()).add(one.id)
+    assert ids_of.keys() == left.keys()
+    assert all(len(ids) == 1 for ids in ids_of.values())
+
+
+def test_two_relays_share_the_work() -> None:
+    """However many relays run, nobody gets a delivery twice while all goes well."""
+    channel = Recorder()
+    with (
+        open_storage("memory://") as storage,
+        telling(url=storage, channels={"ops": channel}) as one,
+        telling(url=storage, channels={"ops": channel}) as other,
+    ):
+        one.start_relay()
+        other.start_relay()
+        for number in range(300):
+            one.submit("s", "up", f"comment {number}")
+        eventually(lambda: len(channel.arrived) >= 300 and not pending(one))
+    assert len(channel.ids) == len(set(channel.ids)) == 300
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_wakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process writes is sent without waiting for the next look; changes and decisions, too."""
+    monkeypatch.setattr(relay_module, "POLL", 3600.0)
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        hk.start_relay()
+        feedback = hk.submit("s", "down", "slow").feedback
+        eventually(lambda: channel.types == ["feedback.created"])
+        hk.collection.change("default", feedback.id, Change(comment="very slow"))
+        eventually(lambda: len(channel.arrived) == 2)
+        hk.moderation.decide("default", feedback.id, "rejected")
+        eventually(lambda: len(channel.arrived) == 3)
+
+
+def test_a_receiver_that_hangs_delays_no_other() -> None:
+    """While every thread of one channel hangs, another channel gets everything."""
+    let_go, stuck, quick = Event(), Recorder(lambda _: let_go.wait(20)), Recorder()
+    with telling(channels={"stuck": stuck, "quick": quick}) as hk:
+        hk.start_relay(concurrency=2)
+        for number in range(500):
+            hk.submit("s", "up", f"comment {number}")
+        eventually(lambda: len(quick.arrived) == 500)
+        assert stuck.arrived == []
+        let_go.set()
+        eventually(lambda: len(stuck.arrived) == 500)
+
+
+def test_stopping_gives_back_what_was_not_sent() -> None:
+    """What was claimed and not sent is free at once, and was not counted as a try."""
+    let_go = Event()
+    slow = Recorder(lambda _: let_go.wait(20))
+    with telling(channels={"ops": slow}) as hk:
+        for number in range(10):
+            hk.submit("s", "up", f"comment {number}")
+        hk.start_relay(concurrency=1)
+        eventually(lambda: slow.tried)
+        stopping = Thread(target=hk.relay.stop)
+        stopping.start()
+        let_go.set()
+        stopping.join(20)
+        assert not hk.relay.running
+        assert {waiting.attempts for waiting in pending(hk)} <= {0}
+        slow.refuse = lambda _: None
+        hk.relay.run_due()
+    assert len(set(slow.ids)) == 10
+
+
+def test_starting_and_stopping_are_harmless_twice() -> None:
+    """A host may start and stop as it likes."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        hk.relay.stop()
+        for _ in range(2):
+            hk.start_relay()
+            hk.start_relay()
+            hk.relay.stop()
+            hk.relay.stop()
+        hk.start_relay()
+        hk.submit("s", "up")
+        eventually(lambda: channel.arrived)
+        with pytest.raises(ConfigurationError, match="concurrency must be at least 1, got 0"):
+            hk.start_relay(concurrency=0)

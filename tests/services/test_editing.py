@@ -1,0 +1,116 @@
+"""Changes: who listens is told of each that is news, and whatever a listener does changes nothing."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import harken
+from harken import Change, Harken, ModerationStatus, Target
+from harken.services.collection import FeedbackService
+from harken.services.editing import Editor
+from harken.services.moderation import ModerationService
+from harken_adapters.storage.memory import open_storage
+from support import ManualClock, a_submission, counting_ids
+
+APP = "default"
+
+
+class Wired:
+    """The services that share an editor, and how often it told."""
+
+    def __init__(self, hk: Harken, collection: FeedbackService, moderation: ModerationService, editor: Editor) -> None:
+        self.hk = hk
+        self.collection = collection
+        self.moderation = moderation
+        self.editor = editor
+        self.told = 0
+        editor.on_change(self.count)
+
+    def count(self) -> None:
+        """Something was written."""
+        self.told += 1
+
+
+@pytest.fixture
+def wired(clock: ManualClock) -> Iterator[Wired]:
+    """Collection and moderation with one editor, on an empty storage."""
+    with open_storage() as storage, harken.connect(storage) as hk:
+        editor = Editor(storage.feedback)
+        collection = FeedbackService(
+            storage.feedback, clock=clock, new_id=counting_ids(), policy=harken.RatingPolicy(), editor=editor
+        )
+        moderation = ModerationService(storage.feedback, clock=clock, editor=editor)
+        yield Wired(hk, collection, moderation, editor)
+        collection.close()
+
+
+@pytest.fixture
+def kept(wired: Wired) -> str:
+    """The id of a vote."""
+    return wired.collection.set_vote(Target("s"), "ann", "down", "Slow").feedback.id
+
+
+NEWS: dict[str, Callable[[Wired, str], object]] = {
+    "change": lambda wired, kept: wired.collection.change(APP, kept, Change(comment="Very slow")),
+    "reply": lambda wired, kept: wired.collection.reply(APP, kept, "Sorry"),
+    "withdraw": lambda wired, kept: wired.collection.withdraw(APP, kept),
+    "vote again": lambda wired, kept: wired.collection.set_vote(Target("s"), "ann", "up"),
+    "decide": lambda wired, kept: wired.moderation.decide(APP, kept, ModerationStatus.REJECTED),
+    "import with news": lambda wired, kept: wired.collection.submit_many([a_submission(), a_submission()]),
+}
+NO_NEWS: dict[str, Callable[[Wired, str], object]] = {
+    "change nothing": lambda wired, kept: wired.collection.change(APP, kept, Change(comment="Slow")),
+    "no reply": lambda wired, kept: wired.collection.reply(APP, kept, None),
+    "the same vote": lambda wired, kept: wired.collection.set_vote(Target("s"), "ann", "down", "Slow"),
+    "import": lambda wired, kept: wired.collection.submit_many([a_submission()], announce=False),
+    "import of a vote": lambda wired, kept: wired.collection.submit_many(
+        [a_submission(rating=None, author="ann", vote=True)], announce=False
+    ),
+    "import of nothing": lambda wired, kept: wired.collection.submit_many([]),
+}
+
+
+@pytest.mark.parametrize("way", NEWS)
+def test_told_once(wired: Wired, kept: str, way: str) -> None:
+    """Each change that stores an event is told once, when it is stored."""
+    before = len(wired.hk.outbox.events(limit=100))
+    NEWS[way](wired, kept)
+    assert wired.told == 1
+    assert len(wired.hk.outbox.events(limit=100)) > before
+
+
+@pytest.mark.parametrize("way", NO_NEWS)
+def test_not_told(wired: Wired, kept: str, way: str) -> None:
+    """What changes nothing, or is news to nobody, wakes nobody."""
+    before = len(wired.hk.outbox.events(limit=100))
+    NO_NEWS[way](wired, kept)
+    assert wired.told == 0
+    assert len(wired.hk.outbox.events(limit=100)) == before
+
+
+def test_a_listener_that_fails(wired: Wired, kept: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The change stands, the others are told, and it is logged."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    later: list[str] = []
+    wired.editor.on_change(fail)
+    wired.editor.on_change(lambda: later.append("told"))
+    assert wired.collection.reply(APP, kept, "Sorry").reply == "Sorry"
+    assert (wired.told, later) == (1, ["told"])
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "A listener failed after feedback was changed")
+
+
+def test_a_listener_may_change_something_itself(wired: Wired, kept: str) -> None:
+    """Whoever is told holds no lock."""
+
+    def answer() -> None:
+        wired.collection.reply(APP, kept, "Sorry")
+
+    wired.editor.on_change(answer)
+    wired.collection.change(APP, kept, Change(comment="Very slow"))
+    assert wired.collection.get(APP, kept).reply == "Sorry"
+    assert wired.told == 2
