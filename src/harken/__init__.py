@@ -11,6 +11,7 @@ from harken.container import Container, connect, ready
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts import Alert
 from harken.domain.errors import (
+    AlertNotFound,
     ConfigurationError,
     DeliveryFailed,
     DeliveryNotFound,
@@ -67,6 +68,7 @@ from harken.services.observing import AuditEntry, AuditOutcome, Counters, Down, 
 __all__ = [
     "UNCHANGED",
     "Alert",
+    "AlertNotFound",
     "ApiKey",
     "AuditEntry",
     "AuditOutcome",

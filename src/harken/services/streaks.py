@@ -18,8 +18,8 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 
-#: How many are read at first to find where a streak begins, and how many at once at most.
-_FIRST_PAGE: Final = 50
+#: How many are read at first to find where a streak begins, besides twice those that were touched; and at most.
+_FEW: Final = 20
 _PAGE: Final = 1_000
 #: How many are read to get from one touched feedback to the next one, before it is looked up instead.
 _FAR: Final = 500
@@ -98,7 +98,7 @@ class StreakWatch:
         if _changes_nothing(latest, kept, touched):
             return 0
         places = sorted({*kept, *map(Cursor.behind, touched)})
-        found = list(self._streaks(group, places))
+        found = list(self._streaks(group, places)) if places else []
         changed = 0
         for streak in found:
             known = standing if _overlap(streak, kept) else None
@@ -115,9 +115,12 @@ class StreakWatch:
         query = group.query
         return [Cursor.behind(one) for one in there.values() if query.matches(one) and one.rating is Rating.DOWN]
 
-    def _streaks(self, group: Group, places: Iterable[Cursor]) -> Iterator[Streak]:
+    def _streaks(self, group: Group, places: Sequence[Cursor]) -> Iterator[Streak]:
         """The streaks around these places, each as a whole; not more is read than that needs."""
         waiting = deque(places)
+        if (newest := self._newest(group.query, waiting)) is not None:
+            yield from streaks(newest, group.rule.length)
+            return
         while waiting:
             first = waiting[0]
             before = self._downs_before(group.query, first)
@@ -125,11 +128,22 @@ class StreakWatch:
             after = dropwhile(lambda one, first=first: Cursor.behind(one) < first, onwards)  # type: ignore[misc]
             yield from streaks(chain(before, _needed(after, waiting)), group.rule.length)
 
+    def _newest(self, query: FeedbackQuery, places: deque[Cursor]) -> list[Feedback] | None:
+        """The newest feedback, oldest first, from where the streak at the first place begins, if that is not long ago.
+
+        Mostly it is what was touched that is the newest, so that no more has to be read.
+        """
+        page = self._repository.find(query, limit=min(2 * len(places) + _FEW, _PAGE))
+        newest = page.items[::-1]
+        ends = (at for at, one in enumerate(newest, 1) if Cursor.behind(one) < places[0] and not _is_down(one))
+        begin = max(ends, default=0 if page.next is None else None)
+        return None if begin is None else list(newest[begin:])
+
     def _downs_before(self, query: FeedbackQuery, place: Cursor) -> list[Feedback]:
         """The downs in a row that lead up to a place, oldest first."""
         downs: list[Feedback] = []
         after: Cursor | None = place
-        limit = _FIRST_PAGE
+        limit = _FEW
         while after is not None:
             page = self._repository.find(query, limit=limit, after=after)
             for one in page.items:

@@ -10,7 +10,7 @@ from harken.domain.errors import MissingExtra
 if find_spec("hypothesis") is None:
     raise MissingExtra("The contract kit needs the package 'hypothesis'; try pip install \"harken[testing]\"")
 
-from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted
+from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted, an_alert
 from harken.testing.contract import StorageContract
 from harken.testing.machine import StorageMachine
 from harken.testing.model import reference_storage
@@ -23,5 +23,6 @@ __all__ = [
     "a_key",
     "a_series",
     "accepted",
+    "an_alert",
     "reference_storage",
 ]

@@ -1,4 +1,4 @@
-"""Feedback, events and keys with everything filled in, for tests that care about one thing at a time."""
+"""Feedback, events, keys and alerts with everything filled in, for tests that care about one thing at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken.domain.access import ApiKey, Scope
+from harken.domain.alerts import Alert, AlertKind, Subject
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback, Rating, Target
 from harken.ports.repository import Accepted
@@ -40,4 +41,18 @@ def accepted(*feedback: Feedback) -> list[Accepted]:
 def a_key(key_id: str = "key", **parts: Any) -> ApiKey:
     """A key for submitting, made at :data:`NOON`; ``parts`` replaces what matters."""
     plain = ApiKey(id=key_id, application="default", scopes=frozenset({Scope.SUBMIT}), digest="0" * 64, created_at=NOON)
+    return evolve(plain, **parts)
+
+
+def an_alert(alert_id: str = "alert", **parts: Any) -> Alert:
+    """An alert about a silent application, raised at :data:`NOON`; ``parts`` replaces what matters."""
+    plain = Alert(
+        id=alert_id,
+        rule="silence",
+        kind=AlertKind.SILENCE,
+        subject=Subject("application", "default"),
+        message="No feedback for an hour",
+        began_at=NOON - timedelta(hours=1),
+        raised_at=NOON,
+    )
     return evolve(plain, **parts)

@@ -16,7 +16,9 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from harken.testing.alerts import AlertContract
 from harken.testing.counting import CountingContract
+from harken.testing.documents import DocumentContract
 from harken.testing.keeping import KeepingContract
 from harken.testing.keys import KeyContract
 from harken.testing.machine import StorageMachine
@@ -24,7 +26,9 @@ from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
 
 
-class StorageContract(KeepingContract, CountingContract, SessionContract, OutboxContract, KeyContract):
+class StorageContract(
+    KeepingContract, CountingContract, SessionContract, OutboxContract, KeyContract, AlertContract, DocumentContract
+):
     """Subclass it, say how to open a fresh storage, and let pytest run it."""
 
     def test_any_sequence_of_operations_gives_what_the_reference_model_gives(self) -> None:

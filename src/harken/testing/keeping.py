@@ -79,6 +79,22 @@ class KeepingContract(FreshStorage):
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", "nobody"))
             check_raises(FeedbackNotFound, lambda: storage.feedback.replace(a_feedback(version=2), []))
 
+    def test_many_are_read_at_once(self) -> None:
+        """``get_many`` gives what is there in whatever state, of that application, and leaves out what is not."""
+        series = a_series(1_200)
+        hidden = a_feedback(moderation=Moderation(status=ModerationStatus.REJECTED)).withdraw(at=NOON)
+        elsewhere = a_feedback(application="other")
+        twin = evolve(series[0], application="other", comment="other")
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series, hidden, elsewhere, twin))
+            wanted = [one.id for one in (*series[:1_100], hidden, elsewhere)] + ["nobody", series[0].id]
+            expected = {one.id: one for one in (*series[:1_100], hidden)}
+            found = storage.feedback.get_many("default", wanted)
+            check_same(sorted(found.items()), sorted(expected.items()))
+            check_same(dict(storage.feedback.get_many("other", {twin.id})), {twin.id: twin})
+            check_same(dict(storage.feedback.get_many("default", [])), {})
+            check_same(dict(storage.feedback.get_many("nobody", wanted)), {})
+
     # --- once only -------------------------------------------------------------------------------------------------
 
     def test_the_same_feedback_again_is_a_duplicate(self) -> None:
@@ -339,15 +355,15 @@ class KeepingContract(FreshStorage):
         other = a_feedback("other")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(doomed, other))
-            for event in storage.outbox.events(limit=9):
-                storage.outbox.fan_out(event, ["log"], due_at=NOON)
+            storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
             withdrawn = doomed.withdraw(at=NOON)
             storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.DELETED)])
             query = FeedbackQuery(session_id="doomed").in_any_state()
             check_same((storage.feedback.erase(query), storage.feedback.erase(query)), (1, 0))
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", doomed.id))
-            events = [event.feedback_id for event in storage.outbox.events(limit=9)]
-            due = [one.event.feedback_id for one in storage.outbox.claim(now=NOON, until=NOON + MINUTE, limit=9)]
+            events = [event.subject_id for event in storage.outbox.events(limit=9)]
+            claimed = storage.outbox.claim("log", now=NOON, until=NOON + MINUTE, limit=9)
+            due = [delivery.event.subject_id for delivery in claimed]
             check_same(doomed.id in (*events, *due), False)
             check_same(storage.feedback.summarize(EVERYTHING), {None: Summary.of(other)})
             successor = evolve(doomed, id="successor", fingerprint="b")

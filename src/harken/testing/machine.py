@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from harken.domain.access import ApiKey
+from harken.domain.alerts import Alert, Subject
 from harken.domain.errors import HarkenError
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.feedback import Feedback
 from harken.domain.instants import EPOCH
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.summary import Summary
+from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
@@ -52,8 +54,27 @@ def _key(storage: Storage, key_id: str) -> ApiKey | None:
     return storage.keys.get(key_id)
 
 
-def _fan_out(storage: Storage, event: Event, channels: set[str], due_at: datetime) -> Sequence[Delivery]:
-    return storage.outbox.fan_out(event, channels, due_at=due_at)
+def _many(storage: Storage, application: str, feedback_ids: Collection[str]) -> object:
+    """Those that are there, sorted: they come in no particular order."""
+    return sorted(storage.feedback.get_many(application, feedback_ids).items())
+
+
+def _delivery(storage: Storage, delivery_id: str) -> Delivery:
+    return storage.outbox.delivery(delivery_id)
+
+
+def _deliveries(
+    storage: Storage, state: DeliveryState, after: Delivery | None, limit: int, **filters: str | None
+) -> Sequence[Delivery]:
+    return storage.outbox.deliveries(state, limit=limit, after=after, **filters)
+
+
+def _latest(storage: Storage, application: str, rule: str, subject: Subject) -> Alert | None:
+    return storage.alerts.latest(application, rule, subject)
+
+
+def _alerts(storage: Storage, application: str, after: Alert | None, limit: int, **filters: Any) -> Sequence[Alert]:
+    return storage.alerts.find(application, limit=limit, after=after, **filters)
 
 
 class StorageMachine(RuleBasedStateMachine):
@@ -80,6 +101,12 @@ class StorageMachine(RuleBasedStateMachine):
         everything = (FeedbackQuery(application=name).in_any_state() for name in hst.APPLICATIONS)
         return [feedback for query in everything for feedback in self._model.feedback.stream(query)]
 
+    def _page_through(self, find: Callable[..., Sequence[Any]], limit: int) -> None:
+        """All pages of what can be asked for page by page, and one after the last."""
+        after = None
+        while page := self._both(partial(find, limit=limit, after=after)):
+            after = page[-1]
+
     def _overtaken(self) -> list[Delivery]:
         latest = {claim.id: claim.attempts for claim in self._claims}
         return [claim for claim in self._claims if claim.attempts < latest[claim.id]]
@@ -97,12 +124,13 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(application=st.sampled_from(hst.APPLICATIONS), feedback_id=st.sampled_from(hst.IDS))
     def get(self, application: str, feedback_id: str) -> None:
         self._both(lambda storage: storage.feedback.get(application, feedback_id))
+        self._both(lambda storage: _many(storage, application, {feedback_id, *hst.IDS[:6]}))
 
     @precondition(lambda self: self._stored())
     @rule(data=st.data())
     def replace(self, data: st.DataObject) -> None:
         feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._stored()))))
-        event = Event.about(feedback, data.draw(st.sampled_from(EventType)))
+        event = Event.about(feedback, data.draw(hst.feedback_event_types()))
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
         # The same once more is stale by now.
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
@@ -195,36 +223,63 @@ class StorageMachine(RuleBasedStateMachine):
         self._both(lambda storage: storage.sessions.get(application, session_id))
         self._both(lambda storage: storage.sessions.stream())
 
-    @rule(limit=st.integers(1, 20), channels=st.sets(st.sampled_from(("log", "webhook"))), now=hst.moments_near_noon())
-    def fan_out(self, limit: int, channels: set[str], now: datetime) -> None:
-        for event in self._both(lambda storage: storage.outbox.events(limit=limit)):
-            self._both(partial(_fan_out, event=event, channels=channels, due_at=now))
+    @rule(
+        limit=st.integers(1, 20),
+        channels=st.lists(st.sets(st.sampled_from(hst.CHANNELS)), min_size=1, max_size=3),
+        now=hst.moments_near_noon(),
+    )
+    def fan_out(self, limit: int, channels: list[set[str]], now: datetime) -> None:
+        events = self._both(lambda storage: storage.outbox.events(limit=limit))
+        plan = [(event, channels[index % len(channels)]) for index, event in enumerate(events)]
+        self._both(lambda storage: storage.outbox.fan_out(plan, due_at=now))
+        # They are off the list by now.
+        self._both(lambda storage: storage.outbox.fan_out(plan[:2], due_at=now))
+        self._both(lambda storage: storage.outbox.events(limit=limit))
 
-    @rule(now=hst.moments_near_noon(), lease=st.integers(1, 2), limit=st.integers(1, 5))
-    def claim(self, now: datetime, lease: int, limit: int) -> None:
+    @rule(
+        channel=st.sampled_from(hst.CHANNELS),
+        now=hst.moments_near_noon(),
+        lease=st.integers(1, 2),
+        limit=st.integers(1, 5),
+    )
+    def claim(self, channel: str, now: datetime, lease: int, limit: int) -> None:
         until = now + timedelta(minutes=lease)
         later = until + timedelta(minutes=lease)
-        self._claims += self._both(lambda storage: storage.outbox.claim(now=now, until=until, limit=limit))
+        self._claims += self._both(lambda storage: storage.outbox.claim(channel, now=now, until=until, limit=limit))
         # Just when the lease has run out.
-        self._claims += self._both(lambda storage: storage.outbox.claim(now=until, until=later, limit=limit))
+        self._claims += self._both(lambda storage: storage.outbox.claim(channel, now=until, until=later, limit=limit))
 
     @precondition(lambda self: self._claims)
-    @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20))
-    def release(self, data: st.DataObject, due_at: datetime, error: str) -> None:
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        claims = data.draw(st.lists(st.sampled_from(self._claims), max_size=4))
+        self._both(lambda storage: storage.outbox.settle(claims))
+
+    @precondition(lambda self: self._claims)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        claims = data.draw(st.lists(st.sampled_from(self._claims), min_size=1, max_size=3))
+        self._both(lambda storage: storage.outbox.release(claims))
+        # Whoever gives a claim back keeps nothing that could be used later.
+        self._claims = [claim for claim in self._claims if claim not in claims]
+        for claim in claims:
+            self._both(partial(_delivery, delivery_id=claim.id))
+
+    @precondition(lambda self: self._claims)
+    @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20), dies=st.booleans())
+    def fail(self, data: st.DataObject, due_at: datetime, error: str, dies: bool) -> None:
         claim = data.draw(st.sampled_from(self._claims))
-        how = data.draw(st.sampled_from(("settle", "back off", "bury")))
-        if how == "settle":
-            self._both(lambda storage: storage.outbox.settle(claim))
-        elif how == "back off":
-            self._both(lambda storage: storage.outbox.back_off(claim, due_at=due_at, error=error))
-        else:
+        if dies:
             self._both(lambda storage: storage.outbox.bury(claim, error=error))
+        else:
+            self._both(lambda storage: storage.outbox.back_off(claim, due_at=due_at, error=error))
+        self._both(lambda storage: storage.outbox.delivery(claim.id))
 
     @precondition(lambda self: self._overtaken())
     @rule(data=st.data())
     def settle_what_was_claimed_again_since(self, data: st.DataObject) -> None:
         claim = data.draw(st.sampled_from(self._overtaken()))
-        self._both(lambda storage: storage.outbox.settle(claim))
+        self._both(lambda storage: storage.outbox.settle([claim]))
 
     @precondition(lambda self: self._claims)
     @rule(data=st.data(), due_at=hst.moments_near_noon())
@@ -232,9 +287,54 @@ class StorageMachine(RuleBasedStateMachine):
         delivery = data.draw(st.sampled_from(self._claims))
         self._both(lambda storage: storage.outbox.replay(delivery.id, due_at=due_at))
 
-    @rule(state=st.sampled_from(DeliveryState), limit=st.integers(1, 20))
-    def list_deliveries(self, state: DeliveryState, limit: int) -> None:
-        self._both(lambda storage: storage.outbox.deliveries(state, limit=limit))
+    @rule(before=hst.moments_near_noon())
+    def forget(self, before: datetime) -> None:
+        self._both(lambda storage: storage.outbox.forget(before=before))
+
+    @rule(
+        state=st.sampled_from(DeliveryState),
+        limit=st.integers(1, 20),
+        application=st.none() | st.sampled_from(hst.APPLICATIONS),
+        channel=st.none() | st.sampled_from(hst.CHANNELS),
+    )
+    def list_deliveries(self, state: DeliveryState, limit: int, application: str | None, channel: str | None) -> None:
+        self._page_through(partial(_deliveries, state=state, application=application, channel=channel), limit)
+
+    @rule(alert=hst.alerts())
+    def raise_alert(self, alert: Alert) -> None:
+        self._both(lambda storage: storage.alerts.add(alert, alert.event()))
+        self._both(partial(_latest, application=alert.application, rule=alert.rule, subject=alert.subject))
+
+    @rule(alert=hst.alerts(), at=hst.moments_near_noon(), again=st.booleans())
+    def resolve_alert(self, alert: Alert, at: datetime, again: bool) -> None:
+        stored = self._both(lambda storage: storage.alerts.get(alert.application, alert.id))
+        if stored is not None and (again or stored.stands):
+            resolved = stored.resolved(at=at)
+            self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
+        # By now this one is stale, or about nothing.
+        stale = alert.resolved(at=at)
+        self._both(lambda storage: storage.alerts.replace(stale, stale.event()))
+
+    @rule(
+        application=st.sampled_from(hst.APPLICATIONS),
+        limit=st.integers(1, 4),
+        standing=st.none() | st.booleans(),
+        name=st.none() | st.sampled_from(hst.RULES),
+        since=st.none() | hst.moments_near_noon(),
+    )
+    def list_alerts(
+        self, application: str, limit: int, standing: bool | None, name: str | None, since: datetime | None
+    ) -> None:
+        found = partial(_alerts, application=application, standing=standing, rule=name, since=since)
+        self._page_through(found, limit)
+
+    @rule(kind=st.sampled_from(hst.KINDS), document=hst.documents(), deleted=st.none() | st.sampled_from(hst.NAMES))
+    def put_and_delete_documents(self, kind: str, document: Document, deleted: str | None) -> None:
+        self._both(lambda storage: storage.documents.put(kind, document))
+        self._both(lambda storage: storage.documents.get(kind, document.name))
+        if deleted is not None:
+            self._both(lambda storage: storage.documents.delete(kind, deleted))
+        self._both(lambda storage: storage.documents.all(kind))
 
     @rule(key=hst.api_keys(), revoked=st.none() | st.sampled_from(hst.KEY_IDS), at=hst.instants())
     def add_and_revoke_keys(self, key: ApiKey, revoked: str | None, at: datetime) -> None:

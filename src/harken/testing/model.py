@@ -13,11 +13,14 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.access import ApiKey
+from harken.domain.alerts import Alert, Subject
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
+from harken.ports.alerts import AlertRepository
+from harken.ports.documents import Document, DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -28,7 +31,14 @@ from harken.ports.storage import Storage
 def reference_storage() -> Storage:
     """An empty reference model; not thread-safe, and slow."""
     feedback = _Feedback()
-    return Storage(feedback=feedback, sessions=_Sessions(), outbox=feedback.outbox, keys=_Keys())
+    return Storage(
+        feedback=feedback,
+        sessions=_Sessions(),
+        outbox=feedback.outbox,
+        keys=_Keys(),
+        alerts=_Alerts(feedback.outbox),
+        documents=_Documents(),
+    )
 
 
 class _Feedback(FeedbackRepository):
@@ -44,6 +54,10 @@ class _Feedback(FeedbackRepository):
             if (feedback.application, feedback.id) == (application, feedback_id):
                 return feedback
         raise FeedbackNotFound(application, feedback_id)
+
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        ours = [feedback for feedback in self.stored if feedback.application == application]
+        return {feedback.id: feedback for feedback in ours if feedback.id in feedback_ids}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         newest_first = list(self.stream(query))[::-1]
@@ -72,7 +86,7 @@ class _Feedback(FeedbackRepository):
     def erase(self, query: FeedbackQuery) -> int:
         erased = list(self.stream(query))
         self.stored = [feedback for feedback in self.stored if feedback not in erased]
-        self.outbox.forget({(feedback.application, feedback.id) for feedback in erased})
+        self.outbox.erase({(feedback.application, feedback.id) for feedback in erased})
         return len(erased)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
@@ -148,52 +162,84 @@ class _Outbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         return sorted(self.waiting, key=event_order)[:limit]
 
-    def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:
-        if event not in self.waiting:
-            return []
-        self.waiting.remove(event)
-        made = [
-            Delivery(id=Delivery.id_for(event.id, channel), event=event, channel=channel, due_at=due_at)
-            for channel in sorted(set(channels))
-        ]
-        self.made += made
-        return made
+    def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
+        return [delivery for event, channels in plan for delivery in self._fan_out(event, channels, due_at)]
 
-    def claim(self, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+    def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         due = [
             delivery
             for delivery in self._in(DeliveryState.PENDING)
-            if delivery.due_at <= now and (delivery.leased_until is None or delivery.leased_until <= now)
+            if delivery.channel == channel
+            and delivery.due_at <= now
+            and (delivery.leased_until is None or delivery.leased_until <= now)
         ]
         return [
             self._put(evolve(delivery, leased_until=until, attempts=delivery.attempts + 1)) for delivery in due[:limit]
         ]
 
-    def settle(self, delivery: Delivery) -> None:
-        self._release(delivery, state=DeliveryState.DELIVERED, error="")
+    def release(self, claimed: Sequence[Delivery]) -> None:
+        for claim in claimed:
+            self._end(claim, attempts=claim.attempts - 1)
+
+    def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
+        return [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        self._release(delivery, due_at=due_at, error=error)
+        if not self._end(delivery, due_at=due_at, error=error):
+            raise LeaseLost(delivery.id)
 
     def bury(self, delivery: Delivery, *, error: str) -> None:
-        self._release(delivery, state=DeliveryState.DEAD, error=error)
+        if not self._end(delivery, state=DeliveryState.DEAD, error=error):
+            raise LeaseLost(delivery.id)
 
-    def deliveries(self, state: DeliveryState, *, limit: int) -> Sequence[Delivery]:
-        return self._in(state)[:limit]
+    def delivery(self, delivery_id: str) -> Delivery:
+        for delivery in self.made:
+            if delivery.id == delivery_id:
+                return delivery
+        raise DeliveryNotFound(delivery_id)
+
+    def deliveries(
+        self,
+        state: DeliveryState,
+        *,
+        limit: int,
+        after: Delivery | None = None,
+        application: str | None = None,
+        channel: str | None = None,
+    ) -> Sequence[Delivery]:
+        wanted = [
+            delivery
+            for delivery in self._in(state)
+            if application in (None, delivery.event.application)
+            and channel in (None, delivery.channel)
+            and (after is None or (delivery.due_at, delivery.id) > (after.due_at, after.id))
+        ]
+        return wanted[:limit]
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         for delivery in self._in(DeliveryState.DEAD):
             if delivery.id == delivery_id:
-                return self._put(evolve(delivery, state=DeliveryState.PENDING, due_at=due_at, error=""))
+                pending = evolve(delivery, state=DeliveryState.PENDING, due_at=due_at, error="")
+                return self._put(evolve(pending, attempts_before=delivery.attempts))
         raise DeliveryNotFound(delivery_id)
 
-    def forget(self, feedback: set[tuple[str, str]]) -> None:
-        self.waiting = [event for event in self.waiting if (event.application, event.feedback_id) not in feedback]
-        self.made = [
-            delivery
-            for delivery in self.made
-            if (delivery.event.application, delivery.event.feedback_id) not in feedback
-        ]
+    def forget(self, *, before: datetime) -> int:
+        old = [delivery for delivery in self._in(DeliveryState.DELIVERED) if delivery.due_at < before]
+        self.made = [delivery for delivery in self.made if delivery not in old]
+        return len(old)
+
+    def erase(self, feedback: set[tuple[str, str]]) -> None:
+        def about_it(event: Event) -> bool:
+            return (event.application, event.subject_id) in feedback and not event.type.about_alert
+
+        self.waiting = [event for event in self.waiting if not about_it(event)]
+        self.made = [delivery for delivery in self.made if not about_it(delivery.event)]
+
+    def _fan_out(self, event: Event, channels: Collection[str], due_at: datetime) -> list[Delivery]:
+        if event not in self.waiting:
+            return []
+        self.waiting.remove(event)
+        return [self._put(Delivery.of(event, channel, due_at=due_at)) for channel in sorted(set(channels))]
 
     def _in(self, state: DeliveryState) -> list[Delivery]:
         return sorted(
@@ -205,13 +251,14 @@ class _Outbox(Outbox):
         self.made = [other for other in self.made if other.id != delivery.id] + [delivery]
         return delivery
 
-    def _release(self, delivery: Delivery, **changes: Any) -> None:
+    def _end(self, claim: Delivery, **changes: Any) -> bool:
+        """End the lease of a claim, and say whether it was held."""
         for stored in self._in(DeliveryState.PENDING):
-            held = stored.id == delivery.id and stored.leased_until is not None
-            if held and stored.attempts == delivery.attempts:
+            held = stored.id == claim.id and stored.leased_until is not None
+            if held and stored.attempts == claim.attempts:
                 self._put(evolve(stored, leased_until=None, **changes))
-                return
-        raise LeaseLost(delivery.id)
+                return True
+        return False
 
 
 class _Keys(KeyRepository):
@@ -240,3 +287,89 @@ class _Keys(KeyRepository):
         revoked = key if key.revoked_at is not None else evolve(key, revoked_at=at)
         self.stored[self.stored.index(key)] = revoked
         return revoked
+
+
+class _Alerts(AlertRepository):
+    def __init__(self, outbox: _Outbox) -> None:
+        self.stored: list[Alert] = []
+        self.outbox = outbox
+
+    def add(self, alert: Alert, event: Event) -> bool:
+        if self.get(alert.application, alert.id) is not None:
+            return False
+        self.stored.append(alert)
+        self.outbox.waiting.append(event)
+        return True
+
+    def replace(self, alert: Alert, event: Event) -> bool:
+        stored = self.get(alert.application, alert.id)
+        if stored is None or stored.version != alert.version - 1:
+            return False
+        self.stored[self.stored.index(stored)] = alert
+        self.outbox.waiting.append(event)
+        return True
+
+    def get(self, application: str, alert_id: str) -> Alert | None:
+        for alert in self.stored:
+            if (alert.application, alert.id) == (application, alert_id):
+                return alert
+        return None
+
+    def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
+        for alert in self._last_first(application):
+            if (alert.rule, alert.subject) == (rule, subject):
+                return alert
+        return None
+
+    def find(
+        self,
+        application: str,
+        *,
+        limit: int,
+        after: Alert | None = None,
+        standing: bool | None = None,
+        rule: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Alert]:
+        wanted = [
+            alert
+            for alert in self._last_first(application)
+            if standing in (None, alert.stands)
+            and rule in (None, alert.rule)
+            and (since is None or alert.raised_at >= since)
+            and (after is None or (alert.raised_at, alert.id) < (after.raised_at, after.id))
+        ]
+        return wanted[:limit]
+
+    def _last_first(self, application: str) -> list[Alert]:
+        ours = [alert for alert in self.stored if alert.application == application]
+        return sorted(ours, key=lambda alert: (alert.raised_at, alert.id), reverse=True)
+
+
+class _Documents(DocumentRepository):
+    def __init__(self) -> None:
+        self.stored: list[tuple[str, Document]] = []
+
+    def all(self, kind: str) -> Sequence[Document]:
+        ours = [deepcopy(document) for of, document in self.stored if of == kind]
+        return sorted(ours, key=lambda document: document.name)
+
+    def get(self, kind: str, name: str) -> Document | None:
+        for document in self.all(kind):
+            if document.name == name:
+                return document
+        return None
+
+    def put(self, kind: str, document: Document) -> bool:
+        stored = self.get(kind, document.name)
+        if document.version != (0 if stored is None else stored.version) + 1:
+            return False
+        self.delete(kind, document.name)
+        self.stored.append((kind, deepcopy(document)))
+        return True
+
+    def delete(self, kind: str, name: str) -> bool:
+        others = [(of, document) for of, document in self.stored if (of, document.name) != (kind, name)]
+        there = len(others) < len(self.stored)
+        self.stored = others
+        return there

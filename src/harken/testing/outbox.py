@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted
 from harken.testing.checks import at_once, check_raises, check_same
@@ -19,6 +21,8 @@ MINUTE = timedelta(minutes=1)
 class OutboxContract(FreshStorage):
     """Events wait in order, deliveries are leased, and what fails is tried again or dies."""
 
+    # --- fanning out -----------------------------------------------------------------------------------------------
+
     def test_events_wait_in_order_until_they_are_fanned_out(self) -> None:
         """An event is there with its feedback, oldest first, and is fanned out once."""
         series = a_series(3)
@@ -27,11 +31,59 @@ class OutboxContract(FreshStorage):
             events = storage.outbox.events(limit=9)
             check_same(list(events), [Event.about(one, EventType.CREATED) for one in series])
             check_same(len(storage.outbox.events(limit=2)), 2)
-            made = storage.outbox.fan_out(events[0], ["webhook", "log"], due_at=NOON)
-            check_same([one.id for one in made], [f"{events[0].id}/log", f"{events[0].id}/webhook"])
-            check_same(list(storage.outbox.fan_out(events[0], ["log"], due_at=NOON)), [])
+            made = storage.outbox.fan_out([(events[0], ["webhook", "log"])], due_at=NOON)
+            check_same([one.id for one in made], [f"{events[0].id}:log", f"{events[0].id}:webhook"])
+            check_same(list(storage.outbox.fan_out([(events[0], ["log"])], due_at=NOON)), [])
             check_same(list(storage.outbox.events(limit=9)), list(events[1:]))
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), list(made))
+
+    def test_a_plan_is_carried_out_in_its_order(self) -> None:
+        """Of many events at once, each gets its own channels; what is not on the list any more gets none."""
+        series = a_series(6)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            first, second, third, fourth, erased, last = storage.outbox.events(limit=9)
+            storage.outbox.fan_out([(second, ["log"])], due_at=NOON)
+            storage.feedback.erase(_only(series[4].id))
+            plan = [
+                (third, ["b", "a", "b"]),
+                (second, ["b"]),
+                (first, ["a"]),
+                (fourth, []),
+                (erased, ["a"]),
+                (first, ["b"]),
+            ]
+            made = list(storage.outbox.fan_out(plan, due_at=NOON + MINUTE))
+            expected = [(third, "a"), (third, "b"), (first, "a")]
+            check_same(made, [Delivery.of(event, name, due_at=NOON + MINUTE) for event, name in expected])
+            check_same(list(storage.outbox.events(limit=9)), [last])
+            check_same(list(storage.outbox.fan_out([], due_at=NOON)), [])
+            check_same([storage.outbox.delivery(one.id) for one in made], made)
+            check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), 4)
+
+    def test_a_large_plan_is_no_different(self) -> None:
+        """A thousand events are fanned out, claimed and settled at once as one would be."""
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*a_series(1_000)))
+            events = storage.outbox.events(limit=1_000)
+            made = list(storage.outbox.fan_out([(event, ["a", "b"]) for event in events], due_at=NOON))
+            check_same(made, [Delivery.of(event, name, due_at=NOON) for event in events for name in "ab"])
+            check_same(list(storage.outbox.events(limit=9)), [])
+            claimed = list(storage.outbox.claim("a", now=NOON, until=NOON + MINUTE, limit=1_000))
+            expected = sorted((one for one in made if one.channel == "a"), key=lambda one: one.id)
+            check_same(claimed, [evolve(one, attempts=1, leased_until=NOON + MINUTE) for one in expected])
+            check_same(list(storage.outbox.settle(claimed)), [])
+            check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=2_000)), 1_000)
+
+    def test_racing_workers_fan_an_event_out_once(self) -> None:
+        """Workers with the same plan at once make its deliveries once, between them."""
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*a_series(12)))
+            plan = [(event, ["log"]) for event in storage.outbox.events(limit=12)]
+            answers = at_once([lambda: storage.outbox.fan_out(plan, due_at=NOON)] * 4)
+            made = sorted(delivery.id for answer in answers for delivery in answer)
+            check_same(made, sorted(f"{event.id}:log" for event, _ in plan))
+            check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=99)), 12)
 
     def test_events_of_one_instant_keep_the_order_of_versions(self) -> None:
         """Where a clock is coarse, what happened to one feedback is still told in order."""
@@ -44,55 +96,204 @@ class OutboxContract(FreshStorage):
                 storage.feedback.replace(version, [Event.about(version, EventType.UPDATED)])
             check_same([event.version for event in storage.outbox.events(limit=20)], list(range(1, 10)))
 
+    # --- leases ----------------------------------------------------------------------------------------------------
+
     def test_a_delivery_is_leased_to_one_worker(self) -> None:
         """What is claimed is claimed by nobody else until the lease ends; then the earlier claim is worth nothing."""
         with self.open_storage() as storage:
-            delivery = _a_delivery(storage)
-            check_same(list(storage.outbox.claim(now=NOON - MINUTE, until=NOON, limit=9)), [])
-            (claim,) = storage.outbox.claim(now=NOON, until=NOON + MINUTE, limit=9)
+            (delivery,) = _fanned_out(storage, 1)
+            check_same(_claim(storage, now=NOON - MINUTE), [])
+            (claim,) = _claim(storage)
             check_same(claim, evolve(delivery, leased_until=NOON + MINUTE, attempts=1))
-            check_same(list(storage.outbox.claim(now=NOON, until=NOON + MINUTE, limit=9)), [])
-            (second,) = storage.outbox.claim(now=NOON + MINUTE, until=NOON + 2 * MINUTE, limit=9)
+            check_same(storage.outbox.delivery(delivery.id), claim)
+            check_same(_claim(storage), [])
+            (second,) = _claim(storage, now=NOON + MINUTE)
             check_same(second.attempts, 2)
-            check_raises(LeaseLost, lambda: storage.outbox.settle(claim))
+            check_same(list(storage.outbox.settle([claim])), [claim])
+            storage.outbox.release([claim])
             check_raises(LeaseLost, lambda: storage.outbox.back_off(claim, due_at=NOON, error="late"))
             check_raises(LeaseLost, lambda: storage.outbox.bury(claim, error="late"))
-            storage.outbox.settle(second)
-            check_raises(LeaseLost, lambda: storage.outbox.settle(second))
-            (settled,) = storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)
-            check_same(settled, evolve(second, state=DeliveryState.DELIVERED, leased_until=None))
+            check_same(storage.outbox.delivery(delivery.id), second)
+            check_same(list(storage.outbox.settle([second])), [])
+            check_same(list(storage.outbox.settle([second])), [second])
+            settled = evolve(second, state=DeliveryState.DELIVERED, leased_until=None)
+            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), [settled])
 
     def test_racing_workers_share_the_deliveries(self) -> None:
         """Workers that claim at once get different deliveries, and together all."""
         with self.open_storage() as storage:
-            storage.feedback.add(accepted(*a_series(12)))
-            for event in storage.outbox.events(limit=12):
-                storage.outbox.fan_out(event, ["log"], due_at=NOON)
-            claims = at_once([lambda: storage.outbox.claim(now=NOON, until=NOON + MINUTE, limit=5)] * 4)
+            _fanned_out(storage, 12)
+            claims = at_once([partial(_claim, storage, limit=5)] * 4)
         ids = [delivery.id for claim in claims for delivery in claim]
         check_same((len(ids), len(set(ids))), (12, 12))
+
+    def test_a_channel_sees_its_own_deliveries_only(self) -> None:
+        """Claiming for a channel leaves those of all others alone, also of one whose name begins alike."""
+        names = ["log", "Log", "log2", "größe"]
+        with self.open_storage() as storage:
+            made = _fanned_out(storage, 2, *names)
+            for name in names:
+                claimed = _claim(storage, name)
+                check_same(sorted(one.id for one in claimed), sorted(one.id for one in made if one.channel == name))
+                check_same(_claim(storage, name), [])
+            check_same(_claim(storage, "lo"), [])
+
+    def test_deliveries_are_claimed_earliest_due_first(self) -> None:
+        """A channel's deliveries come by the time when they are due, then by id, and never more than asked for."""
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*a_series(6)))
+            made: list[Delivery] = []
+            for number, event in enumerate(storage.outbox.events(limit=6)):
+                made += storage.outbox.fan_out([(event, ["log"])], due_at=NOON - number // 2 * MINUTE)
+            first_due_first = sorted(made, key=lambda one: (one.due_at, one.id))
+            claimed = [*_claim(storage, limit=4), *_claim(storage, limit=4)]
+            check_same([one.id for one in claimed], [one.id for one in first_due_first])
+
+    def test_a_claim_that_is_given_back_was_no_attempt(self) -> None:
+        """What is released can be claimed at once, with the attempts that it had; what is no longer held stays."""
+        with self.open_storage() as storage:
+            _fanned_out(storage, 4)
+            old = _claim(storage)
+            first, second, third, fourth = _claim(storage, now=NOON + MINUTE)
+            storage.outbox.settle([second])
+            storage.outbox.release([old[2], first, second, fourth])
+            storage.outbox.release([])
+            given_back = [evolve(one, attempts=1, leased_until=None) for one in (first, fourth)]
+            check_same(
+                list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [given_back[0], third, given_back[1]]
+            )
+            again = _claim(storage, now=NOON + MINUTE)
+            check_same(again, [first, fourth])
+
+    # --- ends ------------------------------------------------------------------------------------------------------
+
+    def test_a_lost_claim_spoils_no_other(self) -> None:
+        """Of several that are settled at once, those that were lost are given back, in order, and all others settle."""
+        series = a_series(6)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            plan = [(event, ["log"]) for event in storage.outbox.events(limit=6)]
+            storage.outbox.fan_out(plan, due_at=NOON)
+            backed_off, settled, good, buried, erased, last = claimed = _claim(storage)
+            storage.outbox.back_off(backed_off, due_at=NOON + MINUTE, error="refused")
+            storage.outbox.settle([settled])
+            storage.outbox.bury(buried, error="gone")
+            storage.feedback.erase(_only(erased.event.subject_id))
+            check_same(list(storage.outbox.settle(claimed)), [backed_off, settled, buried, erased])
+            delivered = [evolve(one, state=DeliveryState.DELIVERED, leased_until=None) for one in (settled, good, last)]
+            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), delivered)
+            check_same(storage.outbox.delivery(backed_off.id).error, "refused")
+            check_same(storage.outbox.delivery(buried.id).state, DeliveryState.DEAD)
+            check_same(list(storage.outbox.settle([])), [])
 
     def test_a_failed_delivery_backs_off_or_dies_and_can_be_replayed(self) -> None:
         """A delivery is tried again when it is due; a dead one comes back under its old id when it is replayed."""
         with self.open_storage() as storage:
-            delivery = _a_delivery(storage)
-            (claim,) = storage.outbox.claim(now=NOON, until=NOON + MINUTE, limit=9)
+            (delivery,) = _fanned_out(storage, 1)
+            (claim,) = _claim(storage)
             storage.outbox.back_off(claim, due_at=NOON + 2 * MINUTE, error="refused")
-            check_raises(LeaseLost, lambda: storage.outbox.settle(claim))
-            check_same(list(storage.outbox.claim(now=NOON + MINUTE, until=NOON + 9 * MINUTE, limit=9)), [])
-            (claim,) = storage.outbox.claim(now=NOON + 2 * MINUTE, until=NOON + 9 * MINUTE, limit=9)
+            check_same(list(storage.outbox.settle([claim])), [claim])
+            check_same(_claim(storage, now=NOON + MINUTE), [])
+            (claim,) = _claim(storage, now=NOON + 2 * MINUTE)
             check_same((claim.id, claim.attempts, claim.error), (delivery.id, 2, "refused"))
             check_raises(DeliveryNotFound, lambda: storage.outbox.replay(delivery.id, due_at=NOON))
             storage.outbox.bury(claim, error="gone")
             (dead,) = storage.outbox.deliveries(DeliveryState.DEAD, limit=9)
             check_same((dead.id, dead.error, dead.leased_until), (delivery.id, "gone", None))
+            check_same(_claim(storage, now=NOON + 9 * MINUTE), [])
             revived = storage.outbox.replay(delivery.id, due_at=NOON)
-            check_same(revived, evolve(dead, state=DeliveryState.PENDING, due_at=NOON, error=""))
+            pending = evolve(dead, state=DeliveryState.PENDING, due_at=NOON, error="", attempts_before=2)
+            check_same(revived, pending)
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [revived])
 
+    def test_a_replay_begins_the_schedule_anew(self) -> None:
+        """After a replay attempts count on, so that old claims stay worthless, but tries begin at none."""
+        with self.open_storage() as storage:
+            _fanned_out(storage, 1)
+            (old,) = _claim(storage)
+            (claim,) = _claim(storage, now=NOON + MINUTE)
+            storage.outbox.bury(claim, error="gone")
+            revived = storage.outbox.replay(claim.id, due_at=NOON)
+            check_same((revived.attempts, revived.tries), (2, 0))
+            (again,) = _claim(storage)
+            check_same((again.attempts, again.attempts_before, again.tries), (3, 2, 1))
+            check_same(list(storage.outbox.settle([old, claim])), [old, claim])
+            storage.outbox.bury(again, error="gone again")
+            check_same(storage.outbox.replay(claim.id, due_at=NOON).attempts_before, 3)
 
-def _a_delivery(storage: Storage) -> Delivery:
-    storage.feedback.add(accepted(a_feedback()))
-    (event,) = storage.outbox.events(limit=1)
-    (delivery,) = storage.outbox.fan_out(event, ["log"], due_at=NOON)
-    return delivery
+    def test_an_unknown_delivery_is_not_found(self) -> None:
+        """What was never there, or was erased, can be neither read nor replayed, nor held."""
+        one = a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            (event,) = storage.outbox.events(limit=1)
+            storage.outbox.fan_out([(event, ["log"])], due_at=NOON)
+            (claim,) = _claim(storage)
+            storage.feedback.erase(_only(one.id))
+            for delivery_id in (claim.id, f"{event.id}/log", event.id, ""):
+                check_raises(DeliveryNotFound, partial(storage.outbox.delivery, delivery_id))
+                check_raises(DeliveryNotFound, partial(storage.outbox.replay, delivery_id, due_at=NOON))
+            check_raises(LeaseLost, lambda: storage.outbox.bury(claim, error="late"))
+
+    # --- looking and forgetting ------------------------------------------------------------------------------------
+
+    def test_deliveries_are_listed_page_by_page(self) -> None:
+        """They come earliest due first, then by id, of all or one application and channel; no page skips or repeats."""
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*a_series(3), *a_series(3, application="other")))
+            made: list[Delivery] = []
+            for number, event in enumerate(storage.outbox.events(limit=6)):
+                made += storage.outbox.fan_out([(event, ["b", "a"])], due_at=NOON - number // 3 * MINUTE)
+            in_order = sorted(made, key=lambda one: (one.due_at, one.id))
+            for application in (None, "default", "other", "nobody"):
+                for channel in (None, "a", "b", "c"):
+                    listed = partial(
+                        storage.outbox.deliveries, DeliveryState.PENDING, application=application, channel=channel
+                    )
+                    expected = [
+                        one
+                        for one in in_order
+                        if application in (None, one.event.application) and channel in (None, one.channel)
+                    ]
+                    check_same(list(listed(limit=99)), expected)
+                    seen = list(listed(limit=2))
+                    while page := listed(limit=2, after=seen[-1]) if seen else []:
+                        seen += page
+                    check_same(seen, expected)
+            storage.outbox.settle(_claim(storage, "a"))
+            check_same({one.channel for one in storage.outbox.deliveries(DeliveryState.PENDING, limit=99)}, {"b"})
+            # The place that it goes on behind need not exist any more.
+            after = evolve(in_order[0], id=f"{in_order[0].id} gone")
+            listed_after = storage.outbox.deliveries(DeliveryState.PENDING, limit=99, after=after, channel="b")
+            behind = [one for one in in_order if one.channel == "b" and (one.due_at, one.id) > (after.due_at, after.id)]
+            check_same(list(listed_after), behind)
+
+    def test_only_what_was_delivered_is_forgotten(self) -> None:
+        """Old deliveries that arrived are removed, and counted; what is pending, dead or younger stays."""
+        with self.open_storage() as storage:
+            _fanned_out(storage, 3, "a", "b", "c")
+            storage.outbox.settle([*_claim(storage, "a"), *_claim(storage, "b", limit=2)])
+            storage.outbox.bury(_claim(storage, "b")[0], error="gone")
+            _claim(storage, "c", limit=1)
+            check_same(storage.outbox.forget(before=NOON), 0)
+            check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=99)), 5)
+            check_same(storage.outbox.forget(before=NOON + timedelta(microseconds=1)), 5)
+            check_same(storage.outbox.forget(before=NOON + MINUTE), 0)
+            left = {state: len(storage.outbox.deliveries(state, limit=99)) for state in DeliveryState}
+            check_same(left, {DeliveryState.PENDING: 3, DeliveryState.DELIVERED: 0, DeliveryState.DEAD: 1})
+
+
+def _only(feedback_id: str) -> FeedbackQuery:
+    return FeedbackQuery(feedback_id=feedback_id).in_any_state()
+
+
+def _fanned_out(storage: Storage, size: int, *channels: str) -> list[Delivery]:
+    """That many new events on their way to these channels, or to ``log``."""
+    storage.feedback.add(accepted(*a_series(size)))
+    plan = [(event, channels or ("log",)) for event in storage.outbox.events(limit=size)]
+    return list(storage.outbox.fan_out(plan, due_at=NOON))
+
+
+def _claim(storage: Storage, channel: str = "log", *, now: datetime = NOON, limit: int = 99) -> list[Delivery]:
+    """Claim for a minute."""
+    return list(storage.outbox.claim(channel, now=now, until=now + MINUTE, limit=limit))

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from harken.domain.access import ApiKey, Scope
+from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.events import EventType
 from harken.domain.feedback import Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.rules import MAX_COMMENT_LENGTH
+from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
 from harken.testing.builders import NOON
 
@@ -30,6 +33,11 @@ TAGS = ("too slow", "wrong", 'it\'s "so" slow', "$set", "a.b")
 KEYS = ("key-1", "key-2", "key-3")
 NAMES = ("user_tier", "größe", "a-b")
 KEY_IDS = ("0a1b", "0A1B", "é")
+ALERT_IDS = tuple(f"alert-{number}" for number in range(4))
+RULES = ("streak", "Streak")
+SUBJECTS = (Subject("application", "helper"), Subject("agent", "helper"), Subject("agent", "агент"))
+CHANNELS = ("log", "webhook")
+KINDS = ("route", "channel")
 IDS = tuple(f"feedback-{number}" for number in range(12))
 
 
@@ -218,3 +226,30 @@ def api_keys() -> SearchStrategy[ApiKey]:
         created_at=instants(),
         revoked_at=st.none() | instants(),
     )
+
+
+def feedback_event_types() -> SearchStrategy[EventType]:
+    """What can happen to feedback."""
+    return st.sampled_from([type_ for type_ in EventType if not type_.about_alert])
+
+
+def alerts() -> SearchStrategy[Alert]:
+    """Alerts that were just raised."""
+    return st.builds(
+        Alert,
+        id=st.sampled_from(ALERT_IDS),
+        application=st.sampled_from(APPLICATIONS),
+        rule=st.sampled_from(RULES),
+        kind=st.sampled_from(AlertKind),
+        subject=st.sampled_from(SUBJECTS),
+        message=texts(20),
+        figures=st.dictionaries(st.sampled_from(NAMES), st.integers(-(2**63), 2**63 - 1), max_size=2),
+        feedback_ids=st.lists(st.sampled_from(IDS), max_size=2).map(tuple),
+        began_at=instants(),
+        raised_at=moments_near_noon() | instants(),
+    )
+
+
+def documents() -> SearchStrategy[Document]:
+    """Small documents in one of their first versions."""
+    return st.builds(Document, st.sampled_from(NAMES), metadata(), st.integers(1, 3))
