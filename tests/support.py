@@ -56,9 +56,9 @@ def a_feedback(feedback_id: str = "f", rating: Rating = Rating.UP, comment: str 
 
 
 def told(hk: Harken) -> list[tuple[str, str, int]]:
-    """Every event that waits to be passed on: its type, its feedback and that one's version, in that one's order."""
-    events = sorted(hk.outbox.events(limit=1_000_000), key=lambda event: (event.feedback_id, event.version))
-    return [(event.type.value, event.feedback_id, event.version) for event in events]
+    """Every event that waits to be passed on: its type, its subject and that one's version, in that one's order."""
+    events = sorted(hk.outbox.events(limit=1_000_000), key=lambda event: (event.subject_id, event.version))
+    return [(event.type.value, event.subject_id, event.version) for event in events]
 
 
 def eventually(condition: Callable[[], object]) -> None:

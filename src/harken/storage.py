@@ -57,7 +57,7 @@ def open_storage(url: str) -> AbstractContextManager[Storage]:
     scheme = scheme_of(url)
     found = plugins.find(ENTRY_POINTS, scheme)
     if found is None:
-        known = ", ".join(f"{name}://" for name in plugins.names(ENTRY_POINTS))
+        known = ", ".join(sorted(f"{name}://" for name in plugins.names(ENTRY_POINTS)))
         raise ConfigurationError(f"No storage serves {scheme}://; installed are {known}")
     opener: OpenStorage = plugins.load(found, f"{scheme}://", scheme.partition("+")[0])
     return opener(url)

@@ -122,7 +122,12 @@ _BODIES: dict[str, Any] = {
     "moderate_feedback": {"status": "rejected"},
     "undo_moderation": {},
     "erase_feedback": {"author": "nobody"},
+    "switch_channel_off": {"reason": "by hand"},
+    "put_route": {"channel": "log"},
+    "replay_deliveries": {},
 }
+#: What paths name besides feedback. Whether it is there or not, whoever may not ask for it is refused first.
+_NAMED = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "alert_id": "a", "delivery_id": "d:log"}
 _QUERIES = {
     "submit_feedback_in_production": "session_id=s",
     "set_vote": "author=a",
@@ -135,7 +140,7 @@ def asked(
     server: Server, operation: Operation, feedback_id: str, *, query: str = "", **options: Any
 ) -> requests.Response:
     """What is answered to a request for that operation that is fine, on the session ``s``; streams are not read."""
-    path = operation.path.format(session_id="s", message_id="m", feedback_id=feedback_id)
+    path = operation.path.format(**_NAMED, feedback_id=feedback_id)
     wanted = "&".join(filter(None, [_QUERIES.get(operation.name, ""), query]))
     body = _BODIES.get(operation.name)
     sent = options if body is None else {**options, "json": body}

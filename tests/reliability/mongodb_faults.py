@@ -189,7 +189,7 @@ def account(hk: Harken, load: Load, recoveries: Sequence[float] = ()) -> Report:
     for feedback in hk.collection.stream(hk.query().in_any_state()):
         stored[feedback.idempotency_key].append(feedback.id)
     total, figures = sum(map(len, stored.values())), hk.summary().total
-    events = Counter(event.feedback_id for event in hk.outbox.events(limit=2 * total + 1))
+    events = Counter(event.subject_id for event in hk.outbox.events(limit=2 * total + 1))
     again = [send(hk, key).feedback.id for key in islice(load.acknowledged, SENT_AGAIN)]
     broken = {
         "lost": sum(feedback_id not in stored[key] for key, feedback_id in load.acknowledged.items()),

@@ -34,12 +34,20 @@ class Importer:
 
     Exported rows are restored as they were, all others are submitted as what they say. What was imported before is
     recognised, so an import that was cut off is simply started again.
+
+    Args:
+        harken: where to.
+        source: where from.
+        reject: is told of each rejected row.
+        announce: whether rows that are submitted have their events and replies, as if people gave them now; what is
+            restored never has.
     """
 
-    def __init__(self, harken: Harken, source: Source, reject: Reject) -> None:
+    def __init__(self, harken: Harken, source: Source, reject: Reject, *, announce: bool = False) -> None:
         self._harken = harken
         self._source = source
         self._reject = reject
+        self._announce = announce
         self.tally = Tally()
 
     def batches(self) -> Iterator[Tally]:
@@ -60,7 +68,7 @@ class Importer:
         collection = self._harken.collection
         submissions = [row.content for row in batch if isinstance(row.content, Submission)]
         feedback = [row.content for row in batch if isinstance(row.content, Feedback)]
-        submitted = iter(collection.submit_many(submissions, announce=False) if submissions else ())
+        submitted = iter(collection.submit_many(submissions, announce=self._announce) if submissions else ())
         restored = iter(collection.restore(feedback) if feedback else ())
         for row in batch:
             match row.content:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from harken import Context, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Target
 from harken.domain.instants import utc
@@ -19,6 +19,8 @@ Record = dict[str, Any]
 #: Together with ``id`` and ``version`` any of these tells an export of Harken from somebody else's file.
 _ONLY_HARKEN = frozenset({"fingerprint", "revisions", "withdrawn_at"})
 _INT64 = 2**63
+#: What only imports and repeated submissions need; no reader does.
+_INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
 
 
 def is_export(names: Collection[str]) -> bool:
@@ -60,6 +62,14 @@ def to_record(feedback: Feedback) -> Record:
         "vote": feedback.vote,
         "later_keys": [list(pair) for pair in feedback.later_keys],
     }
+
+
+def feedback_record(feedback: Feedback) -> Record:
+    """Everything that a reader may know of feedback, but for its application."""
+    record = to_record(feedback)
+    for name in _INTERNAL:
+        del record[name]
+    return record
 
 
 def _stamp_or_none(moment: datetime | None) -> str | None:

@@ -5,18 +5,21 @@ It keeps what a real storage keeps and answers as one does, figures from counter
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
+from heapq import merge
+from itertools import islice, takewhile
 from threading import RLock
 from typing import Any
 
 from attrs import evolve
 
 from harken.domain.access import ApiKey
+from harken.domain.alerts import Alert, Subject
 from harken.domain.errors import (
     ConfigurationError,
     DeliveryNotFound,
@@ -30,6 +33,8 @@ from harken.domain.feedback import Feedback
 from harken.domain.instants import slot_number, slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
+from harken.ports.alerts import AlertRepository
+from harken.ports.documents import Document, DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -51,22 +56,26 @@ def open_storage(url: str = "memory://") -> Iterator[Storage]:
             sessions=MemorySessionRepository(data),
             outbox=MemoryOutbox(data),
             keys=MemoryKeyRepository(data),
+            alerts=MemoryAlertRepository(data),
+            documents=MemoryDocumentRepository(data),
         )
     finally:
         data.closed = True
 
 
 class _Data:
-    """What the four repositories share, under one lock."""
+    """What the repositories share, under one lock."""
 
     def __init__(self) -> None:
         self.lock = RLock()
         self.closed = False
         self.applications: defaultdict[str, _Application] = defaultdict(_Application)
-        self.events: dict[str, Event] = {}
-        self.deliveries: dict[str, Delivery] = {}
+        self.events = _Events()
+        self.deliveries = _Deliveries()
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
+        self.alerts: defaultdict[str, _Alerts] = defaultdict(_Alerts)
+        self.documents: dict[tuple[str, str], Document] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -159,6 +168,97 @@ class _Application:
             del self.totals[agent_id]
 
 
+class _Events:
+    """Events that wait, with their order."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Event] = {}
+        self.order: list[tuple[datetime, str, int, str]] = []
+
+    def put(self, event: Event) -> None:
+        self.take(event.id)
+        self.by_id[event.id] = event
+        insort(self.order, event_order(event))
+
+    def take(self, event_id: str) -> Event | None:
+        """That event, which waits no longer."""
+        if (event := self.by_id.pop(event_id, None)) is not None:
+            del self.order[bisect_left(self.order, event_order(event))]
+        return event
+
+
+class _Deliveries:
+    """Deliveries, with their order in each state and channel."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Delivery] = {}
+        self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
+
+    def put(self, delivery: Delivery) -> None:
+        before = self.by_id.get(delivery.id)
+        self.by_id[delivery.id] = delivery
+        if before is not None and _stays(before, delivery):
+            return
+        if before is not None:
+            self._leave(before)
+        insort(self.order[delivery.state, delivery.channel], _due_place(delivery))
+
+    def remove(self, delivery: Delivery) -> None:
+        del self.by_id[delivery.id]
+        self._leave(delivery)
+
+    def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
+        """Those in that state, of one channel or of all, earliest due first."""
+        orders = [order for (in_state, of), order in self.order.items() if in_state is state and channel in (None, of)]
+        if after is None:
+            places = merge(*orders)
+        else:
+            place = _due_place(after)
+            places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
+        return (self.by_id[delivery_id] for _, delivery_id in places)
+
+    def _leave(self, delivery: Delivery) -> None:
+        order = self.order[delivery.state, delivery.channel]
+        del order[bisect_left(order, _due_place(delivery))]
+
+
+#: When a delivery is due, and its id.
+_DuePlace = tuple[datetime, str]
+
+
+def _due_place(delivery: Delivery) -> _DuePlace:
+    return delivery.due_at, delivery.id
+
+
+def _stays(before: Delivery, after: Delivery) -> bool:
+    """Whether a delivery keeps its place in the order."""
+    return before.state is after.state and before.due_at == after.due_at
+
+
+class _Alerts:
+    """One application's alerts, with their order: of all, and of each rule and subject."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Alert] = {}
+        self.order: list[tuple[datetime, str]] = []
+        self.about: defaultdict[tuple[str, Subject], list[tuple[datetime, str]]] = defaultdict(list)
+
+    def put(self, alert: Alert) -> None:
+        if (before := self.by_id.get(alert.id)) is not None:
+            for order in self._orders(before):
+                del order[bisect_left(order, _raised_place(before))]
+        self.by_id[alert.id] = alert
+        for order in self._orders(alert):
+            insort(order, _raised_place(alert))
+
+    def _orders(self, alert: Alert) -> tuple[list[tuple[datetime, str]], list[tuple[datetime, str]]]:
+        return self.order, self.about[alert.rule, alert.subject]
+
+
+def _raised_place(alert: Alert) -> tuple[datetime, str]:
+    return alert.raised_at, alert.id
+
+
 def _change_place(feedback: Feedback) -> tuple[datetime, str]:
     return feedback.updated_at, feedback.id
 
@@ -187,6 +287,12 @@ class MemoryFeedbackRepository(FeedbackRepository):
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return found
+
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        """See the port."""
+        with self._data.locked():
+            there = self._data.applications[application].feedback
+            return {feedback_id: there[feedback_id] for feedback_id in feedback_ids if feedback_id in there}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         """See the port."""
@@ -238,7 +344,8 @@ class MemoryFeedbackRepository(FeedbackRepository):
                     f"version {feedback.version} cannot follow it"
                 )
             self._data.applications[feedback.application].replace(stored, feedback)
-            self._data.events.update((event.id, event) for event in events)
+            for event in events:
+                self._data.events.put(event)
 
     def erase(self, query: FeedbackQuery) -> int:
         """See the port."""
@@ -249,10 +356,14 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 application.remove(application.feedback[feedback_id])
 
             def about_erased(event: Event) -> bool:
-                return event.application == query.application and event.feedback_id in erased
+                known = event.application == query.application and event.subject_id in erased
+                return known and not event.type.about_alert
 
-            self._data.events = {id_: e for id_, e in self._data.events.items() if not about_erased(e)}
-            self._data.deliveries = {id_: d for id_, d in self._data.deliveries.items() if not about_erased(d.event)}
+            for event in [event for event in self._data.events.by_id.values() if about_erased(event)]:
+                self._data.events.take(event.id)
+            deliveries = self._data.deliveries.by_id.values()
+            for delivery in [delivery for delivery in deliveries if about_erased(delivery.event)]:
+                self._data.deliveries.remove(delivery)
         return len(erased)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
@@ -271,7 +382,8 @@ class MemoryFeedbackRepository(FeedbackRepository):
         application = self._data.applications[feedback.application]
         if (occupant := application.occupant(feedback)) is None:
             application.insert(feedback)
-            self._data.events.update((event.id, event) for event in item.events)
+            for event in item.events:
+                self._data.events.put(event)
             return Stored(feedback)
         earlier, taken = occupant
         same_body = taken is Taken.IDEMPOTENCY_KEY and earlier.fingerprint == feedback.fingerprint
@@ -343,7 +455,7 @@ class MemorySessionRepository(SessionRepository):
 
 
 class MemoryOutbox(Outbox):
-    """Events and deliveries in dictionaries."""
+    """Events and deliveries in dictionaries and sorted lists."""
 
     def __init__(self, data: _Data) -> None:
         self._data = data
@@ -351,69 +463,107 @@ class MemoryOutbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
         with self._data.locked():
-            waiting = sorted(self._data.events.values(), key=event_order)
-        return waiting[:limit]
+            events = self._data.events
+            return [events.by_id[event_id] for *_, event_id in events.order[:limit]]
 
-    def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:
+    def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
         with self._data.locked():
-            stored = self._data.events.pop(event.id, None)
-            if stored is None:
-                return []
             made = [
-                Delivery(id=Delivery.id_for(stored.id, channel), event=stored, channel=channel, due_at=due_at)
+                Delivery.of(event, channel, due_at=due_at)
+                for planned, channels in plan
+                if (event := self._data.events.take(planned.id)) is not None
                 for channel in sorted(set(channels))
             ]
-            self._data.deliveries.update((delivery.id, delivery) for delivery in made)
+            for delivery in made:
+                self._data.deliveries.put(delivery)
             return made
 
-    def claim(self, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+    def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """See the port."""
         with self._data.locked():
-            due = [
-                delivery
-                for delivery in self.deliveries(DeliveryState.PENDING, limit=len(self._data.deliveries))
-                if delivery.due_at <= now and (delivery.leased_until is None or delivery.leased_until <= now)
-            ]
-            claimed = [evolve(d, leased_until=until, attempts=d.attempts + 1) for d in due[:limit]]
-            self._data.deliveries.update((delivery.id, delivery) for delivery in claimed)
+            pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
+            due = takewhile(lambda delivery: delivery.due_at <= now, pending)
+            free = (d for d in due if d.leased_until is None or d.leased_until <= now)
+            claimed = [evolve(d, leased_until=until, attempts=d.attempts + 1) for d in islice(free, limit)]
+            for delivery in claimed:
+                self._data.deliveries.put(delivery)
             return claimed
 
-    def settle(self, delivery: Delivery) -> None:
+    def release(self, claimed: Sequence[Delivery]) -> None:
         """See the port."""
-        self._release(delivery, state=DeliveryState.DELIVERED, error="")
+        with self._data.locked():
+            for claim in claimed:
+                self._end(claim, attempts=claim.attempts - 1)
+
+    def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
+        """See the port."""
+        with self._data.locked():
+            return [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         """See the port."""
-        self._release(delivery, due_at=due_at, error=error)
+        self._must_end(delivery, due_at=due_at, error=error)
 
     def bury(self, delivery: Delivery, *, error: str) -> None:
         """See the port."""
-        self._release(delivery, state=DeliveryState.DEAD, error=error)
+        self._must_end(delivery, state=DeliveryState.DEAD, error=error)
 
-    def deliveries(self, state: DeliveryState, *, limit: int) -> Sequence[Delivery]:
+    def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
         with self._data.locked():
-            in_state = [delivery for delivery in self._data.deliveries.values() if delivery.state is state]
-        return sorted(in_state, key=lambda delivery: (delivery.due_at, delivery.id))[:limit]
+            stored = self._data.deliveries.by_id.get(delivery_id)
+        if stored is None:
+            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+        return stored
+
+    def deliveries(
+        self,
+        state: DeliveryState,
+        *,
+        limit: int,
+        after: Delivery | None = None,
+        application: str | None = None,
+        channel: str | None = None,
+    ) -> Sequence[Delivery]:
+        """See the port."""
+        with self._data.locked():
+            there = self._data.deliveries.within(state, channel, after=after)
+            return list(islice((d for d in there if application in (None, d.event.application)), limit))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         """See the port."""
         with self._data.locked():
-            stored = self._data.deliveries.get(delivery_id)
+            stored = self._data.deliveries.by_id.get(delivery_id)
             if stored is None or stored.state is not DeliveryState.DEAD:
                 raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
-            revived = evolve(stored, state=DeliveryState.PENDING, due_at=due_at, error="")
-            self._data.deliveries[delivery_id] = revived
+            pending = evolve(stored, state=DeliveryState.PENDING, due_at=due_at, error="")
+            revived = evolve(pending, attempts_before=stored.attempts)
+            self._data.deliveries.put(revived)
             return revived
 
-    def _release(self, delivery: Delivery, **changes: Any) -> None:
+    def forget(self, *, before: datetime) -> int:
+        """See the port."""
         with self._data.locked():
-            stored = self._data.deliveries.get(delivery.id)
-            held = stored is not None and stored.state is DeliveryState.PENDING and stored.leased_until is not None
-            if stored is None or not held or stored.attempts != delivery.attempts:
-                raise LeaseLost(f"The claim on delivery {delivery.id!r} is no longer the latest")
-            self._data.deliveries[delivery.id] = evolve(stored, leased_until=None, **changes)
+            delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
+            old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
+            for delivery in old:
+                self._data.deliveries.remove(delivery)
+            return len(old)
+
+    def _must_end(self, claim: Delivery, **changes: Any) -> None:
+        with self._data.locked():
+            if not self._end(claim, **changes):
+                raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
+
+    def _end(self, claim: Delivery, **changes: Any) -> bool:
+        """End the lease of a claim, and say whether it was held."""
+        stored = self._data.deliveries.by_id.get(claim.id)
+        held = stored is not None and stored.state is DeliveryState.PENDING and stored.leased_until is not None
+        if stored is None or not held or stored.attempts != claim.attempts:
+            return False
+        self._data.deliveries.put(evolve(stored, leased_until=None, **changes))
+        return True
 
 
 class MemoryKeyRepository(KeyRepository):
@@ -447,3 +597,93 @@ class MemoryKeyRepository(KeyRepository):
                 return None
             self._data.keys[key_id] = revoked = key.revoke(at=at)
             return revoked
+
+
+class MemoryAlertRepository(AlertRepository):
+    """Alerts in dictionaries and sorted lists."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def add(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        with self._data.locked():
+            if alert.id in self._data.alerts[alert.application].by_id:
+                return False
+            self._put(alert, event)
+            return True
+
+    def replace(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        with self._data.locked():
+            stored = self._data.alerts[alert.application].by_id.get(alert.id)
+            if stored is None or stored.version != alert.version - 1:
+                return False
+            self._put(alert, event)
+            return True
+
+    def get(self, application: str, alert_id: str) -> Alert | None:
+        """See the port."""
+        with self._data.locked():
+            return self._data.alerts[application].by_id.get(alert_id)
+
+    def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
+        """See the port."""
+        with self._data.locked():
+            alerts = self._data.alerts[application]
+            places = alerts.about.get((rule, subject))
+            return alerts.by_id[places[-1][1]] if places else None
+
+    def find(
+        self,
+        application: str,
+        *,
+        limit: int,
+        after: Alert | None = None,
+        standing: bool | None = None,
+        rule: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Alert]:
+        """See the port."""
+        with self._data.locked():
+            alerts = self._data.alerts[application]
+            start = 0 if since is None else bisect_left(alerts.order, (since, ""))
+            end = len(alerts.order) if after is None else bisect_left(alerts.order, _raised_place(after))
+            last_first = (alerts.by_id[alerts.order[index][1]] for index in range(end - 1, start - 1, -1))
+            wanted = (alert for alert in last_first if standing in (None, alert.stands) and rule in (None, alert.rule))
+            return list(islice(wanted, limit))
+
+    def _put(self, alert: Alert, event: Event) -> None:
+        self._data.alerts[alert.application].put(alert)
+        self._data.events.put(event)
+
+
+class MemoryDocumentRepository(DocumentRepository):
+    """Documents in a dictionary; copies go in and out."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def all(self, kind: str) -> Sequence[Document]:
+        """See the port."""
+        with self._data.locked():
+            return [deepcopy(document) for (of, _), document in sorted(self._data.documents.items()) if of == kind]
+
+    def get(self, kind: str, name: str) -> Document | None:
+        """See the port."""
+        with self._data.locked():
+            return deepcopy(self._data.documents.get((kind, name)))
+
+    def put(self, kind: str, document: Document) -> bool:
+        """See the port."""
+        with self._data.locked():
+            stored = self._data.documents.get((kind, document.name))
+            if document.version != (stored.version if stored else 0) + 1:
+                return False
+            self._data.documents[kind, document.name] = deepcopy(document)
+            return True
+
+    def delete(self, kind: str, name: str) -> bool:
+        """See the port."""
+        with self._data.locked():
+            return self._data.documents.pop((kind, name), None) is not None

@@ -72,7 +72,7 @@ class _Rule:
     def _check_duration(self, name: str, value: timedelta, least: timedelta, most: timedelta) -> None:
         said = f"{format_duration(least)} to {format_duration(most)}"
         fits = isinstance(value, timedelta) and least <= value <= most and not value % _SECOND
-        self.require(fits, f"needs a {name} in whole seconds, from {said}; got {value!r}")
+        self.require(fits, f"needs {name} in whole seconds, from {said}; got {value!r}")
 
     def _check_whole(self, name: str, value: int, least: int, most: int) -> None:
         # Exactly this type: to Python, true is an integer too.

@@ -181,7 +181,7 @@ class Relay:
         self._tidied = now
 
     def _run(self) -> None:
-        with self._means.outbox.watching(self.nudge):
+        with self._means.outbox.watching(self._news.set):
             while not self._stopping.is_set():
                 self._news.wait(POLL)
                 self._news.clear()

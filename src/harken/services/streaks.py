@@ -75,7 +75,10 @@ class StreakWatch:
         return changed
 
     def revise(self, rule: StreakRule, application: str) -> int:
-        """See to alerts that stand though their feedback was erased, which no event tells; how many were changed."""
+        """See to alerts that stand though they should not; how many were raised or resolved.
+
+        Their feedback may have been erased, which no event tells; or an older streak was looked at after a newer one.
+        """
         since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
         limit = _IDS // rule.length
         while page := self._alerts.find(
@@ -84,19 +87,23 @@ class StreakWatch:
             ids = {feedback_id for alert in page for feedback_id in alert.feedback_ids}
             there = self._repository.get_many(application, ids)
             for alert in page:
-                if not all(_is_down(there.get(feedback_id)) for feedback_id in alert.feedback_ids):
-                    changed += self.look(Group(rule, application, alert.subject), ())
+                group = Group(rule, application, alert.subject)
+                whole = all(_is_down(there.get(feedback_id)) for feedback_id in alert.feedback_ids)
+                if not whole or self._latest(group) != alert:
+                    changed += self._see_to(group, (), alert, self._kept(group, alert))
             after = page[-1]
         return changed
 
     # --- how -------------------------------------------------------------------------------------------------------
 
     def _look_once(self, group: Group, touched: Sequence[Feedback]) -> int:
-        latest = self._alerts.latest(group.application, group.rule.name, group.subject)
+        latest = self._latest(group)
         standing = latest if latest and latest.stands else None
         kept = self._kept(group, standing)
-        if _changes_nothing(latest, kept, touched):
-            return 0
+        return 0 if _changes_nothing(latest, kept, touched) else self._see_to(group, touched, standing, kept)
+
+    def _see_to(self, group: Group, touched: Sequence[Feedback], standing: Alert | None, kept: Sequence[Cursor]) -> int:
+        """Raise and resolve what the streaks around what was touched, and around what was kept, ask for."""
         places = sorted({*kept, *map(Cursor.behind, touched)})
         found = list(self._streaks(group, places)) if places else []
         changed = 0
@@ -106,6 +113,9 @@ class StreakWatch:
         if standing and not any(_overlap(streak, kept) for streak in found):
             changed += self._resolve(standing, at=self._clock())
         return changed
+
+    def _latest(self, group: Group) -> Alert | None:
+        return self._alerts.latest(group.application, group.rule.name, group.subject)
 
     def _kept(self, group: Group, alert: Alert | None) -> list[Cursor]:
         """The places of what makes an alert and is still a down that counts."""
@@ -173,8 +183,8 @@ class StreakWatch:
         """The alerts of the rule about the subject that may be about this streak, or too close to it in time."""
         cooldown, completed = group.rule.cooldown, streak.completed_at
         since = min(streak.began.created_at, _shifted(completed, -cooldown))
-        until = max(streak.ended_at or completed, _shifted(completed, cooldown))
-        latest = self._alerts.latest(group.application, group.rule.name, group.subject)
+        until = max(streak.ended_at or _LAST, _shifted(completed, cooldown))
+        latest = self._latest(group)
         if latest is None or latest.raised_at < since:
             return
         # A place just behind the last that could be meant.

@@ -107,6 +107,13 @@ class StorageMachine(RuleBasedStateMachine):
         while page := self._both(partial(find, limit=limit, after=after)):
             after = page[-1]
 
+    def _told(self) -> list[Delivery]:
+        """All deliveries, in whatever state."""
+        return [one for state in DeliveryState for one in self._model.outbox.deliveries(state, limit=1_000)]
+
+    def _raised(self) -> list[Alert]:
+        return [one for name in hst.APPLICATIONS for one in self._model.alerts.find(name, limit=1_000)]
+
     def _overtaken(self) -> list[Delivery]:
         latest = {claim.id: claim.attempts for claim in self._claims}
         return [claim for claim in self._claims if claim.attempts < latest[claim.id]]
@@ -223,6 +230,7 @@ class StorageMachine(RuleBasedStateMachine):
         self._both(lambda storage: storage.sessions.get(application, session_id))
         self._both(lambda storage: storage.sessions.stream())
 
+    @precondition(lambda self: self._model.outbox.events(limit=1))
     @rule(
         limit=st.integers(1, 20),
         channels=st.lists(st.sets(st.sampled_from(hst.CHANNELS)), min_size=1, max_size=3),
@@ -236,6 +244,7 @@ class StorageMachine(RuleBasedStateMachine):
         self._both(lambda storage: storage.outbox.fan_out(plan[:2], due_at=now))
         self._both(lambda storage: storage.outbox.events(limit=limit))
 
+    @precondition(lambda self: self._told())
     @rule(
         channel=st.sampled_from(hst.CHANNELS),
         now=hst.moments_near_noon(),
@@ -268,7 +277,7 @@ class StorageMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._claims)
     @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20), dies=st.booleans())
     def fail(self, data: st.DataObject, due_at: datetime, error: str, dies: bool) -> None:
-        claim = data.draw(st.sampled_from(self._claims))
+        claim = data.draw(st.sampled_from(self._claims[::-1]))
         if dies:
             self._both(lambda storage: storage.outbox.bury(claim, error=error))
         else:
@@ -281,16 +290,22 @@ class StorageMachine(RuleBasedStateMachine):
         claim = data.draw(st.sampled_from(self._overtaken()))
         self._both(lambda storage: storage.outbox.settle([claim]))
 
-    @precondition(lambda self: self._claims)
+    @precondition(lambda self: self._told())
     @rule(data=st.data(), due_at=hst.moments_near_noon())
     def replay(self, data: st.DataObject, due_at: datetime) -> None:
-        delivery = data.draw(st.sampled_from(self._claims))
+        dead = self._model.outbox.deliveries(DeliveryState.DEAD, limit=1_000)
+        delivery = data.draw(st.sampled_from([*dead, *self._told()]))
         self._both(lambda storage: storage.outbox.replay(delivery.id, due_at=due_at))
+        self._both(lambda storage: storage.outbox.delivery(delivery.id))
 
+    @precondition(lambda self: self._told())
     @rule(before=hst.moments_near_noon())
     def forget(self, before: datetime) -> None:
         self._both(lambda storage: storage.outbox.forget(before=before))
+        for state in DeliveryState:
+            self._both(partial(_deliveries, state=state, after=None, limit=20))
 
+    @precondition(lambda self: self._told())
     @rule(
         state=st.sampled_from(DeliveryState),
         limit=st.integers(1, 20),
@@ -305,16 +320,24 @@ class StorageMachine(RuleBasedStateMachine):
         self._both(lambda storage: storage.alerts.add(alert, alert.event()))
         self._both(partial(_latest, application=alert.application, rule=alert.rule, subject=alert.subject))
 
-    @rule(alert=hst.alerts(), at=hst.moments_near_noon(), again=st.booleans())
-    def resolve_alert(self, alert: Alert, at: datetime, again: bool) -> None:
-        stored = self._both(lambda storage: storage.alerts.get(alert.application, alert.id))
-        if stored is not None and (again or stored.stands):
-            resolved = stored.resolved(at=at)
-            self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
-        # By now this one is stale, or about nothing.
-        stale = alert.resolved(at=at)
-        self._both(lambda storage: storage.alerts.replace(stale, stale.event()))
+    @precondition(lambda self: self._raised())
+    @rule(data=st.data(), at=hst.moments_near_noon())
+    def resolve_alert(self, data: st.DataObject, at: datetime) -> None:
+        stored = data.draw(st.sampled_from(self._raised()))
+        resolved = stored.resolved(at=at)
+        self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
+        # The same once more is stale by now.
+        self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
+        self._both(lambda storage: storage.alerts.get(stored.application, stored.id))
 
+    @rule(alert=hst.alerts(), at=hst.moments_near_noon())
+    def resolve_what_is_not_there(self, alert: Alert, at: datetime) -> None:
+        stored = {(one.application, one.id) for one in self._raised()}
+        if (alert.application, alert.id) not in stored:
+            resolved = alert.resolved(at=at)
+            self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
+
+    @precondition(lambda self: self._raised())
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
         limit=st.integers(1, 4),

@@ -15,6 +15,7 @@ import harken
 from harken import Change, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Target
 from harken.domain.errors import (
     ConfigurationError,
+    DeliveryNotFound,
     StorageClosed,
     StorageError,
     StorageIncompatible,
@@ -22,7 +23,9 @@ from harken.domain.errors import (
 )
 from harken.domain.events import DeliveryState
 from harken.domain.query import Dimension
+from harken.ports.documents import Document
 from harken.ports.storage import Storage
+from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
 from support import NOON, a_feedback, in_threads
 
@@ -134,14 +137,7 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
         for grouping in groupings:
             storage.feedback.summarize(query, grouping)
     hk.analytics.themes(hk.query())
-    for event in hk.outbox.events(limit=3):
-        hk.outbox.fan_out(event, ["log", "mail"], due_at=NOON)
-    claimed = hk.outbox.claim(now=NOON, until=NOON + timedelta(minutes=1), limit=3)
-    hk.outbox.settle(claimed[0])
-    hk.outbox.back_off(claimed[1], due_at=NOON, error="busy")
-    hk.outbox.bury(claimed[2], error="gone")
-    hk.outbox.replay(claimed[2].id, due_at=NOON)
-    hk.outbox.deliveries(DeliveryState.DEAD, limit=3)
+    _move_events_on(storage)
     hk.collection.erase(hk.query(session_id="session-4"))
     storage.feedback.applications()
     # More than are read at a time.
@@ -153,6 +149,47 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
     hk.keys.revoke(made.key.id)
     hk.keys.keys()
     hk.rebuild()
+
+
+def _move_events_on(storage: Storage) -> None:
+    """What relays ask and change, and those who look after them."""
+    raised = [an_alert(f"alert-{number}") for number in range(3)]
+    for alert in raised:
+        storage.alerts.add(alert, alert.event())
+    resolved = raised[0].resolved(at=NOON)
+    storage.alerts.replace(resolved, resolved.event())
+    storage.alerts.get("default", raised[0].id)
+    storage.alerts.latest("default", raised[0].rule, raised[0].subject)
+    filters: list[dict[str, Any]] = [
+        {},
+        {"standing": True},
+        {"standing": False},
+        {"rule": "silence"},
+        {"since": raised[0].raised_at},
+    ]
+    for some in filters:
+        storage.alerts.find("default", limit=1, **some)
+        storage.alerts.find("default", limit=1, after=raised[1], **some)
+    outbox, until = storage.outbox, NOON + timedelta(minutes=1)
+    outbox.fan_out([(event, ["log", "mail"]) for event in outbox.events(limit=1_000)], due_at=NOON)
+    claimed = outbox.claim("log", now=NOON, until=until, limit=10)
+    storage.feedback.get_many("default", [one.event.subject_id for one in claimed])
+    outbox.back_off(claimed[1], due_at=NOON, error="busy")
+    outbox.bury(claimed[2], error="gone")
+    outbox.settle(claimed[:2])
+    outbox.release(claimed[3:])
+    outbox.delivery(claimed[2].id)
+    outbox.replay(claimed[2].id, due_at=NOON)
+    filters = [{}, {"application": "default"}, {"channel": "mail"}, {"application": "default", "channel": "mail"}]
+    for some in filters:
+        outbox.deliveries(DeliveryState.PENDING, limit=3, **some)
+        outbox.deliveries(DeliveryState.PENDING, limit=3, after=claimed[3], **some)
+    outbox.forget(before=until)
+    storage.documents.put("route", Document("all", {"channel": "log"}))
+    storage.documents.put("route", Document("all", {"channel": "mail"}, version=2))
+    storage.documents.get("route", "all")
+    storage.documents.all("route")
+    storage.documents.delete("route", "all")
 
 
 def test_every_query_uses_an_index(client: MongoClient[dict[str, Any]], name: str, commands: Commands) -> None:
@@ -285,19 +322,18 @@ def test_a_time_limit_that_makes_no_sense_is_refused(client: MongoClient[dict[st
 def test_deliveries_that_an_erasure_left_behind_are_gone(client: MongoClient[dict[str, Any]], name: str) -> None:
     """An erasure that was cut off before it had removed the deliveries leaves none that is shown or sent."""
     storage = mongo_storage(client, name)
-    with harken.connect(storage) as hk:
-        for number in range(2):
-            hk.submit(f"s{number}", "up")
-        for event in hk.outbox.events(limit=2):
-            hk.outbox.fan_out(event, ["log"], due_at=NOON)
-        for number in range(2):
-            (claim,) = hk.outbox.claim(now=NOON, until=NOON + timedelta(minutes=1), limit=1)
-            hk.outbox.bury(claim, error="gone")
-            assert len(hk.outbox.deliveries(DeliveryState.DEAD, limit=9)) == number + 1
-        hk.outbox.replay(claim.id, due_at=NOON + timedelta(minutes=2))
-        client[name]["harken_feedback"].delete_many({})
-        assert hk.outbox.claim(now=NOON + timedelta(minutes=2), until=NOON + timedelta(minutes=3), limit=9) == []
-        assert hk.outbox.deliveries(DeliveryState.DEAD, limit=9) == []
+    outbox, later = storage.outbox, NOON + timedelta(minutes=2)
+    storage.feedback.add(accepted(a_feedback("f1"), a_feedback("f2"), a_feedback("f3")))
+    outbox.fan_out([(event, ["log"]) for event in outbox.events(limit=9)], due_at=NOON)
+    claimed = outbox.claim("log", now=NOON, until=later, limit=9)
+    for claim in claimed[:2]:
+        outbox.bury(claim, error="gone")
+    assert len(outbox.deliveries(DeliveryState.DEAD, limit=9)) == 2
+    client[name]["harken_feedback"].delete_many({})
+    assert outbox.claim("log", now=later, until=later + timedelta(minutes=1), limit=9) == []
+    with pytest.raises(DeliveryNotFound):
+        outbox.replay(claimed[0].id, due_at=NOON)
+    assert outbox.deliveries(DeliveryState.DEAD, limit=9) == []
     assert client[name]["harken_deliveries"].count_documents({}) == 0
 
 
@@ -310,6 +346,10 @@ def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[
         client[name]["harken_deliveries"].insert_one({"state": "lost"})
     with pytest.raises(WriteError):
         client[name]["harken_keys"].insert_one({"_id": "mine", "scopes": "everything"})
+    with pytest.raises(WriteError):
+        client[name]["harken_alerts"].insert_one({"rule": "streak"})
+    with pytest.raises(WriteError):
+        client[name]["harken_documents"].insert_one({"kind": "route", "name": "all", "value": {}})
 
 
 def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None:
@@ -325,7 +365,7 @@ def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], na
     """However many connect to an empty database at once, all can work, and it is made once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 2}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 3}
 
 
 def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -357,7 +397,29 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClie
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 2}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 3}
+
+
+def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
+    client: MongoClient[dict[str, Any]], name: str
+) -> None:
+    """A database whose deliveries were all about feedback keeps them, and takes those about alerts."""
+    storage = mongo_storage(client, name)
+    storage.feedback.add(accepted(a_feedback()))
+    (made,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
+    for collection in ("alerts", "documents"):
+        client[name][f"harken_{collection}"].drop()
+    client[name]["harken_deliveries"].drop_index("claims")
+    only_feedback = {"$jsonSchema": {"required": ["feedback_id"]}}
+    client[name].command("collMod", "harken_deliveries", validator=only_feedback)
+    client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 2}})
+    storage = mongo_storage(client, name)
+    alert = an_alert()
+    assert storage.alerts.add(alert, alert.event())
+    (told,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
+    claimed = storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)
+    assert {claim.id for claim in claimed} == {made.id, told.id}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 3}
 
 
 def test_a_newer_schema_is_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:

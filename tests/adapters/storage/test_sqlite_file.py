@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,8 +24,10 @@ from harken import (
     StorageIncompatible,
     StorageUnavailable,
 )
+from harken.domain.events import DeliveryState
+from harken.ports.documents import Document
 from harken.storage import open_storage
-from harken.testing import a_feedback, a_series, accepted
+from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
 
 def url_of(path: Path, **options: float) -> str:
@@ -104,13 +107,45 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
         assert hk.summary().positive == 1
 
 
+#: What makes the file of the version before out of a file of this version.
+_UNDONE = {
+    3: (
+        "DROP TABLE alert",
+        "DROP TABLE document",
+        "DROP INDEX event_time",
+        "DROP INDEX delivery_channel",
+        "ALTER TABLE delivery DROP COLUMN attempts_before",
+        "CREATE INDEX delivery_due ON delivery (state, due_at, id)",
+        "DELETE FROM sqlite_stat1 WHERE tbl IN ('event', 'delivery')",
+        "UPDATE delivery SET id = event_id || '/' || channel",
+    ),
+    2: ("DROP INDEX feedback_changed", "DROP TABLE api_key", "DROP TABLE sqlite_stat1"),
+}
+
+
+def taken_back(path: Path, version: int) -> None:
+    """Make the file one of an earlier version."""
+    for later in range(max(_UNDONE), version, -1):
+        for statement in (*_UNDONE[later], f"PRAGMA user_version = {later - 1}"):
+            tampered(path, statement)
+
+
+def made_of(path: Path) -> list[tuple[str, ...]]:
+    """All tables, indexes and triggers of a file, and what it says about their sizes."""
+    with sqlite3.connect(path) as connection:
+        made = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name").fetchall()
+        made += connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY tbl, idx").fetchall()
+        made += connection.execute("SELECT name, type FROM pragma_table_info('delivery') ORDER BY name").fetchall()
+    connection.close()
+    return made
+
+
 def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
     """A file from before there were keys and a feed of changes opens, keeps all that is in it, and has both."""
     with harken.connect(url_of(path)) as hk:
         first, other = (hk.submit("session", "up").feedback for _ in range(2))
         changed = hk.collection.reply("default", first.id, "Thanks")
-    for statement in ("DROP INDEX feedback_changed", "DROP TABLE api_key", "PRAGMA user_version = 1"):
-        tampered(path, statement)
+    taken_back(path, 1)
     with open_storage(url_of(path)) as storage, harken.connect(storage) as hk:
         assert list(hk.stream()) == [changed, other]
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
@@ -119,6 +154,39 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
         assert hk.check() == []
     with harken.connect(url_of(path)) as hk:
         assert hk.keys.authenticate(made.text) == made.key
+
+
+def test_a_file_of_the_second_version_is_brought_up_to_date(path: Path) -> None:
+    """A file from before there were alerts opens, has them, and tells all that waited in it under today's ids."""
+    later = NOON + timedelta(minutes=1)
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(*a_series(3)))
+        dead, pending, waiting = storage.outbox.events(limit=9)
+        storage.outbox.fan_out([(dead, ["log"]), (pending, ["log", "mail"])], due_at=NOON)
+        storage.outbox.bury(storage.outbox.claim("log", now=NOON, until=later, limit=1)[0], error="gone")
+        told = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+    taken_back(path, 2)
+    with open_storage(url_of(path)) as storage:
+        assert list(storage.outbox.events(limit=9)) == [waiting]
+        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == told
+        revived = storage.outbox.replay(f"{told[DeliveryState.DEAD][0].event.id}:log", due_at=NOON)
+        assert (revived.attempts, revived.tries) == (1, 0)
+        alert = an_alert()
+        assert storage.alerts.add(alert, alert.event())
+        assert storage.documents.put("route", Document("one", {"channel": "log"}))
+        assert storage.check() == []
+    with open_storage(url_of(path)) as storage:
+        assert storage.alerts.get("default", alert.id) == alert
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_old_file_becomes_as_a_new_one(path: Path, version: int) -> None:
+    """Whatever version a file began with, it ends up with the same tables, indexes and statistics."""
+    filled(path, 3)
+    new = made_of(path)
+    taken_back(path, version)
+    filled(path, 1)
+    assert made_of(path) == new
 
 
 def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
@@ -260,6 +328,36 @@ def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
         assert storage.feedback.summarize(FeedbackQuery()) == figures
         assert storage.sessions.get("default", "session") == {"user": "ann"}
         assert len(storage.outbox.events(limit=9)) == 5
+
+
+def test_claims_are_there_for_everybody_at_once(path: Path) -> None:
+    """A claim does not wait for the disk, yet other connections honour it, and so does whoever comes next."""
+    later = NOON + timedelta(minutes=1)
+    with open_storage(url_of(path)) as storage, open_storage(url_of(path)) as other:
+        storage.feedback.add(accepted(*a_series(2)))
+        storage.outbox.fan_out([(event, ["log"]) for event in other.outbox.events(limit=9)], due_at=NOON)
+        first, second = storage.outbox.claim("log", now=NOON, until=later, limit=9)
+        assert list(other.outbox.claim("log", now=NOON, until=later, limit=9)) == []
+        storage.outbox.release([first])
+        (again,) = other.outbox.claim("log", now=NOON, until=later, limit=9)
+        assert list(storage.outbox.settle([again])) == []
+    with open_storage(url_of(path)) as storage:
+        assert list(storage.outbox.claim("log", now=NOON, until=later, limit=9)) == []
+        assert list(storage.outbox.settle([second])) == []
+
+
+def test_whoever_finds_nothing_due_stands_in_nobodys_way(path: Path) -> None:
+    """A relay that looks for work while another process writes waits for nothing, as long as there is none."""
+    filled(path, 3)
+    with open_storage(url_of(path, busy_timeout=0.05)) as storage:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert list(storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)) == []
+        assert storage.outbox.forget(before=NOON) == 0
+        storage.outbox.release([])
+        assert list(storage.outbox.settle([])) == []
+        assert list(storage.outbox.fan_out([], due_at=NOON)) == []
+        other.close()
 
 
 def test_the_file_is_written_ahead_and_synced(path: Path) -> None:

@@ -1,7 +1,8 @@
 """How SQLite finds what is asked for: by an index, however large the file is."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import pytest
 
 import harken
 from harken import Harken
-from harken.testing import a_series
+from harken.domain.alerts import Subject
+from harken.domain.events import Delivery, DeliveryState
+from harken.ports.documents import Document
+from harken.ports.storage import Storage
+from harken.storage import open_storage
+from harken.testing import NOON, a_series, accepted, an_alert
 
 #: What is asked for, and the column by which it has to be found.
 _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
@@ -28,6 +34,97 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
         "session_id=?",
     ),
     "an erased author": (lambda hk: hk.collection.erase(hk.query(author="a").in_any_state()), "author=?"),
+}
+
+
+_LATER = NOON + timedelta(days=1)
+
+
+def _claimed(storage: Storage) -> Sequence[Delivery]:
+    return storage.outbox.claim("log", now=_LATER, until=_LATER, limit=9)
+
+
+def _listed(storage: Storage, **filters: Any) -> Sequence[Delivery]:
+    return storage.outbox.deliveries(DeliveryState.PENDING, limit=2, **filters)
+
+
+def _replayed(storage: Storage) -> Delivery:
+    claim = _claimed(storage)[0]
+    storage.outbox.bury(claim, error="gone")
+    return storage.outbox.replay(claim.id, due_at=NOON)
+
+
+#: What a relay does, and whoever looks at it or at alerts, and what it has to be found by.
+_DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
+    "events that wait": (lambda st: st.outbox.events(limit=9), "event_time"),
+    "a plan that is carried out": (
+        lambda st: st.outbox.fan_out([(event, ["log"]) for event in st.outbox.events(limit=9)], due_at=NOON),
+        "event USING PRIMARY KEY (application=? AND feedback_id=? AND version=?)",
+    ),
+    "what is due": (_claimed, "delivery_channel (channel=? AND state=? AND due_at<?)"),
+    "what is claimed": (_claimed, "delivery USING PRIMARY KEY (id=?)"),
+    "what is given back": (lambda st: st.outbox.release(_claimed(st)), "delivery USING PRIMARY KEY (id=?)"),
+    "what has arrived": (lambda st: st.outbox.settle(_claimed(st)), "delivery USING PRIMARY KEY (id=?)"),
+    "what dies and is replayed": (_replayed, "delivery USING PRIMARY KEY (id=?)"),
+    "one delivery": (lambda st: st.outbox.delivery(_listed(st)[0].id), "delivery USING PRIMARY KEY (id=?)"),
+    "deliveries of a channel": (lambda st: _listed(st, channel="log"), "delivery_channel (channel=? AND state=?)"),
+    "more of a channel": (
+        lambda st: _listed(st, channel="log", after=_listed(st)[0]),
+        "delivery_channel (channel=? AND state=? AND (due_at,id)>(?,?))",
+    ),
+    "deliveries of an application": (
+        lambda st: _listed(st, channel="log", application="default"),
+        "delivery_channel (channel=? AND state=?)",
+    ),
+    "deliveries of all channels": (_listed, "delivery_channel (channel>?)"),
+    "what is forgotten": (
+        lambda st: st.outbox.forget(before=_LATER),
+        "delivery_channel (channel=? AND state=? AND due_at<?)",
+    ),
+    "many feedbacks": (
+        lambda st: st.feedback.get_many("default", ["a", "b"]),
+        "feedback USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "an alert": (lambda st: st.alerts.get("default", "alert"), "alert USING PRIMARY KEY (application=? AND id=?)"),
+    "an alert that is resolved": (
+        lambda st: st.alerts.replace(an_alert(version=2), an_alert(version=2).event()),
+        "alert USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "the latest alert": (
+        lambda st: st.alerts.latest("default", "streak", Subject("agent", "a")),
+        "alert_subject (application=? AND rule=? AND subject_by=? AND subject=?)",
+    ),
+    "alerts": (lambda st: st.alerts.find("default", limit=9), "alert_time (application=?)"),
+    "more alerts": (
+        lambda st: st.alerts.find("default", limit=9, after=an_alert()),
+        "alert_time (application=? AND (raised_at,id)<(?,?))",
+    ),
+    "recent alerts": (
+        lambda st: st.alerts.find("default", limit=9, since=NOON),
+        "alert_time (application=? AND raised_at>?)",
+    ),
+    "alerts that stand": (
+        lambda st: st.alerts.find("default", limit=9, standing=True),
+        "alert_standing (application=?)",
+    ),
+    "alerts that are resolved": (
+        lambda st: st.alerts.find("default", limit=9, standing=False),
+        "alert_time (application=?)",
+    ),
+    "alerts of a rule": (
+        lambda st: st.alerts.find("default", limit=9, rule="streak"),
+        "alert_rule (application=? AND rule=?)",
+    ),
+    "a document": (lambda st: st.documents.get("route", "a"), "document USING PRIMARY KEY (kind=? AND name=?)"),
+    "documents of a kind": (lambda st: st.documents.all("route"), "document USING PRIMARY KEY (kind=?)"),
+    "a document that is replaced": (
+        lambda st: st.documents.put("route", Document("a", {}, 2)),
+        "document USING PRIMARY KEY (kind=? AND name=?)",
+    ),
+    "a document that is deleted": (
+        lambda st: st.documents.delete("route", "a"),
+        "document USING PRIMARY KEY (kind=? AND name=?)",
+    ),
 }
 
 
@@ -61,6 +158,26 @@ def test_what_is_asked_for_is_found_by_its_index(asked: str, tmp_path: Path, sen
     for plan in plans:
         assert "SCAN feedback" not in plan
         assert by in plan or "USE TEMP B-TREE FOR GROUP BY" in plan or "feedback" not in plan, plan
+
+
+@pytest.mark.parametrize("done", _DONE)
+def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: list[str]) -> None:
+    """However many events, deliveries and alerts there are, none is read that is not needed, and none is sorted."""
+    call, by = _DONE[done]
+    path = tmp_path / "feedback.db"
+    with open_storage(f"sqlite:///{path}") as storage:
+        storage.feedback.add(accepted(*a_series(5)))
+        plan = [(event, ["log", "mail"]) for event in storage.outbox.events(limit=3)]
+        storage.outbox.fan_out(plan, due_at=NOON)
+        sent.clear()
+        call(storage)
+        statements = [text for text in sent if text.strip().startswith(("SELECT", "WITH", "UPDATE", "DELETE"))]
+    plans = [step for text in statements for step in _plans(path, text)]
+    assert any(by in step for step in plans), plans
+    for table in ("event", "delivery", "alert", "document", "feedback"):
+        assert not [step for step in plans if step == f"SCAN {table}"]
+    # Events of the very same time may be sorted by the last column, but never all of them.
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plans
 
 
 def _plans(path: Path, statement: str) -> list[str]:

@@ -42,6 +42,8 @@ OF_A_TOKEN = {
     "change_feedback",
     "withdraw_feedback",
 }
+#: What all applications share, so that only keys of the one that is connected for are enough.
+OF_THE_OPERATOR = {"switch_channel_on", "switch_channel_off"}
 #: What a browser asks before a page of another origin may give feedback.
 PREFLIGHT = {
     "Origin": "https://shop.example",
@@ -109,15 +111,19 @@ class TestKeys:
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
     def test_a_key_is_for_one_application(self, locked: tuple[Harken, Server], operation: Operation) -> None:
-        """Whoever holds an application's key reaches no other one, neither by asking for it nor by an id."""
+        """Whoever holds an application's key reaches no other one, neither by asking for it nor by an id, and changes
+        nothing that others share.
+        """
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
+        before, states = kept(hk), hk.channels.states()
         headers = bearing(hk.keys.create("shop", ["admin"]).text)
         refused = asked(server, operation, feedback_id, query="application=default", headers=headers)
         problem(refused, 403, "forbidden")
-        assert status_of(asked(server, operation, feedback_id, headers=headers)) not in (401, 403)
-        assert kept(hk) == before
+        status = status_of(asked(server, operation, feedback_id, headers=headers))
+        assert (status == 403) == (operation.name in OF_THE_OPERATOR)
+        assert status != 401
+        assert (kept(hk), hk.channels.states()) == (before, states)
 
     def test_what_a_key_gives_belongs_to_its_application(self, locked: tuple[Harken, Server]) -> None:
         """Feedback is kept, listed and counted in the application of the key."""

@@ -39,6 +39,9 @@ WRITING = (
     ("POST", "/api/feedback/{id}/moderation"),
     ("POST", "/api/feedback/{id}/moderation/undo"),
     ("POST", "/api/erasures"),
+    ("POST", "/api/channels/log/off"),
+    ("PUT", "/api/routes/r"),
+    ("POST", "/api/deliveries/replay"),
 )
 
 
@@ -59,8 +62,10 @@ def steady(standing: tuple[Harken, Server, Feedback]) -> Server:
 def state(standing: tuple[Harken, Server, Feedback]) -> Iterator[str]:
     """The id of the only feedback there is; at the end it is as it was, and still the only one."""
     hk, _, feedback = standing
+    routes, states = hk.routes.routes(), hk.channels.states()
     yield feedback.id
     assert kept(hk) == [feedback]
+    assert (hk.routes.routes(), hk.channels.states()) == (routes, states)
     assert hk.sessions.get("default", "s") == {}
 
 
@@ -190,6 +195,31 @@ class TestValues:
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
         problem(sent(steady, "POST", f"/api/feedback/{state}/moderation", JSON, body=body), 422, "invalid")
 
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'"x"', b'["x"]', b'[{"a":1}]', b"[null,7]"])
+    @pytest.mark.parametrize("field", ["events", "statuses"])
+    def test_of_a_route_words(self, steady: Server, state: str, field: str, value: bytes) -> None:
+        """Where there are few words, a filter is a list of those."""
+        body = b'{"channel":"log","%b":%b}' % (field.encode(), value)
+        problem(sent(steady, "PUT", "/api/routes/r", JSON, body=body), 422, "invalid")
+
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'[""]', b'["a\\n"]', b'["\\ud800"]'])
+    @pytest.mark.parametrize("field", ["name", "channel", "ratings", "applications", "agents", "tags", "template"])
+    def test_of_a_route(self, steady: Server, state: str, field: str, value: bytes) -> None:
+        """A route is made of texts and lists of texts."""
+        parts = {"channel": b'"log"', field: value}
+        body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
+        problem(sent(steady, "PUT", "/api/routes/r", JSON, body=body), 422, "invalid")
+
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'""', b'"' + b"x" * 1_001 + b'"'])
+    def test_of_a_reason(self, steady: Server, state: str, value: bytes) -> None:
+        """Why a channel is switched off is a text."""
+        problem(sent(steady, "POST", "/api/channels/log/off", JSON, body=b'{"reason":%b}' % value), 422, "invalid")
+
+    @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'""', b'"a b"'])
+    def test_of_a_channel(self, steady: Server, state: str, value: bytes) -> None:
+        """A channel is called by what it could be called."""
+        problem(sent(steady, "POST", "/api/deliveries/replay", JSON, body=b'{"channel":%b}' % value), 422, "invalid")
+
     @pytest.mark.parametrize("key", ["", '""', "x" * 201, "a\tb", "\x85"])
     def test_of_an_idempotency_key(self, steady: Server, state: str, key: str) -> None:
         """A key that is empty, too long or has control characters is refused."""
@@ -236,6 +266,26 @@ class TestPathsAndQueries:
     def test_filters(self, steady: Server, state: str, query: str) -> None:
         """A filter that makes no sense, or is misspelt, must not mean everything."""
         problem(sent(steady, "GET", f"/api/feedback?{query}", body=b""), 422, "invalid")
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "/api/deliveries?state=sent",
+            "/api/deliveries?channel=",
+            "/api/deliveries?channel=%00",
+            "/api/deliveries?limit=0",
+            "/api/deliveries?limit=1001",
+            "/api/alerts?standing=maybe",
+            "/api/alerts?rule=%00",
+            "/api/alerts?since=yesterday",
+            "/api/alerts?limit=0",
+            "/api/alerts?limit=1001",
+            "/api/alerts?standing=true&standing=false",
+        ],
+    )
+    def test_lists(self, steady: Server, state: str, query: str) -> None:
+        """What chooses deliveries or alerts must make sense too."""
+        problem(sent(steady, "GET", query, body=b""), 422, "invalid")
 
     @pytest.mark.parametrize("query", ["agent_id=%FF", "%FF=a", "tag=%ED%A0%80"])
     def test_bad_utf8(self, steady: Server, state: str, query: str) -> None:

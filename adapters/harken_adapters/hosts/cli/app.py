@@ -13,18 +13,24 @@ from typing import Annotated
 import typer
 
 from harken import (
+    AlertNotFound,
     ConfigurationError,
     DeliveryNotFound,
     FeedbackNotFound,
     FeedbackRejected,
     HarkenError,
     KeyNotFound,
+    NoSuchChannel,
     Overloaded,
+    RouteRejected,
     StorageError,
 )
 from harken_adapters.formats.errors import UnusableFile
 from harken_adapters.hosts.cli import (
+    alerts,
+    channels,
     copying,
+    deliveries,
     demo,
     doctor,
     feedback,
@@ -33,6 +39,8 @@ from harken_adapters.hosts.cli import (
     migrate,
     moderation,
     rebuild,
+    relay,
+    routes,
     serve,
     transfer,
 )
@@ -51,9 +59,13 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (FeedbackNotFound, NOT_FOUND),
     (DeliveryNotFound, NOT_FOUND),
     (KeyNotFound, NOT_FOUND),
+    (AlertNotFound, NOT_FOUND),
+    (NoSuchChannel, NOT_FOUND),
+    (routes.NoSuchRoute, NOT_FOUND),
     (StorageError, STORAGE_TROUBLE),
     (Overloaded, STORAGE_TROUBLE),
     (ConfigurationError, WRONG_USAGE),
+    (RouteRejected, WRONG_USAGE),
     (UnusableFile, WRONG_USAGE),
     (WrongUsage, WRONG_USAGE),
     (HarkenError, REFUSED),
@@ -79,6 +91,11 @@ app.command("import")(transfer.import_)
 app.command("export")(transfer.export)
 app.command("copy")(copying.copy)
 app.add_typer(migrate.migrate, name="migrate")
+app.command("relay")(relay.relay)
+app.add_typer(deliveries.deliveries, name="deliveries")
+app.add_typer(channels.channels, name="channels")
+app.add_typer(routes.routes, name="routes")
+app.add_typer(alerts.alerts, name="alerts")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("rebuild")(rebuild.rebuild)

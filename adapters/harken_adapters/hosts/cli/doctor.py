@@ -9,23 +9,29 @@ import sqlite3
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
+from harken.notifying import Notifying
+from harken.services.channels import ChannelState
 from harken.settings import Settings
 from harken.storage import ENTRY_POINTS
+from harken_adapters.hosts.cli.channels import how_it_fares
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import print_json, say, table
+from harken_adapters.hosts.http.presenting import channel_record
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
+#: How many deliveries are read at a time.
+_PAGE: Final = 1_000
 
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check the installation, the storage and the figures; exits with 1 where something is wrong."""
+    """Check the installation, the storage, the figures and the channels; exits with 1 where something is wrong."""
     report = _report(door(context))
     if as_json:
         print_json(report)
@@ -44,6 +50,8 @@ def _report(chosen: Door) -> dict[str, Any]:
         "schemes": sorted(entry_points(group=ENTRY_POINTS).names),
         "storage": None,
         "counts": None,
+        "channels": None,
+        "dead_letters": None,
         "problems": [],
     }
     try:
@@ -52,9 +60,38 @@ def _report(chosen: Door) -> dict[str, Any]:
         with chosen.open() as hk:
             report["counts"] = _counts(hk)
             report["problems"] += hk.check()
+            states = hk.channels.states()
+            report["channels"] = list(map(channel_record, states))
+            report["dead_letters"] = dead = _dead_letters(hk, chosen.application)
+        report["problems"] += [*filter(None, map(_trouble, states)), *_lost(dead)]
+        with Notifying.load(os.environ, Path.cwd()).channels.open():
+            # All of them can be used as they are configured.
+            pass
     except HarkenError as error:
         report["problems"].append(f"{type(error).__name__}: {error}")
     return report
+
+
+def _dead_letters(hk: Harken, application: str | None) -> int:
+    total = 0
+    after: str | None = None
+    while page := hk.deliveries.find(limit=_PAGE, after=after, application=application):
+        total, after = total + len(page), page[-1].id
+    return total
+
+
+def _trouble(state: ChannelState) -> str | None:
+    if not state.on:
+        return f"Channel {state.name} is {how_it_fares(state)}; switch it on with 'harken channels on {state.name}'"
+    return f"Channel {state.name} is {how_it_fares(state)}" if state.failing_since else None
+
+
+def _lost(dead: int) -> list[str]:
+    """What there is to say of deliveries that are dead."""
+    if not dead:
+        return []
+    subject = "1 delivery is" if dead == 1 else f"{dead:,} deliveries are"
+    return [f"{subject} dead; see why with 'harken deliveries list', and send again with 'harken deliveries replay'"]
 
 
 def _extras() -> dict[str, bool]:
@@ -95,6 +132,8 @@ def _show(report: Mapping[str, Any]) -> None:
         ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
+        ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
+        ("dead letters", report["dead_letters"]),
     ]
     table(("what", "found"), rows)
     for problem in report["problems"]:

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 import harken
 from harken import FeedbackQuery, Harken, HarkenError, ModerationStatus
 from harken.domain.query import ANY_STATUS
+from harken.domain.rules import text_problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The feedback's id.")]
@@ -100,6 +101,22 @@ class Filters:
 def rating_named(word: str) -> str | None:
     """The rating as the wire has it; what is no rating is left for the rules to refuse."""
     return None if word in ("none", "neutral") else word
+
+
+def text(option: str, value: str) -> str:
+    """What an option says, if any storage could keep it.
+
+    Raises:
+        WrongUsage: it is no valid text, such as bytes that are no UTF-8.
+    """
+    if problem := text_problem(option, value):
+        raise WrongUsage(problem.message)
+    return value
+
+
+def text_or_none(option: str, value: str | None) -> str | None:
+    """The same for an option that need not be given."""
+    return None if value is None else text(option, value)
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:

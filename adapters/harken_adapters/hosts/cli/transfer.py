@@ -55,6 +55,7 @@ def import_(
         Path | None, typer.Option(metavar="PATH", help="Where rejected rows go; FILE.rejected.jsonl if not given.")
     ] = None,
     check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam rule to what comes in.")] = False,
+    announce: Annotated[bool, typer.Option("--announce", help="Tell the channels, as of what comes in now.")] = False,
     as_json: Json = False,
 ) -> None:
     """Import feedback, and tell of each row that is not fit for it.
@@ -73,7 +74,7 @@ def import_(
             raise WrongUsage("rejected rows would overwrite the file they come from")
         # Only now: opening the storage may have made it.
         spare_databases(rejects.path)
-        importer = Importer(hk, source_type(data, columns, hk.application), rejects.add)
+        importer = Importer(hk, source_type(data, columns, hk.application), rejects.add, announce=announce)
         try:
             _run(importer, data)
         finally:

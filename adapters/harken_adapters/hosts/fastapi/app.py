@@ -63,8 +63,9 @@ def create_app(
 
     Args:
         settings: how it is served; without, they come from ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``.
-        harken: what it serves, which stays its owner's to close. Without, one is connected as the settings of Harken
-            say, with the text adapters, and closed with the application.
+        harken: what it serves, which stays its owner's to close, and whose relay is its owner's to start. Without, one
+            is connected as the settings of Harken say, with the text adapters; its relay runs, unless ``settings`` says
+            otherwise, and it is closed with the application.
         limit_storage: where calls are counted, if the settings do not say; several processes need a common place.
 
     Raises:
@@ -78,6 +79,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if harken is None and settings.relay:
+            await asyncio.to_thread(served.start_relay, concurrency=settings.relay_concurrency)
         async with host.running():
             yield
         if harken is None:

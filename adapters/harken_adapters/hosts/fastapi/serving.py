@@ -18,6 +18,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from harken import ConfigurationError
+from harken.notifying import Notifying
 from harken.settings import Settings
 from harken.storage import scheme_of
 from harken_adapters.hosts.fastapi.app import connected, create_app
@@ -90,6 +91,8 @@ def _check(settings: ServerSettings, storage: str) -> None:
         raise ConfigurationError("Several workers need a storage that they share; memory:// is one for each process")
     with connected(settings) as hk:
         # What a process that serves would find wrong is told now, once, and not by each of them.
+        if settings.relay:
+            _check_channels()
         Api(hk, settings, limit_storage=limit_storage(storage, settings.workers)).close()
         if _is_local(settings.host) or (settings.access != "open" and (settings.token_secrets or hk.keys.in_use())):
             return
@@ -99,6 +102,12 @@ def _check(settings: ServerSettings, storage: str) -> None:
         if settings.access != "open"
         else f"On {settings.host} anybody may call, so access must not be 'open'"
     )
+
+
+def _check_channels() -> None:
+    """Whether all channels can be used as they are configured; nothing is sent there."""
+    with Notifying.load(os.environ, Path.cwd()).channels.open():
+        pass
 
 
 def _is_local(host: str) -> bool:

@@ -252,6 +252,16 @@ def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id:
         raise Problem("forbidden", "The session token was made for another session")
 
 
+def check_operator(principal: Principal, application: str) -> None:
+    """Whether somebody may change what all applications share: whoever has a key only with one for ``application``.
+
+    Raises:
+        Problem: they may not.
+    """
+    if principal.application not in (None, application):
+        raise Problem("forbidden", "All applications share this, and these credentials are for one of the others")
+
+
 def check_own(principal: Principal, session_id: str, author: str | None) -> None:
     """Whether somebody may change that feedback: whoever has a token only their own.
 

@@ -18,6 +18,8 @@ from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.problems import KINDS, MEDIA_TYPE, Problem
 from harken_adapters.hosts.http.schemas import (
+    CHANNEL_NAME,
+    DELIVERY_STATE,
     EXAMPLES,
     LABEL,
     PATH_LABEL,
@@ -36,7 +38,7 @@ _EVENT_STREAM: Final = "text/event-stream"
 _OF_BODIES: Final = ("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type")
 #: The problems that all operations may have.
 _COMMON: Final = ("malformed-body", "unauthorized", "forbidden", "invalid", "rate-limited", "unavailable")
-_OPTIONAL_BODIES: Final = ("Undoing",)
+_OPTIONAL_BODIES: Final = ("Undoing", "Replaying")
 _SIDES: Final = ("before.", "after.")
 
 
@@ -95,6 +97,8 @@ _TAGS: Final = {
     "Analytics": "What all the feedback says together.",
     "Export and erasure": "Taking feedback along, and removing it for good.",
     "Events": "What happens, as it happens.",
+    "Alerts": "Patterns that were worth waking someone for.",
+    "Notifications": "Where news go, which of them, and what became of each.",
 }
 _SECURITY_SCHEMES: Final = {
     "apiKey": {
@@ -188,7 +192,7 @@ def _parameters(operation: Operation) -> Iterator[Document]:
 def _is_strict(operation: Operation) -> bool:
     """Whether an id that cannot be kept is refused; elsewhere nothing is found under it, and that is all."""
     keeps = "idempotency-key-reused" in operation.problems
-    return keeps or operation.tag == "Metadata" or operation.body == "Erasure"
+    return keeps or operation.tag == "Metadata" or operation.body in ("Erasure", "Route")
 
 
 def _streams(operation: Operation) -> bool:
@@ -198,14 +202,20 @@ def _streams(operation: Operation) -> bool:
 def _own_parameter(operation: Operation, name: str) -> Document:
     """One of the query parameters that an operation has besides the filters."""
     if name == "limit":
-        return _limit(100 if operation.filters else MAX_PAGE)
-    if "zone" in operation.parameters and name == "by":
+        return _limit(MAX_PAGE if operation.name == "list_session_feedback" else 100)
+    if name == "by" and "zone" in operation.parameters:
         return _BY_TIME
-    if operation.body and name == "author":
-        return _VOTER
-    if operation.body and name == "session_id":
-        return _SESSION_IN_QUERY
-    return _AFTER_EVENT if name == "after" and _streams(operation) else _parameter_reference(name)
+    if name == "after":
+        return _after(operation)
+    if operation.body and name in _NAMED_IN_QUERY:
+        return _NAMED_IN_QUERY[name]
+    return _parameter_reference(name)
+
+
+def _after(operation: Operation) -> Document:
+    if _streams(operation):
+        return _AFTER_EVENT
+    return _AFTER_DELIVERY if operation.tag == "Notifications" else _parameter_reference("after")
 
 
 def _limit(default: int) -> Document:
@@ -267,8 +277,14 @@ _BY_TIME: Final = _in_query(
     "by", "What a point is.", {"type": "string", "enum": [by.value for by in By], "default": By.DAY.value}
 )
 _AFTER_EVENT: Final = _in_query("after", "The same as Last-Event-ID, for who cannot send headers.", _PLACE)
-_VOTER: Final = _in_query("author", "Whose vote it is, if the body does not say so.", LABEL)
-_SESSION_IN_QUERY: Final = _in_query("session_id", _SESSION[0], LABEL, required=True, example=_SESSION[1])
+_AFTER_DELIVERY: Final = _in_query(
+    "after", "Where the last page ended: what it gave as next.", {"type": "string", "pattern": r"^[^\x00]*$"}
+)
+#: What the query string may say where there is a body.
+_NAMED_IN_QUERY: Final = {
+    "author": _in_query("author", "Whose vote it is, if the body does not say so.", LABEL),
+    "session_id": _in_query("session_id", _SESSION[0], LABEL, required=True, example=_SESSION[1]),
+}
 #: Printable Latin-1, not in quotes; or ASCII in the quotes of a structured field.
 _KEY: Final = r'^(?:[!#-~\u00a1-\u00ff](?:[ -~\u00a0-\u00ff]*[!-~\u00a1-\u00ff])?|"[!#-\[\]-~]+")$'
 _PARAMETERS: Final[Mapping[str, Document]] = {
@@ -279,6 +295,17 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.feedback_id.any": _in_path(
         "feedback_id", "The id that the feedback got.", PATH_TEXT, EXAMPLES["Feedback"]["id"]
     ),
+    "path.delivery_id.any": _in_path("delivery_id", "The delivery's id.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
+    "path.alert_id.any": _in_path("alert_id", "The alert's id.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
+    "path.channel.any": _in_path("channel", "The channel's name.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
+    "path.route": _in_path("route", "The route's name.", CHANNEL_NAME, EXAMPLES["KeptRoute"]["name"]),
+    "path.route.any": _in_path("route", "The route's name.", PATH_TEXT, EXAMPLES["KeptRoute"]["name"]),
+    "state": _in_query("state", "How far they have come.", {**DELIVERY_STATE, "default": "dead"}),
+    "channel": _in_query("channel", "Only on their way to that channel.", CHANNEL_NAME),
+    "standing": _in_query(
+        "standing", "Only those that stand, or only those that are over.", {"type": "string", "enum": ["true", "false"]}
+    ),
+    "rule": _in_query("rule", "Only those that the rule of that name found.", TEXT),
     "application": _in_query(
         "application", _APPLICATION, {**LABEL, "minLength": 0, "pattern": rf"^$|{LABEL['pattern']}"}
     ),

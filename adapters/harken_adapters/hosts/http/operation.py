@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from attrs import frozen
 
@@ -48,6 +49,13 @@ class Call:
     def part(self, name: str) -> str:
         """What the path says for that parameter."""
         return self.request.parts[name]
+
+    def link_to_next(self, following: str | None) -> Headers:
+        """Where the next page is (RFC 8288), if there is one: what it goes on behind."""
+        if following is None:
+            return ()
+        kept = [(name, value) for name, values in self.parameters.values.items() if name != "after" for value in values]
+        return (("link", f'<{self.request.path}?{urlencode([*kept, ("after", following)])}>; rel="next"'),)
 
 
 @frozen(kw_only=True)

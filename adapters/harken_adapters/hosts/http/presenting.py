@@ -1,22 +1,33 @@
-"""Feedback as the wire has it."""
+"""Feedback, alerts and what tells of them, as the wire has it."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from harken import Feedback, Page
-from harken_adapters.formats.record import to_record
+from harken import Feedback, Page, Receipt
+from harken.domain.alerts import Alert
+from harken.domain.events import Delivery
+from harken.ports.notifier import Notification
+from harken.services.channels import ChannelState
+from harken_adapters.formats.notification import notification_record
+from harken_adapters.formats.record import feedback_record, stamp
 
-#: What only imports and repeated submissions need; no reader does.
-_INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
+__all__ = [
+    "alert_event_record",
+    "alert_record",
+    "channel_record",
+    "delivery_record",
+    "feedback_record",
+    "page_record",
+    "receipt_record",
+    "vote_record",
+]
 
 
-def feedback_record(feedback: Feedback) -> dict[str, Any]:
-    """Everything that a reader may know of feedback."""
-    record = to_record(feedback)
-    for name in _INTERNAL:
-        del record[name]
-    return record
+def receipt_record(receipt: Receipt) -> dict[str, Any]:
+    """What who gave feedback is told: the reply too, if there is one."""
+    record = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": receipt.feedback.id}
+    return record if receipt.reply is None else {**record, "reply": receipt.reply}
 
 
 def page_record(page: Page) -> dict[str, Any]:
@@ -29,3 +40,57 @@ def vote_record(feedback: Feedback) -> dict[str, Any]:
     record = feedback_record(feedback)
     shown = ("message_id", "rating", "comment", "tags", "reply", "version", "updated_at")
     return {"feedback_id": feedback.id} | {name: record[name] for name in shown}
+
+
+def alert_event_record(alert: Alert) -> dict[str, Any]:
+    """What happened to an alert last, with the alert, as channels are told of it."""
+    event = alert.event()
+    notification = Notification(
+        id=event.id,
+        type=event.type,
+        application=event.application,
+        occurred_at=event.occurred_at,
+        sent_at=event.occurred_at,
+        alert=alert,
+    )
+    return notification_record(notification)
+
+
+def alert_record(alert: Alert) -> dict[str, Any]:
+    """An alert."""
+    record: dict[str, Any] = alert_event_record(alert)["data"]
+    return record
+
+
+def delivery_record(delivery: Delivery) -> dict[str, Any]:
+    """An event on its way to a channel."""
+    event = delivery.event
+    return {
+        "id": delivery.id,
+        "state": delivery.state.value,
+        "channel": delivery.channel,
+        "event": {
+            "id": event.id,
+            "type": event.type.value,
+            "application": event.application,
+            "subject_id": event.subject_id,
+            "version": event.version,
+            "occurred_at": stamp(event.occurred_at),
+        },
+        "attempts": delivery.attempts,
+        "tries": delivery.tries,
+        "due_at": stamp(delivery.due_at),
+        "leased_until": None if delivery.leased_until is None else stamp(delivery.leased_until),
+        "error": delivery.error,
+    }
+
+
+def channel_record(state: ChannelState) -> dict[str, Any]:
+    """How a channel fares."""
+    return {
+        "name": state.name,
+        "on": state.on,
+        "failing_since": None if state.failing_since is None else stamp(state.failing_since),
+        "off_since": None if state.off_since is None else stamp(state.off_since),
+        "reason": state.reason,
+    }

@@ -19,6 +19,7 @@ from harken import (
     StorageError,
     Violation,
 )
+from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, RouteRejected
 from harken_adapters.hosts.http.messages import Headers, Response, to_json
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -118,6 +119,10 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
     (StaleFeedback, "changed-meanwhile"),
     (InvalidQuery, "invalid"),
     (InvalidMetadata, "invalid"),
+    (RouteRejected, "invalid"),
+    (AlertNotFound, "not-found"),
+    (DeliveryNotFound, "not-found"),
+    (NoSuchChannel, "not-found"),
 )
 
 

@@ -171,6 +171,17 @@ class Parameters:
             raise invalid(name, "type", f"{name} must be a whole number, got {text[:100]!a}")
         return int(text)
 
+    def moment(self, name: str) -> datetime | None:
+        """The instant that a parameter is; without a zone it is taken as UTC."""
+        return _moment(name, self.get(name))
+
+    def truth(self, name: str) -> bool | None:
+        """Whether a parameter is ``true`` or ``false``."""
+        text = self.get(name)
+        if text not in (None, "true", "false"):
+            raise invalid(name, "type", f"{name} must be true or false, got {(text or '')[:100]!a}")
+        return None if text is None else text == "true"
+
     def cursor(self) -> Cursor | None:
         """Where the last page ended."""
         token = self.get("after")

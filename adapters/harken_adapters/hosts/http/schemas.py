@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harken import ModerationStatus
+from harken.domain.alerts import AlertKind
+from harken.domain.events import DeliveryState, EventType
+from harken.domain.routing import MAX_TEMPLATE_LENGTH, NEUTRAL
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
     MAX_CONTEXT_KEYS,
@@ -44,6 +47,9 @@ NAME: Final[Schema] = {"minLength": 1, "maxLength": MAX_CONTEXT_NAME_LENGTH, "pa
 #: What can be counted, and what cannot.
 RATING: Final[Schema] = {"enum": ["up", "down", None]}
 STATUS: Final[Schema] = {"type": "string", "enum": [status.value for status in ModerationStatus]}
+DELIVERY_STATE: Final[Schema] = {"type": "string", "enum": [state.value for state in DeliveryState]}
+#: What a channel or a route may be called.
+CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
@@ -103,6 +109,22 @@ _GIVEN: Final[Mapping[str, Schema]] = {
 }
 _VOTED: Final = {name: schema for name, schema in _GIVEN.items() if name != "message_id"}
 _ERASED_BY: Final = ("session_id", "author", "feedback_id")
+_EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
+_ROUTED: Final[Mapping[str, Schema]] = {
+    "name": CHANNEL_NAME,
+    "channel": _described(CHANNEL_NAME, "Where it leads to."),
+    "events": _list(_EVENT_TYPE),
+    "ratings": _list({"type": "string", "enum": ["up", "down", NEUTRAL]}),
+    "applications": _list(LABEL),
+    "agents": _described(_list(LABEL), "The agents that feedback, or an alert, is about."),
+    "tags": _described(_list(LABEL), "Feedback with any of these."),
+    "statuses": _described(_list(STATUS), "Without them, new and changed feedback is sent if it is approved."),
+    "template": {
+        **_nullable(TEXT),
+        "maxLength": MAX_TEMPLATE_LENGTH,
+        "description": "Makes the text of a notification; without one the channel has its own words.",
+    },
+}
 
 _TAKEN: Final[Mapping[str, Schema]] = {
     "Submission": _object(_GIVEN, optional=tuple(_GIVEN), description="Feedback, as it is sent."),
@@ -134,6 +156,25 @@ _TAKEN: Final[Mapping[str, Schema]] = {
         ),
         "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in _ERASED_BY],
     },
+    "Route": _object(
+        {
+            **_ROUTED,
+            "name": _described(CHANNEL_NAME, "If it is there, it is that of the path."),
+            "ratings": _list({"enum": ["up", "down", NEUTRAL, None]}),
+            "applications": _described(_list(LABEL), "If it is there, it is that of the credentials, and no other."),
+        },
+        optional=tuple(name for name in _ROUTED if name != "channel"),
+        description="Sends what fits all filters to a channel; a filter that is empty lets everything through.",
+    ),
+    "SwitchingOff": _object(
+        {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "Why."}},
+        description="Why a channel is switched off.",
+    ),
+    "Replaying": _object(
+        {"channel": _described(_nullable(CHANNEL_NAME), "Only what was on its way there.")},
+        optional=("channel",),
+        description="What to send again.",
+    ),
     "MetadataChanges": {
         "type": "object",
         "description": "Values by name. Nested 20 deep at most, 10,000 values at most. Whole numbers have 64 bits.",
@@ -342,6 +383,75 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
             "significant": _described({"type": "boolean"}, "Whether satisfaction changed by more than chance."),
         }
     ),
+    "Alert": _object(
+        {
+            "id": _ANY_TEXT,
+            "application": _ANY_TEXT,
+            "rule": _described(_ANY_TEXT, "The name of the rule that found it."),
+            "kind": {"enum": [kind.value for kind in AlertKind]},
+            "subject": _object(
+                {"by": _ANY_TEXT, "value": _ANY_TEXT}, description="Whom or what it is about, such as an agent."
+            ),
+            "message": _described(_ANY_TEXT, "The pattern in a sentence."),
+            "figures": {
+                "type": "object",
+                "additionalProperties": {"type": "integer"},
+                "description": "What was counted.",
+            },
+            "feedback_ids": _described(_list(_ANY_TEXT), "The feedback that makes the pattern, where a few do."),
+            "began_at": _INSTANT,
+            "raised_at": _INSTANT,
+            "resolved_at": _described(_nullable(_INSTANT), "When it ended; null while it stands."),
+        },
+        description="A pattern that was found.",
+    ),
+    "Alerts": _object({"alerts": _list(reference("Alert")), "next": _CURSOR_OR_NULL}),
+    "Channel": _object(
+        {
+            "name": _ANY_TEXT,
+            "on": _described({"type": "boolean"}, "Whether anything is sent there."),
+            "failing_since": _described(_nullable(_INSTANT), "Null if the last that was sent arrived."),
+            "off_since": _nullable(_INSTANT),
+            "reason": _described(_ANY_TEXT, "Why it was switched off."),
+        },
+        description="How a channel fares.",
+    ),
+    "Channels": _object({"channels": _list(reference("Channel"))}),
+    "KeptRoute": _object(_ROUTED, description="A route, with all of its filters."),
+    "Routes": _object(
+        {
+            "routes": _described(_list(reference("KeptRoute")), "The application's own, by name."),
+            "shared": _described(
+                _list(reference("KeptRoute")),
+                "Those that cannot be changed here: the settings', and what is for several applications.",
+            ),
+        }
+    ),
+    "Delivery": _object(
+        {
+            "id": _ANY_TEXT,
+            "state": DELIVERY_STATE,
+            "channel": _ANY_TEXT,
+            "event": _object(
+                {
+                    "id": _ANY_TEXT,
+                    "type": _EVENT_TYPE,
+                    "application": _ANY_TEXT,
+                    "subject_id": _described(_ANY_TEXT, "The feedback, or the alert, that it is about."),
+                    "version": {"type": "integer", "minimum": 1},
+                    "occurred_at": _INSTANT,
+                }
+            ),
+            "attempts": _described(_COUNT, "How often it was tried."),
+            "tries": _described(_COUNT, "How often since it was last sent again by hand."),
+            "due_at": _described(_INSTANT, "When it is tried next, or was."),
+            "leased_until": _described(_nullable(_INSTANT), "Until when somebody is sending it."),
+            "error": _described(_ANY_TEXT, "Why it did not arrive the last time."),
+        },
+        description="One event on its way to one channel.",
+    ),
+    "Deliveries": _object({"deliveries": _list(reference("Delivery")), "next": _CURSOR_OR_NULL}),
+    "Replayed": _object({"replayed": _described(_COUNT, "How many deliveries were dead.")}),
     "Problem": _object(
         {
             "type": {"type": "string", "enum": [f"urn:harken:problem:{kind}" for kind in KINDS]},
@@ -388,6 +498,49 @@ _FEEDBACK: Final = {
     "revisions": [],
     "vote": False,
 }
+_ALERT: Final = {
+    "id": "alert_5f3e0a1c9b7d4e6f8a2b4c6d8e0f1a2b",
+    "application": "default",
+    "rule": "three-downs",
+    "kind": "streak",
+    "subject": {"by": "agent", "value": "travel-desk"},
+    "message": "3 downs in a row for agent travel-desk",
+    "figures": {"length": 3},
+    "feedback_ids": [_ID],
+    "began_at": _AT,
+    "raised_at": _AT,
+    "resolved_at": None,
+}
+_CHANNEL: Final = {"name": "support", "on": True, "failing_since": None, "off_since": None, "reason": ""}
+_ROUTE: Final = {
+    "name": "downs",
+    "channel": "support",
+    "events": ["feedback.created"],
+    "ratings": ["down"],
+    "applications": ["default"],
+    "agents": [],
+    "tags": [],
+    "statuses": [],
+    "template": None,
+}
+_DELIVERY: Final = {
+    "id": "9d1c3b5a7f8e6d4c2b0a19283746556a:support",
+    "state": "dead",
+    "channel": "support",
+    "event": {
+        "id": "9d1c3b5a7f8e6d4c2b0a19283746556a",
+        "type": "feedback.created",
+        "application": "default",
+        "subject_id": _ID,
+        "version": 1,
+        "occurred_at": _AT,
+    },
+    "attempts": 10,
+    "tries": 10,
+    "due_at": _AT,
+    "leased_until": None,
+    "error": "The receiver answered 503",
+}
 _BY_HOUR: Final = [0] * 12 + [4] + [0] * 11
 _FIGURES_EXAMPLE: Final = {
     "total_feedbacks": 4,
@@ -418,6 +571,12 @@ _WORSE: Final = {
 
 #: What is given, for example, where an operation has no better one.
 EXAMPLES: Final[Mapping[str, Any]] = {
+    "Receipt": {
+        "status": "success",
+        "message": "Feedback recorded successfully",
+        "feedback_id": _ID,
+        "reply": "Sorry about that. Which flight is it about?",
+    },
     "Feedback": _FEEDBACK,
     "SessionFeedback": {
         "session_id": "user-123",
@@ -454,6 +613,14 @@ EXAMPLES: Final[Mapping[str, Any]] = {
             {"start": "2026-01-31T00:00:00+01:00", "end": "2026-02-01T00:00:00+01:00", **_FIGURES_EXAMPLE},
         ],
     },
+    "Alert": _ALERT,
+    "Alerts": {"alerts": [_ALERT], "next": None},
+    "Channel": _CHANNEL,
+    "Channels": {"channels": [_CHANNEL]},
+    "KeptRoute": _ROUTE,
+    "Routes": {"routes": [_ROUTE], "shared": []},
+    "Delivery": _DELIVERY,
+    "Deliveries": {"deliveries": [_DELIVERY], "next": None},
     "Themes": {"themes": [{"keyword": "slow", "mentions": 7}, {"keyword": "wrong", "mentions": 2}]},
     "Comparison": {
         "before": _WORSE,

@@ -45,6 +45,9 @@ class ServerSettings:
             which keeps a digest of the address, under a salt that is forgotten each day; or ``plain``.
         sanitize: whether markup is taken out of comments.
         sentiment: who tells how comments sound: ``vader``, ``textblob`` or ``none``.
+        relay: whether the processes that serve also send what happens to channels. An application that is given a
+            Harken leaves that to whoever connected it.
+        relay_concurrency: how many deliveries to one channel may be under way at a time, in each process.
         evaluation_events: whether each feedback is also told to OpenTelemetry as ``gen_ai.evaluation.result``.
         log_json: whether logs are JSON even on a terminal.
         log_level: the least that is logged; each request is ``info``.
@@ -67,6 +70,8 @@ class ServerSettings:
     keep_client: str = field(default="no")
     sanitize: bool = field(default=True)
     sentiment: str = field(default="vader")
+    relay: bool = field(default=True)
+    relay_concurrency: int = field(default=4)
     evaluation_events: bool = field(default=False)
     log_json: bool = field(default=False)
     log_level: str = field(default="info")
@@ -74,7 +79,7 @@ class ServerSettings:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.port <= _LAST_PORT:
             raise ConfigurationError(f"port must be from 0 (any that is free) to {_LAST_PORT}, got {self.port}")
-        for name in ("workers", "max_body", "body_timeout"):
+        for name in ("workers", "max_body", "body_timeout", "relay_concurrency"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
         _check_word("access", self.access, _ACCESS)

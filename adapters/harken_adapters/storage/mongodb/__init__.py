@@ -14,6 +14,7 @@ from pymongo.errors import InvalidName, InvalidURI
 from harken.domain.errors import ConfigurationError
 from harken.ports.storage import Storage
 from harken.ports.time import Clock
+from harken_adapters.storage.mongodb.alerts import MongoAlertRepository
 from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
@@ -23,6 +24,7 @@ from harken_adapters.storage.mongodb.marks import Marks
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
+from harken_adapters.storage.mongodb.small_documents import MongoDocumentRepository
 from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
 
 
@@ -94,5 +96,7 @@ def _storage(database: Database, given: Clock | None) -> Storage:
         sessions=MongoSessionRepository(database),
         outbox=MongoOutbox(database),
         keys=MongoKeyRepository(database),
+        alerts=MongoAlertRepository(database),
+        documents=MongoDocumentRepository(database),
         rebuild=lambda: list(days.rebuild()),
     )

@@ -61,6 +61,16 @@ def changed_behind(application: str, place: Cursor | None, *, since: datetime, u
     return rest if place is None else {"$or": [_merged(rest, way, "updated") for way in _ways("$gt", place, "updated")]}
 
 
+def raised_before(rest: Document, place: Cursor | None, *, since: datetime | None) -> Document:
+    """The filter for alerts that fit the rest, were raised since a moment and come behind a place, the last first.
+
+    Here a place is one in the order of alerts: a ``raised_at`` and an id.
+    """
+    above = None if since is None else Cursor(since, _NO_ID)
+    rest = {**rest, **_span("raised", above=above, below=None)}
+    return rest if place is None else {"$or": [_merged(rest, way, "raised") for way in _ways("$lt", place, "raised")]}
+
+
 def index_for(query: FeedbackQuery) -> str:
     """The name of the index that finds what matches in order, or finds the one document that can match."""
     if query.feedback_id is not None:

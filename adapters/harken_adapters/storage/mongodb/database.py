@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from threading import RLock
@@ -22,12 +22,22 @@ from harken_adapters.storage.mongodb.errors import translation
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
+    from pymongo.cursor import Cursor
+    from pymongo.synchronous.change_stream import DatabaseChangeStream
 
 #: Before the names of all collections, as the database may be shared with the host's own.
 PREFIX: Final = "harken_"
 _CODEC: Final[CodecOptions[Document]] = CodecOptions()
 #: What stands in for a server in a test, such as mongomock, does nothing atomically, so its callers take turns.
 _TAKING_TURNS: Final = RLock()
+
+
+def at_once(cursor: Cursor[Document], most: int) -> Cursor[Document]:
+    """Answers of at most so many documents in one go: the driver would ask for the first hundred, then for the rest.
+
+    One more than there can be, as a server that could give another one keeps the cursor.
+    """
+    return cursor.batch_size(most + 1)
 
 
 class Database:
@@ -58,6 +68,8 @@ class Database:
         self.days = self.collection("days")
         self.figures = self.collection("figures")
         self.keys = self.collection("keys")
+        self.alerts = self.collection("alerts")
+        self.documents = self.collection("documents")
         self.meta = self.collection("meta")
 
     def collection(self, name: str) -> Collection[Document]:
@@ -87,15 +99,27 @@ class Database:
         """The time now, as the server has it; nothing, where there is no server."""
         if not self.served:
             return None
-        with self.calling():
-            told: datetime = self._database.command("hello", codec_options=_CODEC)["localTime"]
+        told: datetime = self._hello()["localTime"]
         return told.replace(tzinfo=UTC)
+
+    def has_change_streams(self) -> bool:
+        """Whether the server can tell what is written: it is one of a replica set, or stands before some."""
+        hello = self._hello()
+        return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+    def changes(self, pipeline: Sequence[Document], *, max_await_time_ms: int) -> DatabaseChangeStream[Document]:
+        """What is written from now on to any collection of the database, as the pipeline leaves it."""
+        return self._database.watch(pipeline, max_await_time_ms=max_await_time_ms)
 
     def close(self, close_client: Callable[[], None] | None = None) -> None:
         """Refuse every call from now on; after a fork, the parent's client is left alone."""
         self._closed = True
         if close_client is not None and os.getpid() == self._pid:
             close_client()
+
+    def _hello(self) -> Document:
+        with self.calling():
+            return self._database.command("hello", codec_options=_CODEC)
 
     def _must_be_open(self) -> None:
         if os.getpid() != self._pid:

@@ -44,9 +44,9 @@ OPTIONAL: Final = (
 )
 
 
-def identity(application: str, feedback_id: str) -> Document:
-    """The ``_id`` of a feedback's document; the order of its fields is part of it."""
-    return {"application": application, "id": feedback_id}
+def identity(application: str, subject_id: str) -> Document:
+    """The ``_id`` of the document of a feedback or an alert; the order of its fields is part of it."""
+    return {"application": application, "id": subject_id}
 
 
 def milliseconds(moment: datetime) -> datetime:
@@ -117,7 +117,7 @@ def from_document(document: Document) -> Feedback:
         reply=get("reply"),
         created_at=moment(document["created_at"], document["created_us"]),
         updated_at=moment(document["updated_at"], document["updated_us"]),
-        withdrawn_at=_moment_or_none(document, "withdrawn"),
+        withdrawn_at=moment_or_none(document, "withdrawn"),
         version=document["version"],
         revisions=tuple(map(_revision, get("revisions", ()))),
         idempotency_key=get("idempotency_key"),
@@ -128,7 +128,7 @@ def from_document(document: Document) -> Feedback:
 
 
 def event_document(event: Event) -> Document:
-    """An event as it waits in its feedback's document; ``order`` sorts as events do."""
+    """An event as it waits in the document of its feedback or its alert; ``order`` sorts as events do."""
     return {
         "order": _order(event),
         "id": event.id,
@@ -139,13 +139,13 @@ def event_document(event: Event) -> Document:
     }
 
 
-def event_of(application: str, feedback_id: str, document: Document) -> Event:
+def event_of(application: str, subject_id: str, document: Document) -> Event:
     """The inverse of :func:`event_document`."""
     return Event(
         id=document["id"],
         type=EventType(document["type"]),
         application=application,
-        feedback_id=feedback_id,
+        subject_id=subject_id,
         version=document["version"],
         occurred_at=moment(document["occurred_at"], document["occurred_us"]),
     )
@@ -157,7 +157,7 @@ def _order(event: Event) -> str:
     No id has a NUL, so that an id sorts before the longer ones that begin with it.
     """
     at = event.occurred_at.isoformat(timespec="microseconds")
-    return f"{at}\0{event.feedback_id}\0{event.version:09}\0{event.id}"
+    return f"{at}\0{event.subject_id}\0{event.version:09}\0{event.id}"
 
 
 def _add_content(document: Document, feedback: Feedback) -> None:
@@ -208,12 +208,13 @@ def _moderation(document: Document) -> Moderation:
         status=_STATUSES[document["status"]],
         reason=decision["reason"],
         moderator=decision["moderator"],
-        decided_at=_moment_or_none(decision, "decided"),
+        decided_at=moment_or_none(decision, "decided"),
         previous=_STATUSES[decision["previous"]] if decision["previous"] else None,
     )
 
 
-def _moment_or_none(document: Document, name: str) -> datetime | None:
+def moment_or_none(document: Document, name: str) -> datetime | None:
+    """The moment of that name, taken apart in two fields; nothing, if they are not there."""
     kept = document.get(f"{name}_at")
     return None if kept is None else moment(kept, document[f"{name}_us"])
 

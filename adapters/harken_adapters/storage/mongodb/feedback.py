@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -22,7 +22,7 @@ from harken_adapters.storage.mongodb.conditions import (
     where_before,
     where_behind,
 )
-from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.documents import (
     OPTIONAL,
@@ -76,6 +76,15 @@ class MongoFeedbackRepository(FeedbackRepository):
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return from_document(found)
+
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        """See the port."""
+        if not feedback_ids:
+            return {}
+        wanted = {"_id": {"$in": [identity(application, feedback_id) for feedback_id in set(feedback_ids)]}}
+        with self._database.calling():
+            found = at_once(self._collection.find(wanted, {"events": 0}), len(feedback_ids))
+            return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         """See the port."""
@@ -213,9 +222,8 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def _select(self, condition: Document, order: list[tuple[str, int]], index: str, limit: int) -> list[Feedback]:
         with self._database.calling():
-            # All in one answer: the driver would ask for the first hundred, and then again for the rest.
             cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
-            return [from_document(document) for document in cursor.batch_size(limit)]
+            return [from_document(document) for document in at_once(cursor, limit)]
 
     def _erase(self, condition: Document, found: Sequence[Document]) -> int:
         """Remove these if they still match, and the deliveries about those that are gone by then."""

@@ -73,6 +73,21 @@ _LATER_INDEXES: Final[_Indexes] = {
     "keys": {"age": ((("created_at", 1), ("created_us", 1), ("_id", 1)), {})},
 }
 
+_WAITING: Final = ((("events.order", 1),), {"partialFilterExpression": {"events.order": {"$exists": True}}})
+_RAISED: Final = (("raised_at", 1), ("raised_us", 1), ("id", 1))
+
+_INDEXES_FOR_RELAYS: Final[_Indexes] = {
+    "deliveries": {"claims": ((("channel", 1), ("state", 1), ("due", 1), ("_id", 1)), {})},
+    "alerts": {
+        "time": ((("application", 1), *_RAISED), {}),
+        "rule": ((("application", 1), ("rule", 1), *_RAISED), {}),
+        "subject": ((("application", 1), ("rule", 1), ("by", 1), ("value", 1), *_RAISED), {}),
+        "standing": ((("application", 1), *_RAISED), {"partialFilterExpression": {"standing": True}}),
+        "waiting": _WAITING,
+    },
+    "documents": {"kind": ((("kind", 1), ("name", 1)), {})},
+}
+
 _TEXT: Final = {"bsonType": "string"}
 _MOMENT: Final = {"bsonType": "date"}
 _WHOLE: Final = {"bsonType": ["int", "long"]}
@@ -152,6 +167,57 @@ _KEYS: Final = _documents(
     {"revoked_at": _MOMENT, "revoked_us": _LOST},
 )
 
+_ALERTS: Final = _documents(
+    {
+        "application": _TEXT,
+        "id": _TEXT,
+        "rule": _TEXT,
+        "kind": _TEXT,
+        "by": _TEXT,
+        "value": _TEXT,
+        "message": _TEXT,
+        "figures": {"bsonType": "array"},
+        "feedback_ids": {"bsonType": "array", "items": _TEXT},
+        "began_at": _MOMENT,
+        "began_us": _LOST,
+        "raised_at": _MOMENT,
+        "raised_us": _LOST,
+        "version": {**_WHOLE, "minimum": 1},
+    },
+    {
+        "standing": {"enum": [True]},
+        "resolved_at": _MOMENT,
+        "resolved_us": _LOST,
+        "events": {"bsonType": "array"},
+    },
+)
+
+_SMALL_DOCUMENTS: Final = _documents(
+    {"kind": _TEXT, "name": _TEXT, "value": _TEXT, "version": {**_WHOLE, "minimum": 1}}, {}
+)
+
+#: As in the first version, but that it may be about an alert, and that it knows when it was replayed.
+_DELIVERIES: Final = {
+    **_documents(
+        {
+            "application": _TEXT,
+            "event": {"bsonType": "object"},
+            "channel": _TEXT,
+            "state": {"enum": ["pending", "delivered", "dead"]},
+            "attempts": _WHOLE,
+            "due": _WHOLE,
+        },
+        {
+            "feedback_id": _TEXT,
+            "alert_id": _TEXT,
+            "attempts_before": _WHOLE,
+            "leased_until": _WHOLE,
+            "error": _TEXT,
+        },
+    ),
+    "oneOf": [{"required": ["feedback_id"]}, {"required": ["alert_id"]}],
+}
+
 
 def _first(database: Database) -> None:
     for name, schema in _VALIDATION.items():
@@ -166,7 +232,14 @@ def _changes_and_keys(database: Database) -> None:
     _index(database, _LATER_INDEXES)
 
 
-_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _changes_and_keys)
+def _relays_and_alerts(database: Database) -> None:
+    for name, schema in (("deliveries", _DELIVERIES), ("alerts", _ALERTS), ("documents", _SMALL_DOCUMENTS)):
+        with database.calling():
+            _create(database, name, schema)
+    _index(database, _INDEXES_FOR_RELAYS)
+
+
+_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _changes_and_keys, _relays_and_alerts)
 
 
 def prepare(database: Database) -> None:

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from harken.ports.storage import Storage
+from harken_adapters.storage.sqlite.alerts import SqliteAlertRepository
 from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.documents import SqliteDocumentRepository
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
 from harken_adapters.storage.sqlite.keys import SqliteKeyRepository
 from harken_adapters.storage.sqlite.outbox import SqliteOutbox
@@ -34,6 +36,8 @@ def open_storage(url: str) -> Iterator[Storage]:
             sessions=SqliteSessionRepository(database),
             outbox=SqliteOutbox(database),
             keys=SqliteKeyRepository(database),
+            alerts=SqliteAlertRepository(database),
+            documents=SqliteDocumentRepository(database),
             check=database.check,
             rebuild=partial(rebuild, database),
         )

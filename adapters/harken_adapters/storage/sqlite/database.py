@@ -51,11 +51,16 @@ class Database:
                 raise
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes: durable when the block ends, undone when it raises."""
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes: durable when the block ends, undone when it raises.
+
+        One that need not be ``durable`` spares the wait for the disk. Everybody sees it at once, and it outlives this
+        process, but the machine's failure may undo it, unless a durable one has followed.
+        """
         with self._writing:
             self._must_be_open()
             try:
+                self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._begin()
                 yield self._writer
                 self._writer.execute("COMMIT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,8 +16,9 @@ from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.sqlite.conditions import Condition, where
 from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.figures import summarize
-from harken_adapters.storage.sqlite.rows import COLUMNS, Row, from_row, to_row
+from harken_adapters.storage.sqlite.rows import COLUMNS, dump, from_row, to_row
 
 _CHUNK: Final = 1_000
 _SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
@@ -26,9 +27,6 @@ _TOGETHER: Final = 250
 _PLACES: Final = f"({', '.join('?' * len(COLUMNS))})"
 _INSERT: Final = f"INSERT INTO feedback ({', '.join(COLUMNS)}) VALUES {_PLACES} ON CONFLICT DO NOTHING"  # noqa: S608
 _INSERT_TOGETHER: Final = _INSERT.replace(_PLACES, ", ".join([_PLACES] * _TOGETHER))
-_INSERT_EVENT: Final = (
-    "INSERT INTO event (application, feedback_id, version, id, type, occurred_at) VALUES (?, ?, ?, ?, ?, ?)"
-)
 _UPDATE: Final = (
     f"UPDATE feedback SET {', '.join(f'{column} = ?' for column in COLUMNS)} "  # noqa: S608
     "WHERE application = ? AND id = ? AND version = ?"
@@ -74,6 +72,13 @@ class SqliteFeedbackRepository(FeedbackRepository):
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return found
+
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        """See the port."""
+        wanted = "WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
+        with self._database.read() as connection:
+            found = _select(connection, wanted, (application, dump(list(feedback_ids))))
+        return {feedback.id: feedback for feedback in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         """See the port."""
@@ -133,7 +138,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
             if connection.execute(_UPDATE, (*to_row(feedback), *key)).rowcount == 0:
                 stored = _by_id(connection, feedback.application, feedback.id)
                 raise _not_replaced(feedback, stored)
-            _add_events(connection, events)
+            add_events(connection, events)
 
     def erase(self, query: FeedbackQuery) -> int:
         """See the port."""
@@ -169,7 +174,7 @@ def _add_together(connection: sqlite3.Connection, items: Sequence[Accepted]) -> 
         connection.execute("ROLLBACK TO together")
     connection.execute("RELEASE together")
     if stored:
-        _add_events(connection, [event for item in items for event in item.events])
+        add_events(connection, [event for item in items for event in item.events])
     return stored
 
 
@@ -177,24 +182,8 @@ def _add(connection: sqlite3.Connection, item: Accepted) -> Outcome:
     feedback = item.feedback
     if connection.execute(_INSERT, to_row(feedback)).rowcount == 0:
         return _occupied(connection, feedback)
-    _add_events(connection, item.events)
+    add_events(connection, item.events)
     return Stored(feedback)
-
-
-def _add_events(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    for event in events:
-        connection.execute(_INSERT_EVENT, _event_row(event))
-
-
-def _event_row(event: Event) -> Row:
-    return (
-        event.application,
-        event.feedback_id,
-        event.version,
-        event.id,
-        event.type.value,
-        to_microseconds(event.occurred_at),
-    )
 
 
 def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:

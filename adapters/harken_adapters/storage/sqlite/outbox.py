@@ -5,22 +5,52 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from typing import Final
 
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.events import EVENT, event_row, to_event
 from harken_adapters.storage.sqlite.rows import Row
 
-_EVENT: Final = "id, type, application, feedback_id, version, occurred_at"
+_EVENT_WIDTH: Final = 6
 _DELIVERY: Final = (
     "event_id, type, application, feedback_id, version, occurred_at, "
-    "id, channel, state, attempts, due_at, leased_until, error"
+    "id, channel, state, attempts, attempts_before, due_at, leased_until, error"
 )
+_SELECT: Final = f"SELECT {_DELIVERY} FROM delivery"  # noqa: S608
+_INSERT: Final = f"INSERT INTO delivery ({_DELIVERY}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
+_EVENTS: Final = f"SELECT {EVENT} FROM event ORDER BY occurred_at, feedback_id, version, id LIMIT ?"  # noqa: S608
+_TAKE_EVENT: Final = "DELETE FROM event WHERE application = ? AND feedback_id = ? AND version = ? AND id = ?"
+_DUE: Final = (
+    "channel = ? AND state = 'pending' AND due_at <= ? AND (leased_until IS NULL OR leased_until <= ?) "
+    "ORDER BY due_at, id LIMIT ?"
+)
+_HELD: Final = "id = ? AND state = 'pending' AND leased_until IS NOT NULL AND attempts = ?"
+#: From each channel straight to the next one in the index, however many deliveries lie between them.
+_CHANNELS: Final = """
+    WITH RECURSIVE found (channel) AS (
+        SELECT min(channel) FROM delivery
+        UNION ALL
+        SELECT (SELECT min(channel) FROM delivery WHERE channel > found.channel)
+        FROM found WHERE found.channel IS NOT NULL
+    )
+    SELECT channel FROM found WHERE channel IS NOT NULL
+"""
+_FORGET: Final = """
+    DELETE FROM delivery WHERE id IN (
+        SELECT id FROM delivery WHERE channel = ? AND state = 'delivered' AND due_at < ? LIMIT ?
+    )
+"""
+#: How many deliveries one transaction forgets, so that no writer waits long for it.
+_CHUNK: Final = 1_000
+_STATES: Final = {state.value: state for state in DeliveryState}
 
 
 class SqliteOutbox(Outbox):
@@ -32,118 +62,164 @@ class SqliteOutbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
         with self._database.read() as connection:
-            rows = connection.execute(
-                f"SELECT {_EVENT} FROM event ORDER BY occurred_at, feedback_id, version, id LIMIT ?",  # noqa: S608
-                (limit,),
-            )
-            return [_event(row) for row in rows]
+            return [to_event(row) for row in connection.execute(_EVENTS, (limit,))]
 
-    def fan_out(self, event: Event, channels: Collection[str], *, due_at: datetime) -> Sequence[Delivery]:
+    def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
-        made = [
-            Delivery(id=Delivery.id_for(event.id, channel), event=event, channel=channel, due_at=due_at)
-            for channel in sorted(set(channels))
-        ]
+        if not plan:
+            return []
         with self._database.write() as connection:
-            taken = connection.execute(
-                "DELETE FROM event WHERE application = ? AND feedback_id = ? AND version = ?",
-                (event.application, event.feedback_id, event.version),
-            )
-            if taken.rowcount == 0:
-                return []
-            connection.executemany(
-                f"INSERT INTO delivery ({_DELIVERY}) VALUES ({', '.join('?' * 13)})",  # noqa: S608
-                [_row(delivery) for delivery in made],
-            )
+            made = [
+                Delivery.of(event, channel, due_at=due_at)
+                for event, channels in plan
+                if _taken(connection, event)
+                for channel in sorted(set(channels))
+            ]
+            connection.executemany(_INSERT, map(_row, made))
         return made
 
-    def claim(self, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+    def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """See the port."""
         moment = to_microseconds(now)
-        with self._database.write() as connection:
-            rows = connection.execute(
-                f"SELECT {_DELIVERY} FROM delivery "  # noqa: S608
-                "WHERE state = 'pending' AND due_at <= ? AND (leased_until IS NULL OR leased_until <= ?) "
-                "ORDER BY due_at, id LIMIT ?",
-                (moment, moment, limit),
-            )
-            due = [_delivery(row) for row in rows]
-            claimed = [evolve(delivery, leased_until=until, attempts=delivery.attempts + 1) for delivery in due]
+        due = (channel, moment, moment)
+        # Mostly nothing is due, and then nobody who writes has to wait.
+        with self._database.read() as connection:
+            if connection.execute(f"SELECT 1 FROM delivery WHERE {_DUE}", (*due, 1)).fetchone() is None:  # noqa: S608
+                return []
+        # Where the machine fails, whoever claimed fails with it, so a claim need not outlive that.
+        with self._database.write(durable=False) as connection:
+            found = _select(connection, f"WHERE {_DUE}", (*due, limit))
             connection.executemany(
-                "UPDATE delivery SET leased_until = ?, attempts = ? WHERE id = ?",
-                [(to_microseconds(until), delivery.attempts, delivery.id) for delivery in claimed],
+                "UPDATE delivery SET leased_until = ?, attempts = attempts + 1 WHERE id = ?",
+                [(to_microseconds(until), delivery.id) for delivery in found],
             )
-        return claimed
+        return [evolve(delivery, leased_until=until, attempts=delivery.attempts + 1) for delivery in found]
 
-    def settle(self, delivery: Delivery) -> None:
+    def release(self, claimed: Sequence[Delivery]) -> None:
         """See the port."""
-        self._release(delivery, DeliveryState.DELIVERED, delivery.due_at, "")
+        if not claimed:
+            return
+        with self._database.write(durable=False) as connection:
+            connection.executemany(
+                f"UPDATE delivery SET leased_until = NULL, attempts = attempts - 1 WHERE {_HELD}",  # noqa: S608
+                [(claim.id, claim.attempts) for claim in claimed],
+            )
+
+    def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
+        """See the port."""
+        if not claimed:
+            return []
+        with self._database.write() as connection:
+            return [claim for claim in claimed if not _end(connection, claim, DeliveryState.DELIVERED)]
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         """See the port."""
-        self._release(delivery, DeliveryState.PENDING, due_at, error)
+        self._must_end(evolve(delivery, due_at=due_at), DeliveryState.PENDING, error)
 
     def bury(self, delivery: Delivery, *, error: str) -> None:
         """See the port."""
-        self._release(delivery, DeliveryState.DEAD, delivery.due_at, error)
+        self._must_end(delivery, DeliveryState.DEAD, error)
 
-    def deliveries(self, state: DeliveryState, *, limit: int) -> Sequence[Delivery]:
+    def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
         with self._database.read() as connection:
-            return _in_state(connection, "state = ? ORDER BY due_at, id LIMIT ?", (state.value, limit))
+            found = _select(connection, "WHERE id = ?", (delivery_id,))
+        if not found:
+            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+        return found[0]
+
+    def deliveries(
+        self,
+        state: DeliveryState,
+        *,
+        limit: int,
+        after: Delivery | None = None,
+        application: str | None = None,
+        channel: str | None = None,
+    ) -> Sequence[Delivery]:
+        """See the port."""
+        wanted = "WHERE channel = ? AND state = ?"
+        parameters: list[object] = [state.value]
+        if after is not None:
+            wanted += " AND (due_at, id) > (?, ?)"
+            parameters += [to_microseconds(after.due_at), after.id]
+        if application is not None:
+            wanted += " AND application = ?"
+            parameters.append(application)
+        wanted += " ORDER BY due_at, id LIMIT ?"
+        with self._database.read() as connection:
+            found = [
+                _select(connection, wanted, (name, *parameters, limit))
+                for name in (_channels(connection) if channel is None else [channel])
+            ]
+        return list(islice(merge(*found, key=lambda delivery: (delivery.due_at, delivery.id)), limit))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         """See the port."""
         with self._database.write() as connection:
-            found = _in_state(connection, "id = ? AND state = 'dead'", (delivery_id,))
-            if not found:
-                raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
-            connection.execute(
-                "UPDATE delivery SET state = 'pending', due_at = ?, error = '' WHERE id = ?",
+            revived = connection.execute(
+                "UPDATE delivery SET state = 'pending', due_at = ?, error = '', attempts_before = attempts "
+                "WHERE id = ? AND state = 'dead'",
                 (to_microseconds(due_at), delivery_id),
             )
-        return evolve(found[0], state=DeliveryState.PENDING, due_at=due_at, error="")
+            if revived.rowcount == 0:
+                raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
+            (found,) = _select(connection, "WHERE id = ?", (delivery_id,))
+        return found
 
-    def _release(self, delivery: Delivery, state: DeliveryState, due_at: datetime, error: str) -> None:
+    def forget(self, *, before: datetime) -> int:
+        """See the port."""
+        with self._database.read() as connection:
+            channels = _channels(connection)
+        return sum(self._forget(channel, before) for channel in channels)
+
+    def _forget(self, channel: str, before: datetime) -> int:
+        forgotten = 0
+        while True:
+            with self._database.write() as connection:
+                gone = connection.execute(_FORGET, (channel, to_microseconds(before), _CHUNK)).rowcount
+            forgotten += gone
+            if gone < _CHUNK:
+                return forgotten
+
+    def _must_end(self, claim: Delivery, state: DeliveryState, error: str) -> None:
         with self._database.write() as connection:
-            released = connection.execute(
-                "UPDATE delivery SET state = ?, due_at = ?, error = ?, leased_until = NULL "
-                "WHERE id = ? AND state = 'pending' AND leased_until IS NOT NULL AND attempts = ?",
-                (state.value, to_microseconds(due_at), error, delivery.id, delivery.attempts),
-            )
-            if released.rowcount == 0:
-                raise LeaseLost(f"The claim on delivery {delivery.id!r} is no longer the latest")
+            if not _end(connection, claim, state, error):
+                raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
 
 
-def _in_state(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Delivery]:
-    return [_delivery(row) for row in connection.execute(f"SELECT {_DELIVERY} FROM delivery WHERE {rest}", parameters)]  # noqa: S608
+def _taken(connection: sqlite3.Connection, event: Event) -> bool:
+    """Take an event off the list, and say whether it was on it."""
+    key = (event.application, event.subject_id, event.version, event.id)
+    return connection.execute(_TAKE_EVENT, key).rowcount == 1
 
 
-def _event(row: Row) -> Event:
-    event_id, kind, application, feedback_id, version, occurred_at = row
-    return Event(
-        id=event_id,
-        type=EventType(kind),
-        application=application,
-        feedback_id=feedback_id,
-        version=version,
-        occurred_at=from_microseconds(occurred_at),
+def _end(connection: sqlite3.Connection, claim: Delivery, state: DeliveryState, error: str = "") -> bool:
+    """End the lease of a claim, and say whether it was held."""
+    ended = connection.execute(
+        f"UPDATE delivery SET state = ?, due_at = ?, error = ?, leased_until = NULL WHERE {_HELD}",  # noqa: S608
+        (state.value, to_microseconds(claim.due_at), error, claim.id, claim.attempts),
     )
+    return ended.rowcount == 1
+
+
+def _channels(connection: sqlite3.Connection) -> list[str]:
+    """The channels that have deliveries."""
+    return [channel for (channel,) in connection.execute(_CHANNELS)]
+
+
+def _select(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Delivery]:
+    return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters)]
 
 
 def _row(delivery: Delivery) -> Row:
-    event = delivery.event
     return (
-        event.id,
-        event.type.value,
-        event.application,
-        event.feedback_id,
-        event.version,
-        to_microseconds(event.occurred_at),
+        *event_row(delivery.event),
         delivery.id,
         delivery.channel,
         delivery.state.value,
         delivery.attempts,
+        delivery.attempts_before,
         to_microseconds(delivery.due_at),
         None if delivery.leased_until is None else to_microseconds(delivery.leased_until),
         delivery.error,
@@ -151,13 +227,14 @@ def _row(delivery: Delivery) -> Row:
 
 
 def _delivery(row: Row) -> Delivery:
-    delivery_id, channel, state, attempts, due_at, leased_until, error = row[6:]
+    delivery_id, channel, state, attempts, attempts_before, due_at, leased_until, error = row[_EVENT_WIDTH:]
     return Delivery(
         id=delivery_id,
-        event=_event(row[:6]),
+        event=to_event(row[:_EVENT_WIDTH]),
         channel=channel,
-        state=DeliveryState(state),
+        state=_STATES[state],
         attempts=attempts,
+        attempts_before=attempts_before,
         due_at=from_microseconds(due_at),
         leased_until=None if leased_until is None else from_microseconds(leased_until),
         error=error,

@@ -257,4 +257,69 @@ _PLANNING: Final = """
     ANALYZE sqlite_schema;
 """
 
-MIGRATIONS: Final = (_FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS, _CHANGES + _KEYS + _PLANNING)
+_DELIVERIES: Final = """
+    -- A relay takes events a few hundred at a time, and before there was one they could wait in any number.
+    CREATE INDEX event_time ON event (occurred_at, feedback_id, version);
+
+    ALTER TABLE delivery ADD COLUMN attempts_before INTEGER NOT NULL DEFAULT 0;
+    UPDATE delivery SET id = event_id || ':' || channel;
+    DROP INDEX delivery_due;
+    CREATE INDEX delivery_channel ON delivery (channel, state, due_at, id);
+"""
+
+_ALERTS: Final = """
+    -- An alert's events wait in the table of events, with its id as their feedback_id.
+    CREATE TABLE alert (
+        application TEXT NOT NULL,
+        id TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject_by TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        message TEXT NOT NULL,
+        figures TEXT NOT NULL,          -- a JSON object
+        feedback_ids TEXT NOT NULL,     -- a JSON list
+        began_at INTEGER NOT NULL,
+        raised_at INTEGER NOT NULL,
+        resolved_at INTEGER,
+        version INTEGER NOT NULL,
+        PRIMARY KEY (application, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX alert_subject ON alert (application, rule, subject_by, subject, raised_at, id);
+    CREATE INDEX alert_rule ON alert (application, rule, raised_at, id);
+    CREATE INDEX alert_time ON alert (application, raised_at, id);
+    CREATE INDEX alert_standing ON alert (application, raised_at, id) WHERE resolved_at IS NULL;
+"""
+
+_DOCUMENTS: Final = """
+    CREATE TABLE document (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,            -- a JSON object
+        version INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+"""
+
+_PLANNING_DELIVERIES: Final = """
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+        ('event', 'event', '10000 10000 1 1'),
+        ('event', 'event_time', '10000 1 1 1 1'),
+        ('delivery', 'delivery', '1000000 1'),
+        ('delivery', 'delivery_channel', '1000000 300000 100000 1 1'),
+        ('delivery', 'delivery_feedback', '1000000 1000000 2 1'),
+        ('alert', 'alert', '10000 10000 1'),
+        ('alert', 'alert_subject', '10000 10000 2000 1000 10 1 1'),
+        ('alert', 'alert_rule', '10000 10000 2000 1 1'),
+        ('alert', 'alert_time', '10000 10000 1 1'),
+        ('alert', 'alert_standing', '100 100 1 1'),
+        ('document', 'document', '100 50 1');
+    ANALYZE sqlite_schema;
+"""
+
+MIGRATIONS: Final = (
+    _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
+    _CHANGES + _KEYS + _PLANNING,
+    _DELIVERIES + _ALERTS + _DOCUMENTS + _PLANNING_DELIVERIES,
+)

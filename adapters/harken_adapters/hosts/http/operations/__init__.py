@@ -6,12 +6,16 @@ from typing import Final
 
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import (
+    alerts,
     analytics,
+    channels,
+    deliveries,
     erasing,
     exporting,
     feedback,
     metadata,
     moderating,
+    routes,
     submitting,
     voting,
     watching,
@@ -28,4 +32,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *exporting.OPERATIONS,
     *erasing.OPERATIONS,
     *watching.OPERATIONS,
+    *alerts.OPERATIONS,
+    *channels.OPERATIONS,
+    *routes.OPERATIONS,
+    *deliveries.OPERATIONS,
 )

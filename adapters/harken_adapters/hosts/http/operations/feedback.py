@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import Final
-from urllib.parse import urlencode
 
 from attrs import evolve
 
 from harken import Change, Cursor, Feedback, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
 from harken.services.editing import MAX_PAGE
 from harken_adapters.hosts.http.access import check_own
-from harken_adapters.hosts.http.messages import Headers, Response, answer, no_content
+from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.presenting import feedback_record, page_record
 from harken_adapters.hosts.http.problems import Problem
@@ -37,7 +36,7 @@ def _of_session(call: Call) -> Response:
         "feedbacks": list(map(feedback_record, items)),
         "next": following,
     }
-    return answer(document, headers=_link(call, following))
+    return answer(document, headers=call.link_to_next(following))
 
 
 def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | None) -> tuple[list[Feedback], bool]:
@@ -47,14 +46,6 @@ def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | 
     found = call.harken.collection.stream(query)
     items = list(islice((one for one in found if after is None or Cursor.behind(one) > after), limit + 1))
     return items[:limit], len(items) > limit
-
-
-def _link(call: Call, following: str | None) -> Headers:
-    """Where the next page is (RFC 8288), if there is one."""
-    if following is None:
-        return ()
-    rest = [(name, value) for name, values in call.parameters.values.items() if name != "after" for value in values]
-    return (("link", f'<{call.request.path}?{urlencode([*rest, ("after", following)])}>; rel="next"'),)
 
 
 def _stats_of_session(call: Call) -> Response:
@@ -75,7 +66,7 @@ def _stats_of_session(call: Call) -> Response:
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
     page = call.harken.collection.find(call.parameters.query(call.application), limit=limit, after=after)
-    return answer(page_record(page), headers=_link(call, str(page.next) if page.next else None))
+    return answer(page_record(page), headers=call.link_to_next(str(page.next) if page.next else None))
 
 
 def _get(call: Call) -> Response:

@@ -11,6 +11,7 @@ from harken_adapters.hosts.http.access import author_of
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Headers, Pending, Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.presenting import receipt_record
 from harken_adapters.hosts.http.reading import invalid, json_object
 
 FIELDS: Final = ("rating", "comment", "agent_id", "message_id", "author", "tags", "context")
@@ -68,12 +69,8 @@ def _soon(call: Call, said: Submission) -> Pending:
 
 
 def _kept(call: Call, receipt: Receipt) -> Response:
-    feedback_id = receipt.feedback.id
-    headers: Headers = (("location", f"{call.root}/api/feedback/{feedback_id}"),)
-    document = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback_id}
-    if receipt.reply is not None:
-        document["reply"] = receipt.reply
-    return answer(document, 201, headers + _REPLAYED if receipt.duplicate else headers)
+    headers: Headers = (("location", f"{call.root}/api/feedback/{receipt.feedback.id}"),)
+    return answer(receipt_record(receipt), 201, headers + _REPLAYED if receipt.duplicate else headers)
 
 
 _EXAMPLE: Final = {
@@ -106,7 +103,10 @@ OPERATIONS: Final = (
         scope=Scope.SUBMIT,
         handle=_submit,
         summary="Give feedback on a session",
-        description="A down needs a comment. Answered when the feedback is durable.",
+        description=(
+            "A down needs a comment. Answered when the feedback is durable; with a reply, where the operator's rules "
+            "have one."
+        ),
         tag="Feedback",
         tokens=True,
         gives_feedback=True,

@@ -9,7 +9,7 @@ from harken_adapters.hosts.http.access import author_of
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.presenting import vote_record
+from harken_adapters.hosts.http.presenting import receipt_record, vote_record
 from harken_adapters.hosts.http.reading import invalid, json_object
 
 _FIELDS: Final = ("rating", "comment", "agent_id", "author", "tags", "context")
@@ -20,7 +20,7 @@ def _set(call: Call) -> Response:
     body = json_object(call.request, _FIELDS)
     if "rating" not in body:
         raise invalid("rating", "missing", "Say what the vote is: rating must be 'up', 'down' or null")
-    call.harken.collection.set_vote(
+    receipt = call.harken.collection.set_vote(
         Target(call.part("session_id"), call.part("message_id"), body.get("agent_id")),
         _voter(call, body.get("author")),
         body["rating"],
@@ -30,7 +30,7 @@ def _set(call: Call) -> Response:
         idempotency_key=idempotency_key(call.request),
         application=call.application,
     )
-    return no_content()
+    return no_content() if receipt.reply is None else answer(receipt_record(receipt))
 
 
 def _take_back(call: Call) -> Response:
@@ -71,7 +71,10 @@ OPERATIONS: Final = (
         parameters=("author",),
         body="Vote",
         example={"rating": "up", "author": "user-7"},
-        answers={204: Answer(description="The vote is durable.")},
+        answers={
+            200: Answer(description="The vote is durable, and there is a reply to it.", schema="Receipt"),
+            204: Answer(description="The vote is durable."),
+        },
         problems=("feedback-refused", "idempotency-key-reused", "overloaded"),
     ),
     Operation(

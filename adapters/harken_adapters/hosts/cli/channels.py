@@ -1,0 +1,75 @@
+"""``channels``: how they fare, and switching them on and off."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harken.services.channels import ChannelState
+from harken_adapters.hosts.cli.options import Json, door, text
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
+from harken_adapters.hosts.http.presenting import channel_record
+
+channels = typer.Typer(no_args_is_help=True, help="See how channels fare, and switch them on and off.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The channel, as `channels list` shows it.")]
+
+
+@channels.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the channels of the settings: whether they are on, and since when they fail."""
+    with door(context).open() as hk:
+        states = hk.channels.states()
+    if as_json:
+        print_json({"channels": list(map(channel_record, states))})
+        return
+    for state in states:
+        say(channel_line(state), style=_style(state))
+    if not states:
+        say("There are no channels: the settings name none")
+
+
+@channels.command("on")
+def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Send there again. What died meanwhile waits until it is replayed."""
+    with door(context).open() as hk:
+        state = hk.channels.switch_on(name)
+    _show(state, as_json=as_json)
+
+
+@channels.command("off")
+def off(
+    context: typer.Context,
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why.")] = "by hand",
+    as_json: Json = False,
+) -> None:
+    """Send nothing there any more, until it is switched on: what should go there is dead, and can be replayed."""
+    with door(context).open() as hk:
+        state = hk.channels.switch_off(name, text("--reason", reason))
+    _show(state, as_json=as_json)
+
+
+def channel_line(state: ChannelState) -> str:
+    """A channel for people."""
+    return f"{state.name}  {how_it_fares(state)}"
+
+
+def how_it_fares(state: ChannelState) -> str:
+    """Whether a channel is on, and if something is the matter, since when."""
+    if state.off_since is not None:
+        reason = f": {in_one_line(state.reason)}" if state.reason else ""
+        return f"off since {time_text(state.off_since)}{reason}"
+    return "on" if state.failing_since is None else f"on, but failing since {time_text(state.failing_since)}"
+
+
+def _style(state: ChannelState) -> str:
+    return "" if state.on and state.failing_since is None else "yellow"
+
+
+def _show(state: ChannelState, *, as_json: bool) -> None:
+    if as_json:
+        print_json(channel_record(state))
+    else:
+        say(channel_line(state))

@@ -1,0 +1,147 @@
+"""``deliveries``: what is on its way, what did not arrive, and sending that again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from harken import DeliveryNotFound, Harken
+from harken.domain.events import Delivery, DeliveryState
+from harken_adapters.hosts.cli.feedback import Limit
+from harken_adapters.hosts.cli.options import Json, WrongUsage, door, text_or_none
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
+from harken_adapters.hosts.http.presenting import delivery_record
+
+deliveries = typer.Typer(no_args_is_help=True, help="Look at what is on its way, and replay what did not arrive.")
+
+Channel = Annotated[str | None, typer.Option(metavar="NAME", help="On their way to this channel.")]
+
+
+@deliveries.command("list")
+def list_(
+    context: typer.Context,
+    *,
+    state: Annotated[DeliveryState, typer.Option(help="How far they have come.")] = DeliveryState.DEAD,
+    channel: Channel = None,
+    limit: Limit = 20,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on behind this delivery.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List deliveries, earliest due first: those that are dead, if nothing else is said.
+
+    Those of all applications, or only of that of --application.
+    """
+    chosen, to = door(context), text_or_none("--channel", channel)
+    with chosen.open() as hk:
+
+        def page(limit: int, after: str | None) -> Sequence[Delivery]:
+            return hk.deliveries.find(state, limit=limit, after=after, application=chosen.application, channel=to)
+
+        found = page(limit, after)
+        more = len(found) == limit and bool(page(1, found[-1].id))
+    if as_json:
+        print_json({"deliveries": list(map(delivery_record, found)), "next": found[-1].id if more else None})
+        return
+    for delivery in found:
+        say(_line(delivery))
+        if delivery.error:
+            say(f"    {in_one_line(delivery.error)}", style="yellow")
+    if more:
+        say(f"There is more: add --after {found[-1].id}", style="dim")
+    if not found:
+        say(f"There are no {state.value} deliveries")
+
+
+@deliveries.command()
+def show(
+    context: typer.Context,
+    delivery_id: Annotated[str, typer.Argument(metavar="ID", help="The delivery's id.")],
+    as_json: Json = False,
+) -> None:
+    """Show everything about one delivery."""
+    chosen = door(context)
+    with chosen.open() as hk:
+        delivery = hk.deliveries.get(delivery_id, application=chosen.application)
+    if as_json:
+        print_json(delivery_record(delivery))
+        return
+    for name, value in _facts(delivery):
+        if value:
+            say(f"{name:<12}  {in_one_line(value)}")
+
+
+@deliveries.command()
+def replay(
+    context: typer.Context,
+    *,
+    delivery_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Dead deliveries.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that are dead now.")] = False,
+    channel: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --all: only those on their way to this channel.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send dead deliveries again, under their old ids: at once, where a relay runs.
+
+    --all means those of all applications, or only of that of --application.
+    """
+    chosen, to = door(context), text_or_none("--channel", channel)
+    ids = list(dict.fromkeys(delivery_ids or ()))
+    if bool(ids) == everything:
+        raise WrongUsage("say what to replay: either the ids of dead deliveries, or --all")
+    if to is not None and not everything:
+        raise WrongUsage("--channel belongs to --all; leave it out, or leave out the ids")
+    with chosen.open() as hk:
+        if everything:
+            replayed = hk.deliveries.replay_all(application=chosen.application, channel=to)
+        else:
+            replayed = _replay(hk, ids, chosen.application)
+    if as_json:
+        print_json({"replayed": replayed})
+    else:
+        say(f"{replayed:,} replayed" if replayed else "Nothing is dead: nothing was replayed")
+
+
+def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
+    # All are looked up before any is sent: one that is mistyped shall not leave half of it done.
+    for delivery_id in ids:
+        state = hk.deliveries.get(delivery_id, application=application).state
+        if state is not DeliveryState.DEAD:
+            raise DeliveryNotFound(f"Delivery {delivery_id} is {state.value}; only dead ones are replayed")
+    for delivery_id in ids:
+        hk.deliveries.replay(delivery_id, application=application)
+    return len(ids)
+
+
+def _line(delivery: Delivery) -> str:
+    """A delivery for people; no table, in which an id could be cut off where room is short."""
+    event = delivery.event
+    facts = (delivery.id, delivery.state.value, event.type.value, event.application, _tries(delivery))
+    return "  ".join([*facts, f"due {time_text(delivery.due_at)}"])
+
+
+def _tries(delivery: Delivery) -> str:
+    return "1 try" if delivery.tries == 1 else f"{delivery.tries} tries"
+
+
+def _facts(delivery: Delivery) -> list[tuple[str, str]]:
+    event = delivery.event
+    return [
+        ("id", delivery.id),
+        ("state", delivery.state.value),
+        ("channel", delivery.channel),
+        ("event", event.type.value),
+        ("application", event.application),
+        ("subject", event.subject_id),
+        ("version", str(event.version)),
+        ("happened", time_text(event.occurred_at)),
+        ("due", time_text(delivery.due_at)),
+        ("leased until", time_text(delivery.leased_until)),
+        ("tries", str(delivery.tries)),
+        ("tries before", str(delivery.attempts_before) if delivery.attempts_before else ""),
+        ("error", delivery.error),
+    ]

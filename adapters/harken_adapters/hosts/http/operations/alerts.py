@@ -1,0 +1,75 @@
+"""Patterns that were worth waking someone for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from harken import Scope
+from harken.domain.alerts import Alert
+from harken.domain.rules import text_problem
+from harken_adapters.hosts.http.messages import Response, answer
+from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.presenting import alert_record
+from harken_adapters.hosts.http.reading import invalid
+
+
+def _list(call: Call) -> Response:
+    limit, place = call.parameters.integer("limit", 100), call.parameters.get("after")
+    found = _page(call, limit, call.harken.alerts.get(call.application, place) if place else None)
+    more = len(found) == limit and _page(call, 1, found[-1])
+    following = found[-1].id if more else None
+    document = {"alerts": list(map(alert_record, found)), "next": following}
+    return answer(document, headers=call.link_to_next(following))
+
+
+def _page(call: Call, limit: int, after: Alert | None) -> Sequence[Alert]:
+    rule = call.parameters.get("rule")
+    if rule is not None and (problem := text_problem("rule", rule)):
+        raise invalid("rule", problem.code, problem.message)
+    return call.harken.alerts.find(
+        call.application,
+        limit=limit,
+        after=after,
+        standing=call.parameters.truth("standing"),
+        rule=rule,
+        since=call.parameters.moment("since"),
+    )
+
+
+def _get(call: Call) -> Response:
+    return answer(alert_record(call.harken.alerts.get(call.application, call.part("alert_id"))))
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="list_alerts",
+        method="GET",
+        path="/api/alerts",
+        scope=Scope.READ,
+        handle=_list,
+        summary="List alerts",
+        description="The last raised first: those that stand, and those that are over.",
+        tag="Alerts",
+        parameters=("standing", "rule", "since", "limit", "after"),
+        answers={
+            200: Answer(
+                description="A page.",
+                schema="Alerts",
+                headers={"Link": "Where the next page is, if there is one."},
+            )
+        },
+        problems=("not-found",),
+    ),
+    Operation(
+        name="get_alert",
+        method="GET",
+        path="/api/alerts/{alert_id}",
+        scope=Scope.READ,
+        handle=_get,
+        summary="Show an alert",
+        tag="Alerts",
+        answers={200: Answer(description="The alert.", schema="Alert")},
+        problems=("not-found",),
+    ),
+)

@@ -1,0 +1,93 @@
+"""Notifications in the log: the channel that needs nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from harken.domain.errors import ConfigurationError
+from harken.domain.feedback import Feedback
+from harken.ports.notifier import Notification, Notifier
+from harken_adapters.notifiers.tables import check_keys
+from harken_adapters.notifiers.wording import headline, rating_word, said, worrying
+
+#: Notifications are logged under this name, with their fields in the attribute ``harken`` of the record.
+logger = logging.getLogger("harken.notifications")
+
+_KEYS: Final = ("comments",)
+_Fields = dict[str, str | None]
+
+
+def open_notifier(table: Mapping[str, object]) -> Notifier:
+    """The channel that a table of the settings describes: ``comments`` says whether comments are logged.
+
+    Raises:
+        ConfigurationError: a key is unknown, or ``comments`` is neither true nor false.
+    """
+    check_keys("A log channel", table, _KEYS)
+    comments = table.get("comments", False)
+    if not isinstance(comments, bool):
+        raise ConfigurationError(f"comments of a log channel must be true or false, got a {type(comments).__name__}")
+    return LogNotifier(comments=comments)
+
+
+class LogNotifier(Notifier):
+    """Logs notifications, a line each: downs and raised alerts as warnings, all else for information.
+
+    Logs are kept long and read by many, so neither the author nor the comment is in them.
+
+    Args:
+        comments: whether the comment is logged all the same, and what a route's template makes of the notification.
+    """
+
+    def __init__(self, *, comments: bool = False) -> None:
+        self._comments = comments
+
+    def deliver(self, notification: Notification) -> None:
+        """Log it; whatever the log does with it, it was delivered."""
+        severity = logging.WARNING if worrying(notification) else logging.INFO
+        if not logger.isEnabledFor(severity):
+            return
+        text = notification.text if self._comments else None
+        logger.log(
+            severity, "%s", _escaped(text or headline(notification)), extra={"harken": self._fields(notification)}
+        )
+
+    def _fields(self, notification: Notification) -> _Fields:
+        """Only what is known."""
+        fields: _Fields = {
+            "type": notification.type.value,
+            "delivery_id": notification.id,
+            "application": notification.application,
+        }
+        if notification.feedback is not None:
+            fields |= _feedback_fields(notification.feedback)
+        if self._comments and (comment := said(notification)):
+            fields["comment"] = comment
+        if (alert := notification.alert) is not None:
+            fields |= {
+                "alert_id": alert.id,
+                "rule": alert.rule,
+                "subject": str(alert.subject),
+                "message": alert.message,
+            }
+        return {name: _escaped(value) for name, value in fields.items() if value is not None}
+
+
+def _feedback_fields(feedback: Feedback) -> _Fields:
+    return {
+        "feedback_id": feedback.id,
+        "session_id": feedback.session_id,
+        "message_id": feedback.message_id,
+        "agent_id": feedback.agent_id,
+        "rating": rating_word(feedback.rating),
+        "status": feedback.moderation.status.value,
+    }
+
+
+def _escaped(text: str) -> str:
+    """The text without anything that would end the line, or that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

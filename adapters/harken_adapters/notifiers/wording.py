@@ -1,0 +1,111 @@
+"""A notification in words, for channels that people read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from harken.domain.alerts import Alert
+from harken.domain.events import EventType
+from harken.domain.feedback import Feedback, Rating
+from harken.ports.notifier import Notification
+from harken_adapters.formats.record import stamp
+
+_HAPPENED: Final = {
+    EventType.CREATED: "given",
+    EventType.UPDATED: "changed",
+    EventType.DELETED: "withdrawn",
+    EventType.ALERT_RAISED: "Alert",
+    EventType.ALERT_RESOLVED: "Alert over",
+}
+#: What would end a line, ring a bell, or show words in another order than they have.
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
+_LINE_END: Final = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """The text in one line, without control characters."""
+    return _UNSEEN.sub(" ", text).strip()
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, without control characters and without empty lines around them."""
+    return [_UNSEEN.sub(" ", line).rstrip() for line in _LINE_END.split(text.strip())]
+
+
+def rating_word(rating: Rating) -> str:
+    """A rating as people say it."""
+    return rating.value or "neutral"
+
+
+def said(notification: Notification) -> str:
+    """The comment; empty if there is none, or if its author took it back."""
+    feedback = notification.feedback
+    if feedback is None or feedback.withdrawn or notification.type is EventType.DELETED:
+        return ""
+    return feedback.comment
+
+
+def worrying(notification: Notification) -> bool:
+    """Whether somebody should look: at a down that stands, or at an alert that was raised."""
+    feedback = notification.feedback
+    if feedback is None:
+        return notification.type is EventType.ALERT_RAISED
+    taken_back = feedback.withdrawn or notification.type is EventType.DELETED
+    return feedback.rating is Rating.DOWN and not taken_back
+
+
+def headline(notification: Notification) -> str:
+    """What happened in one line, without the comment."""
+    if notification.alert is not None:
+        alert = notification.alert
+        return one_line(f"{_HAPPENED.get(notification.type, 'Alert')} {alert.rule}: {alert.message}")
+    if notification.feedback is not None:
+        return _feedback_headline(notification.type, notification.feedback)
+    return one_line(f"{notification.type.value} in application {notification.application}")
+
+
+def paragraphs(notification: Notification) -> list[str]:
+    """What happened, line by line: the headline, what else is known, and the comment, marked as a quotation.
+
+    The lines of a comment are marked, so that nobody can write a line that looks like one of ours.
+    """
+    comment = said(notification)
+    quoted = [f"> {line}".rstrip() for line in lines_of(comment)] if comment.strip() else []
+    return [headline(notification), "", *map(one_line, _facts(notification)), *([""] if quoted else []), *quoted]
+
+
+def _feedback_headline(type: EventType, feedback: Feedback) -> str:  # noqa: A002 - the field's name
+    happened = _HAPPENED.get(type, feedback.moderation.status.value)
+    agent = f", agent {feedback.agent_id}" if feedback.agent_id else ""
+    return one_line(f"Feedback {happened}: {rating_word(feedback.rating)} in session {feedback.session_id}{agent}")
+
+
+def _facts(notification: Notification) -> Iterator[str]:
+    if notification.feedback is not None:
+        yield from _feedback_facts(notification.feedback)
+    if notification.alert is not None:
+        yield from _alert_facts(notification.alert)
+    yield f"Application: {notification.application}"
+    yield f"At: {stamp(notification.occurred_at)}"
+
+
+def _feedback_facts(feedback: Feedback) -> Iterator[str]:
+    yield f"Rating: {rating_word(feedback.rating)}"
+    yield f"Session: {feedback.session_id}"
+    if feedback.message_id:
+        yield f"Message: {feedback.message_id}"
+    if feedback.agent_id:
+        yield f"Agent: {feedback.agent_id}"
+    if feedback.tags and not feedback.withdrawn:
+        yield f"Tags: {', '.join(feedback.tags)}"
+    yield f"Feedback: {feedback.id}"
+
+
+def _alert_facts(alert: Alert) -> Iterator[str]:
+    yield f"Rule: {alert.rule}"
+    yield f"About: {alert.subject}"
+    for name, count in alert.figures.items():
+        yield f"{name}: {count}"
+    yield f"Alert: {alert.id}"

@@ -1,0 +1,139 @@
+"""Alerts in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from pymongo.errors import DuplicateKeyError
+
+from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.events import Event
+from harken.domain.query import Cursor
+from harken.ports.alerts import AlertRepository
+from harken_adapters.storage.mongodb.conditions import raised_before
+from harken_adapters.storage.mongodb.database import Database, at_once
+from harken_adapters.storage.mongodb.documents import (
+    Document,
+    event_document,
+    identity,
+    lost_microseconds,
+    milliseconds,
+    moment,
+    moment_or_none,
+)
+
+_LAST_RAISED_FIRST: Final = [("raised_at", -1), ("raised_us", -1), ("id", -1)]
+#: What only some alerts have: ``standing`` is there for the index of those that stand.
+_OPTIONAL: Final = ("standing", "resolved_at", "resolved_us")
+
+
+class MongoAlertRepository(AlertRepository):
+    """One document for each alert, with the events that wait to be passed on inside it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._alerts = database.alerts
+
+    def add(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        with self._database.calling():
+            try:
+                self._alerts.insert_one({**_document(alert), "events": [event_document(event)]})
+            except DuplicateKeyError:
+                return False
+            return True
+
+    def replace(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        document = _document(alert)
+        before = {"_id": {"$eq": document.pop("_id")}, "version": {"$eq": alert.version - 1}}
+        change: Document = {
+            "$set": document,
+            "$unset": {name: "" for name in _OPTIONAL if name not in document},
+            "$push": {"events": {"$each": [event_document(event)], "$sort": {"order": 1}}},
+        }
+        with self._database.calling():
+            return bool(self._alerts.update_one(before, change).matched_count)
+
+    def get(self, application: str, alert_id: str) -> Alert | None:
+        """See the port."""
+        with self._database.calling():
+            found = self._alerts.find_one({"_id": {"$eq": identity(application, alert_id)}}, {"events": 0})
+        return None if found is None else _alert(found)
+
+    def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
+        """See the port."""
+        about = {
+            "application": {"$eq": application},
+            "rule": {"$eq": rule},
+            "by": {"$eq": subject.by},
+            "value": {"$eq": subject.value},
+        }
+        found = self._select(about, "subject", 1)
+        return found[0] if found else None
+
+    def find(
+        self,
+        application: str,
+        *,
+        limit: int,
+        after: Alert | None = None,
+        standing: bool | None = None,
+        rule: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Alert]:
+        """See the port."""
+        wanted: Document = {"application": {"$eq": application}}
+        wanted |= {} if rule is None else {"rule": {"$eq": rule}}
+        wanted |= {} if standing is None else {"standing": {"$eq": True} if standing else {"$exists": False}}
+        place = None if after is None else Cursor(after.raised_at, after.id)
+        index = "rule" if rule is not None else "standing" if standing else "time"
+        return self._select(raised_before(wanted, place, since=since), index, limit)
+
+    def _select(self, condition: Document, index: str, limit: int) -> list[Alert]:
+        with self._database.calling():
+            cursor = self._alerts.find(condition, {"events": 0}).sort(_LAST_RAISED_FIRST).hint(index).limit(limit)
+            return list(map(_alert, at_once(cursor, limit)))
+
+
+def _taken_apart(name: str, at: datetime) -> Document:
+    return {f"{name}_at": milliseconds(at), f"{name}_us": lost_microseconds(at)}
+
+
+def _document(alert: Alert) -> Document:
+    return {
+        "_id": identity(alert.application, alert.id),
+        "application": alert.application,
+        "id": alert.id,
+        "rule": alert.rule,
+        "kind": alert.kind.value,
+        "by": alert.subject.by,
+        "value": alert.subject.value,
+        "message": alert.message,
+        # In pairs, so that their names may be any text.
+        "figures": [[name, figure] for name, figure in alert.figures.items()],
+        "feedback_ids": list(alert.feedback_ids),
+        "version": alert.version,
+        **_taken_apart("began", alert.began_at),
+        **_taken_apart("raised", alert.raised_at),
+        **({"standing": True} if alert.resolved_at is None else _taken_apart("resolved", alert.resolved_at)),
+    }
+
+
+def _alert(document: Document) -> Alert:
+    return Alert(
+        id=document["id"],
+        application=document["application"],
+        rule=document["rule"],
+        kind=AlertKind(document["kind"]),
+        subject=Subject(document["by"], document["value"]),
+        message=document["message"],
+        figures=dict(document["figures"]),
+        feedback_ids=tuple(document["feedback_ids"]),
+        began_at=moment(document["began_at"], document["began_us"]),
+        raised_at=moment(document["raised_at"], document["raised_us"]),
+        resolved_at=moment_or_none(document, "resolved"),
+        version=document["version"],
+    )

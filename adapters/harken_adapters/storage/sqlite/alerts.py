@@ -1,0 +1,147 @@
+"""Alerts in SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.events import Event
+from harken.domain.instants import from_microseconds, to_microseconds
+from harken.ports.alerts import AlertRepository
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.events import add_events
+from harken_adapters.storage.sqlite.rows import Row, dump
+
+_COLUMNS: Final = (
+    "application",
+    "id",
+    "rule",
+    "kind",
+    "subject_by",
+    "subject",
+    "message",
+    "figures",
+    "feedback_ids",
+    "began_at",
+    "raised_at",
+    "resolved_at",
+    "version",
+)
+_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM alert"  # noqa: S608 - made of constants
+_INSERT: Final = (
+    f"INSERT INTO alert ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT DO NOTHING"
+)
+_UPDATE: Final = (
+    f"UPDATE alert SET {', '.join(f'{column} = ?' for column in _COLUMNS)} "  # noqa: S608
+    "WHERE application = ? AND id = ? AND version = ?"
+)
+_LAST_RAISED_FIRST: Final = "ORDER BY raised_at DESC, id DESC LIMIT ?"
+
+
+class SqliteAlertRepository(AlertRepository):
+    """One row for each alert; its events wait with those of feedback."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        return self._write(_INSERT, _row(alert), event)
+
+    def replace(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        return self._write(_UPDATE, (*_row(alert), alert.application, alert.id, alert.version - 1), event)
+
+    def get(self, application: str, alert_id: str) -> Alert | None:
+        """See the port."""
+        return self._first("WHERE application = ? AND id = ?", (application, alert_id))
+
+    def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
+        """See the port."""
+        return self._first(
+            f"WHERE application = ? AND rule = ? AND subject_by = ? AND subject = ? {_LAST_RAISED_FIRST}",
+            (application, rule, subject.by, subject.value, 1),
+        )
+
+    def find(
+        self,
+        application: str,
+        *,
+        limit: int,
+        after: Alert | None = None,
+        standing: bool | None = None,
+        rule: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Alert]:
+        """See the port."""
+        wanted = "WHERE application = ?"
+        parameters: list[object] = [application]
+        if after is not None:
+            wanted += " AND (raised_at, id) < (?, ?)"
+            parameters += [to_microseconds(after.raised_at), after.id]
+        if standing is not None:
+            wanted += f" AND resolved_at IS {'' if standing else 'NOT '}NULL"
+        if rule is not None:
+            wanted += " AND rule = ?"
+            parameters.append(rule)
+        if since is not None:
+            wanted += " AND raised_at >= ?"
+            parameters.append(to_microseconds(since))
+        return self._select(f"{wanted} {_LAST_RAISED_FIRST}", (*parameters, limit))
+
+    def _write(self, statement: str, parameters: Row, event: Event) -> bool:
+        """Write an alert with its event, or neither."""
+        with self._database.write() as connection:
+            if connection.execute(statement, parameters).rowcount == 0:
+                return False
+            add_events(connection, [event])
+            return True
+
+    def _first(self, rest: str, parameters: Row) -> Alert | None:
+        found = self._select(rest, parameters)
+        return found[0] if found else None
+
+    def _select(self, rest: str, parameters: Row) -> list[Alert]:
+        with self._database.read() as connection:
+            return [_alert(row) for row in connection.execute(f"{_SELECT} {rest}", parameters)]
+
+
+def _row(alert: Alert) -> Row:
+    return (
+        alert.application,
+        alert.id,
+        alert.rule,
+        alert.kind.value,
+        alert.subject.by,
+        alert.subject.value,
+        alert.message,
+        dump(dict(alert.figures)),
+        dump(alert.feedback_ids),
+        to_microseconds(alert.began_at),
+        to_microseconds(alert.raised_at),
+        None if alert.resolved_at is None else to_microseconds(alert.resolved_at),
+        alert.version,
+    )
+
+
+def _alert(row: Row) -> Alert:
+    application, alert_id, rule, kind, by, subject, message, figures, feedback_ids, *rest = row
+    began_at, raised_at, resolved_at, version = rest
+    return Alert(
+        id=alert_id,
+        application=application,
+        rule=rule,
+        kind=AlertKind(kind),
+        subject=Subject(by, subject),
+        message=message,
+        figures=json.loads(figures),
+        feedback_ids=tuple(json.loads(feedback_ids)),
+        began_at=from_microseconds(began_at),
+        raised_at=from_microseconds(raised_at),
+        resolved_at=None if resolved_at is None else from_microseconds(resolved_at),
+        version=version,
+    )

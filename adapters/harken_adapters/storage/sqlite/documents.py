@@ -1,0 +1,50 @@
+"""Small documents in SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from harken.ports.documents import Document, DocumentRepository
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.rows import Row, dump
+
+
+class SqliteDocumentRepository(DocumentRepository):
+    """One row for each document."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self, kind: str) -> Sequence[Document]:
+        """See the port."""
+        return self._select("kind = ? ORDER BY name", (kind,))
+
+    def get(self, kind: str, name: str) -> Document | None:
+        """See the port."""
+        found = self._select("kind = ? AND name = ?", (kind, name))
+        return found[0] if found else None
+
+    def put(self, kind: str, document: Document) -> bool:
+        """See the port."""
+        value = dump(dict(document.value))
+        if document.version == 1:
+            insert = "INSERT INTO document (kind, name, value, version) VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING"
+            return self._write(insert, (kind, document.name, value))
+        return self._write(
+            "UPDATE document SET value = ?, version = ? WHERE kind = ? AND name = ? AND version = ?",
+            (value, document.version, kind, document.name, document.version - 1),
+        )
+
+    def delete(self, kind: str, name: str) -> bool:
+        """See the port."""
+        return self._write("DELETE FROM document WHERE kind = ? AND name = ?", (kind, name))
+
+    def _write(self, statement: str, parameters: Row) -> bool:
+        with self._database.write() as connection:
+            return connection.execute(statement, parameters).rowcount == 1
+
+    def _select(self, condition: str, parameters: Row) -> list[Document]:
+        with self._database.read() as connection:
+            rows = connection.execute(f"SELECT name, value, version FROM document WHERE {condition}", parameters)  # noqa: S608
+            return [Document(name, json.loads(value), version) for name, value, version in rows]

@@ -1,0 +1,82 @@
+"""SNS and SQS on this machine, by moto's server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from typing import Any
+
+import boto3
+from attrs import define, field
+from moto.server import ThreadedMotoServer
+
+REGION = "eu-west-1"
+#: What boto3 looks for, so that it looks nowhere else.
+ENVIRON = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "very-secret",
+    "AWS_SESSION_TOKEN": "very-secret-too",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+_numbers = count(1)
+
+
+@define
+class Amazon:
+    """Topics, each with a queue that has what was published to it."""
+
+    url: str
+    _queues: dict[str, str] = field(factory=dict)
+
+    def topic(self, *, fifo: bool = False) -> str:
+        """The ARN of a new topic."""
+        name = f"topic-{next(_numbers)}{'.fifo' if fifo else ''}"
+        attributes = {"FifoTopic": "true"} if fifo else {}
+        with closing(self._client("sns")) as sns, closing(self._client("sqs")) as sqs:
+            arn: str = sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
+            queue = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"} if fifo else {})["QueueUrl"]
+            known = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+            sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=known["QueueArn"])
+        self._queues[arn] = queue
+        return arn
+
+    def remove(self, arn: str) -> None:
+        """Let a topic be no more."""
+        with closing(self._client("sns")) as sns:
+            sns.delete_topic(TopicArn=arn)
+
+    def envelopes(self, arn: str) -> list[dict[str, Any]]:
+        """What has come to a topic's queue since this was last asked, as SQS gives it."""
+        found: list[dict[str, Any]] = []
+        with closing(self._client("sqs")) as sqs:
+            queue = self._queues[arn]
+            while more := sqs.receive_message(
+                QueueUrl=queue, MaxNumberOfMessages=10, AttributeNames=["All"], WaitTimeSeconds=0
+            ).get("Messages"):
+                for message in more:
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                found += more
+        return found
+
+    def messages(self, arn: str) -> list[dict[str, Any]]:
+        """Likewise, as SNS put it: with ``Subject``, ``Message``, ``TopicArn`` and ``MessageAttributes``."""
+        return [json.loads(envelope["Body"]) for envelope in self.envelopes(arn)]
+
+    def _client(self, name: str) -> Any:
+        return boto3.session.Session().client(name, region_name=REGION, endpoint_url=self.url)
+
+
+@contextmanager
+def amazon() -> Iterator[Amazon]:
+    """SNS and SQS, for as long as the context lasts; needs :data:`ENVIRON`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Amazon(f"http://{host}:{port}")
+    finally:
+        server.stop()

@@ -1,0 +1,227 @@
+"""Every channel that Harken ships keeps the same contract, and the contract notices what does not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from adapters.notifiers.amazon import ENVIRON, Amazon, amazon
+from adapters.notifiers.receiver import SECRET, Received, answering, receiving
+from harken.domain.errors import DeliveryFailed
+from harken.ports.notifier import Notification, Notifier
+from harken.testing.notifying import NotifierContract
+from harken_adapters.notifiers import apprise, log, sns, webhook
+
+
+class TestLog(NotifierContract):
+    @pytest.fixture(autouse=True)
+    def logs(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, logger="harken.notifications")
+        self._logs = caplog
+
+    def open_notifier(self) -> Notifier:
+        return log.open_notifier({"comments": True})
+
+    def received(self) -> int:
+        return len(self._logs.records)
+
+
+class OverHttp(NotifierContract):
+    """A channel to a receiver that speaks HTTP."""
+
+    @pytest.fixture(autouse=True)
+    def receiver(self) -> Iterator[None]:
+        self._broken = False
+        with receiving(self._answer) as self._receiver:
+            yield
+
+    def _answer(self, request: Received) -> Iterator[bytes]:
+        yield from answering("503 Service Unavailable" if self._broken else "200 OK", body=b"ok")(request)
+
+    def received(self) -> int:
+        return len(self._receiver.received)
+
+    def break_receiver(self) -> bool:
+        self._broken = True
+        return True
+
+
+class TestWebhook(OverHttp):
+    def open_notifier(self) -> Notifier:
+        return webhook.open_notifier({"url": self._receiver.url, "secret": SECRET, "allow": ["127.0.0.1"]})
+
+
+class TestAppriseJson(OverHttp):
+    def open_notifier(self) -> Notifier:
+        return apprise.open_notifier({"url": f"json://127.0.0.1:{self._receiver.port}"})
+
+
+class TestAppriseMattermost(OverHttp):
+    def open_notifier(self) -> Notifier:
+        return apprise.open_notifier({"url": f"mmost://127.0.0.1:{self._receiver.port}/abcdefghijklmnopqrstuvwx"})
+
+
+@pytest.mark.slow
+class TestSns(NotifierContract):
+    @pytest.fixture(scope="class")
+    def aws(self) -> Iterator[Amazon]:
+        with amazon() as started:
+            yield started
+
+    @pytest.fixture(autouse=True)
+    def topic(self, monkeypatch: pytest.MonkeyPatch, aws: Amazon) -> None:
+        for name, value in ENVIRON.items():
+            monkeypatch.setenv(name, value)
+        self._aws, self._topic = aws, aws.topic()
+
+    def open_notifier(self) -> Notifier:
+        return sns.open_notifier({"topic": self._topic, "endpoint_url": self._aws.url, "body": "{message}\n{comment}"})
+
+    def received(self) -> int:
+        return len(self._aws.messages(self._topic))
+
+    def break_receiver(self) -> bool:
+        self._aws.remove(self._topic)
+        return True
+
+
+class Collecting(Notifier):
+    """A channel to a list."""
+
+    def __init__(self, arrived: list[Notification]) -> None:
+        self.arrived = arrived
+        self.broken = False
+
+    def deliver(self, notification: Notification) -> None:
+        if self.broken:
+            raise DeliveryFailed("It is broken")
+        self.arrived.append(notification)
+
+
+class ToAList(NotifierContract):
+    """The contract, run by hand on a channel that is made worse and worse."""
+
+    def __init__(self, kind: type[Collecting] = Collecting) -> None:
+        self.arrived: list[Notification] = []
+        self._notifier = kind(self.arrived)
+
+    def open_notifier(self) -> Notifier:
+        return self._notifier
+
+    def received(self) -> int:
+        return len(self.arrived)
+
+    def break_receiver(self) -> bool:
+        self._notifier.broken = True
+        return True
+
+
+class Losing(Collecting):
+    """Loses what is about alerts."""
+
+    def deliver(self, notification: Notification) -> None:
+        if notification.alert is None:
+            super().deliver(notification)
+
+
+class Filling(Collecting):
+    """Takes what people write for a template."""
+
+    def deliver(self, notification: Notification) -> None:
+        if notification.feedback is not None:
+            notification.feedback.comment.format()
+        super().deliver(notification)
+
+
+class Hiding(Collecting):
+    """Says nothing of what fails."""
+
+    def deliver(self, notification: Notification) -> None:
+        if not self.broken:
+            super().deliver(notification)
+
+
+class Raising(Collecting):
+    """Raises what its library raises."""
+
+    def deliver(self, notification: Notification) -> None:
+        if self.broken:
+            raise ConnectionError
+        super().deliver(notification)
+
+
+class Mumbling(Collecting):
+    """Fails without a reason."""
+
+    def deliver(self, notification: Notification) -> None:
+        if self.broken:
+            raise DeliveryFailed("")
+        super().deliver(notification)
+
+
+class Choosy(Collecting):
+    """Takes each notification once."""
+
+    def deliver(self, notification: Notification) -> None:
+        if notification.id in {one.id for one in self.arrived}:
+            raise DeliveryFailed("It was here before")
+        super().deliver(notification)
+
+
+class Fragile(Collecting):
+    """Can be closed once."""
+
+    closed = False
+
+    def close(self) -> None:
+        if self.closed:
+            raise RuntimeError("It is closed")
+        self.closed = True
+
+
+TESTS = [name for name in dir(NotifierContract) if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_a_good_channel_passes(test: str) -> None:
+    """The simplest channel that does what the port says passes every test."""
+    getattr(ToAList(), test)()
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "error"),
+    [
+        (Losing, "test_every_kind_of_notification_arrives", AssertionError),
+        (Filling, "test_odd_texts_arrive", (IndexError, KeyError, ValueError)),
+        (Hiding, "test_a_broken_receiver_is_told_of", AssertionError),
+        (Raising, "test_a_broken_receiver_is_told_of", ConnectionError),
+        (Mumbling, "test_a_broken_receiver_is_told_of", AssertionError),
+        (Choosy, "test_the_same_notification_may_come_again", DeliveryFailed),
+        (Fragile, "test_closing_twice_is_harmless", RuntimeError),
+    ],
+)
+def test_a_bad_channel_fails(
+    kind: type[Collecting], test: str, error: type[Exception] | tuple[type[Exception], ...]
+) -> None:
+    """What does not do what the port says fails the test that is about it."""
+    with pytest.raises(error):
+        getattr(ToAList(kind), test)()
+
+
+def test_a_channel_that_cannot_be_broken() -> None:
+    """Where no receiver can fail, there is nothing to tell of."""
+    arrived: list[Notification] = []
+
+    class Plain(NotifierContract):
+        def open_notifier(self) -> Notifier:
+            return Collecting(arrived)
+
+        def received(self) -> int:
+            return len(arrived)
+
+    Plain().test_a_broken_receiver_is_told_of()
+    with closing(Plain().open_notifier()):
+        assert arrived == []

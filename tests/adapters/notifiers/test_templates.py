@@ -1,0 +1,235 @@
+"""Templates of routes: what they can, and that they can do no harm."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken.domain.errors import ConfigurationError
+from harken.ports.text import TemplateRenderer
+from harken.testing.builders import a_feedback
+from harken.testing.notifying import a_notification
+from harken_adapters.formats.notification import notification_record
+from harken_adapters.notifiers.templates import JinjaRenderer
+from support import in_threads
+
+VALUES: dict[str, Any] = {
+    "rating": "down",
+    "comment": "Too <slow> & {{ 7 * 7 }}",
+    "agent": None,
+    "tags": ["slow", "wrong"],
+    "figures": {"items": 3, "downs": 4},
+    "rows": [{"name": "a"}, {"name": "b"}],
+}
+FILL = ["{{ comment }}", "{% if tags %}", "{% endif %}", "{% for t in tags %}", "{% endfor %}", "{{", "}}", "{%", "%}"]
+FILL += ["|join", "|tojson", "figures", ".downs", "[0]", "__class__", "loop", "self", " * ", " ~ ", "9" * 9, "'", "\n"]
+
+
+@pytest.fixture
+def renderer() -> TemplateRenderer:
+    """A renderer that has seen nothing yet."""
+    return JinjaRenderer()
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("plain", "plain"),
+        ("{{ rating }}: {{ comment }}", "down: Too <slow> & {{ 7 * 7 }}"),
+        ("[{{ agent }}]", "[]"),
+        ("{{ agent or 'nobody' }}", "nobody"),
+        ("{{ missing|default('none') }}", "none"),
+        ("{{ figures.downs }} of {{ figures['items'] + 1 }}", "4 of 4"),
+        ("{{ (figures.downs / figures.items * 100)|round(1) }} %", "133.3 %"),
+        ("{{ figures.items }}", "3"),
+        ("{% if rating == 'down' %}oh{% else %}ah{% endif %}", "oh"),
+        ("{% for t in tags %}{{ loop.index }} {{ t }}{{ '' if loop.last else ', ' }}{% endfor %}", "1 slow, 2 wrong"),
+        ("{{ tags|join(', ') }} {{ rows|join('+', attribute='name') }}", "slow, wrong a+b"),
+        ("{% for name, count in figures|dictsort %}{{ name }}={{ count }};{% endfor %}", "downs=4;items=3;"),
+        ("{{ comment|truncate(7, true, '') }}{{ comment[:3] }}", "Too <slToo"),
+        ("{{ tags|tojson }} {{ comment|e }}", '["slow", "wrong"] Too &lt;slow&gt; &amp; {{ 7 * 7 }}'),
+        ("{{ 'a' if tags is defined and 'slow' in tags else 'b' }}{# nothing #}{% raw %}{{ }}{% endraw %}", "a{{ }}"),
+    ],
+)  # fmt: skip
+def test_what_templates_can(renderer: TemplateRenderer, template: str, text: str) -> None:
+    """Places are filled, once; lists are gone through; what is ``None`` shows as nothing."""
+    renderer.check(template)
+    assert renderer.render(template, VALUES) == text
+
+
+def test_a_record(renderer: TemplateRenderer) -> None:
+    """The record of a notification is what a template may be filled with."""
+    record = notification_record(a_notification(feedback=a_feedback("s-1", comment="Fine", tags=("quick",))))
+    template = "{{ type }} {{ data.session_id }} {{ data.comment }} {{ data.tags|join }}"
+    assert renderer.render(template, record) == "feedback.created s-1 Fine quick"
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ rating", "The template cannot be read: unexpected end of template"),
+        ("a\n{% if %}", "(line 2)"),
+        ("{{ rating|shout }}", "there is no filter 'shout'; known are abs, "),
+        ("{% if false %}{{ rating|shout }}{% endif %}", "there is no filter 'shout'"),
+        ("{{ rating is loud }}", "there is no test 'loud'; known are "),
+        ("{% set a = 1 %}", "assign is nothing that a template may have (line 1)"),
+        ("x" * 10_001, "A template may have 10,000 characters at most, this one has 10,001"),
+    ],
+)
+def test_what_is_no_template(renderer: TemplateRenderer, template: str, told: str) -> None:
+    """What cannot be read is refused when it is checked and when it is used, and the error says what is wrong."""
+    for use in (renderer.check, partial(renderer.render, values=VALUES)):
+        with pytest.raises(ConfigurationError) as caught:
+            use(template)
+        assert told in str(caught.value)
+
+
+def test_what_is_no_text(renderer: TemplateRenderer) -> None:
+    """A template that is no text is refused."""
+    with pytest.raises(ConfigurationError, match="A template must be text, got int"):
+        renderer.check(7)  # type: ignore[arg-type] # as settings may have it
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ nothing }}", "'nothing' is undefined"),
+        ("{{ nothing.more }}", "'nothing' is undefined"),
+        ("{{ nothing + 1 }}", "'nothing' is undefined"),
+        ("{% for one in nothing %}{% endfor %}", "'nothing' is undefined"),
+        ("{{ nothing|join }}", "'nothing' is undefined"),
+        ("{{ nothing|tojson }}", "'nothing' is undefined"),
+        ("{{ figures.ups }}", "has no attribute 'ups'"),
+        ("{{ tags[7] }}", "no element 7"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ rating + 1 }}", "+ is for numbers only"),
+        ("{{ 1.5|round(99) }}", "a number may be rounded to 0 to 15 places, not to 99"),
+    ],
+)
+def test_what_cannot_be_filled_in(renderer: TemplateRenderer, template: str, told: str) -> None:
+    """A value that is not there, or not what the template takes it for, is told when it is missed, and not before."""
+    renderer.check(template)
+    with pytest.raises(ConfigurationError) as caught:
+        renderer.render(template, VALUES)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ comment.__class__.__mro__ }}",
+        "{{ comment['__class__'] }}",
+        "{{ comment|attr('__class__') }}",
+        "{{ comment.format }}",
+        "{{ '{0.__class__}'.format(comment) }}",
+        "{{ '%s'|format(comment) }}",
+        "{{ tags.append }}",
+        "{{ figures.keys() }}",
+        "{{ rows|join(attribute='__class__') }}",
+        "{{ rows|sort(attribute='name.__class__')|join }}",
+        "{{ self.__init__ }}",
+        "{{ self._TemplateReference__context }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ lipsum() }}",
+        "{{ namespace() }}",
+        "{% for t in tags %}{{ loop.__class__ }}{% endfor %}",
+        "{% for t in tags %}{{ loop._iterator }}{% endfor %}",
+        "{% include 'secrets' %}",
+        "{% import 'os' as os %}",
+        "{% extends rating %}",
+        "{% macro m() %}{% endmacro %}",
+        "{% block b %}{% endblock %}",
+        "{% with a = 1 %}{% endwith %}",
+        "{% filter upper %}{% endfilter %}",
+    ],
+)
+def test_no_python_is_reached(renderer: TemplateRenderer, template: str) -> None:
+    """No template sees an attribute of a Python object, calls anything or reads another template."""
+    with pytest.raises(ConfigurationError):
+        renderer.render(template, VALUES)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ tags * 1000000000 }}",
+        "{{ 10 ** 10 ** 10 }}",
+        "{{ " + "9" * 3_000 + " * " + "9" * 3_000 + " }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{% for a in range(1000000000) %}{% endfor %}",
+        "{% for a in comment %}{% endfor %}",
+        "{% for a in long %}{% endfor %}",
+        "{{ long|join }}",
+        "{% for a in tags %}{% for b in tags %}{% endfor %}{% endfor %}",
+        "{% for a in tags recursive %}{{ loop(tags) }}{% endfor %}",
+        "{{ 'a'|center(1000000000) }}",
+        "{{ 'a'|indent(1000000000) }}",
+        "{{ tags|tojson(indent=1000000000) }}",
+        "{{ 1.5|round(1000000000) }}",
+        "{{ 1.5|round(1000000000, 'ceil') }}",
+        "{{ comment" + "|urlencode" * 40 + " }}",
+        "{{ (comment ~ comment)" + "|replace('a', 'aaaaaaaaaa')" * 20 + " }}",
+        "{{ " + "(" * 4_000 + "1" + ")" * 4_000 + " }}",
+        "{{ " + "not " * 2_000 + "1 }}",
+        "{% if 1 %}" * 400 + "{% endif %}" * 400,
+    ],
+    ids=lambda template: template[:40],
+)
+def test_no_template_runs_for_long(renderer: TemplateRenderer, template: str) -> None:
+    """What would take all the memory, or never end, is refused at once."""
+    begun = monotonic()
+    with pytest.raises(ConfigurationError):
+        renderer.render(template, {**VALUES, "long": list(range(101)), "comment": "é%" * 500})
+    assert monotonic() - begun < 5
+
+
+def test_long_texts_are_cut(renderer: TemplateRenderer) -> None:
+    """A text has 4,000 characters at most; one that is longer ends with an ellipsis."""
+    values = {"comment": "x" * 1_000, "tags": ["y" * 100] * 100}
+    assert renderer.render("{{ comment }}" * 4, values) == "x" * 4_000
+    assert renderer.render("{{ comment }}" * 4 + "z", values) == "x" * 3_999 + "…"
+    everything = renderer.render("{% for tag in tags %}{{ tag }}{{ comment }}{% endfor %}" * 50, values)
+    assert len(everything) == 4_000
+
+
+def test_values_are_no_templates(renderer: TemplateRenderer) -> None:
+    """What people wrote is filled in and never read as a template."""
+    for value in ("{{ 1 + 1 }}", "{% raw %}", "{# c #}", "{{", "%}"):
+        assert renderer.render("{{ comment }}", {"comment": value}) == value
+
+
+def test_threads_share_a_renderer(renderer: TemplateRenderer) -> None:
+    """Several threads fill in one template at once, each with its own values."""
+    calls = [partial(renderer.render, "{{ number }}", {"number": number}) for number in range(8)]
+    assert in_threads(calls) == [str(number) for number in range(8)]
+
+
+@given(st.lists(st.sampled_from(FILL) | st.text(max_size=5), max_size=20).map("".join))
+def test_any_text_is_a_template_or_is_refused(template: str) -> None:
+    """Whatever somebody calls a template gives a text or a ``ConfigurationError``, and a short text at that."""
+    renderer = JinjaRenderer()
+    with suppress(ConfigurationError):
+        assert len(renderer.render(template, VALUES)) <= 4_000
+
+
+@given(st.text())
+def test_any_value_is_filled_in_as_it_is(value: str) -> None:
+    """Between the braces comes what was given, to the last character."""
+    assert JinjaRenderer().render("<{{ comment }}>", {"comment": value}) == f"<{value}>"
+
+
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants templates without Jinja2 is told what to install."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "harken_adapters.notifiers.templates")
+    with pytest.raises(ConfigurationError, match=r'try pip install "harken\[notify\]"'):
+        __import__("harken_adapters.notifiers.templates")

@@ -1,0 +1,492 @@
+"""Webhooks as they arrive, checked with the library that receivers use."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from adapters.notifiers.receiver import (
+    OLD_SECRET,
+    SECRET,
+    TAKEN,
+    AnswerTo,
+    Received,
+    Receiver,
+    a_notification,
+    answering,
+    certified,
+    dripping,
+    hanging_up,
+    receiving,
+)
+from harken.domain.errors import ConfigurationError, DeliveryFailed
+from harken.ports.notifier import Notification, Notifier
+from harken_adapters.notifiers.webhook import WebhookNotifier, open_notifier
+from support import PATIENCE, eventually, in_threads
+
+OTHER_SECRET = "whsec_c29tZWJvZHkgZWxzZSBhbHRvZ2V0aGVy"
+SHORT = 0.3
+
+
+@contextmanager
+def notifier_to(receiver: Receiver, **table: object) -> Iterator[Notifier]:
+    """A channel to a receiver on this machine."""
+    known = {} if "secrets" in table else {"secret": SECRET}
+    with closing(open_notifier({"url": receiver.url, "allow": ["127.0.0.1"], **known, **table})) as notifier:
+        yield notifier
+
+
+def a_notifier(url: str, *, limit: float = PATIENCE, **options: Any) -> closing[WebhookNotifier]:
+    """A channel with a limit of its own, or names of its own."""
+    return closing(WebhookNotifier(url, [SECRET], allow=["127.0.0.0/8"], limit=limit, **options))
+
+
+def sent(notification: Notification, **table: object) -> Received:
+    """What arrives of a notification."""
+    with receiving() as receiver, notifier_to(receiver, **table) as notifier:
+        notifier.deliver(notification)
+    return receiver.received[0]
+
+
+def failure(answer: AnswerTo, notification: Notification | None = None, *, limit: float = PATIENCE) -> DeliveryFailed:
+    """How a delivery fails that is answered so."""
+    with (
+        receiving(answer) as receiver,
+        a_notifier(receiver.url, limit=limit) as notifier,
+        pytest.raises(DeliveryFailed) as failed,
+    ):
+        notifier.deliver(notification or a_notification())
+    return failed.value
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """Why it fails; empty if it does not."""
+    try:
+        call()
+    except DeliveryFailed as error:
+        return str(error)
+    return ""
+
+
+def refusal(table: Mapping[str, Any]) -> str:
+    """What a channel's table is refused with: all that a traceback would show."""
+    with pytest.raises(ConfigurationError) as refused:
+        open_notifier(table)
+    return "".join(traceback.format_exception_only(refused.value)) + repr(refused.value.__cause__)
+
+
+# --- what receivers see -----------------------------------------------------------------------------------------------
+
+
+def test_a_receiver_with_the_library_alone_verifies_it() -> None:
+    """Whoever implements Standard Webhooks can verify what Harken sends, and reads JSON with type, time and data."""
+    received = sent(a_notification(id="0a1b:crm", occurred_at=datetime(2026, 3, 4, 12, tzinfo=UTC)))
+    content = Webhook(SECRET).verify(received.body, received.headers)
+    assert content["type"] == "feedback.created"
+    assert content["timestamp"] == "2026-03-04T12:00:00.000000Z"
+    assert content["data"]["comment"] == "Too slow"
+    assert received.path == "/hook"
+    assert received.headers["webhook-id"] == "0a1b:crm"
+    assert received.headers["content-type"] == "application/json"
+    assert received.headers["user-agent"].startswith("Harken/")
+
+
+@pytest.mark.parametrize("sent_at", [datetime.now(timezone(timedelta(hours=5, minutes=45))), datetime.now(UTC)])
+def test_the_time_of_the_try_is_signed(sent_at: datetime) -> None:
+    """A receiver sees when it was sent, in seconds, whatever zone the clock is in."""
+    received = sent(a_notification(sent_at=sent_at))
+    Webhook(SECRET).verify(received.body, received.headers)
+    assert received.headers["webhook-timestamp"] == str(int(sent_at.timestamp()))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"body": b'{"type":"feedback.created","data":{}}'},
+        {"webhook-id": "0a1b:other"},
+        {"webhook-timestamp": str(int(datetime.now(UTC).timestamp()) + 100)},
+        {"webhook-signature": "v1,AAAA"},
+    ],
+)
+def test_what_was_tampered_with_fails(forged: dict[str, Any]) -> None:
+    """Another body, id, time or signature than was sent does not pass."""
+    received = sent(a_notification())
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(forged.pop("body", received.body), received.headers | forged)
+
+
+def test_what_is_stale_fails() -> None:
+    """What was sent ten minutes ago and comes again from somebody else does not pass."""
+    received = sent(a_notification(sent_at=datetime.now(UTC) - timedelta(minutes=10)))
+    with pytest.raises(WebhookVerificationError, match="too old"):
+        Webhook(SECRET).verify(received.body, received.headers)
+
+
+def test_what_somebody_else_signed_fails() -> None:
+    """What was signed with another secret does not pass."""
+    received = sent(a_notification(), secret=OTHER_SECRET)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(received.body, received.headers)
+
+
+def test_while_the_secret_changes_both_verify() -> None:
+    """With two secrets, receivers that know the new one verify, and those that know the old one; others do not."""
+    received = sent(a_notification(), secrets=[SECRET, OLD_SECRET])
+    for known in (SECRET, OLD_SECRET):
+        Webhook(known).verify(received.body, received.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER_SECRET).verify(received.body, received.headers)
+
+
+def test_one_connection_serves_many_deliveries() -> None:
+    """A receiver that keeps its connections gets one delivery after the other on the same."""
+    with receiving() as receiver, notifier_to(receiver) as notifier:
+        for number in range(5):
+            notifier.deliver(a_notification(id=f"{number}:crm"))
+        notifier.close()
+    assert (len(receiver.received), receiver.connections) == (5, 1)
+
+
+def test_a_connection_that_the_receiver_closed_is_not_used_again() -> None:
+    """A receiver may close a connection after it answered: the next delivery comes on another one."""
+    with receiving(answering("200 OK", "connection: close")) as receiver, notifier_to(receiver) as notifier:
+        for _ in range(3):
+            notifier.deliver(a_notification())
+    assert (len(receiver.received), receiver.connections) == (3, 3)
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used_again() -> None:
+    """A receiver may close a connection at any time, without having said so: nothing is lost on it."""
+    with receiving(hanging_up(TAKEN)) as receiver, notifier_to(receiver) as notifier:
+        for number in range(3):
+            notifier.deliver(a_notification())
+            eventually(lambda number=number: receiver.closed > number)
+    assert (len(receiver.received), receiver.connections) == (3, 3)
+
+
+def test_many_threads_deliver_at_once() -> None:
+    """Each delivery arrives once, whole and signed, whatever else is on its way."""
+    with receiving() as receiver, notifier_to(receiver) as notifier:
+
+        def deliver(worker: int) -> None:
+            for number in range(25):
+                notifier.deliver(a_notification(id=f"{worker}-{number}:crm"))
+
+        assert in_threads([lambda worker=worker: deliver(worker) for worker in range(4)]) == [None] * 4
+    assert len({received.headers["webhook-id"] for received in receiver.received}) == len(receiver.received) == 100
+    for received in receiver.received:
+        Webhook(SECRET).verify(received.body, received.headers)
+
+
+def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a proxy nor a password of the environment has anything to do with webhooks."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ann password secret")
+    with receiving() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("NETRC", str(netrc))
+        received = sent(a_notification())
+    assert "authorization" not in received.headers
+    assert proxy.connections == 0
+
+
+# --- what receivers answer --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "204 No Content", "299 Fine"])
+def test_any_success_is_one(status: str) -> None:
+    """Every answer from 200 to 299 means that it was taken."""
+    with receiving(answering(status)) as receiver, notifier_to(receiver) as notifier:
+        notifier.deliver(a_notification())
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "401 No", "404 Not Found", "429 Later", "500 Oh", "503 Later"])
+def test_any_other_answer_is_tried_again(status: str) -> None:
+    """A receiver that answers with an error gets it again; the error tells what it answered."""
+    failed = failure(answering(status))
+    assert failed.retryable
+    assert not failed.gone
+    assert status[:3] in str(failed)
+
+
+def test_gone_is_for_ever() -> None:
+    """A receiver that answers 410 wants nothing any more."""
+    failed = failure(answering("410 Gone"))
+    assert failed.gone
+    assert not failed.retryable
+
+
+SENT_AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("status", ["429 Later", "503 Later", "302 Found", "400 Bad Request"])
+@pytest.mark.parametrize(
+    ("value", "pause"),
+    [
+        ("120", timedelta(minutes=2)),
+        ("0", timedelta()),
+        (format_datetime(SENT_AT + timedelta(hours=1), usegmt=True), timedelta(hours=1)),
+        ("Wednesday, 04-Mar-26 13:00:00 GMT", timedelta(hours=1)),
+        (format_datetime(SENT_AT - timedelta(hours=1), usegmt=True), None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("9" * 400, None),
+        ("999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_honoured_where_it_makes_sense(status: str, value: str, pause: timedelta | None) -> None:
+    """Seconds and dates tell when to come again; nonsense, the past and the far future tell nothing."""
+    failed = failure(answering(status, f"retry-after: {value}"), a_notification(sent_at=SENT_AT))
+    assert failed.retry_after == pause
+    assert failed.retryable
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 There", "308 There"])
+def test_redirects_are_not_followed(status: str) -> None:
+    """A redirect is a failure that tells where it leads to; nothing is sent there."""
+    with receiving() as elsewhere:
+        failed = failure(answering(status, f"location: {elsewhere.url}?token=hidden"))
+    assert failed.retryable
+    assert f"127.0.0.1:{elsewhere.port}" in str(failed)
+    assert "hidden" not in str(failed)
+    assert (elsewhere.connections, elsewhere.received) == (0, [])
+
+
+@pytest.mark.parametrize("location", ["/hook/", "http://[", "", "//", "\x80\xff"])
+def test_a_redirect_to_nowhere_is_a_redirect(location: str) -> None:
+    """Whatever a redirect says, it is told of and tried again."""
+    failed = failure(lambda _: [b"HTTP/1.1 302 x\r\nlocation: ", location.encode("latin-1"), b"\r\n\r\n"], limit=SHORT)
+    assert failed.retryable
+    assert "redirect" in str(failed)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        dripping(after=b"HTTP/1.1 204 No Content\r\n"),
+        dripping(after=b"HTTP/1.1 204 No Content\r\nx: "),
+        dripping(drop=b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        dripping(after=b"HTTP/1.1 500 Oh\r\ncontent-length: 60000\r\n\r\n"),
+        dripping(after=b"HTTP/1.1 500 Oh\r\ntransfer-encoding: chunked\r\n\r\n", drop=b"1\r\nx\r\n"),
+        dripping(drop=b""),
+    ],
+    ids=["headers", "header", "hints", "body", "chunks", "silence"],
+)
+def test_a_receiver_that_drips_ends_at_the_limit(answer: AnswerTo) -> None:
+    """Who answers one byte at a time holds a delivery no longer than who does not answer at all."""
+    started = monotonic()
+    assert failure(answer, limit=SHORT).retryable
+    assert SHORT * 0.9 <= monotonic() - started < 10 * SHORT
+
+
+def test_a_success_with_a_body_that_drips_is_one() -> None:
+    """What the receiver said it took it has, however slowly it goes on talking; the limit holds all the same."""
+    started = monotonic()
+    endless = dripping(after=b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
+    with receiving(endless) as receiver, a_notifier(receiver.url, limit=SHORT) as notifier:
+        notifier.deliver(a_notification())
+    assert monotonic() - started < 10 * SHORT
+
+
+def test_a_look_up_that_hangs_ends_at_the_limit() -> None:
+    """A name server that does not answer holds a delivery no longer than a receiver that does not."""
+    asked, over = iter([True]), Event()
+
+    def look_up(host: str, port: int) -> list[str]:
+        if not next(asked, False):
+            over.wait(PATIENCE)
+        return ["127.0.0.1"]
+
+    with a_notifier("http://hooks.test/", limit=SHORT, look_up=look_up) as notifier:
+        started = monotonic()
+        with pytest.raises(DeliveryFailed, match="took longer") as failed:
+            notifier.deliver(a_notification())
+        took = monotonic() - started
+        over.set()
+    assert failed.value.retryable
+    assert took < 10 * SHORT
+
+
+def test_little_is_read_of_a_huge_answer() -> None:
+    """A receiver that never stops talking is hung up on; what it took counts."""
+    block, sent_blocks = b"x" * 65_536, 0
+
+    def endless(_: Received) -> Any:
+        nonlocal sent_blocks
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n"
+        while True:
+            yield block
+            sent_blocks += 1
+
+    with receiving(endless) as receiver, notifier_to(receiver) as notifier:
+        started = monotonic()
+        for _ in range(2):
+            notifier.deliver(a_notification())
+        took = monotonic() - started
+    assert receiver.connections == 2
+    assert took < 5
+    # What the system's buffers hold, and far from what was to come.
+    assert sent_blocks < 500
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000, b"\0" * 50],
+    ids=["nothing", "ssh", "status", "header", "zeros"],
+)
+def test_what_is_no_http_is_tried_again(answer: bytes) -> None:
+    """A receiver that answers with something else, or hangs up, fails; it may have been in the middle of a start."""
+    failed = failure(hanging_up(answer))
+    assert failed.retryable
+    assert "no HTTP" in str(failed)
+
+
+def test_nobody_there() -> None:
+    """A receiver that is down fails with what happened, in words, and is tried again."""
+    with receiving() as receiver:
+        pass
+    with notifier_to(receiver) as notifier, pytest.raises(DeliveryFailed, match="connection refused") as failed:
+        notifier.deliver(a_notification())
+    assert failed.value.retryable
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_that_nobody_signed_is_not_trusted(tmp_path: Path) -> None:
+    """Nothing is sent to a receiver that cannot show who it is, and the error says so."""
+    context, _ = certified(tmp_path, "127.0.0.1")
+    with receiving(tls=context) as receiver, notifier_to(receiver) as notifier:
+        problem = outcome(lambda: notifier.deliver(a_notification()))
+    assert "certificate is not trusted" in problem
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize(("named", "trusted"), [("hooks.test", True), ("other.test", False)])
+def test_the_certificate_is_that_of_the_name(
+    named: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is looked up and checked, and yet it is the name of the URL that the certificate must have."""
+    context, authority = certified(tmp_path, named)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with receiving(tls=context) as receiver:
+        url = f"https://hooks.test:{receiver.port}/hook"
+        with a_notifier(url, look_up=lambda host, port: ["127.0.0.1"]) as notifier:
+            problem = outcome(lambda: notifier.deliver(a_notification()))
+    hosts = [received.headers["host"] for received in receiver.received]
+    assert hosts == ([f"hooks.test:{receiver.port}"] if trusted else [])
+    assert ("certificate is not trusted" in problem) is not trusted
+
+
+@pytest.mark.parametrize("answer", [answering("400 Bad Request"), dripping(drop=b"")], ids=["http", "silence"])
+def test_tls_to_one_who_speaks_none(answer: AnswerTo) -> None:
+    """HTTPS with a receiver that speaks only HTTP fails and is tried again; one that says nothing ends at the limit."""
+    started = monotonic()
+    with receiving(answer) as receiver:
+        url = receiver.url.replace("http://", "https://")
+        with a_notifier(url, limit=SHORT) as notifier, pytest.raises(DeliveryFailed) as failed:
+            notifier.deliver(a_notification())
+    assert failed.value.retryable
+    assert monotonic() - started < 10 * SHORT
+
+
+# --- what settings say ------------------------------------------------------------------------------------------------
+
+URL = "https://93.184.216.34/hook"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({}, "needs a url"),
+        ({"url": 5, "secret": SECRET}, "needs a url"),
+        ({"url": URL}, "needs a secret"),
+        ({"url": URL, "secrets": []}, "needs a secret"),
+        ({"url": URL, "secret": SECRET, "secrets": [SECRET]}, "not both"),
+        ({"url": URL, "secret": [SECRET]}, "must be text"),
+        ({"url": URL, "secrets": SECRET}, "must be texts in a list"),
+        ({"url": URL, "secrets": [SECRET, 5]}, "must be texts in a list"),
+        ({"url": URL, "secret": SECRET, "timeout": 3}, "has no timeout"),
+        ({"url": URL, "secret": SECRET, "allow": "10.0.0.0/8"}, "must be texts in a list"),
+        ({"url": URL, "secret": SECRET, "allow": ["10.1.2.3/8"]}, "'10.1.2.3/8' cannot be allowed"),
+        ({"url": URL, "secret": SECRET, "allow": ["http://a"]}, "cannot be allowed"),
+        ({"url": URL, "secret": SECRET, "allow": ["*.internal"]}, "cannot be allowed"),
+        ({"url": URL, "secret": SECRET, "allow": [""]}, "cannot be allowed"),
+        ({"url": URL, "secret": SECRET, "allow": ["127.1"]}, "cannot be allowed"),
+        ({"url": "ftp://93.184.216.34/", "secret": SECRET}, "http://"),
+        ({"url": "/hook", "secret": SECRET}, "http://"),
+        ({"url": "https:///hook", "secret": SECRET}, "no host"),
+        ({"url": "https://a..b/hook", "secret": SECRET}, "no host"),
+        ({"url": "https://a%20b/hook", "secret": SECRET}, "no host"),
+        ({"url": "https://93.184.216.34:0/", "secret": SECRET}, "host or port"),
+        ({"url": "https://93.184.216.34:65536/", "secret": SECRET}, "host or port"),
+        ({"url": "https://93.184.216.34:x/", "secret": SECRET}, "is none"),
+        ({"url": "https://93.184.216.34/\n", "secret": "whsec_"}, "secret"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(table: dict[str, Any], told: str) -> None:
+    """Settings that cannot be meant are refused with a sentence that tells what is wrong, and never a secret."""
+    message = refusal(table)
+    assert told in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "whsec_",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_abcde",
+        "whsec_not base64!",
+        "whsec_Mf-Q9r8GKY_r",
+        "hidden",
+    ],
+)
+def test_a_secret_that_cannot_sign_is_refused_and_not_told(secret: str) -> None:
+    """A secret that receivers would read otherwise than Harken is refused, without showing any of it."""
+    message = refusal({"url": URL, "secrets": [SECRET, secret]})
+    assert "secret" in message
+    assert SECRET not in message
+    assert not secret.removeprefix("whsec_") or secret.removeprefix("whsec_") not in message
+
+
+@pytest.mark.parametrize("url", ["https://ann:hidden@93.184.216.34/", "https://hidden@a/", "https://h\\:hidden@b/"])
+def test_a_url_with_a_password_is_refused_and_not_told(url: str) -> None:
+    """Credentials belong in no URL; the refusal does not spread them."""
+    message = refusal({"url": url, "secret": SECRET})
+    assert "password" in message
+    assert "hidden" not in message
+
+
+def test_a_channel_does_not_show_its_secrets() -> None:
+    """Whoever prints a channel or one of its errors learns the receiver's name: no secret, and not the URL's path."""
+    with receiving(answering("500 Oh")) as receiver, notifier_to(receiver, secrets=[SECRET, OLD_SECRET]) as notifier:
+        problem = outcome(lambda: notifier.deliver(a_notification()))
+    shown = repr(notifier) + str(notifier) + problem
+    assert f"127.0.0.1:{receiver.port}" in shown
+    for secret in (SECRET, OLD_SECRET, "/hook"):
+        assert secret.removeprefix("whsec_") not in shown
+
+
+def test_a_template_s_text_goes_with_it() -> None:
+    """What the route's template made is in the data, next to what it was made of."""
+    received = sent(a_notification(text="Bad news from “s”"))
+    assert json.loads(received.body)["data"]["text"] == "Bad news from “s”"

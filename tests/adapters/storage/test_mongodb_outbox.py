@@ -1,0 +1,257 @@
+"""What MongoDB alone can show of the outbox: relays that meet, die or watch, and what a batch costs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from threading import Event as Flag
+from threading import Thread
+from threading import enumerate as enumerate_threads
+from typing import Any
+
+import mongomock
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+import mongod
+from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.ports.storage import Storage
+from harken.testing import accepted, an_alert
+from harken_adapters.storage.mongodb import mongo_storage, open_storage
+from support import NOON, PATIENCE, a_feedback, in_threads
+
+pytestmark = pytest.mark.slow
+
+SOON = NOON + timedelta(minutes=1)
+
+
+class Meddling(CommandListener):
+    """Counts what is sent to the server, and does something in between, once, when a command has succeeded."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._command = ""
+        self._meddle: Callable[[], object] = lambda: None
+
+    def after(self, command: str, meddle: Callable[[], object]) -> None:
+        """Do that when the next such command has succeeded, before its answer is looked at."""
+        self._command, self._meddle = command, meddle
+
+    def started(self, event: Any) -> None:
+        self.sent += 1
+
+    def succeeded(self, event: Any) -> None:
+        if event.command_name == self._command:
+            self._command = ""
+            self._meddle()
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def meddling() -> Meddling:
+    """What happens between two commands of ``ours``."""
+    return Meddling()
+
+
+@pytest.fixture
+def ours(mongodb_url: str, meddling: Meddling) -> Iterator[Storage]:
+    """A storage whose commands are looked at."""
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[meddling]) as client:
+        yield mongo_storage(client, client.get_default_database().name)
+
+
+@pytest.fixture
+def other(ours: Storage, mongodb_url: str) -> Iterator[Storage]:
+    """The same data through another client, as another process has it."""
+    with open_storage(mongodb_url) as storage:
+        yield storage
+
+
+def _submit(storage: Storage, number: int) -> list[Event]:
+    """So much new feedback, and what waits now."""
+    storage.feedback.add(accepted(*(a_feedback(f"f{one:04}") for one in range(number))))
+    return list(storage.outbox.events(limit=2 * number))
+
+
+def _to(events: list[Event], *channels: str) -> list[tuple[Event, tuple[str, ...]]]:
+    return [(event, channels) for event in events]
+
+
+def _ids(deliveries: Any) -> list[str]:
+    return [delivery.id for delivery in deliveries]
+
+
+def test_a_batch_costs_as_many_calls_as_one(ours: Storage, meddling: Meddling) -> None:
+    """Moving hundreds of events on asks the server no more often than moving one."""
+    costs = []
+    for number in (1, 400):
+        events = _submit(ours, number)
+        before = meddling.sent
+        ours.feedback.get_many("default", [event.subject_id for event in events])
+        ours.outbox.fan_out(_to(events, "log", "mail"), due_at=NOON)
+        for channel in ("log", "mail"):
+            claimed = ours.outbox.claim(channel, now=NOON, until=SOON, limit=number)
+            ours.outbox.release(claimed[number // 2 :])
+            assert ours.outbox.settle(claimed[: number // 2]) == []
+            claimed = ours.outbox.claim(channel, now=NOON, until=SOON, limit=number - number // 2)
+            assert ours.outbox.settle(claimed) == []
+        costs.append(meddling.sent - before)
+        _forget_all(ours)
+    # Settling nothing costs nothing: that is one call for each channel.
+    assert costs[1] <= costs[0] + 2
+    assert costs[0] < 25
+
+
+def _forget_all(storage: Storage) -> None:
+    storage.outbox.forget(before=SOON)
+    assert storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9) == []
+
+
+def test_relays_that_meet_share_the_work(ours: Storage, other: Storage) -> None:
+    """However many fan out, claim and settle at once, each delivery is made, leased and settled once."""
+    events = _submit(ours, 150)
+    storages = [ours, other] * 3
+    made = in_threads([lambda one=one: one.outbox.fan_out(_to(events, "log"), due_at=NOON) for one in storages])
+    assert sorted(one for some in made for one in _ids(some)) == sorted(_ids(_deliveries_of(events, "log")))
+    assert ours.outbox.events(limit=9) == []
+    settled = [one for some in in_threads([lambda one=one: _send_all(one) for one in storages]) for one in some]
+    assert sorted(settled) == sorted(_ids(_deliveries_of(events, "log")))
+    assert len(ours.outbox.deliveries(DeliveryState.DELIVERED, limit=1_000)) == 150
+
+
+def _deliveries_of(events: list[Event], *channels: str) -> list[Delivery]:
+    return [Delivery.of(event, channel, due_at=NOON) for event in events for channel in channels]
+
+
+def _send_all(storage: Storage) -> list[str]:
+    """Claim and settle until nothing is left, and give the ids of all that was claimed."""
+    claimed: list[str] = []
+    while some := storage.outbox.claim("log", now=NOON, until=SOON, limit=20):
+        assert storage.outbox.settle(some) == []
+        claimed += _ids(some)
+    return claimed
+
+
+def test_another_relay_may_be_faster_with_some(ours: Storage, other: Storage, meddling: Meddling) -> None:
+    """What another one takes off the list in the middle of a fan-out is given by that one, and the rest by this one."""
+    events = _submit(ours, 10)
+    theirs: list[Delivery] = []
+    meddling.after("insert", lambda: theirs.extend(other.outbox.fan_out(_to(events[:3], "log"), due_at=NOON)))
+    made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
+    assert _ids(theirs) == _ids(_deliveries_of(events[:3], "log"))
+    assert _ids(made) == _ids(_deliveries_of(events[3:], "log"))
+    assert len(ours.outbox.deliveries(DeliveryState.PENDING, limit=99)) == 10
+
+
+def test_what_is_erased_in_the_middle_of_a_fan_out_leaves_no_delivery(
+    ours: Storage, other: Storage, meddling: Meddling, mongodb_url: str
+) -> None:
+    """Feedback that is erased after its deliveries were made, and before they are found, takes them along."""
+    events = _submit(ours, 5)
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        feedback = client.get_default_database()["harken_feedback"]
+        # An erasure that looked for deliveries before there were any.
+        meddling.after("insert", lambda: feedback.delete_one({"id": events[2].subject_id}))
+        made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
+        kept = [*events[:2], *events[3:]]
+        assert _ids(made) == _ids(_deliveries_of(kept, "log"))
+        stored = client.get_default_database()["harken_deliveries"].distinct("_id")
+        assert sorted(stored) == sorted(_ids(made))
+
+
+def test_a_relay_that_died_between_two_writes_loses_nothing(ours: Storage, mongodb_url: str) -> None:
+    """Who finds events whose deliveries were made before takes them off the list, and leaves those deliveries alone."""
+    events = _submit(ours, 4)
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        feedback = client.get_default_database()["harken_feedback"]
+        listed = list(feedback.find({}, {"events": 1}))
+        ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
+        (first,) = ours.outbox.claim("log", now=NOON, until=SOON, limit=1)
+        assert ours.outbox.settle([first]) == []
+        # As it would be, had the relay died before it took the events off the list.
+        for document in listed:
+            feedback.update_one({"_id": document["_id"]}, {"$set": {"events": document["events"]}})
+    assert ours.outbox.events(limit=9) == events
+    found = ours.outbox.fan_out(_to(events, "log", "mail"), due_at=SOON)
+    assert _ids(found) == _ids(_deliveries_of(events, "log", "mail"))
+    assert [one.due_at for one in found] == [NOON, SOON] * 4
+    assert [one.id for one in found if one.state is DeliveryState.DELIVERED] == [first.id]
+    assert ours.outbox.events(limit=9) == []
+
+
+class Watcher:
+    """Looks for events whenever it is nudged, and at no other time."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._seen: set[str] = set()
+        self._nudged = Flag()
+
+    def nudge(self) -> None:
+        self._nudged.set()
+
+    def wait_for(self, subject_id: str) -> None:
+        """Wait until it was nudged and the event was there."""
+        while subject_id not in self._seen:
+            assert self._nudged.wait(PATIENCE), f"it was not told of {subject_id}"
+            self._nudged.clear()
+            self._seen = {event.subject_id for event in self._storage.outbox.events(limit=99)}
+
+
+def _watches() -> list[Thread]:
+    return [thread for thread in enumerate_threads() if thread.name == "harken-watch"]
+
+
+def test_another_process_is_told_of_what_is_written(ours: Storage, other: Storage) -> None:
+    """On a replica set, whoever watches is nudged by what another client stores about feedback and about alerts."""
+    watcher, kept = Watcher(other), a_feedback("f0")
+    with other.outbox.watching(watcher.nudge):
+        ours.feedback.add(accepted(kept))
+        watcher.wait_for("f0")
+        ours.outbox.fan_out(_to(list(ours.outbox.events(limit=9)), "log"), due_at=NOON)
+        for number in range(1, 4):
+            ours.feedback.add(accepted(a_feedback(f"f{number}")))
+            watcher.wait_for(f"f{number}")
+        answered = kept.answered("Thanks", at=NOON)
+        ours.feedback.replace(answered, [Event.about(answered, EventType.UPDATED)])
+        watcher.wait_for("f0")
+        alert = an_alert()
+        assert ours.alerts.add(alert, alert.event())
+        watcher.wait_for(alert.id)
+    assert _watches() == []
+
+
+def test_watching_goes_on_when_the_server_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that is away for a while is complained of once, and watched again when it is back."""
+    with mongod.replica_set() as deployment, ExitStack() as stack:
+        urls = [mongod.with_database(deployment.url, "relays", timeoutMS=limit) for limit in (20_000, 300)]
+        writing, watching = (stack.enter_context(open_storage(url)) for url in urls)
+        watcher = Watcher(writing)
+        stack.enter_context(watching.outbox.watching(watcher.nudge))
+        writing.feedback.add(accepted(a_feedback("before")))
+        watcher.wait_for("before")
+        (server,) = deployment.members
+        server.kill()
+        mongod.until(lambda: caplog.records, "it complained")
+        server.start()
+        writing.feedback.add(accepted(a_feedback("after")))
+        watcher.wait_for("after")
+        assert ["cannot be watched" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("open_one", ["standalone", "mongomock"])
+def test_who_cannot_tell_tells_nothing(open_one: str) -> None:
+    """A server of its own has no change streams: nobody is nudged, and nothing is left running."""
+    nudges: list[None] = []
+    with ExitStack() as stack:
+        if open_one == "standalone":
+            storage = stack.enter_context(open_storage(stack.enter_context(mongod.standalone()).url))
+        else:
+            storage = mongo_storage(mongomock.MongoClient())
+        stack.enter_context(storage.outbox.watching(lambda: nudges.append(None)))
+        storage.feedback.add(accepted(a_feedback()))
+        mongod.until(lambda: not _watches(), "it gave up")
+        assert len(storage.outbox.events(limit=9)) == 1
+    assert nudges == []

@@ -1,0 +1,138 @@
+"""The relay: signed webhooks to a receiver on loopback, which is a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import median
+from threading import Event
+from time import monotonic, perf_counter
+from typing import Final
+
+from tests import mongod
+from tests.benchmarks import load
+from tests.benchmarks.measure import Result, at_least, at_most, seconds
+from tests.benchmarks.receiver import receiving
+
+import harken
+from harken import Harken, Notification, Notifier, Submission, Target
+from harken.domain.events import DeliveryState
+
+DELIVERIES: Final = 6_000
+ROUNDS: Final = 3
+THREADS: Final = 16
+SUBMISSIONS: Final = 1_000
+LONE: Final = 100
+#: Of a receiver that ends with the benchmark.
+SECRET: Final = "whsec_" + "a" * 32
+
+
+def relay_on_sqlite(folder: Path) -> Iterator[Result]:
+    """Deliveries a second, and what a relay costs those who submit."""
+    yield from _throughput("SQLite", [f"sqlite:///{folder}/relay-{number}.db" for number in range(ROUNDS)])
+    yield from _submitting("SQLite", f"sqlite:///{folder}/relayed.db", f"sqlite:///{folder}/alone.db")
+    yield from _latency("SQLite", f"sqlite:///{folder}/idle.db")
+
+
+def relay_on_mongodb(folder: Path) -> Iterator[Result]:
+    """The same with majority writes."""
+    with mongod.replica_set(folder=folder) as started:
+        named = partial(mongod.with_database, started.url)
+        yield from _throughput("MongoDB", [named(f"harken_relay_{number}") for number in range(ROUNDS)])
+        yield from _submitting("MongoDB", named("harken_relayed"), named("harken_alone"))
+        yield from _latency("MongoDB", named("harken_idle"))
+
+
+def _throughput(name: str, storages: list[str]) -> Iterator[Result]:
+    rates = []
+    with receiving() as receiver:
+        for storage in storages:
+            with harken.connect(storage, channels={"hook": _hook(receiver.url)}) as hk:
+                _give(hk, DELIVERIES)
+                before = receiver.count()["deliveries"]
+                began = perf_counter()
+                hk.start_relay()
+                _until_empty(hk)
+                rates.append(DELIVERIES / (perf_counter() - began))
+            arrived = receiver.count()["deliveries"] - before
+            assert arrived == DELIVERIES, f"{arrived} of {DELIVERIES} arrived"
+    detail = f"{len(rates)} times {DELIVERIES:,}: {', '.join(f'{rate:,.0f}' for rate in rates)}"
+    yield at_least(f"Signed webhooks from {name}", median(rates), 1_500, unit="/s", detail=detail)
+
+
+def _submitting(name: str, relayed: str, alone: str) -> Iterator[Result]:
+    with receiving() as receiver, harken.connect(relayed, channels={"hook": _hook(receiver.url)}) as with_relay:
+        with harken.connect(alone, channels={"hook": _hook(receiver.url)}) as without:
+            pairs = []
+            for _ in range(ROUNDS + 1):
+                with_relay.start_relay()
+                mine = seconds(partial(_submit_from_threads, with_relay))
+                with_relay.relay.stop()
+                # Nobody sends meanwhile.
+                pairs.append((mine, seconds(partial(_submit_from_threads, without))))
+    ratios = [bare / mine for mine, bare in pairs[1:]]
+    submitted = THREADS * SUBMISSIONS
+    detail = f"{THREADS} threads, {submitted / median(mine for mine, _ in pairs[1:]):,.0f}/s with it"
+    yield at_least(f"Submitting to {name} beside a relay : without", median(ratios), 0.8, detail=detail)
+
+
+def _latency(name: str, storage: str) -> Iterator[Result]:
+    arrival = Arrival()
+    waits = []
+    with harken.connect(storage, channels={"hook": arrival}) as hk:
+        hk.start_relay()
+        for number in range(LONE):
+            hk.submit(f"session-{number}", "down", load.COMMENT, agent_id="helper")
+            began = perf_counter()
+            waits.append((arrival.wait() - began) * 1_000)
+            # So that nothing goes on any more.
+            _until_empty(hk)
+    yield at_most(
+        f"From submitted to sent on {name}, idle", median(waits), 50, unit=" ms", detail=f"longest {max(waits):.1f} ms"
+    )
+
+
+class Arrival(Notifier):
+    """Notes when something arrives."""
+
+    def __init__(self) -> None:
+        self._arrived = Event()
+        self._at = 0.0
+
+    def deliver(self, notification: Notification) -> None:
+        """See the port."""
+        self._at = perf_counter()
+        self._arrived.set()
+
+    def wait(self) -> float:
+        """When the next one arrived."""
+        assert self._arrived.wait(10), "nothing arrived"
+        self._arrived.clear()
+        return self._at
+
+
+def _hook(url: str) -> Mapping[str, object]:
+    return {"kind": "webhook", "url": url, "secret": SECRET, "allow": ["127.0.0.1"]}
+
+
+def _give(hk: Harken, number: int) -> None:
+    for begin in range(0, number, 1_000):
+        hk.collection.submit_many(
+            Submission(target=Target(f"session-{place % 500}", None, "helper"), rating="down", comment=load.COMMENT)
+            for place in range(begin, min(begin + 1_000, number))
+        )
+
+
+def _submit_from_threads(hk: Harken) -> None:
+    load.in_threads(THREADS, lambda _: load.submit(hk, SUBMISSIONS))
+
+
+def _until_empty(hk: Harken) -> None:
+    deadline, pause = monotonic() + 120, Event()
+    while hk.outbox.events(limit=1) or hk.outbox.deliveries(DeliveryState.PENDING, limit=1):
+        assert monotonic() < deadline, "the relay never came to an end"
+        pause.wait(0.01)
+
+
+BENCHMARKS: Final = (relay_on_sqlite, relay_on_mongodb)

@@ -1,0 +1,404 @@
+"""Alerts and their rules: what is a pattern, what is chance, and what no rule can mean."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken import ConfigurationError, Feedback, Moderation, ModerationStatus, Rating, Summary
+from harken.domain.alerts import (
+    AlertKind,
+    AlertRule,
+    RateRule,
+    SatisfactionRule,
+    SilenceRule,
+    Streak,
+    StreakRule,
+    Subject,
+    ThemeRule,
+    parse_rule,
+    rule_record,
+    streak_alert,
+    streaks,
+)
+from harken.domain.events import EventType
+from harken.domain.instants import format_duration, parse_duration
+from harken.domain.patterns import has_risen
+from support import NOON, a_feedback
+
+UP, DOWN, NEUTRAL = Rating
+AGENT = Subject("agent", "Delta")
+APPLICATION = Subject("application", "default")
+HOUR = timedelta(hours=1)
+
+
+def a_row(ratings: Sequence[Rating], fates: Sequence[str] = ()) -> list[Feedback]:
+    """Feedback, one a minute; ``fates`` says of each whether it counts."""
+    row = [
+        a_feedback(f"f{index:03}", rating, created_at=NOON + timedelta(minutes=index))
+        for index, rating in enumerate(ratings)
+    ]
+    fates = fates or ["counts"] * len(row)
+    return [_with_fate(one, fate) for one, fate in zip(row, fates, strict=True)]
+
+
+def _with_fate(one: Feedback, fate: str) -> Feedback:
+    if fate == "withdrawn":
+        return one.withdraw(at=NOON)
+    if fate == "rejected":
+        return one.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON)
+    return one
+
+
+def plain_loop(row: Sequence[Feedback], length: int) -> list[tuple[list[Feedback], Feedback | None]]:
+    """The streaks and what ended each, found in the plainest way."""
+    found: list[tuple[list[Feedback], Feedback | None]] = []
+    downs: list[Feedback] = []
+    for one in row:
+        if not one.counts:
+            continue
+        if one.rating is DOWN:
+            downs.append(one)
+            continue
+        if len(downs) >= length:
+            found.append((downs, one))
+        downs = []
+    return [*found, (downs, None)] if len(downs) >= length else found
+
+
+# --- streaks ----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([DOWN, DOWN, DOWN, UP, NEUTRAL]),
+            st.sampled_from(["counts"] * 6 + ["withdrawn", "rejected"]),
+        )
+    ),
+    st.integers(1, 4),
+)
+def test_streaks_are_those_of_a_plain_loop(said: list[tuple[Rating, str]], length: int) -> None:
+    """Whatever is said, and whatever of it counts, the fold finds each row of downs once, and where it ends."""
+    row = a_row([rating for rating, _ in said], [fate for _, fate in said])
+    expected = [
+        Streak(
+            feedback_ids=tuple(one.id for one in downs[:length]),
+            began=(downs[0].created_at, downs[0].id),  # type: ignore[arg-type] # a cursor is such a tuple
+            last=(downs[-1].created_at, downs[-1].id),  # type: ignore[arg-type]
+            downs=len(downs),
+            completed_at=downs[length - 1].created_at,
+            ended_at=end.created_at if end else None,
+        )
+        for downs, end in plain_loop(row, length)
+    ]
+    assert list(streaks(row, length)) == expected
+
+
+def test_an_alert_tells_figures_and_nobodys_words() -> None:
+    """The alert about a streak says whose it is, how many downs, and when; what people say is not in it."""
+    rule = StreakRule(name="three", by="agent")
+    row = [a_feedback(f"f{n}", DOWN, "my secret", created_at=NOON + timedelta(minutes=n)) for n in range(5)]
+    (streak,) = streaks(row, rule.length)
+    alert = streak_alert(rule, "default", AGENT, streak)
+    assert alert.message == "3 downs in a row for agent Delta, the last at 2026-03-04 12:02 UTC"
+    assert (alert.kind, alert.subject, alert.figures) == (AlertKind.STREAK, AGENT, {"downs": 3})
+    assert alert.feedback_ids == ("f0", "f1", "f2")
+    assert (alert.began_at, alert.raised_at, alert.stands) == (NOON, row[2].created_at, True)
+
+
+def test_what_happens_to_an_alert_are_different_events() -> None:
+    """Raising, resolving and raising again are told apart, each by an id that is always the same."""
+    rule = StreakRule(name="three")
+    (streak,) = streaks(a_row([DOWN] * 3), 3)
+    raised = streak_alert(rule, "default", Subject("session", "s"), streak)
+    resolved = raised.resolved(at=NOON + HOUR)
+    again = resolved.raised_again(raised, at=NOON + 2 * HOUR)
+    events = [alert.event() for alert in (raised, resolved, again)]
+    assert [event.type for event in events] == [
+        EventType.ALERT_RAISED,
+        EventType.ALERT_RESOLVED,
+        EventType.ALERT_RAISED,
+    ]
+    assert [event.version for event in events] == [1, 2, 3]
+    assert [event.occurred_at for event in events] == [raised.raised_at, NOON + HOUR, NOON + 2 * HOUR]
+    assert len({event.id for event in events}) == 3
+    assert {event.subject_id for event in events} == {raised.id}
+    assert raised.event() == events[0]
+
+
+def test_another_streak_is_another_alert() -> None:
+    """Application, rule, subject and the first feedback are all in the id."""
+    streak = next(streaks(a_row([DOWN] * 3), 3))
+    alert = streak_alert(StreakRule(name="r"), "default", AGENT, streak)
+    for other in (
+        streak_alert(StreakRule(name="q"), "default", AGENT, streak),
+        streak_alert(StreakRule(name="r"), "shop", AGENT, streak),
+        streak_alert(StreakRule(name="r"), "default", Subject("session", "Delta"), streak),
+        streak_alert(StreakRule(name="r"), "default", AGENT, next(streaks(a_row([UP, DOWN, DOWN, DOWN]), 3))),
+    ):
+        assert other.id != alert.id
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (StreakRule(name="r"), Subject("session", "s")),
+        (StreakRule(name="r", by="agent"), Subject("agent", "Delta")),
+        (StreakRule(name="r", by="application"), Subject("application", "default")),
+        (StreakRule(name="r", agent="Delta", by="application"), Subject("application", "default")),
+        (StreakRule(name="r", agent="Other"), None),
+        (StreakRule(name="r", application="shop"), None),
+    ],
+)
+def test_whose_streak_it_is(rule: StreakRule, expected: Subject | None) -> None:
+    """Feedback belongs to one session, agent or application, unless the rule is kept to others."""
+    assert rule.subject(a_feedback(agent_id="Delta")) == expected
+
+
+def test_feedback_without_an_agent_is_in_no_agents_streak() -> None:
+    """Who answered is not known, so nobody is blamed."""
+    assert StreakRule(name="r", by="agent").subject(a_feedback()) is None
+
+
+# --- more than chance -------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.sampled_from([20.0, 60.0, 100, 33.3]), st.integers(1, 30))
+def test_dissatisfaction_is_found_only_when_it_is_sure(ups: int, downs: int, below: float, at_least: int) -> None:
+    """There is a finding exactly if there are enough thumbs, and the whole interval is under the bound."""
+    rule = SatisfactionRule(name="r", below=below, at_least=at_least)
+    summary = Summary(positive=ups, negative=downs, neutral=1000)
+    finding = rule.finding(APPLICATION, summary)
+    enough = ups + downs >= at_least
+    assert (finding is not None) == (enough and summary.interval.high < below)
+    if finding:
+        assert 100 * ups < Fraction(below) * (ups + downs)
+        assert finding.figures == {"positive": ups, "negative": downs}
+
+
+def test_what_is_said_of_satisfaction() -> None:
+    """A person learns the figure, the bound, and of how many thumbs."""
+    finding = SatisfactionRule(name="r").finding(AGENT, Summary(positive=12, negative=28))
+    assert finding is not None
+    assert finding.message == ("Satisfaction of agent Delta is 30.0%, under 60%: 12 of 40 thumbs went up within 1h")
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 8), st.sampled_from([1, 1.5, 2.0, 10]))
+def test_a_rise_is_more_than_chance(count: int, baseline: int, weeks: int, factor: float) -> None:
+    """What has not even been counted ``factor`` times as often is no rise; more now, or less before, is rather one."""
+    risen = has_risen(count, baseline, weeks, factor)
+    if risen:
+        assert count * weeks > Fraction(factor) * baseline
+        assert has_risen(count + 1, baseline, weeks, factor)
+        assert baseline == 0 or has_risen(count, baseline - 1, weeks, factor)
+    else:
+        assert not has_risen(count, baseline + 1, weeks, factor)
+    assert not has_risen(count, baseline, 0, factor)
+
+
+@pytest.mark.parametrize(
+    ("count", "baseline", "risen"),
+    [(20, 8, True), (10, 16, False), (11, 10, False), (12, 10, True), (200, 390, False), (250, 390, True)],
+)
+def test_known_rises(count: int, baseline: int, risen: bool) -> None:
+    """Against four weeks and a factor of two the share must surely be over a third."""
+    assert has_risen(count, baseline, 4, 2.0) is risen
+
+
+def test_what_is_said_of_a_rise() -> None:
+    """A person learns how many there are, and how many there were."""
+    finding = RateRule(name="r").finding(AGENT, 20, 8, 4)
+    assert finding is not None
+    assert finding.figures == {"count": 20, "baseline": 8, "weeks": 4}
+    assert finding.message == (
+        "20 downs for agent Delta within 1h, against 8 in the same hours of 4 weeks before: more than 2 times as many"
+    )
+    assert RateRule(name="r").finding(AGENT, 9, 0, 4) is None
+    theme = ThemeRule(name="r").finding("slow", APPLICATION, 20, 2, 1)
+    assert theme is not None
+    assert theme.message == (
+        "20 downs that mention 'slow' for application default within 1h, against 2 in the same hours of the week "
+        "before: more than 2 times as many"
+    )
+
+
+@pytest.mark.parametrize(("rating", "count"), [(UP, 1), (DOWN, 2), (NEUTRAL, 3)])
+def test_a_rate_is_that_of_one_rating(rating: Rating, count: int) -> None:
+    """Each rating has its own count."""
+    assert RateRule(name="r", rating=rating).count(Summary(positive=1, negative=2, neutral=3)) == count
+
+
+def test_a_theme_is_the_keyword_and_whose() -> None:
+    """No two themes share a name, whatever agents are called."""
+    rule = ThemeRule(name="r", keywords=("a", "b"))
+    groups = [APPLICATION, Subject("agent", "a"), Subject("agent", "b: a"), Subject("agent", "b")]
+    themes = [rule.subject(keyword, group) for keyword in rule.keywords for group in groups]
+    assert len(set(themes)) == 8
+    assert themes[0] == Subject("theme", "a")
+    assert {theme.by for theme in themes} == {"theme"}
+
+
+def test_silence_is_measured_from_the_last() -> None:
+    """It is too long exactly when it is as long as the rule says, and only where there was something before."""
+    rule = SilenceRule(name="r", after=HOUR)
+    assert rule.finding(AGENT, None, NOON) is None
+    assert rule.finding(AGENT, NOON, NOON + HOUR - timedelta(microseconds=1)) is None
+    finding = rule.finding(AGENT, NOON, NOON + HOUR)
+    assert finding is not None
+    assert finding.message == "Nothing was received for agent Delta since 2026-03-04 12:00 UTC"
+    assert finding.figures == {"seconds": 3600}
+
+
+# --- rules from tables ------------------------------------------------------------------------------------------------
+
+seconds = st.integers(1, 366 * 86_400).map(lambda number: timedelta(seconds=number))
+names = st.text("abc ü", min_size=1).map(lambda text: f"r{text}"[:200])
+common: dict[str, Any] = {
+    "name": names,
+    "by": st.sampled_from(["agent", "application"]),
+    "application": st.none() | names,
+    "agent": st.none() | names,
+    "cooldown": st.just(timedelta()) | seconds,
+}
+rising: dict[str, Any] = {
+    "window": st.integers(1, 7 * 86_400).map(lambda number: timedelta(seconds=number)),
+    "weeks": st.integers(1, 52),
+    "factor": st.floats(1, 100) | st.integers(1, 100),
+    "at_least": st.integers(1, 1000),
+}
+rules: st.SearchStrategy[AlertRule] = st.one_of(
+    st.builds(
+        StreakRule,
+        **{**common, "by": st.sampled_from(["agent", "application", "session"]), "length": st.integers(1, 100)},
+    ),
+    st.builds(SatisfactionRule, **common, below=st.floats(1, 100), window=seconds, at_least=st.integers(1, 1_000_000)),
+    st.builds(RateRule, **common, **rising, rating=st.sampled_from(Rating)),
+    st.builds(ThemeRule, **common, **rising, keywords=st.lists(names, min_size=1)),
+    st.builds(SilenceRule, **common, after=seconds),
+)
+
+
+@given(rules)
+def test_a_rule_survives_the_trip_to_a_table_and_back(rule: AlertRule) -> None:
+    """What the settings or the API show of a rule is the rule."""
+    assert parse_rule(rule_record(rule)) == rule
+
+
+def test_a_table_may_leave_out_what_is_usual() -> None:
+    """A few words make a rule."""
+    table = {"name": "three in a row", "kind": "streak", "by": "session", "length": 3, "cooldown": "1h"}
+    assert parse_rule(table) == StreakRule(name="three in a row", by="session", length=3, cooldown=HOUR)
+    assert parse_rule({"name": "quiet", "kind": "silence", "after": "1d12h"}) == SilenceRule(
+        name="quiet", after=timedelta(hours=36)
+    )
+    rate = parse_rule({"name": "ups", "kind": "rate", "rating": "neutral", "factor": 3})
+    assert rate == RateRule(name="ups", rating=NEUTRAL, factor=3)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, silence; got None"),
+        ({"name": "r", "kind": ["streak"]}, "needs a kind"),
+        ({"name": "r", "kind": "hunch"}, "got 'hunch'"),
+        ({"kind": "streak"}, "of kind streak needs a name"),
+        ({"name": "", "kind": "streak"}, "name must not be empty"),
+        ({"name": 7, "kind": "streak"}, "name must be text"),
+        ({"name": "channel", "kind": "streak"}, "cannot be called 'channel'"),
+        ({"name": "r", "kind": "streak", "lenght": 3}, "unknown lenght; known for streak are kind, name"),
+        ({"name": "r", "kind": "streak", "length": 0}, "a whole number from 1 to 100 as length, got 0"),
+        ({"name": "r", "kind": "streak", "length": True}, "as length, got True"),
+        ({"name": "r", "kind": "streak", "length": "3"}, "as length, got '3'"),
+        ({"name": "r", "kind": "streak", "by": "planet"}, "one of session, agent, application, not by 'planet'"),
+        ({"name": "r", "kind": "streak", "cooldown": 60}, "cooldown of alert rule 'r' makes no sense.*not 60"),
+        ({"name": "r", "kind": "streak", "cooldown": "an hour"}, "such as '90s', '15m', '6h', '7d' or '1h30m'"),
+        ({"name": "r", "kind": "streak", "cooldown": "367d"}, "from 0s to 366d"),
+        ({"name": "r", "kind": "streak", "agent": ""}, "cannot be kept to that agent: agent must not be empty"),
+        ({"name": "r", "kind": "satisfaction", "by": "session"}, "one of agent, application, not by 'session'"),
+        ({"name": "r", "kind": "satisfaction", "below": 101}, "a number from 0.1 to 100 as below"),
+        ({"name": "r", "kind": "satisfaction", "below": float("nan")}, "as below, got nan"),
+        ({"name": "r", "kind": "satisfaction", "window": "0s"}, "needs window in whole seconds"),
+        ({"name": "r", "kind": "satisfaction", "at_least": 0}, "as at_least, got 0"),
+        ({"name": "r", "kind": "rate", "window": "8d"}, "from 1s to 7d"),
+        ({"name": "r", "kind": "rate", "weeks": 53}, "from 1 to 52 as weeks"),
+        ({"name": "r", "kind": "rate", "factor": 0.5}, "as factor, got 0.5"),
+        ({"name": "r", "kind": "rate", "rating": "sideways"}, "one of 'up', 'down', 'neutral', not 'sideways'"),
+        ({"name": "r", "kind": "rate", "rating": None}, "not None"),
+        ({"name": "r", "kind": "theme", "keywords": "slow"}, "expected a list of texts, got 'slow'"),
+        ({"name": "r", "kind": "theme", "keywords": []}, "needs at least one keyword"),
+        ({"name": "r", "kind": "theme", "keywords": [""]}, "keyword must not be empty"),
+        ({"name": "r", "kind": "theme", "keywords": ["a:b"]}, "a keyword has no ':'"),
+        ({"name": "r", "kind": "silence", "after": "0s"}, "needs after in whole seconds, from 1s"),
+    ],
+)
+def test_what_no_rule_can_mean(table: dict[str, object], says: str) -> None:
+    """Whoever writes the settings is told which rule is wrong, what was expected, and what would be known."""
+    with pytest.raises(ConfigurationError, match=says):
+        parse_rule(table)
+
+
+@pytest.mark.parametrize("wrong", [{"cooldown": 3600}, {"cooldown": timedelta(milliseconds=5)}, {"cooldown": -HOUR}])
+def test_durations_are_whole_seconds(wrong: dict[str, Any]) -> None:
+    """A rule that could not be written down is refused in a program as well."""
+    with pytest.raises(ConfigurationError, match="whole seconds"):
+        StreakRule(name="r", **wrong)
+
+
+def test_a_rate_is_of_a_rating() -> None:
+    """In a program it is the value, not the word."""
+    with pytest.raises(ConfigurationError, match="needs a Rating"):
+        RateRule(name="r", rating="down")  # type: ignore[arg-type]
+
+
+# --- durations --------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**9).map(lambda number: timedelta(seconds=number)))
+def test_durations_are_written_as_they_are_read(duration: timedelta) -> None:
+    """Every duration in whole seconds has a text."""
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("6h", timedelta(hours=6)),
+        ("7d", timedelta(days=7)),
+        ("1h30m", timedelta(minutes=90)),
+        ("1d1s", timedelta(days=1, seconds=1)),
+        ("0s", timedelta()),
+    ],
+)
+def test_durations_that_people_write(text: str, duration: timedelta) -> None:
+    """Days, hours, minutes and seconds, the largest first."""
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "h", "-1h", "1.5h", "1 h", "30m1h", "1H", "٣h", "9" * 10 + "s", "1w", None, 60]
+)
+def test_what_is_no_duration(text: object) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="a duration is a text such as '90s'"):
+        parse_duration(text)
+
+
+def test_the_longest_durations() -> None:
+    """What is too long to count with is refused, not wrapped around."""
+    assert parse_duration("999999999d") == timedelta(days=999_999_999)
+    with pytest.raises(ValueError, match="longer than any duration"):
+        parse_duration("999999999d999999999h")
+
+
+def test_times_of_day_do_not_matter() -> None:
+    """A streak goes over midnight and over a change of the clocks like over any other minute."""
+    late = datetime(2026, 3, 28, 23, 59, 59, tzinfo=UTC)
+    row = [a_feedback(str(n), DOWN, created_at=late + n * timedelta(hours=1)) for n in range(3)]
+    assert [streak.completed_at for streak in streaks(row, 3)] == [late + timedelta(hours=2)]

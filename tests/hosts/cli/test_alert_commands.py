@@ -1,0 +1,112 @@
+"""alerts list, show and try, as they are typed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harken
+
+RULES = """
+[[alerts]]
+name = "three by agent"
+kind = "streak"
+by = "agent"
+length = 3
+
+[[alerts]]
+name = "quiet"
+kind = "silence"
+"""
+
+
+@pytest.fixture
+def streak(cli: Any, tmp_path: Path) -> list[str]:
+    """The ids of four downs in a row about the agent ``north``, in two sessions, before an up; a rule sees them."""
+    (tmp_path / "harken.toml").write_text(RULES)
+    with harken.connect("sqlite:///feedback.db") as hk:
+        downs = [hk.submit(session, "down", "Late", agent_id="north").feedback.id for session in ("a", "b", "a", "b")]
+        hk.submit("c", "up", agent_id="north")
+        hk.submit("a", "down", "Late", agent_id="south")
+        hk.relay.run_due()
+    return downs
+
+
+def test_alerts_are_listed_with_what_they_say(cli: Any, streak: list[str]) -> None:
+    """Each with its rule, its times, whether it stands, and its sentence."""
+    line, sentence = cli("alerts", "list").out.splitlines()
+    (alert,) = cli("alerts", "list", "--json").json["alerts"]
+    assert line.startswith(f"{alert['id']}  three by agent  raised 2")
+    assert "  over since 2" in line
+    assert sentence == f"    {alert['message']}"
+    assert alert["feedback_ids"] == streak[:3]
+    assert cli("alerts", "list", "--standing").out == "No alert stands\n"
+    assert cli("alerts", "list", "--rule", "quiet").out == "There are no alerts\n"
+    assert cli("--application", "shop", "alerts", "list", "--json").json == {"alerts": [], "next": None}
+
+
+def test_alerts_come_a_page_at_a_time(cli: Any) -> None:
+    """The last raised first, and where there is more, how to get it."""
+    cli("channels", "off", "log")
+    cli("channels", "on", "log")
+    cli("channels", "off", "log", "--reason", "too loud")
+    last, first = cli("alerts", "list", "--json").json["alerts"]
+    assert "too loud" in last["message"]
+    page = cli("alerts", "list", "--limit", "1", "--json").json
+    assert page == {"alerts": [last], "next": last["id"]}
+    assert f"--after {last['id']}" in cli("alerts", "list", "--limit", "1").out
+    rest = cli("alerts", "list", "--limit", "1", "--after", last["id"], "--json").json
+    assert rest == {"alerts": [first], "next": None}
+    assert cli("alerts", "list", "--standing", "--json").json["alerts"] == [last]
+
+
+def test_an_alert_is_shown_with_all_that_is_known(cli: Any, streak: list[str]) -> None:
+    """Also what was counted, and which feedback makes it; another application's is not there."""
+    (alert,) = cli("alerts", "list", "--json").json["alerts"]
+    assert cli("alerts", "show", alert["id"], "--json").json == alert
+    shown = cli("alerts", "show", alert["id"]).out
+    for fact in (alert["id"], "three by agent", "agent north", alert["message"], *streak[:3]):
+        assert fact in shown
+    other = cli("--application", "shop", "alerts", "show", alert["id"], "--json")
+    assert (other.code, other.error["error"]) == (4, "AlertNotFound")
+
+
+def test_trying_the_rules_finds_what_they_found(cli: Any, streak: list[str]) -> None:
+    """What the settings' streak rules would have raised is what they did raise, and trying raises nothing."""
+    listed = cli("alerts", "list", "--json").json["alerts"]
+    tried = cli("alerts", "try", "--json").json["alerts"]
+    assert [one["id"] for one in tried] == [one["id"] for one in listed]
+    assert [one["feedback_ids"] for one in tried] == [streak[:3]]
+    assert cli("alerts", "try").out == cli("alerts", "list").out
+    assert cli("alerts", "try", "--agent", "south").out == "No alert would have been raised\n"
+    assert cli("alerts", "list", "--json").json["alerts"] == listed
+
+
+def test_another_rule_can_be_tried(cli: Any, streak: list[str]) -> None:
+    """Its length and whom it looks at; what is not said is as in a rule that does not say it."""
+    by_session = cli("alerts", "try", "--length", "2", "--json").json["alerts"]
+    assert [(one["rule"], one["subject"]) for one in by_session] == [
+        ("tried", {"by": "session", "value": "a"}),
+        ("tried", {"by": "session", "value": "b"}),
+    ]
+    (by_application,) = cli("alerts", "try", "--by", "application", "--json").json["alerts"]
+    assert by_application["feedback_ids"] == streak[:3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("try",), 2, "no streak rule"),
+        (("try", "--length", "0"), 2, "length"),
+        (("try", "--by", "planet"), 2, "session, agent, application"),
+        (("list", "--limit", "0"), 3, "limit"),
+        (("list", "--rule", "\udcff"), 2, "--rule"),
+        (("list", "--after", "nobody"), 4, "nobody"),
+        (("show", "nobody"), 4, "nobody"),
+    ],
+)
+def test_what_makes_no_sense_of_alerts_is_refused(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """It is said what is wrong, and the code says of which kind that is."""
+    ran = cli("alerts", *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err

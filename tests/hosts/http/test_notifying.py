@@ -1,0 +1,400 @@
+"""Alerts, channels, routes and deliveries over HTTP, and the replies that people get."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harken
+from channels import Recorder
+from harken import Harken
+from harken.domain.errors import DeliveryFailed
+from harken.ports.notifier import Notification
+from harken_adapters.hosts.fastapi import ServerSettings, create_app
+from harken_adapters.hosts.http.operations.routes import MAX_ROUTES
+from hosts.serving import OPEN, Server, problem, served, serving
+from support import ManualClock, eventually
+
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
+TWO_DOWNS = {"name": "two-downs", "kind": "streak", "length": 2}
+REPLIES = [{"text": "Sorry. What was wrong?", "rating": "down"}]
+DOWN = {"rating": "down", "comment": "slow"}
+
+
+class Channels:
+    """Two channels: one takes everything, the other nothing while ``refusing``."""
+
+    def __init__(self) -> None:
+        self.refusing = True
+        self.good, self.bad = Recorder(), Recorder(self.refuse)
+
+    def refuse(self, _: Notification) -> None:
+        """What a receiver does that cannot make sense of it."""
+        if self.refusing:
+            raise DeliveryFailed("The receiver answered 400", retryable=False)
+
+
+@pytest.fixture
+def channels() -> Channels:
+    """The channels of the Harken."""
+    return Channels()
+
+
+@pytest.fixture
+def hk(clock: ManualClock, channels: Channels) -> Iterator[Harken]:
+    """A Harken with two channels, which is told of two downs in a row, and has a reply to each."""
+    with harken.connect(
+        "memory://",
+        clock=clock,
+        channels={"good": channels.good, "bad": channels.bad},
+        alert_rules=[TWO_DOWNS],
+        replies=REPLIES,
+    ) as connected:
+        yield connected
+
+
+@pytest.fixture
+def locked(hk: Harken) -> Iterator[Server]:
+    """Where it is served to those who have a key."""
+    with served(hk, access="keys") as server:
+        yield server
+
+
+def bearing(hk: Harken, application: str = "default") -> dict[str, Any]:
+    """What somebody sends along who may do everything in an application."""
+    return {"headers": {"Authorization": f"Bearer {hk.keys.create(application, ['admin']).text}"}}
+
+
+def given(hk: Harken, count: int, application: str = "default") -> None:
+    """Give feedback, and let everybody be told who can be."""
+    for number in range(count):
+        hk.submit(f"s-{number}", "up", application=application)
+    hk.relay.run_due()
+
+
+class TestDeliveries:
+    def test_what_became_of_them(self, hk: Harken, server: Server) -> None:
+        """They are listed by state and channel, and each is found by its id, with what went wrong."""
+        (before,) = [hk.submit("s", "up").feedback]
+        (pending, other) = self.listed(server, "state=pending")
+        hk.relay.run_due()
+        (dead,) = self.listed(server, "")
+        assert self.listed(server, "state=dead&channel=bad") == [dead]
+        assert self.listed(server, "state=dead&channel=good") == []
+        (delivered,) = self.listed(server, "state=delivered")
+        assert {pending["id"], other["id"]} == {dead["id"], delivered["id"]}
+        assert (dead["state"], dead["channel"], dead["error"]) == ("dead", "bad", "The receiver answered 400")
+        assert (dead["attempts"], dead["tries"]) == (1, 1)
+        assert dead["event"] == {
+            "id": dead["id"].partition(":")[0],
+            "type": "feedback.created",
+            "application": "default",
+            "subject_id": before.id,
+            "version": 1,
+            "occurred_at": "2026-03-04T12:00:00.000000Z",
+        }
+        assert server.get(f"/api/deliveries/{dead['id']}") == dead
+        problem(server.ask("GET", "/api/deliveries/nothing"), 404, "not-found")
+
+    @pytest.mark.parametrize("limit", [1, 4, 5, 6])
+    def test_pages(self, hk: Harken, server: Server, limit: int) -> None:
+        """Page after page all are found, each once, the earliest due first; the last page has no next."""
+        given(hk, 5)
+        found: list[dict[str, Any]] = []
+        path = f"/api/deliveries?limit={limit}"
+        while path:
+            answer = server.ask("GET", path)
+            page = answer.json()
+            found += page["deliveries"]
+            path = answer.links["next"]["url"] if page["next"] else ""
+            assert page["next"] in (None, page["deliveries"][-1]["id"])
+            assert not path or len(page["deliveries"]) == limit
+        assert [one["id"] for one in found] == [one.id for one in hk.deliveries.find("dead")]
+        assert len({one["id"] for one in found}) == 5
+        problem(server.ask("GET", "/api/deliveries?after=nothing"), 404, "not-found")
+
+    def test_one_is_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """A dead one is pending again under its id, and arrives; one that is not dead stays as it is."""
+        given(hk, 2)
+        first, second = (one.id for one in hk.deliveries.find("dead"))
+        channels.refusing = False
+        again = server.post(f"/api/deliveries/{first}/replay", None, status=200)
+        assert (again["id"], again["state"], again["tries"], again["attempts"]) == (first, "pending", 0, 1)
+        problem(server.ask("POST", f"/api/deliveries/{first}/replay"), 409, "conflict")
+        hk.relay.run_due()
+        assert channels.bad.ids == [first]
+        assert [one.id for one in hk.deliveries.find("dead")] == [second]
+        problem(server.ask("POST", f"/api/deliveries/{first}/replay"), 409, "conflict")
+        problem(server.ask("POST", "/api/deliveries/nothing/replay"), 404, "not-found")
+
+    def test_all_are_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """All that are dead, or those of one channel; and it is said how many those were."""
+        given(hk, 3)
+        assert server.post("/api/deliveries/replay", {"channel": "good"}, status=200) == {"replayed": 0}
+        assert server.post("/api/deliveries/replay", {"channel": "bad"}, status=200) == {"replayed": 3}
+        hk.relay.run_due()
+        assert server.ask("POST", "/api/deliveries/replay").json() == {"replayed": 3}
+        channels.refusing = False
+        hk.relay.run_due()
+        assert len(set(channels.bad.ids)) == 3
+        assert server.post("/api/deliveries/replay", {}, status=200) == {"replayed": 0}
+
+    def test_of_one_application(self, hk: Harken, locked: Server) -> None:
+        """A key sees and sends again what is its application's; another one's deliveries are not even there."""
+        given(hk, 2)
+        given(hk, 1, "shop")
+        mine, shop = bearing(hk), bearing(hk, "shop")
+        (theirs,) = self.listed(locked, "", **shop)
+        ours = self.listed(locked, "", **mine)
+        assert [one["event"]["application"] for one in (theirs, *ours)] == ["shop", "default", "default"]
+        for method, path in (("GET", ""), ("POST", "/replay")):
+            answer = locked.ask(method, f"/api/deliveries/{theirs['id']}{path}", **mine)
+            problem(answer, 404, "not-found")
+        problem(locked.ask("GET", f"/api/deliveries?after={theirs['id']}", **mine), 404, "not-found")
+        assert locked.post("/api/deliveries/replay", {}, status=200, **mine) == {"replayed": 2}
+        assert self.listed(locked, "", **shop) == [theirs]
+
+    def listed(self, server: Server, query: str, **options: Any) -> list[Any]:
+        """The deliveries of the first page."""
+        found: list[Any] = server.get(f"/api/deliveries?{query}", **options)["deliveries"]
+        return found
+
+
+class TestChannels:
+    def test_off_and_on(self, hk: Harken, server: Server, clock: ManualClock) -> None:
+        """A channel is switched off with a reason, which raises an alert, and on again, which ends it."""
+        good, bad = server.get("/api/channels")["channels"]
+        assert good == {"name": "good", "on": True, "failing_since": None, "off_since": None, "reason": ""}
+        off = server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
+        assert off == {**bad, "on": False, "off_since": "2026-03-04T12:00:00.000000Z", "reason": "it moves"}
+        assert server.get("/api/channels")["channels"] == [good, off]
+        (alert,) = server.get("/api/alerts?standing=true")["alerts"]
+        assert (alert["kind"], alert["subject"]) == ("channel", {"by": "channel", "value": "bad"})
+        clock.turn(minutes=1)
+        assert server.post("/api/channels/bad/on", None, status=200) == bad
+        (over,) = server.get("/api/alerts?standing=false")["alerts"]
+        assert over == {**alert, "resolved_at": "2026-03-04T12:01:00.000000Z"}
+
+    def test_what_there_is_not(self, server: Server) -> None:
+        """A channel that the settings do not have is not there."""
+        for path, body in (("on", None), ("off", {"reason": "x"})):
+            problem(server.ask("POST", f"/api/channels/nothing/{path}", json=body), 404, "not-found")
+
+    def test_all_applications_share_them(self, hk: Harken, locked: Server) -> None:
+        """Keys of every application see how channels fare; those of the one connected for switch them."""
+        for path, body in (("off", {"reason": "x"}), ("on", None)):
+            answer = locked.ask("POST", f"/api/channels/good/{path}", json=body, **bearing(hk, "shop"))
+            problem(answer, 403, "forbidden")
+            assert all(one["on"] for one in locked.get("/api/channels", **bearing(hk, "shop"))["channels"])
+        assert locked.ask("POST", "/api/channels/good/off", json={"reason": "x"}, **bearing(hk)).ok
+
+
+class TestRoutes:
+    @pytest.fixture
+    def hk(self, clock: ManualClock, channels: Channels) -> Iterator[Harken]:
+        """A Harken with a route in its settings for two applications, and one for a third."""
+        routes = [
+            {"name": "both", "channel": "bad", "applications": ["default", "shop"]},
+            {"name": "third", "channel": "bad", "applications": ["third"]},
+        ]
+        named = {"good": channels.good, "bad": channels.bad}
+        with harken.connect("memory://", clock=clock, channels=named, routes=routes) as connected:
+            yield connected
+
+    def test_a_route_is_gone_by(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """What is put takes effect, is shown as it is kept and can be sent back, is replaced, and is removed."""
+        path, said = "/api/routes/downs", {"channel": "good", "ratings": ["down"], "template": "It is {{ rating }}"}
+        kept = server.ask("PUT", path, json=said)
+        assert kept.status_code == 200
+        shown = kept.json()
+        assert shown == {
+            "events": [],
+            "agents": [],
+            "tags": [],
+            "statuses": [],
+            "name": "downs",
+            "applications": ["default"],
+            **said,
+        }
+        assert server.get("/api/routes")["routes"] == [shown]
+        assert server.ask("PUT", path, json=shown).json() == shown
+        hk.submit("s", "down", "slow")
+        hk.submit("s", "up")
+        hk.submit("s", "down", "not ours", application="shop")
+        hk.relay.run_due()
+        assert [one.text for one in channels.good.arrived] == ["It is down"]
+        assert server.ask("PUT", path, json={"channel": "good", "ratings": ["up"]}).json()["template"] is None
+        assert server.ask("DELETE", path).status_code == 204
+        problem(server.ask("DELETE", path), 404, "not-found")
+        hk.submit("s", "up")
+        hk.relay.run_due()
+        assert len(channels.good.arrived) == 1
+
+    def test_the_settings_routes_stay(self, hk: Harken, locked: Server) -> None:
+        """Those that let an application's events through are shown, without others' names, and cannot be changed."""
+        before = hk.routes.routes()
+        for application in ("default", "shop"):
+            keyed = bearing(hk, application)
+            shown = locked.get("/api/routes", **keyed)
+            assert [(one["name"], one["applications"]) for one in shown["shared"]] == [("both", [application])]
+            assert shown["routes"] == []
+            problem(locked.ask("DELETE", "/api/routes/both", **keyed), 409, "conflict")
+            problem(locked.ask("PUT", "/api/routes/both", json={"channel": "good"}, **keyed), 409, "conflict")
+            problem(locked.ask("DELETE", "/api/routes/third", **keyed), 404, "not-found")
+            problem(locked.ask("PUT", "/api/routes/third", json={"channel": "good"}, **keyed), 409, "conflict")
+        assert hk.routes.routes() == before
+
+    def test_nobody_has_others_events_sent(self, hk: Harken, locked: Server) -> None:
+        """A route is for the key's application, whatever it says; one for others, or for all, cannot be made."""
+        keyed = bearing(hk)
+        for applications in (["shop"], ["default", "shop"]):
+            body = {"channel": "good", "applications": applications}
+            problem(locked.ask("PUT", "/api/routes/mine", json=body, **keyed), 403, "forbidden")
+        assert locked.get("/api/routes", **keyed)["routes"] == []
+        body = {"channel": "good", "applications": []}
+        assert locked.ask("PUT", "/api/routes/mine", json=body, **keyed).json()["applications"] == ["default"]
+
+    def test_others_routes_are_theirs(self, hk: Harken, locked: Server) -> None:
+        """Another application's route is not shown, cannot be removed, and its name is taken."""
+        theirs = locked.ask("PUT", "/api/routes/x", json={"channel": "good"}, **bearing(hk, "shop")).json()
+        keyed = bearing(hk)
+        assert locked.get("/api/routes", **keyed)["routes"] == []
+        problem(locked.ask("DELETE", "/api/routes/x", **keyed), 404, "not-found")
+        problem(locked.ask("PUT", "/api/routes/x", json={"channel": "good"}, **keyed), 409, "conflict")
+        assert locked.get("/api/routes", **bearing(hk, "shop"))["routes"] == [theirs]
+
+    def test_what_cannot_be_meant(self, hk: Harken, server: Server) -> None:
+        """Where there is no such channel, or the template is none, nothing is kept, and the answer says so."""
+        answer = server.ask("PUT", "/api/routes/x", json={"channel": "nowhere"})
+        assert "known are good, bad" in problem(answer, 409, "conflict")["detail"]
+        answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "template": "{% for %}"})
+        assert "template" in problem(answer, 422, "invalid")["detail"]
+        problem(server.ask("PUT", "/api/routes/x", json={"channel": "good", "name": "y"}), 422, "invalid")
+        problem(server.ask("PUT", "/api/routes/x%20y", json={"channel": "good"}), 422, "invalid")
+        assert server.get("/api/routes")["routes"] == []
+
+    def test_there_are_not_too_many(self, hk: Harken, server: Server) -> None:
+        """Every relay reads all routes, so an application has so many at most; those that it has can be replaced."""
+        for number in range(MAX_ROUTES):
+            assert server.ask("PUT", f"/api/routes/r-{number}", json={"channel": "good"}).ok
+        problem(server.ask("PUT", "/api/routes/more", json={"channel": "good"}), 409, "conflict")
+        assert server.ask("PUT", "/api/routes/r-7", json={"channel": "bad"}).ok
+        assert server.ask("PUT", "/api/routes/more?application=shop", json={"channel": "good"}).ok
+
+
+class TestAlerts:
+    @pytest.fixture
+    def raised(self, hk: Harken, clock: ManualClock) -> list[str]:
+        """The ids of alerts, the last raised first; the first of them is over, and one is another application's."""
+        for session, application in (("a", "default"), ("b", "default"), ("c", "shop"), ("d", "default")):
+            for _ in range(2):
+                hk.submit(session, "down", "slow", application=application)
+            hk.relay.run_due()
+            clock.turn(hours=1)
+        hk.submit("a", "up")
+        hk.relay.run_due()
+        return [alert.id for alert in hk.alerts.find("default")]
+
+    def test_are_found(self, hk: Harken, server: Server, clock: ManualClock, raised: list[str]) -> None:
+        """By whether they stand, by rule and by time; the last raised first; and each by its id."""
+        last, second, first = raised
+
+        def ids(query: str) -> list[str]:
+            return [one["id"] for one in server.get(f"/api/alerts?{query}")["alerts"]]
+
+        since = (clock.now - timedelta(hours=3)).isoformat().replace("+", "%2B")
+        assert ids("") == ids("rule=two-downs") == raised
+        assert (ids("standing=true"), ids("standing=false")) == ([last, second], [first])
+        assert ids(f"since={since}") == [last, second]
+        assert ids("rule=none") == []
+        shown = server.get(f"/api/alerts/{last}")
+        assert (shown["rule"], shown["kind"], shown["subject"]) == (
+            "two-downs",
+            "streak",
+            {"by": "session", "value": "d"},
+        )
+        assert len(shown["feedback_ids"]) == 2
+        assert (shown["application"], shown["resolved_at"]) == ("default", None)
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 4])
+    def test_pages(self, server: Server, raised: list[str], limit: int) -> None:
+        """Page after page all are found, each once."""
+        found: list[str] = []
+        path = f"/api/alerts?limit={limit}"
+        while path:
+            answer = server.ask("GET", path)
+            page = answer.json()
+            found += [one["id"] for one in page["alerts"]]
+            path = answer.links["next"]["url"] if page["next"] else ""
+        assert found == raised
+        problem(server.ask("GET", "/api/alerts?after=nothing"), 404, "not-found")
+
+    def test_of_one_application(self, hk: Harken, locked: Server, raised: list[str]) -> None:
+        """Another application's alerts are not even there."""
+        shop = bearing(hk, "shop")
+        (theirs,) = locked.get("/api/alerts", **shop)["alerts"]
+        assert theirs["id"] not in raised
+        for path in (f"/api/alerts/{raised[0]}", f"/api/alerts?after={raised[0]}"):
+            problem(locked.ask("GET", path, **shop), 404, "not-found")
+
+
+class TestReplies:
+    def test_are_in_the_answer(self, hk: Harken, server: Server) -> None:
+        """Whoever gives a down gets the reply, by each way to give one, and it is shown with the feedback."""
+        for path in ("/api/sessions/s/feedback", "/api/feedback?session_id=s"):
+            for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
+                answer = server.post(path, DOWN, headers=headers)
+                assert answer["reply"] == "Sorry. What was wrong?"
+                assert server.get(f"/api/feedback/{answer['feedback_id']}")["reply"] == answer["reply"]
+            assert "reply" not in server.post(path, {"rating": "up"})
+
+    def test_to_a_vote(self, server: Server) -> None:
+        """A vote that has a reply is answered with it; one that has none, with nothing."""
+        path = "/api/sessions/s/messages/m/feedback?author=kim"
+        for rating, expected in (("up", None), ("down", "Sorry. What was wrong?"), (None, None)):
+            answer = server.ask("PUT", path, json={"rating": rating, "comment": "slow"})
+            assert answer.status_code == (204 if expected is None else 200)
+            (vote,) = server.get("/api/sessions/s/votes?author=kim")["votes"]
+            assert vote["reply"] == expected
+            if expected:
+                assert answer.json()["reply"] == expected
+                assert answer.json()["feedback_id"] == vote["feedback_id"]
+
+
+class TestRelay:
+    @pytest.fixture(autouse=True)
+    def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The application connects as the settings say that are here."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HARKEN_STORAGE", f"sqlite:///{tmp_path}/feedback.db")
+
+    @pytest.mark.parametrize("relay", [True, False])
+    def test_runs_with_the_application(self, relay: bool) -> None:
+        """An application that connects by itself sends to channels too, unless it is told not to, until it ends."""
+        app = create_app(ServerSettings(**OPEN, relay=relay, relay_concurrency=1))
+        assert not app.state.harken.relay.running
+        with serving(app) as server:
+            assert app.state.harken.relay.running == relay
+            server.post("/api/sessions/s/feedback", {"rating": "up"})
+            if relay:
+                eventually(lambda: server.get("/api/deliveries?state=delivered")["deliveries"])
+        assert not app.state.harken.relay.running
+
+    def test_of_somebody_else_is_theirs(self, hk: Harken) -> None:
+        """Whoever gives the application a Harken says whether its relay runs; it neither starts nor stops it."""
+        with served(hk):
+            assert not hk.relay.running
+        hk.start_relay()
+        with served(hk):
+            assert hk.relay.running
+        assert hk.relay.running
+
+    @pytest.mark.parametrize("number", [0, -1])
+    def test_concurrency_that_makes_no_sense(self, number: int) -> None:
+        """Nothing could be sent."""
+        with pytest.raises(harken.ConfigurationError, match="relay_concurrency must be at least 1"):
+            ServerSettings(relay_concurrency=number)

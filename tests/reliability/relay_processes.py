@@ -1,0 +1,261 @@
+"""What becomes of deliveries when relays die.
+
+``python -m tests.reliability.relay_processes [--events N] [--kills N] [--storage sqlite|mongodb]`` runs two relays as
+processes of their own, ends one after the other with ``kill -9`` while they send, prints what a receiver was sent, and
+ends with status 1 if a promise was broken.
+
+Half of the kills come while the receiver has a request and has not answered, half right after its answer: between
+sending and marking. The processes' clock runs twenty times as fast as time, so that leases are over soon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any
+
+from attrs import frozen
+from tests.mongod import database, replica_set, until
+
+import harken
+from harken.domain.events import DeliveryState
+
+RELAYS = 2
+SPEED = 20
+#: Of a test's receiver only.
+SECRET = "whsec_" + "a" * 32
+#: How long it may take until everything has arrived.
+PATIENCE = 300.0
+_BATCH = 500
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Receiver:
+    """Takes webhooks on loopback, and kills a relay at chosen requests."""
+
+    def __init__(self, kill_at: Sequence[int], kill: Callable[[], None]) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self.kills = 0
+        self._kill_at = set(kill_at)
+        self._kill = kill
+        self._lock = Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                before_answer, after_answer = receiver.take(self.headers["webhook-id"], body["data"]["id"])
+                if before_answer:
+                    receiver.kill()
+                try:
+                    self.send_response(204)
+                    self.end_headers()
+                    self.wfile.flush()
+                except ConnectionError:
+                    # Whoever sent it is dead.
+                    self.close_connection = True
+                if after_answer:
+                    receiver.kill()
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except ConnectionError:
+                    self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def take(self, delivery_id: str, feedback_id: str) -> tuple[bool, bool]:
+        """Note a request; whether to kill before, or after, answering it."""
+        with self._lock:
+            self.requests.append((delivery_id, feedback_id))
+            number = len(self.requests)
+        chosen = number in self._kill_at
+        return chosen and number % 2 == 0, chosen and number % 2 == 1
+
+    def kill(self) -> None:
+        """Kill a relay, one at a time."""
+        with self._lock:
+            self._kill()
+            self.kills += 1
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Relays:
+    """Relays in processes of their own; one that was killed is replaced at once."""
+
+    def __init__(self, storage: str, receiver: Callable[[], str], log: Path) -> None:
+        self._words = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--relay", storage]
+        self._receiver = receiver
+        self._log = log
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start one more."""
+        with self._log.open("ab") as log:
+            words = [*self._words, "--receiver", self._receiver()]
+            self._running.append(subprocess.Popen(words, stdin=subprocess.PIPE, stderr=log))
+
+    def kill(self) -> None:
+        """``kill -9`` of the one that has run for longest, and another one in its place."""
+        oldest = self._running.pop(0)
+        os.kill(oldest.pid, signal.SIGKILL)
+        oldest.wait()
+        self.start()
+
+    def end(self) -> None:
+        """End all."""
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+
+@frozen
+class Report:
+    """What was counted; ``lost`` and ``ids`` are 0 as long as every promise is kept."""
+
+    events: int
+    requests: int
+    kills: int
+    seconds: float
+    lost: int
+    with_several_ids: int
+    left: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise was."""
+        return not (self.lost or self.with_several_ids or self.left)
+
+    def __str__(self) -> str:
+        again = self.requests - self.events + self.lost
+        return (
+            f"{self.events:,} events, {self.kills} relays killed, {self.seconds:.0f} s: {self.requests:,} requests, "
+            f"{again} of them again under the id of the first; lost {self.lost}, events with several ids "
+            f"{self.with_several_ids}, deliveries left {self.left}"
+        )
+
+
+def play(storage: str, folder: Path, *, events: int, kills: int, seed: int = 1) -> Report:
+    """Send so many events through two relays that are killed so many times, and count what arrives."""
+    chance = Random(seed)
+    kill_at = sorted(chance.sample(range(1, events), kills))
+    with harken.connect(storage) as hk, ExitStack() as ending:
+        ids = [_submitted(hk, begin, min(begin + _BATCH, events)) for begin in range(0, events, _BATCH)]
+        given = {feedback_id for batch in ids for feedback_id in batch}
+        relays = Relays(storage, lambda: receiver.url, folder / "relays.log")
+        receiver = Receiver(kill_at, relays.kill)
+        ending.callback(receiver.close)
+        ending.callback(relays.end)
+        began = monotonic()
+        for _ in range(RELAYS):
+            relays.start()
+
+        def left() -> int:
+            pending = hk.outbox.deliveries(DeliveryState.PENDING, limit=1)
+            return len(hk.outbox.events(limit=1)) + len(pending)
+
+        _until(lambda: receiver.kills == kills and len(receiver.requests) >= events and not left())
+        seconds = monotonic() - began
+        requests, dead = list(receiver.requests), hk.outbox.deliveries(DeliveryState.DEAD, limit=1_000)
+    ids_of: dict[str, set[str]] = {}
+    for delivery_id, feedback_id in requests:
+        ids_of.setdefault(feedback_id, set()).add(delivery_id)
+    return Report(
+        events=events,
+        requests=len(requests),
+        kills=receiver.kills,
+        seconds=seconds,
+        lost=len(given - ids_of.keys()),
+        with_several_ids=sum(len(several) > 1 for several in ids_of.values()),
+        left=len(dead),
+    )
+
+
+def _submitted(hk: harken.Harken, begin: int, end: int) -> list[str]:
+    given = [
+        harken.Submission(target=harken.Target(f"session-{number % 50}"), rating="down", comment=f"slow {number}")
+        for number in range(begin, end)
+    ]
+    receipts = hk.collection.submit_many(given)
+    return [receipt.feedback.id for receipt in receipts if isinstance(receipt, harken.Receipt)]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline, pause = monotonic() + PATIENCE, Event()
+    while not condition() and monotonic() < deadline:
+        pause.wait(0.1)
+
+
+def fast_clock() -> datetime:
+    """A clock that runs twenty times as fast, and is the same in every process."""
+    return _BEGINNING + (datetime.now(UTC) - _BEGINNING) * SPEED
+
+
+def relay(storage: str, receiver: str) -> None:
+    """A relay that runs until it is killed, or until whoever started it is no more."""
+    hook: dict[str, object] = {"kind": "webhook", "url": receiver, "secret": SECRET, "allow": ["127.0.0.1"]}
+    with harken.connect(storage, channels={"hook": hook}, clock=fast_clock) as hk:
+        hk.start_relay()
+        sys.stdin.read()
+
+
+@contextmanager
+def storages(kind: str, folder: Path) -> Iterator[str]:
+    """A fresh storage of that kind."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/relay.db"
+        return
+    with replica_set() as deployment, database(deployment.url) as url:
+        yield url
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Kill relays on the storages that were chosen."""
+    parser = ArgumentParser(prog="python -m tests.reliability.relay_processes", description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000, help="how many (10,000)")
+    parser.add_argument("--kills", type=int, default=20, help="how many relays are killed (20)")
+    parser.add_argument("--storage", choices=("sqlite", "mongodb"), action="append", help="which (both)")
+    parser.add_argument("--relay", help="be a relay on that storage")
+    parser.add_argument("--receiver", help="where it sends to")
+    chosen: Any = parser.parse_args(arguments)
+    if chosen.relay:
+        relay(chosen.relay, chosen.receiver)
+        return 0
+    kept = True
+    for kind in chosen.storage or ("sqlite", "mongodb"):
+        with TemporaryDirectory() as folder, storages(kind, Path(folder)) as storage:
+            report = play(storage, Path(folder), events=chosen.events, kills=chosen.kills)
+        print(f"{'ok  ' if report.kept else 'MISS'} {kind}: {report}", flush=True)
+        kept = kept and report.kept
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,688 @@
+"""Alerting: the same alerts in whatever order one looks, and none that stands without its pattern."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from itertools import count, islice
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Change, ConfigurationError, Feedback, FeedbackQuery, FeedbackWithdrawn, Harken, InvalidQuery, Rating
+from harken.domain.alerts import (
+    Alert,
+    AlertKind,
+    AlertRule,
+    RateRule,
+    SatisfactionRule,
+    SilenceRule,
+    StreakRule,
+    Subject,
+    ThemeRule,
+    alert_id,
+)
+from harken.domain.errors import AlertNotFound
+from harken.domain.events import Event, EventType
+from harken.domain.query import GroupBy
+from harken.ports.alerts import AlertRepository
+from harken.ports.storage import Storage
+from harken.services.alerting import AlertingService
+from harken.storage import open_storage
+from harken.testing import accepted
+from harken_adapters.formats.mapping import Columns
+from harken_adapters.formats.reading import CsvSource
+from support import NOON, ManualClock, a_feedback, a_submission, in_threads
+
+UP, DOWN, NEUTRAL = Rating
+APP = "default"
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+THREE = StreakRule(name="three in a row", by="agent")
+DATA = Path(__file__).parents[3] / "shared" / "data" / "airline-feedback.csv"
+
+T = TypeVar("T")
+#: An alert as a plain loop tells it: id, the feedback, when it was complete and when it ended.
+Told = tuple[str, tuple[str, ...], datetime, datetime | None]
+
+
+@contextmanager
+def watching(*rules: AlertRule, clock: ManualClock | None = None) -> Iterator[tuple[Harken, AlertingService, Storage]]:
+    """A Harken on memory, and rules that look at what it stores."""
+    clock = clock or ManualClock()
+    with open_storage("memory://") as storage, harken.connect(storage, clock=clock) as hk:
+        yield hk, alerting(storage, *rules, clock=clock), storage
+
+
+def alerting(storage: Storage, *rules: AlertRule, clock: Callable[[], datetime]) -> AlertingService:
+    """A service as one of several relays has it."""
+    return AlertingService(storage.feedback, storage.alerts, rules=rules, clock=clock)
+
+
+def plain_loop(feedback: Iterable[Feedback], rule: StreakRule) -> set[Told]:
+    """The alerts of a rule without cool-down, found in the plainest way."""
+    groups: dict[Subject, list[Feedback]] = {}
+    for one in sorted(feedback, key=lambda one: (one.created_at, one.id)):
+        if one.counts and (subject := rule.subject(one)):
+            groups.setdefault(subject, []).append(one)
+    found: set[Told] = set()
+    for subject, row in groups.items():
+        downs: list[Feedback] = []
+        for one in [*row, None]:
+            if one and one.rating is DOWN:
+                downs.append(one)
+                continue
+            if len(downs) >= rule.length:
+                first = downs[: rule.length]
+                id_ = alert_id(APP, rule.name, subject, downs[0].id)
+                ids = tuple(one.id for one in first)
+                found.add((id_, ids, first[-1].created_at, one.created_at if one else None))
+            downs = []
+    return found
+
+
+def alerts(storage: Storage) -> list[Alert]:
+    """All that were raised, the last first."""
+    return list(storage.alerts.find(APP, limit=100_000))
+
+
+def as_told(found: Iterable[Alert]) -> set[Told]:
+    """What a plain loop would tell of alerts."""
+    return {(alert.id, alert.feedback_ids, alert.raised_at, alert.resolved_at) for alert in found}
+
+
+def in_batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """The items in their order, so many at a time."""
+    return [items[begin : begin + size] for begin in range(0, len(items), size)]
+
+
+def everything(hk: Harken) -> list[Feedback]:
+    """All feedback, oldest first, in whatever state."""
+    return list(hk.collection.stream(hk.query().in_any_state()))
+
+
+def downs(
+    hk: Harken, clock: ManualClock, number: int, agent_id: str = "a", rating: str | None = "down"
+) -> list[Feedback]:
+    """That many downs, a minute apart."""
+    given_: list[Feedback] = []
+    for _ in range(number):
+        clock.turn(minutes=1)
+        given_.append(hk.submit("s", rating, "bad", agent_id=agent_id).feedback)
+    return given_
+
+
+# --- streaks: the same however one looks ------------------------------------------------------------------------------
+
+said = st.builds(
+    lambda number, rating, agent, session, minute, fate: _fated(
+        a_feedback(
+            f"f{number:05}",
+            rating,
+            agent_id=agent,
+            session_id=session,
+            created_at=NOON + timedelta(minutes=minute),
+        ),
+        fate,
+    ),
+    st.integers(0, 99_999),
+    st.sampled_from([DOWN, DOWN, DOWN, DOWN, UP, NEUTRAL]),
+    st.sampled_from(["a", "b", None]),
+    st.sampled_from(["s", "t"]),
+    st.integers(0, 30),
+    st.sampled_from(["counts"] * 8 + ["withdrawn", "pending"]),
+)
+
+
+def _fated(one: Feedback, fate: str) -> Feedback:
+    if fate == "withdrawn":
+        return evolve(one, withdrawn_at=NOON)
+    return evolve(one, moderation=harken.Moderation.held("spam")) if fate == "pending" else one
+
+
+@given(
+    st.lists(said, max_size=40, unique_by=lambda one: one.id),
+    st.sampled_from(["session", "agent", "application"]),
+    st.integers(1, 4),
+    st.data(),
+)
+def test_the_alerts_are_those_of_a_plain_loop(row: list[Feedback], by: str, length: int, data: st.DataObject) -> None:
+    """In any order, in any batches, again, and by two at once: one streak is one alert, resolved when it is over."""
+    rule = StreakRule(name="r", by=by, length=length)
+    order = data.draw(
+        st.permutations(row + data.draw(st.lists(st.sampled_from(row), max_size=10) if row else st.just([])))
+    )
+    with watching(rule) as (_, service, storage):
+        other = alerting(storage, rule, clock=ManualClock())
+        storage.feedback.add(accepted(*row))
+        for batch in in_batches(order, data.draw(st.integers(1, 10))):
+            data.draw(st.sampled_from([service, other])).look_at(batch)
+        assert as_told(alerts(storage)) == plain_loop(row, rule)
+        assert as_told(service.rehearse(FeedbackQuery(), rule)) == plain_loop(row, rule)
+        assert service.look_at(row) == 0
+
+
+@given(st.lists(said, max_size=30, unique_by=lambda one: one.id))
+def test_looking_at_once(row: list[Feedback]) -> None:
+    """Relays that look at the same at the same time raise each alert once, and tell of it once."""
+    with watching(THREE) as (_, service, storage):
+        storage.feedback.add([evolve(item, events=()) for item in accepted(*row)])
+        others = [alerting(storage, THREE, clock=ManualClock()) for _ in range(3)]
+        in_threads([lambda one=one: one.look_at(row) for one in (service, *others)])  # type: ignore[misc]
+        assert as_told(alerts(storage)) == plain_loop(row, THREE)
+        expected = [alert.event() for alert in alerts(storage)]
+        raised = [alert for alert in alerts(storage) if not alert.stands]
+        told = storage.outbox.events(limit=1000)
+        assert len(told) == len(expected) + len(raised)
+        assert {event.id for event in expected} <= {event.id for event in told}
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("give"), st.sampled_from(["down", "down", "up"]), st.integers(0, 100)),
+        st.tuples(st.just("withdraw"), st.none(), st.integers(0, 100)),
+        st.tuples(st.sampled_from(["reject", "approve"]), st.none(), st.integers(0, 100)),
+        st.tuples(st.just("change"), st.sampled_from(["down", "up", None]), st.integers(0, 100)),
+        st.tuples(st.just("erase"), st.none(), st.integers(0, 100)),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_whatever_happens_an_alert_stands_exactly_while_there_is_a_streak(
+    happenings: list[tuple[str, str | None, int]],
+) -> None:
+    """Given late, taken back, moderated, changed or erased: one alert stands if a streak goes on, and else none."""
+    with watching(THREE) as (hk, service, storage):
+        for what, rating, number in happenings:
+            touched = _happen(hk, storage, what, rating, number)
+            service.look_at([one for one in touched if one])
+            if what == "erase":
+                service.look_around()
+            streaks = plain_loop(everything(hk), THREE)
+            going = [ids for _, ids, _, ended_at in streaks if ended_at is None]
+            standing = [alert for alert in alerts(storage) if alert.stands]
+            assert len(standing) == len(going)
+            versions = [event.version for event in storage.outbox.events(limit=1000) if event.type.about_alert]
+            assert len(versions) == sum(alert.version for alert in alerts(storage))
+
+
+def _happen(hk: Harken, storage: Storage, what: str, rating: str | None, number: int) -> list[Feedback | None]:
+    if what == "give":
+        at = NOON + timedelta(minutes=number)
+        return [hk.collection.submit(a_submission(rating=rating, comment="x", agent_id="a", created_at=at)).feedback]
+    there = everything(hk)
+    if not there:
+        return []
+    one = there[number % len(there)]
+    with suppress(FeedbackWithdrawn, harken.InvalidTransition):
+        match what:
+            case "withdraw":
+                return [hk.collection.withdraw(APP, one.id)]
+            case "reject" | "approve":
+                return [hk.moderation.decide(APP, one.id, f"{what}ed" if what == "reject" else "approved")]
+            case "change":
+                return [hk.collection.change(APP, one.id, Change(rating=rating))]
+            case "erase":
+                storage.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state())
+    return []
+
+
+# --- streaks: one thing at a time -------------------------------------------------------------------------------------
+
+
+def test_three_downs_in_a_row_and_an_up(clock: ManualClock) -> None:
+    """The third down raises, more downs change nothing, an up resolves, and each is told once."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 2)
+        assert service.look_at(given_) == 0
+        given_ += downs(hk, clock, 1)
+        assert service.look_at(given_[2:]) == 1
+        (raised,) = alerts(storage)
+        assert (raised.stands, raised.kind, raised.subject) == (True, AlertKind.STREAK, Subject("agent", "a"))
+        assert raised.feedback_ids == tuple(one.id for one in given_)
+        assert service.look_at(downs(hk, clock, 2)) == 0
+        (up,) = downs(hk, clock, 1, rating="up")
+        assert service.look_at([up]) == 1
+        assert alerts(storage) == [raised.resolved(at=up.created_at)]
+        about = [event for event in storage.outbox.events(limit=100) if event.type.about_alert]
+        assert [event.type for event in about] == [EventType.ALERT_RAISED, EventType.ALERT_RESOLVED]
+
+
+def test_feedback_that_does_not_count_triggers_nothing(clock: ManualClock) -> None:
+    """Spam that is held and feedback that was rejected are in no streak, and end none."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 3)
+        hk.moderation.decide(APP, given_[1].id, "rejected")
+        service.look_at(everything(hk))
+        assert alerts(storage) == []
+        (up,) = downs(hk, clock, 1, rating="up")
+        hk.moderation.decide(APP, up.id, "rejected")
+        downs(hk, clock, 1)
+        service.look_at(everything(hk))
+        assert [alert.feedback_ids[1] for alert in alerts(storage)] == [given_[2].id]
+
+
+@pytest.mark.parametrize("fate", ["withdrawn", "rejected", "changed"])
+def test_a_streak_that_is_no_more(clock: ManualClock, fate: str) -> None:
+    """Taken back, rejected or changed to an up: without its downs the alert ends when that is seen."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 3)
+        service.look_at(given_)
+        clock.turn(hours=1)
+        match fate:
+            case "withdrawn":
+                touched = hk.collection.withdraw(APP, given_[1].id)
+            case "rejected":
+                touched = hk.moderation.decide(APP, given_[1].id, "rejected")
+            case _:
+                touched = hk.collection.change(APP, given_[1].id, Change(rating="up"))
+        service.look_at([touched])
+        assert [alert.resolved_at for alert in alerts(storage)] == [clock()]
+
+
+def test_a_streak_that_was_erased(clock: ManualClock) -> None:
+    """Nobody tells of what was erased, so the rules look around: also when nothing is left of an application."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        service.look_at(downs(hk, clock, 3))
+        assert service.look_around() == 0
+        storage.feedback.erase(FeedbackQuery().in_any_state())
+        clock.turn(hours=1)
+        assert service.look_around() == 1
+        assert [alert.resolved_at for alert in alerts(storage)] == [clock()]
+
+
+def test_a_streak_without_its_first_is_the_same(clock: ManualClock) -> None:
+    """While enough downs are left in a row the alert stands, there is no second one, and none when it has ended."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 4)
+        service.look_at(given_)
+        assert service.look_at([hk.collection.withdraw(APP, given_[0].id)]) == 0
+        assert [alert.stands for alert in alerts(storage)] == [True]
+        (up,) = downs(hk, clock, 1, rating="up")
+        service.look_at([up])
+        for one in everything(hk):
+            service.look_at([one])
+        assert [alert.resolved_at for alert in alerts(storage)] == [up.created_at]
+
+
+def test_a_streak_that_goes_on_after_all(clock: ManualClock) -> None:
+    """An up ends the streak; when the up is taken back, the alert is raised again, under its id."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        service.look_at([*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")])
+        (resolved,) = alerts(storage)
+        clock.turn(minutes=1)
+        service.look_at([hk.collection.withdraw(APP, everything(hk)[-1].id)])
+        (again,) = alerts(storage)
+        assert (again.id, again.version, again.stands, again.raised_at) == (resolved.id, 3, True, clock())
+
+
+def test_what_happens_between_reading_and_raising(clock: ManualClock) -> None:
+    """An up that another relay saw before the alert was there resolves it nevertheless."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 3)
+
+        def meanwhile() -> None:
+            service.look_at(downs(hk, clock, 1, rating="up"))
+
+        slow = AlertingService(storage.feedback, Interrupted(storage.alerts, meanwhile), rules=[THREE], clock=clock)
+        slow.look_at(given_)
+        assert as_told(alerts(storage)) == plain_loop(everything(hk), THREE)
+
+
+class Interrupted(AlertRepository):
+    """Lets something happen before the first alert is added."""
+
+    def __init__(self, inner: AlertRepository, meanwhile: Callable[[], object]) -> None:
+        self._inner = inner
+        self._meanwhile = [meanwhile]
+
+    def add(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        return self._inner.add(alert, event)
+
+    def replace(self, alert: Alert, event: Event) -> bool:
+        """See the port."""
+        return self._inner.replace(alert, event)
+
+    def get(self, application: str, alert_id: str) -> Alert | None:
+        """See the port."""
+        return self._inner.get(application, alert_id)
+
+    def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
+        """See the port."""
+        return self._inner.latest(application, rule, subject)
+
+    def find(
+        self,
+        application: str,
+        *,
+        limit: int,
+        after: Alert | None = None,
+        standing: bool | None = None,
+        rule: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Alert]:
+        """See the port."""
+        return self._inner.find(application, limit=limit, after=after, standing=standing, rule=rule, since=since)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_cooling_down(clock: ManualClock, backwards: bool) -> None:
+    """For an hour after an alert there is no other about that agent, in whatever order one looks."""
+    rule = evolve(THREE, cooldown=HOUR)
+    with watching(rule, clock=clock) as (hk, service, storage):
+        for _ in range(2):
+            downs(hk, clock, 3)
+            downs(hk, clock, 1, rating="up")
+        downs(hk, clock, 3, agent_id="b")
+        clock.turn(hours=1)
+        downs(hk, clock, 3)
+        row = everything(hk)
+        for one in reversed(row) if backwards else row:
+            service.look_at([one])
+        found = alerts(storage)
+        assert [alert.subject.value for alert in found] == ["a", "b", "a"]
+        assert found[0].raised_at - found[2].raised_at > HOUR
+        if not backwards:
+            assert as_told(found) == as_told(service.rehearse(hk.query(), rule))
+        assert service.look_at(row) == 0
+
+
+def test_a_late_look_keeps_the_cool_down(clock: ManualClock) -> None:
+    """What was held back once stays so, also when it is changed after later alerts."""
+    with watching(evolve(THREE, cooldown=HOUR), clock=clock) as (hk, service, storage):
+        service.look_at([*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")])
+        held_back = downs(hk, clock, 3)
+        service.look_at([*held_back, *downs(hk, clock, 1, rating="up")])
+        clock.turn(hours=2)
+        service.look_at(downs(hk, clock, 3))
+        assert service.look_at([hk.collection.change(APP, held_back[0].id, Change(comment="so bad"))]) == 0
+        assert len(alerts(storage)) == 2
+
+
+def test_far_apart_and_long(clock: ManualClock) -> None:
+    """Changes far apart, in streaks of thousands, and streaks that a change cuts in two, are found as near ones are."""
+    rule = StreakRule(name="r", by="application")
+    minutes = count()
+
+    def row(rating: Rating, size: int) -> list[Feedback]:
+        return [
+            a_feedback(f"f{n:05}", rating, created_at=NOON + n * timedelta(minutes=1)) for n in islice(minutes, size)
+        ]
+
+    stored = [*row(DOWN, 3), *row(UP, 1_500), *row(DOWN, 1_300), *row(NEUTRAL, 1_200), *row(DOWN, 7), *row(UP, 1)]
+    with watching(rule, clock=clock) as (hk, service, storage):
+        storage.feedback.add(accepted(*stored))
+        service.look_at([stored[1], stored[2_000], stored[4_005]])
+        assert as_told(alerts(storage)) == plain_loop(stored, rule)
+        changed = hk.collection.change(APP, stored[2_000].id, Change(rating="up"))
+        service.look_at([changed])
+        assert as_told(alerts(storage)) >= {
+            one for one in plain_loop(everything(hk), rule) if one[1][0] > stored[2_000].id
+        }
+
+
+def test_a_crash_between_raising_and_resolving(clock: ManualClock) -> None:
+    """A relay that dies with the streak's end in its hands leaves it to the next one."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        row = [*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")]
+        storage.alerts.add(
+            standing := evolve(next(service.rehearse(hk.query(), THREE)), resolved_at=None, version=1), standing.event()
+        )
+        assert service.look_at(row) == 1
+        assert as_told(alerts(storage)) == plain_loop(row, THREE)
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+def stored(storage: Storage, ratings: str, at: datetime, agent_id: str | None = "a", comment: str = "bad") -> None:
+    """Store feedback of one time: ``u`` for up, ``d`` for down, ``n`` for neither."""
+    kinds = {"u": UP, "d": DOWN, "n": NEUTRAL}
+    begin = len(storage.feedback.find(FeedbackQuery().in_any_state(), limit=100_000).items)
+    storage.feedback.add(
+        accepted(
+            *(
+                a_feedback(f"w{begin + n:05}", kinds[letter], comment, agent_id=agent_id, created_at=at)
+                for n, letter in enumerate(ratings)
+            )
+        )
+    )
+
+
+def test_satisfaction_under_a_bound(clock: ManualClock) -> None:
+    """Raised once while it lasts, resolved when the window is better, and not raised again while it cools down."""
+    rule = SatisfactionRule(name="unhappy", by="agent", cooldown=2 * HOUR)
+    with watching(rule, clock=clock) as (_, service, storage):
+        stored(storage, "d" * 30 + "u" * 5, clock() - HOUR + timedelta(minutes=1))
+        stored(storage, "d" * 10, clock(), agent_id="few")
+        assert service.look_around() == 1
+        assert service.look_around() == 0
+        (alert,) = alerts(storage)
+        assert (alert.subject, alert.figures) == (Subject("agent", "a"), {"positive": 5, "negative": 30})
+        assert (alert.began_at, alert.raised_at, alert.kind) == (clock() - HOUR, clock(), AlertKind.SATISFACTION)
+        clock.turn(minutes=1)
+        assert service.look_around() == 1
+        assert [one.resolved_at for one in alerts(storage)] == [clock()]
+        stored(storage, "d" * 30, clock())
+        assert service.look_around() == 0
+        clock.turn(hours=2)
+        stored(storage, "d" * 30, clock())
+        assert service.look_around() == 1
+        assert [one.stands for one in alerts(storage)] == [True, False]
+
+
+def test_who_looks_around_at_once_raises_one_alert(clock: ManualClock) -> None:
+    """Relays that find the same pattern at the same moment make the same alert, time after time."""
+    rule = SatisfactionRule(name="unhappy", cooldown=timedelta())
+    with watching(rule, clock=clock) as (_, service, storage):
+        for time in (1, 2, 3):
+            stored(storage, "d" * 30, clock())
+            others = [alerting(storage, rule, clock=clock) for _ in range(3)]
+            assert sum(map(int, map(str, in_threads([one.look_around for one in (service, *others)])))) == 1
+            assert len(alerts(storage)) == time
+            clock.turn(hours=2)
+            assert sum(map(int, map(str, in_threads([one.look_around for one in (service, *others)])))) == 1
+        told = [event for event in storage.outbox.events(limit=1000) if event.type.about_alert]
+        assert len(told) == 6
+
+
+def test_more_downs_than_in_the_same_hours_of_other_weeks(clock: ManualClock) -> None:
+    """Only those hours are compared, of the weeks in which there was anything at all."""
+    rule = RateRule(name="rising", by="application")
+    with watching(rule, clock=clock) as (_, service, storage):
+        stored(storage, "d" * 20, clock())
+        assert service.look_around() == 0
+        stored(storage, "u", clock() - 3 * WEEK - DAY)
+        stored(storage, "d" * 4, clock() - WEEK)
+        stored(storage, "d" * 2, clock() - 2 * WEEK - HOUR + timedelta(microseconds=1))
+        stored(storage, "d" * 90, clock() - 2 * WEEK - HOUR)
+        stored(storage, "d" * 90, clock() - 5 * WEEK)
+        assert service.look_around() == 1
+        assert [alert.figures for alert in alerts(storage)] == [{"count": 20, "baseline": 6, "weeks": 3}]
+
+
+def test_a_rate_is_compared_with_the_agents_own(clock: ManualClock) -> None:
+    """One agent's downs may rise while another always had as many."""
+    with watching(RateRule(name="rising", by="agent", factor=1.5), clock=clock) as (_, service, storage):
+        for agent, before in (("busy", 40), ("calm", 4), ("new", 0)):
+            stored(storage, "d" * 40, clock(), agent_id=agent)
+            for week in (1, 2):
+                stored(storage, "d" * before, clock() - week * WEEK, agent_id=agent)
+        service.look_around()
+        assert {alert.subject.value for alert in alerts(storage)} == {"calm", "new"}
+
+
+@pytest.mark.parametrize(("by", "subject"), [("application", "slow"), ("agent", "slow: a")])
+def test_a_theme_surges(clock: ManualClock, by: str, subject: str) -> None:
+    """Each keyword that suddenly comes up has an alert of its own, which is about the theme."""
+    with watching(ThemeRule(name="themes", by=by), clock=clock) as (_, service, storage):
+        stored(storage, "d" * 20, clock() - WEEK, comment="An error")
+        stored(storage, "d", clock() - WEEK, comment="slow")
+        stored(storage, "d" * 20, clock(), comment="So slow, an ERROR")
+        stored(storage, "u" * 20, clock(), comment="not confused")
+        stored(storage, "d" * 9, clock(), agent_id=None, comment="incomplete")
+        assert service.look_around() == 1
+        assert [alert.subject for alert in alerts(storage)] == [Subject("theme", subject)]
+        clock.turn(hours=2)
+        assert service.look_around() == 1
+        assert [alert.stands for alert in alerts(storage)] == [False]
+
+
+def test_silence(clock: ManualClock) -> None:
+    """An agent, or an application, from which nothing comes any more; it is over when something does."""
+    rules = [SilenceRule(name="quiet agent", by="agent"), SilenceRule(name="quiet", after=timedelta(hours=8))]
+    with watching(*rules, clock=clock) as (_, service, storage):
+        stored(storage, "u", clock() - 31 * DAY, agent_id="retired")
+        stored(storage, "d", clock(), agent_id="a")
+        stored(storage, "n", clock() + HOUR, agent_id="b")
+        clock.turn(hours=6)
+        assert service.look_around() == 1
+        (alert,) = alerts(storage)
+        assert (alert.subject, alert.began_at, alert.raised_at) == (Subject("agent", "a"), NOON, clock())
+        clock.turn(hours=3)
+        assert service.look_around() == 2
+        stored(storage, "u", clock(), agent_id="a")
+        assert service.look_around() == 2
+        assert [one.subject for one in alerts(storage) if one.stands] == [Subject("agent", "b")]
+
+
+def test_a_silence_lasts_until_something_comes(clock: ManualClock) -> None:
+    """After months it still stands; with the last feedback erased nobody is expected to say anything."""
+    with watching(SilenceRule(name="quiet", by="agent"), clock=clock) as (_, service, storage):
+        stored(storage, "d", clock())
+        clock.turn(days=1)
+        assert service.look_around() == 1
+        clock.turn(days=100)
+        assert service.look_around() == 0
+        storage.feedback.erase(FeedbackQuery())
+        assert service.look_around() == 1
+        assert not alerts(storage)[0].stands
+
+
+def test_spam_is_nothing_to_count(clock: ManualClock) -> None:
+    """What is held or rejected makes nobody unhappy, and breaks no silence."""
+    rules = [SatisfactionRule(name="unhappy"), RateRule(name="rising"), SilenceRule(name="quiet")]
+    with watching(*rules, clock=clock) as (hk, service, storage):
+        stored(storage, "u", clock() - WEEK)
+        stored(storage, "d" * 40, clock())
+        for one in everything(hk)[1:]:
+            hk.moderation.decide(APP, one.id, "rejected")
+        service.look_around()
+        assert [alert.rule for alert in alerts(storage)] == ["quiet"]
+
+
+def test_rules_are_kept_to_their_application(clock: ManualClock) -> None:
+    """A rule for one application looks at no other, and each application has alerts of its own."""
+    rules = [
+        SilenceRule(name="all"),
+        SilenceRule(name="one", application="shop"),
+        StreakRule(name="s", application="x"),
+    ]
+    with watching(*rules, clock=clock) as (hk, service, storage):
+        for application in ("shop", "default"):
+            hk.collection.submit(a_submission(application=application))
+        clock.turn(days=1)
+        assert service.look_around() == 3
+        assert {alert.rule for alert in storage.alerts.find("shop", limit=10)} == {"all", "one"}
+        assert [alert.rule for alert in alerts(storage)] == ["all"]
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_channel_that_is_off(clock: ManualClock) -> None:
+    """Switched off it has an alert, once, until it is on again; the next time it has another one."""
+    with watching(clock=clock) as (_, service, storage):
+        service.channel_on(APP, "ops")
+        for _ in range(2):
+            service.channel_off(APP, "ops", "nothing arrived since Monday")
+            service.channel_off(APP, "ops", "again")
+            clock.turn(hours=1)
+            service.channel_on(APP, "ops")
+            service.channel_on(APP, "ops")
+        first, second = alerts(storage)
+        assert first.id != second.id
+        assert (first.kind, first.rule, first.subject) == (AlertKind.CHANNEL, "channel", Subject("channel", "ops"))
+        assert first.message == "Channel ops was switched off: nothing arrived since Monday"
+        assert [alert.version for alert in (first, second)] == [2, 2]
+
+
+def test_finding_alerts(clock: ManualClock) -> None:
+    """Page by page, the last first; by rule, by time, and only what stands."""
+    with watching(THREE, clock=clock) as (hk, service, _):
+        for agent in ("a", "b", "c"):
+            service.look_at(downs(hk, clock, 3, agent_id=agent))
+        service.look_at(downs(hk, clock, 1, agent_id="b", rating="up"))
+        found = service.find(APP)
+        assert [alert.subject.value for alert in found] == ["c", "b", "a"]
+        assert service.find(APP, limit=1, after=found[0]) == [found[1]]
+        assert service.find(APP, standing=True) == [found[0], found[2]]
+        assert service.find(APP, since=found[1].raised_at, rule=THREE.name) == found[:2]
+        assert service.find(APP, rule="other") == []
+        assert service.find("shop") == []
+        assert service.get(APP, found[0].id) == found[0]
+        for limit in (0, 1_001):
+            with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000"):
+                service.find(APP, limit=limit)
+        for application, id_ in (("shop", found[0].id), (APP, "alert_x"), (APP, "\0"), ("\ud800", "x")):
+            with pytest.raises(AlertNotFound, match="No alert"):
+                service.get(application, id_)
+
+
+def test_two_rules_with_one_name() -> None:
+    """They would take each other's alerts for their own."""
+    with pytest.raises(ConfigurationError, match="same name"), watching(THREE, SilenceRule(name=THREE.name)):
+        pass
+
+
+def test_rehearsing_raises_nothing(clock: ManualClock) -> None:
+    """A rule can be tried on what is there, and within what a query means."""
+    with watching(clock=clock) as (hk, service, storage):
+        downs(hk, clock, 3)
+        later = clock() + timedelta(microseconds=1)
+        downs(hk, clock, 4, agent_id="b")
+        assert [alert.subject.value for alert in service.rehearse(hk.query(), THREE)] == ["a", "b"]
+        assert [alert.subject.value for alert in service.rehearse(hk.query(since=later), THREE)] == ["b"]
+        assert list(service.rehearse(hk.query(), evolve(THREE, length=5))) == []
+        assert alerts(storage) == []
+
+
+# --- real feedback ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/feedback.db"])
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_real_feedback_raises_what_a_plain_loop_finds(url: str, at_the_end: bool, tmp_path: Path) -> None:
+    """9,760 messages to six airlines, imported in order: every streak of three downs of an airline, and no other."""
+    with open_storage(url.format(tmp_path)) as storage, harken.connect(storage, spam="allow") as hk:
+        with DATA.open("rb") as file:
+            rows = [row.content for row in CsvSource(file, Columns({}, {}), APP).rows()]
+        submissions = [row for row in rows if isinstance(row, harken.Submission)]
+        service = alerting(storage, THREE, clock=ManualClock())
+        batches: list[list[Feedback]] = []
+        for batch in in_batches(submissions, 500):
+            receipts = hk.collection.submit_many(batch)
+            batches.append([receipt.feedback for receipt in receipts if isinstance(receipt, harken.Receipt)])
+            if not at_the_end:
+                service.look_at(batches[-1])
+        if at_the_end:
+            for again in (*reversed(batches), *batches):
+                service.look_at(again)
+        given_ = [one for batch in batches for one in batch]
+        assert len(given_) == 9_760
+        expected = plain_loop(given_, THREE)
+        assert len(expected) > 500
+        assert as_told(alerts(storage)) == expected
+        assert {alert.subject.value for alert in alerts(storage)} <= hk.analytics.groups(
+            hk.query(), GroupBy.parse("agent")
+        ).keys()
