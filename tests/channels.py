@@ -47,7 +47,9 @@ class Recorder(Notifier):
         return [one.feedback.comment for one in self.arrived if one.feedback is not None]
 
 
-def telling(clock: ManualClock | None = None, url: str | Storage = "memory://", **options: object) -> AbstractContextManager[Harken]:
+def telling(
+    clock: ManualClock | None = None, url: str | Storage = "memory://", **options: Any
+) -> AbstractContextManager[Harken]:
     """A Harken whose relay is run by hand; without jitter."""
     known: dict[str, Any] = {"clock": clock or ManualClock(), "new_id": counting_ids(), "chance": lambda: 0.0}
     return harken.connect(url, **{**known, **options})

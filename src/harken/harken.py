@@ -92,9 +92,10 @@ class Harken:
         self._check_storage = check_storage
         self._rebuild_storage = rebuild_storage
         self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close]
-        for nudge in (feed.nudge, relay.nudge):
-            collection.on_write(lambda _, nudge=nudge: nudge())
-            editor.on_change(nudge)
+        collection.on_write(lambda _: feed.nudge())
+        collection.on_write(lambda _: relay.nudge())
+        editor.on_change(feed.nudge)
+        editor.on_change(relay.nudge)
 
     def __enter__(self) -> Self:
         return self

@@ -62,15 +62,18 @@ def _throughput(name: str, storages: list[str]) -> Iterator[Result]:
 
 
 def _submitting(name: str, relayed: str, alone: str) -> Iterator[Result]:
-    with receiving() as receiver, harken.connect(relayed, channels={"hook": _hook(receiver.url)}) as with_relay:
-        with harken.connect(alone, channels={"hook": _hook(receiver.url)}) as without:
-            pairs = []
-            for _ in range(ROUNDS + 1):
-                with_relay.start_relay()
-                mine = seconds(partial(_submit_from_threads, with_relay))
-                with_relay.relay.stop()
-                # Nobody sends meanwhile.
-                pairs.append((mine, seconds(partial(_submit_from_threads, without))))
+    pairs = []
+    with (
+        receiving() as receiver,
+        harken.connect(relayed, channels={"hook": _hook(receiver.url)}) as with_relay,
+        harken.connect(alone) as without,
+    ):
+        for _ in range(ROUNDS + 1):
+            with_relay.start_relay()
+            mine = seconds(partial(_submit_from_threads, with_relay))
+            with_relay.relay.stop()
+            # Nobody sends meanwhile.
+            pairs.append((mine, seconds(partial(_submit_from_threads, without))))
     ratios = [bare / mine for mine, bare in pairs[1:]]
     submitted = THREADS * SUBMISSIONS
     detail = f"{THREADS} threads, {submitted / median(mine for mine, _ in pairs[1:]):,.0f}/s with it"

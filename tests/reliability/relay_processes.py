@@ -28,7 +28,7 @@ from time import monotonic
 from typing import Any
 
 from attrs import frozen
-from tests.mongod import database, replica_set, until
+from tests.mongod import database, replica_set
 
 import harken
 from harken.domain.events import DeliveryState

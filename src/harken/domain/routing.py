@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -27,6 +27,25 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 E = TypeVar("E", bound=Enum)
 
 
+# Any collection will do. Each has its type, as mypy makes nothing of ``frozenset`` itself in this place.
+
+
+def _types(values: Iterable[EventType]) -> frozenset[EventType]:
+    return frozenset(values)
+
+
+def _ratings(values: Iterable[Rating]) -> frozenset[Rating]:
+    return frozenset(values)
+
+
+def _statuses(values: Iterable[ModerationStatus]) -> frozenset[ModerationStatus]:
+    return frozenset(values)
+
+
+def _texts(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(values)
+
+
 @frozen(kw_only=True)
 class Route:
     """Sends what fits all its filters to a channel; a filter that is empty lets everything through.
@@ -46,12 +65,12 @@ class Route:
 
     name: str
     channel: str
-    events: frozenset[EventType] = field(default=frozenset(), converter=frozenset)
-    ratings: frozenset[Rating] = field(default=frozenset(), converter=frozenset)
-    applications: frozenset[str] = field(default=frozenset(), converter=frozenset)
-    agents: frozenset[str] = field(default=frozenset(), converter=frozenset)
-    tags: frozenset[str] = field(default=frozenset(), converter=frozenset)
-    statuses: frozenset[ModerationStatus] = field(default=frozenset(), converter=frozenset)
+    events: frozenset[EventType] = field(default=frozenset(), converter=_types)
+    ratings: frozenset[Rating] = field(default=frozenset(), converter=_ratings)
+    applications: frozenset[str] = field(default=frozenset(), converter=_texts)
+    agents: frozenset[str] = field(default=frozenset(), converter=_texts)
+    tags: frozenset[str] = field(default=frozenset(), converter=_texts)
+    statuses: frozenset[ModerationStatus] = field(default=frozenset(), converter=_statuses)
     template: str | None = None
 
     def __attrs_post_init__(self) -> None:

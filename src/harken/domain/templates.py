@@ -10,7 +10,7 @@ _FORMATTER: Final = Formatter()
 
 
 def template_problem(template: object, names: Collection[str]) -> str | None:
-    """What makes ``template`` unfit to be filled with values of these names, in a sentence; ``None`` if nothing does."""
+    """What makes ``template`` unfit to be filled with values of these names, as a sentence, if anything does."""
     if not isinstance(template, str):
         return f"A template must be text, got {type(template).__name__}"
     known = ", ".join(f"{{{name}}}" for name in sorted(names))

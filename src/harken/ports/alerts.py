@@ -19,7 +19,7 @@ class AlertRepository(ABC):
 
     @abstractmethod
     def add(self, alert: Alert, event: Event) -> bool:
-        """Store an alert and its event, atomically and durably, and say whether that was done: not if its id is taken."""
+        """Store an alert and its event, atomically and durably; whether that was done: not if its id is taken."""
 
     @abstractmethod
     def replace(self, alert: Alert, event: Event) -> bool:

@@ -74,7 +74,7 @@ class DeliveryService:
         return self._outbox.replay(delivery_id, due_at=self._clock())
 
     def replay_all(self, *, application: str | None = None, channel: str | None = None) -> int:
-        """Send everything that is dead now again, or what of it is an application's or a channel's; and say how many."""
+        """Send everything that is dead now again, or an application's or a channel's; and say how many that is."""
         replayed = 0
         now = self._clock()
         # What dies meanwhile has been tried, so it is not repeated: the list is read to its end once.

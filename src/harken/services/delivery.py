@@ -47,9 +47,7 @@ class Relay:
     One thread looks at events; each channel has a lane of its own with up to ``concurrency`` threads.
     """
 
-    def __init__(
-        self, means: Means, alerting: AlertingService, open_notifiers: OpenNotifiers
-    ) -> None:
+    def __init__(self, means: Means, alerting: AlertingService, open_notifiers: OpenNotifiers) -> None:
         self._means = means
         self._alerting = alerting
         self._open_notifiers = open_notifiers
@@ -312,4 +310,3 @@ class _Worker:
 def _itself(subject: Feedback | Alert | None) -> set[str]:
     """The channel that an alert is about: it is switched off, so it cannot be told that it is."""
     return {subject.subject.value} if isinstance(subject, Alert) and subject.subject.by == "channel" else set()
-
