@@ -1,0 +1,117 @@
+"""Routes: what goes which way, and how a table says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken import Moderation, ModerationStatus, Rating, Route, RouteRejected
+from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.events import EventType
+from harken.domain.routing import parse_route, route_record
+from support import NOON, a_feedback
+
+LABELS = st.text("abc", min_size=1, max_size=3)
+ROUTES = st.builds(
+    Route,
+    name=LABELS,
+    channel=LABELS,
+    events=st.frozensets(st.sampled_from(EventType)),
+    ratings=st.frozensets(st.sampled_from(Rating)),
+    applications=st.frozensets(LABELS),
+    agents=st.frozensets(LABELS),
+    tags=st.frozensets(LABELS),
+    statuses=st.frozensets(st.sampled_from(ModerationStatus)),
+    template=st.none() | st.text("{} ab"),
+)
+FEEDBACK = st.builds(
+    a_feedback,
+    rating=st.sampled_from(Rating),
+    application=LABELS,
+    agent_id=st.none() | LABELS,
+    tags=st.lists(LABELS, max_size=2).map(tuple),
+    moderation=st.builds(Moderation, status=st.sampled_from(ModerationStatus)),
+)
+FEEDBACK_TYPES = [type_ for type_ in EventType if not type_.about_alert]
+
+
+def an_alert(**parts: Any) -> Alert:
+    """An alert about agent a, unless ``parts`` says otherwise."""
+    known = {"subject": Subject("agent", "a"), "rule": "r", "kind": AlertKind.STREAK, "message": "3 downs in a row"}
+    return Alert(**{"id": "alert_1", **known, "began_at": NOON, "raised_at": NOON, **parts})
+
+
+@given(ROUTES)
+def test_a_record_says_all_of_a_route(route: Route) -> None:
+    """What a record says of a route is read back as the same route."""
+    assert parse_route(route_record(route)) == route
+
+
+@given(ROUTES, FEEDBACK, st.sampled_from(FEEDBACK_TYPES))
+def test_each_filter_can_only_take_away(route: Route, feedback: Any, type_: EventType) -> None:
+    """A route takes what all its filters let through: each must have the feedback's value, or be empty."""
+    approved = feedback.moderation.status is ModerationStatus.APPROVED
+    news = type_ in (EventType.CREATED, EventType.UPDATED)
+    expected = (
+        (not route.events or type_ in route.events)
+        and (not route.ratings or feedback.rating in route.ratings)
+        and (not route.applications or feedback.application in route.applications)
+        and (not route.agents or feedback.agent_id in route.agents)
+        and (not route.tags or any(tag in route.tags for tag in feedback.tags))
+        and (feedback.moderation.status in route.statuses if route.statuses else approved or not news)
+    )
+    assert route.takes(type_, feedback) is expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "taken"),
+    [
+        ({}, True),
+        ({"events": {EventType.ALERT_RAISED}}, True),
+        ({"events": {EventType.CREATED}}, False),
+        ({"applications": {"default"}}, True),
+        ({"applications": {"shop"}}, False),
+        ({"agents": {"a"}}, True),
+        ({"agents": {"b"}}, False),
+        ({"ratings": {Rating.DOWN}}, False),
+        ({"tags": {"slow"}}, False),
+        ({"statuses": {ModerationStatus.APPROVED}}, False),
+    ],
+)
+def test_alerts_take_the_routes_of_what_they_have(filters: dict[str, Any], taken: bool) -> None:
+    """An alert has an application and may be about an agent; a filter by what only feedback has keeps it out."""
+    assert Route(name="r", channel="c", **filters).takes(EventType.ALERT_RAISED, an_alert()) is taken
+
+
+def test_an_alert_about_a_session_is_about_no_agent() -> None:
+    """A filter by agent keeps out what is about something else, even if it has the same name."""
+    alert = an_alert(subject=Subject("session", "a"))
+    assert not Route(name="r", channel="c", agents={"a"}).takes(EventType.ALERT_RAISED, alert)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, "A route needs a name, as text; got {}"),
+        ({"name": "r"}, "A route needs a channel, as text; got {'name': 'r'}"),
+        ({"name": "r", "channel": 1}, "A route needs a channel, as text"),
+        ({"name": "a b", "channel": "c"}, "A route's name has 1 to 64 letters, digits, '-' or '_', and begins with"),
+        ({"name": "r", "channel": "c:d"}, "A channel's name has 1 to 64 letters"),
+        ({"name": "r", "channel": "c", "rating": ["up"]}, "Route 'r' sets unknown rating; known are name, channel"),
+        ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
+        ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is none of 'up', 'down', 'neutral'"),
+        ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is none of 'feedback.created'"),
+        ({"name": "r", "channel": "c", "statuses": [1]}, "1 is none of 'pending', 'approved', 'rejected'"),
+        ({"name": "r", "channel": "c", "tags": [""]}, "tags of route 'r': each must not be empty"),
+        ({"name": "r", "channel": "c", "template": 5}, "In route 'r': template must be text, got int"),
+        ({"name": "r", "channel": "c", "template": "x" * 10_001}, "is longer than 10000 characters"),
+    ],
+)
+def test_what_is_no_route_is_refused_in_a_sentence(table: dict[str, object], message: str) -> None:
+    """A mistake in a route tells what was wrong and what is known."""
+    with pytest.raises(RouteRejected) as caught:
+        parse_route(table)
+    assert message in str(caught.value)

@@ -1,0 +1,125 @@
+"""Routes that are added while everything runs, and channels and deliveries that are looked at."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels import Recorder, telling
+from harken import (
+    ConfigurationError,
+    DeliveryFailed,
+    DeliveryNotFound,
+    Harken,
+    InvalidQuery,
+    Notification,
+    Route,
+    RouteRejected,
+)
+from harken.domain.events import DeliveryState
+
+
+def names(hk: Harken) -> list[str]:
+    """The routes in force."""
+    return [route.name for route in hk.routes.routes()]
+
+
+def refuse(_: Notification) -> None:
+    """What a receiver does that will never take it."""
+    raise DeliveryFailed("no", retryable=False)
+
+
+def test_a_route_is_added_changed_and_removed() -> None:
+    """What is added counts from then on, beside those of the settings; it can be changed and removed."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}, routes=[Route(name="downs", channel="ops", ratings={"down"})]) as hk:
+        hk.routes.put(Route(name="slow", channel="ops", tags={"slow"}))
+        assert names(hk) == ["downs", "slow"]
+        assert (hk.routes.configured("downs"), hk.routes.configured("slow")) == (True, False)
+        hk.submit("s", "up", "by tag", tags=["slow"])
+        hk.relay.run_due()
+        hk.routes.put(Route(name="slow", channel="ops", tags={"dear"}))
+        hk.submit("s", "up", "by the old tag", tags=["slow"])
+        hk.submit("s", "up", "by the new tag", tags=["dear"])
+        hk.relay.run_due()
+        assert (hk.routes.delete("slow"), hk.routes.delete("slow")) == (True, False)
+        hk.submit("s", "up", "by none", tags=["dear"])
+        hk.relay.run_due()
+        assert names(hk) == ["downs"]
+    assert channel.comments == ["by tag", "by the new tag"]
+
+
+def test_routes_of_the_settings_stay() -> None:
+    """A route of the settings can be neither replaced nor removed at run time; the message says where to go."""
+    with telling() as hk:
+        for change in (lambda: hk.routes.put(Route(name="log", channel="log")), lambda: hk.routes.delete("log")):
+            with pytest.raises(RouteRejected, match="Route 'log' comes from the settings; change it there"):
+                change()
+
+
+def test_routes_to_nowhere_are_refused() -> None:
+    """A route must lead to a channel that is there, and its template must be one."""
+    with telling() as hk:
+        with pytest.raises(RouteRejected, match="leads to the channel 'oops'; known are log"):
+            hk.routes.put(Route(name="r", channel="oops"))
+        with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
+            hk.routes.put(Route(name="r", channel="log", template="{% for"))
+        assert names(hk) == ["log"]
+
+
+def test_two_routes_of_one_name_are_a_mistake() -> None:
+    """Each route of the settings needs a name of its own."""
+    with pytest.raises(ConfigurationError, match="Two routes have the same name"):
+        telling(routes=[Route(name="r", channel="log"), Route(name="r", channel="log", ratings={"up"})])
+
+
+def test_deliveries_are_listed_page_by_page() -> None:
+    """Deliveries in a state, of an application, to a channel, go on behind the last one that is known."""
+    with telling(channels={"a": Recorder(refuse), "b": Recorder()}) as hk:
+        for application in ("shop", "desk", "shop"):
+            hk.submit("s", "up", application=application)
+        hk.relay.run_due()
+        first = hk.deliveries.find(limit=2)
+        rest = hk.deliveries.find(limit=2, after=first[-1].id)
+        assert {one.channel for one in (*first, *rest)} == {"a"}
+        assert len({one.id for one in (*first, *rest)}) == 3
+        assert len(hk.deliveries.find(application="shop")) == 2
+        assert hk.deliveries.find(channel="b") == []
+        assert {one.channel for one in hk.deliveries.find("delivered")} == {"b"}
+        assert hk.deliveries.get(first[0].id) == first[0]
+
+
+def test_deliveries_of_another_application_are_not_there() -> None:
+    """Who asks for one application finds, and replays, only its deliveries."""
+    with telling(channels={"a": Recorder(refuse)}) as hk:
+        hk.submit("s", "up", application="shop")
+        hk.relay.run_due()
+        (dead,) = hk.deliveries.find()
+        for call in (hk.deliveries.get, hk.deliveries.replay):
+            with pytest.raises(DeliveryNotFound, match="There is no delivery"):
+                call(dead.id, application="desk")
+        assert hk.deliveries.replay_all(application="desk") == 0
+        assert hk.deliveries.replay(dead.id, application="shop").state is DeliveryState.PENDING
+
+
+def test_what_cannot_be_listed() -> None:
+    """A state that is none, a limit out of range and an id that nobody has are errors that say so."""
+    with telling() as hk:
+        with pytest.raises(InvalidQuery, match="A delivery is 'pending', 'delivered' or 'dead', not 'lost'"):
+            hk.deliveries.find("lost")
+        with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000, got 0"):
+            hk.deliveries.find(limit=0)
+        for unknown in ("nobody", "with\0nul"):
+            with pytest.raises(DeliveryNotFound):
+                hk.deliveries.get(unknown)
+
+
+def test_many_dead_letters_are_replayed_each_once() -> None:
+    """Replaying everything reads all pages, and what dies again meanwhile is not repeated without end."""
+    channel = Recorder(refuse)
+    with telling(channels={"a": channel}) as hk:
+        for number in range(1_200):
+            hk.submit(f"s{number}", "up")
+        hk.relay.run_due()
+        assert hk.deliveries.replay_all() == 1_200
+        hk.relay.run_due()
+        assert len(channel.tried) == 2_400

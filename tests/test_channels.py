@@ -1,0 +1,124 @@
+"""Channels, routes, rules and replies, as arguments and in ``harken.toml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import harken
+from channels import Recorder, telling
+from harken import ConfigurationError, Notification, Notifier, RouteRejected
+
+FILE = """
+[channels.quiet]
+kind = "log"
+
+[channels.loud]
+kind = "log"
+comments = true
+
+[[routes]]
+name = "downs"
+channel = "loud"
+ratings = ["down"]
+
+[[alerts]]
+name = "two"
+kind = "streak"
+length = 2
+
+[[replies]]
+tag = "slow"
+text = "Sorry, {session_id}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_everything_can_stand_in_the_file(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Channels, routes, alert rules and replies are read from the tables of harken.toml."""
+    (folder / "harken.toml").write_text(FILE)
+    with harken.connect("memory://") as hk, caplog.at_level("INFO", "harken.notifications"):
+        assert hk.channels.names == ("quiet", "loud")
+        assert [route.name for route in hk.routes.routes()] == ["downs"]
+        receipts = [hk.submit("s", "down", "Too slow", tags=["slow"]) for _ in range(2)]
+        hk.submit("s", "up", "Fine")
+        assert [receipt.reply for receipt in receipts] == ["Sorry, s"] * 2
+        # Two downs, the alert about them, which no route takes, and nothing of the up.
+        assert hk.relay.run_due() == 2
+        assert [alert.rule for alert in hk.alerts.find("default")] == ["two"]
+
+
+def test_arguments_go_before_the_file(folder: Path) -> None:
+    """What is given as an argument takes the place of the file's table."""
+    (folder / "harken.toml").write_text(FILE)
+    channel = Recorder()
+    with harken.connect("memory://", channels={"mine": channel}, routes=[], replies=[]) as hk:
+        assert hk.submit("s", "down", "Too slow", tags=["slow"]).reply is None
+        hk.relay.run_due()
+    assert channel.comments == ["Too slow"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("channels = 1", "channels must be tables, such as [channels.support]"),
+        ("[channels]\nops = 1", "channels must be tables, such as [channels.support]"),
+        ("[channels.ops]\nurl = 'x'", "Channel 'ops' must be a table with a kind"),
+        ("[channels.'a b']\nkind = 'log'", "A channel's name has 1 to 64 letters"),
+        ("[routes]\nname = 'r'", "routes must be a list of tables, each [[routes]]"),
+        ("[[routes]]\nname = 'r'\nchannel = 'oops'", "leads to the channel 'oops'; known are log"),
+        ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r' needs a kind"),
+        ("[[replies]]\ntext = '{comment}'", "has a place that nothing fills"),
+    ],
+)
+def test_what_makes_no_sense_in_the_file(folder: Path, content: str, message: str) -> None:
+    """A mistake in a table is found when Harken is connected, and told in a sentence."""
+    (folder / "harken.toml").write_text(content)
+    with pytest.raises((ConfigurationError, RouteRejected)) as caught:
+        harken.connect("memory://")
+    assert message in str(caught.value)
+
+
+def test_what_only_a_relay_needs_is_looked_at_when_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets come from the environment, and are asked for by whoever sends, not by whoever only reads figures."""
+    table = {"kind": "webhook", "url": "https://example.com", "secret": "env:A_SECRET_FOR_A_TEST"}
+    with telling(channels={"ops": table}) as hk:
+        assert hk.summary().total == 0
+        with pytest.raises(ConfigurationError) as caught:
+            hk.start_relay()
+        assert str(caught.value) == "Channel 'ops': the variable A_SECRET_FOR_A_TEST is not set"
+
+
+def test_an_unknown_kind() -> None:
+    """A kind that nothing serves is an error that tells the known ones."""
+    with telling(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
+        hk.start_relay()
+    assert str(caught.value) == "Channel 'ops' is of the unknown kind 'pigeon'; known are apprise, log, sns, webhook"
+
+
+class Closing(Notifier):
+    """Knows whether it was closed."""
+
+    closed = False
+
+    def deliver(self, notification: Notification) -> None:
+        """See the port."""
+
+    def close(self) -> None:
+        """See the port."""
+        self.closed = True
+
+
+def test_a_notifier_that_was_given_is_not_closed() -> None:
+    """Harken closes what it opened, and nothing else."""
+    mine = Closing()
+    with telling(channels={"mine": mine}) as hk:
+        hk.start_relay()
+    assert not mine.closed
