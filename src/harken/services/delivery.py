@@ -29,9 +29,9 @@ LOOK_AROUND: Final = timedelta(seconds=60)
 #: How long what has arrived is remembered, and how often what is older is forgotten.
 KEPT: Final = timedelta(days=7)
 _TIDY: Final = timedelta(hours=1)
-#: While people submit in this process, a thread rests so many times as long as it has computed, so that they have the
-#: processor; what is not sent yet waits in the storage.
-_REST: Final = 5.0
+#: While people submit in this process, a relay rests so many times as long as it has computed, so that they have the
+#: processor: what it computes makes the storage and the receiver work, too. What is not sent yet waits in the storage.
+_REST: Final = 9.0
 _LONGEST_REST: Final = 1.0
 
 #: Opens all channels, for as long as the context lasts.

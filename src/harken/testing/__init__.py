@@ -14,11 +14,13 @@ from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted,
 from harken.testing.contract import StorageContract
 from harken.testing.machine import StorageMachine
 from harken.testing.model import reference_storage
+from harken.testing.telling import TellingMachine
 
 __all__ = [
     "NOON",
     "StorageContract",
     "StorageMachine",
+    "TellingMachine",
     "a_feedback",
     "a_key",
     "a_series",

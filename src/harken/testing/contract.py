@@ -8,7 +8,7 @@
         def open_storage(self):
             return my_package.open_storage("mine://...")    # a context manager that gives a fresh, empty storage
 
-Run it with pytest. The state machine uses the Hypothesis profile that is loaded: a thorough profile tests thoroughly.
+Run it with pytest. The state machines use the Hypothesis profile that is loaded: a thorough profile tests thoroughly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from harken.testing.alerts import AlertContract
+from harken.testing.comparing import ComparingMachine
 from harken.testing.counting import CountingContract
 from harken.testing.documents import DocumentContract
 from harken.testing.keeping import KeepingContract
@@ -24,6 +25,7 @@ from harken.testing.keys import KeyContract
 from harken.testing.machine import StorageMachine
 from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
+from harken.testing.telling import TellingMachine
 
 
 class StorageContract(
@@ -33,9 +35,13 @@ class StorageContract(
 
     def test_any_sequence_of_operations_gives_what_the_reference_model_gives(self) -> None:
         """Whatever is done in whatever order, answers, order and errors are those of the contract."""
+        self._run(StorageMachine)
+
+    def test_any_sequence_of_telling_gives_what_the_reference_model_gives(self) -> None:
+        """However alerts, events and deliveries are raised, claimed, lost and replayed, each answer is the contract's."""
+        self._run(TellingMachine)
+
+    def _run(self, machine: type[ComparingMachine]) -> None:
         quiet = settings(deadline=None, suppress_health_check=list(HealthCheck), stateful_step_count=30)
-
-        class Machine(StorageMachine):
-            open_storage = staticmethod(self.open_storage)
-
-        run_state_machine_as_test(Machine, settings=quiet)
+        ours = type(machine.__name__, (machine,), {"open_storage": staticmethod(self.open_storage)})
+        run_state_machine_as_test(ours, settings=quiet)
