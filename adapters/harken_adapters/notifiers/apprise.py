@@ -145,6 +145,8 @@ class AppriseNotifier(Notifier):
         if service is None:
             return None
         service.request_rate_per_sec = 0
+        service.socket_connect_timeout = min(service.socket_connect_timeout, _SECONDS)
+        service.socket_read_timeout = min(service.socket_read_timeout, _SECONDS)
         service.retry = 0
         service.optional = False
         if service.overflow_mode is self._apprise.OverflowMode.UPSTREAM:
@@ -176,7 +178,7 @@ def _words(notification: Notification) -> tuple[str, str]:
     lines = lines_of(text) if text else paragraphs(notification)
     # Feedback's first line says nothing that is not in the others; an alert's is what matters.
     body = lines if text or notification.alert is not None else lines[2:]
-    title = one_line(_MARKUP.sub(" ", headline(notification)))[:_LONGEST_TITLE]
+    title = " ".join(_MARKUP.sub(" ", headline(notification)).split())[:_LONGEST_TITLE]
     return _unnaming(title), _unnaming("\n".join(body))
 
 

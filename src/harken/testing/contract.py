@@ -38,7 +38,7 @@ class StorageContract(
         self._run(StorageMachine)
 
     def test_any_sequence_of_telling_gives_what_the_reference_model_gives(self) -> None:
-        """However alerts, events and deliveries are raised, claimed, lost and replayed, each answer is the contract's."""
+        """However events are told, claims lost and deliveries replayed, answers are those of the contract."""
         self._run(TellingMachine)
 
     def _run(self, machine: type[ComparingMachine]) -> None:

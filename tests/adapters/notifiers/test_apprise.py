@@ -248,7 +248,7 @@ def test_threads_wait_for_nobody(receiver: Receiver) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answer", [lambda _: (), dripping(after=b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")])
+@pytest.mark.parametrize("answer", [lambda _: (), dripping(after=b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")])
 def test_who_takes_for_ever(answer: AnswerTo) -> None:
     """A service that does not come to an end is given up in time, also where the URL has a longer limit."""
     begun = monotonic()

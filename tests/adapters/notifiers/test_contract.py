@@ -16,6 +16,13 @@ from harken.testing.notifying import NotifierContract
 from harken_adapters.notifiers import apprise, log, sns, webhook
 
 
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Amazon]:
+    """SNS and SQS for these tests."""
+    with amazon() as started:
+        yield started
+
+
 class TestLog(NotifierContract):
     @pytest.fixture(autouse=True)
     def logs(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -66,11 +73,6 @@ class TestAppriseMattermost(OverHttp):
 
 @pytest.mark.slow
 class TestSns(NotifierContract):
-    @pytest.fixture(scope="class")
-    def aws(self) -> Iterator[Amazon]:
-        with amazon() as started:
-            yield started
-
     @pytest.fixture(autouse=True)
     def topic(self, monkeypatch: pytest.MonkeyPatch, aws: Amazon) -> None:
         for name, value in ENVIRON.items():

@@ -115,12 +115,12 @@ def test_templates(aws: Amazon) -> None:
         aws,
         rated(Rating.DOWN, comment="{rating} Too slow", agent_id="helper"),
         subject="{rating}: {session_id}",
-        body='{{"at": "{timestamp}", "by": "{agent_id}", "said": "{comment}", "app": "{application}", "type": "{type}"}}',
+        body='{{"at": "{timestamp}", "by": "{agent_id}", "said": "{comment}", "in": "{application}", "of": "{type}"}}',
     )
     assert message["Subject"] == "negative: s-1"
     assert message["Message"] == (
         '{"at": "2026-01-01T12:00:00.123456Z", "by": "helper", "said": "{rating} Too slow", '
-        '"app": "default", "type": "feedback.created"}'
+        '"in": "default", "of": "feedback.created"}'
     )
 
 

@@ -12,6 +12,7 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, environment, serv
 import harken
 from harken import Scope
 from hosts.events import listening
+from support import eventually
 
 LOCAL = ("127.0.0.1", "::1")
 
@@ -115,6 +116,41 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path, settings: dict[
     """Before anything is served, one line says which setting is wrong."""
     for workers in ("1", "2"):
         assert message in refused(tmp_path, "--workers", workers, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [
+        ("kind = 'pigeon'", "Channel 'support' is of the unknown kind 'pigeon'"),
+        ("kind = 'webhook'\nurl = 'http://127.0.0.1/'", "Channel 'support': "),
+        ("kind = 'webhook'\nurl = 'env:NOT_SET'", "Channel 'support': the variable NOT_SET is not set"),
+    ],
+)
+def test_channels_that_cannot_be_used_are_refused(tmp_path: Path, channel: str, message: str) -> None:
+    """Before anything is served, one line says which channel cannot be used; where no relay runs, none is opened."""
+    (tmp_path / "harken.toml").write_text(f"[channels.support]\n{channel}\n")
+    for workers in ("1", "2"):
+        assert message in refused(tmp_path, "--workers", workers)
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, HARKEN_SERVER_RELAY="false") as service:
+        assert service.ask("GET", "/api/channels").json()["channels"][0]["name"] == "support"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_tells_whoever_should_know(tmp_path: Path, workers: int) -> None:
+    """Whichever process takes feedback, a relay within the service sends it on, once."""
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--workers", str(workers)) as service:
+        service.ready(workers)
+        for number in range(10):
+            assert service.ask("POST", f"/api/sessions/s-{number}/feedback", json={"rating": "up"}).status_code == 201
+
+        def delivered() -> list[dict[str, object]]:
+            found: list[dict[str, object]] = service.ask("GET", "/api/deliveries?state=delivered").json()["deliveries"]
+            return found
+
+        eventually(lambda: len(delivered()) == 10)
+        assert {one["attempts"] for one in delivered()} == {1}
 
 
 @pytest.mark.slow

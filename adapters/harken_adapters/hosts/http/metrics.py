@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 
 from harken import ConfigurationError, Harken, MissingExtra, StorageError
 from harken.container import utc_now
-from harken.ports.outbox import Outbox
+from harken.domain.events import DeliveryState
 from harken.ports.time import Clock
 
 if find_spec("prometheus_client") is None:
@@ -39,7 +39,7 @@ _OTHER: Final = "_OTHER"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
-#: How long the age of the oldest event is shown before the storage is asked again.
+#: How long what the storage said is shown before it is asked again.
 _KEPT: Final = timedelta(seconds=15)
 #: How many seconds a reader of the figures waits for the storage at most. Without the storage all others still count.
 _PATIENCE: Final = 1.0
@@ -106,7 +106,7 @@ class Metrics:
         ).labels(version("harken")).set(1)
 
     def observe(self, hk: Harken) -> None:
-        """Show how many submissions wait in it, how many share a write, and how old its oldest event is.
+        """Show how many submissions wait in it, how many share a write, how old its oldest event is, and how channels fare.
 
         Raises:
             ConfigurationError: these figures show a Harken already.
@@ -115,7 +115,7 @@ class Metrics:
             raise ConfigurationError("These metrics observe a Harken already; make others for another one")
         self._harken = hk
         hk.collection.on_write(self._batches.observe)
-        self._shown.register(_OutboxAge(hk.outbox, self._clock))
+        self._shown.register(_Stored(hk, self._clock))
         self._depth = Gauge(
             "harken_queue_depth",
             "How many submissions wait to be written.",
@@ -176,45 +176,69 @@ class Metrics:
         Thread(target=share, name="harken-metrics", daemon=True).start()
 
 
-class _OutboxAge(Collector):
-    """How old the oldest event is that nobody has fanned out yet.
+class _Stored(Collector):
+    """What the storage knows: how old the oldest event is that nobody has fanned out yet, and how channels fare.
 
     The storage is read now and then only, in another thread: one that hangs must not take all other figures along.
     """
 
-    def __init__(self, outbox: Outbox, clock: Clock) -> None:
-        self._outbox = outbox
+    def __init__(self, hk: Harken, clock: Clock) -> None:
+        self._harken = hk
         self._clock = clock
         self._lock = Lock()
         self._read_at = clock() - _KEPT
-        self._reading: Future[float] = Future()
-        self._reading.set_result(0.0)
+        self._reading: Future[list[GaugeMetricFamily]] = Future()
+        self._reading.set_result([])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The age, unless the storage does not answer: an old one would be worse than none."""
+        """The figures, unless the storage does not answer: old ones would be worse than none."""
         try:
-            age = self._latest().result(_PATIENCE)
+            yield from self._latest().result(_PATIENCE)
         except (StorageError, TimeoutError):
             return
-        yield GaugeMetricFamily(
-            "harken_outbox_age_seconds", "How long the oldest event has been waiting to be fanned out.", value=age
-        )
 
-    def _latest(self) -> Future[float]:
+    def _latest(self) -> Future[list[GaugeMetricFamily]]:
         with self._lock:
             now = self._clock()
             if self._reading.done() and not timedelta(0) <= now - self._read_at < _KEPT:
                 self._read_at, self._reading = now, Future()
-                Thread(target=self._read, args=(self._reading,), name="harken-outbox-age", daemon=True).start()
+                Thread(target=self._read, args=(self._reading,), name="harken-stored", daemon=True).start()
             return self._reading
 
-    def _read(self, reading: Future[float]) -> None:
+    def _read(self, reading: Future[list[GaugeMetricFamily]]) -> None:
         try:
-            oldest = self._outbox.events(limit=1)
-            waited = self._clock() - oldest[0].occurred_at if oldest else timedelta(0)
-            reading.set_result(max(waited, timedelta(0)).total_seconds())
-        except BaseException as error:  # noqa: BLE001 - raised where the age is asked for
+            now = self._clock()
+            reading.set_result([self._age(now), *self._channels(now)])
+        except BaseException as error:  # noqa: BLE001 - raised where the figures are asked for
             reading.set_exception(error)
+
+    def _age(self, now: datetime) -> GaugeMetricFamily:
+        oldest = self._harken.outbox.events(limit=1)
+        return GaugeMetricFamily(
+            "harken_outbox_age_seconds",
+            "How long the oldest event has been waiting to be fanned out.",
+            value=_seconds(now, oldest[0].occurred_at if oldest else None),
+        )
+
+    def _channels(self, now: datetime) -> Iterator[GaugeMetricFamily]:
+        on = GaugeMetricFamily("harken_channel_on", "1 if anything is sent there, else 0.", labels=["channel"])
+        failing = GaugeMetricFamily(
+            "harken_channel_failing_seconds", "How long nothing has arrived, though it was sent.", labels=["channel"]
+        )
+        late = GaugeMetricFamily(
+            "harken_delivery_lateness_seconds", "How long what should be sent by now has been due.", labels=["channel"]
+        )
+        for state in self._harken.channels.states():
+            first = self._harken.outbox.deliveries(DeliveryState.PENDING, limit=1, channel=state.name)
+            on.add_metric([state.name], int(state.on))
+            failing.add_metric([state.name], _seconds(now, state.failing_since))
+            late.add_metric([state.name], _seconds(now, first[0].due_at if first else None))
+        yield from (on, failing, late)
+
+
+def _seconds(now: datetime, since: datetime | None) -> float:
+    """For how long it has been so; 0 if it is not, or only will be."""
+    return 0.0 if since is None else max(now - since, timedelta(0)).total_seconds()
 
 
 def _shared_folder() -> Path | None:
