@@ -16,6 +16,7 @@ from harken import (
     ConfigurationError,
     DeliveryFailed,
     DeliveryNotFound,
+    FeedbackRejected,
     Harken,
     NoSuchChannel,
     RouteRejected,
@@ -326,6 +327,8 @@ def test_channels_that_are_not_there() -> None:
         for switch in (hk.channels.switch_on, lambda name: hk.channels.switch_off(name, "")):
             with pytest.raises(NoSuchChannel, match="There is no channel 'oops'; known are ops"):
                 switch("oops")
+        with pytest.raises(FeedbackRejected, match="reason contains a lone surrogate"):
+            hk.channels.switch_off("ops", "\udc80")
 
 
 # --- what was erased --------------------------------------------------------------------------------------------------

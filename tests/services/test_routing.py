@@ -41,7 +41,7 @@ def test_a_route_is_added_changed_and_removed() -> None:
         hk.submit("s", "up", "by the old tag", tags=["slow"])
         hk.submit("s", "up", "by the new tag", tags=["dear"])
         hk.relay.run_due()
-        assert (hk.routes.delete("slow"), hk.routes.delete("slow")) == (True, False)
+        assert [hk.routes.delete(name) for name in ("slow", "slow", "\udc80")] == [True, False, False]
         hk.submit("s", "up", "by none", tags=["dear"])
         hk.relay.run_due()
         assert names(hk) == ["downs"]
@@ -108,6 +108,11 @@ def test_what_cannot_be_listed() -> None:
             hk.deliveries.find("lost")
         with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000, got 0"):
             hk.deliveries.find(limit=0)
+        for name in ("application", "channel"):
+            with pytest.raises(InvalidQuery, match=f"{name} contains a lone surrogate"):
+                hk.deliveries.find(**{name: "\udc80"})
+            with pytest.raises(InvalidQuery, match=f"{name} contains a lone surrogate"):
+                hk.deliveries.replay_all(**{name: "\udc80"})
         for unknown in ("nobody", "with\0nul"):
             with pytest.raises(DeliveryNotFound):
                 hk.deliveries.get(unknown)

@@ -8,8 +8,9 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.errors import NoSuchChannel
+from harken.domain.errors import FeedbackRejected, NoSuchChannel
 from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.rules import text_problem
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.sessions import JsonValue
 from harken.ports.time import Clock
@@ -95,8 +96,11 @@ class ChannelService:
 
         Raises:
             NoSuchChannel: no channel has that name.
+            FeedbackRejected: the reason is not text that every storage can keep.
         """
         self._must_be_there(name)
+        if problem := text_problem("reason", reason):
+            raise FeedbackRejected([problem])
         now = self._clock()
 
         def edit(state: ChannelState) -> ChannelState:

@@ -42,11 +42,12 @@ class DeliveryService:
             channel: only on their way to this channel.
 
         Raises:
-            InvalidQuery: the state is none, or the limit is out of range.
+            InvalidQuery: the state is none, the limit is out of range, or nothing can be called so.
             DeliveryNotFound: there is no delivery with the id in ``after`` any more.
         """
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+        _check(application, channel)
         place = None if after is None else self.get(after)
         return self._outbox.deliveries(
             _state(state), limit=limit, after=place, application=application, channel=channel
@@ -74,7 +75,12 @@ class DeliveryService:
         return self._outbox.replay(delivery_id, due_at=self._clock())
 
     def replay_all(self, *, application: str | None = None, channel: str | None = None) -> int:
-        """Send everything that is dead now again, or an application's or a channel's; and say how many that is."""
+        """Send everything that is dead now again, or an application's or a channel's; and say how many that is.
+
+        Raises:
+            InvalidQuery: nothing can be called so.
+        """
+        _check(application, channel)
         replayed = 0
         now = self._clock()
         # What dies meanwhile has been tried, so it is not repeated: the list is read to its end once.
@@ -89,6 +95,12 @@ class DeliveryService:
                     self._outbox.replay(delivery.id, due_at=now)
                     replayed += 1
         return replayed
+
+
+def _check(application: str | None, channel: str | None) -> None:
+    for name, value in (("application", application), ("channel", channel)):
+        if value is not None and (problem := text_problem(name, value)):
+            raise InvalidQuery(problem.message)
 
 
 def _state(value: DeliveryState | str) -> DeliveryState:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from harken.domain.errors import ConfigurationError, MissingExtra, RouteRejected
-from harken.domain.routing import Route, parse_route, route_record
+from harken.domain.routing import Route, name_problem, parse_route, route_record
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.notifier import Notification
 from harken.ports.sessions import JsonValue
@@ -92,7 +92,8 @@ class RouteService:
             RouteRejected: it is one of the settings'.
         """
         self._check_own(name)
-        return self._documents.delete(_KIND, name)
+        # What can be no route's name, none has.
+        return name_problem("A route's name", name) is None and self._documents.delete(_KIND, name)
 
     def _check_own(self, name: str) -> None:
         if name in self._configured:
