@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -170,13 +171,15 @@ def test_slack(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
     at_loopback(monkeypatch, url, "webhook_url", f"http://127.0.0.1:{receiver.port}")
     for query in ("?blocks=no", "?blocks=yes", "?blocks=yes&format=markdown"):
         deliver(nasty(), url + query)
-    assert len(receiver.received) == 3
-    for request in receiver.received:
-        body = request.body.decode()
+    legacy, blocks, markdown = (request.body.decode() for request in receiver.received)
+    for body in (legacy, blocks):
+        assert "*b* _i_" in body
         assert "<" not in body
+    assert r"\\*b\\* \\_i\\_" in markdown
+    for body in (legacy, blocks, markdown):
         assert "@everyone" not in body
-        assert r"*b*" in body or r"\\*b\\*" in body
-    assert '"type": "plain_text"' in receiver.received[1].body.decode()
+        assert not re.search(r"<[^\\]", body)
+    assert '"type": "plain_text"' in blocks
 
 
 def test_discord(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
