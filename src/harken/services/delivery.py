@@ -190,7 +190,8 @@ class Relay:
         """Deal with events, whatever happens; whether there may be more at once."""
         try:
             with self._courtesy.working():
-                return self.dispatch() == MAX_EVENTS
+                # Also after a few: the alerts that they raised are events, too.
+                return self.dispatch() > 0
         except StorageClosed:
             self._stopping.set()
         except HarkenError as error:

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from harken.domain.alerts import Alert, Subject
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst

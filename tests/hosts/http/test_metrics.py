@@ -19,8 +19,12 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 import harken
+from channels import Recorder, telling
 from harken import ConfigurationError, Harken, StorageUnavailable
+from harken.domain.errors import DeliveryFailed
+from harken.domain.events import Delivery, DeliveryState
 from harken.domain.events import Event as Happening
+from harken.ports.notifier import Notification
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
@@ -68,6 +72,9 @@ class Events:
         if self.error is not None:
             raise self.error
         return self.outbox.events(limit=limit)
+
+    def deliveries(self, state: DeliveryState, *, limit: int, channel: str) -> Sequence[Delivery]:
+        return self.outbox.deliveries(state, limit=limit, channel=channel)
 
 
 @pytest.fixture
@@ -211,8 +218,7 @@ class TestOutboxAge:
         hk.submit("s", "up")
         clock.turn(seconds=2.5)
         assert figure(metrics, "harken_outbox_age_seconds") == 42.5
-        for event in hk.outbox.events(limit=2):
-            hk.outbox.fan_out(event, (), due_at=clock())
+        hk.outbox.fan_out([(event, ()) for event in hk.outbox.events(limit=2)], due_at=clock())
         clock.turn(seconds=15)
         assert figure(metrics, "harken_outbox_age_seconds") == 0
 
@@ -271,6 +277,31 @@ class TestOutboxAge:
         assert outbox.read == 1
         outbox.go.set()
         eventually(lambda: figure(metrics, "harken_outbox_age_seconds") is not None)
+
+
+class TestChannels:
+    def test_how_they_fare(self, metrics: Metrics, clock: ManualClock) -> None:
+        """Each channel is there from the beginning, and it is told for how long it fails, and lags behind."""
+        with telling(clock, channels={"good": Recorder(), "bad": Recorder(refuse)}) as hk:
+            metrics.observe(hk)
+            assert self.shown(metrics) == {"good": (1, 0, 0), "bad": (1, 0, 0)}
+            hk.submit("s", "up")
+            hk.relay.run_due()
+            clock.turn(seconds=20)
+            assert self.shown(metrics) == {"good": (1, 0, 0), "bad": (1, 20, 15)}
+            hk.channels.switch_off("good", "by hand")
+            clock.turn(seconds=20)
+            assert self.shown(metrics) == {"good": (0, 0, 0), "bad": (1, 40, 35)}
+
+    def shown(self, metrics: Metrics) -> dict[str, tuple[float | None, ...]]:
+        """Whether each is on, for how long it fails, and for how long something is due."""
+        names = ("harken_channel_on", "harken_channel_failing_seconds", "harken_delivery_lateness_seconds")
+        return {channel: tuple(figure(metrics, name, channel=channel) for name in names) for channel in ("good", "bad")}
+
+
+def refuse(_: Notification) -> None:
+    """What a receiver does that is away."""
+    raise DeliveryFailed("away")
 
 
 class Slow:

@@ -106,7 +106,7 @@ class Metrics:
         ).labels(version("harken")).set(1)
 
     def observe(self, hk: Harken) -> None:
-        """Show how many submissions wait in it, how many share a write, how old its oldest event is, and how channels fare.
+        """Show how many submissions wait in it, how many share a write, its oldest event's age, and how channels fare.
 
         Raises:
             ConfigurationError: these figures show a Harken already.
