@@ -120,7 +120,7 @@ class Container(containers.DeclarativeContainer):
     )
     analytics: Provider[AnalyticsService] = Singleton(AnalyticsService, feedback_repository)
     sessions: Provider[SessionService] = Singleton(SessionService, session_repository)
-    feed: Provider[Feed] = Singleton(Feed, feedback_repository, clock=clock)
+    feed: Provider[Feed] = Singleton(Feed, feedback_repository, alert_repository, clock=clock)
     keys: Provider[KeyService] = Singleton(KeyService, key_repository, clock=clock, new_secret=new_secret)
     alerting: Provider[AlertingService] = Singleton(
         AlertingService,

@@ -1,4 +1,4 @@
-"""The feed: listeners are told what happens to feedback, whichever process it comes from."""
+"""The feed: listeners are told what happens to feedback and alerts, whichever process it comes from."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock, Thread
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
+from channels import Recorder
 from harken import (
     Change,
     Cursor,
@@ -26,6 +28,7 @@ from harken import (
     StorageClosed,
     StorageUnavailable,
 )
+from harken.domain.alerts import Alert
 from harken.domain.events import EventType
 from harken.services.feed import KEPT, MAX_LISTENERS, MAX_TAKEN, MAX_WAITING, RESUMABLE, Listener, News, Place
 from harken_adapters.storage.memory import MemoryFeedbackRepository, _Data, open_storage
@@ -33,6 +36,7 @@ from support import NOON, ManualClock, a_feedback, counting_ids, eventually, in_
 
 APPLICATION = "default"
 LONG_AGO = NOON - timedelta(days=30)
+TWO_DOWNS = {"name": "two-downs", "kind": "streak", "length": 2}
 
 
 def nothing() -> None:
@@ -173,6 +177,127 @@ def test_what_claims_to_come_from_the_future_is_told_in_its_time(hk: Harken, clo
     assert as_told(next_news(listener, hk)) == [("feedback.created", "id-000001")]
     clock.turn(hours=1)
     assert as_told(next_news(listener, hk)) == [("feedback.created", "ahead")]
+
+
+# --- Alerts -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alerting(url: str = "memory://", **options: Any) -> Iterator[Harken]:
+    """A Harken that raises an alert at two downs in a row on a session, when its relay is run."""
+    with harken.connect(url, channels={"all": Recorder()}, alert_rules=[TWO_DOWNS], **options) as hk:
+        yield hk
+
+
+def two_downs(hk: Harken, session_id: str = "s") -> None:
+    """Let the rule find something, at the next run of the relay."""
+    for _ in range(2):
+        hk.submit(session_id, "down", "slow")
+
+
+def told_alerts(news: Sequence[News]) -> list[tuple[str, str]]:
+    """What was told of alerts: what happened, and whom it is about."""
+    return [(one.type.value, str(one.alert.subject)) for one in news if one.alert]
+
+
+def subject(news: News) -> Feedback | Alert:
+    """What it is about."""
+    assert (news.feedback is None) != (news.alert is None)
+    found = news.feedback or news.alert
+    assert found is not None
+    return found
+
+
+def test_alerts_are_told_when_they_are_raised_and_when_they_end(clock: ManualClock) -> None:
+    """Each with the alert as it reads then, once, among what happens to feedback; other applications are not told."""
+    with alerting(clock=clock) as hk:
+        listener, other = listen(hk), hk.feed.listen("other", nothing)
+        two_downs(hk)
+        hk.relay.run_due()
+        found: list[News] = []
+        while not told_alerts(found):
+            found += next_news(listener, hk)
+        (standing,) = hk.alerts.find(APPLICATION)
+        assert [one.alert for one in found if one.type is EventType.ALERT_RAISED] == [standing]
+        assert sum(one.type is EventType.CREATED for one in found) == 2
+        clock.turn(hours=1)
+        hk.submit("s", "up")
+        hk.relay.run_due()
+        found = []
+        while not told_alerts(found):
+            found += next_news(listener, hk)
+        (over,) = hk.alerts.find(APPLICATION)
+        assert [one.alert for one in found if one.type is EventType.ALERT_RESOLVED] == [over]
+        assert over == evolve(standing, resolved_at=over.resolved_at, version=2)
+        hk.submit("s", "up", "the next one", application="other")
+        assert told_alerts(next_news(other, hk)) == []
+        assert not listener.waiting
+
+
+def test_an_alert_that_was_there_before_is_told_when_it_ends(hk: Harken, clock: ManualClock) -> None:
+    """Whoever begins to listen is not told of alerts that stand, however old, but is told when they are over."""
+    hk.channels.switch_off("log", "by hand")
+    clock.turn(days=3)
+    listener = listen(hk)
+    hk.submit("s", "up")
+    assert told_alerts(next_news(listener, hk)) == []
+    hk.channels.switch_on("log")
+    assert told_alerts(next_news(listener, hk)) == [("alert.resolved", "channel log")]
+    hk.submit("s", "up")
+    assert told_alerts(next_news(listener, hk)) == []
+
+
+def test_an_alert_is_told_however_late_it_is_found(clock: ManualClock) -> None:
+    """A relay that was away finds patterns that are old; who listens is told of them nevertheless."""
+    with alerting(clock=clock) as hk:
+        two_downs(hk)
+        clock.turn(hours=5)
+        listener = listen(hk)
+        hk.relay.run_due()
+        assert told_alerts(next_news(listener, hk)) == [("alert.raised", "session s")]
+
+
+def test_an_alert_that_came_and_went_is_told_as_it_is_now(hk: Harken, clock: ManualClock) -> None:
+    """Between two looks an alert may be raised and resolved: that it is over is told."""
+    listener = listen(hk)
+    hk.channels.switch_off("log", "by hand")
+    clock.turn(seconds=1)
+    hk.channels.switch_on("log")
+    assert {what for what, _ in told_alerts(next_news(listener, hk))} == {"alert.resolved"}
+
+
+def test_who_comes_back_is_told_of_alerts_too(clock: ManualClock) -> None:
+    """The place of an alert leads on as any other does, and any other leads to alerts."""
+    with alerting(clock=clock) as hk:
+        listener = listen(hk)
+        hk.submit("s", "up")
+        (given,) = next_news(listener, hk)
+        clock.turn(seconds=1)
+        hk.channels.switch_off("all", "by hand")
+        (off,) = next_news(listener, hk)
+        listener.close()
+        clock.turn(seconds=1)
+        hk.channels.switch_on("all")
+        assert told_alerts(listen(hk, after=off.place).take()) == [("alert.resolved", "channel all")]
+        assert ("alert.resolved", "channel all") in told_alerts(listen(hk, after=given.place).take())
+
+
+def test_another_process_tells_of_alerts_of_the_hour_before(tmp_path: Path, clock: ManualClock) -> None:
+    """Who changes over is told what was raised or resolved meanwhile, also what bears a time before they left."""
+    url, new_id = f"sqlite:///{tmp_path}/feedback.db", counting_ids()
+    with alerting(url, clock=clock, new_id=new_id) as one, alerting(url, clock=clock, new_id=new_id) as two:
+        one.channels.switch_off("all", "for long")
+        two_downs(one)
+        clock.turn(minutes=30)
+        here = listen(one)
+        one.submit("t", "up", "heard")
+        (heard,) = next_news(here, one)
+        here.close()
+        clock.turn(seconds=1)
+        two.channels.switch_on("all")
+        two.relay.run_due()
+        told = told_alerts(listen(two, after=heard.place).take())
+        assert sorted(told) == [("alert.raised", "session s"), ("alert.resolved", "channel all")]
 
 
 # --- Coming back ------------------------------------------------------------------------------------------------------
@@ -439,7 +564,7 @@ def test_a_closed_feed_tells_so() -> None:
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 1),
-        st.sampled_from(["submit", "change", "withdraw", "moderate", "erase", "take", "leave and come back"]),
+        st.sampled_from(["submit", "change", "withdraw", "moderate", "erase", "alert", "take", "leave and come back"]),
         st.integers(0, 4),
     ),
     max_size=25,
@@ -447,7 +572,7 @@ STEPS = st.lists(
 
 
 class Everything:
-    """What happens to feedback, and what two listeners hear of it: one stays, and one comes and goes."""
+    """What happens to feedback and alerts, and what two listeners hear of it: one stays, and one comes and goes."""
 
     def __init__(self, one: Harken, two: Harken) -> None:
         self.harkens = (one, two)
@@ -460,6 +585,12 @@ class Everything:
         """Let one thing happen, if it can."""
         if what == "submit":
             hk.submit("s", "up", f"words {next(self.serial)}")
+        elif what == "alert":
+            # One alert stands at most: about the channel, while it is off.
+            if hk.alerts.find(APPLICATION, standing=True):
+                hk.channels.switch_on("log")
+            else:
+                hk.channels.switch_off("log", "by hand")
         elif what == "take":
             self.take()
         elif what == "leave and come back":
@@ -489,12 +620,16 @@ class Everything:
         hk = self.harkens[0]
         return list(hk.collection.stream(hk.query().in_any_state()))
 
+    def there(self) -> list[Feedback | Alert]:
+        """All that somebody can be told of."""
+        return [*self.stored(), *self.harkens[0].alerts.find(APPLICATION)]
+
     def take(self) -> None:
         """Hear what there is to hear; nothing that is not there any more."""
         for listener, heard in ((self.stays, self.heard), (self.goes, self.heard_in_parts)):
-            there = {feedback.id for feedback in self.stored()}
+            there = {one.id for one in self.there()}
             news = listener.take()
-            assert {one.feedback.id for one in news} <= there
+            assert {subject(one).id for one in news} <= there
             assert not listener.missed
             heard.extend(news)
 
@@ -503,21 +638,21 @@ class Everything:
         for hk in self.harkens:
             hk.feed.nudge()
         self.take()
-        there = self.stored()
+        there = self.there()
         return all(
-            {one.feedback.id: one.feedback for one in heard}.get(feedback.id) == feedback
+            {subject(news).id: subject(news) for news in heard}.get(one.id) == one
             for heard in (self.heard, self.heard_in_parts)
-            for feedback in there
+            for one in there
         )
 
     def never_went_back(self) -> bool:
-        """Whether each feedback was always told as it was told before, or newer."""
+        """Whether each feedback, or alert, was always told as it was told before, or newer."""
         for heard in (self.heard, self.heard_in_parts):
             versions: dict[str, int] = {}
             for one in heard:
-                if one.feedback.version < versions.get(one.feedback.id, 0):
+                if subject(one).version < versions.get(subject(one).id, 0):
                     return False
-                versions[one.feedback.id] = one.feedback.version
+                versions[subject(one).id] = subject(one).version
         return True
 
     def told_behind(self, place: Place) -> list[Place]:
@@ -535,9 +670,9 @@ def check(one: Harken, two: Harken, steps: Sequence[tuple[int, str, int]]) -> No
         everything.step(everything.harkens[who], what, which)
     eventually(everything.all_told)
     assert everything.never_went_back()
-    there = {feedback.id for feedback in everything.stored()}
+    there = {one.id for one in everything.there()}
     for number, news in enumerate(everything.heard, start=1):
-        behind = [later.place for later in everything.heard[number:] if later.feedback.id in there]
+        behind = [later.place for later in everything.heard[number:] if subject(later).id in there]
         assert everything.told_behind(news.place)[: len(behind)] == behind
 
 

@@ -44,7 +44,7 @@ class Outbox(ABC):
 
     @abstractmethod
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        """They have arrived: their state becomes ``DELIVERED``. Durable on return.
+        """They have arrived: their state becomes ``DELIVERED``. Durable on return. None may be there twice.
 
         Gives those that could not be settled, in order: the claim is no longer the latest, the delivery is settled or
         dead, or it was erased.

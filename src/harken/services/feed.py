@@ -1,10 +1,10 @@
-"""Watching what happens to feedback, in this process and in others, as it happens."""
+"""Watching what happens to feedback, and which alerts are raised, in this process and in others, as it happens."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from threading import Event, Lock, Thread
@@ -13,11 +13,13 @@ from typing import Final
 
 from attrs import frozen
 
+from harken.domain.alerts import Alert
 from harken.domain.errors import FeedbackNotFound, Overloaded, StorageClosed, StorageError
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.instants import to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery
+from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 
@@ -34,6 +36,8 @@ MAX_LISTENERS: Final = 200
 #: How much may wait for a listener, and how much of it is taken at once.
 MAX_WAITING: Final = 10_000
 MAX_TAKEN: Final = 500
+#: How many alerts of an application are watched: those that were raised last.
+MAX_ALERTS: Final = 500
 _INTERVAL: Final = 1.0
 _SHORTEST_REST: Final = 0.05
 #: Looking again and again under load must not become a load of its own: it rests so many times as long as it took.
@@ -66,11 +70,15 @@ class Place:
 
 @frozen
 class News:
-    """That feedback was given or changed, and how it reads now. ``place`` is what to go on behind."""
+    """That feedback was given or changed, or an alert raised or resolved, and how that reads now.
+
+    ``place`` is what to go on behind. Of ``feedback`` and ``alert`` the one that it is not about is ``None``.
+    """
 
     place: Place
     type: EventType
-    feedback: Feedback
+    feedback: Feedback | None = None
+    alert: Alert | None = None
 
 
 @frozen
@@ -79,10 +87,15 @@ class _Seen:
 
     place: Cursor
     version: int
+    about_alert: bool = False
 
     @classmethod
     def of(cls, feedback: Feedback) -> _Seen:
         return cls(Cursor(feedback.updated_at, feedback.id), feedback.version)
+
+    @classmethod
+    def of_alert(cls, alert: Alert) -> _Seen:
+        return cls(Cursor(alert.event().occurred_at, alert.id), alert.version, about_alert=True)
 
 
 def type_of(feedback: Feedback) -> EventType:
@@ -97,11 +110,13 @@ def type_of(feedback: Feedback) -> EventType:
 class _Watch:
     """What was seen of one application, oldest first; ``first`` is the number of the oldest that is remembered."""
 
-    def __init__(self, application: str, since: datetime, known: set[_Seen]) -> None:
+    def __init__(self, application: str, since: datetime, known: set[_Seen], standing: set[str]) -> None:
         self.application = application
         self.name = f"{to_microseconds(since):x}"
         self.since = since
         self.known = known
+        # The ids of the alerts that stood when somebody looked last.
+        self.standing = standing
         self.first = 0
         self.entries: deque[_Seen] = deque()
         self.listeners: list[Listener] = []
@@ -173,16 +188,20 @@ class Listener:
 
 
 class Feed:
-    """Tells listeners what happens to feedback, whichever process writes it, at least once.
+    """Tells listeners what happens to feedback and alerts, whichever process writes it, at least once.
 
     One thread looks at the storage for all of them, for as long as there are any: every second, and at once after
     :meth:`nudge`. It looks a little further back than it did before, because a write that took long appears behind its
     time, and passes on what it has not seen yet. Who comes back is told what this process saw behind the place where
     they left, each once; where this process did not see that place, also what happened shortly before it.
+
+    Alerts may bear a time long before they are found. They are told when they are found; of them, who comes back to
+    another process is told those of the hour before.
     """
 
-    def __init__(self, repository: FeedbackRepository, *, clock: Clock) -> None:
+    def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, *, clock: Clock) -> None:
         self._repository = repository
+        self._alerts = alerts
         self._clock = clock
         # Held while it looks at the storage; only those who begin to listen wait for it.
         self._looking = Lock()
@@ -259,6 +278,9 @@ class Feed:
     # --- how -------------------------------------------------------------------------------------------------------
 
     def _read(self, application: str, watch: str, entry: _Seen) -> News | None:
+        if entry.about_alert:
+            alert = self._alerts.get(application, entry.place.id)
+            return None if alert is None else News(Place(entry.place, watch), alert.event().type, alert=alert)
         try:
             feedback = self._repository.get(application, entry.place.id)
         except FeedbackNotFound:
@@ -286,7 +308,9 @@ class Feed:
             self._watches, watch = kept, kept.get(application)
         if watch is None:
             # What is there already is no news.
-            watch = _Watch(application, now, set(self._happened(application, now - OVERLAP)))
+            standing = self._standing(application)
+            known = {*self._happened(application, now - OVERLAP), *map(_Seen.of_alert, standing)}
+            watch = _Watch(application, now, known, _ids(standing))
             with self._state:
                 self._watches[application] = watch
         elif not watch.listeners:
@@ -299,7 +323,8 @@ class Feed:
         if place.created_at < self._clock() - RESUMABLE:
             return None
         found: set[_Seen] = set()
-        for entry in self._happened(application, place.created_at - OVERLAP):
+        happened = self._happened(application, place.created_at - OVERLAP)
+        for entry in chain(happened, self._alerts_behind(application, place.created_at - RESUMABLE)):
             found.add(entry)
             if len(found) > MAX_WAITING:
                 return None
@@ -310,15 +335,37 @@ class Feed:
         until = self._clock() + OVERLAP
         given = FeedbackQuery(application=application, since=since, until=until).in_any_state()
         found = chain(self._repository.stream(given), self._repository.changes(application, since=since))
-        return map(_Seen.of, found)
+        return chain(map(_Seen.of, found), map(_Seen.of_alert, self._raised(application, since)))
+
+    def _standing(self, application: str) -> Sequence[Alert]:
+        """The alerts that stand, whenever they were raised."""
+        return self._alerts.find(application, limit=MAX_ALERTS, standing=True)
+
+    def _raised(self, application: str, since: datetime) -> Sequence[Alert]:
+        """The alerts that were raised since then, also those that are over."""
+        return self._alerts.find(application, limit=MAX_ALERTS, since=since)
+
+    def _ended(self, watch: _Watch, standing: Sequence[Alert]) -> Iterator[Alert]:
+        """The alerts that stood when somebody looked last, and do not stand now: no storage tells when they changed."""
+        for alert_id in watch.standing - _ids(standing):
+            if alert := self._alerts.get(watch.application, alert_id):
+                yield alert
+
+    def _alerts_behind(self, application: str, since: datetime) -> Iterator[_Seen]:
+        """The alerts that were raised or resolved since then, of those that were raised last."""
+        for alert in self._alerts.find(application, limit=MAX_ALERTS):
+            if (entry := _Seen.of_alert(alert)).place.created_at >= since:
+                yield entry
 
     def _look(self, watch: _Watch) -> bool:
         """Find what has happened; whether anything has."""
         began = self._clock()
-        found = set(self._happened(watch.application, watch.since - OVERLAP))
+        standing = self._standing(watch.application)
+        alerts = chain(standing, self._ended(watch, standing))
+        found = {*self._happened(watch.application, watch.since - OVERLAP), *map(_Seen.of_alert, alerts)}
         new = sorted(found - watch.known, key=_place)
         # What is older will not be found again.
-        watch.known, watch.since = found, max(began, watch.since)
+        watch.known, watch.standing, watch.since = found, _ids(standing), max(began, watch.since)
         with self._state:
             watch.extend(new)
         return bool(new)
@@ -363,3 +410,7 @@ def _wake(listeners: Iterable[Listener]) -> None:
 
 def _place(entry: _Seen) -> tuple[Cursor, int]:
     return entry.place, entry.version
+
+
+def _ids(alerts: Iterable[Alert]) -> set[str]:
+    return {alert.id for alert in alerts}

@@ -14,15 +14,18 @@ from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted,
 from harken.testing.contract import StorageContract
 from harken.testing.machine import StorageMachine
 from harken.testing.model import reference_storage
+from harken.testing.notifying import NotifierContract, a_notification
 from harken.testing.telling import TellingMachine
 
 __all__ = [
     "NOON",
+    "NotifierContract",
     "StorageContract",
     "StorageMachine",
     "TellingMachine",
     "a_feedback",
     "a_key",
+    "a_notification",
     "a_series",
     "accepted",
     "an_alert",

@@ -253,3 +253,8 @@ def alerts() -> SearchStrategy[Alert]:
 def documents() -> SearchStrategy[Document]:
     """Small documents in one of their first versions."""
     return st.builds(Document, st.sampled_from(NAMES), metadata(), st.integers(1, 3))
+
+
+def some_channels() -> SearchStrategy[set[str]]:
+    """At least one channel."""
+    return st.sets(st.sampled_from(CHANNELS), min_size=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.strategies import SearchStrategy
 
 from harken.domain.alerts import Alert, Subject
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
@@ -54,9 +55,22 @@ class TellingMachine(ComparingMachine):
     def _raised(self) -> list[Alert]:
         return [one for name in hst.APPLICATIONS for one in self._model.alerts.find(name, limit=1_000)]
 
+    def _some_claims(self) -> SearchStrategy[list[Delivery]]:
+        """A few claims, none twice, but among them earlier and later ones on one delivery."""
+        claims = st.sampled_from(self._claims)
+        return st.lists(claims, min_size=1, max_size=4, unique_by=lambda claim: (claim.id, claim.attempts))
+
     def _overtaken(self) -> list[Delivery]:
         latest = {claim.id: claim.attempts for claim in self._claims}
         return [claim for claim in self._claims if claim.attempts < latest[claim.id]]
+
+    @initialize(size=st.integers(1, 3), channels=hst.some_channels(), now=hst.moments_near_noon())
+    def begin(self, size: int, channels: set[str], now: datetime) -> None:
+        # With something on its way from the beginning, more happens to it.
+        series = [a_feedback(id=f"first-{number}", created_at=now) for number in range(size)]
+        self._both(lambda storage: storage.feedback.add(accepted(*series)))
+        plan = [(Event.about(feedback, EventType.CREATED), channels) for feedback in series]
+        self._both(lambda storage: storage.outbox.fan_out(plan, due_at=now))
 
     @rule(feedback_id=st.sampled_from(_FEW), application=st.sampled_from(hst.APPLICATIONS), at=hst.moments_near_noon())
     def add(self, feedback_id: str, application: str, at: datetime) -> None:
@@ -83,7 +97,7 @@ class TellingMachine(ComparingMachine):
     @precondition(lambda self: self._model.outbox.events(limit=1))
     @rule(
         limit=st.integers(1, 20),
-        channels=st.lists(st.sets(st.sampled_from(hst.CHANNELS)), min_size=1, max_size=3),
+        channels=st.lists(st.just(set()) | hst.some_channels(), min_size=1, max_size=3),
         now=hst.moments_near_noon(),
     )
     def fan_out(self, limit: int, channels: list[set[str]], now: datetime) -> None:
@@ -111,13 +125,13 @@ class TellingMachine(ComparingMachine):
     @precondition(lambda self: self._claims)
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
-        claims = data.draw(st.lists(st.sampled_from(self._claims), max_size=4))
+        claims = data.draw(self._some_claims())
         self._both(lambda storage: storage.outbox.settle(claims))
 
     @precondition(lambda self: self._claims)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        claims = data.draw(st.lists(st.sampled_from(self._claims), min_size=1, max_size=3))
+        claims = data.draw(self._some_claims())
         self._both(lambda storage: storage.outbox.release(claims))
         # Whoever gives a claim back keeps nothing that could be used later.
         self._claims = [claim for claim in self._claims if claim not in claims]

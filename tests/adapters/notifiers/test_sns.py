@@ -20,6 +20,8 @@ from harken.testing.builders import NOON, a_feedback, an_alert
 from harken.testing.notifying import a_notification
 from harken_adapters.notifiers.sns import open_notifier
 
+pytestmark = pytest.mark.slow
+
 ARN = "arn:aws:sns:eu-west-1:123456789012:feedback"
 
 
@@ -231,7 +233,6 @@ def test_what_sns_does_not_take(answer: AnswerTo, told: str) -> None:
         assert "very-secret" not in str(caught.value)
 
 
-@pytest.mark.slow
 def test_who_does_not_answer() -> None:
     """Who takes a connection and says nothing is given up in less than 15 seconds."""
     begun = monotonic()

@@ -36,6 +36,8 @@ from harken.ports.notifier import Notification, Notifier
 from harken_adapters.notifiers.webhook import WebhookNotifier, open_notifier
 from support import PATIENCE, eventually, in_threads
 
+pytestmark = pytest.mark.slow
+
 OTHER_SECRET = "whsec_c29tZWJvZHkgZWxzZSBhbHRvZ2V0aGVy"
 SHORT = 0.3
 

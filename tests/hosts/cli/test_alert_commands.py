@@ -7,6 +7,8 @@ import pytest
 
 import harken
 
+pytestmark = pytest.mark.slow
+
 RULES = """
 [[alerts]]
 name = "three by agent"

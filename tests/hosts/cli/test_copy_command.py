@@ -14,6 +14,8 @@ from harken.storage import open_storage
 from harken.testing import accepted
 from harken.testing import strategies as hst
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = "sqlite:///one.db", "sqlite:///two.db"
 COPY = ("copy", "--from", ONE, "--to", TWO)
 DATA = Path(__file__).parents[4] / "shared" / "data" / "airline-feedback.csv"
@@ -53,7 +55,6 @@ def test_a_copy_exports_the_same_bytes(cli: Any, tmp_path: Path, batch: list[Fee
     assert exported(cli, tmp_path, TWO) == exported(cli, tmp_path, ONE)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(hst.feedbacks(), min_size=8, max_size=30), data=st.data())

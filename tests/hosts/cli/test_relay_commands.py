@@ -16,6 +16,8 @@ import pytest
 import harken
 from support import PATIENCE, eventually
 
+pytestmark = pytest.mark.slow
+
 URL = "sqlite:///feedback.db"
 #: Of a test's receiver only.
 SECRET = "whsec_" + "a" * 32
@@ -177,7 +179,6 @@ def relaying(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_relays_until_a_signal_ends_it(cli: Any, tmp_path: Path, receiver: Receiver, number: signal.Signals) -> None:
     """It says where things go, sends what others write meanwhile, and ends quietly, with what it sends finished."""
@@ -206,7 +207,6 @@ def test_it_relays_until_a_signal_ends_it(cli: Any, tmp_path: Path, receiver: Re
     assert {one["id"] for one in delivered} == set(receiver.ids)
 
 
-@pytest.mark.slow
 def test_what_it_relays_to_is_told_as_json(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
     """A program learns at the start which channels and routes there are."""
     configured(tmp_path, receiver)

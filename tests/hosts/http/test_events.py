@@ -72,6 +72,27 @@ def test_each_thing_that_happens_is_an_event(server: Server, hk: Harken, clock: 
     assert len({one.id for one in happened}) == 4
 
 
+def test_alerts_are_events_too(server: Server, hk: Harken, clock: ManualClock) -> None:
+    """An alert that is raised, and one that is over, come among the others, as the alert is shown elsewhere."""
+    with listening(server.url) as stream:
+        for switch, kind in (
+            (lambda: hk.channels.switch_off("log", "by hand"), "raised"),
+            (lambda: hk.channels.switch_on("log"), "resolved"),
+        ):
+            clock.turn(seconds=1)
+            switch()
+            hk.feed.nudge()
+            happened = stream.event()
+            (shown,) = server.get("/api/alerts")["alerts"]
+            assert happened.event == f"alert.{kind}"
+            assert happened.data == {"type": happened.event, "timestamp": shown[f"{kind}_at"], "data": shown}
+        last = happened.id
+    clock.turn(seconds=1)
+    give(server, "not heard")
+    with listening(server.url, Last_Event_ID=last) as stream:
+        assert comments(stream, 1) == ["not heard"]
+
+
 @pytest.mark.parametrize("comment", [FORGED.strip(), "a\r\nb\rc\u0085d\u2028e\u2029f\x1b[2J\x0b\x0c!", "\U0001f600 ü"])
 def test_a_comment_arrives_as_it_was_written(server: Server, comment: str) -> None:
     """Line breaks, control characters and whatever else are data, and nothing but data."""

@@ -300,6 +300,8 @@ class TestPathsAndQueries:
         assert answer.headers["allow"] == "GET, POST"
         answer = server.ask("POST", "/api/feedback/f", json={})
         assert answer.headers["allow"] == "DELETE, GET, PATCH"
+        answer = server.ask("PUT", "/api/deliveries/replay", json={})
+        assert answer.headers["allow"] == "POST"
 
 
 class TestHalfSent:

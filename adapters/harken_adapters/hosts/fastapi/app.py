@@ -200,7 +200,9 @@ def _methods(request: Request) -> str:
     there = [
         one for one in request.app.routes if isinstance(one, Route) and one.matches(request.scope)[0] != Match.NONE
     ]
-    return ", ".join(sorted({method for route in there for method in route.methods or ()}))
+    # What is named by a path of its own is no id in another one.
+    named = [one for one in there if not one.param_convertors] or there
+    return ", ".join(sorted({method for route in named for method in route.methods or ()}))
 
 
 _DETAILS: Final = {404: "Nothing is found here; /docs tells what there is", 405: "This path has other methods"}

@@ -1,16 +1,16 @@
-"""What happens to feedback, as server-sent events (as the HTML standard defines them)."""
+"""What happens to feedback and alerts, as server-sent events (as the HTML standard defines them)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from threading import Event
-from typing import Final
+from typing import Any, Final
 
 from harken import Harken, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.messages import to_json
-from harken_adapters.hosts.http.presenting import feedback_record
+from harken_adapters.hosts.http.presenting import alert_event_record, feedback_record
 
 #: How many milliseconds a browser waits before it connects again.
 _RETRY: Final = 2_000
@@ -88,12 +88,18 @@ class EventStream:
 
 
 def _news_frame(news: News) -> bytes:
-    document = {
+    return _frame(news.type.value, str(news.place), _news_record(news))
+
+
+def _news_record(news: News) -> dict[str, Any]:
+    if news.alert is not None:
+        return alert_event_record(news.alert)
+    assert news.feedback is not None  # noqa: S101 - it is about one or the other
+    return {
         "type": news.type.value,
         "timestamp": stamp(news.place.at.created_at),
         "data": feedback_record(news.feedback),
     }
-    return _frame(news.type.value, str(news.place), document)
 
 
 def _frame(name: str, place: str | None, document: object) -> bytes:

@@ -37,9 +37,10 @@ OPERATIONS: Final = (
         summary="Watch what happens",
         description=(
             "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.deleted, each "
-            "with the feedback as it reads then, from whichever process it came. Last-Event-ID (or ``after``) goes on "
-            "where somebody left, up to an hour later; an event called ``missed`` tells that this was too long ago. "
-            "Events come at least once: one that comes again tells of a version of the feedback that was told before."
+            "with the feedback as it reads then; alert.raised and alert.resolved, each with the alert; from whichever "
+            "process they came. Last-Event-ID (or ``after``) goes on where somebody left, up to an hour later; an "
+            "event called ``missed`` tells that this was too long ago. Events come at least once: one that comes again "
+            "tells of a version that was told before."
         ),
         tag="Events",
         parameters=("after",),
