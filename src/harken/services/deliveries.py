@@ -48,7 +48,7 @@ class DeliveryService:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
         _check(application, channel)
-        place = None if after is None else self.get(after)
+        place = None if after is None else self.get(after, application=application)
         return self._outbox.deliveries(
             _state(state), limit=limit, after=place, application=application, channel=channel
         )
