@@ -16,6 +16,8 @@ import mongod
 from mongod import Mongod, MongodFailed, PortTaken
 from support import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Mongod]:
@@ -137,7 +139,6 @@ def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
     eventually(lambda: refuses(port))
 
 
-@pytest.mark.slow
 def test_three_members_elect_another_primary() -> None:
     """Whether the primary dies or hangs, another one takes over, and it follows when it is back."""
     with mongod.replica_set(3) as deployment:

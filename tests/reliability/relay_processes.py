@@ -124,16 +124,16 @@ class Relays:
 
     def kill(self) -> None:
         """``kill -9`` of the one that has run for longest, and another one in its place."""
-        oldest = self._running.pop(0)
-        os.kill(oldest.pid, signal.SIGKILL)
-        oldest.wait()
+        # Its end is awaited at the end of the block, and its pipe closed.
+        with self._running.pop(0) as oldest:
+            os.kill(oldest.pid, signal.SIGKILL)
         self.start()
 
     def end(self) -> None:
         """End all."""
         for process in self._running:
-            process.kill()
-            process.wait()
+            with process:
+                process.kill()
 
 
 @frozen

@@ -8,6 +8,8 @@ import pytest
 
 import harken
 
+pytestmark = pytest.mark.slow
+
 SUBMIT = """
 import sys, time, harken
 url, name, count = sys.argv[1:]
@@ -66,7 +68,6 @@ def test_processes_that_start_at_once_share_the_new_file(tmp_path: Path) -> None
         assert hk.summary().total == 6
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("acknowledged_first", [1, 20, 100])
 def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged_first: int) -> None:
     """``kill -9`` in the middle of submitting: every acknowledged feedback is there, and a retry adds the rest once."""

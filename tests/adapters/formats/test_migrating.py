@@ -20,6 +20,8 @@ from harken_adapters.formats.migrating import Document, Migrated, Migration, pla
 from session_documents import Expected, session_documents
 from support import NOON, told
 
+pytestmark = pytest.mark.slow
+
 
 def migrated(
     hk: Harken, *documents: Document, columns: Columns | None = None, application: str | None = None

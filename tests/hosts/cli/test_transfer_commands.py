@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CSV = "session_id,rating,comment\na,up,hi\nb,sideways,ho\nc,down,\n"
 DATA = Path(__file__).parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")

@@ -13,6 +13,8 @@ from harken_adapters.text import text_adapters
 from hosts.serving import Server, kept, problem, served
 from support import ManualClock, counting_ids
 
+pytestmark = pytest.mark.slow
+
 PATH = "/api/sessions/user-123/feedback"
 PRODUCTION = "/api/feedback"
 
