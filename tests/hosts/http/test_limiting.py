@@ -548,7 +548,7 @@ class TestMongoDB:
             assert hammer(limiter, FIVE, 9) == 4
             eventually(lambda: not connections(client))
 
-        def test_a_server_that_hangs(self) -> None:
+    def test_a_server_that_hangs(self) -> None:
         """While the server hangs each process counts for itself, and together with others when it goes on."""
         clock = ManualClock()
         with mongod.replica_set() as started, two(mongod.with_database(started.url, "limits"), clock) as limiters:
@@ -560,7 +560,7 @@ class TestMongoDB:
             clock.turn(seconds=60 + PAUSE)
             assert sum(hammer(limiter, FIVE, 9) for limiter in limiters) == 5
 
-        def test_a_server_that_is_not_there(self) -> None:
+    def test_a_server_that_is_not_there(self) -> None:
         """A limiter starts without its server, and limits."""
         with closing(RateLimiter("mongodb://127.0.0.1:1/limits", clock=ManualClock())) as limiter:
             assert hammer(limiter, FIVE, 9) == 5
