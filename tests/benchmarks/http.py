@@ -76,11 +76,11 @@ def serving(storage: str) -> AbstractContextManager[Process]:
     """One worker as ``harken serve`` starts it.
 
     The pipeline is whole but for sentiment. Calls are counted, but the limits are out of reach; as with the empty
-    endpoint, requests are not logged.
+    endpoint, requests are not logged, and neither are the downs that the relay brings to the log.
     """
     limits = dict.fromkeys(("KEY", "SESSION", "ADDRESS"), "1000000000/minute")
     settings = {f"HARKEN_SERVER_LIMIT_BY_{name}": limit for name, limit in limits.items()}
-    settings |= {"HARKEN_SERVER_SENTIMENT": "none", "HARKEN_SERVER_LOG_LEVEL": "warning"}
+    settings |= {"HARKEN_SERVER_SENTIMENT": "none", "HARKEN_SERVER_LOG_LEVEL": "error"}
     return _served("harken_adapters.hosts.fastapi.serving:app", {"HARKEN_STORAGE": storage, **settings})
 
 
