@@ -208,6 +208,7 @@ class Courtesy:
         self._stopping = stopping
         self._writes = 0
         self._working = 0
+        self._counting = Lock()
 
     def written(self) -> None:
         """Somebody has submitted something."""
@@ -218,14 +219,19 @@ class Courtesy:
     def working(self) -> Iterator[None]:
         """Around a batch of work; rests at the end, if somebody submitted meanwhile."""
         began, before = thread_time(), self._writes
-        self._working += 1
+        self._count(1)
         try:
             yield
         finally:
             if self._writes > before + 1:
                 rest = _REST * self._working * (thread_time() - began)
                 self._stopping.wait(min(rest, _LONGEST_REST))
-            self._working -= 1
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        """One more works, or one less; a count that went astray would stay so."""
+        with self._counting:
+            self._working += change
 
 
 class _Worker:
