@@ -22,6 +22,7 @@ from harken.domain.rules import RatingPolicy
 from harken.harken import Harken
 from harken.notifying import Notifying
 from harken.ports.alerts import AlertRepository
+from harken.ports.conversations import ConversationRepository
 from harken.ports.documents import DocumentRepository
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.outbox import Outbox
@@ -35,6 +36,7 @@ from harken.services.alerting import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.channels import ChannelService
 from harken.services.collection import FeedbackService, filtered_by
+from harken.services.conversations import ConversationService
 from harken.services.deliveries import DeliveryService
 from harken.services.delivery import Relay
 from harken.services.editing import Editor
@@ -97,6 +99,7 @@ class Container(containers.DeclarativeContainer):
     key_repository: Provider[KeyRepository] = storage.provided.keys
     alert_repository: Provider[AlertRepository] = storage.provided.alerts
     document_repository: Provider[DocumentRepository] = storage.provided.documents
+    conversation_repository: Provider[ConversationRepository] = storage.provided.conversations
 
     editor: Provider[Editor] = Singleton(Editor, feedback_repository)
     collection: Provider[FeedbackService] = Singleton(
@@ -120,6 +123,7 @@ class Container(containers.DeclarativeContainer):
     )
     analytics: Provider[AnalyticsService] = Singleton(AnalyticsService, feedback_repository)
     sessions: Provider[SessionService] = Singleton(SessionService, session_repository)
+    conversations: Provider[ConversationService] = Singleton(ConversationService, conversation_repository)
     feed: Provider[Feed] = Singleton(Feed, feedback_repository, alert_repository, clock=clock)
     keys: Provider[KeyService] = Singleton(KeyService, key_repository, clock=clock, new_secret=new_secret)
     alerting: Provider[AlertingService] = Singleton(
@@ -168,6 +172,7 @@ class Container(containers.DeclarativeContainer):
         moderation=moderation,
         analytics=analytics,
         sessions=sessions,
+        conversations=conversations,
         keys=keys,
         feed=feed,
         alerts=alerting,

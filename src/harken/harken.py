@@ -19,6 +19,7 @@ from harken.services.alerting import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.channels import ChannelService
 from harken.services.collection import FeedbackService
+from harken.services.conversations import ConversationService
 from harken.services.deliveries import DeliveryService
 from harken.services.delivery import Relay
 from harken.services.editing import Editor
@@ -52,8 +53,8 @@ class Harken:
     """Collects feedback and tells what it says. Thread-safe; one for each process is enough.
 
     Made by ``harken.connect``. The services behind it do everything else: ``collection``, ``moderation``,
-    ``analytics``, ``sessions``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``,
-    ``deliveries`` and ``relay``.
+    ``analytics``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``,
+    ``routes``, ``deliveries`` and ``relay``.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Harken:
         moderation: ModerationService,
         analytics: AnalyticsService,
         sessions: SessionService,
+        conversations: ConversationService,
         keys: KeyService,
         feed: Feed,
         alerts: AlertingService,
@@ -80,6 +82,7 @@ class Harken:
         self.moderation = moderation
         self.analytics = analytics
         self.sessions = sessions
+        self.conversations = conversations
         self.keys = keys
         self.feed = feed
         self.alerts = alerts

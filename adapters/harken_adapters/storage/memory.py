@@ -34,6 +34,7 @@ from harken.domain.instants import slot_number, slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.alerts import AlertRepository
+from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
@@ -58,6 +59,7 @@ def open_storage(url: str = "memory://") -> Iterator[Storage]:
             keys=MemoryKeyRepository(data),
             alerts=MemoryAlertRepository(data),
             documents=MemoryDocumentRepository(data),
+            conversations=MemoryConversationRepository(data),
         )
     finally:
         data.closed = True
@@ -76,6 +78,7 @@ class _Data:
         self.keys: dict[str, ApiKey] = {}
         self.alerts: defaultdict[str, _Alerts] = defaultdict(_Alerts)
         self.documents: dict[tuple[str, str], Document] = {}
+        self.conversations: dict[tuple[str, str], _Conversation] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -687,3 +690,88 @@ class MemoryDocumentRepository(DocumentRepository):
         """See the port."""
         with self._data.locked():
             return self._data.documents.pop((kind, name), None) is not None
+
+
+class _Conversation:
+    """What is kept of a session: its agents, and the messages of each by number, with the numbers in order."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, JsonObject] = {}
+        self.messages: defaultdict[str, dict[int, JsonObject]] = defaultdict(dict)
+        self.numbers: defaultdict[str, list[int]] = defaultdict(list)
+
+
+class MemoryConversationRepository(ConversationRepository):
+    """Conversations in dictionaries; copies go in and out."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
+        """See the port."""
+        with self._data.locked():
+            return deepcopy(dict(sorted(self._read(application, session_id).agents.items())))
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        """See the port."""
+        with self._data.locked():
+            return deepcopy(self._read(application, session_id).agents.get(agent_id))
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        """See the port."""
+        with self._data.locked():
+            self._write(application, session_id).agents[agent_id] = deepcopy(value)
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        with self._data.locked():
+            if number in self._read(application, session_id).messages.get(agent_id, {}):
+                return False
+            conversation = self._write(application, session_id)
+            conversation.messages[agent_id][number] = deepcopy(message)
+            insort(conversation.numbers[agent_id], number)
+            return True
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        with self._data.locked():
+            messages = self._read(application, session_id).messages.get(agent_id, {})
+            if number not in messages:
+                return False
+            messages[number] = deepcopy(message)
+            return True
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        """See the port."""
+        with self._data.locked():
+            conversation = self._read(application, session_id)
+            numbers = conversation.numbers.get(agent_id, [])
+            first = bisect_right(numbers, after)
+            messages = conversation.messages.get(agent_id, {})
+            return [(number, deepcopy(messages[number])) for number in numbers[first : first + limit]]
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        """See the port."""
+        with self._data.locked():
+            messages = self._read(application, session_id).messages
+            return sum(len(one) for of, one in messages.items() if agent_id in (None, of))
+
+    def erase(self, application: str, session_id: str) -> int:
+        """See the port."""
+        with self._data.locked():
+            erased = self._data.conversations.pop((application, session_id), _Conversation())
+            return sum(map(len, erased.messages.values()))
+
+    def sessions(self) -> Iterator[tuple[str, str]]:
+        """See the port."""
+        with self._data.locked():
+            there = sorted(self._data.conversations)
+        yield from there
+
+    def _read(self, application: str, session_id: str) -> _Conversation:
+        return self._data.conversations.get((application, session_id)) or _Conversation()
+
+    def _write(self, application: str, session_id: str) -> _Conversation:
+        return self._data.conversations.setdefault((application, session_id), _Conversation())

@@ -11,6 +11,8 @@
     ├── InvalidTransition (ValueError)        moderation cannot go from that status to that one
     ├── InvalidQuery (ValueError)             a filter, limit, cursor or period that cannot be answered
     ├── InvalidMetadata (ValueError)          session metadata that no storage could keep
+    ├── InvalidConversation (ValueError)      a message, or what an agent knows, that no storage could keep
+    ├── ConversationConflict                  a message of that number is there already, or is not
     ├── InvalidCredentials                    an API key that is unknown, malformed or revoked
     ├── KeyRejected (ValueError)              an API key that cannot be made as asked
     ├── KeyNotFound (LookupError)             no API key with that id
@@ -92,6 +94,14 @@ class InvalidQuery(HarkenError, ValueError):
 
 class InvalidMetadata(HarkenError, ValueError):
     """Session metadata that not every storage could keep."""
+
+
+class InvalidConversation(HarkenError, ValueError):
+    """A message, or what an agent knows, that no storage could keep. Nothing was changed."""
+
+
+class ConversationConflict(HarkenError):
+    """A message was to be added whose number is taken, or replaced that is not there. Nothing was changed."""
 
 
 class InvalidCredentials(HarkenError):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from attrs import frozen
 
 from harken.ports.alerts import AlertRepository
+from harken.ports.conversations import ConversationRepository
 from harken.ports.documents import DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
@@ -39,6 +40,7 @@ class Storage:
     keys: KeyRepository
     alerts: AlertRepository
     documents: DocumentRepository
+    conversations: ConversationRepository
     check: Callable[[], Sequence[str]] = nothing_to_check
     rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild
 

@@ -20,6 +20,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.alerts import AlertRepository
+from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
@@ -38,6 +39,7 @@ def reference_storage() -> Storage:
         keys=_Keys(),
         alerts=_Alerts(feedback.outbox),
         documents=_Documents(),
+        conversations=_Conversations(),
     )
 
 
@@ -373,3 +375,51 @@ class _Documents(DocumentRepository):
         there = len(others) < len(self.stored)
         self.stored = others
         return there
+
+
+class _Conversations(ConversationRepository):
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str, str], JsonObject] = {}
+        self.said: dict[tuple[str, str, str, int], JsonObject] = {}
+
+    def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
+        ours = {key[2]: value for key, value in sorted(self.known.items()) if key[:2] == (application, session_id)}
+        return deepcopy(ours)
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        return self.agents(application, session_id).get(agent_id)
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        self.known[application, session_id, agent_id] = deepcopy(value)
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        if (application, session_id, agent_id, number) in self.said:
+            return False
+        self.said[application, session_id, agent_id, number] = deepcopy(message)
+        return True
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        if (application, session_id, agent_id, number) not in self.said:
+            return False
+        self.said[application, session_id, agent_id, number] = deepcopy(message)
+        return True
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        agent = (application, session_id, agent_id)
+        numbered = [(key[3], deepcopy(message)) for key, message in sorted(self.said.items()) if key[:3] == agent]
+        return [(number, message) for number, message in numbered if number > after][:limit]
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        ours = [key for key in self.said if key[:2] == (application, session_id)]
+        return len([key for key in ours if agent_id in (None, key[2])])
+
+    def erase(self, application: str, session_id: str) -> int:
+        erased = self.count(application, session_id)
+        self.known = {key: value for key, value in self.known.items() if key[:2] != (application, session_id)}
+        self.said = {key: value for key, value in self.said.items() if key[:2] != (application, session_id)}
+        return erased
+
+    def sessions(self) -> Iterator[tuple[str, str]]:
+        return iter(sorted({key[:2] for key in self.known} | {key[:2] for key in self.said}))

@@ -8,6 +8,7 @@ from functools import partial
 
 from harken.ports.storage import Storage
 from harken_adapters.storage.sqlite.alerts import SqliteAlertRepository
+from harken_adapters.storage.sqlite.conversations import SqliteConversationRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.documents import SqliteDocumentRepository
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
@@ -38,6 +39,7 @@ def open_storage(url: str) -> Iterator[Storage]:
             keys=SqliteKeyRepository(database),
             alerts=SqliteAlertRepository(database),
             documents=SqliteDocumentRepository(database),
+            conversations=SqliteConversationRepository(database),
             check=database.check,
             rebuild=partial(rebuild, database),
         )

@@ -318,8 +318,34 @@ _PLANNING_DELIVERIES: Final = """
     ANALYZE sqlite_schema;
 """
 
+_CONVERSATIONS: Final = """
+    CREATE TABLE agent (
+        application TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        value TEXT NOT NULL,            -- a JSON object
+        PRIMARY KEY (application, session_id, agent_id)
+    ) STRICT, WITHOUT ROWID;
+
+    -- With row ids, as messages are long: a tree of keys alone stays small.
+    CREATE TABLE message (
+        application TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        value TEXT NOT NULL,            -- a JSON object
+        PRIMARY KEY (application, session_id, agent_id, number)
+    ) STRICT;
+
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+        ('agent', 'agent', '100000 100000 2 1'),
+        ('message', 'sqlite_autoindex_message_1', '1000000 1000000 50 50 1');
+    ANALYZE sqlite_schema;
+"""
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
     _DELIVERIES + _ALERTS + _DOCUMENTS + _PLANNING_DELIVERIES,
+    _CONVERSATIONS,
 )

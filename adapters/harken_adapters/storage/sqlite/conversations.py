@@ -1,0 +1,102 @@
+"""Conversations in SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from harken.ports.conversations import ConversationRepository, JsonObject
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.rows import Row
+
+_CHUNK: Final = 1_000
+_SESSION: Final = "application = ? AND session_id = ?"
+_AGENT: Final = f"{_SESSION} AND agent_id = ?"
+_SELECT_SESSIONS: Final = """
+    SELECT application, session_id FROM agent WHERE (application, session_id) > (?, ?)
+    UNION
+    SELECT application, session_id FROM message WHERE (application, session_id) > (?, ?)
+    ORDER BY 1, 2 LIMIT ?
+"""
+
+
+class SqliteConversationRepository(ConversationRepository):
+    """One row for each agent, and one for each message; what a model says may be no valid Unicode, so it is escaped."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
+        """See the port."""
+        select = f"SELECT agent_id, value FROM agent WHERE {_SESSION} ORDER BY agent_id"  # noqa: S608 - constants
+        return {agent_id: json.loads(value) for agent_id, value in self._select(select, (application, session_id))}
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        """See the port."""
+        select = f"SELECT value FROM agent WHERE {_AGENT}"  # noqa: S608 - constants
+        found: list[JsonObject] = [
+            json.loads(value) for (value,) in self._select(select, (application, session_id, agent_id))
+        ]
+        return found[0] if found else None
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        """See the port."""
+        row = (application, session_id, agent_id, json.dumps(value))
+        self._write("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?)", row)
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        row = (application, session_id, agent_id, number, json.dumps(message))
+        return self._write("INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row) == 1
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        update = f"UPDATE message SET value = ? WHERE {_AGENT} AND number = ?"  # noqa: S608 - constants
+        replaced = self._write(update, (json.dumps(message), application, session_id, agent_id, number)) == 1
+        if replaced:
+            # What is replaced may be what nobody is to read any more.
+            self._database.forget()
+        return replaced
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        """See the port."""
+        select = f"SELECT number, value FROM message WHERE {_AGENT} AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
+        rows = self._select(select, (application, session_id, agent_id, after, limit))
+        return [(number, json.loads(value)) for number, value in rows]
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        """See the port."""
+        if agent_id is None:
+            rows = self._select(f"SELECT count(*) FROM message WHERE {_SESSION}", (application, session_id))  # noqa: S608
+        else:
+            rows = self._select(f"SELECT count(*) FROM message WHERE {_AGENT}", (application, session_id, agent_id))  # noqa: S608
+        return int(rows[0][0])
+
+    def erase(self, application: str, session_id: str) -> int:
+        """See the port."""
+        session = (application, session_id)
+        with self._database.write() as connection:
+            agents = connection.execute(f"DELETE FROM agent WHERE {_SESSION}", session).rowcount  # noqa: S608
+            messages = connection.execute(f"DELETE FROM message WHERE {_SESSION}", session).rowcount  # noqa: S608
+        if agents or messages:
+            self._database.forget()
+        return messages
+
+    def sessions(self) -> Iterator[tuple[str, str]]:
+        """See the port."""
+        # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
+        place = ("", "")
+        while chunk := self._select(_SELECT_SESSIONS, (*place, *place, _CHUNK)):
+            yield from ((application, session_id) for application, session_id in chunk)
+            place = chunk[-1]
+
+    def _select(self, statement: str, parameters: Row) -> list[Row]:
+        with self._database.read() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def _write(self, statement: str, parameters: Row) -> int:
+        with self._database.write() as connection:
+            return connection.execute(statement, parameters).rowcount

@@ -1,0 +1,119 @@
+"""What agents say in a session, and what they know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from harken.domain.errors import ConversationConflict, InvalidConversation
+from harken.domain.rules import label_problem
+from harken.ports.conversations import ConversationRepository, JsonObject
+
+#: Bytes of a message, or of what an agent knows, as JSON. MongoDB takes 16 MB in one document.
+MAX_SIZE: Final = 12 * 1024 * 1024
+_PAGE: Final = 500
+
+
+class ConversationService:
+    """Keeps the messages of agents, one record each, and what agents know, so that a conversation can go on."""
+
+    def __init__(self, repository: ConversationRepository) -> None:
+        self._repository = repository
+
+    def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
+        """What the agents of a session know, by agent id, sorted."""
+        _check_ids(application=application, session_id=session_id)
+        return self._repository.agents(application, session_id)
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        """What an agent knows; ``None`` if it is not in the session."""
+        _check_ids(application=application, session_id=session_id, agent_id=agent_id)
+        return self._repository.agent(application, session_id, agent_id)
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        """Keep what an agent knows, in the place of what it knew before.
+
+        Raises:
+            InvalidConversation: an id that none can have, or a value that is no JSON or too large; nothing was changed.
+        """
+        _check_ids(application=application, session_id=session_id, agent_id=agent_id)
+        _check_json(f"What agent {agent_id!r} knows", value)
+        self._repository.put_agent(application, session_id, agent_id, value)
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
+        """Keep a message; on return it is durable. Numbers begin with 0.
+
+        Raises:
+            ConversationConflict: there is a message of that number, which stays as it is.
+            InvalidConversation: an id that none can have, or a message that is no JSON or too large.
+        """
+        self._check_message(application, session_id, agent_id, number, message)
+        if not self._repository.append(application, session_id, agent_id, number, message):
+            raise ConversationConflict(
+                f"Agent {agent_id!r} has a message {number} in session {session_id!r} already, which was kept. "
+                "Somebody else goes on with this conversation: load it again"
+            )
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
+        """Put a message in the place of the one of that number, such as one without what had to be removed.
+
+        Raises:
+            ConversationConflict: there is none.
+            InvalidConversation: an id that none can have, or a message that is no JSON or too large.
+        """
+        self._check_message(application, session_id, agent_id, number, message)
+        if not self._repository.replace(application, session_id, agent_id, number, message):
+            raise ConversationConflict(f"Agent {agent_id!r} has no message {number} in session {session_id!r}")
+
+    def message(self, application: str, session_id: str, agent_id: str, number: int) -> JsonObject | None:
+        """The message of that number; ``None`` if there is none."""
+        page = self.messages(application, session_id, agent_id, limit=1, after=number - 1)
+        return next((message for found, message in page if found == number), None)
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        """At most ``limit`` messages of an agent with their numbers, oldest first; those above ``after``."""
+        _check_ids(application=application, session_id=session_id, agent_id=agent_id)
+        return self._repository.messages(application, session_id, agent_id, limit=limit, after=after)
+
+    def stream(
+        self, application: str, session_id: str, agent_id: str, *, after: int = -1
+    ) -> Iterator[tuple[int, JsonObject]]:
+        """All messages of an agent above ``after``, oldest first, read page by page."""
+        while page := self.messages(application, session_id, agent_id, limit=_PAGE, after=after):
+            yield from page
+            after = page[-1][0]
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        """How many messages an agent has; all agents of the session, if ``None``."""
+        _check_ids(application=application, session_id=session_id)
+        return self._repository.count(application, session_id, agent_id)
+
+    def erase(self, application: str, session_id: str) -> int:
+        """Remove all agents and messages of a session for good, and say how many messages there were."""
+        _check_ids(application=application, session_id=session_id)
+        return self._repository.erase(application, session_id)
+
+    def _check_message(
+        self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject
+    ) -> None:
+        _check_ids(application=application, session_id=session_id, agent_id=agent_id)
+        if number < 0:
+            raise InvalidConversation(f"Messages are numbered from 0, got {number}")
+        _check_json(f"Message {number} of agent {agent_id!r}", message)
+
+
+def _check_ids(**ids: str) -> None:
+    if problems := [problem.message for name, value in ids.items() if (problem := label_problem(name, value))]:
+        raise InvalidConversation("; ".join(problems))
+
+
+def _check_json(what: str, value: JsonObject) -> None:
+    try:
+        size = len(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidConversation(f"{what} is no JSON: {error}") from error
+    if size > MAX_SIZE:
+        raise InvalidConversation(f"{what} is too large: {size:,} bytes as JSON (max: {MAX_SIZE:,})")
