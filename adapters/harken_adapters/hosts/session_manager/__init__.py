@@ -1,0 +1,29 @@
+"""A session manager in the place of ``mongodb_session_manager``'s: change the import, and keep the rest.
+
+>>> from harken_adapters.hosts.session_manager import MongoDBSessionManager
+>>> session_manager = MongoDBSessionManager(session_id="session-1", connection_string="memory://")
+>>> receipt = session_manager.add_feedback({"rating": "up", "comment": "Great job!"})
+>>> [feedback["comment"] for feedback in session_manager.get_feedbacks()]
+['Great job!']
+>>> session_manager.close()
+"""
+
+from harken_adapters.hosts.session_manager.factory import (
+    MongoDBSessionManagerFactory,
+    close_global_factory,
+    get_global_factory,
+    initialize_global_factory,
+)
+from harken_adapters.hosts.session_manager.hooks import FeedbackHook, MetadataHook
+from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager, create_mongodb_session_manager
+
+__all__ = [
+    "FeedbackHook",
+    "MetadataHook",
+    "MongoDBSessionManager",
+    "MongoDBSessionManagerFactory",
+    "close_global_factory",
+    "create_mongodb_session_manager",
+    "get_global_factory",
+    "initialize_global_factory",
+]

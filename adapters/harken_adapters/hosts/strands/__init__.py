@@ -1,0 +1,22 @@
+"""Harken in Strands agents: sessions that persist on any storage, and feedback on the answer that it is about."""
+
+from harken import MissingExtra
+
+try:
+    import strands as _strands  # noqa: F401 - only whether it is there
+except ModuleNotFoundError as error:
+    raise MissingExtra(f'Strands agents need the package {error.name!r}; try pip install "harken[strands]"') from error
+
+from harken_adapters.hosts.strands.answers import AgentFeedback, Answer
+from harken_adapters.hosts.strands.repository import HarkenSessionRepository
+from harken_adapters.hosts.strands.session import HarkenSessionManager
+from harken_adapters.hosts.strands.tools import feedback_tool, metadata_tool
+
+__all__ = [
+    "AgentFeedback",
+    "Answer",
+    "HarkenSessionManager",
+    "HarkenSessionRepository",
+    "feedback_tool",
+    "metadata_tool",
+]

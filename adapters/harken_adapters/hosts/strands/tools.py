@@ -1,0 +1,92 @@
+"""Tools for agents: keeping what their user says of an answer, and what they know of the session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from strands import tool
+from strands.types.tools import AgentTool
+
+from harken import FeedbackRejected
+from harken.ports.sessions import JsonValue
+
+
+def feedback_tool(submit: Callable[[str | None, str], object]) -> AgentTool:
+    """A tool with which an agent keeps what its user says of its last answer.
+
+    Args:
+        submit: keeps a rating (``"up"``, ``"down"`` or ``None``) and a comment, such as ``AgentFeedback.submit``.
+    """
+
+    @tool
+    def record_feedback(rating: str, comment: str = "") -> dict[str, Any]:
+        """Keep what the user thinks of your previous answer. Use it when the user praises or criticises an answer.
+
+        Args:
+            rating: "up" if they are satisfied, "down" if they are not, "neutral" if neither.
+            comment: What they said about it, in their own words. A "down" needs it.
+        """
+        try:
+            kept = submit(None if rating == "neutral" else rating, comment)
+        except FeedbackRejected as error:
+            return _failed(f"Not kept: {error}")
+        return _done("The feedback was kept." if kept is not None else "The feedback was not kept.")
+
+    return record_feedback
+
+
+def metadata_tool(
+    *,
+    get: Callable[[], Mapping[str, JsonValue]],
+    update: Callable[[Mapping[str, JsonValue]], object],
+    delete: Callable[[list[str]], object],
+) -> AgentTool:
+    """A tool with which an agent reads and changes what is known of its session.
+
+    Args:
+        get: gives all metadata.
+        update: sets names, and leaves the others.
+        delete: removes names.
+    """
+
+    def read(keys: list[str] | None) -> str:
+        return json.dumps({name: value for name, value in get().items() if keys is None or name in keys})
+
+    @tool
+    def manage_metadata(
+        action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Read or change what is known of this session: facts by name, such as the user's language or topic.
+
+        Args:
+            action: "get", "set" or "delete".
+            metadata_to_set: For "set": the names and their new values; other names stay as they are.
+            keys: For "get" and "delete": the names; "get" without them gives everything.
+        """
+        try:
+            match action:
+                case "get":
+                    return _done(read(keys))
+                case "set" if metadata_to_set:
+                    update(metadata_to_set)
+                    return _done(f"Set: {', '.join(metadata_to_set)}.")
+                case "delete" if keys:
+                    delete(keys)
+                    return _done(f"Deleted: {', '.join(keys)}.")
+        except ValueError as error:
+            return _failed(str(error))
+        return _failed(
+            f"Nothing was done for {action!r}; expected 'get', 'set' with metadata_to_set, or 'delete' with keys"
+        )
+
+    return manage_metadata
+
+
+def _done(text: str) -> dict[str, Any]:
+    return {"status": "success", "content": [{"text": text}]}
+
+
+def _failed(text: str) -> dict[str, Any]:
+    return {"status": "error", "content": [{"text": text}]}
