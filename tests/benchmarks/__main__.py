@@ -10,9 +10,16 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import embedded, http, mongodb, relay, text
+from tests.benchmarks import agents, embedded, http, mongodb, relay, text
 
-BENCHMARKS = (*embedded.BENCHMARKS, *mongodb.BENCHMARKS, *http.BENCHMARKS, *relay.BENCHMARKS, *text.BENCHMARKS)
+BENCHMARKS = (
+    *embedded.BENCHMARKS,
+    *mongodb.BENCHMARKS,
+    *http.BENCHMARKS,
+    *relay.BENCHMARKS,
+    *agents.BENCHMARKS,
+    *text.BENCHMARKS,
+)
 
 
 def main(chosen: list[str]) -> int:

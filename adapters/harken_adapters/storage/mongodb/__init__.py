@@ -11,11 +11,12 @@ from pymongo import MongoClient
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, InvalidURI
 
-from harken.domain.errors import ConfigurationError
+from harken.domain.errors import ConfigurationError, MissingExtra
 from harken.ports.storage import Storage
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.alerts import MongoAlertRepository
 from harken_adapters.storage.mongodb.clock import server_clock
+from harken_adapters.storage.mongodb.conversations import MongoConversationRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
@@ -40,6 +41,27 @@ def open_storage(url: str) -> Iterator[Storage]:
     location = parse_url(url)
     client = _client(url, timeout=location.timeout)
     with _opened(client, location.database, timeout=location.timeout, close=client.close) as storage:
+        yield storage
+
+
+@contextmanager
+def open_mongomock(url: str) -> Iterator[Storage]:
+    """The storage in a new, empty mongomock, which is MongoDB as far as a test can tell; for ``mongomock://``.
+
+    Raises:
+        ConfigurationError: ``url`` says more than that, as nothing can be chosen.
+        MissingExtra: mongomock is not installed.
+    """
+    if url.lower() != "mongomock://":
+        raise ConfigurationError(f"mongomock:// takes nothing more, got {url!r}")
+    try:
+        import mongomock  # noqa: PLC0415 - only tests have it
+    except ModuleNotFoundError as error:
+        remedy = 'try pip install "harken[mongodb]" mongomock'
+        message = f"mongomock:// needs the package {error.name!r}, which is not installed; {remedy}"
+        raise MissingExtra(message) from error
+    client: MongoClient[Any] = mongomock.MongoClient()
+    with _opened(client, DEFAULT_DATABASE, timeout=DEFAULT_TIMEOUT, close=client.close) as storage:
         yield storage
 
 
@@ -98,5 +120,6 @@ def _storage(database: Database, given: Clock | None) -> Storage:
         keys=MongoKeyRepository(database),
         alerts=MongoAlertRepository(database),
         documents=MongoDocumentRepository(database),
+        conversations=MongoConversationRepository(database),
         rebuild=lambda: list(days.rebuild()),
     )

@@ -88,6 +88,13 @@ _INDEXES_FOR_RELAYS: Final[_Indexes] = {
     "documents": {"kind": ((("kind", 1), ("name", 1)), {})},
 }
 
+_AGENT: Final = (("application", 1), ("session_id", 1), ("agent_id", 1))
+
+_INDEXES_FOR_CONVERSATIONS: Final[_Indexes] = {
+    "agents": {"agent": (_AGENT, {"unique": True})},
+    "messages": {"message": ((*_AGENT, ("number", 1)), {"unique": True})},
+}
+
 _TEXT: Final = {"bsonType": "string"}
 _MOMENT: Final = {"bsonType": "date"}
 _WHOLE: Final = {"bsonType": ["int", "long"]}
@@ -196,6 +203,12 @@ _SMALL_DOCUMENTS: Final = _documents(
     {"kind": _TEXT, "name": _TEXT, "value": _TEXT, "version": {**_WHOLE, "minimum": 1}}, {}
 )
 
+_AGENTS: Final = _documents({"application": _TEXT, "session_id": _TEXT, "agent_id": _TEXT, "value": _TEXT}, {})
+_MESSAGES: Final = _documents(
+    {"application": _TEXT, "session_id": _TEXT, "agent_id": _TEXT, "number": {**_WHOLE, "minimum": 0}, "value": _TEXT},
+    {},
+)
+
 #: As in the first version, but that it may be about an alert, and that it knows when it was replayed.
 _DELIVERIES: Final = {
     **_documents(
@@ -239,7 +252,19 @@ def _relays_and_alerts(database: Database) -> None:
     _index(database, _INDEXES_FOR_RELAYS)
 
 
-_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _changes_and_keys, _relays_and_alerts)
+def _conversations(database: Database) -> None:
+    for name, schema in (("agents", _AGENTS), ("messages", _MESSAGES)):
+        with database.calling():
+            _create(database, name, schema)
+    _index(database, _INDEXES_FOR_CONVERSATIONS)
+
+
+_MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
+    _first,
+    _changes_and_keys,
+    _relays_and_alerts,
+    _conversations,
+)
 
 
 def prepare(database: Database) -> None:

@@ -1,0 +1,130 @@
+"""Conversations in MongoDB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import groupby
+
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+
+from harken.ports.conversations import ConversationRepository, JsonObject
+from harken_adapters.storage.mongodb.database import Database, at_once
+from harken_adapters.storage.mongodb.documents import Document
+
+
+class MongoConversationRepository(ConversationRepository):
+    """One document for each agent, and one for each message.
+
+    Values are JSON text, as names in JSON may be what names in MongoDB may not, and what a model says may be no valid
+    Unicode.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._agents = database.collection("agents")
+        self._messages = database.collection("messages")
+
+    def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
+        """See the port."""
+        with self._database.calling():
+            found = self._agents.find(_session(application, session_id)).sort([("agent_id", 1)]).hint("agent")
+            return {one["agent_id"]: json.loads(one["value"]) for one in found}
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        """See the port."""
+        with self._database.calling():
+            found = self._agents.find_one(_agent(application, session_id, agent_id))
+        return None if found is None else _value(found)
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        """See the port."""
+        put = {"$set": {"value": json.dumps(value)}}
+        with self._database.calling():
+            self._agents.update_one(_agent(application, session_id, agent_id), put, upsert=True)
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        document = {
+            "application": application,
+            "session_id": session_id,
+            "agent_id": agent_id,
+            "number": number,
+            "value": json.dumps(message),
+        }
+        with self._database.calling():
+            try:
+                self._messages.insert_one(document)
+            except DuplicateKeyError:
+                return False
+        return True
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        which = {**_agent(application, session_id, agent_id), "number": {"$eq": number}}
+        with self._database.calling():
+            return bool(self._messages.update_one(which, {"$set": {"value": json.dumps(message)}}).matched_count)
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        """See the port."""
+        if limit < 1:
+            return []
+        which = {**_agent(application, session_id, agent_id), "number": {"$gt": after}}
+        with self._database.calling():
+            found = self._messages.find(which).sort([("number", 1)]).limit(limit).hint("message")
+            return [(one["number"], _value(one)) for one in at_once(found, limit)]
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        """See the port."""
+        session = _session(application, session_id)
+        which = session if agent_id is None else _agent(application, session_id, agent_id)
+        with self._database.calling():
+            return self._messages.count_documents(which, hint="message")
+
+    def erase(self, application: str, session_id: str) -> int:
+        """See the port."""
+        session = _session(application, session_id)
+        with self._database.calling():
+            # What an agent knows goes last: as long as it is there, so is the session, and it can be erased again.
+            erased = self._messages.delete_many(session).deleted_count
+            self._agents.delete_many(session)
+        return erased
+
+    def sessions(self) -> Iterator[tuple[str, str]]:
+        """See the port."""
+        both = merge(self._sessions_in(self._agents), self._sessions_in(self._messages))
+        return (session for session, _ in groupby(both))
+
+    def _sessions_in(self, collection: Collection[Document]) -> Iterator[tuple[str, str]]:
+        """Each session once: from the first of one straight to the first of the next, however much it holds."""
+        place: Document = {}
+        while True:
+            with self._database.calling():
+                found = collection.find_one(place, sort=[("application", 1), ("session_id", 1)])
+            if found is None:
+                return
+            application, session_id = found["application"], found["session_id"]
+            yield application, session_id
+            place = {
+                "$or": [
+                    {"application": {"$gt": application}},
+                    {"application": {"$eq": application}, "session_id": {"$gt": session_id}},
+                ]
+            }
+
+
+def _session(application: str, session_id: str) -> Document:
+    return {"application": {"$eq": application}, "session_id": {"$eq": session_id}}
+
+
+def _agent(application: str, session_id: str, agent_id: str) -> Document:
+    return {**_session(application, session_id), "agent_id": {"$eq": agent_id}}
+
+
+def _value(found: Document) -> JsonObject:
+    value: JsonObject = json.loads(found["value"])
+    return value

@@ -1,0 +1,405 @@
+"""The session manager in the place of mongodb_session_manager's: feedback, metadata and hooks in dictionaries."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mongomock
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymongo import MongoClient
+
+import harken
+from harken import FeedbackRejected, Harken, IdempotencyConflict, InvalidMetadata, Receipt
+from harken_adapters.hosts.session_manager import (
+    MongoDBSessionManager,
+    MongoDBSessionManagerFactory,
+    close_global_factory,
+    create_mongodb_session_manager,
+    get_global_factory,
+    initialize_global_factory,
+)
+from harken_adapters.hosts.session_manager.opening import storage_url
+
+Hook = Callable[..., Any]
+
+
+@pytest.fixture
+def session_manager(hk: Harken) -> MongoDBSessionManager:
+    """A session manager on memory, with a clock that stands."""
+    return MongoDBSessionManager("session-1", harken=hk)
+
+
+class TestFeedback:
+    """What is put in as a dictionary comes out as one."""
+
+    def test_feedback_comes_back_in_order_as_it_was_given(self, session_manager: MongoDBSessionManager) -> None:
+        """Rating, comment and time, oldest first; the time is UTC with microseconds and says no zone."""
+        for rating, comment in (("up", "Very helpful!"), ("down", "Too slow"), (None, "")):
+            session_manager.add_feedback({"rating": rating, "comment": comment})
+        assert session_manager.get_feedbacks() == [
+            {"rating": "up", "comment": "Very helpful!", "created_at": "2026-03-04T12:00:00.000000"},
+            {"rating": "down", "comment": "Too slow", "created_at": "2026-03-04T12:00:00.000000"},
+            {"rating": None, "comment": "", "created_at": "2026-03-04T12:00:00.000000"},
+        ]
+
+    def test_a_receipt_is_given(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
+        """Who adds feedback gets its receipt, and it is Harken's feedback like any other."""
+        receipt = session_manager.add_feedback({"rating": "up", "comment": "Great"})
+        assert receipt is not None
+        assert hk.feedback(session_id="session-1").items == (receipt.feedback,)
+
+    @pytest.mark.parametrize(
+        ("feedback", "message"),
+        [
+            ({"rating": "maybe", "comment": "Not sure"}, "Invalid rating: maybe"),
+            ({"rating": "down", "comment": " "}, "Please provide a comment"),
+            ({"rating": "up", "comment": "x" * 1001}, "1001 characters"),
+            ({"rating": "up", "comment": 3}, "comment must be text"),
+            ("up", "must be a dictionary"),
+            ({"rating": "up", "user agent": "x"}, "'user agent' may only have"),
+            ({"rating": "up", "when": datetime.now(UTC)}, "when must be text, a number"),
+            ({"rating": "up", "created_at": "yesterday"}, "created_at must be a time"),
+            ({"rating": "up", "_as_json": "rating"}, "choose another one"),
+            ({"rating": "up", "author": 7}, "author must be text"),
+        ],
+    )
+    def test_what_cannot_be_kept_is_refused(
+        self, session_manager: MongoDBSessionManager, feedback: Any, message: str
+    ) -> None:
+        """The error says what was wrong; it is a ValueError, and nothing was kept."""
+        with pytest.raises(FeedbackRejected, match=message):
+            session_manager.add_feedback(feedback)
+        assert session_manager.get_feedbacks() == []
+
+    def test_what_has_a_place_in_feedback_is_put_there(
+        self, session_manager: MongoDBSessionManager, hk: Harken
+    ) -> None:
+        """Message, agent, author, tags, sentiment, time and idempotency key are Harken's own, and come back."""
+        given = {
+            "rating": "down",
+            "comment": "Wrong",
+            "message_id": "m-1",
+            "agent_id": "helper",
+            "author": "ann",
+            "tags": ["facts"],
+            "sentiment": {"polarity": -0.5, "subjectivity": 0.25},
+            "idempotency_key": "key-1",
+            "created_at": "2026-02-01T08:00:00.000001",
+        }
+        session_manager.add_feedback(given)
+        (kept,) = hk.feedback(session_id="session-1").items
+        assert (kept.message_id, kept.agent_id, kept.author, kept.tags) == ("m-1", "helper", "ann", ("facts",))
+        assert (kept.idempotency_key, kept.context) == ("key-1", {})
+        assert session_manager.get_feedbacks() == [given]
+
+    def test_an_idempotency_key_keeps_feedback_once(self, session_manager: MongoDBSessionManager) -> None:
+        """The same again is recognised, also if what a hook found out differs; other words are refused."""
+        once = {"rating": "up", "comment": "Great", "idempotency_key": "key-1"}
+        first = session_manager.add_feedback({**once, "_validated_at": "10:00"})
+        again = session_manager.add_feedback({**once, "_validated_at": "10:01"})
+        assert first is not None
+        assert again == Receipt(first.feedback, duplicate=True)
+        with pytest.raises(IdempotencyConflict):
+            session_manager.add_feedback({**once, "comment": "Something else"})
+        assert len(session_manager.get_feedbacks()) == 1
+
+    def test_sessions_and_applications_are_apart(self, hk: Harken) -> None:
+        """Feedback of another session or application is not this one's."""
+        for session, application in (("one", "web"), ("one", "app"), ("two", "web")):
+            manager = MongoDBSessionManager(session, application_name=application, harken=hk)
+            manager.add_feedback({"rating": "up", "comment": f"{session} {application}"})
+            manager.update_metadata({"where": application})
+        manager = MongoDBSessionManager("one", application_name="app", harken=hk)
+        assert [one["comment"] for one in manager.get_feedbacks()] == ["one app"]
+        assert manager.get_metadata() == {"metadata": {"where": "app"}}
+        assert manager.get_application_name() == "app"
+
+    def test_context_from_elsewhere_does_no_harm(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
+        """Feedback that came another way and looks as if it held JSON is read as it is."""
+        hk.submit("session-1", "up", context={"_as_json": "a b c", "a": "{", "b": 1})
+        (feedback,) = session_manager.get_feedbacks()
+        assert (feedback["a"], feedback["b"]) == ("{", 1)
+
+
+_NAMES = st.from_regex(r"[a-z_][a-z0-9_-]{0,20}", fullmatch=True).filter(lambda name: name != "_as_json")
+_OWN = {"rating", "comment", "created_at", "message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key"}
+_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)
+)
+_VALUES = (
+    _SCALARS | st.lists(_SCALARS, max_size=3) | st.dictionaries(st.text("abc $.", max_size=5), _SCALARS, max_size=3)
+)
+
+
+@given(st.dictionaries(_NAMES.filter(lambda name: name not in _OWN), _VALUES, max_size=8))
+def test_whatever_else_is_in_feedback_comes_back(extras: dict[str, Any]) -> None:
+    """Any other names with any JSON values come back as they were, and are told apart: 1, 1.0 and True."""
+    with harken.connect("memory://") as hk:
+        manager = MongoDBSessionManager("session-1", harken=hk)
+        manager.add_feedback({"rating": "up", "comment": "Fine", **extras})
+        (feedback,) = manager.get_feedbacks()
+    kept = {name: value for name, value in feedback.items() if name not in {"rating", "comment", "created_at"}}
+    assert repr(sorted(kept.items())) == repr(sorted(extras.items()))
+
+
+class TestHooks:
+    """A hook stands between who calls and what is kept."""
+
+    def test_a_hook_is_told_what_is_done(self, hk: Harken) -> None:
+        """It gets the way on, the action, the session, and the feedback by name."""
+        told: list[tuple[str, str, dict[str, Any]]] = []
+
+        def listen(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            told.append((action, session_id, dict(kwargs)))
+            return original_func(kwargs["feedback"])
+
+        MongoDBSessionManager("session-1", feedback_hook=listen, harken=hk).add_feedback({"rating": "up"})
+        assert told == [("add", "session-1", {"feedback": {"rating": "up"}})]
+
+    @pytest.mark.parametrize("name", ["feedback_hook", "feedbackHook"])
+    def test_a_hook_may_change_the_feedback(self, hk: Harken, name: str) -> None:
+        """What it passes on is kept, and what the caller has in hand is not changed."""
+
+        def shout(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            kwargs["feedback"]["comment"] = kwargs["feedback"]["comment"].upper()
+            return original_func(kwargs["feedback"])
+
+        manager = MongoDBSessionManager("session-1", harken=hk, **{name: shout})  # type: ignore[arg-type]
+        given = {"rating": "up", "comment": "great"}
+        manager.add_feedback(given)
+        assert given["comment"] == "great"
+        assert manager.get_feedbacks()[0]["comment"] == "GREAT"
+
+    def test_a_hook_may_refuse(self, hk: Harken) -> None:
+        """What it raises is raised to the caller, and nothing is kept."""
+
+        def refuse(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            raise ValueError("Not on Sundays")
+
+        manager = MongoDBSessionManager("session-1", feedback_hook=refuse, harken=hk)
+        with pytest.raises(ValueError, match="Not on Sundays"):
+            manager.add_feedback({"rating": "up"})
+        assert manager.get_feedbacks() == []
+
+    def test_a_hook_may_skip(self, hk: Harken) -> None:
+        """If it does not call on, nothing is kept and there is no receipt."""
+        manager = MongoDBSessionManager("session-1", feedback_hook=lambda *_, **__: None, harken=hk)
+        assert manager.add_feedback({"rating": "up"}) is None
+        assert manager.get_feedbacks() == []
+
+    def test_hooks_chain(self, hk: Harken) -> None:
+        """The first is the outermost, each gets what the one before passed on; the camel-case one is the innermost."""
+
+        def adding(mark: str) -> Hook:
+            def hook(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+                feedback = kwargs["feedback"]
+                return original_func({**feedback, "comment": feedback["comment"] + mark})
+
+            return hook
+
+        manager = MongoDBSessionManager(
+            "session-1", feedback_hook=[adding("1"), adding("2")], feedbackHook=adding("3"), harken=hk
+        )
+        manager.add_feedback({"rating": "up", "comment": "0"})
+        assert manager.get_feedbacks()[0]["comment"] == "0123"
+
+    def test_metadata_goes_through_its_hook(self, hk: Harken) -> None:
+        """Update, get and delete are told apart, and what the hook passes on or gives back is what counts."""
+        actions: list[str] = []
+
+        def guard(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            actions.append(action)
+            if action == "update":
+                return original_func({**kwargs["metadata"], "by": "hook"})
+            if action == "delete":
+                return original_func([key for key in kwargs["keys"] if key != "by"])
+            return original_func()
+
+        for name in ("metadata_hook", "metadataHook"):
+            manager = MongoDBSessionManager(name, harken=hk, **{name: guard})  # type: ignore[arg-type]
+            manager.update_metadata({"tier": "premium"})
+            assert manager.get_metadata() == {"metadata": {"by": "hook", "tier": "premium"}}
+            assert manager.delete_metadata(["by", "tier"]) == 1
+            assert manager.get_metadata() == {"metadata": {"by": "hook"}}
+        assert actions == ["update", "get", "delete", "get"] * 2
+
+    def test_what_is_no_hook_is_refused_at_once(self, hk: Harken) -> None:
+        """Not with the first feedback."""
+        with pytest.raises(TypeError, match="must be callable, got 'audit'"):
+            MongoDBSessionManager("session-1", feedback_hook=["audit"], harken=hk)  # type: ignore[list-item]
+
+
+class TestMetadata:
+    """Facts about a session by name."""
+
+    def test_names_are_set_one_by_one(self, session_manager: MongoDBSessionManager) -> None:
+        """An update leaves other names; a session that was never seen has none."""
+        assert session_manager.get_metadata() == {"metadata": {}}
+        session_manager.update_metadata({"tier": "premium", "history": ["up"]})
+        session_manager.update_metadata({"history": ["up", "up"]})
+        assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"], "tier": "premium"}}
+        assert session_manager.delete_metadata(["tier", "nothing"]) == 1
+        assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"]}}
+
+    def test_what_cannot_be_kept_is_refused(self, session_manager: MongoDBSessionManager) -> None:
+        """The error names it, and nothing was changed."""
+        with pytest.raises(InvalidMetadata, match=r"metadata\.when"):
+            session_manager.update_metadata({"tier": "basic", "when": datetime.now(UTC)})  # type: ignore[dict-item]
+        assert session_manager.get_metadata() == {"metadata": {}}
+
+
+class TestOpening:
+    """A session manager finds its storage as the guide's does, and any other storage by its URL."""
+
+    @pytest.mark.parametrize(
+        ("connection_string", "database", "url"),
+        [
+            ("mongodb://localhost:27017/", "examples", "mongodb://localhost:27017/examples"),
+            ("mongodb://localhost:27017", "examples", "mongodb://localhost:27017/examples"),
+            ("mongodb://ann:secret@a,b:1/other?retryWrites=true", "x", "mongodb://ann:secret@a,b:1/x?retryWrites=true"),
+            ("mongodb+srv://cluster.example/?tls=true", "a b", "mongodb+srv://cluster.example/a%20b?tls=true"),
+            ("mongodb://localhost/kept", None, "mongodb://localhost/kept"),
+            ("memory://", "examples", "memory://"),
+            ("sqlite:///feedback.db", "examples", "sqlite:///feedback.db"),
+        ],
+    )
+    def test_the_database_is_put_into_the_url(self, connection_string: str, database: str | None, url: str) -> None:
+        """In MongoDB it replaces the one that is there; elsewhere it says nothing."""
+        assert storage_url(connection_string, database) == url
+
+    def test_what_is_kept_outlives_the_manager(self, tmp_path: Path) -> None:
+        """A second manager on the same file finds what the first one kept; closing twice is harmless."""
+        url = f"sqlite:///{tmp_path / 'feedback.db'}"
+        for _ in range(2):
+            manager = create_mongodb_session_manager(
+                session_id="session-1", connection_string=url, database_name="examples", collection_name="sessions"
+            )
+            manager.add_feedback({"rating": "up", "comment": "Great"})
+            manager.close()
+            manager.close()
+        with harken.connect(url) as hk:
+            assert hk.summary(session_id="session-1").positive == 2
+
+    def test_without_a_connection_string_the_settings_say(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """HARKEN_STORAGE names the storage, as everywhere."""
+        url = f"sqlite:///{tmp_path / 'feedback.db'}"
+        monkeypatch.setenv("HARKEN_STORAGE", url)
+        manager = MongoDBSessionManager("session-1")
+        manager.add_feedback({"rating": "up"})
+        manager.close()
+        with harken.connect(url) as hk:
+            assert hk.summary().total == 1
+
+    def test_a_client_is_used_and_stays_open(self) -> None:
+        """The same data as with any other session manager of that client and database."""
+        client: MongoClient[Any] = mongomock.MongoClient()
+        for session in ("one", "two"):
+            manager = MongoDBSessionManager(session, client=client, database_name="examples")
+            manager.add_feedback({"rating": "up", "comment": session})
+            manager.close()
+        assert client["examples"]["harken_feedback"].count_documents({}) == 2
+        with pytest.raises(harken.ConfigurationError, match="not both"):
+            MongoDBSessionManager("one", "memory://", client=client)
+
+    def test_a_harken_that_is_handed_in_stays_open(self, hk: Harken) -> None:
+        """Whoever opened it closes it."""
+        MongoDBSessionManager("session-1", harken=hk).close()
+        assert hk.submit("session-1", "up").feedback
+
+
+class TestFactory:
+    """One storage for a process, and a session manager for each session."""
+
+    @pytest.fixture
+    def factory(self) -> Iterator[MongoDBSessionManagerFactory]:
+        """The global factory, on memory."""
+        yield initialize_global_factory("memory://", database_name="feedback_api", collection_name="sessions")
+        close_global_factory()
+
+    def test_its_session_managers_share_the_storage(self, factory: MongoDBSessionManagerFactory) -> None:
+        """Closing one leaves the storage open for the others."""
+        for session in ("one", "two"):
+            manager = get_global_factory().create_session_manager(session_id=session)
+            manager.add_feedback({"rating": "up", "comment": session})
+            manager.close()
+        assert get_global_factory() is factory
+        assert [one["comment"] for one in factory.create_session_manager("one").get_feedbacks()] == ["one"]
+        assert factory.harken.summary().total == 2
+
+    def test_hooks_are_given_for_each_session_manager(self, factory: MongoDBSessionManagerFactory) -> None:
+        """Both spellings work, for feedback and for metadata."""
+
+        def skip(*_: Any, **__: Any) -> None:
+            """Keep nothing."""
+
+        managers = [
+            factory.create_session_manager("one", feedbackHook=skip, metadataHook=skip),
+            factory.create_session_manager("one", feedback_hook=skip, metadata_hook=skip),
+        ]
+        for manager in managers:
+            assert manager.add_feedback({"rating": "up"}) is None
+            manager.update_metadata({"tier": "basic"})
+        plain = factory.create_session_manager("one")
+        assert (plain.get_feedbacks(), plain.get_metadata()) == ([], {"metadata": {}})
+
+    def test_without_a_factory_the_error_says_what_to_do(self) -> None:
+        """Before it was made, and after it was closed, which may be done twice."""
+        initialize_global_factory("memory://")
+        close_global_factory()
+        close_global_factory()
+        with pytest.raises(RuntimeError, match="initialize_global_factory"):
+            get_global_factory()
+
+    def test_another_factory_takes_the_place_of_the_first(self, factory: MongoDBSessionManagerFactory) -> None:
+        """The one before is closed; if the new one cannot be opened, it stays."""
+        with pytest.raises(harken.ConfigurationError):
+            initialize_global_factory("nowhere://")
+        assert get_global_factory() is factory
+        assert initialize_global_factory("memory://", application_name="web") is get_global_factory()
+        assert get_global_factory().create_session_manager("one").get_application_name() == "web"
+        with pytest.raises(harken.StorageClosed):
+            factory.harken.submit("one", "up")
+
+    def test_many_threads_may_use_it(self, factory: MongoDBSessionManagerFactory) -> None:
+        """Every feedback of every thread is kept."""
+
+        def add(number: int) -> None:
+            manager = get_global_factory().create_session_manager(f"session-{number % 4}")
+            manager.add_feedback({"rating": "up", "comment": str(number)})
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(add, range(64)))
+        assert factory.harken.summary().positive == 64
+
+    def test_a_harken_that_is_handed_in_stays_open(self, hk: Harken) -> None:
+        """Whoever opened it closes it."""
+        initialize_global_factory(harken=hk)
+        close_global_factory()
+        assert hk.submit("session-1", "up").feedback
+
+
+@pytest.mark.slow
+def test_on_a_real_mongodb_nothing_differs(mongodb_url: str) -> None:
+    """The guide's parameters lead to Harken's collections in that database, and what was kept is found again."""
+    name = mongodb_url.rpartition("/")[2].partition("?")[0]
+    given = {"rating": "down", "comment": "Too slow", "_validated_at": "10:00", "ip": {"v4": "192.0.2.1"}}
+    for _ in range(2):
+        manager = MongoDBSessionManager("session-1", connection_string=mongodb_url, database_name=name)
+        manager.add_feedback(given)
+        manager.update_metadata({"tier": "premium"})
+        manager.close()
+    manager = MongoDBSessionManager("session-1", connection_string=mongodb_url)
+    feedbacks = manager.get_feedbacks()
+    assert [{key: one[key] for key in given} for one in feedbacks] == [given, given]
+    assert manager.get_metadata() == {"metadata": {"tier": "premium"}}
+    manager.close()
