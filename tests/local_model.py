@@ -1,0 +1,77 @@
+"""A model for Strands agents that runs here: it says what it is told to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from typing import Any, TypeVar
+
+from attrs import frozen
+from pydantic import BaseModel
+from strands.models.model import Model
+from strands.types.content import Messages
+from strands.types.streaming import StreamEvent
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@frozen
+class ToolCall:
+    """Says to call a tool, in the place of a text."""
+
+    name: str
+    input: dict[str, Any]
+
+
+#: A text, a call of a tool, or what makes a text of the conversation so far.
+Said = str | ToolCall | Callable[[Messages], str]
+
+
+class LocalModel(Model):
+    """Answers with one of these after the other, and with the last one from then on; a token is a word."""
+
+    def __init__(self, answers: Sequence[Said]) -> None:
+        self._answers = list(answers)
+        self._config = {"model_id": "local"}
+        self._calls = 0
+
+    def update_config(self, **model_config: Any) -> None:
+        """Take what is asked for."""
+        self._config |= model_config
+
+    def get_config(self) -> dict[str, Any]:
+        """Its settings."""
+        return self._config
+
+    def structured_output(
+        self, output_model: type[T], prompt: Messages, system_prompt: str | None = None, **kwargs: Any
+    ) -> AsyncGenerator[dict[str, T | Any], None]:
+        """It has none."""
+        raise NotImplementedError
+
+    async def stream(self, messages: Messages, *arguments: Any, **options: Any) -> AsyncIterable[StreamEvent]:
+        """Say the next answer."""
+        answer = self._answers[min(self._calls, len(self._answers) - 1)]
+        self._calls += 1
+        said = answer(messages) if callable(answer) else answer
+        yield {"messageStart": {"role": "assistant"}}
+        if isinstance(said, ToolCall):
+            started = {"toolUse": {"name": said.name, "toolUseId": f"call-{len(messages)}"}}
+            yield {"contentBlockStart": {"start": started}}  # type: ignore[typeddict-item]
+            yield {"contentBlockDelta": {"delta": {"toolUse": {"input": json.dumps(said.input)}}}}
+        else:
+            yield {"contentBlockStart": {"start": {}}}
+            yield {"contentBlockDelta": {"delta": {"text": said}}}
+        yield {"contentBlockStop": {}}
+        yield {"messageStop": {"stopReason": "tool_use" if isinstance(said, ToolCall) else "end_turn"}}
+        heard, spoken = _tokens(messages), len(str(said).split())
+        yield {
+            "metadata": {
+                "usage": {"inputTokens": heard, "outputTokens": spoken, "totalTokens": heard + spoken},
+                "metrics": {"latencyMs": 7},
+            }
+        }
+
+
+def _tokens(messages: Messages) -> int:
+    return sum(len(block.get("text", "").split()) for message in messages for block in message["content"])
