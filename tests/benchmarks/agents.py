@@ -9,6 +9,8 @@ from statistics import median
 from typing import Any
 
 from strands import Agent
+from strands.types.agent import LocalAgent
+from strands.types.content import Message
 from tests import mongod
 from tests.benchmarks.load import COMMENT
 from tests.benchmarks.measure import Result, at_most, in_turn, seconds
@@ -31,7 +33,7 @@ def feedback_in_sessions(folder: Path) -> Iterator[Result]:
     ):
         manager = MongoDBSessionManager("session-1", harken=hk)
         yield _against_submit(manager, hk)
-        yield _flat(manager)
+        yield _flat(hk)
 
 
 def _against_submit(manager: MongoDBSessionManager, hk: Harken) -> Result:
@@ -51,17 +53,26 @@ def _against_submit(manager: MongoDBSessionManager, hk: Harken) -> Result:
     return at_most("mongodb: add_feedback, to submit", ratio, 1.3, detail=detail)
 
 
-def _flat(manager: MongoDBSessionManager) -> Result:
-    def add(number: int) -> float:
-        feedback = {"rating": "up", "comment": f"{COMMENT} {number}"}
-        return seconds(lambda: manager.add_feedback(feedback))
+def _flat(hk: Harken) -> Result:
+    numbers = count()
 
-    times = [add(number) for number in range(ENTRIES)]
-    return _last_to_first(f"mongodb: add_feedback, last 100 of {ENTRIES:,} in a session, to the first", times)
+    def adding(session: str) -> Callable[[], float]:
+        manager = MongoDBSessionManager(session, harken=hk)
+
+        def add() -> float:
+            feedback = {"rating": "up", "comment": f"{COMMENT} {next(numbers)}"}
+            return sum(seconds(lambda: manager.add_feedback(feedback)) for _ in range(20))
+
+        return add
+
+    full = adding("full")
+    while next(numbers) < ENTRIES // 20:
+        full()
+    return _beside_new(f"mongodb: add_feedback after {ENTRIES:,} in a session, to the first ones", full, adding)
 
 
 def messages_of_agents(folder: Path) -> Iterator[Result]:
-    """An agent that talks until it has five thousand messages."""
+    """An agent that talks until it has five thousand messages, against agents that begin."""
     with mongod.replica_set(folder=folder) as started:
         for name, url in (
             ("sqlite", f"sqlite:///{folder / 'agents.db'}"),
@@ -72,28 +83,43 @@ def messages_of_agents(folder: Path) -> Iterator[Result]:
 
 
 def _talking(name: str, hk: Harken) -> Result:
-    """The time of appending, so without what the agent itself does in a turn."""
-    times: list[float] = []
-    manager = _Timed(hk, times)
-    agent = Agent(model=LocalModel(["An answer of some length. " * 20]), session_manager=manager, callback_handler=None)
-    while len(times) < MESSAGES:
-        agent("A question of some length. " * 5)
-    return _last_to_first(f"{name}: appending a message, last 100 of {MESSAGES:,} in a session, to the first", times)
+    def talker(session: str) -> Callable[[], float]:
+        manager = _Timed(hk, session)
+        model = LocalModel(["An answer of some length. " * 20])
+        agent = Agent(model=model, session_manager=manager, callback_handler=None)
+
+        def talk() -> float:
+            before = manager.spent
+            for _ in range(10):
+                agent("A question of some length. " * 5)
+            return manager.spent - before
+
+        return talk
+
+    full = talker("full")
+    while hk.conversations.count(hk.application, "full") < MESSAGES:
+        full()
+    return _beside_new(f"{name}: appending a message after {MESSAGES:,} in a session, to the first ones", full, talker)
 
 
 class _Timed(HarkenSessionManager):
-    def __init__(self, hk: Harken, times: list[float]) -> None:
-        super().__init__(hk, "session-1")
-        self._times = times
+    """Adds up the seconds that appending took, without what an agent itself does in a turn."""
 
-    def append_message(self, *arguments: Any, **options: Any) -> None:
-        append: Callable[..., None] = super().append_message
-        self._times.append(seconds(lambda: append(*arguments, **options)))
+    def __init__(self, hk: Harken, session: str) -> None:
+        super().__init__(hk, session)
+        self.spent = 0.0
+
+    def append_message(self, message: Message, agent: LocalAgent, **options: Any) -> None:
+        append = super().append_message
+        self.spent += seconds(lambda: append(message, agent, **options))
 
 
-def _last_to_first(name: str, times: list[float]) -> Result:
-    first, last = median(times[:100]), median(times[-100:])
-    return at_most(name, last / first, 1.2, detail=f"{last * 1e3:.2f} ms against {first * 1e3:.2f} ms, medians")
+def _beside_new(name: str, full: Callable[[], float], begin: Callable[[str], Callable[[], float]]) -> Result:
+    """The next twenty of a full session against the first twenty of a new one, in turn."""
+    pairs = [(full(), begin(f"new-{number}")()) for number in range(25)]
+    ours, other = (median(times) / 20 * 1e3 for times in zip(*pairs, strict=True))
+    ratio = median(mine / first for mine, first in pairs)
+    return at_most(name, ratio, 1.2, detail=f"{ours:.2f} ms against {other:.2f} ms")
 
 
 BENCHMARKS = (feedback_in_sessions, messages_of_agents)
