@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from harken import Harken, Overloaded
+from harken.services.feed import Listener
 from support import PATIENCE
 
 
@@ -69,10 +71,24 @@ class Stream:
         return self.answer.read()
 
 
+def room(hk: Harken) -> int:
+    """How many more may listen."""
+    found: list[Listener] = []
+    try:
+        while True:
+            found.append(hk.feed.listen("default", int))
+    except Overloaded:
+        return len(found)
+    finally:
+        for listener in found:
+            listener.close()
+
+
 @contextmanager
 def listening(url: str, path: str = "/api/events", **headers: str) -> Iterator[Stream]:
     """Listen to the server at that address; on return it has begun to."""
     connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
+    stream = None
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request("GET", path, headers=sent)
@@ -81,4 +97,7 @@ def listening(url: str, path: str = "/api/events", **headers: str) -> Iterator[S
         assert stream.frame().fields == {"retry": "2000"}
         yield stream
     finally:
+        # Where nobody says how long an answer is, the connection is the answer's.
+        if stream is not None:
+            stream.answer.close()
         connection.close()

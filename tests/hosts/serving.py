@@ -14,6 +14,7 @@ import uvicorn
 from attrs import frozen
 from starlette.applications import Starlette
 from starlette.routing import Route
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from harken import Feedback, FeedbackQuery, Harken
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
@@ -168,6 +169,28 @@ def serving(app: Any) -> Iterator[Server]:
             server.should_exit = True
             thread.join(PATIENCE)
             assert not thread.is_alive(), "it did not end"
+
+
+class _Silent(WSGIRequestHandler):
+    """Tells nobody of requests, as the hosts do."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - so it is called there
+        pass
+
+
+@contextmanager
+def serving_wsgi(app: Any) -> Iterator[Server]:
+    """Serve a WSGI application on a port of its own, in threads of this process."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Silent)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield Server(server.host, server.port)
+    finally:
+        server.shutdown()
+        thread.join(PATIENCE)
+        server.server_close()
+        assert not thread.is_alive(), "it did not end"
 
 
 @contextmanager

@@ -434,6 +434,16 @@ class TestPagesOfOtherOrigins:
             for one in (asked_first, answer):
                 assert "access-control-allow-origin" not in one.headers
 
+    def test_all(self, hk: Harken) -> None:
+        """Whoever allows any origin says so to all, and keeps no list of who asked."""
+        with served(hk, allowed_origins=("*",)) as server:
+            for origin in ("https://shop.example", "null"):
+                asked_first = server.ask("OPTIONS", PATH, headers={**PREFLIGHT, "Origin": origin})
+                answer = server.ask("POST", PATH, json=UP, headers={"Origin": origin})
+                for one in (asked_first, answer):
+                    assert one.headers["access-control-allow-origin"] == "*"
+                    assert "vary" not in one.headers
+
 
 class Broken(MemoryFeedbackRepository):
     """Fails in a way that nobody expected, and quotes what was sent."""

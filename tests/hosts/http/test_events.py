@@ -10,29 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import harken
-from harken import Cursor, Harken, Overloaded, Scope
-from harken.services.feed import MAX_LISTENERS, RESUMABLE, Listener, Place
+from harken import Cursor, Harken, Scope
+from harken.services.feed import MAX_LISTENERS, RESUMABLE, Place
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.http.streaming import EventStream
-from hosts.events import Stream, listening
+from hosts.events import Stream, listening, room
 from hosts.serving import OPEN, Server, problem, served, serving
 from support import NOON, ManualClock, counting_ids, eventually
 
 APPLICATION = "default"
 FORGED = "\n\nevent: feedback.deleted\ndata: {}\n\n"
-
-
-def room(hk: Harken) -> int:
-    """How many more may listen."""
-    found: list[Listener] = []
-    try:
-        while True:
-            found.append(hk.feed.listen(APPLICATION, int))
-    except Overloaded:
-        return len(found)
-    finally:
-        for listener in found:
-            listener.close()
 
 
 def give(server: Server, comment: str = "", **options: Any) -> str:

@@ -13,7 +13,6 @@ from threading import current_thread, main_thread
 from time import perf_counter
 from types import FrameType
 from typing import Any, Final, TypeVar
-from weakref import WeakSet
 
 from attrs import frozen
 from starlette.requests import Request as StarletteRequest
@@ -22,10 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.logs import log_request
+from harken_adapters.hosts.http.bodies import WITH_BODY
+from harken_adapters.hosts.http.hosting import ApiHost
 from harken_adapters.hosts.http.messages import Pending, Request, Response
 from harken_adapters.hosts.http.operation import Admission, Operation
-from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.telemetry import request_span
 
 T = TypeVar("T")
@@ -33,7 +32,6 @@ Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 #: How many calls that block are answered at once. More would only wait for the storage, or for each other.
 _THREADS: Final = 8
-_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Results:
@@ -86,21 +84,13 @@ class _Direct:
         await response(scope, receive, send)
 
 
-class Host:
+class Host(ApiHost):
     """What the endpoints share: the API, threads for what blocks, and the streams that are open."""
 
     def __init__(self, api: Api) -> None:
-        self.api = api
+        super().__init__(api)
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="harken-http")
         self._results = _Results()
-        self._streams: WeakSet[EventStream] = WeakSet()
-        self._ending = False
-
-    def stop_streams(self) -> None:
-        """Let all event streams end, and those to come; whoever listens will come back."""
-        self._ending = True
-        for stream in tuple(self._streams):
-            stream.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -124,7 +114,7 @@ class Host:
             with request_span(operation.name, operation.method, operation.path, headers=request.headers) as span:
                 response = await self._answer(operation, request, incoming)
                 span.answered(response.status)
-            self._note(operation, incoming, response, perf_counter() - began)
+            self.note(operation, incoming, response, perf_counter() - began)
             more: RawHeaders = [(b"x-request-id", incoming.id.encode())]
             if response.chunks is None:
                 return Answer(response, more)
@@ -141,46 +131,24 @@ class Host:
             admission = self.api.admit_soon(operation, incoming)
             if admission is None:
                 admission = await self._in_thread(self.api.admit, operation, incoming)
-            if operation.method in _WITH_BODY:
+            if operation.method in WITH_BODY:
                 incoming.body = await read_body(request, incoming.header("content-length"), self.api.settings)
-            response = await self._performed(operation, admission)
-            if isinstance(response.chunks, EventStream):
-                self._streams.add(response.chunks)
-                if self._ending:
-                    response.chunks.stop()
+            return self.opened(await self._performed(operation, admission))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.api.refuse(operation, incoming, error)
-        return response
 
     async def _performed(self, operation: Operation, admission: Admission) -> Response:
         if not operation.soon:
-            return await self._in_thread(self._perform, operation, admission)
+            return await self._in_thread(self.api.complete, operation, admission)
         done = self.api.perform(operation, admission)
         if isinstance(done, Pending):
             done = done.present(await self._results.of(done.receipt))
         return self.api.finish(operation, admission, done)
 
-    def _perform(self, operation: Operation, admission: Admission) -> Response:
-        done = self.api.perform(operation, admission)
-        return self.api.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
-
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         # With the request's context, or its span would not be found there.
         context = copy_context()
         return await self._results.of(self.threads.submit(context.run, call, *arguments))
-
-    def _note(self, operation: Operation, incoming: Request, response: Response, seconds: float) -> None:
-        self.api.metrics.request(operation.name, operation.method, response.status, seconds)
-        log_request(
-            request_id=incoming.id,
-            operation=operation.name,
-            method=operation.method,
-            route=operation.path,
-            status=response.status,
-            seconds=seconds,
-            application=incoming.application,
-            size=len(response.body),
-        )
 
 
 @contextmanager

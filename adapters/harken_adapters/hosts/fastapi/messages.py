@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Final
 
 import starlette.requests
@@ -13,16 +14,14 @@ from starlette.datastructures import URL
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from harken_adapters.hosts.http.bodies import check_length, check_size, ended_early, too_slow
 from harken_adapters.hosts.http.logs import request_id
-from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.messages import Headers, Request, Response
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import ALIVE, EventStream
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-#: The rest of a body that was refused is of no use to anybody.
-_CLOSE: Final[Headers] = (("connection", "close"),)
 _END: Final = object()
 
 
@@ -31,7 +30,10 @@ def raw_headers(headers: Headers) -> RawHeaders:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-_SECURITY: Final = raw_headers(SECURITY_HEADERS)
+@cache
+def _security(headers: Headers) -> RawHeaders:
+    """Those that all answers carry, or all pages: worked out once, as there is one for each request."""
+    return raw_headers(headers)
 
 
 def request_of(request: starlette.requests.Request) -> Request:
@@ -48,7 +50,7 @@ def request_of(request: starlette.requests.Request) -> Request:
     forwarded_for = [value.decode("latin-1") for name, value in raw if name == b"x-forwarded-for"]
     return Request(
         method=scope["method"],
-        path=_path(scope),
+        path=path_of(scope),
         parts=scope["path_params"],
         query=scope["query_string"].decode("latin-1"),
         header=header,
@@ -58,7 +60,7 @@ def request_of(request: starlette.requests.Request) -> Request:
     )
 
 
-def _path(scope: AsgiScope) -> str:
+def path_of(scope: AsgiScope) -> str:
     """The path as it was asked for. Servers that do not tell it get it encoded again."""
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
@@ -75,51 +77,40 @@ async def read_body(request: starlette.requests.Request, length: str | None, set
     Raises:
         Problem: it is, or does, or the client went away.
     """
-    _check_length(length, settings.max_body)
+    most = settings.max_body
+    check_length(length, most)
     # A guard of the host may have read it before; then nothing more arrives.
     read = hasattr(request, "_body")
     body, more = await request.body() if read else b"", not read
-    if len(body) > settings.max_body:
-        raise _too_large(settings.max_body)
+    check_size(len(body), most)
     try:
         async with asyncio.timeout(settings.body_timeout):
             while more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise Problem("malformed-body", "The body ended too early", headers=_CLOSE)
+                    raise ended_early()
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > settings.max_body:
-                    raise _too_large(settings.max_body)
+                check_size(len(body), most)
     except TimeoutError:
-        detail = f"The body did not arrive within {settings.body_timeout} seconds"
-        raise Problem("body-timeout", detail, headers=_CLOSE) from None
+        raise too_slow(settings.body_timeout) from None
     return body
-
-
-def _check_length(text: str | None, most: int) -> None:
-    if text is not None and text.isascii() and text.isdigit() and (len(text) > len(str(most)) or int(text) > most):
-        raise _too_large(most)
-
-
-def _too_large(most: int) -> Problem:
-    return Problem("body-too-large", f"The body may have {most:,} bytes", headers=_CLOSE)
 
 
 class Answer(starlette.responses.Response):
     """An answer that is complete. Its headers are put together once, as there is one for each request."""
 
-    def __init__(self, response: Response, more: RawHeaders, security: RawHeaders = _SECURITY) -> None:
+    def __init__(self, response: Response, more: RawHeaders) -> None:
         self.status_code = response.status
         self.body = response.body
         self.background = None
-        self.raw_headers = _headers(response, more, security)
+        self.raw_headers = _headers(response, more)
         if response.status != 204:
             self.raw_headers.append((b"content-length", b"%d" % len(response.body)))
 
 
-def _headers(response: Response, more: RawHeaders, security: RawHeaders = _SECURITY) -> RawHeaders:
-    headers = raw_headers(response.headers) + more + security
+def _headers(response: Response, more: RawHeaders) -> RawHeaders:
+    headers = raw_headers(response.headers) + more + _security(response.security)
     if response.media_type is not None:
         headers.append((b"content-type", response.media_type.encode("latin-1")))
     return headers

@@ -21,11 +21,12 @@ from harken import ConfigurationError
 from harken.notifying import Notifying
 from harken.settings import Settings
 from harken.storage import scheme_of
-from harken_adapters.hosts.fastapi.app import connected, create_app
+from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
+from harken_adapters.hosts.http.service import connected
 from harken_adapters.hosts.http.settings import ServerSettings
 
 #: Storages that several processes can count in together.

@@ -91,9 +91,7 @@ class Api:
     def handle(self, operation: Operation, request: Request) -> Response:
         """The answer to a request, also if it cannot be answered."""
         try:
-            admission = self.admit(operation, request)
-            done = self.perform(operation, admission)
-            return self.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
+            return self.complete(operation, self.admit(operation, request))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.refuse(operation, request, error)
 
@@ -140,6 +138,15 @@ class Api:
             Exception: whatever goes wrong; :meth:`refuse` tells of it.
         """
         return operation.handle(admission.call)
+
+    def complete(self, operation: Operation, admission: Admission) -> Response:
+        """Do what was asked, and wait until it is done: the answer, complete.
+
+        Raises:
+            Exception: whatever goes wrong; :meth:`refuse` tells of it.
+        """
+        done = self.perform(operation, admission)
+        return self.finish(operation, admission, done.wait() if isinstance(done, Pending) else done)
 
     def finish(self, operation: Operation, admission: Admission, response: Response) -> Response:
         """The answer, complete."""

@@ -40,6 +40,7 @@ class Request:
         body: all of it, once it is read.
         peer: the address that the connection comes from.
         id: what the logs call it.
+        headers: all headers, by their names in lower case, for whoever carries traces on.
         application: whose feedback it is about, once that is known.
     """
 
@@ -52,18 +53,23 @@ class Request:
     body: bytes = b""
     peer: str | None = None
     id: str = ""
+    headers: Mapping[str, str] = field(factory=dict)
     application: str | None = None
 
 
 @define
 class Response:
-    """An answer: a body, or a stream of chunks. Headers may be added to it on its way."""
+    """An answer: a body, or a stream of chunks. Headers may be added to it on its way.
+
+    ``security`` are the headers that keep it from being misused: those of data, unless it is a page.
+    """
 
     status: int
     body: bytes = b""
     media_type: str | None = JSON
     headers: Headers = ()
     chunks: Iterable[bytes] | None = field(default=None, kw_only=True)
+    security: Headers = field(default=SECURITY_HEADERS, kw_only=True)
 
 
 @frozen

@@ -115,6 +115,11 @@ class Operation:
     answers: Mapping[int, Answer]
     problems: tuple[str, ...] = ()
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How it can be asked for."""
+        return (self.method,)
+
 
 @frozen
 class Admission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from harken import (
@@ -135,6 +135,17 @@ def _rejected(error: FeedbackRejected) -> Problem:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}..."
+
+
+def nothing_here() -> Problem:
+    """The problem that a path leads nowhere."""
+    return Problem("not-found", "Nothing is found here; /docs tells what there is")
+
+
+def other_methods(methods: Iterable[str]) -> Problem:
+    """The problem that a path leads somewhere, but only with those methods."""
+    allowed = ", ".join(sorted(set(methods)))
+    return Problem("method-not-allowed", "This path has other methods", headers=(("allow", allowed),))
 
 
 def kind_of_status(status: int) -> str:

@@ -1,0 +1,35 @@
+"""Pages of other origins, for an application of its own."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from harken_adapters.hosts.fastapi.messages import Answer, raw_headers
+from harken_adapters.hosts.http.origins import Origins
+
+
+@frozen
+class Cors:
+    """Tells browsers of every answer whether a page may read it, and before, whether it may ask."""
+
+    app: ASGIApp
+    origins: Origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, unless it only asks whether the page may."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        more = raw_headers(self.origins.headers(headers.get("origin")))
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *more]
+            await send(message)
+
+        preflight = self.origins.preflight(scope["method"], scope["path"], headers.get)
+        app = self.app if preflight is None else Answer(preflight, [])
+        await app(scope, receive, tell)

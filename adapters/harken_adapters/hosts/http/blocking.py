@@ -1,0 +1,97 @@
+"""What answers requests in threads, one for each request, as WSGI has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from time import perf_counter
+
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.bodies import WITH_BODY, Read, read_body
+from harken_adapters.hosts.http.hosting import WITH_PAGES, WITHOUT_PAGES, ApiHost
+from harken_adapters.hosts.http.messages import Request, Response
+from harken_adapters.hosts.http.operation import Operation
+from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.telemetry import request_span
+
+
+class BlockingHost(ApiHost):
+    """Answers requests in the thread that asks. A stream keeps that thread until it ends.
+
+    Args:
+        api: what is asked; closed with this.
+        pages: whether health, figures and documentation are shown too.
+    """
+
+    def __init__(self, api: Api, *, pages: bool = True) -> None:
+        super().__init__(api)
+        self._paths = WITH_PAGES if pages else WITHOUT_PAGES
+
+    def close(self) -> None:
+        """Let event streams end, and close what the API opened."""
+        self.stop_streams()
+        self.api.close()
+
+    def respond(self, request: Request, path: str, root: str, read: Read) -> Response:
+        """The answer to whatever is asked.
+
+        Args:
+            request: its ``parts`` are found here.
+            path: what is asked for, without what the API stands behind, and not percent-encoded any more.
+            root: what the API stands behind, percent-encoded and without a slash at the end.
+            read: reads the body; may raise a :class:`Problem`.
+        """
+        response = self.origins.preflight(request.method, request.path, request.header)
+        if response is None:
+            response = self._found(request, path, root, read)
+        response.headers += self.origins.headers(request.header("origin"))
+        return response
+
+    def answer(self, operation: Operation, request: Request, read: Read) -> Response:
+        """The answer to a request for an operation, counted and logged. ``read`` reads its body."""
+        began = perf_counter()
+        with request_span(operation.name, operation.method, operation.path, headers=request.headers) as span:
+            response = self._answer(operation, request, read)
+            span.answered(response.status)
+        self.note(operation, request, response, perf_counter() - began)
+        response.headers += (("x-request-id", request.id),)
+        if response.chunks is not None:
+            response.chunks = _Chunks(response.chunks)
+        return response
+
+    def _found(self, request: Request, path: str, root: str, read: Read) -> Response:
+        try:
+            target, request.parts = self._paths.find(request.method, path)
+            if isinstance(target, Operation):
+                return self.answer(target, request, read)
+            return target.show(self.pages, root, request.parts)
+        except Problem as problem:
+            return problem.response(request.path)
+
+    def _answer(self, operation: Operation, request: Request, read: Read) -> Response:
+        try:
+            admission = self.api.admit(operation, request)
+            if operation.method in WITH_BODY:
+                request.body = read_body(read, request.header("content-length"), self.api.settings.max_body)
+            return self.opened(self.api.complete(operation, admission))
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            return self.api.refuse(operation, request, error)
+
+
+class _Chunks:
+    """The chunks of an answer, to be closed even if nobody asked for the first one."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._iterator = iter(chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """Give up what is held for the rest. Servers call this, also when a client went away."""
+        for one in (self._iterator, self._chunks):
+            if (close := getattr(one, "close", None)) is not None:
+                close()

@@ -1,0 +1,236 @@
+"""Harken in other people's Flask applications, and as one of its own."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, abort, jsonify, request
+from flask.testing import FlaskClient
+
+import harken
+from harken import ConfigurationError, Harken, MissingExtra, StorageClosed
+from harken_adapters.hosts import flask
+from harken_adapters.hosts.flask import create_app, current_harken
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.pages import PAGES
+from harken_adapters.hosts.http.settings import ServerSettings
+from hosts.serving import OPEN, kept
+
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+SETTINGS = ServerSettings(**OPEN)
+
+
+def shop(**config: Any) -> Flask:
+    """Somebody's application, with a path of its own that gives feedback."""
+    app = Flask("shop")
+    app.config.update(HARKEN_SERVER=OPEN, **config)
+
+    @app.get("/own")
+    def own() -> Any:
+        return jsonify(kept=current_harken().submit("own", "up").feedback.session_id)
+
+    return app
+
+
+def given(client: FlaskClient, path: str = PATH, **body: Any) -> Any:
+    """What is answered to feedback that is taken."""
+    answer = client.post(path, json={**UP, **body})
+    assert answer.status_code == 201, answer.text
+    return answer.get_json()
+
+
+# --- In an application ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "/feedback", "feedback/", "/a/b"])
+def test_the_application_gets_the_api(hk: Harken, prefix: str) -> None:
+    """The API is among the application's own paths, and links lead to where it is."""
+    app = shop()
+    flask.Harken(app, harken=hk, url_prefix=prefix)
+    client, root = app.test_client(), f"/{prefix.strip('/')}".rstrip("/")
+    answer = client.post(f"{root}{PATH}", json=UP)
+    assert answer.headers["location"] == f"{root}/api/feedback/{answer.get_json()['feedback_id']}"
+    assert client.get(answer.headers["location"]).get_json()["session_id"] == "s"
+    assert client.get("/own").get_json() == {"kept": "own"}
+    assert [one.session_id for one in kept(hk)] == ["s", "own"]
+    document = client.get(f"{root}/openapi.json").get_json()
+    assert f"{root}/api/feedback" in document["paths"]
+    assert f'href="{root}/docs/assets/' in client.get(f"{root}/docs").text
+
+
+def test_what_is_not_found_is_told_by_whose_path_it_is(hk: Harken) -> None:
+    """Behind its prefix Harken says what is wrong; elsewhere that is the application's."""
+    app = shop(HARKEN_URL_PREFIX="/feedback")
+    flask.Harken(app, harken=hk)
+    app.register_error_handler(404, lambda _: ("nothing in the shop", 404))
+    client = app.test_client()
+    assert client.get("/nothing").text == client.get("/api/feedback").text == "nothing in the shop"
+    for path in ("/feedback/", "/feedback/nothing", "/feedback/api/sessions//feedback"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.content_type) == (404, "application/problem+json"), path
+        assert answer.get_json()["instance"] == path
+    answer = client.put("/feedback/api/feedback", json={})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+def test_every_operation_has_an_endpoint(hk: Harken) -> None:
+    """The application finds each operation and page by its name, for its links and its guards."""
+    app = shop()
+    flask.Harken(app, harken=hk, url_prefix="/f")
+    rules = {rule.endpoint: rule.rule for rule in app.url_map.iter_rules()}
+    for target in (*OPERATIONS, *PAGES):
+        assert rules[f"harken.{target.name}"] == "/f" + target.path.replace("{", "<").replace("}", ">")
+
+
+def test_a_guard_of_the_application_guards(hk: Harken) -> None:
+    """What the application asks of everybody before is asked before every operation; it may read the body too."""
+    app = shop()
+    flask.Harken(app, harken=hk)
+
+    @app.before_request
+    def only_friends() -> None:
+        if request.blueprint == "harken" and request.get_json(silent=True) != UP:
+            abort(403)
+
+    client = app.test_client()
+    assert client.get("/api/feedback").status_code == client.post(PATH, json={"rating": None}).status_code == 403
+    given(client)
+    assert len(kept(hk)) == 1
+
+
+def test_limits_of_the_application_hold(hk: Harken) -> None:
+    """A body that is too large for the application is refused as one that is too large for Harken."""
+    app = shop(MAX_CONTENT_LENGTH=20)
+    flask.Harken(app, harken=hk)
+    given(app.test_client())
+    answer = app.test_client().post(PATH, json={**UP, "comment": "x" * 20})
+    assert (answer.status_code, answer.get_json()["type"]) == (413, "urn:harken:problem:body-too-large")
+
+
+def test_without_pages(hk: Harken) -> None:
+    """Who wants nothing but the API gets nothing else."""
+    app = shop()
+    flask.Harken(app, harken=hk, pages=False)
+    client = app.test_client()
+    given(client)
+    assert {client.get(page.path).status_code for page in PAGES} == {404}
+
+
+def test_one_extension_for_several_applications(tmp_path: Path) -> None:
+    """Each application has a Harken of its own, as its configuration says."""
+    extension = flask.Harken()
+    apps = [shop(HARKEN_STORAGE=f"sqlite:///{tmp_path}/{name}.db") for name in "ab"]
+    for app in apps:
+        extension.init_app(app)
+    given(apps[0].test_client(), comment="to a")
+    for app, comments in zip(apps, (["to a"], []), strict=True):
+        with app.app_context():
+            assert [one.comment for one in kept(current_harken())] == comments
+        app.extensions["harken"].close()
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"HARKEN_SERVER": {"acess": "open"}}, "HARKEN_SERVER sets unknown acess; known are host"),
+        ({"HARKEN_SERVER": {"access": "closed"}}, "access must be one of auto, keys, open"),
+        ({"HARKEN_SERVER": {"max_body": "many"}}, "max_body must be of type int"),
+        ({"HARKEN_SERVER": "open"}, "HARKEN_SERVER must be a table"),
+        ({"HARKEN_URL_PREFIX": "/<tenant>"}, "must be a path such as '/feedback', got '/<tenant>'"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense(config: dict[str, Any], says: str) -> None:
+    """What is configured wrong is told when the application is made."""
+    app = shop()
+    app.config.update(config)
+    with pytest.raises(ConfigurationError, match=says):
+        flask.Harken(app)
+
+
+def test_an_application_without_harken() -> None:
+    """Who forgot to give the application a Harken is told how to."""
+    with shop().app_context(), pytest.raises(RuntimeError, match=r"give it one with Harken\(app\)"):
+        current_harken()
+
+
+# --- What is opened, and when -----------------------------------------------------------------------------------------
+
+
+def test_whoever_opened_closes(hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Harken that was connected is closed with the application's service, and one that was given is not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARKEN_STORAGE", "sqlite:///kept.db")
+    own = create_app(SETTINGS)
+    assert not Path("kept.db").exists()
+    made = given(own.test_client(), comment="<b>good</b>")
+    service = own.extensions["harken"]
+    opened = service.harken
+    for _ in range(2):
+        service.close()
+    with pytest.raises(StorageClosed):
+        opened.submit("s", "up")
+    with harken.connect("sqlite:///kept.db") as again:
+        assert [(one.id, one.comment) for one in kept(again)] == [(made["feedback_id"], "good")]
+    borrowing = create_app(SETTINGS, harken=hk)
+    given(borrowing.test_client())
+    borrowing.extensions["harken"].close()
+    hk.submit("s", "up")
+    assert len(kept(hk)) == 2
+
+
+def test_a_storage_that_cannot_be_opened(tmp_path: Path) -> None:
+    """Who asks is told that the storage is away, and when it is there, everything works."""
+    app = shop(HARKEN_STORAGE=f"sqlite:///{tmp_path}/later/f.db")
+    flask.Harken(app)
+    answer = app.test_client().post(PATH, json=UP)
+    assert (answer.status_code, answer.get_json()["type"]) == (503, "urn:harken:problem:unavailable")
+    (tmp_path / "later").mkdir()
+    given(app.test_client())
+    app.extensions["harken"].close()
+
+
+FORKING = """
+import os
+from harken_adapters.hosts.flask import create_app, current_harken, ServerSettings
+
+app = create_app(ServerSettings(access="open", sentiment="none"))
+client = app.test_client()
+path = "/api/sessions/{}/feedback"
+if os.environ["WHEN"] == "used before":
+    assert client.post(path.format("parent"), json={"rating": "up"}).status_code == 201
+for number in range(2):
+    child = os.fork()
+    if not child:
+        # As a worker of a server does: it answers, and ends as programs end.
+        answer = client.post(path.format(f"child-{number}"), json={"rating": "up"})
+        assert answer.status_code == 201, answer.text
+        raise SystemExit(0)
+    assert os.waitpid(child, 0)[1] == 0
+assert client.post(path.format("parent"), json={"rating": "up"}).status_code == 201
+with app.app_context():
+    print(sorted(one.session_id for one in current_harken().feedback().items))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["not used before", "used before"])
+def test_workers_may_be_forked(tmp_path: Path, when: str) -> None:
+    """An application that was loaded before a fork works in every process, and each closes what it opened."""
+    environ = {**os.environ, "HARKEN_STORAGE": f"sqlite:///{tmp_path}/f.db", "WHEN": when}
+    command = [sys.executable, "-W", "error", "-c", FORKING]
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    expected = ["child-0", "child-1", *["parent"] * (2 if when == "used before" else 1)]
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", f"{expected}\n")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Flask, who asks for this host is told which extra brings it."""
+    monkeypatch.delitem(sys.modules, "harken_adapters.hosts.flask")
+    monkeypatch.setitem(sys.modules, "flask", None)
+    with pytest.raises(MissingExtra, match=r'try pip install "harken\[flask\]"'):
+        import_module("harken_adapters.hosts.flask")

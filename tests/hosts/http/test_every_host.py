@@ -1,0 +1,503 @@
+"""Thirty things that people do over HTTP, at every host: each does them all, and all answer alike to the last byte."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any, Final
+
+import pytest
+import requests
+from attrs import field, frozen
+
+import harken
+from harken import Harken, Scope
+from harken_adapters.hosts import flask, wsgi
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.tokens import SessionTokens
+from hosts.events import listening
+from hosts.serving import OPEN, Server, problem, served, serving_wsgi
+from support import ManualClock, counting_ids
+
+pytestmark = pytest.mark.slow
+
+PATH: Final = "/api/sessions/s/feedback"
+MESSAGE: Final = "/api/sessions/s/messages/m-1/feedback"
+UP: Final = {"rating": "up"}
+SECRET: Final = "a secret that has thirty-two bytes or more"
+ORIGIN: Final = "https://shop.example"
+#: What servers say for themselves, not the hosts.
+_OF_THE_SERVER: Final = {"date", "server", "connection", "transfer-encoding"}
+
+
+# --- Hosts ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _flask(hk: Harken, **settings: Any) -> Iterator[Server]:
+    app = flask.create_app(ServerSettings(**{**OPEN, **settings}), harken=hk)
+    with serving_wsgi(app) as server:
+        yield server
+        app.extensions["harken"].close()
+
+
+@contextmanager
+def _wsgi(hk: Harken, **settings: Any) -> Iterator[Server]:
+    app = wsgi.WsgiApp(ServerSettings(**{**OPEN, **settings}), harken=hk)
+    with serving_wsgi(app) as server:
+        yield server
+        app.service.close()
+
+
+@contextmanager
+def _django(hk: Harken, **settings: Any) -> Iterator[Server]:
+    from hosts.django_serving import serve_django  # noqa: PLC0415 - configures Django, which nobody else needs
+
+    with serve_django(hk, ServerSettings(**{**OPEN, **settings})) as server:
+        yield server
+
+
+HOSTS: Final[dict[str, Callable[..., AbstractContextManager[Server]]]] = {
+    "fastapi": served,
+    "flask": _flask,
+    "django": _django,
+    "wsgi": _wsgi,
+}
+
+
+# --- Visits -----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Told:
+    """What a host answered, without what only its server says."""
+
+    asked: str
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @classmethod
+    def of(cls, answer: requests.Response) -> "Told":
+        """What can be compared of an answer."""
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        # Windows of rate limits run by the clock on the wall.
+        headers = {name: re.sub(r";t=\d+", "", value) for name, value in headers.items() if name not in _OF_THE_SERVER}
+        return cls(f"{answer.request.method} {answer.request.path_url}", answer.status_code, headers, answer.text)
+
+
+@frozen
+class Visit:
+    """A client of one host that remembers what it was told."""
+
+    server: Server
+    hk: Harken
+    clock: ManualClock
+    told: list[Told] = field(factory=list)
+
+    def ask(self, method: str, path: str, status: int = 200, **options: Any) -> requests.Response:
+        """Ask for something that is answered with this status."""
+        options["headers"] = {"X-Request-Id": "visit", **options.get("headers", {})}
+        answer = self.server.ask(method, path, **options)
+        assert answer.status_code == status, answer.text
+        self.told.append(Told.of(answer))
+        return answer
+
+    def refused(self, method: str, path: str, status: int, kind: str, **options: Any) -> requests.Response:
+        """Ask for something that is refused like this."""
+        answer = self.ask(method, path, status, **options)
+        problem(answer, status, kind)
+        return answer
+
+    def give(self, path: str = PATH, *, status: int = 201, headers: dict[str, str] | None = None, **body: Any) -> str:
+        """Give feedback; its id."""
+        self.clock.turn(seconds=1)
+        given = self.ask("POST", path, status, json={**UP, **body}, headers=headers or {})
+        return str(given.json()["feedback_id"])
+
+
+Case = Callable[[Visit], None]
+CASES: Final[dict[str, tuple[Case, dict[str, Any]]]] = {}
+
+
+def case(**settings: Any) -> Callable[[Case], Case]:
+    """One of the thirty, at a host with these settings."""
+
+    def add(function: Case) -> Case:
+        CASES[function.__name__.replace("_", " ")] = function, settings
+        return function
+
+    return add
+
+
+@cache
+def told(host: str, name: str) -> list[Told]:
+    """What a host tells in a case."""
+    function, settings = CASES[name]
+    clock = ManualClock()
+    with harken.connect("memory://", clock=clock, new_id=counting_ids()) as hk, HOSTS[host](hk, **settings) as server:
+        visit = Visit(server, hk, clock)
+        function(visit)
+    return visit.told
+
+
+# --- Giving -----------------------------------------------------------------------------------------------------------
+
+
+@case()
+def feedback_is_given(visit: Visit) -> None:
+    """What is given is found where the answer says, as it was given."""
+    body = {"rating": "up", "comment": "Clear", "agent_id": "a", "tags": ["fast"], "context": {"tier": 2}}
+    answer = visit.ask("POST", PATH, 201, json=body)
+    shown = visit.ask("GET", answer.headers["location"]).json()
+    assert {name: shown[name] for name in body} == body
+
+
+@case()
+def the_same_key_is_kept_once(visit: Visit) -> None:
+    """Who sends again under the same key gets the same answer, which says so."""
+    key = {"Idempotency-Key": "click-7"}
+    first = visit.ask("POST", PATH, 201, json=UP, headers=key)
+    again = visit.ask("POST", PATH, 201, json=UP, headers=key)
+    assert (first.headers.get("idempotency-replayed"), again.headers["idempotency-replayed"]) == (None, "true")
+    assert first.json() == again.json()
+
+
+@case()
+def a_key_with_another_body_is_a_conflict(visit: Visit) -> None:
+    """One key is for one feedback."""
+    key = {"Idempotency-Key": "click-7"}
+    visit.give(headers=key)
+    visit.refused("POST", PATH, 422, "idempotency-key-reused", json={"rating": None}, headers=key)
+
+
+@case()
+def all_violations_are_told_at_once(visit: Visit) -> None:
+    """Who sent several things that are wrong need not find them one by one."""
+    body = {"rating": "maybe", "comment": "x" * 1001, "tags": [""]}
+    answer = visit.refused("POST", PATH, 422, "invalid", json=body)
+    assert {one["field"] for one in answer.json()["violations"]} == set(body)
+
+
+@case()
+def a_down_needs_a_comment(visit: Visit) -> None:
+    """A down says why."""
+    visit.refused("POST", PATH, 400, "feedback-refused", json={"rating": "down"})
+    assert visit.give(rating="down", comment="It was last year's price")
+
+
+@case(keep_client="plain")
+def feedback_is_given_in_production(visit: Visit) -> None:
+    """The address and the browser are kept if the operator asked for it."""
+    headers = {"User-Agent": "a browser"}
+    feedback_id = visit.give("/api/feedback?session_id=s%2F1", headers=headers)
+    visit.refused("POST", "/api/feedback", 422, "invalid", json=UP)
+    shown = visit.ask("GET", f"/api/feedback/{feedback_id}").json()
+    assert shown["session_id"] == "s/1"
+    assert shown["context"] == {"client_address": "127.0.0.1", "user_agent": "a browser"}
+
+
+@case()
+def session_ids_are_percent_encoded(visit: Visit) -> None:
+    """Whatever a session is called, it is found under its name, unless that has a slash."""
+    for name, encoded in (("ü ☃", "%C3%BC%20%E2%98%83"), ("a+b:c@d", "a+b:c@d"), ("50%", "50%25"), ("a?b", "a%3Fb")):
+        path = f"/api/sessions/{encoded}/feedback"
+        visit.give(path)
+        assert visit.ask("GET", path).json()["session_id"] == name
+    # A slash parts the path, however it is written; some servers do not tell how it was.
+    problem(visit.server.ask("POST", "/api/sessions/a%2Fb/feedback", json=UP), 404, "not-found")
+    visit.refused("POST", "/api/sessions//feedback", 404, "not-found", json=UP)
+
+
+@case()
+def votes_are_cast_and_taken_back(visit: Visit) -> None:
+    """One author has one vote on a message, and can take it back."""
+    for rating in ("up", None):
+        visit.ask("PUT", f"{MESSAGE}?author=kim", 204, json={"rating": rating})
+    (vote,) = visit.ask("GET", "/api/sessions/s/votes?author=kim").json()["votes"]
+    assert (vote["message_id"], vote["rating"], vote["version"]) == ("m-1", None, 2)
+    visit.ask("DELETE", f"{MESSAGE}?author=kim", 204)
+    assert visit.ask("GET", "/api/sessions/s/votes?author=kim").json()["votes"] == []
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+@case()
+def the_guide_reads_a_session(visit: Visit) -> None:
+    """The guide's clients get a session's feedback, oldest first, and its figures."""
+    visit.give(comment="first")
+    visit.give(rating="down", comment="second")
+    found = visit.ask("GET", PATH).json()
+    assert [one["comment"] for one in found["feedbacks"]] == ["first", "second"]
+    assert visit.ask("GET", f"{PATH}/stats").json()["satisfaction_score"] == 50.0
+
+
+@case()
+def pages_lead_on(visit: Visit) -> None:
+    """Each page says where the next one is."""
+    given = [visit.give("/api/sessions/s%20%C3%BC/feedback") for _ in range(5)]
+    for path, ids in (("/api/feedback", given[::-1]), ("/api/sessions/s%20%C3%BC/feedback", given)):
+        where: str | None = f"{path}?limit=2"
+        seen = []
+        while where:
+            answer = visit.ask("GET", where)
+            seen += [one["id"] for one in answer.json()["feedbacks"]]
+            where = answer.links.get("next", {}).get("url")
+        assert seen == ids
+
+
+@case()
+def lists_are_filtered(visit: Visit) -> None:
+    """Filters find what they name, whatever is in the name."""
+    visit.give(comment="a b", tags=["x y"], context={"tier": "ü"})
+    visit.give(rating=None)
+    for query, count in (("tag=x+y", 1), ("context.tier=%C3%BC", 1), ("rating=neutral", 1), ("session_id=t", 0)):
+        assert len(visit.ask("GET", f"/api/feedback?{query}").json()["feedbacks"]) == count
+
+
+@case()
+def figures_are_told(visit: Visit) -> None:
+    """Figures of all, of groups, of themes, and of two selections."""
+    visit.give(agent_id="a")
+    visit.give(agent_id="b", rating="down", comment="The price was wrong")
+    assert visit.ask("GET", "/api/analytics/summary?agent_id=a").json()["satisfaction_score"] == 100.0
+    assert len(visit.ask("GET", "/api/analytics/summary?by=agent").json()["groups"]) == 2
+    visit.ask("GET", "/api/analytics/themes?keyword=price&keyword=speed")
+    visit.ask("GET", "/api/analytics/compare?before.agent_id=a&after.agent_id=b")
+
+
+@case()
+def trends_are_told(visit: Visit) -> None:
+    """Figures over time, in any zone."""
+    visit.give()
+    visit.clock.turn(days=1)
+    visit.give()
+    assert len(visit.ask("GET", "/api/analytics/trend?by=day&zone=Asia/Kathmandu").json()["points"]) == 2
+
+
+@case()
+def feedback_is_exported(visit: Visit) -> None:
+    """Exports stream all that matches, as lines or as a table."""
+    for number in range(50):
+        visit.hk.submit(f"s-{number}", "up", "ü" * 100)
+    rows = visit.ask("GET", "/api/export")
+    assert (rows.headers["content-type"], len(rows.text.splitlines())) == ("application/x-ndjson", 50)
+    table = visit.ask("GET", "/api/export?format=csv&session_id=s-7")
+    assert (table.headers["content-type"], len(table.text.splitlines())) == ("text/csv; charset=utf-8", 2)
+    assert table.headers["content-disposition"] == 'attachment; filename="feedback.csv"'
+
+
+# --- Changing ---------------------------------------------------------------------------------------------------------
+
+
+@case()
+def metadata_is_kept(visit: Visit) -> None:
+    """Metadata of a session is set, read and removed by name."""
+    path = "/api/sessions/s/metadata"
+    visit.ask("PATCH", path, json={"topic": "invoices", "turns": {"n": [1, None]}})
+    assert visit.ask("GET", path).json()["metadata"] == {"topic": "invoices", "turns": {"n": [1, None]}}
+    visit.ask("DELETE", f"{path}?key=turns")
+    assert visit.ask("GET", path).json()["metadata"] == {"topic": "invoices"}
+
+
+@case()
+def feedback_is_moderated(visit: Visit) -> None:
+    """A decision is made and undone."""
+    feedback_id = visit.give()
+    path = f"/api/feedback/{feedback_id}"
+    visit.ask("POST", f"{path}/moderation", json={"status": "pending", "reason": "look again"})
+    assert len(visit.ask("GET", "/api/moderation/queue").json()["feedbacks"]) == 1
+    visit.ask("POST", f"{path}/moderation", json={"status": "rejected"})
+    visit.ask("POST", f"{path}/moderation/undo", json={})
+    assert [one["id"] for one in visit.ask("GET", "/api/moderation/queue").json()["feedbacks"]] == [feedback_id]
+
+
+@case()
+def a_stale_change_is_refused(visit: Visit) -> None:
+    """Who changes what somebody else has changed meanwhile finds out."""
+    path = f"/api/feedback/{visit.give()}"
+    first = visit.ask("GET", path).headers["etag"]
+    changed = visit.ask("PATCH", path, json={"comment": "else"}, headers={"If-Match": first})
+    assert changed.headers["etag"] != first
+    visit.refused("PATCH", path, 412, "changed-meanwhile", json={"comment": "late"}, headers={"If-Match": first})
+
+
+@case()
+def feedback_is_withdrawn(visit: Visit) -> None:
+    """What was taken back is not shown, and cannot be changed."""
+    path = f"/api/feedback/{visit.give()}"
+    assert visit.ask("DELETE", path, 204).content == b""
+    assert visit.ask("GET", "/api/feedback").json()["feedbacks"] == []
+    visit.refused("PATCH", path, 409, "conflict", json={"comment": "else"})
+
+
+@case()
+def feedback_is_erased(visit: Visit) -> None:
+    """What was erased is gone."""
+    path = f"/api/feedback/{visit.give(author='kim')}"
+    visit.give(author="lee")
+    assert visit.ask("POST", "/api/erasures", json={"author": "kim"}).json() == {"erased": 1}
+    visit.refused("GET", path, 404, "not-found")
+
+
+# --- What is refused --------------------------------------------------------------------------------------------------
+
+
+@case()
+def paths_that_lead_nowhere(visit: Visit) -> None:
+    """What is not there is told as everything else is."""
+    visit.refused("GET", "/api/feedback/nobody", 404, "not-found")
+    for path in ("/", "/api", "/api/nothing", "/api/nothing%20%C3%BC", "/docs/assets/nothing.js"):
+        visit.refused("GET", path, 404, "not-found")
+
+
+@case()
+def methods_that_paths_do_not_have(visit: Visit) -> None:
+    """Who asks in the wrong way is told the right ones."""
+    for method, path, allowed in (
+        ("PUT", PATH, "GET, POST"),
+        ("HEAD", PATH, "GET, POST"),
+        ("DELETE", "/api/events", "GET"),
+        ("GET", "/api/erasures", "POST"),
+        ("PUT", "/api/deliveries/replay", "POST"),
+        ("OPTIONS", "/api/feedback", "GET, POST"),
+    ):
+        assert visit.ask(method, path, 405).headers["allow"] == allowed
+    # A path that stands for itself may be an id elsewhere.
+    visit.refused("GET", "/api/deliveries/replay", 404, "not-found")
+
+
+@case()
+def bodies_that_cannot_be_read(visit: Visit) -> None:
+    """What is no JSON object, or says that it is none, is refused."""
+
+    def send(body: bytes, status: int, kind: str, content_type: str = "application/json") -> None:
+        visit.refused("POST", PATH, status, kind, data=body, headers={"Content-Type": content_type})
+
+    for body in (b"", b"{", b"\xff", b'{"rating":"up"} and more'):
+        send(body, 400, "malformed-body")
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        send(b'{"rating":"up"}', 415, "unsupported-media-type", content_type)
+    for body in (b"[]", b'{"raiting":"up"}'):
+        send(body, 422, "invalid")
+
+
+@case(max_body=1000)
+def bodies_that_are_too_large(visit: Visit) -> None:
+    """A body may have as many bytes as the settings say, and not one more."""
+    padded = b'{"rating":"up"}'.ljust(1000)
+    headers = {"Content-Type": "application/json"}
+    visit.ask("POST", PATH, 201, data=padded, headers=headers)
+    visit.refused("POST", PATH, 413, "body-too-large", data=padded + b" ", headers=headers)
+    visit.refused("PATCH", "/api/sessions/s/metadata", 413, "body-too-large", data=b" " * 100_000, headers=headers)
+
+
+@case()
+def parameters_that_there_are_not(visit: Visit) -> None:
+    """What is misspelt, or makes no sense, must not mean everything."""
+    for query in ("raiting=up", "limit=many", "limit=0", "rating=maybe", "since=yesterday", "after=x"):
+        visit.refused("GET", f"/api/feedback?{query}", 422, "invalid")
+    visit.refused("GET", "/api/feedback?tag=%FF", 400, "malformed-body")
+
+
+# --- Who may do what --------------------------------------------------------------------------------------------------
+
+
+@case(access="keys")
+def keys_are_asked_for(visit: Visit) -> None:
+    """Without a key nothing is done, and with one what it is for."""
+    reading, giving = (
+        {"Authorization": f"Bearer {visit.hk.keys.create('default', [scope]).text}"}
+        for scope in (Scope.READ, Scope.SUBMIT)
+    )
+    needed = visit.refused("POST", PATH, 401, "unauthorized", json=UP)
+    assert needed.headers["www-authenticate"]
+    visit.refused("POST", PATH, 401, "unauthorized", json=UP, headers={"Authorization": "Bearer hk_nobodys"})
+    visit.refused("POST", PATH, 403, "forbidden", json=UP, headers=reading)
+    visit.give(headers=giving)
+    assert visit.ask("GET", PATH, headers=reading).json()["total_feedbacks"] == 1
+
+
+@case(access="keys", token_secrets=(SECRET,))
+def tokens_are_for_one_session(visit: Visit) -> None:
+    """A token is for its author in its session."""
+    token = SessionTokens((SECRET,)).mint(session_id="s", author="kim")
+    bearing = {"Authorization": f"Bearer {token}"}
+    feedback_id = visit.give(headers=bearing)
+    assert visit.ask("GET", f"/api/feedback/{feedback_id}", headers=bearing).json()["author"] == "kim"
+    visit.refused("POST", "/api/sessions/t/feedback", 403, "forbidden", json=UP, headers=bearing)
+    visit.refused("GET", "/api/feedback", 403, "forbidden", headers=bearing)
+
+
+@case(limit_by_session="2/day", limit_by_address="100/day", trusted_proxies=("127.0.0.1",))
+def too_many_are_told_to_wait(visit: Visit) -> None:
+    """Answers say what is left, and when to come again; addresses are those that proxies tell."""
+    headers = {"X-Forwarded-For": "203.0.113.9"}
+    first = visit.ask("POST", PATH, 201, json=UP, headers=headers)
+    assert re.sub(r";t=\d+", "", first.headers["ratelimit"]) == '"session";r=1, "address";r=99'
+    visit.give(headers=headers)
+    over = visit.server.ask("POST", PATH, json=UP, headers=headers)
+    problem(over, 429, "rate-limited")
+    assert int(over.headers["retry-after"]) > 0
+    visit.ask("POST", "/api/sessions/t/feedback", 201, json=UP, headers=headers)
+
+
+@case(allowed_origins=(ORIGIN,))
+def pages_of_other_origins_may_call(visit: Visit) -> None:
+    """Pages of named origins may call and read, errors too; no others may."""
+    asking = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "if-match"}
+    for path in (PATH, "/api/feedback"):
+        allowed = visit.ask("OPTIONS", path, headers=asking)
+        assert allowed.headers["access-control-allow-origin"] == ORIGIN
+        assert "If-Match" in allowed.headers["access-control-allow-headers"]
+    evil = {**asking, "Origin": "https://evil.example"}
+    assert "access-control-allow-origin" not in visit.ask("OPTIONS", PATH, 403, headers=evil).headers
+    for method, path, status in (("POST", PATH, 201), ("POST", "/nothing", 404), ("PUT", PATH, 405)):
+        answer = visit.ask(method, path, status, json=UP, headers={"Origin": ORIGIN})
+        assert (answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (ORIGIN, "Origin")
+
+
+# --- Events, documentation, health ------------------------------------------------------------------------------------
+
+
+@case()
+def events_arrive(visit: Visit) -> None:
+    """Who listens hears of what happens, and of what happened while they were away."""
+    with listening(visit.server.url) as stream:
+        assert stream.answer.headers["content-type"] == "text/event-stream"
+        given = visit.give(comment="heard")
+        event = stream.event()
+        assert (event.event, event.feedback["id"], event.feedback["comment"]) == ("feedback.created", given, "heard")
+    visit.give(comment="not heard")
+    with listening(visit.server.url, Last_Event_ID=event.id) as stream:
+        assert stream.event().feedback["comment"] == "not heard"
+    visit.refused("GET", "/api/events", 422, "invalid", headers={"Last-Event-ID": "nonsense"})
+
+
+@case()
+def whoever_runs_it_is_told(visit: Visit) -> None:
+    """Health, figures and documentation, complete with all that the page loads."""
+    visit.give()
+    for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
+        assert visit.ask("GET", path).json() == {"status": status}
+        assert visit.ask("HEAD", path).content == b""
+        visit.refused("POST", path, 405, "method-not-allowed")
+    figures = visit.server.ask("GET", "/metrics")
+    assert figures.headers["content-type"].startswith("text/plain")
+    assert 'harken_submissions_total{outcome="stored"} 1.0' in figures.text
+    page = visit.ask("GET", "/docs")
+    for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert visit.ask("GET", link).headers["x-content-type-options"] == "nosniff"
+    assert "script-src" not in page.headers["content-security-policy"]
+    assert PATH.replace("/s/", "/{session_id}/") in visit.ask("GET", "/openapi.json").json()["paths"]
+
+
+# --- All of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_host_answers_alike(host: str, name: str) -> None:
+    """What people do works at every host, and what it answers is the same: status, headers and body."""
+    assert told(host, name) == told("fastapi", name)

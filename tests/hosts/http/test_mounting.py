@@ -1,0 +1,125 @@
+"""Harken's applications under a path of somebody else's, in ASGI and in WSGI, with no framework around them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.validate import validator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from harken import Harken
+from harken_adapters.hosts import fastapi, flask
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.wsgi import WsgiApp
+from hosts.serving import OPEN, Server, kept, problem, serving, serving_wsgi
+from support import PATIENCE
+
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
+SETTINGS = ServerSettings(**OPEN)
+UP = {"rating": "up"}
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - so it is called there
+        pass
+
+
+@contextmanager
+def by_wsgiref(app: Any) -> Iterator[Server]:
+    """Served by the standard library, one request after the other."""
+    with make_server("127.0.0.1", 0, app, handler_class=_Silent) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield Server("127.0.0.1", server.server_port)
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+def own_asgi(_: Any) -> PlainTextResponse:
+    """What somebody else's application answers."""
+    return PlainTextResponse("the shop")
+
+
+def own_wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    """What somebody else's application answers."""
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [b"the shop"]
+
+
+def around(inner: Any) -> Any:
+    """The least that can be around an ASGI application: it says what stands before its paths."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith("/a/b/"):
+            await PlainTextResponse("the shop")(scope, receive, send)
+        else:
+            await inner({**scope, "root_path": "/a/b"}, receive, send)
+
+    return app
+
+
+@contextmanager
+def mounted(hk: Harken, way: str) -> Iterator[Server]:
+    """Harken under ``/a/b``, and something else elsewhere."""
+    asgi = fastapi.create_app(SETTINGS, harken=hk)
+    wsgi = flask.create_app(SETTINGS, harken=hk) if "Flask" in way else WsgiApp(SETTINGS, harken=hk)
+    dispatching = DispatcherMiddleware(own_wsgi, {"/a/b": wsgi})
+    shop = Starlette(routes=[Mount("/a/b", asgi), Route("/own", own_asgi)])
+    ways: dict[str, Any] = {
+        "Starlette": lambda: serving(shop),
+        "ASGI": lambda: serving(around(asgi)),
+        "Flask": lambda: serving_wsgi(dispatching),
+        "Flask by wsgiref": lambda: by_wsgiref(dispatching),
+        "WSGI": lambda: serving_wsgi(dispatching),
+        "WSGI by wsgiref": lambda: by_wsgiref(dispatching),
+    }
+    with ways[way]() as server:
+        yield server
+
+
+@pytest.mark.parametrize("way", ["Starlette", "ASGI", "Flask", "Flask by wsgiref", "WSGI", "WSGI by wsgiref"])
+def test_links_lead_back(hk: Harken, way: str) -> None:
+    """What is mounted says where things are as its clients see it, and the paths of the rest go on."""
+    with mounted(hk, way) as server:
+        assert server.ask("GET", "/own").text == "the shop"
+        for _ in range(3):
+            answer = server.ask("POST", "/a/b/api/sessions/s%20%C3%BC/feedback", json=UP)
+            assert answer.headers["location"] == f"/a/b/api/feedback/{answer.json()['feedback_id']}"
+            assert server.get(answer.headers["location"])["session_id"] == "s ü"
+        first = server.ask("GET", "/a/b/api/sessions/s%20%C3%BC/feedback?limit=2")
+        following = first.links["next"]["url"]
+        assert following.startswith("/a/b/api/sessions/s%20%C3%BC/feedback?")
+        assert len(first.json()["feedbacks"] + server.get(following)["feedbacks"]) == 3
+        assert "/a/b/api/feedback" in server.get("/a/b/openapi.json")["paths"]
+        assert 'href="/a/b/docs/assets/' in server.ask("GET", "/a/b/docs").text
+        assert problem(server.ask("GET", "/a/b/nothing"), 404, "not-found")["instance"] == "/a/b/nothing"
+        assert server.ask("PUT", "/a/b/api/feedback", json=UP).headers["allow"] == "GET, POST"
+        assert len(server.ask("GET", "/a/b/api/export").text.splitlines()) == 3
+
+
+@pytest.mark.parametrize("way", ["Flask", "WSGI"])
+def test_what_wsgi_asks_for(hk: Harken, way: str) -> None:
+    """The applications keep to the letter of the standard, whatever is asked and however it ends."""
+    app = flask.create_app(SETTINGS, harken=hk) if way == "Flask" else WsgiApp(SETTINGS, harken=hk)
+    with by_wsgiref(validator(app)) as server:
+        server.post("/api/sessions/s/feedback", UP)
+        for method, path, status in (
+            ("GET", "/api/feedback", 200),
+            ("GET", "/api/export", 200),
+            ("HEAD", "/healthz", 200),
+            ("GET", "/metrics", 200),
+            ("GET", "/nothing", 404),
+            ("PUT", "/api/feedback", 405),
+            ("DELETE", f"/api/feedback/{kept(hk)[0].id}", 204),
+        ):
+            assert server.ask(method, path).status_code == status
+        large = {**UP, "comment": "x" * 100_000}
+        problem(server.ask("POST", "/api/sessions/s/feedback", json=large), 413, "body-too-large")

@@ -1,0 +1,66 @@
+"""What paths lead to, as hosts find out that do not leave it to their framework."""
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.routing import Match, Route
+
+from harken_adapters.hosts.http.hosting import WITH_PAGES
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.pages import PAGES
+from harken_adapters.hosts.http.problems import Problem
+
+TARGETS = (*OPERATIONS, *PAGES)
+STEPS = sorted({step for target in TARGETS for step in target.path.split("/") if not step.startswith("{")})
+
+
+async def _never(_: Any) -> Any:
+    raise AssertionError
+
+
+def routes() -> list[tuple[Any, Route]]:
+    """The same paths as a framework takes them, which has no HEAD of its own."""
+    made = []
+    for target in TARGETS:
+        route = Route(target.path, _never, methods=list(target.methods))
+        route.methods = set(target.methods)
+        made.append((target, route))
+    return made
+
+
+ROUTES = routes()
+paths = st.one_of(
+    st.builds(
+        lambda target, part: target.path.replace("{", "").replace("}", part),
+        st.sampled_from(TARGETS),
+        st.sampled_from(["", "x", "ü ", "{", "}"]),
+    ),
+    st.lists(st.sampled_from([*STEPS, "x", "{name}"]), max_size=6).map(lambda steps: "/" + "/".join(steps)),
+    st.text(max_size=20),
+)
+
+
+@given(st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"]), paths)
+@example("GET", "/api/deliveries/replay")
+@example("POST", "/api/deliveries/replay")
+@example("GET", "/api/sessions//feedback")
+@example("GET", "/healthz/")
+def test_paths_lead_where_a_framework_finds_them(method: str, path: str) -> None:
+    """Whatever is asked, a path leads to the same operation with the same parts as with FastAPI's router."""
+    scope = {"type": "http", "path": path, "method": method}
+    found = [(target, route.matches(scope)) for target, route in ROUTES]
+    full = [(target, child["path_params"]) for target, (match, child) in found if match is Match.FULL]
+    if full:
+        assert WITH_PAGES.find(method, path) == full[0]
+        return
+    with pytest.raises(Problem) as refused:
+        WITH_PAGES.find(method, path)
+    partly = any(match is Match.PARTIAL for _, (match, _) in found)
+    assert refused.value.status == (HTTPStatus.METHOD_NOT_ALLOWED if partly else HTTPStatus.NOT_FOUND)
+    allowed = dict(refused.value.headers).get("allow", "").split(", ")
+    assert method not in allowed
+    for other in filter(None, allowed):
+        WITH_PAGES.find(other, path)
