@@ -21,11 +21,14 @@ _ids: Final[Iterator[int]] = count(1)
 
 
 def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
-    """An up without a comment, given at :data:`NOON`, with an id that grows; ``parts`` replaces what matters."""
+    """An up without a comment, given at :data:`NOON`, with an id that grows; ``parts`` replaces what matters.
+
+    ``message_id`` and ``agent_id`` are parts, too, and a rating may be the word for it.
+    """
     target = Target(session_id, parts.pop("message_id", None), parts.pop("agent_id", None))
     plain = Feedback(id=f"feedback-{next(_ids):09}", target=target, rating=Rating.UP, created_at=NOON, updated_at=NOON)
-    at = parts.get("created_at", NOON)
-    return evolve(plain, **{"updated_at": at, **parts})
+    at, rating = parts.get("created_at", NOON), Rating.parse(parts.get("rating", Rating.UP))
+    return evolve(plain, **{"updated_at": at, **parts, "rating": rating})
 
 
 def a_series(size: int, **parts: Any) -> list[Feedback]:

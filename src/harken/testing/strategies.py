@@ -1,6 +1,10 @@
 """Hypothesis strategies for Harken's values: everything that the rules let through, and a bit of what they do not.
 
-Names come from small pools, so that things meet: the same session, the same key, the same instant.
+Names come from small pools, so that things meet: the same session, the same key, the same instant. So a test of an app
+finds what happens when they do::
+
+    @given(st.lists(strategies.submissions()))
+    def test_no_submission_breaks_the_report(submissions): ...
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_model import LocalModel, ToolCall
 from strands import Agent
 from strands.agent.conversation_manager import SlidingWindowConversationManager, SummarizingConversationManager
 from strands.multiagent import GraphBuilder
@@ -22,6 +21,7 @@ from harken import Harken
 from harken.storage import open_storage
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
+from local_model import LocalModel, ToolCall
 
 #: Enough for the library to be loaded on a busy machine.
 _PATIENCE = 60
