@@ -51,8 +51,9 @@ class TestMongomock(StorageContract):
 class TestMongomockSettlingAtOnce(StorageContract):
     """As above, but with figures that come from day documents."""
 
-    # What it tells has nothing to do with figures.
+    # What it tells and who talks has nothing to do with figures.
     test_any_sequence_of_telling_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
+    test_any_sequence_of_talking_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
 
     def open_storage(self) -> AbstractContextManager[Storage]:
         return _not_closed(mongo_storage(mongomock.MongoClient(), clock=in_leaps().__next__))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from harken.domain.access import ApiKey
 from harken.domain.alerts import Alert, Subject
@@ -19,15 +19,17 @@ from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
+from harken.ports.conversations import JsonObject
 from harken.ports.documents import Document
 from harken.ports.repository import Accepted, FeedbackRepository, Outcome, Stored
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
-from harken.testing import StorageContract, StorageMachine, TellingMachine
+from harken.testing import StorageContract, StorageMachine, TalkingMachine, TellingMachine
 from harken.testing.strategies import APPLICATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import (
     MemoryAlertRepository,
+    MemoryConversationRepository,
     MemoryDocumentRepository,
     MemoryFeedbackRepository,
     MemoryKeyRepository,
@@ -530,6 +532,89 @@ class MixesKinds(MemoryDocumentRepository):
         return [document for of in ("channel", "route") for document in super(MixesKinds, self).all(of)]
 
 
+class OverwritesMessages(MemoryConversationRepository):
+    """Keeps whatever message comes last under a number."""
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        done = super().append(application, session_id, agent_id, number, message)
+        return done or self.replace(application, session_id, agent_id, number, message)
+
+
+class ReplacesWhatIsNotThere(MemoryConversationRepository):
+    """Appends where there is nothing to replace."""
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        done = super().replace(application, session_id, agent_id, number, message)
+        return done or self.append(application, session_id, agent_id, number, message)
+
+
+class PutsKeyByKey(MemoryConversationRepository):
+    """Adds to what an agent knew before."""
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        before = self.agent(application, session_id, agent_id) or {}
+        super().put_agent(application, session_id, agent_id, {**before, **value})
+
+
+class NumbersAreText(MemoryConversationRepository):
+    """Sorts messages by how their numbers look."""
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        found = super().messages(application, session_id, agent_id, limit=9_999, after=after)
+        return sorted(found, key=lambda one: str(one[0]))[:limit]
+
+
+class BeginsWithTheLast(MemoryConversationRepository):
+    """Begins a page with the last message of the page before."""
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        return super().messages(application, session_id, agent_id, limit=limit, after=after - 1)
+
+
+class AgentsSayTheSame(MemoryConversationRepository):
+    """Counts all messages of a session, whoever is asked for."""
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        return super().count(application, session_id)
+
+
+class RemembersAgents(MemoryConversationRepository):
+    """Erases what was said, but not what agents know."""
+
+    def erase(self, application: str, session_id: str) -> int:
+        known = self.agents(application, session_id)
+        erased = super().erase(application, session_id)
+        for agent_id, value in known.items():
+            self.put_agent(application, session_id, agent_id, value)
+        return erased
+
+
+class ListsTheKnowing(MemoryConversationRepository):
+    """Lists only sessions in which an agent knows something."""
+
+    def sessions(self) -> Iterator[tuple[str, str]]:
+        return (session for session in super().sessions() if self.agents(*session))
+
+
+class AllWhoKnowSpeak(MemoryConversationRepository):
+    """Takes whoever knows something for a speaker."""
+
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        return sorted({*super().speakers(application, session_id), *self.agents(application, session_id)})
+
+
+class SharedConversation(MemoryConversationRepository):
+    """Hands out what it keeps."""
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        conversation = self._data.conversations.get((application, session_id))
+        return conversation.agents.get(agent_id) if conversation else None
+
+
 Broken = type[
     FeedbackRepository
     | MemorySessionRepository
@@ -537,6 +622,7 @@ Broken = type[
     | MemoryKeyRepository
     | MemoryAlertRepository
     | MemoryDocumentRepository
+    | MemoryConversationRepository
 ]
 
 #: What a state machine meets only with more sessions than it makes, or only now and then.
@@ -548,6 +634,8 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     ChangesByOffset,
     WrongOrderOfEquals,
     SharedDocument,
+    NumbersAreText,
+    SharedConversation,
 ]
 #: What has to do with events, deliveries and alerts.
 ABOUT_TELLING: list[Broken] = [
@@ -569,6 +657,17 @@ ABOUT_TELLING: list[Broken] = [
     ResolvesAgain,
     LatestToCome,
     AlertsStandForEver,
+]
+#: What has to do with what agents say and know.
+ABOUT_TALKING: list[Broken] = [
+    OverwritesMessages,
+    ReplacesWhatIsNotThere,
+    PutsKeyByKey,
+    BeginsWithTheLast,
+    AgentsSayTheSame,
+    AllWhoKnowSpeak,
+    RemembersAgents,
+    ListsTheKnowing,
 ]
 BROKEN: list[Broken] = [
     LostUpdate,
@@ -604,6 +703,7 @@ BROKEN: list[Broken] = [
     OverwritesDocuments,
     MixesKinds,
     *ABOUT_TELLING,
+    *ABOUT_TALKING,
     *ONLY_IN_EXAMPLES,
 ]
 
@@ -620,6 +720,7 @@ def broken_storage(broken: type) -> Iterator[Storage]:
             MemoryKeyRepository: "keys",
             MemoryAlertRepository: "alerts",
             MemoryDocumentRepository: "documents",
+            MemoryConversationRepository: "conversations",
         }
         (port,) = (name for base, name in ports.items() if issubclass(broken, base))
         yield evolve(storage, **{port: broken(data)})
@@ -652,12 +753,17 @@ def test_the_examples_catch(broken: type) -> None:
     assert any(_fails(test) for test in example_tests(Contract()))
 
 
+def _machine_for(broken: type) -> type[RuleBasedStateMachine]:
+    if broken in ABOUT_TELLING:
+        return TellingMachine
+    return TalkingMachine if broken in ABOUT_TALKING else StorageMachine
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [broken for broken in BROKEN if broken not in ONLY_IN_EXAMPLES])
 def test_the_state_machine_catches(broken: type) -> None:
     """The state machine for it finds each of them too, without being told where to look."""
-    machine = TellingMachine if broken in ABOUT_TELLING else StorageMachine
-    ours = type("Machine", (machine,), {"open_storage": staticmethod(lambda: broken_storage(broken))})
+    ours = type("Machine", (_machine_for(broken),), {"open_storage": staticmethod(lambda: broken_storage(broken))})
     find_only = settings(
         max_examples=1_000,
         stateful_step_count=40,

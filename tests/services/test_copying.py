@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from harken import Feedback, FeedbackQuery, StorageUnavailable
 from harken.ports.repository import Stored
 from harken.ports.storage import Storage
-from harken.services.copying import BATCH, Copying, SessionValue
+from harken.services.copying import BATCH, ConversationPart, Copyable, Copying, SessionValue
 from harken.storage import open_storage, same_storage
 from harken.testing import NOON, a_feedback, a_series, accepted, reference_storage
 from harken.testing import strategies as hst
 
-Reported = list[tuple[Feedback | SessionValue, str]]
+Reported = list[tuple[Copyable, str]]
 
 
 def copied(source: Storage, target: Storage, application: str | None = None) -> tuple[Copying, Reported]:
@@ -30,6 +30,14 @@ def copied(source: Storage, target: Storage, application: str | None = None) -> 
     for _ in copying.batches():
         pass
     return copying, reported
+
+
+def said(storage: Storage) -> dict[tuple[str, ...], Any]:
+    """What agents know and say, by application, session and agent."""
+    kept, sessions = storage.conversations, list(storage.conversations.sessions())
+    known = {(*place, agent_id): value for place in sessions for agent_id, value in kept.agents(*place).items()}
+    agents = [(*place, agent_id) for place in sessions for agent_id in kept.speakers(*place)]
+    return {**known, **{(*agent, "said"): list(kept.messages(*agent, limit=9_999)) for agent in agents}}
 
 
 def tally(copying: Copying) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -58,10 +66,22 @@ def two_storages() -> Iterator[tuple[Storage, Storage]]:
 @given(
     batch=st.lists(hst.feedbacks(), max_size=12),
     metadata=st.lists(st.tuples(st.sampled_from(hst.APPLICATIONS), st.sampled_from(hst.SESSIONS), hst.metadata())),
+    talk=st.lists(
+        st.tuples(
+            st.sampled_from(hst.APPLICATIONS),
+            st.sampled_from(hst.SESSIONS),
+            st.sampled_from(hst.AGENTS),
+            st.none() | st.integers(0, 3),
+            hst.metadata(),
+        )
+    ),
     data=st.data(),
 )
 def test_a_copy_is_the_same_in_every_storage(
-    batch: list[Feedback], metadata: list[tuple[str, str, dict[str, Any]]], data: st.DataObject
+    batch: list[Feedback],
+    metadata: list[tuple[str, str, dict[str, Any]]],
+    talk: list[tuple[str, str, str, int | None, dict[str, Any]]],
+    data: st.DataObject,
 ) -> None:
     """From memory through two files back into memory, all is equal, the figures too, and there is no news."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
@@ -74,16 +94,43 @@ def test_a_copy_is_the_same_in_every_storage(
                 first.feedback.replace(data.draw(hst.changed(feedback)), [])
         for application, session_id, changes in metadata:
             first.sessions.update(application, session_id, changes)
+        for *agent, number, value in talk:
+            if number is None:
+                first.conversations.put_agent(*agent, value)
+            else:
+                first.conversations.append(*agent, number, value)
         for source, target in pairwise(storages):
             copying, reported = copied(source, target)
             assert reported == []
             assert (copying.total(), copying.feedback.added) == (len(kept), len(kept))
             assert everything(target) == everything(first)
             assert repr(list(target.sessions.stream())) == repr(list(first.sessions.stream()))
+            assert repr(said(target)) == repr(said(first))
             for name in first.feedback.applications():
                 query = FeedbackQuery(application=name)
                 assert target.feedback.summarize(query) == first.feedback.summarize(query)
             assert target.outbox.events(limit=1) == [] == list(target.rebuild())
+
+
+def talk(storage: Storage, application: str = "default", **known: Any) -> None:
+    """An agent knows something, and two say something."""
+    storage.conversations.put_agent(application, "s", "helper", known)
+    for agent_id in ("helper", "quiet"):
+        for number in range(BATCH + 1 if agent_id == "helper" else 1):
+            storage.conversations.append(application, "s", agent_id, number, {"n": number})
+
+
+def test_conversations_are_copied_once() -> None:
+    """However long they are; a second copy adds what was said since, and nothing else."""
+    with two_storages() as (source, target):
+        talk(source, model="local")
+        messages = BATCH + 2
+        assert tuple(asdict(copied(source, target)[0].conversations).values()) == (messages + 1, messages + 1, 0, 0)
+        assert said(target) == said(source)
+        source.conversations.append("default", "s", "quiet", 1, {"n": 1})
+        copying, reported = copied(source, target)
+        assert tuple(asdict(copying.conversations).values()) == (messages + 2, 1, messages + 1, 0)
+        assert (said(target), reported) == (said(source), [])
 
 
 def test_copying_again_adds_nothing() -> None:
@@ -125,15 +172,17 @@ def test_trouble_of_a_storage_is_raised() -> None:
 
 
 def test_one_application_can_be_copied_alone() -> None:
-    """Then neither feedback nor metadata of any other is touched."""
+    """Then neither feedback nor metadata nor conversations of any other are touched."""
     with two_storages() as (source, target):
         source.feedback.add(accepted(a_feedback(), a_feedback(application="other")))
         for application in ("another", "default", "other"):
             source.sessions.update(application, "s", {"of": application})
+            source.conversations.put_agent(application, "s", "helper", {"of": application})
         copying, _ = copied(source, target, "other")
         assert (tally(copying), copying.total()) == (((1, 1, 0, 0), (1, 1, 0, 0)), 1)
         assert target.feedback.applications() == ["other"]
         assert list(target.sessions.stream()) == [("other", "s", {"of": "other"})]
+        assert said(target) == {("other", "s", "helper"): {"of": "other"}}
         assert tally(copied(source, target, "nobody")[0]) == ((0, 0, 0, 0), (0, 0, 0, 0))
 
 
@@ -182,6 +231,27 @@ def test_metadata_that_is_there_otherwise_is_kept_and_reported() -> None:
     ]
 
 
+def test_what_was_said_otherwise_is_kept_and_reported() -> None:
+    """The target's words stay, 1, 1.0 and true are different, and whatever else was said is copied."""
+    with two_storages() as (source, target):
+        for number, value in enumerate(({"a": 1, "b": 2}, {"a": 1}, {"a": 3})):
+            source.conversations.append("default", "s", "helper", number, value)
+        source.conversations.put_agent("default", "s", "helper", {"knows": 1})
+        for number, value in enumerate(({"b": 2, "a": 1}, {"a": True})):
+            target.conversations.append("default", "s", "helper", number, value)
+        target.conversations.put_agent("default", "s", "helper", {"knows": 1.0})
+        copying, reported = copied(source, target)
+        assert tuple(asdict(copying.conversations).values()) == (4, 1, 1, 2)
+        assert repr(target.conversations.agent("default", "s", "helper")) == "{'knows': 1.0}"
+        messages = target.conversations.messages("default", "s", "helper", limit=9)
+        assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True}), (2, {'a': 3})]"
+    kept = "Something else is there already, which was kept"
+    assert reported == [
+        (ConversationPart("default", "s", "helper", None, {"knows": 1}), kept),
+        (ConversationPart("default", "s", "helper", 1, {"a": 1}), kept),
+    ]
+
+
 def test_what_no_storage_could_keep_is_reported() -> None:
     """A source that holds what Harken's own rules forbid stops nothing: that alone is left out."""
     source = reference_storage()
@@ -189,15 +259,18 @@ def test_what_no_storage_could_keep_is_reported() -> None:
     source.feedback.add(accepted(spoilt, fine))
     source.sessions.update("default", "s", {"$set": 1, "fine": 2})
     source.sessions.update("default", "\x07", {"a": 1, "b": 2})
+    source.conversations.append("default", "\x07", "helper", 0, {"a": 1})
     with open_storage("memory://") as target:
         copying, reported = copied(source, target)
         assert tally(copying) == ((2, 1, 0, 1), (4, 1, 0, 3))
         assert everything(target) == {"default": [fine]}
         assert target.sessions.get("default", "s") == {"fine": 2}
+        assert said(target) == {}
     assert [reason for _, reason in reported] == [
         "comment must not contain NUL characters",
         *["session_id must not contain control characters"] * 2,
         "metadata name '$set' may only have letters, digits, '_' and '-'",
+        "session_id must not contain control characters",
     ]
 
 

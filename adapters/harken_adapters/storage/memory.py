@@ -741,6 +741,12 @@ class MemoryConversationRepository(ConversationRepository):
             messages[number] = deepcopy(message)
             return True
 
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        """See the port."""
+        with self._data.locked():
+            messages = self._read(application, session_id).messages
+            return sorted(agent_id for agent_id, said in messages.items() if said)
+
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:

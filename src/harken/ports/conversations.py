@@ -42,6 +42,10 @@ class ConversationRepository(ABC):
         """Put a message durably in the place of the one of that number; and say whether there is one."""
 
     @abstractmethod
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        """The ids of the agents that have messages in a session, sorted by code point."""
+
+    @abstractmethod
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:

@@ -12,6 +12,7 @@ from harken.ports.conversations import ConversationRepository, JsonObject
 
 #: Bytes of a message, or of what an agent knows, as JSON. MongoDB takes 16 MB in one document.
 MAX_SIZE: Final = 12 * 1024 * 1024
+_MAX_NUMBER: Final = 2**63 - 1
 _PAGE: Final = 500
 
 
@@ -66,6 +67,11 @@ class ConversationService:
         if not self._repository.replace(application, session_id, agent_id, number, message):
             raise ConversationConflict(f"Agent {agent_id!r} has no message {number} in session {session_id!r}")
 
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        """The ids of the agents that have messages in a session, sorted; also of those that know nothing."""
+        _check_ids(application=application, session_id=session_id)
+        return self._repository.speakers(application, session_id)
+
     def message(self, application: str, session_id: str, agent_id: str, number: int) -> JsonObject | None:
         """The message of that number; ``None`` if there is none."""
         page = self.messages(application, session_id, agent_id, limit=1, after=number - 1)
@@ -100,8 +106,8 @@ class ConversationService:
         self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject
     ) -> None:
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
-        if number < 0:
-            raise InvalidConversation(f"Messages are numbered from 0, got {number}")
+        if not 0 <= number <= _MAX_NUMBER:
+            raise InvalidConversation(f"Messages are numbered from 0 to 2**63 - 1, got {number}")
         _check_json(f"Message {number} of agent {agent_id!r}", message)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from attrs import define, frozen
 
-from harken.domain.errors import InvalidMetadata
+from harken.domain.errors import ConversationConflict, InvalidConversation, InvalidMetadata
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import unfit_to_restore
+from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
+from harken.services.conversations import ConversationService
 from harken.services.sessions import SessionService
 
 BATCH: Final = 1_000
@@ -30,6 +33,17 @@ class SessionValue:
     value: JsonValue
 
 
+@frozen
+class ConversationPart:
+    """A message of an agent, by its number; or what the agent knows, without one."""
+
+    application: str
+    session_id: str
+    agent_id: str
+    number: int | None
+    value: JsonObject
+
+
 @define
 class Copied:
     """How many were read, and what became of them: ``read`` is the sum of the others."""
@@ -40,12 +54,14 @@ class Copied:
     conflicts: int = 0
 
 
-#: Told of each feedback or value that was not copied, and why.
-Report = Callable[[Feedback | SessionValue, str], object]
+#: What can be copied.
+Copyable = Feedback | SessionValue | ConversationPart
+#: Told of each of these that was not copied, and why.
+Report = Callable[[Copyable, str], object]
 
 
 class Copying:
-    """Copies feedback in whatever state, with ids, versions and revisions, and the metadata of sessions.
+    """Copies feedback in whatever state, with ids, versions and revisions, the metadata of sessions and conversations.
 
     API keys are not copied: whoever may use one storage may not therefore use another.
 
@@ -59,10 +75,12 @@ class Copying:
         self._source = source
         self._target = target
         self._metadata_there = SessionService(target.sessions)
+        self._conversations_there = ConversationService(target.conversations)
         self._report = report
         self._application = application
         self.feedback = Copied()
         self.metadata = Copied()
+        self.conversations = Copied()
 
     def total(self) -> int:
         """How much feedback there is to copy; counting it may take a moment."""
@@ -83,6 +101,10 @@ class Copying:
         for application, session_id, metadata in self._source.sessions.stream():
             if self._application in (None, application):
                 self._copy_metadata(application, session_id, metadata)
+                yield self.feedback.read
+        for application, session_id in self._source.conversations.sessions():
+            if self._application in (None, application):
+                self._copy_conversation(application, session_id)
                 yield self.feedback.read
 
     def _applications(self) -> Sequence[str]:
@@ -119,6 +141,51 @@ class Copying:
         self.metadata.conflicts += len(refused)
         for name, reason in refused.items():
             self._report(SessionValue(application, session_id, name, metadata[name]), reason)
+
+    def _copy_conversation(self, application: str, session_id: str) -> None:
+        source = self._source.conversations
+        for agent_id, value in source.agents(application, session_id).items():
+            self._copy_part(ConversationPart(application, session_id, agent_id, None, value))
+        for agent_id in source.speakers(application, session_id):
+            after = -1
+            while page := source.messages(application, session_id, agent_id, limit=BATCH, after=after):
+                for number, message in page:
+                    self._copy_part(ConversationPart(application, session_id, agent_id, number, message))
+                after = page[-1][0]
+
+    def _copy_part(self, part: ConversationPart) -> None:
+        self.conversations.read += 1
+        try:
+            there = self._before(part)
+        except InvalidConversation as error:
+            self.conversations.conflicts += 1
+            self._report(part, str(error))
+            return
+        if there is None:
+            self.conversations.added += 1
+        elif _same_json(there, part.value):
+            self.conversations.duplicates += 1
+        else:
+            self.conversations.conflicts += 1
+            self._report(part, "Something else is there already, which was kept")
+
+    def _before(self, part: ConversationPart) -> JsonObject | None:
+        """What is in its place; keeps the part if nothing is."""
+        agent = (part.application, part.session_id, part.agent_id)
+        if part.number is None:
+            if (there := self._conversations_there.agent(*agent)) is None:
+                self._conversations_there.put_agent(*agent, part.value)
+            return there
+        try:
+            self._conversations_there.append(*agent, part.number, part.value)
+        except ConversationConflict:
+            return self._conversations_there.message(*agent, part.number)
+        return None
+
+
+def _same_json(one: JsonObject, other: JsonObject) -> bool:
+    # As JSON, because to Python 1, 1.0 and True are the same.
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _all_of(application: str) -> FeedbackQuery:

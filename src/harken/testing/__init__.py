@@ -15,6 +15,7 @@ from harken.testing.contract import StorageContract
 from harken.testing.machine import StorageMachine
 from harken.testing.model import reference_storage
 from harken.testing.notifying import NotifierContract, a_notification
+from harken.testing.talking import TalkingMachine
 from harken.testing.telling import TellingMachine
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "NotifierContract",
     "StorageContract",
     "StorageMachine",
+    "TalkingMachine",
     "TellingMachine",
     "a_feedback",
     "a_key",

@@ -18,6 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from harken.testing.alerts import AlertContract
 from harken.testing.comparing import ComparingMachine
+from harken.testing.conversations import ConversationContract
 from harken.testing.counting import CountingContract
 from harken.testing.documents import DocumentContract
 from harken.testing.keeping import KeepingContract
@@ -25,11 +26,19 @@ from harken.testing.keys import KeyContract
 from harken.testing.machine import StorageMachine
 from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
+from harken.testing.talking import TalkingMachine
 from harken.testing.telling import TellingMachine
 
 
 class StorageContract(
-    KeepingContract, CountingContract, SessionContract, OutboxContract, KeyContract, AlertContract, DocumentContract
+    KeepingContract,
+    CountingContract,
+    SessionContract,
+    OutboxContract,
+    KeyContract,
+    AlertContract,
+    DocumentContract,
+    ConversationContract,
 ):
     """Subclass it, say how to open a fresh storage, and let pytest run it."""
 
@@ -40,6 +49,10 @@ class StorageContract(
     def test_any_sequence_of_telling_gives_what_the_reference_model_gives(self) -> None:
         """However events are told, claims lost and deliveries replayed, answers are those of the contract."""
         self._run(TellingMachine)
+
+    def test_any_sequence_of_talking_gives_what_the_reference_model_gives(self) -> None:
+        """Whatever is said, replaced and forgotten, answers are those of the contract."""
+        self._run(TalkingMachine)
 
     def _run(self, machine: type[ComparingMachine]) -> None:
         quiet = settings(deadline=None, suppress_health_check=list(HealthCheck), stateful_step_count=30)

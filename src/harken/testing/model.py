@@ -404,6 +404,9 @@ class _Conversations(ConversationRepository):
         self.said[application, session_id, agent_id, number] = deepcopy(message)
         return True
 
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        return sorted({key[2] for key in self.said if key[:2] == (application, session_id)})
+
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:

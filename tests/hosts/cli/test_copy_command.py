@@ -86,17 +86,23 @@ def test_a_copy_tells_what_became_of_everything(cli: Any, tmp_path: Path) -> Non
     cli("--application", "other", "submit", "s", "down", "slow", storage=ONE)
     with open_storage(ONE) as storage:
         storage.sessions.update("other", "s", {"tier": "gold", "age": 7})
+        storage.conversations.put_agent("other", "s", "helper", {})
+        storage.conversations.append("other", "s", "helper", 0, {"role": "user"})
     ran = copy(cli, "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.json == {
         "feedback": {"read": 2, "added": 2, "duplicates": 0, "conflicts": 0},
         "metadata": {"read": 2, "added": 2, "duplicates": 0, "conflicts": 0},
+        "conversations": {"read": 2, "added": 2, "duplicates": 0, "conflicts": 0},
         "rejected_file": None,
         "seconds": ran.json["seconds"],
     }
     lines = copy(cli).out.splitlines()
     assert lines[0].startswith("Feedback: 2 read: 0 added, 2 there already, 0 in conflict; ")
-    assert lines[1:] == ["Values of metadata: 2 read: 0 added, 2 there already, 0 in conflict"]
+    assert lines[1:] == [
+        "Values of metadata: 2 read: 0 added, 2 there already, 0 in conflict",
+        "Messages of agents, and what these know: 2 read: 0 added, 2 there already, 0 in conflict",
+    ]
     assert not list(tmp_path.glob("*.jsonl"))
 
 
@@ -115,13 +121,17 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
     with open_storage(ONE) as one, open_storage(TWO) as two:
         one.sessions.update("default", "s", {"tier": "gold"})
         two.sessions.update("default", "s", {"tier": "free"})
+        for storage, words in ((one, "Hello"), (two, "Bye")):
+            storage.conversations.put_agent("default", "s", "helper", {"says": words})
+            storage.conversations.append("default", "s", "helper", 0, {"text": words})
     lost = cli("submit", "s", "down", "second", "--key", "k", "--json", storage=ONE).json["id"]
     cli("submit", "s", "up", storage=ONE)
     report = copy(cli, "--json").json
     assert report["feedback"] == {"read": 2, "added": 1, "duplicates": 0, "conflicts": 1}
     assert report["metadata"] == {"read": 1, "added": 0, "duplicates": 0, "conflicts": 1}
+    assert report["conversations"] == {"read": 2, "added": 0, "duplicates": 0, "conflicts": 2}
     assert report["rejected_file"] == "copy.rejected.jsonl"
-    feedback, value = map(json.loads, (tmp_path / "copy.rejected.jsonl").read_text().splitlines())
+    feedback, value, knows, said = map(json.loads, (tmp_path / "copy.rejected.jsonl").read_text().splitlines())
     assert (feedback["application"], feedback["reason"], feedback["row"]["id"]) == (
         "default",
         f"Its idempotency key is taken by other feedback, {kept}",
@@ -132,10 +142,14 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
         "reason": 'metadata.tier has another value already, which was kept: "free"',
         "row": {"session_id": "s", "metadata": {"tier": "gold"}},
     }
+    assert [one["reason"] for one in (knows, said)] == ["Something else is there already, which was kept"] * 2
+    assert knows["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
+    assert said["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
     assert "Conflicts, with reasons: elsewhere.jsonl" in copy(cli, "--rejected", "elsewhere.jsonl").out
     cli("erase", kept, "--yes", storage=TWO)
     with open_storage(TWO) as two:
         two.sessions.delete("default", "s")
+        two.conversations.erase("default", "s")
     assert copy(cli, "--json").json["rejected_file"] is None
     assert not (tmp_path / "copy.rejected.jsonl").exists()
     assert (tmp_path / "elsewhere.jsonl").exists()

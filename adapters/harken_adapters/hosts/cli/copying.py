@@ -11,7 +11,7 @@ import typer
 from attrs import asdict
 
 from harken import Feedback
-from harken.services.copying import Copied, Copying, SessionValue
+from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.storage import open_storage, same_storage
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
@@ -31,7 +31,7 @@ def copy(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy everything from one storage into another, as it is: feedback in any state, and the metadata of sessions.
+    """Copy everything from one storage into another, as it is: feedback, metadata of sessions, conversations.
 
     All applications, or only that of --application. Nothing in the other storage is changed.
 
@@ -57,12 +57,17 @@ def copy(
     _show(copying, rejected_file, perf_counter() - began, as_json=as_json)
 
 
-def _reject(rejects: Rejects, what: Feedback | SessionValue, reason: str) -> None:
+def _reject(rejects: Rejects, what: Copyable, reason: str) -> None:
     match what:
         case Feedback():
             rejects.add(what.application, reason, to_record(what))
         case SessionValue(application, session_id, name, value):
             rejects.add(application, reason, {"session_id": session_id, "metadata": {name: value}})
+        case ConversationPart(application, session_id, agent_id, None, value):
+            rejects.add(application, reason, {"session_id": session_id, "agent_id": agent_id, "knows": value})
+        case ConversationPart(application, session_id, agent_id, number, value):
+            said = {"session_id": session_id, "agent_id": agent_id, "number": number, "message": value}
+            rejects.add(application, reason, said)
 
 
 def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_json: bool) -> None:
@@ -70,6 +75,7 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
         report = {
             "feedback": asdict(copying.feedback),
             "metadata": asdict(copying.metadata),
+            "conversations": asdict(copying.conversations),
             "rejected_file": str(rejected_file) if rejected_file else None,
             "seconds": round(seconds, 3),
         }
@@ -78,6 +84,7 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
     speed = f"{seconds:.1f} s, {copying.feedback.read / seconds:,.0f} rows/s"
     say(f"Feedback: {_counts(copying.feedback)}; {speed}")
     say(f"Values of metadata: {_counts(copying.metadata)}")
+    say(f"Messages of agents, and what these know: {_counts(copying.conversations)}")
     if rejected_file:
         say(f"Conflicts, with reasons: {rejected_file}", style="yellow")
 

@@ -67,6 +67,11 @@ class MongoConversationRepository(ConversationRepository):
         with self._database.calling():
             return bool(self._messages.update_one(which, {"$set": {"value": json.dumps(message)}}).matched_count)
 
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        """See the port."""
+        with self._database.calling():
+            return sorted(self._messages.distinct("agent_id", _session(application, session_id)))
+
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:

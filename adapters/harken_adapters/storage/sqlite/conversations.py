@@ -10,7 +10,7 @@ from harken.ports.conversations import ConversationRepository, JsonObject
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row
 
-_CHUNK: Final = 1_000
+_CHUNK: Final = 200
 _SESSION: Final = "application = ? AND session_id = ?"
 _AGENT: Final = f"{_SESSION} AND agent_id = ?"
 _SELECT_SESSIONS: Final = """
@@ -58,6 +58,11 @@ class SqliteConversationRepository(ConversationRepository):
             # What is replaced may be what nobody is to read any more.
             self._database.forget()
         return replaced
+
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        """See the port."""
+        select = f"SELECT DISTINCT agent_id FROM message WHERE {_SESSION} ORDER BY agent_id"  # noqa: S608 - constants
+        return [agent_id for (agent_id,) in self._select(select, (application, session_id))]
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1

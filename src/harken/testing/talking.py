@@ -1,0 +1,49 @@
+"""A state machine that talks in few sessions at once, and forgets some of them."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from harken.ports.conversations import JsonObject
+from harken.testing import strategies as hst
+from harken.testing.comparing import ComparingMachine
+
+_AGENTS = st.sampled_from(hst.AGENTS)
+_APPLICATIONS = st.sampled_from(hst.APPLICATIONS)
+_SESSIONS = st.sampled_from(hst.SESSIONS)
+#: Few, so that they are met again.
+_NUMBERS = st.integers(0, 4)
+
+
+class TalkingMachine(ComparingMachine):
+    """Anything said and known in a conversation."""
+
+    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, value=hst.metadata())
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        self._both(lambda storage: storage.conversations.put_agent(application, session_id, agent_id, value))
+        self._both(lambda storage: storage.conversations.agent(application, session_id, agent_id))
+
+    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=hst.metadata())
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
+        place = (application, session_id, agent_id, number)
+        self._both(lambda storage: storage.conversations.append(*place, message))
+
+    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=hst.metadata())
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
+        place = (application, session_id, agent_id, number)
+        self._both(lambda storage: storage.conversations.replace(*place, message))
+
+    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, limit=st.integers(0, 3), after=_NUMBERS)
+    def read(self, application: str, session_id: str, agent_id: str, limit: int, after: int) -> None:
+        agent = (application, session_id, agent_id)
+        self._both(lambda storage: storage.conversations.messages(*agent, limit=limit, after=after - 1))
+        self._both(lambda storage: storage.conversations.count(*agent))
+        self._both(lambda storage: storage.conversations.agents(application, session_id))
+        self._both(lambda storage: storage.conversations.speakers(application, session_id))
+        self._both(lambda storage: storage.conversations.count(application, session_id))
+
+    @rule(application=_APPLICATIONS, session_id=_SESSIONS)
+    def erase(self, application: str, session_id: str) -> None:
+        self._both(lambda storage: storage.conversations.erase(application, session_id))
+        self._both(lambda storage: storage.conversations.sessions())
