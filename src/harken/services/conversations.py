@@ -94,7 +94,8 @@ class ConversationService:
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
         """How many messages an agent has; all agents of the session, if ``None``."""
-        _check_ids(application=application, session_id=session_id)
+        ids = {} if agent_id is None else {"agent_id": agent_id}
+        _check_ids(application=application, session_id=session_id, **ids)
         return self._repository.count(application, session_id, agent_id)
 
     def erase(self, application: str, session_id: str) -> int:

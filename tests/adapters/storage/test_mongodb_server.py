@@ -24,6 +24,7 @@ from harken.domain.errors import (
 from harken.domain.events import DeliveryState
 from harken.domain.query import Dimension
 from harken.ports.documents import Document
+from harken.ports.repository import Stored
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
@@ -187,9 +188,26 @@ def _move_events_on(storage: Storage) -> None:
     outbox.forget(before=until)
     storage.documents.put("route", Document("all", {"channel": "log"}))
     storage.documents.put("route", Document("all", {"channel": "mail"}, version=2))
+    _talk(storage)
     storage.documents.get("route", "all")
     storage.documents.all("route")
     storage.documents.delete("route", "all")
+
+
+def _talk(storage: Storage) -> None:
+    agent = ("default", "session", "helper")
+    storage.conversations.put_agent(*agent, {"model": "local"})
+    for number in range(3):
+        storage.conversations.append(*agent, number, {"n": number})
+    storage.conversations.replace(*agent, 1, {})
+    storage.conversations.agent(*agent)
+    storage.conversations.agents(*agent[:2])
+    storage.conversations.speakers(*agent[:2])
+    storage.conversations.messages(*agent, limit=2, after=0)
+    storage.conversations.count(*agent)
+    storage.conversations.count(*agent[:2])
+    list(storage.conversations.sessions())
+    storage.conversations.erase(*agent[:2])
 
 
 def test_every_query_uses_an_index(client: MongoClient[dict[str, Any]], name: str, commands: Commands) -> None:
@@ -350,6 +368,10 @@ def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[
         client[name]["harken_alerts"].insert_one({"rule": "streak"})
     with pytest.raises(WriteError):
         client[name]["harken_documents"].insert_one({"kind": "route", "name": "all", "value": {}})
+    with pytest.raises(WriteError):
+        client[name]["harken_agents"].insert_one({"agent_id": "helper"})
+    with pytest.raises(WriteError):
+        client[name]["harken_messages"].insert_one({"agent_id": "helper", "number": -1})
 
 
 def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None:
@@ -365,7 +387,7 @@ def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], na
     """However many connect to an empty database at once, all can work, and it is made once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 3}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
 
 
 def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -397,7 +419,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClie
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 3}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
 
 
 def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
@@ -419,7 +441,21 @@ def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
     (told,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
     claimed = storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)
     assert {claim.id for claim in claimed} == {made.id, told.id}
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 3}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
+
+
+def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
+    client: MongoClient[dict[str, Any]], name: str
+) -> None:
+    """A database keeps all that is in it, and takes what agents say."""
+    kept = mongo_storage(client, name).feedback.add(accepted(a_feedback()))
+    for collection in ("agents", "messages"):
+        client[name][f"harken_{collection}"].drop()
+    client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 3}})
+    storage = mongo_storage(client, name)
+    assert [Stored(one) for one in storage.feedback.stream(FeedbackQuery())] == list(kept)
+    assert [storage.conversations.append("default", "s", "helper", 0, {}) for _ in range(2)] == [True, False]
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
 
 
 def test_a_newer_schema_is_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:

@@ -109,6 +109,11 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
 
 #: What makes the file of the version before out of a file of this version.
 _UNDONE = {
+    4: (
+        "DROP TABLE agent",
+        "DROP TABLE message",
+        "DELETE FROM sqlite_stat1 WHERE tbl IN ('agent', 'message')",
+    ),
     3: (
         "DROP TABLE alert",
         "DROP TABLE document",
@@ -179,7 +184,20 @@ def test_a_file_of_the_second_version_is_brought_up_to_date(path: Path) -> None:
         assert storage.alerts.get("default", alert.id) == alert
 
 
-@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_the_third_version_is_brought_up_to_date(path: Path) -> None:
+    """A file from before there were conversations keeps all that is in it, and takes what agents say."""
+    with harken.connect(url_of(path)) as hk:
+        kept = hk.submit("session", "up").feedback
+    taken_back(path, 3)
+    with harken.connect(url_of(path)) as hk:
+        assert list(hk.stream()) == [kept]
+        hk.conversations.append("default", "session", "helper", 0, {"text": "Hello"})
+        assert hk.check() == []
+    with harken.connect(url_of(path)) as hk:
+        assert hk.conversations.message("default", "session", "helper", 0) == {"text": "Hello"}
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_old_file_becomes_as_a_new_one(path: Path, version: int) -> None:
     """Whatever version a file began with, it ends up with the same tables, indexes and statistics."""
     filled(path, 3)

@@ -94,6 +94,38 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.alerts.latest("default", "streak", Subject("agent", "a")),
         "alert_subject (application=? AND rule=? AND subject_by=? AND subject=?)",
     ),
+    "what an agent knows": (
+        lambda st: st.conversations.agent("default", "s", "helper"),
+        "agent USING PRIMARY KEY (application=? AND session_id=? AND agent_id=?)",
+    ),
+    "what all agents of a session know": (
+        lambda st: st.conversations.agents("default", "s"),
+        "agent USING PRIMARY KEY (application=? AND session_id=?)",
+    ),
+    "who spoke": (
+        lambda st: st.conversations.speakers("default", "s"),
+        "sqlite_autoindex_message_1 (application=? AND session_id=?)",
+    ),
+    "a page of messages": (
+        lambda st: st.conversations.messages("default", "s", "helper", limit=2, after=7),
+        "sqlite_autoindex_message_1 (application=? AND session_id=? AND agent_id=? AND number>?)",
+    ),
+    "a message in the place of another": (
+        lambda st: st.conversations.replace("default", "s", "helper", 7, {}),
+        "sqlite_autoindex_message_1 (application=? AND session_id=? AND agent_id=? AND number=?)",
+    ),
+    "how much was said": (
+        lambda st: st.conversations.count("default", "s"),
+        "COVERING INDEX sqlite_autoindex_message_1 (application=? AND session_id=?)",
+    ),
+    "sessions with conversations": (
+        lambda st: list(st.conversations.sessions()),
+        "COVERING INDEX sqlite_autoindex_message_1 ((application,session_id)>(?,?))",
+    ),
+    "a session that is forgotten": (
+        lambda st: st.conversations.erase("default", "s"),
+        "sqlite_autoindex_message_1 (application=? AND session_id=?)",
+    ),
     "alerts": (lambda st: st.alerts.find("default", limit=9), "alert_time (application=?)"),
     "more alerts": (
         lambda st: st.alerts.find("default", limit=9, after=an_alert()),
@@ -174,7 +206,7 @@ def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: lis
         statements = [text for text in sent if text.strip().startswith(("SELECT", "WITH", "UPDATE", "DELETE"))]
     plans = [step for text in statements for step in _plans(path, text)]
     assert any(by in step for step in plans), plans
-    for table in ("event", "delivery", "alert", "document", "feedback"):
+    for table in ("event", "delivery", "alert", "document", "feedback", "agent", "message"):
         assert not [step for step in plans if step == f"SCAN {table}"]
     # Events of the very same time may be sorted by the last column, but never all of them.
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans

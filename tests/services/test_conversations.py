@@ -1,0 +1,131 @@
+"""What agents say in a session, and what they know."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import ConversationConflict, Harken, InvalidConversation
+from harken.services.conversations import MAX_SIZE
+from harken.testing import strategies as hst
+
+AGENT = ("default", "s", "helper")
+#: More than are read at a time.
+MANY = 1_001
+
+
+@given(st.lists(hst.metadata(), max_size=8))
+def test_a_conversation_reads_as_it_was_said(messages: list[dict[str, Any]]) -> None:
+    """Messages come one after the other, each on its own too, and what stands in them is as it was."""
+    with harken.connect("memory://") as hk:
+        for number, message in enumerate(messages):
+            hk.conversations.append(*AGENT, number, message)
+        assert [message for _, message in hk.conversations.stream(*AGENT)] == messages
+        assert [hk.conversations.message(*AGENT, number) for number in range(len(messages))] == messages
+        assert hk.conversations.count(*AGENT) == len(messages)
+
+
+def test_a_long_conversation_comes_page_by_page(hk: Harken) -> None:
+    """However long it is, all of it is read, or what lies behind a message, and a page has as many as are asked for."""
+    for number in range(MANY):
+        hk.conversations.append(*AGENT, number, {"n": number})
+    assert [number for number, _ in hk.conversations.stream(*AGENT)] == list(range(MANY))
+    assert [number for number, _ in hk.conversations.stream(*AGENT, after=MANY - 3)] == [MANY - 2, MANY - 1]
+    assert [number for number, _ in hk.conversations.messages(*AGENT, limit=2, after=4)] == [5, 6]
+
+
+def test_nobody_overwrites_what_was_said(hk: Harken) -> None:
+    """Whoever goes on from an old state is told so, and what was said meanwhile stays."""
+    hk.conversations.append(*AGENT, 0, {"text": "first"})
+    with pytest.raises(ConversationConflict, match=r"has a message 0 in session 's' already.*load it again"):
+        hk.conversations.append(*AGENT, 0, {"text": "second"})
+    assert hk.conversations.message(*AGENT, 0) == {"text": "first"}
+
+
+def test_only_what_was_said_is_replaced(hk: Harken) -> None:
+    """What had to be removed from a message is gone; nothing is made up where nobody said anything."""
+    hk.conversations.append(*AGENT, 0, {"text": "my card is 4242"})
+    hk.conversations.replace(*AGENT, 0, {"text": "[removed]"})
+    assert list(hk.conversations.stream(*AGENT)) == [(0, {"text": "[removed]"})]
+    with pytest.raises(ConversationConflict, match="'helper' has no message 1 in session 's'"):
+        hk.conversations.replace(*AGENT, 1, {})
+    assert hk.conversations.message(*AGENT, 1) is None
+
+
+def test_agents_and_speakers(hk: Harken) -> None:
+    """Who knows something and who said something is told apart, and forgotten together."""
+    hk.conversations.put_agent(*AGENT, {"model": "local"})
+    hk.conversations.append("default", "s", "quiet", 0, {})
+    assert hk.conversations.agents("default", "s") == {"helper": {"model": "local"}}
+    assert hk.conversations.agent(*AGENT) == {"model": "local"}
+    assert hk.conversations.speakers("default", "s") == ["quiet"]
+    assert (hk.conversations.count("default", "s"), hk.conversations.count(*AGENT)) == (1, 0)
+    assert hk.conversations.erase("default", "s") == 1
+    assert (hk.conversations.agents("default", "s"), hk.conversations.speakers("default", "s")) == ({}, [])
+
+
+def _deep() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(100_000):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"when": object()}, "is no JSON: Object of type object"),
+        ({"score": float("nan")}, "is no JSON: Out of range float values"),
+        ({"words": "x" * MAX_SIZE}, rf"is too large: {MAX_SIZE + len(json.dumps({'words': ''})):,} bytes as JSON"),
+        (_deep(), "is no JSON: "),
+    ],
+    ids=["an object", "no number", "too large", "too deep"],
+)
+def test_what_could_not_be_read_again_is_refused(hk: Harken, value: dict[str, Any], said: str) -> None:
+    """No JSON, or more of it than every storage takes, is refused where it is put, and changes nothing."""
+    hk.conversations.append(*AGENT, 0, {"a": 1})
+    changes: list[Callable[[], object]] = [
+        lambda: hk.conversations.append(*AGENT, 1, value),
+        lambda: hk.conversations.replace(*AGENT, 0, value),
+        lambda: hk.conversations.put_agent(*AGENT, value),
+    ]
+    for change in changes:
+        with pytest.raises(InvalidConversation, match=said):
+            change()
+    assert (list(hk.conversations.stream(*AGENT)), hk.conversations.agent(*AGENT)) == ([(0, {"a": 1})], None)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63])
+def test_numbers_that_no_message_has(hk: Harken, number: int) -> None:
+    """A number that some storage could not keep is refused by all."""
+    for change in (hk.conversations.append, hk.conversations.replace):
+        with pytest.raises(InvalidConversation, match=rf"numbered from 0 to 2\*\*63 - 1, got {number}"):
+            change(*AGENT, number, {})
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (("default", "", "helper"), "session_id must not be empty"),
+        (("default", "s", "a\0b"), "agent_id must not contain control characters"),
+        (("x" * 300, "s", "helper"), r"application too long: 300 characters \(max: 200\)"),
+    ],
+)
+def test_ids_that_none_can_have(hk: Harken, ids: tuple[str, str, str], said: str) -> None:
+    """Ids are held to the rules that hold for those of feedback."""
+    calls: list[Callable[[], object]] = [
+        lambda: hk.conversations.put_agent(*ids, {}),
+        lambda: hk.conversations.agent(*ids),
+        lambda: hk.conversations.append(*ids, 0, {}),
+        lambda: hk.conversations.replace(*ids, 0, {}),
+        lambda: hk.conversations.message(*ids, 0),
+        lambda: list(hk.conversations.stream(*ids)),
+        lambda: hk.conversations.count(*ids),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidConversation, match=said):
+            call()
