@@ -31,7 +31,8 @@ from harken import (
 from harken.domain.alerts import Alert
 from harken.domain.events import EventType
 from harken.services.feed import KEPT, MAX_LISTENERS, MAX_TAKEN, MAX_WAITING, RESUMABLE, Listener, News, Place
-from harken_adapters.storage.memory import MemoryFeedbackRepository, _Data, open_storage
+from harken_adapters.storage.memory import MemoryFeedbackRepository, open_storage
+from harken_adapters.storage.memory.data import Data
 from support import NOON, ManualClock, a_feedback, counting_ids, eventually, in_threads
 
 APPLICATION = "default"
@@ -80,7 +81,7 @@ class HeldRepository(MemoryFeedbackRepository):
     """Keeps feedback in memory; ``before`` is called each time before it is looked at."""
 
     def __init__(self) -> None:
-        super().__init__(_Data())
+        super().__init__(Data())
         self.before: Callable[[], object] = nothing
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:

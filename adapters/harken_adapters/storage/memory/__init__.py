@@ -1,0 +1,51 @@
+"""``memory://``: everything in this process, for tests and for trying things out.
+
+It keeps what a real storage keeps and answers as one does, figures from counters included; only durability it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harken.domain.errors import ConfigurationError
+from harken.ports.storage import Storage
+from harken_adapters.storage.memory.alerts import MemoryAlertRepository
+from harken_adapters.storage.memory.conversations import MemoryConversationRepository
+from harken_adapters.storage.memory.data import Data
+from harken_adapters.storage.memory.documents import MemoryDocumentRepository
+from harken_adapters.storage.memory.feedback import MemoryFeedbackRepository
+from harken_adapters.storage.memory.keys import MemoryKeyRepository
+from harken_adapters.storage.memory.outbox import MemoryOutbox
+from harken_adapters.storage.memory.sessions import MemorySessionRepository
+
+__all__ = [
+    "MemoryAlertRepository",
+    "MemoryConversationRepository",
+    "MemoryDocumentRepository",
+    "MemoryFeedbackRepository",
+    "MemoryKeyRepository",
+    "MemoryOutbox",
+    "MemorySessionRepository",
+    "open_storage",
+]
+
+
+@contextmanager
+def open_storage(url: str = "memory://") -> Iterator[Storage]:
+    """A new, empty storage; what ``url`` says behind ``memory://`` is an error, as nothing can be chosen."""
+    if url.lower() != "memory://":
+        raise ConfigurationError(f"memory:// takes nothing more, got {url!r}")
+    data = Data()
+    try:
+        yield Storage(
+            feedback=MemoryFeedbackRepository(data),
+            sessions=MemorySessionRepository(data),
+            outbox=MemoryOutbox(data),
+            keys=MemoryKeyRepository(data),
+            alerts=MemoryAlertRepository(data),
+            documents=MemoryDocumentRepository(data),
+            conversations=MemoryConversationRepository(data),
+        )
+    finally:
+        data.closed = True

@@ -1,0 +1,92 @@
+"""Conversations in memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+
+from harken.ports.conversations import ConversationRepository, JsonObject
+from harken_adapters.storage.memory.data import Conversation, Data
+
+
+class MemoryConversationRepository(ConversationRepository):
+    """Conversations in dictionaries; copies go in and out."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
+        """See the port."""
+        with self._data.locked():
+            return deepcopy(dict(sorted(self._read(application, session_id).agents.items())))
+
+    def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
+        """See the port."""
+        with self._data.locked():
+            return deepcopy(self._read(application, session_id).agents.get(agent_id))
+
+    def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
+        """See the port."""
+        with self._data.locked():
+            self._write(application, session_id).agents[agent_id] = deepcopy(value)
+
+    def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        with self._data.locked():
+            if number in self._read(application, session_id).messages.get(agent_id, {}):
+                return False
+            conversation = self._write(application, session_id)
+            conversation.messages[agent_id][number] = deepcopy(message)
+            insort(conversation.numbers[agent_id], number)
+            return True
+
+    def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
+        """See the port."""
+        with self._data.locked():
+            messages = self._read(application, session_id).messages.get(agent_id, {})
+            if number not in messages:
+                return False
+            messages[number] = deepcopy(message)
+            return True
+
+    def speakers(self, application: str, session_id: str) -> Sequence[str]:
+        """See the port."""
+        with self._data.locked():
+            messages = self._read(application, session_id).messages
+            return sorted(agent_id for agent_id, said in messages.items() if said)
+
+    def messages(
+        self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
+    ) -> Sequence[tuple[int, JsonObject]]:
+        """See the port."""
+        with self._data.locked():
+            conversation = self._read(application, session_id)
+            numbers = conversation.numbers.get(agent_id, [])
+            first = bisect_right(numbers, after)
+            messages = conversation.messages.get(agent_id, {})
+            return [(number, deepcopy(messages[number])) for number in numbers[first : first + limit]]
+
+    def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
+        """See the port."""
+        with self._data.locked():
+            messages = self._read(application, session_id).messages
+            return sum(len(one) for of, one in messages.items() if agent_id in (None, of))
+
+    def erase(self, application: str, session_id: str) -> int:
+        """See the port."""
+        with self._data.locked():
+            erased = self._data.conversations.pop((application, session_id), Conversation())
+            return sum(map(len, erased.messages.values()))
+
+    def sessions(self) -> Iterator[tuple[str, str]]:
+        """See the port."""
+        with self._data.locked():
+            there = sorted(self._data.conversations)
+        yield from there
+
+    def _read(self, application: str, session_id: str) -> Conversation:
+        return self._data.conversations.get((application, session_id)) or Conversation()
+
+    def _write(self, application: str, session_id: str) -> Conversation:
+        return self._data.conversations.setdefault((application, session_id), Conversation())

@@ -1,0 +1,251 @@
+"""What the memory repositories share."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from threading import RLock
+
+from harken.domain.access import ApiKey
+from harken.domain.alerts import Alert, Subject
+from harken.domain.errors import StorageClosed
+from harken.domain.events import Delivery, DeliveryState, Event, event_order
+from harken.domain.feedback import Feedback
+from harken.domain.instants import slot_number
+from harken.domain.query import Cursor, FeedbackQuery
+from harken.domain.summary import Summary
+from harken.ports.conversations import JsonObject
+from harken.ports.documents import Document
+from harken.ports.repository import Taken
+from harken.ports.sessions import JsonValue
+
+
+class Data:
+    """What the repositories share, under one lock."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.closed = False
+        self.applications: defaultdict[str, Application] = defaultdict(Application)
+        self.events = Events()
+        self.deliveries = Deliveries()
+        self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
+        self.keys: dict[str, ApiKey] = {}
+        self.alerts: defaultdict[str, Alerts] = defaultdict(Alerts)
+        self.documents: dict[tuple[str, str], Document] = {}
+        self.conversations: dict[tuple[str, str], Conversation] = {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` behind the end."""
+        with self.lock:
+            if self.closed:
+                raise StorageClosed("This memory storage was closed, and what it held is gone")
+            yield
+
+
+class Application:
+    """One application's feedback, with what finds and counts it quickly."""
+
+    def __init__(self) -> None:
+        self.feedback: dict[str, Feedback] = {}
+        self.order: list[Cursor] = []
+        self.changed: list[tuple[datetime, str]] = []
+        self.sessions: defaultdict[str, list[Cursor]] = defaultdict(list)
+        self.keys: dict[tuple[str, str], str] = {}
+        self.votes: dict[tuple[str, str | None, str], str] = {}
+        self.totals: defaultdict[str | None, Summary] = defaultdict(Summary)
+        self.slots: defaultdict[tuple[str | None, int], Summary] = defaultdict(Summary)
+
+    def insert(self, feedback: Feedback) -> None:
+        """Keep what is new, and count it."""
+        place = Cursor.behind(feedback)
+        self.feedback[feedback.id] = feedback
+        insort(self.order, place)
+        insort(self.sessions[feedback.session_id], place)
+        if feedback.idempotency_key is not None:
+            self.keys[feedback.session_id, feedback.idempotency_key] = feedback.id
+        if (slot := _vote_slot(feedback)) is not None:
+            self.votes[slot] = feedback.id
+        self._note_change(feedback)
+        self._count(feedback, Summary.__add__)
+
+    def remove(self, feedback: Feedback) -> None:
+        """Forget it, and take it out of the figures."""
+        place = Cursor.behind(feedback)
+        del self.feedback[feedback.id]
+        del self.order[bisect_left(self.order, place)]
+        in_session = self.sessions[feedback.session_id]
+        del in_session[bisect_left(in_session, place)]
+        if feedback.idempotency_key is not None:
+            del self.keys[feedback.session_id, feedback.idempotency_key]
+        if (slot := _vote_slot(feedback)) is not None:
+            del self.votes[slot]
+        self._forget_change(feedback)
+        self._count(feedback, Summary.__sub__)
+
+    def replace(self, before: Feedback, after: Feedback) -> None:
+        """Keep another version of it."""
+        self._count(before, Summary.__sub__)
+        self._forget_change(before)
+        self.feedback[after.id] = after
+        self._note_change(after)
+        self._count(after, Summary.__add__)
+
+    def places(self, query: FeedbackQuery) -> list[Cursor]:
+        """Where to look for what matches, oldest first."""
+        return self.order if query.session_id is None else self.sessions.get(query.session_id, [])
+
+    def occupant(self, feedback: Feedback) -> tuple[Feedback, Taken] | None:
+        """Who has the place of this feedback, and which."""
+        if earlier := self.feedback.get(feedback.id):
+            return earlier, Taken.ID
+        if feedback.idempotency_key is not None:
+            holder = self.keys.get((feedback.session_id, feedback.idempotency_key))
+            if holder is not None:
+                return self.feedback[holder], Taken.IDEMPOTENCY_KEY
+        slot = _vote_slot(feedback)
+        if slot is not None and slot in self.votes:
+            return self.feedback[self.votes[slot]], Taken.VOTE_SLOT
+        return None
+
+    def _note_change(self, feedback: Feedback) -> None:
+        if feedback.version > 1:
+            insort(self.changed, change_place(feedback))
+
+    def _forget_change(self, feedback: Feedback) -> None:
+        if feedback.version > 1:
+            del self.changed[bisect_left(self.changed, change_place(feedback))]
+
+    def _count(self, feedback: Feedback, change: Callable[[Summary, Summary], Summary]) -> None:
+        if not feedback.counts:
+            return
+        agent_id, figures = feedback.agent_id, Summary.of(feedback)
+        slot = (agent_id, slot_number(feedback.created_at))
+        self.totals[agent_id] = change(self.totals[agent_id], figures)
+        self.slots[slot] = change(self.slots[slot], figures)
+        if not self.slots[slot].total:
+            del self.slots[slot]
+        if not self.totals[agent_id].total:
+            del self.totals[agent_id]
+
+
+class Events:
+    """Events that wait, with their order."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Event] = {}
+        self.order: list[tuple[datetime, str, int, str]] = []
+
+    def put(self, event: Event) -> None:
+        """Let it wait."""
+        self.take(event.id)
+        self.by_id[event.id] = event
+        insort(self.order, event_order(event))
+
+    def take(self, event_id: str) -> Event | None:
+        """That event, which waits no longer."""
+        if (event := self.by_id.pop(event_id, None)) is not None:
+            del self.order[bisect_left(self.order, event_order(event))]
+        return event
+
+
+class Deliveries:
+    """Deliveries, with their order in each state and channel."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Delivery] = {}
+        self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
+
+    def put(self, delivery: Delivery) -> None:
+        """Keep it, in the place of the one with its id."""
+        before = self.by_id.get(delivery.id)
+        self.by_id[delivery.id] = delivery
+        if before is not None and _stays(before, delivery):
+            return
+        if before is not None:
+            self._leave(before)
+        insort(self.order[delivery.state, delivery.channel], _due_place(delivery))
+
+    def remove(self, delivery: Delivery) -> None:
+        """Forget it."""
+        del self.by_id[delivery.id]
+        self._leave(delivery)
+
+    def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
+        """Those in that state, of one channel or of all, earliest due first."""
+        orders = [order for (in_state, of), order in self.order.items() if in_state is state and channel in (None, of)]
+        if after is None:
+            places = merge(*orders)
+        else:
+            place = _due_place(after)
+            places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
+        return (self.by_id[delivery_id] for _, delivery_id in places)
+
+    def _leave(self, delivery: Delivery) -> None:
+        order = self.order[delivery.state, delivery.channel]
+        del order[bisect_left(order, _due_place(delivery))]
+
+
+#: When a delivery is due, and its id.
+_DuePlace = tuple[datetime, str]
+
+
+def _due_place(delivery: Delivery) -> _DuePlace:
+    return delivery.due_at, delivery.id
+
+
+def _stays(before: Delivery, after: Delivery) -> bool:
+    """Whether a delivery keeps its place in the order."""
+    return before.state is after.state and before.due_at == after.due_at
+
+
+class Alerts:
+    """One application's alerts, with their order: of all, and of each rule and subject."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Alert] = {}
+        self.order: list[tuple[datetime, str]] = []
+        self.about: defaultdict[tuple[str, Subject], list[tuple[datetime, str]]] = defaultdict(list)
+
+    def put(self, alert: Alert) -> None:
+        """Keep it, in the place of the one with its id."""
+        if (before := self.by_id.get(alert.id)) is not None:
+            for order in self._orders(before):
+                del order[bisect_left(order, raised_place(before))]
+        self.by_id[alert.id] = alert
+        for order in self._orders(alert):
+            insort(order, raised_place(alert))
+
+    def _orders(self, alert: Alert) -> tuple[list[tuple[datetime, str]], list[tuple[datetime, str]]]:
+        return self.order, self.about[alert.rule, alert.subject]
+
+
+def raised_place(alert: Alert) -> tuple[datetime, str]:
+    """Where an alert comes in the order of alerts."""
+    return alert.raised_at, alert.id
+
+
+def change_place(feedback: Feedback) -> tuple[datetime, str]:
+    """Where feedback comes in the order of changes."""
+    return feedback.updated_at, feedback.id
+
+
+def _vote_slot(feedback: Feedback) -> tuple[str, str | None, str] | None:
+    if not feedback.vote or feedback.author is None:
+        return None
+    return feedback.session_id, feedback.message_id, feedback.author
+
+
+class Conversation:
+    """What is kept of a session: its agents, and the messages of each by number, with the numbers in order."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, JsonObject] = {}
+        self.messages: defaultdict[str, dict[int, JsonObject]] = defaultdict(dict)
+        self.numbers: defaultdict[str, list[int]] = defaultdict(list)

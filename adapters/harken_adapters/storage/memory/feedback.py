@@ -1,0 +1,167 @@
+"""Feedback in memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from harken.domain.errors import FeedbackNotFound, StaleFeedback
+from harken.domain.events import Event
+from harken.domain.feedback import Feedback
+from harken.domain.instants import slot_start
+from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.summary import Summary
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken_adapters.storage.memory.data import Data, change_place
+
+_EMPTY = Summary()
+
+
+class MemoryFeedbackRepository(FeedbackRepository):
+    """Feedback in dictionaries and sorted lists."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        """See the port."""
+        with self._data.locked():
+            return [self._add(item) for item in batch]
+
+    def get(self, application: str, feedback_id: str) -> Feedback:
+        """See the port."""
+        with self._data.locked():
+            found = self._data.applications[application].feedback.get(feedback_id)
+        if found is None:
+            raise FeedbackNotFound(application, feedback_id)
+        return found
+
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
+        """See the port."""
+        with self._data.locked():
+            there = self._data.applications[application].feedback
+            return {feedback_id: there[feedback_id] for feedback_id in feedback_ids if feedback_id in there}
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        """See the port."""
+        with self._data.locked():
+            application = self._data.applications[query.application]
+            places = application.places(query)
+            end = len(places) if after is None else bisect_left(places, after)
+            found: list[Feedback] = []
+            for index in range(end - 1, -1, -1):
+                feedback = application.feedback[places[index].id]
+                if query.matches(feedback):
+                    if len(found) == limit:
+                        return Page(tuple(found), Cursor.behind(found[-1]))
+                    found.append(feedback)
+        return Page(tuple(found))
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        """See the port."""
+        with self._data.locked():
+            application = self._data.applications[query.application]
+            places = tuple(application.places(query))
+        for place in places:
+            feedback = application.feedback.get(place.id)
+            if feedback is not None and query.matches(feedback):
+                yield feedback
+
+    def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
+        """See the port."""
+        with self._data.locked():
+            kept = self._data.applications[application]
+            places = kept.changed[bisect_left(kept.changed, (since, "")) :]
+        for place in places:
+            feedback = kept.feedback.get(place[1])
+            if feedback is not None and change_place(feedback) == place:
+                yield feedback
+
+    def applications(self) -> Sequence[str]:
+        """See the port."""
+        with self._data.locked():
+            return sorted(name for name, application in self._data.applications.items() if application.feedback)
+
+    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+        """See the port."""
+        with self._data.locked():
+            stored = self.get(feedback.application, feedback.id)
+            if stored.version != feedback.version - 1:
+                raise StaleFeedback(
+                    f"Feedback {feedback.id!r} has version {stored.version} by now; "
+                    f"version {feedback.version} cannot follow it"
+                )
+            self._data.applications[feedback.application].replace(stored, feedback)
+            for event in events:
+                self._data.events.put(event)
+
+    def erase(self, query: FeedbackQuery) -> int:
+        """See the port."""
+        with self._data.locked():
+            erased = {feedback.id for feedback in self.stream(query)}
+            application = self._data.applications[query.application]
+            for feedback_id in erased:
+                application.remove(application.feedback[feedback_id])
+
+            def about_erased(event: Event) -> bool:
+                known = event.application == query.application and event.subject_id in erased
+                return known and not event.type.about_alert
+
+            for event in [event for event in self._data.events.by_id.values() if about_erased(event)]:
+                self._data.events.take(event.id)
+            deliveries = self._data.deliveries.by_id.values()
+            for delivery in [delivery for delivery in deliveries if about_erased(delivery.event)]:
+                self._data.deliveries.remove(delivery)
+        return len(erased)
+
+    def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
+        """See the port."""
+        with self._data.locked():
+            counters = self._counters(query, group_by)
+            if counters is not None:
+                return _merged(counters)
+            matching = list(self.stream(query))
+        if group_by is None:
+            return _merged((None, Summary.of(feedback)) for feedback in matching)
+        return _merged((key, Summary.of(feedback)) for feedback in matching for key in group_by.keys(feedback))
+
+    def _add(self, item: Accepted) -> Outcome:
+        feedback = item.feedback
+        application = self._data.applications[feedback.application]
+        if (occupant := application.occupant(feedback)) is None:
+            application.insert(feedback)
+            for event in item.events:
+                self._data.events.put(event)
+            return Stored(feedback)
+        earlier, taken = occupant
+        same_body = taken is Taken.IDEMPOTENCY_KEY and earlier.fingerprint == feedback.fingerprint
+        if same_body or (taken is Taken.ID and earlier == feedback):
+            return DuplicateOf(earlier)
+        return Conflict(earlier, taken)
+
+    def _counters(self, query: FeedbackQuery, group_by: GroupBy | None) -> Iterable[tuple[GroupKey, Summary]] | None:
+        """The figures from counters, where the query is one that they can answer."""
+        plain = FeedbackQuery(application=query.application, agent_id=query.agent_id)
+        dimension = group_by.dimension if group_by else None
+        if query != plain or dimension not in (None, Dimension.AGENT, Dimension.SLOT):
+            return None
+        application = self._data.applications[query.application]
+        if dimension is Dimension.SLOT:
+            return [
+                (slot_start(slot), figures)
+                for (agent_id, slot), figures in application.slots.items()
+                if query.agent_id in (None, agent_id)
+            ]
+        return [
+            (agent_id if dimension else None, figures)
+            for agent_id, figures in application.totals.items()
+            if query.agent_id in (None, agent_id)
+        ]
+
+
+def _merged(parts: Iterable[tuple[GroupKey, Summary]]) -> dict[GroupKey, Summary]:
+    groups: dict[GroupKey, Summary] = {}
+    for key, figures in parts:
+        groups[key] = groups.get(key, _EMPTY) + figures
+    return groups

@@ -1,0 +1,127 @@
+"""Events and deliveries in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from itertools import islice, takewhile
+from typing import Any
+
+from attrs import evolve
+
+from harken.domain.errors import DeliveryNotFound, LeaseLost
+from harken.domain.events import Delivery, DeliveryState, Event
+from harken.ports.outbox import Outbox
+from harken_adapters.storage.memory.data import Data
+
+
+class MemoryOutbox(Outbox):
+    """Events and deliveries in dictionaries and sorted lists."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def events(self, *, limit: int) -> Sequence[Event]:
+        """See the port."""
+        with self._data.locked():
+            events = self._data.events
+            return [events.by_id[event_id] for *_, event_id in events.order[:limit]]
+
+    def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
+        """See the port."""
+        with self._data.locked():
+            made = [
+                Delivery.of(event, channel, due_at=due_at)
+                for planned, channels in plan
+                if (event := self._data.events.take(planned.id)) is not None
+                for channel in sorted(set(channels))
+            ]
+            for delivery in made:
+                self._data.deliveries.put(delivery)
+            return made
+
+    def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+        """See the port."""
+        with self._data.locked():
+            pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
+            due = takewhile(lambda delivery: delivery.due_at <= now, pending)
+            free = (d for d in due if d.leased_until is None or d.leased_until <= now)
+            claimed = [evolve(d, leased_until=until, attempts=d.attempts + 1) for d in islice(free, limit)]
+            for delivery in claimed:
+                self._data.deliveries.put(delivery)
+            return claimed
+
+    def release(self, claimed: Sequence[Delivery]) -> None:
+        """See the port."""
+        with self._data.locked():
+            for claim in claimed:
+                self._end(claim, attempts=claim.attempts - 1)
+
+    def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
+        """See the port."""
+        with self._data.locked():
+            return [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+
+    def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
+        """See the port."""
+        self._must_end(delivery, due_at=due_at, error=error)
+
+    def bury(self, delivery: Delivery, *, error: str) -> None:
+        """See the port."""
+        self._must_end(delivery, state=DeliveryState.DEAD, error=error)
+
+    def delivery(self, delivery_id: str) -> Delivery:
+        """See the port."""
+        with self._data.locked():
+            stored = self._data.deliveries.by_id.get(delivery_id)
+        if stored is None:
+            raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+        return stored
+
+    def deliveries(
+        self,
+        state: DeliveryState,
+        *,
+        limit: int,
+        after: Delivery | None = None,
+        application: str | None = None,
+        channel: str | None = None,
+    ) -> Sequence[Delivery]:
+        """See the port."""
+        with self._data.locked():
+            there = self._data.deliveries.within(state, channel, after=after)
+            return list(islice((d for d in there if application in (None, d.event.application)), limit))
+
+    def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
+        """See the port."""
+        with self._data.locked():
+            stored = self._data.deliveries.by_id.get(delivery_id)
+            if stored is None or stored.state is not DeliveryState.DEAD:
+                raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
+            pending = evolve(stored, state=DeliveryState.PENDING, due_at=due_at, error="")
+            revived = evolve(pending, attempts_before=stored.attempts)
+            self._data.deliveries.put(revived)
+            return revived
+
+    def forget(self, *, before: datetime) -> int:
+        """See the port."""
+        with self._data.locked():
+            delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
+            old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
+            for delivery in old:
+                self._data.deliveries.remove(delivery)
+            return len(old)
+
+    def _must_end(self, claim: Delivery, **changes: Any) -> None:
+        with self._data.locked():
+            if not self._end(claim, **changes):
+                raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
+
+    def _end(self, claim: Delivery, **changes: Any) -> bool:
+        """End the lease of a claim, and say whether it was held."""
+        stored = self._data.deliveries.by_id.get(claim.id)
+        held = stored is not None and stored.state is DeliveryState.PENDING and stored.leased_until is not None
+        if stored is None or not held or stored.attempts != claim.attempts:
+            return False
+        self._data.deliveries.put(evolve(stored, leased_until=None, **changes))
+        return True

@@ -1,0 +1,45 @@
+"""Session metadata in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+
+from harken.ports.sessions import JsonValue, SessionRepository
+from harken_adapters.storage.memory.data import Data
+
+
+class MemorySessionRepository(SessionRepository):
+    """Sessions' metadata in dictionaries; copies go in and out."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
+        """See the port."""
+        with self._data.locked():
+            return deepcopy(dict(sorted(self._data.metadata.get((application, session_id), {}).items())))
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        """See the port."""
+        with self._data.locked():
+            self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
+
+    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+        """See the port."""
+        with self._data.locked():
+            metadata = self._data.metadata[application, session_id]
+            doomed = metadata.keys() & (metadata.keys() if keys is None else set(keys))
+            for key in doomed:
+                del metadata[key]
+            if not metadata:
+                del self._data.metadata[application, session_id]
+            return len(doomed)
+
+    def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        """See the port."""
+        with self._data.locked():
+            places = sorted(self._data.metadata)
+        for application, session_id in places:
+            if metadata := self.get(application, session_id):
+                yield application, session_id, metadata
