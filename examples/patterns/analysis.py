@@ -1,0 +1,69 @@
+"""Finds out what all the feedback says: over time, by agent, by theme, and whether a release made it better.
+
+Run it with ``python examples/patterns/analysis.py``, or with the URL of a storage behind that.
+"""
+
+import sys
+from datetime import UTC, datetime
+
+import harken
+from harken import Harken, Submission, Target
+
+RELEASE = datetime(2026, 3, 4, tzinfo=UTC)
+#: Day of March, agent, rating, comment and how often somebody said so.
+GIVEN = [
+    (2, "helper", "down", "Too slow and unclear", 14),
+    (2, "desk", "up", "Great explanation", 6),
+    (3, "helper", "up", "Perfect!", 8),
+    (3, "desk", "down", "Incomplete answer with errors", 6),
+    (4, "helper", "up", "So quick now", 18),
+    (5, "desk", "up", "Exactly what I needed", 6),
+    (5, "helper", "down", "Still slow at times", 4),
+    (5, "desk", None, "Not sure yet", 2),
+]
+
+
+def collect(hk: Harken) -> None:
+    """Keep all of it, in one write, with the times at which it was given."""
+    answers = hk.collection.submit_many(
+        [
+            Submission(
+                target=Target(f"session-{day}-{number}", agent_id=agent),
+                rating=rating,
+                comment=comment,
+                created_at=datetime(2026, 3, day, 9, number, tzinfo=UTC),
+            )
+            for day, agent, rating, comment, times in GIVEN
+            for number in range(times)
+        ]
+    )
+    print(f"{len(answers)} feedbacks")
+
+
+def main(storage: str) -> None:
+    with harken.connect(storage) as hk:
+        collect(hk)
+
+        print("By day in Madrid:")
+        for point in hk.trend("day", "Europe/Madrid"):
+            day = point.summary
+            counts = f"+{day.positive} -{day.negative} ={day.neutral}"
+            print(f"  {point.start:%Y-%m-%d}  {counts}  quality {day.quality:.1f}")
+
+        print("By agent:")
+        for agent, figures in hk.groups("agent").items():
+            low, high = figures.interval.low, figures.interval.high
+            print(f"  {agent}: satisfaction {figures.satisfaction:.1f}% ({low:.1f}% to {high:.1f}%)")
+
+        print("What downs mention:")
+        for theme in hk.themes():
+            print(f"  {theme.keyword}: {theme.mentions}")
+
+        change = hk.analytics.compare(hk.query(until=RELEASE), hk.query(since=RELEASE))
+        low, high = change.interval.low, change.interval.high
+        print(f"Since the release: {change.satisfaction_change:+.1f} points ({low:+.1f} to {high:+.1f})")
+        print(f"More than chance: {change.significant}")
+
+
+if __name__ == "__main__":
+    main(next(iter(sys.argv[1:]), "memory://"))
