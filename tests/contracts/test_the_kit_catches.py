@@ -37,6 +37,8 @@ from harken_adapters.storage.memory import (
     MemorySessionRepository,
 )
 
+pytestmark = pytest.mark.slow
+
 
 class LostUpdate(MemoryFeedbackRepository):
     """Replaces whatever is there, without looking at its version."""
@@ -759,7 +761,6 @@ def _machine_for(broken: type) -> type[RuleBasedStateMachine]:
     return TalkingMachine if broken in ABOUT_TALKING else StorageMachine
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("broken", [broken for broken in BROKEN if broken not in ONLY_IN_EXAMPLES])
 def test_the_state_machine_catches(broken: type) -> None:
     """The state machine for it finds each of them too, without being told where to look."""

@@ -56,6 +56,7 @@ def test_an_unknown_word() -> None:
     ("adapter", "package"),
     [("Nh3Sanitizer", "nh3"), ("VaderSentiment", "vaderSentiment"), ("TextBlobSentiment", "textblob")],
 )
+@pytest.mark.slow
 def test_a_missing_extra(adapter: str, package: str) -> None:
     """Whoever makes an adapter without its package is told what to install; what needs none of them works."""
     error = run(
@@ -67,6 +68,7 @@ def test_a_missing_extra(adapter: str, package: str) -> None:
     assert error == f'{adapter} needs the package {package!r}; try pip install "harken[text]"\n'
 
 
+@pytest.mark.slow
 def test_only_what_is_chosen_is_loaded() -> None:
     """VADER needs nothing of TextBlob and its toolkit, and importing the adapters loads no package at all."""
     loaded = run(

@@ -206,6 +206,7 @@ def test_a_database_that_does_not_answer(cli: Any) -> None:
     assert "Topology" not in ran.err
 
 
+@pytest.mark.slow
 def test_a_missing_extra_says_what_to_install() -> None:
     """Without PyMongo there is one line that mends it."""
     program = "import sys; sys.modules['pymongo'] = None\nfrom harken_adapters.hosts.cli import main; sys.exit(main())"

@@ -298,6 +298,7 @@ class TestRequestIds:
         assert len({request_id(None) for _ in range(1_000)}) == 1_000
 
 
+@pytest.mark.slow
 def test_without_structlog(tmp_path: Path) -> None:
     """Requests are logged by a program that has no structlog; configuring says what to install."""
     program = """
@@ -315,6 +316,7 @@ except MissingExtra as error:
     assert done.stdout == "Logs need the package 'structlog'; try pip install \"harken[server]\"\n"
 
 
+@pytest.mark.slow
 def test_to_standard_error() -> None:
     """A program that says nothing logs JSON to standard error, and nothing to standard output."""
     program = """
