@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from channels import Recorder, telling
@@ -16,6 +18,7 @@ from harken import (
     RouteRejected,
 )
 from harken.domain.events import DeliveryState
+from support import in_threads
 
 
 def names(hk: Harken) -> list[str]:
@@ -64,6 +67,22 @@ def test_routes_to_nowhere_are_refused() -> None:
         with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
             hk.routes.put(Route(name="r", channel="log", template="{% for"))
         assert names(hk) == ["log"]
+
+
+def test_nobody_replaces_the_route_of_another_application() -> None:
+    """However many put a new name at once, it is one owner's, who may replace it; of the others none is told that it did."""
+    owners = [f"tenant-{number}" for number in range(6)]
+
+    def put(owner: str) -> bool:
+        route = Route(name="new", channel="log", applications={owner})
+        return hk.routes.put(route, owner=owner) and hk.routes.put(route, owner=owner)
+
+    with telling() as hk:
+        put_by = dict(zip(owners, in_threads([partial(put, owner) for owner in owners]), strict=True))
+        (route,) = (route for route in hk.routes.routes() if route.name == "new")
+        assert [owner for owner, done in put_by.items() if done] == list(route.applications)
+        assert hk.routes.put(Route(name="new", channel="log"))
+        assert not put(owners[0])
 
 
 def test_two_routes_of_one_name_are_a_mistake() -> None:

@@ -69,8 +69,10 @@ class RouteService:
             logger.warning("The template of route %s cannot be used: %s", route.name, error)
             return None
 
-    def put(self, route: Route) -> None:
+    def put(self, route: Route, *, owner: str | None = None) -> bool:
         """Add a route, or put it in the place of the one with its name; on return every relay goes by it.
+
+        With an ``owner``, an application, only a route for that application alone is replaced. Says whether it was put.
 
         Raises:
             RouteRejected: the settings have one with its name, no channel has the name of its channel, or its template
@@ -80,10 +82,12 @@ class RouteService:
         self._check_own(route.name)
         self._check(route)
         value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # JSON values by making
-        stored = False
-        while not stored:
+        while True:
             before = self._documents.get(_KIND, route.name)
-            stored = self._documents.put(_KIND, Document(route.name, value, before.version + 1 if before else 1))
+            if before is not None and owner is not None and parse_route(before.value).applications != {owner}:
+                return False
+            if self._documents.put(_KIND, Document(route.name, value, before.version + 1 if before else 1)):
+                return True
 
     def delete(self, name: str) -> bool:
         """Remove a route, and say whether there was one.

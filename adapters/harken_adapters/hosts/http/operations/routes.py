@@ -35,9 +35,12 @@ def _put(call: Call) -> Response:
         raise Problem("conflict", f"There is no channel {route.channel!r}; known are {known}")
     _check_room(call, name)
     try:
-        call.harken.routes.put(route)
+        put = call.harken.routes.put(route, owner=call.application)
     except MissingExtra as error:
         raise invalid("template", "unknown", str(error)) from error
+    if not put:
+        # Somebody else took the name meanwhile.
+        raise _taken(name)
     return answer(route_record(route))
 
 
@@ -52,9 +55,13 @@ def _check_room(call: Call, name: str) -> None:
     """Whether the application may have a route of that name, or one more."""
     routes = call.harken.routes.routes()
     if any(other.name == name and not _is_own(call, other) for other in routes):
-        raise Problem("conflict", f"The name {name!r} is taken by a route that cannot be changed here; choose another")
+        raise _taken(name)
     if sum(_is_own(call, other) for other in routes if other.name != name) >= MAX_ROUTES:
         raise Problem("conflict", f"There are {MAX_ROUTES} routes already; remove one first")
+
+
+def _taken(name: str) -> Problem:
+    return Problem("conflict", f"The name {name!r} is taken by a route that cannot be changed here; choose another")
 
 
 def _delete(call: Call) -> Response:
