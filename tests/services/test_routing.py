@@ -70,7 +70,7 @@ def test_routes_to_nowhere_are_refused() -> None:
 
 
 def test_nobody_replaces_the_route_of_another_application() -> None:
-    """However many put a new name at once, it is one owner's, who may replace it; of the others none is told that it did."""
+    """However many put a new name at once, one of them has it, may replace it, and alone is told so."""
     owners = [f"tenant-{number}" for number in range(6)]
 
     def put(owner: str) -> bool:

@@ -1,0 +1,288 @@
+"""The guide to feedback patterns works on Harken: each of its programs, with other imports, on memory and on MongoDB."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final
+
+import pytest
+import requests
+from attrs import frozen
+
+import harken
+from guide.blocks import Block, blocks
+from guide.programs import SUBSTITUTIONS, Place, run
+from harken_adapters.hosts.session_manager import MongoDBSessionManager, close_global_factory, get_global_factory
+from hosts.serving import serving
+
+# The guide checks its requests as one did with an earlier pydantic.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")]
+
+BLOCKS: Final = list(blocks())
+STRUCTURE, SIMPLE, VALIDATION, NOTIFICATION, ANALYTICS, COMBINED = BLOCKS[:6]
+ENDPOINTS, CLIENT, ANALYSIS, PRODUCTION, HOOK, IDEMPOTENCY = BLOCKS[6:]
+
+
+@pytest.fixture(params=["memory", "mongodb"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the guide's programs keep what they collect."""
+    if request.param == "memory":
+        return Place("memory://", "examples")
+    server, _, database = request.getfixturevalue("mongodb_url").rpartition("/")
+    name, _, options = database.partition("?")
+    return Place(f"{server}/?{options}", name)
+
+
+# --- What the guide prints --------------------------------------------------------------------------------------------
+
+
+@frozen
+class Difference:
+    """What a program prints in another way than the guide has it, and why; a pattern, and what is put in its place."""
+
+    block: Block
+    shown: str
+    printed: str
+    why: str
+
+
+DIFFERENCES: Final = (
+    Difference(SIMPLE, r"(?<=Created: )2024\S+", "TIME", "it is another day"),
+    Difference(
+        SIMPLE,
+        r"(User: .*\nAgent: (.*))\n\n",
+        r"\2\1\n\n\n",
+        "an agent of Strands prints what it says while it does, and ends it with a new line",
+    ),
+    Difference(
+        ANALYTICS,
+        r"^(\d)\. Added",
+        r"[ANALYTICS] Feedback recorded - Total: \1\n\1. Added",
+        "the guide leaves out here what the program logs",
+    ),
+    Difference(
+        ANALYTICS,
+        r"28\.7",
+        "22.285714285714285",
+        "156 characters in seven comments are 22.3 each, and the program does not round",
+    ),
+)
+#: What the guide does not show, as it stands behind programs for which it shows no output.
+PRINTED: Final = {
+    COMBINED.heading: """\
+Let us look at it together.User: Help me debug this error
+Agent: Let us look at it together.
+
+
+Let us look at it together.User: Can you explain more?
+Agent: Let us look at it together.
+
+
+=== Session Summary ===
+
+Metadata:
+  agent_version: 1.5.0
+  last_feedback_rating: up
+  satisfaction_history: ['up', 'up']
+  user_id: user-123
+  user_name: Alice
+  user_tier: premium
+
+Feedback:
+  1. up: Solved my problem quickly!
+  2. up: Clear explanation
+
+Analytics:
+  User Tier: premium
+  Total Feedback: 2
+  Positive Feedback: 2
+  Satisfaction Rate: 100%
+""",
+    ANALYSIS.heading: """\
+=== Feedback Analysis ===
+
+Trends by date:
+  TIME: +3 -2 =0
+
+Common issues in negative feedback:
+  slow: 1 mentions
+  unclear: 1 mentions
+  error: 1 mentions
+  incomplete: 1 mentions
+
+Overall Quality Score: 60.0/100
+""",
+}
+
+
+def shown(block: Block) -> str:
+    """What the guide says that a program prints, with the differences that there are."""
+    output = PRINTED[block.heading] if block.output is None else block.output
+    for difference in DIFFERENCES:
+        if difference.block == block:
+            output, times = re.subn(difference.shown, difference.printed, output, flags=re.MULTILINE)
+            assert times, difference.why
+    return output.rstrip()
+
+
+@pytest.mark.parametrize(
+    "block", [SIMPLE, VALIDATION, NOTIFICATION, ANALYTICS, COMBINED, ANALYSIS], ids=lambda block: block.heading
+)
+def test_a_program_prints_what_the_guide_shows(block: Block, place: Place, tmp_path: Path) -> None:
+    """To the last character, but for the differences above."""
+    _, printed = run(place.adapted(block.code), tmp_path)
+    today = r"(?<=Created: )\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}|\b\d{4}-\d\d-\d\d(?=: \+3)"
+    assert re.sub(today, "TIME", printed).rstrip() == shown(block)
+
+
+def test_the_mean_that_the_guide_has_wrong(tmp_path: Path) -> None:
+    """What the analytics print is the mean of what the comments' lengths are."""
+    left, _ = run(Place("memory://", "examples").adapted(ANALYTICS.code), tmp_path)
+    lengths = [len(feedback["comment"]) for feedback in left["feedbacks"]]
+    assert left["metrics"]["avg_comment_length"] == pytest.approx(mean(lengths))
+    assert (sum(lengths), len(lengths)) == (156, 7)
+    with harken.connect("memory://") as hk:
+        session = MongoDBSessionManager("session-1", harken=hk)
+        for feedback in left["feedbacks"]:
+            session.add_feedback(feedback)
+        assert f"{hk.summary().average_comment_length:.1f}" == "22.3"
+
+
+# --- What the guide serves --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def endpoints(place: Place, tmp_path: Path) -> dict[str, Any]:
+    """What the program with endpoints defines."""
+    return run(place.adapted(ENDPOINTS.code), tmp_path, name="endpoints")[0]
+
+
+def test_the_endpoints_answer_the_guides_client(endpoints: dict[str, Any], place: Place, tmp_path: Path) -> None:
+    """The client prints what its comments say, after somebody else's two ups and a down."""
+    with serving(endpoints["app"]) as server:
+        path = f"{server.url}/api/sessions/user-123/feedback"
+        for rating, comment in [("up", "Great"), ("up", " Fine "), ("down", "Slow")]:
+            assert requests.post(path, json={"rating": rating, "comment": comment}, timeout=9).status_code == 200
+        client = CLIENT.code.replace("http://localhost:8000", server.url)
+        _, printed = run(place.adapted(client), tmp_path)
+        refused = [
+            requests.post(path, json=body, timeout=9)
+            for body in ({"rating": "down"}, {"rating": "maybe"}, {"comment": "x" * 1001})
+        ]
+        kept = requests.get(path, timeout=9).json()["feedbacks"]
+    recorded, total, stats = printed.splitlines()
+    assert (
+        ast.literal_eval(recorded).items() >= {"status": "success", "message": "Feedback recorded successfully"}.items()
+    )
+    assert total == "Total feedbacks: 4"
+    assert ast.literal_eval(stats) == {
+        "session_id": "user-123",
+        "total_feedbacks": 4,
+        "positive": 3,
+        "negative": 1,
+        "neutral": 0,
+        "satisfaction_score": 75.0,
+    }
+    assert [answer.status_code for answer in refused] == [400, 422, 422]
+    assert [feedback["comment"] for feedback in kept] == ["Great", "Fine", "Slow", "Great response!"]
+    assert {feedback["_validated_at"] for feedback in kept} == {"2024-01-26T10:00:00.123456"}
+
+
+@pytest.fixture
+def production(endpoints: dict[str, Any], place: Place, tmp_path: Path) -> Iterator[Any]:
+    """The application of the best practices, which takes up what the endpoints have defined."""
+    presupposed = {name: endpoints[name] for name in ("FeedbackRequest", "get_global_factory", "logger")}
+    left, _ = run(place.adapted(PRODUCTION.code), tmp_path, name="production", **presupposed)
+    endpoints["initialize_global_factory"](connection_string=place.connection_string, database_name=place.database_name)
+    yield left["app"]
+    close_global_factory()
+
+
+def test_the_best_practices(production: Any) -> None:
+    """Markup is taken out, spam refused, and so is who comes a sixth time in a minute; the rest is kept whole."""
+    given: list[dict[str, Any]] = [
+        {"rating": "up", "comment": "<b>Very</b> good"},
+        {"rating": "up", "comment": "Click here for the casino"},
+        *[{"rating": "up", "comment": "Good"}] * 4,
+    ]
+    with serving(production) as server:
+        path = f"{server.url}/api/feedback?session_id=session-1"
+        answers = [requests.post(path, json=body, headers={"User-Agent": "shop"}, timeout=9) for body in given]
+        assert requests.post(f"{server.url}/feedback", timeout=9).status_code == 200
+    assert [answer.status_code for answer in answers] == [200, 400, 200, 200, 200, 429]
+    assert answers[1].json() == {"detail": "Spam detected"}
+    first, *others = get_global_factory().create_session_manager("session-1").get_feedbacks()
+    assert len(others) == 3
+    assert (first["comment"], first["ip_address"], first["user_agent"]) == ("Very good", "127.0.0.1", "shop")
+    assert first["sentiment"]["polarity"] == pytest.approx(0.91)
+    assert first["sentiment"].keys() == {"polarity", "subjectivity"}
+
+
+# --- What the guide only hints at -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session_manager(place: Place) -> Iterator[MongoDBSessionManager]:
+    """The session manager that a fragment presupposes."""
+    opened = MongoDBSessionManager(
+        "session-1", connection_string=place.connection_string, database_name=place.database_name
+    )
+    yield opened
+    opened.close()
+
+
+def test_feedback_has_the_structure_that_the_guide_shows(session_manager: MongoDBSessionManager) -> None:
+    """A plain feedback has these names, in that order, and a time of that form."""
+    structure = ast.parse(STRUCTURE.code, mode="eval").body
+    assert isinstance(structure, ast.Dict)
+    names = [ast.literal_eval(name) for name in structure.keys if name is not None]
+    session_manager.add_feedback({"rating": "up", "comment": "User feedback text"})
+    (feedback,) = session_manager.get_feedbacks()
+    assert list(feedback) == names
+    example = ast.literal_eval(structure.values[names.index("created_at")])
+    assert re.sub(r"\d", "0", feedback["created_at"]) == re.sub(r"\d", "0", example)
+
+
+def test_a_hook_that_only_looks_on_lets_feedback_through(place: Place, tmp_path: Path) -> None:
+    """The hook against feedback that is not saved does what it promises."""
+    hook: Callable[..., Any] = run(place.adapted(HOOK.code), tmp_path)[0]["my_hook"]
+    with_hook = MongoDBSessionManager(
+        "session-1",
+        connection_string=place.connection_string,
+        database_name=place.database_name,
+        feedbackHook=hook,
+    )
+    with_hook.add_feedback({"rating": "up", "comment": "Saved"})
+    assert [feedback["comment"] for feedback in with_hook.get_feedbacks()] == ["Saved"]
+    with_hook.close()
+
+
+def test_the_guides_idempotency(session_manager: MongoDBSessionManager, place: Place, tmp_path: Path) -> None:
+    """Feedback whose id was noted before is not added again; other feedback is."""
+    for feedback_id in ("unique-id-123", "unique-id-124"):
+        presupposed = {
+            "session_manager": session_manager,
+            "feedback_id": feedback_id,
+            "feedback": {"rating": "up", "comment": feedback_id},
+        }
+        run(place.adapted(IDEMPOTENCY.code), tmp_path, **presupposed)
+    assert [feedback["comment"] for feedback in session_manager.get_feedbacks()] == ["unique-id-124"]
+
+
+# --- Nothing is left out ----------------------------------------------------------------------------------------------
+
+
+def test_every_substitution_is_needed() -> None:
+    """There is no change to the guide's blocks that none of them has, and none that has to do with what they do."""
+    used = Counter(before for before in SUBSTITUTIONS for block in BLOCKS if before in block.code)
+    assert used.keys() == SUBSTITUTIONS.keys()
+    for block in BLOCKS:
+        changed = set(Place("memory://", "examples").adapted(block.code).splitlines()) - set(block.code.splitlines())
+        assert all(re.search(_MAY_CHANGE, line) for line in changed), changed
+
+
+#: Imports, the model, where the storage is, and what the guide leaves out.
+_MAY_CHANGE = r"^from |^\s*(model|connection_string|database_name)=|\(request: Request\)|add_feedback\(feedback\)"
