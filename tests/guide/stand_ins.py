@@ -11,13 +11,12 @@ _ANSWERS: Final = {
     "How do I reset my password?": 'To reset your password, go to the login page and click "Forgot Password"...',
     "Where is my order?": "To check your order status, you'll need your order number...",
 }
+_ELSE: Final = "Let us look at it together."
 
 
 def MODEL() -> LocalModel:  # noqa: N802 - it stands where a constant stood
     """Answers what the guide's model answers."""
-    return LocalModel(
-        [lambda messages: _ANSWERS.get(messages[-1]["content"][0]["text"], "Let us look at it together.")]
-    )
+    return LocalModel([lambda messages: _ANSWERS.get(messages[-1]["content"][0]["text"], _ELSE)])
 
 
 class datetime(real.datetime):  # noqa: N801 - it stands in for the one of that name
