@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -55,9 +56,22 @@ def open_storage(url: str) -> AbstractContextManager[Storage]:
         StorageError: it cannot be opened.
     """
     scheme = scheme_of(url)
+    opener: OpenStorage = plugins.load(_served_by(scheme), f"{scheme}://", scheme.partition("+")[0])
+    return opener(url)
+
+
+def check_served(url: str) -> None:
+    """Whether a package is installed that serves the storage; nothing is opened.
+
+    Raises:
+        ConfigurationError: it is no URL, or none is.
+    """
+    _served_by(scheme_of(url))
+
+
+def _served_by(scheme: str) -> EntryPoint:
     found = plugins.find(ENTRY_POINTS, scheme)
     if found is None:
         known = ", ".join(sorted(f"{name}://" for name in plugins.names(ENTRY_POINTS)))
         raise ConfigurationError(f"No storage serves {scheme}://; installed are {known}")
-    opener: OpenStorage = plugins.load(found, f"{scheme}://", scheme.partition("+")[0])
-    return opener(url)
+    return found

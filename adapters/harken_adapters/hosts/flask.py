@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import IO, Final
 
@@ -75,7 +75,7 @@ class Harken:
         """
         prefix = _prefix(app.config.get("HARKEN_URL_PREFIX", "") if self._url_prefix is None else self._url_prefix)
         service = Service(
-            _settings(app) if self._settings is None else self._settings,
+            self._settings or ServerSettings.of_table(app.config.get("HARKEN_SERVER", {}), "HARKEN_SERVER"),
             harken=self._harken,
             storage=app.config.get("HARKEN_STORAGE"),
             pages=self._pages,
@@ -113,16 +113,6 @@ def create_app(settings: ServerSettings | None = None, *, harken: harken.Harken 
     for status in (404, 405):
         app.register_error_handler(status, lambda _: _respond(service, ""))
     return app
-
-
-def _settings(app: Flask) -> ServerSettings:
-    given = app.config.get("HARKEN_SERVER", {})
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(f"HARKEN_SERVER must be a table such as {{'access': 'open'}}, got {given!r}")
-    known = ServerSettings.__annotations__
-    if unknown := sorted(given.keys() - known.keys()):
-        raise ConfigurationError(f"HARKEN_SERVER sets unknown {', '.join(unknown)}; known are {', '.join(known)}")
-    return ServerSettings.load(**given)
 
 
 def _prefix(text: object) -> str:

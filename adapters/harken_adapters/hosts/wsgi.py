@@ -7,10 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from harken import Harken
-from harken_adapters.hosts.http.bodies import Read, ended_early
 from harken_adapters.hosts.http.service import Service
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.wsgi import body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.wsgi import body_of, body_reader, encoded, headers_of, request_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -35,7 +34,7 @@ class WsgiApp:
         """Answer a request."""
         root, path = (_decoded(environ.get(name, "")) for name in ("SCRIPT_NAME", "PATH_INFO"))
         request = request_of(environ, environ["REQUEST_METHOD"], encoded(root + path))
-        response = self.service.respond(request, path, encoded(root), _reader(environ))
+        response = self.service.respond(request, path, encoded(root), body_reader(environ))
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers_of(response))
         return body_of(response, request.method)
 
@@ -43,22 +42,3 @@ class WsgiApp:
 def _decoded(text: str) -> str:
     """A part of a path, which WSGI hands over with each byte as a character."""
     return text.encode("latin-1").decode("utf-8", errors="replace")
-
-
-def _reader(environ: WSGIEnvironment) -> Read:
-    """Reads the body, and nothing of what may come behind it."""
-    take: Read = environ["wsgi.input"].read
-    if environ.get("wsgi.input_terminated"):
-        return take
-    length = environ.get("CONTENT_LENGTH") or "0"
-    left = int(length) if length.isascii() and length.isdigit() else 0
-
-    def read(most: int) -> bytes:
-        nonlocal left
-        chunk = take(min(most, left))
-        left -= len(chunk)
-        if left and not chunk:
-            raise ended_early()
-        return chunk
-
-    return read

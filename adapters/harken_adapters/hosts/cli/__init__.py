@@ -8,8 +8,11 @@ from collections.abc import Sequence
 _NEEDED = frozenset({"typer", "rich"})
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, taken from the process' arguments if none are given, and return its exit code."""
+def main(arguments: Sequence[str] | None = None, *, storage: str | None = None) -> int:
+    """Run a command, taken from the process' arguments if none are given, and return its exit code.
+
+    Without ``--storage`` it works on the one that is given here, or else that of the settings.
+    """
     try:
         from harken_adapters.hosts.cli.app import run  # noqa: PLC0415 - what it needs may be missing
     except ModuleNotFoundError as error:
@@ -18,4 +21,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = 'try pip install "harken[cli]"'
         sys.stderr.write(f"The command line needs the package {error.name!r}, which is not installed; {remedy}\n")
         return 2
-    return run(sys.argv[1:] if arguments is None else arguments)
+    return run(sys.argv[1:] if arguments is None else arguments, storage=storage)

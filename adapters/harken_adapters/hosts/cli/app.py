@@ -120,15 +120,18 @@ def _before_every_command(
     ] = False,
 ) -> None:
     """Harken collects what people think of an answer, keeps every word, and turns it into exact figures."""
-    context.obj = Door(storage, application)
+    context.obj = Door(storage, application, usual=context.obj)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; errors are told on stderr."""
+def run(arguments: Sequence[str], *, storage: str | None = None) -> int:
+    """Run a command and return its exit code; errors are told on stderr.
+
+    Without a storage among the arguments it works on the one that is given here, if any.
+    """
     # Looked for by hand, because it counts also where the arguments cannot be understood.
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     try:
-        return _invoke(arguments)
+        return _invoke(arguments, storage)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -145,10 +148,10 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def _invoke(arguments: Sequence[str]) -> int:
+def _invoke(arguments: Sequence[str], storage: str | None) -> int:
     command = typer.main.get_command(app)
     try:
-        with command.make_context("harken", list(arguments)) as context:
+        with command.make_context("harken", list(arguments), obj=storage) as context:
             command.invoke(context)
     except typer.Exit as exit_:
         return exit_.exit_code

@@ -38,7 +38,7 @@ def copy(
     Copying again adds nothing.
     """
     chosen = door(context)
-    if chosen.storage is not None:
+    if chosen.given is not None:
         raise WrongUsage("copy takes its storages from --from and --to; leave out --storage")
     if same_storage(from_, to):
         raise WrongUsage("--from and --to name the same storage; choose another one to copy to")

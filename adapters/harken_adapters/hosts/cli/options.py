@@ -29,10 +29,22 @@ class WrongUsage(HarkenError, ValueError):
 
 @frozen
 class Door:
-    """Which storage and application the options before the command chose."""
+    """Which storage and application the options before the command chose.
 
-    storage: str | None
+    Attributes:
+        given: the URL that was typed.
+        application: whose feedback it is about.
+        usual: the URL of whoever has the command run, for where none was typed.
+    """
+
+    given: str | None
     application: str | None
+    usual: str | None = None
+
+    @property
+    def storage(self) -> str | None:
+        """The storage to work on; ``None`` for that of the settings."""
+        return self.given or self.usual
 
     def open(self, *, spam: str | None = None) -> Harken:
         """A Harken on it."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Final
 
 import starlette.requests
 import starlette.responses
@@ -16,13 +14,12 @@ from starlette.types import Scope as AsgiScope
 
 from harken_adapters.hosts.http.bodies import check_length, check_size, ended_early, too_slow
 from harken_adapters.hosts.http.logs import request_id
+from harken_adapters.hosts.http.looping import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.messages import Headers, Request, Response
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.streaming import ALIVE, EventStream
+from harken_adapters.hosts.http.streaming import EventStream
 
 RawHeaders = list[tuple[bytes, bytes]]
-
-_END: Final = object()
 
 
 def raw_headers(headers: Headers) -> RawHeaders:
@@ -123,7 +120,7 @@ def streamed(response: Response, more: RawHeaders, threads: ThreadPoolExecutor) 
     answer = (
         _EventAnswer(chunks, response.status, threads)
         if isinstance(chunks, EventStream)
-        else starlette.responses.StreamingResponse(_chunks(iter(chunks), threads), response.status)
+        else starlette.responses.StreamingResponse(chunks_in_loop(chunks, threads), response.status)
     )
     answer.raw_headers = _headers(response, more)
     return answer
@@ -133,7 +130,7 @@ class _EventAnswer(starlette.responses.StreamingResponse):
     """Events, until nobody listens any more."""
 
     def __init__(self, stream: EventStream, status: int, threads: ThreadPoolExecutor) -> None:
-        super().__init__(_events(stream, threads), status)
+        super().__init__(events_in_loop(stream, threads), status)
         self._stream = stream
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -142,26 +139,3 @@ class _EventAnswer(starlette.responses.StreamingResponse):
         finally:
             # Not where the events come from: whoever went away at once never asked for the first one.
             self._stream.close()
-
-
-async def _chunks(chunks: Iterator[bytes], threads: ThreadPoolExecutor) -> AsyncIterator[bytes]:
-    loop = asyncio.get_running_loop()
-    while (chunk := await loop.run_in_executor(threads, next, chunks, _END)) is not _END:
-        assert isinstance(chunk, bytes)  # noqa: S101 - mypy cannot tell it from the end
-        yield chunk
-
-
-async def _events(stream: EventStream, threads: ThreadPoolExecutor) -> AsyncIterator[bytes]:
-    """What there is to tell. No thread waits for it: that would be one for each listener."""
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
-    stream.on_news = lambda: loop.call_soon_threadsafe(news.set)
-    yield stream.begin()
-    while not stream.stopped:
-        try:
-            async with asyncio.timeout(stream.heartbeat):
-                await news.wait()
-        except TimeoutError:
-            yield ALIVE
-        news.clear()
-        if frames := await loop.run_in_executor(threads, stream.take):
-            yield frames

@@ -55,7 +55,7 @@ class BlockingHost(ApiHost):
         self.note(operation, request, response, perf_counter() - began)
         response.headers += (("x-request-id", request.id),)
         if response.chunks is not None:
-            response.chunks = _Chunks(response.chunks)
+            response.chunks = Chunks(response.chunks)
         return response
 
     def _found(self, request: Request, path: str, root: str, read: Read) -> Response:
@@ -77,12 +77,12 @@ class BlockingHost(ApiHost):
             return self.api.refuse(operation, request, error)
 
 
-class _Chunks:
+class Chunks:
     """The chunks of an answer, to be closed even if nobody asked for the first one."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self._iterator = iter(chunks)
+    def __init__(self, source: Iterable[bytes]) -> None:
+        self.source = source
+        self._iterator = iter(source)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -92,6 +92,6 @@ class _Chunks:
 
     def close(self) -> None:
         """Give up what is held for the rest. Servers call this, also when a client went away."""
-        for one in (self._iterator, self._chunks):
+        for one in (self._iterator, self.source):
             if (close := getattr(one, "close", None)) is not None:
                 close()

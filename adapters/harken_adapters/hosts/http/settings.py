@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +112,20 @@ class ServerSettings:
             ConfigurationError: an unknown name, or a value that makes no sense.
         """
         return load(cls, os.environ, Path.cwd(), "server", **arguments)
+
+    @classmethod
+    def of_table(cls, table: object, name: str) -> ServerSettings:
+        """As :meth:`load`, from a table of the host's configuration, which calls it by that name.
+
+        Raises:
+            ConfigurationError: it is no table, has an unknown name, or a value that makes no sense.
+        """
+        if not isinstance(table, Mapping):
+            raise ConfigurationError(f"{name} must be a table such as {{'access': 'open'}}, got {table!r}")
+        known = cls.__annotations__
+        if unknown := sorted(str(one) for one in table.keys() - known.keys()):
+            raise ConfigurationError(f"{name} sets unknown {', '.join(unknown)}; known are {', '.join(known)}")
+        return cls.load(**table)
 
 
 def _check_word(name: str, word: str, known: Sequence[str]) -> None:

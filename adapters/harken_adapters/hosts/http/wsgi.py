@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from harken_adapters.hosts.http.bodies import Read, ended_early
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.messages import Request, Response
 
@@ -68,3 +69,22 @@ def body_of(response: Response, method: str) -> Iterable[bytes]:
     if response.chunks is not None:
         return response.chunks
     return [] if method == "HEAD" or not response.body else [response.body]
+
+
+def body_reader(environ: Mapping[str, Any]) -> Read:
+    """Reads the body, and nothing of what may come behind it."""
+    take: Read = environ["wsgi.input"].read
+    if environ.get("wsgi.input_terminated"):
+        return take
+    length = environ.get("CONTENT_LENGTH") or "0"
+    left = int(length) if length.isascii() and length.isdigit() else 0
+
+    def read(most: int) -> bytes:
+        nonlocal left
+        chunk = take(min(most, left))
+        left -= len(chunk)
+        if left and not chunk:
+            raise ended_early()
+        return chunk
+
+    return read

@@ -1,0 +1,22 @@
+"""Harken in Django: an app for a project. Needs the extra ``django``.
+
+::
+
+    INSTALLED_APPS = [..., "harken_adapters.hosts.django"]
+    HARKEN = {"STORAGE": "sqlite:///feedback.db"}
+
+    urlpatterns = [..., path("feedback/", include("harken_adapters.hosts.django.urls"))]
+"""
+
+from __future__ import annotations
+
+from harken import MissingExtra
+
+try:
+    import django as _  # noqa: F401 - whether it is there
+except ModuleNotFoundError as error:
+    raise MissingExtra("The Django host needs the package 'django'; try pip install \"harken[django]\"") from error
+
+from harken_adapters.hosts.django.configuration import current_harken
+
+__all__ = ["current_harken"]

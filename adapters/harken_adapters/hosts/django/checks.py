@@ -1,0 +1,29 @@
+"""What ``manage.py check`` says about the settings. Nothing is opened for it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.conf import settings
+from django.core import checks
+
+from harken import ConfigurationError
+from harken.storage import check_served
+from harken_adapters.hosts.django.configuration import Configuration
+
+_HINT: Final = "HARKEN = {'STORAGE': 'sqlite:///feedback.db', 'SERVER': {'access': 'keys'}} is an example."
+_OPEN: Final = "Everybody may read, change and erase all feedback, unless the project guards the URLs of Harken."
+_OPEN_HINT: Final = "Set HARKEN['SERVER']['access'] to 'keys', and make one with 'manage.py harken keys create'."
+
+
+def check_settings(**_: Any) -> list[checks.CheckMessage]:
+    """Whether the settings make sense, and let in more people than they should."""
+    try:
+        said = Configuration.load()
+        if said.harken is None and said.storage is not None:
+            check_served(said.storage)
+    except ConfigurationError as error:
+        return [checks.Error(str(error), hint=_HINT, id="harken.E001")]
+    if said.server.access == "open" and not settings.DEBUG:
+        return [checks.Warning(_OPEN, hint=_OPEN_HINT, id="harken.W001")]
+    return []

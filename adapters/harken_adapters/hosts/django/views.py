@@ -1,0 +1,84 @@
+"""One view for all URLs: the host of threads knows what they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http.client import NO_CONTENT
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http.request import UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+
+from harken_adapters.hosts.django.configuration import current_service
+from harken_adapters.hosts.http.blocking import Chunks
+from harken_adapters.hosts.http.bodies import Read, ended_early
+from harken_adapters.hosts.http.looping import chunks_in_loop, events_in_loop
+from harken_adapters.hosts.http.messages import Response
+from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.hosts.http.wsgi import body_reader, encoded, headers_of, request_of
+
+
+# What comes from a form on a strange page is no JSON, and cookies are not looked at.
+@csrf_exempt
+def answer(request: HttpRequest, *, steps: int, **_: str) -> HttpResponseBase:
+    """Answer a request for something that is there. ``steps`` are how many slashes its own path has."""
+    return _answer(request, "/" + "/".join(request.path_info.split("/")[-steps:]))
+
+
+@csrf_exempt
+def answer_rest(request: HttpRequest, *, rest: str) -> HttpResponseBase:
+    """Answer a request for whatever is not."""
+    return _answer(request, f"/{rest}")
+
+
+def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
+    root = encoded(request.path.removesuffix(path))
+    asked = request_of(request.META, request.method or "GET", encoded(request.path))
+    response = current_service().respond(asked, path, root, _reader(request))
+    told = _told(request, response)
+    # Django names one where there is nothing.
+    del told.headers["content-type"]
+    for name, value in headers_of(response):
+        told.headers[name] = f"{told.headers[name]}, {value}" if name in told.headers else value
+    return told
+
+
+def _reader(request: HttpRequest) -> Read:
+    """Reads the body, however large it is, as there is a limit for that already."""
+    if not isinstance(request, ASGIRequest) and not hasattr(request, "_body"):
+        # Django would take one that says nothing of its length for an empty one, and one that ends early for whole.
+        return body_reader(request.META)
+
+    def read(most: int) -> bytes:
+        try:
+            return request.read(most)
+        except UnreadablePostError:
+            raise ended_early() from None
+
+    return read
+
+
+def _told(request: HttpRequest, response: Response) -> HttpResponseBase:
+    # No content has no length either, but Django's middleware gives one to whatever is no stream.
+    chunks = Chunks(()) if response.status == NO_CONTENT else response.chunks
+    if chunks is None:
+        return HttpResponse(response.body, status=response.status)
+    assert isinstance(chunks, Chunks)  # noqa: S101 - so the host of threads gives them
+    in_loop = isinstance(request, ASGIRequest)
+    return StreamingHttpResponse(_InLoop(chunks) if in_loop else chunks, status=response.status)
+
+
+class _InLoop:
+    """Chunks for an event loop: Django would wait there for the last one before it sends the first."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        source = self._chunks.source
+        return events_in_loop(source) if isinstance(source, EventStream) else chunks_in_loop(self._chunks)
+
+    def close(self) -> None:
+        """Give up what is held for the rest; Django calls this, also when a client went away."""
+        self._chunks.close()

@@ -1,0 +1,36 @@
+"""Answers that come in chunks, in an event loop, which must never wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from harken_adapters.hosts.http.streaming import ALIVE, EventStream
+
+_END: Final = object()
+
+
+async def chunks_in_loop(chunks: Iterable[bytes], threads: ThreadPoolExecutor | None = None) -> AsyncIterator[bytes]:
+    """The chunks, each made in a thread; in one of the loop's, if no others are given."""
+    loop, iterator = asyncio.get_running_loop(), iter(chunks)
+    while (chunk := await loop.run_in_executor(threads, next, iterator, _END)) is not _END:
+        assert isinstance(chunk, bytes)  # noqa: S101 - mypy cannot tell it from the end
+        yield chunk
+
+
+async def events_in_loop(stream: EventStream, threads: ThreadPoolExecutor | None = None) -> AsyncIterator[bytes]:
+    """What there is to tell. No thread waits for it: that would be one for each listener."""
+    loop, news = asyncio.get_running_loop(), asyncio.Event()
+    stream.on_news = lambda: loop.call_soon_threadsafe(news.set)
+    yield stream.begin()
+    while not stream.stopped:
+        try:
+            async with asyncio.timeout(stream.heartbeat):
+                await news.wait()
+        except TimeoutError:
+            yield ALIVE
+        news.clear()
+        if frames := await loop.run_in_executor(threads, stream.take):
+            yield frames
