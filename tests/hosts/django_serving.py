@@ -56,5 +56,5 @@ def serve_django(hk: Harken, server: ServerSettings, **said: Any) -> Iterator[Se
 @contextmanager
 def serve_django_in_loop(hk: Harken, server: ServerSettings, **said: Any) -> Iterator[Server]:
     """The same in an event loop."""
-    with a_project(HARKEN={"HARKEN": hk, "SERVER": server}, **said), serving(ASGIHandler()) as served:
+    with a_project(HARKEN={"HARKEN": hk, "SERVER": server}, **said), serving(ASGIHandler(), lifespan="off") as served:
         yield served

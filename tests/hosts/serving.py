@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import requests
 import uvicorn
@@ -154,9 +154,9 @@ def kept(hk: Harken, application: str = "default") -> list[Feedback]:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[Server]:
+def serving(app: Any, *, lifespan: Literal["on", "off"] = "on") -> Iterator[Server]:
     """Serve an ASGI application on a port of its own, in a thread of this process."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, lifespan="on")
+    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, lifespan=lifespan)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

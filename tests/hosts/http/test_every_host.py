@@ -57,10 +57,19 @@ def _django(hk: Harken, **settings: Any) -> Iterator[Server]:
         yield server
 
 
+@contextmanager
+def _django_in_loop(hk: Harken, **settings: Any) -> Iterator[Server]:
+    from hosts.django_serving import serve_django_in_loop  # noqa: PLC0415 - as above
+
+    with serve_django_in_loop(hk, ServerSettings(**{**OPEN, **settings})) as server:
+        yield server
+
+
 HOSTS: Final[dict[str, Callable[..., AbstractContextManager[Server]]]] = {
     "fastapi": served,
     "flask": _flask,
     "django": _django,
+    "django in a loop": _django_in_loop,
     "wsgi": _wsgi,
 }
 

@@ -63,8 +63,9 @@ class EventStream:
         self.on_news()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more; nobody is called any more, as an event loop may be gone by then."""
         self._listener.close()
+        self.on_news = self._news.set
 
     def _missed(self) -> bytes:
         if not self._listener.missed:
