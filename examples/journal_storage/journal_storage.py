@@ -34,7 +34,7 @@ PREFIX = "journal:///"
 HEADER = b"harken-journal 1\n"
 # Methods that change nothing. Any other gets a line: one line too many does no harm, one too few loses something.
 READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events", "find"}
-READS |= {"get", "get_many", "keys", "latest", "messages", "sessions", "stream", "summarize", "watching"}
+READS |= {"get", "get_many", "keys", "latest", "messages", "sessions", "speakers", "stream", "summarize", "watching"}
 
 
 @contextmanager
