@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import PATIENCE
+from programs import run_program
 
 ROOT = Path(__file__).parents[2]
 PATTERNS = ROOT / "examples" / "patterns"
@@ -20,21 +20,13 @@ SHOWN = dict(
 
 
 def printed(name: str, *arguments: str, folder: Path) -> str:
-    """What an example prints when it is run in that folder; it may neither fail nor warn."""
-    words = [sys.executable, "-W", "error", str(PATTERNS / f"{name}.py"), *arguments]
-    # Settings of whoever runs the tests are none of an example's.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HARKEN_")}
-    ran = subprocess.run(
-        words,
-        cwd=folder,
-        env=environ | {"PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE * 3,
-        check=False,
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    return ran.stdout
+    """What an example prints when it is run in that folder; it may not warn."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Settings of whoever runs the tests are none of an example's.
+        for variable in [variable for variable in os.environ if variable.startswith("HARKEN_")]:
+            patch.delenv(variable)
+        patch.chdir(folder)
+        return run_program(PATTERNS / f"{name}.py", *arguments)[1]
 
 
 def test_every_example_is_shown() -> None:
@@ -48,6 +40,14 @@ def test_every_folder_is_listed() -> None:
     """Whoever looks for an example finds all of them from the page."""
     folders = {path.name for path in (ROOT / "examples").iterdir() if any(path.glob("*.py"))}
     assert folders == set(re.findall(r"\]\(\.\./examples/(\w+)/", PAGE))
+
+
+@pytest.mark.slow
+def test_an_example_runs_as_the_page_says(tmp_path: Path) -> None:
+    """It needs nothing but Python and Harken, whatever the folder it is run in, and says nothing on the side."""
+    words = [sys.executable, "-W", "error", str(PATTERNS / "simple_collection.py")]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, SHOWN["simple_collection"], "")
 
 
 @pytest.mark.slow

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import runpy
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+
+from programs import run_program
 
 #: Import lines, and a few more where the guide cannot be run as it stands; each is needed by some block.
 SUBSTITUTIONS: Final[Mapping[str, str]] = {
@@ -49,19 +47,11 @@ class Place:
 
 
 def run(code: str, folder: Path, *, name: str = "__main__", **names: Any) -> tuple[dict[str, Any], str]:
-    """Run a program; gives its names and what it printed and logged.
+    """Run a block; gives its names and what it printed and logged.
 
-    ``names`` are what the program presupposes.
+    ``names`` are what the block presupposes.
     """
     program = folder / "program.py"
     program.write_text(code, encoding="utf-8")
-    printed, root = StringIO(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers = []
-    try:
-        # A program that is run alone logs where it was told to, and so it does here.
-        with redirect_stdout(printed), redirect_stderr(printed):
-            left = runpy.run_path(str(program), names, run_name=name)
-    finally:
-        root.handlers, root.level = handlers, level
-    return left, _PREFIX.sub("", printed.getvalue())
+    left, printed = run_program(program, name=name, names=names)
+    return left, _PREFIX.sub("", printed)

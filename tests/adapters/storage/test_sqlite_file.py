@@ -547,6 +547,40 @@ print(hk.summary().total)
     assert done.stdout == "3\n"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+def test_a_process_may_fork_at_any_moment(path: Path) -> None:
+    """Whatever threads of the parent are just reading or writing, the child finds no lock that nobody gives back."""
+    script = """
+import os, sys, threading, harken
+hk = harken.connect(sys.argv[1])
+ended = threading.Event()
+
+def go_on(call):
+    while not ended.is_set():
+        call()
+
+busy = [threading.Thread(target=go_on, args=[call]) for call in (lambda: hk.submit("parent", "up"), hk.summary)]
+for thread in busy:
+    thread.start()
+for _ in range(15):
+    child = os.fork()
+    if child == 0:
+        with harken.connect(sys.argv[1]) as own:
+            own.submit("child", "up")
+            own.collection.erase(own.query(session_id="nobody"))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+ended.set()
+for thread in busy:
+    thread.join()
+print(hk.summary(session_id="child").total)
+"""
+    url = f"{url_of(path)}?busy_timeout=5"
+    done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("15\n", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are set as POSIX has them")
 def test_a_full_disk_loses_nothing_that_was_acknowledged(path: Path) -> None:
     """When the file cannot grow any more, submitting raises, what was acknowledged stays, and reading goes on."""

@@ -184,6 +184,13 @@ def test_a_body_that_ends_early(hk: Harken) -> None:
     assert len(kept(hk)) == 2
 
 
+def test_there_is_nothing_to_migrate(project: Callable[..., Client], capsys: pytest.CaptureFixture[str]) -> None:
+    """The project's database does not matter to Harken."""
+    project()
+    call_command("makemigrations", check_changes=True, dry_run=True)
+    assert capsys.readouterr().out == "No changes detected\n"
+
+
 def test_without_pages(project: Callable[..., Client], hk: Harken) -> None:
     """Who wants nothing but the API gets nothing else."""
     client = project({"HARKEN": hk, "SERVER": OPEN, "PAGES": False})
@@ -368,7 +375,7 @@ print(sorted(one.session_id for one in current_harken().feedback().items))
 
 @pytest.mark.slow
 def test_a_project_as_people_have_it(tmp_path: Path) -> None:
-    """Its check is content, it has nothing to migrate, its commands work, and it may be forked when it is loaded."""
+    """Its check is content, its commands work, and it may be forked when it is loaded."""
     files = {"manage.py": MANAGE, "settings.py": SETTINGS_FILE, "urls.py": URLS, "forking.py": FORKING}
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
@@ -381,13 +388,9 @@ def test_a_project_as_people_have_it(tmp_path: Path) -> None:
 
     checked = run("manage.py", "check")
     assert checked.stdout == "System check identified no issues (0 silenced).\n", checked.stderr
-    migrated = run("manage.py", "makemigrations", "--check", "--dry-run")
-    assert (migrated.returncode, migrated.stdout) == (0, "No changes detected\n"), migrated.stderr
     submitted = run("manage.py", "harken", "submit", "typed", "down", "Too slow")
     assert submitted.returncode == 0, submitted.stderr
     elsewhere = run("manage.py", "harken", "--storage", "sqlite:///other.db", "stats", "--json")
     assert json.loads(elsewhere.stdout)["total_feedbacks"] == 0
-    refused = run("manage.py", "harken", "submit", "typed", "down")
-    assert (refused.returncode, refused.stdout) == (3, "")
     forked = run("forking.py")
     assert forked.stdout == f"{['child-0', 'child-1', 'parent', 'parent', 'typed']}\n", forked.stderr

@@ -14,6 +14,7 @@ from typing import Final
 
 from harken.domain.errors import StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
 from harken_adapters.storage.sqlite.errors import is_busy, translated, translation
+from harken_adapters.storage.sqlite.forking import GATE
 from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 _OLDEST_SQLITE: Final = (3, 38, 0)  # STRICT tables, and -> for JSON.
@@ -39,7 +40,7 @@ class Database:
         self._owes_truncation = False
         self._writing = Lock()
         self._readers: list[sqlite3.Connection] = []
-        with translated(path):
+        with GATE, translated(path):
             _refuse_old_library()
             _refuse_foreign(path)
             _refuse_damaged(path)
@@ -57,7 +58,8 @@ class Database:
         One that need not be ``durable`` spares the wait for the disk. Everybody sees it at once, and it outlives this
         process, but the machine's failure may undo it, unless a durable one has followed.
         """
-        with self._writing:
+        self._must_be_ours()
+        with self._writing, GATE:
             self._must_be_open()
             try:
                 self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -78,7 +80,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A transaction that reads: it sees one state of the file, whatever is written meanwhile."""
-        with translated(self._path):
+        self._must_be_ours()
+        with GATE, translated(self._path):
             self._must_be_open()
             reader = self._borrow()
             try:
@@ -95,7 +98,8 @@ class Database:
 
         Readers may be in the way: this waits a moment for them, and else leaves it to the writes that follow.
         """
-        with translated(self._path), self._writing:
+        self._must_be_ours()
+        with translated(self._path), self._writing, GATE:
             self._must_be_open()
             deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
             while not self._truncated_log() and monotonic() < deadline:
@@ -115,7 +119,7 @@ class Database:
         if os.getpid() != self._pid:
             # After a fork these belong to the parent: closing them here could damage what it does with them.
             return
-        with self._writing:
+        with self._writing, GATE:
             self._closed = True
             while self._readers:
                 self._readers.pop().close()
@@ -215,9 +219,12 @@ class Database:
         else:
             self._readers.append(reader)
 
-    def _must_be_open(self) -> None:
+    def _must_be_ours(self) -> None:
+        # Before any lock, as a thread of the parent may have held it for ever.
         if os.getpid() != self._pid:
             raise StorageClosed(f"{self._path} was opened in another process; connect again after forking")
+
+    def _must_be_open(self) -> None:
         if self._closed:
             raise StorageClosed(f"{self._path} was closed; connect again")
 
