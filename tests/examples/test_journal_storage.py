@@ -79,6 +79,14 @@ class TestJournal(StorageContract):
     """Whatever the contract does, the file says the same when it is opened again, and reading it leaves no line."""
 
     @pytest.fixture(autouse=True)
+    def quick(self) -> Iterator[None]:
+        """Memory does the work, and is tested thoroughly elsewhere."""
+        before = settings.get_current_profile_name()
+        settings.load_profile("quick")
+        yield
+        settings.load_profile(before)
+
+    @pytest.fixture(autouse=True)
     def folder(self, journal: ModuleType, tmp_path: Path) -> None:
         self._journal = journal
         self._paths = (tmp_path / str(number) for number in count())

@@ -52,9 +52,9 @@ class StorageContract(
 
     def test_any_sequence_of_talking_gives_what_the_reference_model_gives(self) -> None:
         """Whatever is said, replaced and forgotten, answers are those of the contract."""
-        self._run(TalkingMachine)
+        self._run(TalkingMachine, steps=15)
 
-    def _run(self, machine: type[ComparingMachine]) -> None:
-        quiet = settings(deadline=None, suppress_health_check=list(HealthCheck), stateful_step_count=30)
+    def _run(self, machine: type[ComparingMachine], steps: int = 30) -> None:
+        quiet = settings(deadline=None, suppress_health_check=list(HealthCheck), stateful_step_count=steps)
         ours = type(machine.__name__, (machine,), {"open_storage": staticmethod(self.open_storage)})
         run_state_machine_as_test(ours, settings=quiet)

@@ -17,11 +17,10 @@ _BEYOND_A_SCHEMA = "positive_data_acceptance"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"])
+@pytest.mark.parametrize("storage", ["sqlite", "mongodb"])
 def test_the_service_does_what_its_document_says(storage: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """No request gets an answer that is not described or a 5xx, and what is described as wrong is refused."""
     url = {
-        "memory": lambda: "memory://",
         "sqlite": lambda: f"sqlite:///{tmp_path}/feedback.db",
         "mongodb": lambda: request.getfixturevalue("mongodb_url"),
     }[storage]()
