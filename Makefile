@@ -31,7 +31,8 @@ test: $(READY) ## All tests, thoroughly, with the coverage bounds
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
 	$(BIN)/coverage report --include='src/harken/domain/*' --fail-under=100
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m slow
+	# Three on two cores, as most of these wait for processes and servers.
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
 check: $(READY) ## The fast tests, in under a minute
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.core.signals import setting_changed
 
-from harken_adapters.hosts.django.checks import check_settings
+from harken_adapters.hosts.django.checks import check_access, check_settings
 from harken_adapters.hosts.django.configuration import forget
 
 
@@ -19,6 +19,7 @@ class HarkenConfig(AppConfig):
     def ready(self) -> None:
         """Look at the settings when Django does, and again when a test changes them."""
         checks.register(check_settings)
+        checks.register(check_access, deploy=True)
         setting_changed.connect(_forget, dispatch_uid="harken")
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from http.client import NO_CONTENT
+from queue import Empty, SimpleQueue
+from typing import Final
+from weakref import finalize
 
 from django.core.handlers.asgi import ASGIRequest
+from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -18,21 +22,29 @@ from harken_adapters.hosts.http.messages import Response
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wsgi import body_reader, encoded, headers_of, request_of
 
+#: Chunks of answers that nobody holds any more. Whoever asks next closes them: what is forgotten may be found so by any
+#: thread, at any time, and closing takes locks, which that thread may just hold.
+_forgotten: Final[SimpleQueue[Chunks]] = SimpleQueue()
 
-# What comes from a form on a strange page is no JSON, and cookies are not looked at.
+
+# What comes from a form on a strange page is no JSON, and cookies are not looked at. Nothing is done in the project's
+# database, so it need not even be there.
 @csrf_exempt
+@non_atomic_requests
 def answer(request: HttpRequest, *, steps: int, **_: str) -> HttpResponseBase:
     """Answer a request for something that is there. ``steps`` are how many slashes its own path has."""
     return _answer(request, "/" + "/".join(request.path_info.split("/")[-steps:]))
 
 
 @csrf_exempt
+@non_atomic_requests
 def answer_rest(request: HttpRequest, *, rest: str) -> HttpResponseBase:
     """Answer a request for whatever is not."""
     return _answer(request, f"/{rest}")
 
 
 def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
+    _close_forgotten()
     root = encoded(request.path.removesuffix(path))
     asked = request_of(request.META, request.method or "GET", encoded(request.path))
     response = current_service().respond(asked, path, root, _reader(request))
@@ -42,6 +54,14 @@ def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     for name, value in headers_of(response):
         told.headers[name] = f"{told.headers[name]}, {value}" if name in told.headers else value
     return told
+
+
+def _close_forgotten() -> None:
+    try:
+        while True:
+            _forgotten.get_nowait().close()
+    except Empty:
+        return
 
 
 def _reader(request: HttpRequest) -> Read:
@@ -74,6 +94,8 @@ class _InLoop:
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
+        # Of a client that goes away while Django still has the answer in hand, Django closes nothing.
+        self._forget = finalize(self, _forgotten.put, chunks)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         source = self._chunks.source
@@ -81,4 +103,5 @@ class _InLoop:
 
     def close(self) -> None:
         """Give up what is held for the rest; Django calls this, also when a client went away."""
+        self._forget.detach()
         self._chunks.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from harken_adapters.hosts.http.streaming import ALIVE, EventStream
@@ -23,7 +24,13 @@ async def chunks_in_loop(chunks: Iterable[bytes], threads: ThreadPoolExecutor | 
 async def events_in_loop(stream: EventStream, threads: ThreadPoolExecutor | None = None) -> AsyncIterator[bytes]:
     """What there is to tell. No thread waits for it: that would be one for each listener."""
     loop, news = asyncio.get_running_loop(), asyncio.Event()
-    stream.on_news = lambda: loop.call_soon_threadsafe(news.set)
+
+    def on_news() -> None:
+        # A stream may be told to end after its loop has.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(news.set)
+
+    stream.on_news = on_news
     yield stream.begin()
     while not stream.stopped:
         try:

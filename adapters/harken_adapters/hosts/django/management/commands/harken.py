@@ -24,9 +24,12 @@ class Command(BaseCommand):
         parser.add_argument("arguments", nargs=argparse.REMAINDER)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run it as it was typed: its options are none of Django's."""
+        """Run it as it was typed. Of its options none is Django's, but for those that Django has taken by now."""
+        taken = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        taken.add_argument("--settings")
+        taken.add_argument("--pythonpath")
         try:
-            sys.exit(main(argv[2:], storage=_storage()))
+            sys.exit(main(taken.parse_known_args(argv[2:])[1], storage=_storage()))
         except ConfigurationError as error:
             self.stderr.write(str(error))
             sys.exit(2)
