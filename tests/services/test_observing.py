@@ -317,7 +317,7 @@ class TestDowns:
 
 class TestCounters:
     def test_the_guides_figures(self, clock: ManualClock) -> None:
-        """The guide's seven: 4 up, 2 down, 1 neither, satisfaction 66.7%. Its average of 28.7 is 22.1 when counted."""
+        """The guide's seven: 4 up, 2 down, 1 neither, satisfaction 66.7%. Its average of 28.7 is 22.3 when counted."""
         counters = Counters()
         clock.now = NOON.replace(hour=10)
         with harken.connect("memory://", middleware=[counters], clock=clock) as hk:
