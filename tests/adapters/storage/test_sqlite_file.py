@@ -265,7 +265,7 @@ def open_and_check(path: Path) -> list[str]:
     """What a fresh process finds: this one still has the good pages in its cache."""
     script = (
         "import sys; from pathlib import Path; from harken_adapters.storage.sqlite.database import Database\n"
-        "import harken_adapters.storage.sqlite.database as module; module._CHECKED_SIZE = 0\n"
+        "import harken_adapters.storage.sqlite.opening as module; module._CHECKED_SIZE = 0\n"
         "print(*Database(Path(sys.argv[1]), busy_timeout=5).check(), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)

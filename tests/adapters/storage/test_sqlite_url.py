@@ -11,19 +11,19 @@ from harken_adapters.storage.sqlite.url import Location, parse_url
 @pytest.mark.parametrize(
     ("url", "location"),
     [
-        ("sqlite:///feedback.db", Location(Path("feedback.db"))),
-        ("SQLite:///feedback.db", Location(Path("feedback.db"))),
-        ("sqlite:///data/feedback.db", Location(Path("data/feedback.db"))),
+        ("sqlite:///feedback.db", Location(Path("/here/feedback.db"))),
+        ("SQLite:///feedback.db", Location(Path("/here/feedback.db"))),
+        ("sqlite:///data/feedback.db", Location(Path("/here/data/feedback.db"))),
         ("sqlite:////var/lib/feedback.db", Location(Path("/var/lib/feedback.db"))),
-        ("sqlite:///C:/data/feedback.db", Location(Path("C:/data/feedback.db"))),
-        ("sqlite:///a%20b%3Fc.db", Location(Path("a b?c.db"))),
-        ("sqlite:///größe.db", Location(Path("größe.db"))),
-        ("sqlite:///f.db?busy_timeout=0", Location(Path("f.db"), busy_timeout=0)),
-        ("sqlite:///f.db?busy_timeout=2.5", Location(Path("f.db"), busy_timeout=2.5)),
+        ("sqlite:///a%20b%3Fc%23d%5Ce.db", Location(Path("/here/a b?c#d\\e.db"))),
+        ("sqlite:///größe.db", Location(Path("/here/größe.db"))),
+        ("sqlite:////f.db?busy_timeout=0", Location(Path("/f.db"), busy_timeout=0)),
+        ("sqlite:////f.db?busy_timeout=2.5", Location(Path("/f.db"), busy_timeout=2.5)),
     ],
 )
-def test_a_url_names_a_file(url: str, location: Location) -> None:
-    """Three slashes and a relative path, four and an absolute one; escapes are undone, options are read."""
+def test_a_url_names_a_file(url: str, location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three slashes and a path in the working directory, four and an absolute one; escapes and options are read."""
+    monkeypatch.setattr("os.getcwd", lambda: "/here")
     assert parse_url(url) == location
 
 
@@ -31,11 +31,18 @@ def test_a_url_names_a_file(url: str, location: Location) -> None:
     ("url", "says"),
     [
         ("sqlite://", "four slashes"),
-        ("sqlite:///", "names no file"),
-        ("sqlite:////", "names no file"),
+        ("sqlite:///", "does not name a file"),
+        ("sqlite:////", "does not name a file"),
         ("sqlite://feedback.db", "four slashes"),
-        ("sqlite:///%00.db", "names no file"),
+        ("sqlite:///%00.db", "does not name a file"),
         ("sqlite:///:memory:", "memory://"),
+        (r"sqlite:///C:\data\feedback.db", "Windows path"),
+        ("sqlite:///C:/data/feedback.db", "Windows path"),
+        ("sqlite:////C:/data/feedback.db", "Windows path"),
+        ("sqlite:///C:feedback.db", "Windows path"),
+        (r"sqlite:///data\feedback.db", "Windows path"),
+        ("sqlite:///f.db#part", "write # in a file's name as %23"),
+        ("sqlite:///f.db?busy_timeout=1#part", "write # in a file's name as %23"),
         ("sqlite:///f.db?timeout=3", "known is busy_timeout"),
         ("sqlite:///f.db?busy_timeout=soon", "number of seconds"),
         ("sqlite:///f.db?busy_timeout=-1", "number of seconds"),
@@ -43,7 +50,7 @@ def test_a_url_names_a_file(url: str, location: Location) -> None:
         ("sqlite:///f.db?busy_timeout=inf", "number of seconds"),
     ],
 )
-def test_a_url_that_makes_no_sense_says_what_would(url: str, says: str) -> None:
+def test_an_invalid_url_says_what_was_expected(url: str, says: str) -> None:
     """A mistake in the URL is a ``ConfigurationError`` that tells what was expected."""
     with pytest.raises(ConfigurationError, match=says):
         parse_url(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -95,19 +96,21 @@ class SqliteAlertRepository(AlertRepository):
 
     def _write(self, statement: str, parameters: Row, event: Event) -> bool:
         """Write an alert with its event, or neither."""
-        with self._database.write() as connection:
+
+        def write(connection: sqlite3.Connection) -> bool:
             if connection.execute(statement, parameters).rowcount == 0:
                 return False
             add_events(connection, [event])
             return True
+
+        return self._database.write(write)
 
     def _first(self, rest: str, parameters: Row) -> Alert | None:
         found = self._select(rest, parameters)
         return found[0] if found else None
 
     def _select(self, rest: str, parameters: Row) -> list[Alert]:
-        with self._database.read() as connection:
-            return [_alert(row) for row in connection.execute(f"{_SELECT} {rest}", parameters)]
+        return [_alert(row) for row in self._database.rows(f"{_SELECT} {rest}", parameters)]
 
 
 def _row(alert: Alert) -> Row:

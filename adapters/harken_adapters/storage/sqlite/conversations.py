@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -83,9 +84,13 @@ class SqliteConversationRepository(ConversationRepository):
     def erase(self, application: str, session_id: str) -> int:
         """See the port."""
         session = (application, session_id)
-        with self._database.write() as connection:
+
+        def erase(connection: sqlite3.Connection) -> tuple[int, int]:
             agents = connection.execute(f"DELETE FROM agent WHERE {_SESSION}", session).rowcount  # noqa: S608
             messages = connection.execute(f"DELETE FROM message WHERE {_SESSION}", session).rowcount  # noqa: S608
+            return agents, messages
+
+        agents, messages = self._database.write(erase)
         if agents or messages:
             self._database.forget()
         return messages
@@ -99,9 +104,7 @@ class SqliteConversationRepository(ConversationRepository):
             place = chunk[-1]
 
     def _select(self, statement: str, parameters: Row) -> list[Row]:
-        with self._database.read() as connection:
-            return connection.execute(statement, parameters).fetchall()
+        return self._database.rows(statement, parameters)
 
     def _write(self, statement: str, parameters: Row) -> int:
-        with self._database.write() as connection:
-            return connection.execute(statement, parameters).rowcount
+        return self._database.execute(statement, parameters)

@@ -1,35 +1,51 @@
-"""One file, its connections, and who may write when."""
+"""One file: transactions that read, one at a time that writes."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from random import uniform
-from threading import Lock
 from time import monotonic, sleep
-from typing import Final
+from typing import Final, TypeVar
+from weakref import finalize
 
-from harken.domain.errors import StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
-from harken_adapters.storage.sqlite.errors import is_busy, translated, translation
-from harken_adapters.storage.sqlite.forking import GATE
-from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from harken.domain.errors import StorageClosed, StorageCorrupt, StorageUnavailable
+from harken_adapters.storage.sqlite.connections import Pool, Slot, connect
+from harken_adapters.storage.sqlite.errors import is_busy, translated
+from harken_adapters.storage.sqlite.files import Place
+from harken_adapters.storage.sqlite.opening import check_file, check_library, prepare
+from harken_adapters.storage.sqlite.rows import Row
 
-_OLDEST_SQLITE: Final = (3, 38, 0)  # STRICT tables, and -> for JSON.
-_MAGIC: Final = b"SQLite format 3\x00"
-_HEADER_SIZE: Final = 100
-#: Up to this size, a file is checked for damage whenever it is opened; it takes some 20 ms.
-_CHECKED_SIZE: Final = 8 * 1024 * 1024
 #: How many seconds to wait for readers before the log is emptied later.
 _PATIENCE_WITH_READERS: Final = 5.0
+
+_SETTINGS: Final = (
+    # What is deleted is overwritten, so that erased means gone from the file too.
+    "PRAGMA secure_delete = ON",
+    # In KiB. SQLite's 2 MiB are soon too small for an import's indexes, and what does not fit is written twice.
+    "PRAGMA cache_size = -16384",
+)
+#: The writer only ever waits for the lock that its transactions begin with, and that in Database._retried.
+_SETTINGS_OF_WRITER: Final = (*_SETTINGS, "PRAGMA busy_timeout = 0")
+_SETTINGS_OF_READERS: Final = (*_SETTINGS, "PRAGMA query_only = ON")
+
+Result = TypeVar("Result")
+#: What is done in a transaction. Its result must not be an iterator that still reads.
+Work = Callable[[sqlite3.Connection], Result]
 
 
 class Database:
     """A SQLite file in WAL mode: one writer at a time, any number of readers, none waiting for the other.
 
-    All errors that come out are Harken's.
+    Before anything is read, and before and after each commit, the path must lead to the files that were opened. All
+    errors that come out are Harken's.
+
+    Transactions are functions that are called, and no context managers: one that is interrupted (by Ctrl-C or a time
+    limit) gives back its lock at once, and not when the last reference to a suspended generator is gone.
     """
 
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
@@ -38,60 +54,77 @@ class Database:
         self._pid = os.getpid()
         self._closed = False
         self._owes_truncation = False
-        self._writing = Lock()
-        self._readers: list[sqlite3.Connection] = []
-        with GATE, translated(path):
-            _refuse_old_library()
-            _refuse_foreign(path)
-            _refuse_damaged(path)
-            self._writer = self._connect()
-            try:
-                self._prepare()
-            except BaseException:
-                self._writer.close()
-                raise
+        self._place = Place(path)
+        self._writer = Slot(self._place, timeout=busy_timeout, settings=_SETTINGS_OF_WRITER)
+        self._pool = Pool(self._writer)
+        self._idle: deque[Slot] = deque()
+        # Also where this is forgotten, and at exit.
+        self._close_pool = finalize(self, self._pool.close)
+        try:
+            with translated(path), self._writer.lock:
+                check_library()
+                check_file(self._place, timeout=busy_timeout)
+                self._open_first()
+        except BaseException:
+            self._close_pool()
+            raise
+        self._main = self._writer.files.main
 
-    @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes: durable when the block ends, undone when it raises.
+    def write(self, work: Work[Result], *, durable: bool = True) -> Result:
+        """Run a transaction that writes: durable when this returns, undone when it raises.
 
         One that need not be ``durable`` spares the wait for the disk. Everybody sees it at once, and it outlives this
         process, but the machine's failure may undo it, unless a durable one has followed.
+
+        Raises:
+            StorageUnavailable: the files were moved or replaced, the file stayed locked, or it cannot be written.
+            StorageClosed: the database was closed, or opened before a fork.
         """
         self._must_be_ours()
-        with self._writing, GATE:
-            self._must_be_open()
+        with translated(self._path), self._writer.lock:
+            connection = self._opened(self._writer)
+            self._writer.in_use = True
             try:
-                self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._begin()
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._roll_back()
-                raise translation(self._path, error) from error
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._retried(connection, "BEGIN IMMEDIATE")
+                result = work(connection)
+                self._check_place(self._writer)
+                connection.execute("COMMIT")
+                # Again, so that nothing is acknowledged that went into files which were moved away meanwhile.
+                self._check_place(self._writer)
             except BaseException:
-                self._roll_back()
+                _roll_back(connection)
                 raise
+            finally:
+                self._writer.in_use = False
             if self._owes_truncation:
                 # The transaction is durable, so nothing may fail any more; what is owed stays owed.
                 with suppress(sqlite3.Error):
-                    self._truncated_log()
+                    self._truncate_log(connection)
+            return result
 
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that reads: it sees one state of the file, whatever is written meanwhile."""
+    def read(self, work: Work[Result]) -> Result:
+        """Run a transaction that reads: it sees one state of the file, whatever is written meanwhile.
+
+        Raises:
+            StorageUnavailable: the files were moved or replaced, or the file cannot be read.
+            StorageClosed: the database was closed, or opened before a fork.
+        """
         self._must_be_ours()
-        with GATE, translated(self._path):
-            self._must_be_open()
-            reader = self._borrow()
-            try:
-                reader.execute("BEGIN")
-                yield reader
-                reader.execute("COMMIT")
-            except BaseException:
-                reader.close()
-                raise
-            self._give_back(reader)
+        slot = self._idle_slot()
+        try:
+            with translated(self._path), slot.lock:
+                return self._read(slot, work)
+        finally:
+            self._idle.append(slot)
+
+    def rows(self, select: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """All rows that one ``SELECT`` finds; raises what :meth:`read` does."""
+        return self.read(lambda connection: connection.execute(select, parameters).fetchall())
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        """Run one statement that writes, and say how many rows it changed; raises what :meth:`write` does."""
+        return self.write(lambda connection: connection.execute(statement, parameters).rowcount)
 
     def forget(self) -> None:
         """Remove what was deleted from the write-ahead log too.
@@ -99,83 +132,90 @@ class Database:
         Readers may be in the way: this waits a moment for them, and else leaves it to the writes that follow.
         """
         self._must_be_ours()
-        with translated(self._path), self._writing, GATE:
-            self._must_be_open()
-            deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
-            while not self._truncated_log() and monotonic() < deadline:
+        deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
+        with translated(self._path), self._writer.lock:
+            connection = self._opened(self._writer)
+            while not self._truncate_log(connection) and monotonic() < deadline:
                 sleep(_pause())
 
     def check(self) -> Sequence[str]:
         """A sentence for each damage that SQLite finds in the whole file."""
         try:
-            with self.read() as connection:
-                found = [line for (line,) in connection.execute("PRAGMA integrity_check")]
+            found = self.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
         except StorageCorrupt as error:
             return [str(error)]
-        return [f"{self._path}: {line}" for line in found if line != "ok"]
+        return [f"{self._path}: {line}" for (line,) in found if line != "ok"]
 
     def close(self) -> None:
-        """Close all connections; those in use follow when they are given back."""
-        if os.getpid() != self._pid:
-            # After a fork these belong to the parent: closing them here could damage what it does with them.
-            return
-        with self._writing, GATE:
-            self._closed = True
-            while self._readers:
-                self._readers.pop().close()
-            self._writer.close()
+        """Close all connections, those in use as soon as they are not."""
+        # Before the locks, so that nobody opens one again.
+        self._closed = True
+        self._close_pool()
 
-    def _connect(self) -> sqlite3.Connection:
-        if not self._path.parent.is_dir():
-            raise StorageUnavailable(f"{self._path} cannot be opened: there is no folder {self._path.parent}")
-        connection = sqlite3.connect(
-            self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
-        )
+    def _open_first(self) -> None:
+        """Open the writer, for the first time: the file is made, or brought up to date, if that is needed."""
+        with closing(connect(self._path, "rwc", timeout=self._busy_timeout)) as first:
+            prepare(first, self._path, lambda statement: self._retried(first, statement))
+            # While the first is open, so that the log stays which it is.
+            self._writer.open()
+
+    def _opened(self, slot: Slot) -> sqlite3.Connection:
+        """The connection of a slot whose lock this thread holds, outside of any transaction."""
+        if self._closed:
+            raise StorageClosed(f"{self._path} was closed; connect again")
+        if slot.in_use:
+            raise StorageUnavailable(
+                f"{self._path} is in use by this thread already; do not use it from a signal handler, try again later"
+            )
+        if slot.connection is None:
+            self._reopen(slot)
+        else:
+            self._check_place(slot)
+        assert slot.connection is not None  # noqa: S101 - for mypy
+        # The last transaction may have been interrupted before it was undone.
+        _roll_back(slot.connection)
+        return slot.connection
+
+    def _reopen(self, slot: Slot) -> None:
+        self._place.check_main(self._main)
+        slot.open()
         try:
-            connection.execute("PRAGMA synchronous = FULL")
-            # What is deleted is overwritten, so that erased means gone from the file too.
-            connection.execute("PRAGMA secure_delete = ON")
-            # In KiB. SQLite's 2 MiB are soon too small for an import's indexes, and what does not fit is written twice.
-            connection.execute("PRAGMA cache_size = -16384")
-        except BaseException:
-            connection.close()
+            self._place.check_main(self._main, slot.files)
+        except StorageUnavailable:
+            slot.close()
             raise
-        return connection
 
-    def _prepare(self) -> None:
-        """Make the file ours, or find that it is, and bring it up to date."""
-        known = len(MIGRATIONS)
-        if self._version() < known:
-            self._begin()
-            try:
-                self._migrate()
-                self._writer.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-        if (version := self._version()) > known:
-            raise _too_new(self._path, version)
-        # Last, so that the header of a file that is in WAL mode always says whose it is.
-        self._retried("PRAGMA journal_mode = WAL")
-        # From now on the writer only ever waits for the lock that its transactions begin with, and that in _retried.
-        self._writer.execute("PRAGMA busy_timeout = 0")
+    def _check_place(self, slot: Slot) -> None:
+        """Whether the path still leads to the files that are open in the slot; else they are let go of."""
+        try:
+            self._place.check(slot.files)
+        except StorageUnavailable:
+            self._pool.let_go()
+            raise
 
-    def _migrate(self) -> None:
-        # Read again: another process may have migrated while this one waited for the lock.
-        for number, migration in enumerate(MIGRATIONS[self._version() :], start=self._version() + 1):
-            self._writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for statement in _statements(migration):
-                self._writer.execute(statement)
-            self._writer.execute(f"PRAGMA user_version = {number}")
+    def _read(self, slot: Slot, work: Work[Result]) -> Result:
+        connection = self._opened(slot)
+        slot.in_use = True
+        try:
+            connection.execute("BEGIN")
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+        finally:
+            slot.in_use = False
+        return result
 
-    def _version(self) -> int:
-        version: int = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        return version
+    def _idle_slot(self) -> Slot:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            slot = Slot(self._place, timeout=self._busy_timeout, settings=_SETTINGS_OF_READERS)
+            self._pool.slots.append(slot)
+            return slot
 
-    def _begin(self) -> None:
-        self._retried("BEGIN IMMEDIATE")
-
-    def _retried(self, statement: str) -> None:
+    def _retried(self, connection: sqlite3.Connection, statement: str) -> None:
         """Run a statement that needs a lock, trying again at random moments.
 
         SQLite's own waiting sleeps up to 100 ms between tries, and so may find a busy file locked again and again.
@@ -183,7 +223,7 @@ class Database:
         deadline: float | None = None
         while True:
             try:
-                self._writer.execute(statement)
+                connection.execute(statement)
             except sqlite3.OperationalError as error:
                 deadline = deadline or monotonic() + self._busy_timeout
                 if not is_busy(error) or monotonic() >= deadline:
@@ -192,109 +232,27 @@ class Database:
             else:
                 return
 
-    def _truncated_log(self) -> bool:
+    def _truncate_log(self, connection: sqlite3.Connection) -> bool:
         """Move the write-ahead log into the file and empty it; whether nobody was in the way."""
         self._owes_truncation = True
-        busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self._owes_truncation = bool(busy)
         return not busy
-
-    def _roll_back(self) -> None:
-        # SQLite has rolled back by itself after some errors, and then says that there is nothing to roll back.
-        if self._writer.in_transaction:
-            with suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
-
-    def _borrow(self) -> sqlite3.Connection:
-        try:
-            return self._readers.pop()
-        except IndexError:
-            reader = self._connect()
-            reader.execute("PRAGMA query_only = ON")
-            return reader
-
-    def _give_back(self, reader: sqlite3.Connection) -> None:
-        if self._closed:
-            reader.close()
-        else:
-            self._readers.append(reader)
 
     def _must_be_ours(self) -> None:
         # Before any lock, as a thread of the parent may have held it for ever.
         if os.getpid() != self._pid:
             raise StorageClosed(f"{self._path} was opened in another process; connect again after forking")
 
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise StorageClosed(f"{self._path} was closed; connect again")
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite has rolled back by itself after some errors, and then says that there is nothing to roll back. And the
+    # connection is closed already where its files were moved.
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _pause() -> float:
     """How many seconds to wait before trying again."""
     return uniform(0.0002, 0.002)  # noqa: S311 - spreads waiters, protects nothing
-
-
-def _refuse_old_library() -> None:
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        needed = ".".join(map(str, _OLDEST_SQLITE))
-        raise StorageIncompatible(
-            f"This Python has SQLite {sqlite3.sqlite_version}, but Harken needs {needed} or newer; update the library"
-        )
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Look at the header without SQLite, which could change even a file that it only reads."""
-    try:
-        if not path.exists():
-            return
-        if not path.is_file():
-            raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
-        with path.open("rb") as file:
-            header = file.read(_HEADER_SIZE)
-    except OSError as error:
-        raise StorageUnavailable(f"{path} cannot be read: {error.strerror}") from error
-    if not header:
-        return
-    if not header.startswith(_MAGIC) or len(header) < _HEADER_SIZE:
-        raise StorageIncompatible(f"{path} is not a SQLite database; it was left untouched, choose another file")
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise StorageIncompatible(
-            f"{path} is a SQLite database of another application; it was left untouched, choose another file"
-        )
-    if (version := int.from_bytes(header[60:64], "big")) > len(MIGRATIONS):
-        raise _too_new(path, version)
-
-
-def _refuse_damaged(path: Path) -> None:
-    """Look for damage, and for a version that stands only in the write-ahead log.
-
-    Through a connection that may only read: when an ordinary one is closed, it writes the log into the file.
-    """
-    if not path.exists() or not path.stat().st_size:
-        return
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as reader:
-        (version,) = reader.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise _too_new(path, version)
-        if path.stat().st_size > _CHECKED_SIZE:
-            return
-        (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise StorageCorrupt(f"{path} is damaged and was left untouched: {' '.join(found.split())}")
-
-
-def _too_new(path: Path, version: int) -> StorageIncompatible:
-    return StorageIncompatible(
-        f"{path} was made by a newer Harken (its version is {version}, this one knows {len(MIGRATIONS)}); "
-        "it was left untouched, update Harken"
-    )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: ``executescript`` would commit the transaction first."""
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

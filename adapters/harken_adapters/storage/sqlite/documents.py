@@ -41,10 +41,9 @@ class SqliteDocumentRepository(DocumentRepository):
         return self._write("DELETE FROM document WHERE kind = ? AND name = ?", (kind, name))
 
     def _write(self, statement: str, parameters: Row) -> bool:
-        with self._database.write() as connection:
-            return connection.execute(statement, parameters).rowcount == 1
+        return self._database.execute(statement, parameters) == 1
 
     def _select(self, condition: str, parameters: Row) -> list[Document]:
-        with self._database.read() as connection:
-            rows = connection.execute(f"SELECT name, value, version FROM document WHERE {condition}", parameters)  # noqa: S608
-            return [Document(name, json.loads(value), version) for name, value, version in rows]
+        select = f"SELECT name, value, version FROM document WHERE {condition}"  # noqa: S608
+        rows = self._database.rows(select, parameters)
+        return [Document(name, json.loads(value), version) for name, value, version in rows]

@@ -59,16 +59,15 @@ class SqliteFeedbackRepository(FeedbackRepository):
         """See the port."""
         if len(batch) == 1:
             # A lone caller waits for this, so it takes the shortest way.
-            with self._database.write() as connection:
-                return [_add(connection, batch[0])]
-        slices = (batch[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER))
-        with self._database.write() as connection:
-            return [outcome for items in slices for outcome in _add_all(connection, items)]
+            return self._database.write(lambda connection: [_add(connection, batch[0])])
+        slices = [batch[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER)]
+        return self._database.write(
+            lambda connection: [outcome for items in slices for outcome in _add_all(connection, items)]
+        )
 
     def get(self, application: str, feedback_id: str) -> Feedback:
         """See the port."""
-        with self._database.read() as connection:
-            found = _by_id(connection, application, feedback_id)
+        found = self._database.read(lambda connection: _by_id(connection, application, feedback_id))
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return found
@@ -76,16 +75,14 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
         """See the port."""
         wanted = "WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
-        with self._database.read() as connection:
-            found = _select(connection, wanted, (application, dump(list(feedback_ids))))
+        found = self._selected(wanted, (application, dump(list(feedback_ids))))
         return {feedback.id: feedback for feedback in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         """See the port."""
         behind = () if after is None else (_beyond("<", after),)
         condition, parameters = where(query, *behind)
-        with self._database.read() as connection:
-            found = _select(connection, f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
+        found = self._selected(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
         items = tuple(found[:limit])
         return Page(items, Cursor.behind(items[-1]) if len(found) > limit else None)
 
@@ -100,8 +97,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
         place: tuple[Condition, ...] = ()
         while True:
             condition, parameters = where(query, until, *place)
-            with self._database.read() as connection:
-                chunk = _select(connection, f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, _CHUNK))
+            chunk = self._selected(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, _CHUNK))
             yield from chunk
             if len(chunk) < _CHUNK:
                 return
@@ -128,35 +124,38 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def applications(self) -> Sequence[str]:
         """See the port."""
-        with self._database.read() as connection:
-            return [application for (application,) in connection.execute(_APPLICATIONS)]
+        return [application for (application,) in self._database.rows(_APPLICATIONS)]
 
     def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
         """See the port."""
         key = (feedback.application, feedback.id, feedback.version - 1)
-        with self._database.write() as connection:
+
+        def replace(connection: sqlite3.Connection) -> None:
             if connection.execute(_UPDATE, (*to_row(feedback), *key)).rowcount == 0:
                 stored = _by_id(connection, feedback.application, feedback.id)
                 raise _not_replaced(feedback, stored)
             add_events(connection, events)
 
+        self._database.write(replace)
+
     def erase(self, query: FeedbackQuery) -> int:
         """See the port."""
         condition, parameters = where(query)
-        with self._database.write() as connection:
-            erased = connection.execute(f"DELETE FROM feedback WHERE {condition}", parameters).rowcount  # noqa: S608
+        delete = f"DELETE FROM feedback WHERE {condition}"  # noqa: S608
+        erased = self._database.execute(delete, parameters)
         if erased:
             self._database.forget()
         return erased
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
-        with self._database.read() as connection:
-            return summarize(connection, query, group_by)
+        return self._database.read(lambda connection: summarize(connection, query, group_by))
 
     def _changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
-        with self._database.read() as connection:
-            return _select(connection, f"WHERE {_CHANGED} {rest}", parameters)
+        return self._selected(f"WHERE {_CHANGED} {rest}", parameters)
+
+    def _selected(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
+        return self._database.read(lambda connection: _select(connection, rest, parameters))
 
 
 def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Sequence[Outcome]:

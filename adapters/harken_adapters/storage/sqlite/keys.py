@@ -25,29 +25,27 @@ class SqliteKeyRepository(KeyRepository):
 
     def add(self, key: ApiKey) -> bool:
         """See the port."""
-        with self._database.write() as connection:
-            added = connection.execute(
-                "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", _row(key)
-            )
-            return added.rowcount == 1
+        insert = "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        return self._database.execute(insert, _row(key)) == 1
 
     def get(self, key_id: str) -> ApiKey | None:
         """See the port."""
-        with self._database.read() as connection:
-            return _by_id(connection, key_id)
+        return self._database.read(lambda connection: _by_id(connection, key_id))
 
     def keys(self) -> Sequence[ApiKey]:
         """See the port."""
-        with self._database.read() as connection:
-            return [_key(row) for row in connection.execute(f"{_SELECT} ORDER BY created_at, id")]
+        return [_key(row) for row in self._database.rows(f"{_SELECT} ORDER BY created_at, id")]
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
         """See the port."""
-        with self._database.write() as connection:
+
+        def revoke(connection: sqlite3.Connection) -> ApiKey | None:
             connection.execute(
                 "UPDATE api_key SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (to_microseconds(at), key_id)
             )
             return _by_id(connection, key_id)
+
+        return self._database.write(revoke)
 
 
 def _by_id(connection: sqlite3.Connection, key_id: str) -> ApiKey | None:

@@ -61,14 +61,14 @@ class SqliteOutbox(Outbox):
 
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
-        with self._database.read() as connection:
-            return [to_event(row) for row in connection.execute(_EVENTS, (limit,))]
+        return [to_event(row) for row in self._database.rows(_EVENTS, (limit,))]
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
         if not plan:
             return []
-        with self._database.write() as connection:
+
+        def fan_out(connection: sqlite3.Connection) -> Sequence[Delivery]:
             made = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
@@ -76,41 +76,44 @@ class SqliteOutbox(Outbox):
                 for channel in sorted(set(channels))
             ]
             connection.executemany(_INSERT, map(_row, made))
-        return made
+            return made
+
+        return self._database.write(fan_out)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """See the port."""
         moment = to_microseconds(now)
         due = (channel, moment, moment)
         # Mostly nothing is due, and then nobody who writes has to wait.
-        with self._database.read() as connection:
-            if connection.execute(f"SELECT 1 FROM delivery WHERE {_DUE}", (*due, 1)).fetchone() is None:  # noqa: S608
-                return []
-        # Where the machine fails, whoever claimed fails with it, so a claim need not outlive that.
-        with self._database.write(durable=False) as connection:
+        if not self._database.rows(f"SELECT 1 FROM delivery WHERE {_DUE}", (*due, 1)):  # noqa: S608
+            return []
+
+        def claim(connection: sqlite3.Connection) -> Sequence[Delivery]:
             found = _select(connection, f"WHERE {_DUE}", (*due, limit))
             connection.executemany(
                 "UPDATE delivery SET leased_until = ?, attempts = attempts + 1 WHERE id = ?",
                 [(to_microseconds(until), delivery.id) for delivery in found],
             )
-        return [evolve(delivery, leased_until=until, attempts=delivery.attempts + 1) for delivery in found]
+            return [evolve(delivery, leased_until=until, attempts=delivery.attempts + 1) for delivery in found]
+
+        # Where the machine fails, whoever claimed fails with it, so a claim need not outlive that.
+        return self._database.write(claim, durable=False)
 
     def release(self, claimed: Sequence[Delivery]) -> None:
         """See the port."""
         if not claimed:
             return
-        with self._database.write(durable=False) as connection:
-            connection.executemany(
-                f"UPDATE delivery SET leased_until = NULL, attempts = attempts - 1 WHERE {_HELD}",  # noqa: S608
-                [(claim.id, claim.attempts) for claim in claimed],
-            )
+        update = f"UPDATE delivery SET leased_until = NULL, attempts = attempts - 1 WHERE {_HELD}"  # noqa: S608
+        held = [(claim.id, claim.attempts) for claim in claimed]
+        self._database.write(lambda connection: connection.executemany(update, held), durable=False)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
         if not claimed:
             return []
-        with self._database.write() as connection:
-            return [claim for claim in claimed if not _end(connection, claim, DeliveryState.DELIVERED)]
+        return self._database.write(
+            lambda connection: [claim for claim in claimed if not _end(connection, claim, DeliveryState.DELIVERED)]
+        )
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         """See the port."""
@@ -122,8 +125,7 @@ class SqliteOutbox(Outbox):
 
     def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
-        with self._database.read() as connection:
-            found = _select(connection, "WHERE id = ?", (delivery_id,))
+        found = self._database.read(lambda connection: _select(connection, "WHERE id = ?", (delivery_id,)))
         if not found:
             raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
         return found[0]
@@ -147,16 +149,18 @@ class SqliteOutbox(Outbox):
             wanted += " AND application = ?"
             parameters.append(application)
         wanted += " ORDER BY due_at, id LIMIT ?"
-        with self._database.read() as connection:
-            found = [
-                _select(connection, wanted, (name, *parameters, limit))
-                for name in (_channels(connection) if channel is None else [channel])
-            ]
+
+        def select(connection: sqlite3.Connection) -> list[list[Delivery]]:
+            names = _channels(connection) if channel is None else [channel]
+            return [_select(connection, wanted, (name, *parameters, limit)) for name in names]
+
+        found = self._database.read(select)
         return list(islice(merge(*found, key=lambda delivery: (delivery.due_at, delivery.id)), limit))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         """See the port."""
-        with self._database.write() as connection:
+
+        def replay(connection: sqlite3.Connection) -> Delivery:
             revived = connection.execute(
                 "UPDATE delivery SET state = 'pending', due_at = ?, error = '', attempts_before = attempts "
                 "WHERE id = ? AND state = 'dead'",
@@ -165,27 +169,26 @@ class SqliteOutbox(Outbox):
             if revived.rowcount == 0:
                 raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
             (found,) = _select(connection, "WHERE id = ?", (delivery_id,))
-        return found
+            return found
+
+        return self._database.write(replay)
 
     def forget(self, *, before: datetime) -> int:
         """See the port."""
-        with self._database.read() as connection:
-            channels = _channels(connection)
-        return sum(self._forget(channel, before) for channel in channels)
+        return sum(self._forget(channel, before) for channel in self._database.read(_channels))
 
     def _forget(self, channel: str, before: datetime) -> int:
+        parameters = (channel, to_microseconds(before), _CHUNK)
         forgotten = 0
         while True:
-            with self._database.write() as connection:
-                gone = connection.execute(_FORGET, (channel, to_microseconds(before), _CHUNK)).rowcount
+            gone = self._database.execute(_FORGET, parameters)
             forgotten += gone
             if gone < _CHUNK:
                 return forgotten
 
     def _must_end(self, claim: Delivery, state: DeliveryState, error: str) -> None:
-        with self._database.write() as connection:
-            if not _end(connection, claim, state, error):
-                raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
+        if not self._database.write(lambda connection: _end(connection, claim, state, error)):
+            raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
 
 
 def _taken(connection: sqlite3.Connection, event: Event) -> bool:

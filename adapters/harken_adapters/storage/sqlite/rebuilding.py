@@ -24,7 +24,8 @@ def rebuild(database: Database) -> Sequence[str]:
 
     In one transaction, so that nothing is written in between.
     """
-    with database.write() as connection:
+
+    def rebuild(connection: sqlite3.Connection) -> tuple[_Counters, _Counters]:
         # Kept in SQLite, as there may be more counters than fit into memory; those that are wrong are few.
         connection.execute(f"CREATE TEMP TABLE recount AS {recounted()}")
         wrong, right = _counters(connection, _WRONG), _counters(connection, _RIGHT)
@@ -35,7 +36,9 @@ def rebuild(database: Database) -> Sequence[str]:
         rows = ((*key, *counts) for key, counts in right.items())
         connection.executemany(f"INSERT INTO counter VALUES ({places})", rows)  # noqa: S608 - only question marks
         connection.execute("DROP TABLE recount")
-    return list(_sentences(wrong, right))
+        return wrong, right
+
+    return list(_sentences(*database.write(rebuild)))
 
 
 def _counters(connection: sqlite3.Connection, sql: str) -> _Counters:

@@ -31,30 +31,23 @@ class SqliteSessionRepository(SessionRepository):
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         """See the port."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT name, value FROM session_metadata WHERE application = ? AND session_id = ? ORDER BY name",
-                (application, session_id),
-            )
-            return {name: json.loads(value) for name, value in rows}
+        select = "SELECT name, value FROM session_metadata WHERE application = ? AND session_id = ? ORDER BY name"
+        rows = self._database.rows(select, (application, session_id))
+        return {name: json.loads(value) for name, value in rows}
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         """See the port."""
         rows = [(application, session_id, name, dump(value)) for name, value in changes.items()]
-        with self._database.write() as connection:
-            connection.executemany("INSERT OR REPLACE INTO session_metadata VALUES (?, ?, ?, ?)", rows)
+        insert = "INSERT OR REPLACE INTO session_metadata VALUES (?, ?, ?, ?)"
+        self._database.write(lambda connection: connection.executemany(insert, rows))
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """See the port."""
+        session = (application, session_id)
         of_session = "DELETE FROM session_metadata WHERE application = ? AND session_id = ?"
-        with self._database.write() as connection:
-            if keys is None:
-                deleted = connection.execute(of_session, (application, session_id)).rowcount
-            else:
-                deleted = sum(
-                    connection.execute(f"{of_session} AND name = ?", (application, session_id, name)).rowcount
-                    for name in set(keys)
-                )
+        delete = of_session if keys is None else f"{of_session} AND name = ?"
+        wanted = [session] if keys is None else [(*session, name) for name in set(keys)]
+        deleted = self._database.write(lambda connection: connection.executemany(delete, wanted).rowcount)
         if deleted:
             self._database.forget()
         return deleted
@@ -64,8 +57,7 @@ class SqliteSessionRepository(SessionRepository):
         # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
         place = ("", "")
         while True:
-            with self._database.read() as connection:
-                rows = connection.execute(_SELECT_CHUNK, (*place, _CHUNK)).fetchall()
+            rows = self._database.rows(_SELECT_CHUNK, (*place, _CHUNK))
             sessions = [(key, list(group)) for key, group in groupby(rows, key=lambda row: (row[0], row[1]))]
             for (application, session_id), group in sessions:
                 yield application, session_id, {name: json.loads(value) for _, _, name, value in group}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from math import isfinite
 from pathlib import Path
 from typing import Final
@@ -12,13 +14,14 @@ from attrs import frozen
 from harken.domain.errors import ConfigurationError
 
 _PREFIX: Final = "sqlite:///"
+_DRIVE: Final = re.compile("/?[A-Za-z]:")
 _EXPECTED: Final = "expected sqlite:///relative.db, or sqlite:////absolute/path.db with four slashes"
 DEFAULT_BUSY_TIMEOUT: Final = 30.0
 
 
 @frozen
 class Location:
-    """Where the file is, and how many seconds to wait while another process writes to it."""
+    """Where the file is, as an absolute path, and how many seconds to wait while another process writes to it."""
 
     path: Path
     busy_timeout: float = DEFAULT_BUSY_TIMEOUT
@@ -27,18 +30,24 @@ class Location:
 def parse_url(url: str) -> Location:
     """The location that ``sqlite:///path?busy_timeout=seconds`` names; the path may have percent escapes.
 
+    A relative path is one in the present working directory, also when that is another one later.
+
     Raises:
-        ConfigurationError: it is no such URL, or asks for something unknown.
+        ConfigurationError: it is not such a URL, or asks for something unknown.
     """
     if not url.lower().startswith(_PREFIX):
-        raise ConfigurationError(f"{url!r} names no file: {_EXPECTED}")
+        raise ConfigurationError(f"{url!r} does not name a file: {_EXPECTED}")
+    if "#" in url:
+        raise ConfigurationError(f"{url!r} has a fragment, which means nothing here; write # in a file's name as %23")
     path, _, options = url[len(_PREFIX) :].partition("?")
+    if "\\" in path or (_DRIVE.match(path) and os.name != "nt"):
+        raise ConfigurationError(f"{url!r} has a Windows path: {_EXPECTED}, and forward slashes")
     path = unquote(path)
     if not path.strip("/") or "\x00" in path:
-        raise ConfigurationError(f"{url!r} names no file: {_EXPECTED}")
+        raise ConfigurationError(f"{url!r} does not name a file: {_EXPECTED}")
     if path == ":memory:":
         raise ConfigurationError("SQLite in memory cannot be shared by threads; use memory:// instead")
-    return Location(Path(path), _busy_timeout(url, options))
+    return Location(Path(path).absolute(), _busy_timeout(url, options))
 
 
 def _busy_timeout(url: str, options: str) -> float:

@@ -1,0 +1,93 @@
+"""Which files a database consists of, and whether its path still leads to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from attrs import Factory, field, frozen
+
+from harken.domain.errors import StorageUnavailable
+
+#: The device and the number of a file on it: what stays the same for as long as anyone has the file open.
+FileId = tuple[int, int]
+
+_LOG: Final = "-wal"
+_INDEX: Final = "-shm"
+
+
+@frozen
+class Files:
+    """The database, its write-ahead log, and the log's index in shared memory; ``None`` for one that is not there."""
+
+    main: FileId | None = None
+    log: FileId | None = None
+    index: FileId | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all three are there."""
+        return None not in (self.main, self.log, self.index)
+
+
+@frozen
+class Place:
+    """Where a database is.
+
+    Only ever asked for metadata: opening one of the files outside of SQLite, and closing it again, would drop every
+    lock that this process holds on it for SQLite's connections.
+    """
+
+    path: Path
+    # SQLite follows links, and keeps the log beside the file that they lead to.
+    _real: str = field(init=False, default=Factory(lambda self: os.path.realpath(self.path), takes_self=True))
+
+    def files(self) -> Files:
+        """The files that the path leads to now."""
+        return Files(_id_of(str(self.path)), _id_of(self._real + _LOG), _id_of(self._real + _INDEX))
+
+    def check(self, opened: Files) -> None:
+        """Whether the path leads to the files that were opened.
+
+        What is written to any other is lost, or damages what was put into its place.
+
+        Raises:
+            StorageUnavailable: it does not; the message says which of them is gone.
+        """
+        found = self.files()
+        if found == opened:
+            return
+        self.check_main(opened.main, found)
+        raise StorageUnavailable(
+            f"{self.path} lost its {_LOG} or {_INDEX} file while it was in use; nothing more is written to it or read "
+            "from it by this process, restart it"
+        )
+
+    def check_main(self, opened: FileId | None, found: Files | None = None) -> None:
+        """The same for the database itself; its log may be another.
+
+        Raises:
+            StorageUnavailable: the path leads to nothing, or to another file.
+        """
+        found = found or self.files()
+        if found.main is None:
+            raise StorageUnavailable(
+                f"{self.path} was deleted or renamed while it was in use; nothing is written to it or read from it "
+                "until it is back, or until you connect again"
+            )
+        if found.main != opened:
+            raise StorageUnavailable(
+                f"{self.path} was replaced by another file while it was in use; nothing is written or read, connect "
+                "again to use the file that is there now"
+            )
+
+
+def _id_of(name: str) -> FileId | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - before and after every commit, and several times as fast as a Path's
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageUnavailable(f"{name} cannot be reached: {error.strerror}") from error
+    return found.st_dev, found.st_ino

@@ -1,0 +1,183 @@
+"""What is looked at before a file is opened to be written, and how a new or older one becomes a database of today."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from harken.domain.errors import StorageCorrupt, StorageIncompatible, StorageUnavailable
+from harken_adapters.storage.sqlite.connections import connect
+from harken_adapters.storage.sqlite.files import Place
+from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
+
+_OLDEST_SQLITE: Final = (3, 38, 0)  # STRICT tables, and -> for JSON.
+#: Up to this size, a file is checked for damage whenever it is opened; it takes some 20 ms.
+_CHECKED_SIZE: Final = 8 * 1024 * 1024
+
+
+def check_library() -> None:
+    """Whether this Python's SQLite is new enough.
+
+    Raises:
+        StorageIncompatible: it is not.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        needed = ".".join(map(str, _OLDEST_SQLITE))
+        raise StorageIncompatible(
+            f"This Python has SQLite {sqlite3.sqlite_version}, but Harken needs {needed} or newer; update the library"
+        )
+
+
+def check_file(place: Place, *, timeout: float) -> None:
+    """Whether the file is missing, empty or a database of Harken's that is not damaged; nothing in it is changed.
+
+    Raises:
+        StorageIncompatible: another application or a newer Harken made it, or it is not a database.
+        StorageCorrupt: it is damaged.
+        StorageUnavailable: it cannot be read.
+        sqlite3.Error: the same, in SQLite's words.
+    """
+    path = place.path
+    size = _size(path)
+    if not size:
+        return
+    had_log = place.files().log is not None
+    try:
+        # An ordinary connection would write the log into the file when it is closed.
+        with closing(connect(path, "ro", timeout=timeout)) as reader:
+            _check(path, reader, whole=size <= _CHECKED_SIZE)
+    except StorageIncompatible:
+        if not had_log and place.files().log is not None:
+            # Left by the one that may only read. An ordinary one takes an empty log away, and changes nothing else.
+            _read_once(path, timeout)
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        # A program was killed in the middle of a transaction, which the first to read has to undo.
+        _read_once(path, timeout)
+        check_file(place, timeout=timeout)
+
+
+def prepare(connection: sqlite3.Connection, path: Path, run: Callable[[str], object]) -> None:
+    """Make the file a database of the present version, in WAL mode.
+
+    Args:
+        connection: leads to a file that passed :func:`check_file`, or to a new one.
+        path: where it is, for errors.
+        run: executes a statement that needs a lock, for as long as others may hold it.
+
+    Raises:
+        StorageIncompatible: it was just made by another application, or a newer Harken.
+        StorageUnavailable: its folder cannot hold a write-ahead log.
+        sqlite3.Error: SQLite failed; nothing was changed.
+    """
+    # First, so that all that follows is in the log: killed at any moment, it leaves the version before.
+    run("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        raise StorageUnavailable(
+            f"{path} cannot have a write-ahead log, which needs memory that processes share; put it on a local disk"
+        )
+    if _version(connection) < len(MIGRATIONS):
+        run("BEGIN IMMEDIATE")
+        try:
+            _migrate(connection, path)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    if (version := _version(connection)) > len(MIGRATIONS):
+        raise _too_new(path, version)
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise StorageUnavailable(f"{path} cannot be opened: there is no folder {path.parent}") from None
+        return 0
+    except OSError as error:
+        raise StorageUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    if not path.is_file():
+        raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
+    return found.st_size
+
+
+def _check(path: Path, reader: sqlite3.Connection, *, whole: bool) -> None:
+    try:
+        _check_owner(path, reader)
+        if whole:
+            (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise _damaged(path, " ".join(found.split()))
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StorageIncompatible(
+                f"{path} is not a SQLite database; it was left untouched, choose another file"
+            ) from error
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise _damaged(path, str(error)) from error
+        raise
+
+
+def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID and not (owner == 0 and _is_empty(connection)):
+        raise StorageIncompatible(
+            f"{path} is a SQLite database of another application; it was left untouched, choose another file"
+        )
+    if (version := _version(connection)) > len(MIGRATIONS):
+        raise _too_new(path, version)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever made in it: so a process leaves a file that was killed before it could make anything."""
+    (things,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return things == 0 and _version(connection) == 0
+
+
+def _read_once(path: Path, timeout: float) -> None:
+    with closing(connect(path, "rw", timeout=timeout)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    # Again, as another process may have made it its own, or migrated it, while this one waited for the lock.
+    _check_owner(path, connection)
+    for number, migration in enumerate(MIGRATIONS[_version(connection) :], start=_version(connection) + 1):
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in _statements(migration):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: ``executescript`` would commit the transaction first."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _damaged(path: Path, why: str) -> StorageCorrupt:
+    return StorageCorrupt(f"{path} is damaged and was left untouched: {why}")
+
+
+def _too_new(path: Path, version: int) -> StorageIncompatible:
+    return StorageIncompatible(
+        f"{path} was made by a newer Harken (its version is {version}, this one knows {len(MIGRATIONS)}); "
+        "it was left untouched, update Harken"
+    )
