@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal, TextIO
 
 from harken_adapters.hosts.cli.options import WrongUsage
 
-_SQLITE = b"SQLite format 3\0"
+_COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def spare_databases(target: Path) -> None:
-    """Refuse to write over a database: it may be the very storage that is read from or imported into."""
+    """Refuse to write over a database: it may be the very storage that is read from or imported into.
+
+    SQLite is asked. Opening the file here, and closing it, would take the locks away that this process holds on it.
+    """
     try:
-        if not target.is_file():
+        if not target.is_file() or not target.stat().st_size:
             return
-        with target.open("rb") as file:
-            start = file.read(len(_SQLITE))
+        database = _is_database(target) or any(
+            target.name.endswith(ending) and target.with_name(target.name.removesuffix(ending)).exists()
+            for ending in _COMPANIONS
+        )
     except OSError as error:
         raise WrongUsage(f"cannot see what {target} is: {error.strerror}; choose another file") from error
-    if start == _SQLITE:
-        raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
+    if database:
+        raise WrongUsage(f"{target} belongs to an SQLite database, which would be damaged; choose another file")
+
+
+def _is_database(target: Path) -> bool:
+    with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            connection.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.Error as error:
+            return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB
+    return True
 
 
 class Rejects:

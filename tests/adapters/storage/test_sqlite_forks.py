@@ -1,0 +1,216 @@
+"""Processes that fork while they have a SQLite file open: neither parent nor child loses what it acknowledged."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harken
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="only where processes fork"),
+]
+
+#: What the programs below begin with. ``wait`` and ``go`` order what parent and child do, ``visit`` is another process.
+BEGIN = """
+import ctypes, os, signal, subprocess, sys, harken
+
+url = sys.argv[1]
+reading, writing = os.pipe()
+back_reading, back_writing = os.pipe()
+
+def tell(to_child=True):
+    os.write(writing if to_child else back_writing, b"x")
+
+def wait(for_parent=True):
+    os.read(reading if for_parent else back_reading, 1)
+
+def visit():
+    code = "import harken, sys; h = harken.connect(sys.argv[1]); h.submit('visitor', 'up'); h.close()"
+    subprocess.run([sys.executable, "-c", code, url], check=True)
+
+def submit(hk, count):
+    for _ in range(count):
+        hk.submit("session", "up")
+"""
+
+
+def run(tmp_path: Path, program: str) -> tuple[str, int]:
+    """What a program prints, and how much is stored afterwards in a file without damage."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", BEGIN + program, url]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    with harken.connect(url) as hk:
+        assert hk.check() == []
+        return done.stdout, hk.summary().total
+
+
+@pytest.mark.parametrize("end", ["parent.close()", "os.kill(os.getpid(), 9)", "os._exit(0)", "pass"])
+def test_a_child_that_connects_keeps_what_it_acknowledges(tmp_path: Path, end: str) -> None:
+    """Also when its parent closes, exits or is killed, other processes come and go, and it is killed itself."""
+    program = f"""
+parent = harken.connect(url)
+submit(parent, 1)
+keeper = os.fork()
+if keeper == 0:
+    if os.fork() == 0:
+        own = harken.connect(url)
+        submit(own, 20)
+        tell(to_child=False)
+        wait()
+        submit(own, 20)
+        visit()
+        submit(own, 20)
+        tell(to_child=False)
+        os.kill(os.getpid(), 9)
+    wait(for_parent=False)
+    if os.fork() == 0:
+        {end}
+        os._exit(0)
+    os.wait()
+    {end.replace("os.kill(os.getpid(), 9)", "pass").replace("os._exit(0)", "pass")}
+    tell()
+    wait(for_parent=False)
+    os._exit(0)
+os.waitpid(keeper, 0)
+"""
+    assert run(tmp_path, program)[1] == 62
+
+
+def test_a_parent_goes_on_after_it_forked(tmp_path: Path) -> None:
+    """Children that come and go, with the parent's connection or their own, take nothing from the parent."""
+    program = """
+parent, again = harken.connect(url), harken.connect(url)
+for number in range(4):
+    submit(parent, 5)
+    submit(again, 5)
+    child = os.fork()
+    if child == 0:
+        if number % 2:
+            with harken.connect(url) as own:
+                submit(own, 5)
+        parent.close()
+        os._exit(0)
+    submit(parent, 5)
+    visit()
+    os.waitpid(child, 0)
+    submit(again, 5)
+os._exit(0)
+"""
+    assert run(tmp_path, program)[1] == 4 * 21 + 2 * 5
+
+
+def test_children_of_children(tmp_path: Path) -> None:
+    """Every generation that connects keeps what it acknowledges, whichever ends first."""
+    program = """
+with harken.connect(url) as parent:
+    submit(parent, 5)
+    for generation in range(3):
+        if os.fork():
+            os.wait()
+            break
+        own = harken.connect(url)
+        submit(own, 5)
+    visit()
+os._exit(0)
+"""
+    assert run(tmp_path, program)[1] == 5 + 3 * 5 + 4
+
+
+FORKS = {
+    # A signal handler that forks while this thread is in the middle of a transaction.
+    "in a transaction": """
+import harken_adapters.storage.sqlite.feedback as module
+plain = module._add
+
+def add(connection, item):
+    outcome = plain(connection, item)
+    global forked
+    forked = os.fork()
+    return outcome
+
+module._add = add
+hk.submit("session", "up")
+module._add = plain
+""",
+    # As a program written in C forks, which runs none of Python's hooks.
+    "without hooks": "forked = ctypes.CDLL(None).fork()\n",
+}
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_child_that_could_lose_something_may_not_connect(tmp_path: Path, fork: str) -> None:
+    """Where a connection could not be closed before the fork, the child is told; the parent goes on unharmed."""
+    program = f"""
+hk = harken.connect(url)
+submit(hk, 5)
+{FORKS[fork]}
+if forked == 0:
+    try:
+        harken.connect(url)
+    except harken.StorageUnavailable as error:
+        os._exit(7 if "forked" in str(error) else 8)
+    os._exit(9)
+print(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]))
+submit(hk, 5)
+visit()
+submit(hk, 5)
+"""
+    printed, total = run(tmp_path, program)
+    assert (printed, total) == ("7\n", 16 + (fork == "in a transaction"))
+
+
+def test_a_child_of_that_kind_ends_without_harm(tmp_path: Path) -> None:
+    """A child that inherited an open connection leaves it alone, also when it ends as Python programs do."""
+    program = f"""
+hk = harken.connect(url)
+submit(hk, 5)
+{FORKS["without hooks"]}
+if forked == 0:
+    hk.close()
+    sys.exit(0)
+os.waitpid(forked, 0)
+submit(hk, 5)
+visit()
+submit(hk, 5)
+os.kill(os.getpid(), 9)
+"""
+    with pytest.raises(subprocess.CalledProcessError):
+        run(tmp_path, program)
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        assert (hk.summary().total, hk.check()) == (16, [])
+
+
+def test_forks_wait_for_threads_that_wait_for_each_other(tmp_path: Path) -> None:
+    """A fork comes through although one thread reads inside of a write, and others write all the time."""
+    program = """
+import threading
+from harken_adapters.storage.sqlite.database import Database
+from pathlib import Path
+
+hk = harken.connect(url)
+database = Database(Path(url.removeprefix("sqlite:///")), busy_timeout=30)
+ended = threading.Event()
+
+def nested():
+    while not ended.is_set():
+        database.write(lambda connection: database.read(lambda other: other.execute("SELECT 1").fetchall()))
+        database.read(lambda connection: database.write(lambda other: other.execute("SELECT 1").fetchall()))
+
+threads = [threading.Thread(target=nested), threading.Thread(target=lambda: [submit(hk, 1) for _ in range(300)])]
+for thread in threads:
+    thread.start()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        with harken.connect(url) as own:
+            submit(own, 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+ended.set()
+for thread in threads:
+    thread.join()
+"""
+    assert run(tmp_path, program)[1] == 305

@@ -1,0 +1,374 @@
+"""A SQLite file that is opened twice, moved, replaced or restored while it is in use: nothing acknowledged is lost."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harken
+from harken import Harken, StorageUnavailable
+from harken.storage import open_storage
+from harken.testing import a_series, accepted
+
+
+def url_of(path: Path) -> str:
+    """The URL of a file in a test's folder."""
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test's database is, in a folder that can be renamed."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data" / "feedback.db"
+
+
+def elsewhere(code: str, *arguments: object) -> str:
+    """What another process prints that connects to the file that is its first argument, as ``hk``."""
+    script = f"import os, sys, harken\nhk = harken.connect('sqlite:///' + sys.argv[1])\n{code}"
+    words = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def stored(path: Path) -> int:
+    """How much feedback another process finds in a file without damage."""
+    total, problems = elsewhere("print(hk.summary().total, hk.check())", path).split(" ", 1)
+    assert problems == "[]"
+    return int(total)
+
+
+def acknowledged(hk: Harken, tries: int = 20) -> int:
+    """How many of some submissions are acknowledged; the others must be refused as unavailable."""
+    count = 0
+    for number in range(tries):
+        try:
+            hk.submit(f"later-{number}", "up")
+            count += 1
+        except StorageUnavailable:
+            pass
+    return count
+
+
+# --- opened twice ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_file_that_one_process_opens_twice_keeps_everything(path: Path) -> None:
+    """Connecting again, for another application, takes no lock from the first; others may come and go."""
+    first = harken.connect(url_of(path))
+    first.submit("first", "up")
+    second = harken.connect(url_of(path), application="other")
+    elsewhere("hk.submit('elsewhere', 'up'); hk.close()", path)
+    for _ in range(20):
+        first.submit("first", "up")
+        second.submit("second", "up", application="default")
+    assert stored(path) == 42
+    second.close()
+    elsewhere("hk.submit('elsewhere', 'up'); hk.close()", path)
+    first.submit("first", "up")
+    assert stored(path) == 44
+    first.close()
+    assert stored(path) == 44
+
+
+@pytest.mark.slow
+def test_what_refuses_a_file_takes_no_lock_from_those_that_use_it(path: Path) -> None:
+    """A command that would write over the database looks at it first, and others may come and go after that."""
+    from harken_adapters.hosts.cli.files import spare_databases  # noqa: PLC0415
+    from harken_adapters.hosts.cli.options import WrongUsage  # noqa: PLC0415
+
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("here", "up")
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            with pytest.raises(WrongUsage, match="choose another file"):
+                spare_databases(path.with_name(name))
+        elsewhere("hk.submit('elsewhere', 'up'); hk.close()", path)
+        hk.submit("here", "up")
+        assert stored(path) == 3
+
+
+# --- moved -----------------------------------------------------------------------------------------------------------
+
+
+def _delete(path: Path) -> None:
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        name.unlink()
+
+
+def _delete_main(path: Path) -> None:
+    path.unlink()
+
+
+def _rename(path: Path) -> None:
+    path.rename(path.with_suffix(".moved"))
+
+
+def _rename_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_suffix(".moved"))
+
+
+def _replace_by_backup(path: Path) -> None:
+    backup = path.with_suffix(".backup")
+    with sqlite3.connect(path) as other:
+        other.execute(f"VACUUM INTO '{backup}'")
+    other.close()
+    backup.replace(path)
+
+
+def _replace_by_new(path: Path) -> None:
+    _delete(path)
+    elsewhere("hk.submit('new', 'up'); hk.close()", path)
+
+
+def _rotate(path: Path) -> None:
+    _rename(path)
+    path.touch()
+
+
+def _delete_log(path: Path) -> None:
+    Path(f"{path}-wal").unlink()
+
+
+def _delete_index(path: Path) -> None:
+    Path(f"{path}-shm").unlink()
+
+
+MOVES: list[tuple[Callable[[Path], None], str]] = [
+    (_delete, "was deleted or renamed"),
+    (_delete_main, "was deleted or renamed"),
+    (_rename, "was deleted or renamed"),
+    (_rename_folder, "was deleted or renamed"),
+    (_replace_by_backup, "was replaced by another file"),
+    (_replace_by_new, "was replaced by another file"),
+    (_rotate, "was replaced by another file"),
+    (_delete_log, "lost its -wal or -shm file"),
+    (_delete_index, "lost its -wal or -shm file"),
+]
+
+
+@pytest.mark.parametrize(("move", "reason"), MOVES)
+def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Callable[[Path], None], reason: str) -> None:
+    """Whatever way the path stops to lead to the open file, every call says so, and none reads or writes elsewhere."""
+    hk = harken.connect(url_of(path))
+    for _ in range(5):
+        feedback = hk.submit("before", "up", "words").feedback
+    hk.summary()
+    move(path)
+    calls: list[Callable[[], Any]] = [
+        lambda: hk.submit("after", "up"),
+        lambda: hk.submit_soon("after", "up").result(),
+        lambda: hk.summary(),
+        lambda: hk.collection.get("default", feedback.id),
+        lambda: hk.collection.withdraw("default", feedback.id),
+        lambda: hk.collection.erase(hk.query()),
+        lambda: hk.sessions.update("default", "s", {"name": 1}),
+    ]
+    with pytest.raises(StorageUnavailable, match=reason):
+        calls[0]()
+    for call in calls:
+        with pytest.raises(StorageUnavailable):
+            call()
+    there = path.exists() and path.read_bytes()
+    hk.close()
+    assert (path.exists() and path.read_bytes()) == there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notices", [True, False])
+def test_a_restored_backup_is_not_damaged_by_the_old_log(path: Path, notices: bool) -> None:
+    """A backup that replaces the file in use is as it was, whether the process that had it open notices or just ends."""
+    hk = harken.connect(url_of(path))
+    for number in range(30):
+        hk.submit(f"session-{number}", "up", "some words " * 20)
+    _replace_by_backup(path)
+    if notices:
+        assert acknowledged(hk) == 0
+    else:
+        hk.close()
+    assert stored(path) == 30
+    elsewhere("[hk.submit('new', 'up') for _ in range(10)]", path)
+    if notices:
+        assert acknowledged(hk) == 0
+        hk.close()
+    assert stored(path) == 40
+
+
+def test_a_file_that_was_renamed_in_use_is_complete(path: Path) -> None:
+    """What was acknowledged before goes with the file, even what was in its log only."""
+    hk = harken.connect(url_of(path))
+    for _ in range(30):
+        hk.submit("session", "up", "some words")
+    _rename(path)
+    assert acknowledged(hk) == 0
+    hk.close()
+    assert stored(path.with_suffix(".moved")) == 30
+
+
+@pytest.mark.slow
+def test_a_file_that_is_put_back_goes_on(path: Path) -> None:
+    """A file that was away for a moment is used again as soon as it is back, and has everything."""
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("before", "up")
+        moved = path.with_suffix(".moved")
+        path.rename(moved)
+        assert acknowledged(hk) == 0
+        assert not path.exists()
+        moved.rename(path)
+        assert acknowledged(hk) == 20
+        assert stored(path) == 21
+
+
+@pytest.mark.slow
+def test_a_replaced_file_can_be_connected_to_again(path: Path) -> None:
+    """What is there now is used by whoever connects again, in the same process, while the old one keeps refusing."""
+    old = harken.connect(url_of(path))
+    old.submit("old", "up")
+    _replace_by_new(path)
+    assert acknowledged(old) == 0
+    with harken.connect(url_of(path)) as new:
+        new.submit("new", "up")
+        assert (new.summary().total, acknowledged(old)) == (2, 0)
+    old.close()
+    assert stored(path) == 2
+
+
+@pytest.mark.slow
+def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
+    """A path may be a link; when that is changed to lead to another database, the old one is not written to."""
+    link, one, two = (path.with_name(name) for name in ("link.db", "one.db", "two.db"))
+    for target in (one, two):
+        with harken.connect(url_of(target)) as made:
+            made.submit("before", "up")
+    link.symlink_to(one)
+    with harken.connect(url_of(link)) as hk:
+        hk.submit("before", "up")
+        other = path.with_name("other")
+        other.symlink_to(two)
+        other.replace(link)
+        assert acknowledged(hk) == 0
+    assert (stored(one), stored(two)) == (2, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notices", [True, False])
+def test_a_removed_log_costs_no_other_process_anything(path: Path, notices: bool) -> None:
+    """What another process acknowledged after somebody removed the log is there when all have ended.
+
+    The process that still has the removed log must not move it into the file, nor delete the other's.
+    """
+    script = """
+import sys, harken
+hk = harken.connect("sqlite:///" + sys.argv[1])
+hk.submit("before", "up")
+print("ready", flush=True)
+if sys.stdin.readline() == "try\\n":
+    try:
+        hk.submit("never", "up")
+    except harken.StorageUnavailable:
+        pass
+"""
+    idle = subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert idle.stdout is not None
+    assert idle.stdout.readline() == "ready\n"
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    _delete_log(path)
+    _delete_index(path)
+    assert elsewhere("print(sum(not hk.submit('other', 'up').duplicate for _ in range(30)))", path) == "30"
+    idle.communicate("try\n" if notices else "end\n", timeout=60)
+    assert idle.returncode == 0
+    assert stored(path) == 31
+
+
+@pytest.mark.slow
+def test_what_is_acknowledged_while_files_are_moved_is_in_one_of_them(path: Path) -> None:
+    """At whatever moment of a submission the file is moved away and another is put into its place."""
+    for number in range(25):
+        ids: list[str] = []
+        old = path.with_name(f"old-{number}.db")
+        hk = harken.connect(url_of(path))
+        begun = threading.Event()
+
+        def submit(hk: Harken = hk, ids: list[str] = ids, begun: threading.Event = begun) -> None:
+            try:
+                while len(ids) < 10_000:
+                    ids.append(hk.submit("session", "up").feedback.id)
+                    begun.set()
+            except StorageUnavailable:
+                pass
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        assert begun.wait(60)
+        if number % 2:
+            path.rename(old)
+        else:
+            os.link(path, old)
+            with harken.connect(url_of(path.with_name("fresh.db"))):
+                pass
+            path.with_name("fresh.db").replace(path)
+        thread.join()
+        hk.close()
+        with open_storage(url_of(old)) as storage, harken.connect(storage) as moved:
+            assert set(ids) <= {feedback.id for feedback in moved.stream()}
+            assert moved.check() == []
+        path.unlink(missing_ok=True)
+
+
+# --- readers ---------------------------------------------------------------------------------------------------------
+
+
+def test_readers_make_no_file(path: Path) -> None:
+    """A reader that has to open the file when it is gone leaves no empty one in its place."""
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("session", "up")
+        _delete(path)
+        with pytest.raises(StorageUnavailable, match="deleted"):
+            hk.summary()
+        with pytest.raises(StorageUnavailable, match="deleted"):
+            hk.check()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_relative_path_means_the_folder_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers and writers that are opened after the program went to another folder still use the same file."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.chdir(folders[0])
+    with harken.connect("sqlite:///feedback.db") as hk:
+        monkeypatch.chdir(folders[1])
+        hk.submit("session", "up")
+        assert hk.summary().total == 1
+    assert list(folders[1].iterdir()) == []
+    assert stored(folders[0] / "feedback.db") == 1
+
+
+# --- backups ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_backup_is_restored_while_nobody_has_the_file_open(path: Path) -> None:
+    """As the documentation says: stop, remove all three files, put the backup there, start."""
+    backup = path.with_suffix(".backup")
+    with open_storage(url_of(path)) as storage:
+        storage.feedback.add(accepted(*a_series(10)))
+        with sqlite3.connect(path) as source:
+            source.execute(f"VACUUM INTO '{backup}'")
+        source.close()
+        storage.feedback.add(accepted(*a_series(5)))
+    elsewhere("hk.submit('killed', 'up'); os._exit(0)", path)
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        name.unlink(missing_ok=True)
+    shutil.copy(backup, path)
+    assert stored(path) == 10
