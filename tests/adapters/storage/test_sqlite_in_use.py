@@ -164,7 +164,7 @@ def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Calla
     calls: list[Callable[[], Any]] = [
         lambda: hk.submit("after", "up"),
         lambda: hk.submit_soon("after", "up").result(),
-        lambda: hk.summary(),
+        hk.summary,
         lambda: hk.collection.get("default", feedback.id),
         lambda: hk.collection.withdraw("default", feedback.id),
         lambda: hk.collection.erase(hk.query()),
@@ -183,7 +183,7 @@ def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Calla
 @pytest.mark.slow
 @pytest.mark.parametrize("notices", [True, False])
 def test_a_restored_backup_is_not_damaged_by_the_old_log(path: Path, notices: bool) -> None:
-    """A backup that replaces the file in use is as it was, whether the process that had it open notices or just ends."""
+    """A backup that replaces the file in use is as it was, whether its old process notices or just ends."""
     hk = harken.connect(url_of(path))
     for number in range(30):
         hk.submit(f"session-{number}", "up", "some words " * 20)

@@ -1,0 +1,130 @@
+"""A transaction that is interrupted at any point is undone or done, and stands in nobody's way afterwards."""
+
+import dis
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import harken_adapters.storage.sqlite as package
+from harken import FeedbackQuery
+from harken.ports.storage import Storage
+from harken.storage import open_storage
+from harken.testing import a_series, accepted
+
+FOLDER = str(Path(package.__file__).parent)
+
+
+class Interrupted(BaseException):
+    """What a signal handler may raise, such as ``KeyboardInterrupt``."""
+
+
+@contextmanager
+def interrupted_at(steps: frozenset[int]) -> Iterator[list[int]]:
+    """Raise in this thread when the adapter's code has taken so many steps; gives how many it took.
+
+    A step is a bytecode instruction before which a signal may be handled: where a function begins, and after a call.
+    """
+    taken = [0]
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(FOLDER):
+            return None
+        frame.f_trace_lines = False
+        frame.f_trace_opcodes = True
+        if event == "call" or (event == "opcode" and _may_be_interrupted(frame)):
+            taken[0] += 1
+            if taken[0] in steps:
+                raise Interrupted
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield taken
+    finally:
+        sys.settrace(None)
+
+
+def _may_be_interrupted(frame: FrameType) -> bool:
+    return frame.f_lasti in _interruptible(frame.f_code)
+
+
+@cache
+def _interruptible(code: CodeType) -> frozenset[int]:
+    """The instructions after a call or a jump back, at the end of which the interpreter handles signals.
+
+    What is raised then comes from the call. So an instruction that other handlers are in force at does not count.
+    """
+    bytecode = dis.Bytecode(code)
+
+    def handler(offset: int) -> int | None:
+        inner = [entry.target for entry in bytecode.exception_entries if entry.start <= offset < entry.end]
+        return inner[-1] if inner else None
+
+    return frozenset(
+        after.offset
+        for before, after in pairwise(bytecode)
+        if before.opname.startswith(("CALL", "JUMP_BACKWARD")) and handler(before.offset) == handler(after.offset)
+    )
+
+
+def undisturbed(storage: Storage) -> None:
+    """Another thread, and this one, must be able to write and read; in a thread, so that a lock would be seen."""
+    done = threading.Event()
+
+    def use() -> None:
+        storage.sessions.update("default", "session", {"name": 1})
+        storage.sessions.get("default", "session")
+        done.set()
+
+    threading.Thread(target=use, daemon=True).start()
+    assert done.wait(60)
+    storage.sessions.update("default", "session", {"name": 2})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [(), (1,), (3,), (10,)])
+def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[int, ...]) -> None:
+    """Also once more while it is undone: all of it is there or nothing, and whoever comes next can write."""
+    items = iter(a_series(5_000))
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        total, step, interrupted = 0, 0, True
+        while interrupted:
+            step += 1
+            batch = accepted(next(items), next(items))
+            interrupted = _interrupt(partial(storage.feedback.add, batch), step, again)
+            undisturbed(storage)
+            stored = len(list(storage.feedback.stream(FeedbackQuery())))
+            assert stored - total in ((0, 2) if interrupted else (2,))
+            total = stored
+        assert len(storage.outbox.events(limit=10_000)) == total
+        assert storage.check() == []
+    assert step > 20
+
+
+@pytest.mark.slow
+def test_a_read_may_be_interrupted_at_any_point(tmp_path: Path) -> None:
+    """Whoever reads or writes next is not held up, and nothing keeps the log from being emptied."""
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        storage.feedback.add(accepted(*a_series(3)))
+        step, interrupted = 0, True
+        while interrupted:
+            step += 1
+            interrupted = _interrupt(lambda: storage.feedback.find(FeedbackQuery(), limit=2), step, ())
+            undisturbed(storage)
+        storage.sessions.delete("default", "session")
+        assert (tmp_path / "feedback.db-wal").stat().st_size == 0
+    assert step > 20
+
+
+def _interrupt(call: Callable[[], object], step: int, again: tuple[int, ...]) -> bool:
+    with interrupted_at(frozenset([step, *(step + more for more in again)])) as taken, suppress(Interrupted):
+        call()
+    return taken[0] >= step

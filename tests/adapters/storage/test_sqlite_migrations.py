@@ -1,0 +1,167 @@
+"""Files of earlier versions: a released migration stays as it is, and nothing that happens to one damages a file."""
+
+import sqlite3
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import harken
+from harken import StorageIncompatible
+from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
+
+#: Of each released migration. A change to the schema is a new migration, and a new line here.
+DIGESTS = (
+    "10c8ecbaceda4d76",
+    "2f2e4a95116cb367",
+    "52ee1b6bad3e6380",
+    "f9d0384967813343",
+)
+
+
+def old_file(path: Path, version: int) -> None:
+    """A file as that version of Harken made it, empty, in WAL mode."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for migration in MIGRATIONS[:version]:
+        connection.executescript(migration)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+
+
+def test_released_migrations_never_change() -> None:
+    """A file that was made yesterday has the tables that yesterday's migrations make, so these must stay."""
+    assert tuple(sha256(migration.encode()).hexdigest()[:16] for migration in MIGRATIONS) == DIGESTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
+def test_a_process_that_is_killed_while_it_migrates_leaves_a_good_file(tmp_path: Path, version: int) -> None:
+    """``kill -9`` before each statement, of a new file and of each old one: the next to connect has a whole file."""
+    program = """
+import os, shutil, signal, sqlite3, sys, harken
+
+folder, old = sys.argv[1:]
+plain = sqlite3.connect
+left = None
+
+class Dying(sqlite3.Connection):
+    def execute(self, *arguments):
+        global left
+        if left is not None:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().execute(*arguments)
+
+sqlite3.connect = lambda *arguments, **options: plain(*arguments, factory=Dying, **options)
+died, statement = True, 0
+while died:
+    statement += 1
+    path = f"{folder}/killed-{statement}.db"
+    if os.path.exists(old):
+        shutil.copy(old, path)
+    child = os.fork()
+    if child == 0:
+        left = statement
+        with harken.connect(f"sqlite:///{path}") as hk:
+            left = None
+        os._exit(0)
+    died = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with harken.connect(f"sqlite:///{path}") as hk:
+        hk.submit("session", "up")
+        assert (hk.summary().total, hk.check()) == (1, []), path
+print(statement)
+"""
+    old = tmp_path / "old.db"
+    if version:
+        old_file(old, version)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path, old], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
+def test_processes_that_open_an_old_file_at_once_migrate_it_once(tmp_path: Path, version: int) -> None:
+    """Whoever comes first migrates, the others wait, and all go on with the same file."""
+    path = tmp_path / "feedback.db"
+    if version:
+        old_file(path, version)
+    program = """
+import sys, harken
+sys.stdin.readline()
+with harken.connect("sqlite:///" + sys.argv[1]) as hk:
+    for _ in range(5):
+        hk.submit("session", "up")
+"""
+    words = [sys.executable, "-c", program, str(path)]
+    processes = [subprocess.Popen(words, stdin=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    with harken.connect(f"sqlite:///{path}") as hk:
+        assert (hk.summary().total, hk.check()) == (15, [])
+
+
+# --- files that a killed process left ---------------------------------------------------------------------------------
+
+
+def killed_while_writing(path: Path) -> None:
+    """Let another process be killed in the middle of a transaction that has changed the file already."""
+    program = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("CREATE TABLE filler (text TEXT)")
+connection.executemany("INSERT INTO filler VALUES (?)", [("x" * 400,)] * 3000)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+
+
+def test_an_unfinished_transaction_of_a_killed_process_is_undone(tmp_path: Path) -> None:
+    """A file that is not in WAL mode yet may have a journal of what has to be undone; then it is opened as ever."""
+    path = tmp_path / "feedback.db"
+    old_file(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    killed_while_writing(path)
+    assert path.with_name("feedback.db-journal").exists()
+    with harken.connect(f"sqlite:///{path}") as hk:
+        hk.submit("session", "up")
+        assert (hk.summary().total, hk.check()) == (1, [])
+
+
+def test_another_applications_unfinished_transaction_is_undone_and_the_file_is_refused(tmp_path: Path) -> None:
+    """Whose file it is can be told only when the transaction is undone, as its own program would do first, too."""
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (secret TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    killed_while_writing(path)
+    assert path.read_bytes() != before
+    with pytest.raises(StorageIncompatible, match="another application"):
+        harken.connect(f"sqlite:///{path}")
+    assert path.read_bytes()[:4096] == before[:4096]
+
+
+def test_a_file_that_nothing_was_made_in_yet_becomes_ours(tmp_path: Path) -> None:
+    """A process that was killed right after it had made the file leaves one without tables."""
+    path = tmp_path / "feedback.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert path.stat().st_size
+    with harken.connect(f"sqlite:///{path}") as hk:
+        hk.submit("session", "up")
+        assert hk.summary().total == 1
