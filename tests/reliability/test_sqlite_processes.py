@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.reliability.sqlite_processes import play
 
 import harken
 
@@ -92,3 +93,11 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, ack
         for number in range(len(stored) + 3):
             hk.submit(f"victim-{number % 10}", "down", "words of victim", idempotency_key=f"victim-{number}")
         assert hk.summary().total == len(stored) + 3
+
+
+def test_processes_that_fork_and_are_killed_lose_nothing(tmp_path: Path) -> None:
+    """A short form of ``python -m tests.reliability.sqlite_processes``."""
+    report = play(tmp_path, kills=3)
+    assert report.kept, str(report)
+    assert report.commands > 0
+    assert report.acknowledged > 3 * 30

@@ -1,0 +1,186 @@
+"""What becomes of acknowledged feedback when processes share one SQLite file in every way that is allowed.
+
+``python -m tests.reliability.sqlite_processes [--kills N]`` runs three processes, each with two connections, which fork
+children that connect as well. One of the three is ended with ``kill -9`` again and again, and started again, while
+commands come and go beside them. Prints what was acknowledged, lost and stored twice, and ends with status 1 if
+anything was.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from time import monotonic, sleep
+
+from attrs import frozen
+
+import harken
+
+PROCESSES = 3
+COMMANDS = (("stats",), ("list", "--limit", "3"), ("trends", "--by", "hour"), ("keys", "list"))
+#: How long it may take until a process has acknowledged so much that it is worth killing.
+PATIENCE = 120.0
+
+WORKER = """
+import os, sys, threading
+import harken
+
+url, acknowledged, name = sys.argv[1:]
+log = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def submit(hk, who, count):
+    for number in range(count):
+        receipt = hk.submit(who, "up", idempotency_key=f"{os.getpid()}-{number}-{os.urandom(4).hex()}")
+        # One write of one line: it is there as a whole, or not at all, whenever this process is killed.
+        os.write(log, f"{receipt.feedback.id}\\n".encode())
+
+
+def connect():
+    return harken.connect(url), harken.connect(url, application="default")
+
+
+one, two = connect()
+parent = os.getppid()
+while os.getppid() == parent:
+    threads = [threading.Thread(target=submit, args=(hk, name, 10)) for hk in (one, two)]
+    for thread in threads:
+        thread.start()
+    child = os.fork()
+    if child == 0:
+        first, second = connect()
+        submit(first, f"{name}-child", 5)
+        submit(second, f"{name}-child", 5)
+        os._exit(0)
+    for thread in threads:
+        thread.join()
+    os.waitpid(child, 0)
+"""
+
+
+@frozen
+class Report:
+    """What a run came to; counts of feedback."""
+
+    kills: int
+    commands: int
+    acknowledged: int
+    stored: int
+    lost: int
+    twice: int
+    problems: tuple[str, ...]
+    seconds: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.twice or self.problems)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} kills, {self.commands} commands, {self.acknowledged:,} acknowledged, "
+            f"{self.stored:,} stored, lost {self.lost}, twice {self.twice}, damage {list(self.problems) or 'none'}; {self.seconds:.0f} s"
+        )
+
+
+def play(folder: Path, *, kills: int, seed: int = 1) -> Report:
+    """Run processes on a file in that folder until so many of them were killed, and count what is there."""
+    url, acknowledged, began = f"sqlite:///{folder}/feedback.db", folder / "acknowledged", monotonic()
+    acknowledged.touch()
+    random, ended, commands = Random(seed), Event(), Counter[str]()
+    # Every process of the play inherits the one end, so that the other end tells when all are gone.
+    gone, alive = os.pipe()
+    with ExitStack() as running:
+
+        def start(name: str) -> subprocess.Popen[bytes]:
+            words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", WORKER, url, str(acknowledged), name]
+            worker = subprocess.Popen(words, pass_fds=[alive])
+            running.callback(worker.wait)
+            running.callback(worker.kill)
+            return worker
+
+        workers = [start(f"process-{number}") for number in range(PROCESSES)]
+        commander = Thread(target=_commands, args=(url, ended, commands))
+        commander.start()
+        try:
+            for _ in range(kills):
+                _until_more(acknowledged, random.randrange(30, 90))
+                workers[0].kill()
+                workers[0].wait()
+                workers[0] = start("process-0")
+            _until_more(acknowledged, 100)
+        finally:
+            ended.set()
+            commander.join()
+            for worker in workers:
+                worker.kill()
+    # Children of killed processes end by themselves.
+    os.close(alive)
+    os.read(gone, 1)
+    os.close(gone)
+    ids = acknowledged.read_text().split()
+    with harken.connect(url) as hk:
+        stored = Counter(feedback.id for feedback in hk.stream())
+        problems = tuple(hk.check())
+    return Report(
+        kills=kills,
+        commands=commands.total(),
+        acknowledged=len(ids),
+        stored=stored.total(),
+        lost=len(set(ids) - stored.keys()),
+        twice=len(ids) - len(set(ids)),
+        problems=(*problems, *(f"harken {name} failed" for name in commands if name.startswith("failed: "))),
+        seconds=monotonic() - began,
+    )
+
+
+def _commands(url: str, ended: Event, commands: Counter[str]) -> None:
+    """Run one command after the other until the end; one that fails is counted as that."""
+    harken_command = Path(sys.executable).with_name("harken")
+    while not ended.is_set():
+        for command in COMMANDS:
+            done = subprocess.run(
+                [harken_command, "--storage", url, *command],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+            said = done.stderr.decode(errors="replace")
+            commands[command[0] if done.returncode == 0 else f"failed: {command[0]}: {said}"] += 1
+
+
+def _until_more(acknowledged: Path, lines: int) -> None:
+    """Wait until so many more were acknowledged."""
+    wanted, deadline = _lines(acknowledged) + lines, monotonic() + PATIENCE
+    while _lines(acknowledged) < wanted:
+        if monotonic() > deadline:
+            raise TimeoutError(f"Fewer than {lines} submissions were acknowledged in {PATIENCE:.0f} s")
+        sleep(0.01)
+
+
+def _lines(acknowledged: Path) -> int:
+    return acknowledged.stat().st_size // 37
+
+
+def main() -> int:
+    """Play, and say what came of it."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with TemporaryDirectory(prefix="harken-processes-") as folder:
+        report = play(Path(folder), kills=options.kills, seed=options.seed)
+    print(report)
+    return 0 if report.kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
