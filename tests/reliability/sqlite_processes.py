@@ -87,7 +87,8 @@ class Report:
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, {self.commands} commands, {self.acknowledged:,} acknowledged, "
-            f"{self.stored:,} stored, lost {self.lost}, twice {self.twice}, damage {list(self.problems) or 'none'}; {self.seconds:.0f} s"
+            f"{self.stored:,} stored, lost {self.lost}, twice {self.twice}, damage {list(self.problems) or 0}; "
+            f"{self.seconds:.0f} s"
         )
 
 
