@@ -45,8 +45,8 @@ def open_storage(url: str) -> Iterator[Storage]:
         raise ConfigurationError(f"{url!r} names no file; expected something like 'journal:///feedback.journal'")
     with (
         harken.storage.open_storage("memory://") as in_memory,
-        opened(Path(path)) as file,
-        closing(Journal(Path(path), file, in_memory)) as journal,
+        opened(place := Path(path).absolute()) as file,
+        closing(Journal(place, file, in_memory)) as journal,
     ):
         names = [part.name for part in fields(Storage) if part.default is NOTHING]
         repositories: dict[str, Any] = {name: Journaled(name, journal, getattr(in_memory, name)) for name in names}
@@ -114,6 +114,8 @@ class Journal:
                 self._file.write(line)
                 self._file.flush()
                 os.fsync(self._file.fileno())
+                if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    raise StorageUnavailable(f"{self._path} was replaced while it was in use")
         except StorageUnavailable:
             # Nobody knows how much of the line is there. Whoever opens the file again will see.
             with suppress(OSError):

@@ -162,6 +162,23 @@ def test_a_file_is_open_once(journal: ModuleType, path: Path) -> None:
         storage.feedback.add(accepted(*a_series(1)))
 
 
+@pytest.mark.parametrize("put_there", [False, True])
+def test_a_file_that_is_moved_takes_nothing_more(
+    journal: ModuleType, path: Path, put_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written to a file that the path no longer leads to is not acknowledged, from whatever folder."""
+    monkeypatch.chdir(path.parent)
+    first, second = a_series(2)
+    with journal.open_storage(f"journal:///{path.name}") as storage:
+        monkeypatch.chdir("/")
+        storage.feedback.add(accepted(first))
+        path.rename(path.with_suffix(".moved"))
+        if put_there:
+            path.touch()
+        with pytest.raises(StorageUnavailable):
+            storage.feedback.add(accepted(second))
+
+
 def test_a_folder_that_is_not_there(journal: ModuleType, path: Path) -> None:
     """No error of the operating system gets out, whatever is wrong with the place."""
     with pytest.raises(StorageUnavailable, match="cannot be used"), journal.open_storage(f"journal:///{path}/x"):
