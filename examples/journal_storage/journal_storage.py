@@ -114,8 +114,7 @@ class Journal:
                 self._file.write(line)
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
-                    raise StorageUnavailable(f"{self._path} was replaced while it was in use")
+                check_place(self._path, self._file)
         except StorageUnavailable:
             # Nobody knows how much of the line is there. Whoever opens the file again will see.
             with suppress(OSError):
@@ -152,6 +151,12 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             sync_folder(path.parent)
         file.seek(0)
         yield file
+
+
+def check_place(path: Path, file: IO[bytes]) -> None:
+    """Whether the path still leads to the open file: what is written to one that was moved is lost."""
+    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise StorageUnavailable(f"{path} was replaced while it was in use")
 
 
 def sync_folder(folder: Path) -> None:
