@@ -436,8 +436,8 @@ def test_a_long_backlog_is_taken_in_parts(hk: Harken, clock: ManualClock) -> Non
 
 
 def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
-    """One more than fit is refused, whatever it wants to hear, until one of them leaves."""
-    listeners = [hk.feed.listen(f"application {number % 3}", nothing) for number in range(MAX_LISTENERS)]
+    """One more than fit is refused until one of them leaves."""
+    listeners = [hk.feed.listen(APPLICATION, nothing) for _ in range(MAX_LISTENERS)]
     with pytest.raises(Overloaded, match="200 listen already"):
         listen(hk)
     listeners[7].close()
@@ -445,6 +445,55 @@ def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
     listen(hk)
     with pytest.raises(Overloaded):
         listen(hk)
+
+
+def join(hk: Harken, *share: str, times: int = 1) -> list[Listener]:
+    """Listen so many times more, in the name of that tenant, key and address."""
+    return [hk.feed.listen(share[0], nothing, share=share) for _ in range(times)]
+
+
+def test_slots_are_shared_between_applications(hk: Harken) -> None:
+    """When all slots are taken, the application with the most loses its newest to one with fewer, down to equal shares;
+    who would only change places is refused.
+    """
+    greedy = join(hk, "greedy", "k", "a", times=MAX_LISTENERS)
+    modest = join(hk, "modest", "k", "a", times=MAX_LISTENERS // 2)
+    for share in ("greedy", "modest"):
+        with pytest.raises(Overloaded):
+            join(hk, share, "k", "a")
+    assert [one.ended for one in greedy] == [False] * (MAX_LISTENERS // 2) + [True] * (MAX_LISTENERS // 2)
+    assert not any(one.ended for one in modest)
+    third = join(hk, "third", "k", "a", times=MAX_LISTENERS // 3)
+    assert not any(one.ended for one in third)
+    assert sum(one.ended for one in modest) == sum(not one.ended for one in third) // 2
+
+
+@pytest.mark.parametrize(
+    ("greedy", "modest"), [(("app", "k", "a"), ("app", "l", "a")), (("app", "k", "a"), ("app", "k", "b"))]
+)
+def test_slots_are_shared_within_an_application(hk: Harken, greedy: tuple[str, ...], modest: tuple[str, ...]) -> None:
+    """One key takes no slot from another one of its application for good, nor one address from another one."""
+    listeners = join(hk, *greedy, times=MAX_LISTENERS)
+    join(hk, *modest)
+    assert [one.ended for one in listeners] == [False] * (MAX_LISTENERS - 1) + [True]
+    with pytest.raises(Overloaded):
+        join(hk, *greedy)
+
+
+def test_who_lost_the_slot_is_told(hk: Harken) -> None:
+    """It is woken, is told why nothing comes any more, and frees nobody else's slot when it leaves."""
+    woken: list[bool] = []
+    join(hk, "greedy", times=MAX_LISTENERS - 1)
+    last = hk.feed.listen("greedy", lambda: woken.append(True), share=("greedy",))
+    join(hk, "modest")
+    assert woken
+    assert last.ended
+    assert last.waiting
+    with pytest.raises(Overloaded, match="had fewer"):
+        last.take()
+    last.close()
+    with pytest.raises(Overloaded):
+        join(hk, "greedy")
 
 
 def test_nobody_looks_when_nobody_listens(hk: Harken) -> None:
