@@ -105,6 +105,7 @@ class Api:
             Problem: it is not let in.
         """
         address = self._address(request)
+        request.tenant = _subject(address)
         try:
             principal = self._access.principal_soon(request, address)
         except CredentialsRefused:
@@ -184,6 +185,7 @@ class Api:
         )
         application = application_of(principal, parameters.get("application"), self.harken.application)
         request.application = application
+        request.tenant = principal.application or _subject(address)
         session_id = request.parts.get("session_id") or parameters.get("session_id")
         check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
         return Call(
