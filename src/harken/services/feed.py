@@ -36,6 +36,10 @@ MAX_LISTENERS: Final = 200
 #: How much may wait for a listener, and how much of it is taken at once.
 MAX_WAITING: Final = 10_000
 MAX_TAKEN: Final = 500
+#: How many entries are remembered at most for all applications together, and how many wait at most for all listeners
+#: that came back; they take some 270 bytes each.
+MAX_REMEMBERED: Final = 200_000
+MAX_RESUMING: Final = 100_000
 #: How many alerts of an application are watched: those that were raised last.
 MAX_ALERTS: Final = 500
 _SLOT_LOST: Final = f"{MAX_LISTENERS} listen, and this slot went to somebody who had fewer; try again later"
@@ -127,10 +131,10 @@ class _Watch:
         """The number that the next entry will have."""
         return self.first + len(self.entries)
 
-    def extend(self, found: Iterable[_Seen]) -> None:
+    def extend(self, found: Iterable[_Seen], most: int = MAX_WAITING) -> None:
         """Some more, and the oldest ones less where there are too many."""
         self.entries.extend(found)
-        while len(self.entries) > MAX_WAITING:
+        while len(self.entries) > most:
             self.entries.popleft()
             self.first += 1
 
@@ -155,7 +159,6 @@ class Listener:
         watch: _Watch,
         wake: Callable[[], object],
         begin: int,
-        backlog: list[_Seen] | None,
         *,
         share: tuple[str, ...] = (),
         number: int = 0,
@@ -165,11 +168,16 @@ class Listener:
         self.share = share
         self.number = number
         self.ended = False
-        self.missed = backlog is None
+        self.missed = False
         self._feed = feed
         self._watch = watch
-        self._backlog = backlog or []
+        self._backlog: list[_Seen] = []
         self._next = begin
+
+    @property
+    def resuming(self) -> int:
+        """How much of what happened while it was away is still to be told."""
+        return len(self._backlog)
 
     @property
     def waiting(self) -> bool:
@@ -198,9 +206,14 @@ class Listener:
         self._next, self.missed = first + len(entries), first > self._next
         return news
 
+    def resume(self, backlog: list[_Seen] | None) -> None:
+        """Tell this first, before what was seen since it began; ``None`` for too much, so that something is missed."""
+        self._backlog, self.missed = backlog or [], backlog is None
+
     def close(self) -> None:
         """Listen no more. Waits for nothing."""
         self._feed.leave(self)
+        self._backlog = []
 
 
 class Feed:
@@ -257,10 +270,8 @@ class Feed:
             self._check_room(share)
             watch = self._watched(application)
             number = watch.end if after is None else watch.number_behind(after)
-            # Where the place is not known here, the storage may know.
-            backlog = self._seen_behind(application, after.at) if after is not None and number is None else []
             begin = watch.end if number is None else number
-            listener = Listener(self, watch, wake, begin, backlog, share=share, number=next(self._numbers))
+            listener = Listener(self, watch, wake, begin, share=share, number=next(self._numbers))
             with self._state:
                 self._check_open()
                 loser = self._loser(share)
@@ -273,6 +284,8 @@ class Feed:
                     self._thread.start()
         if loser is not None:
             _wake([loser])
+        if after is not None and number is None:
+            self._resume(listener, application, after.at)
         return listener
 
     def nudge(self) -> None:
@@ -369,6 +382,17 @@ class Feed:
             self._look(watch)
         return watch
 
+    def _resume(self, listener: Listener, application: str, place: Cursor) -> None:
+        """Where a place is not known here, the storage may know. Others go on listening while that is read."""
+        try:
+            backlog = self._seen_behind(application, place)
+            with self._state:
+                total = sum(one.resuming for one in self._listeners())
+                listener.resume(None if backlog and total + len(backlog) > MAX_RESUMING else backlog)
+        except BaseException:
+            listener.close()
+            raise
+
     def _seen_behind(self, application: str, place: Cursor) -> list[_Seen] | None:
         """What the storage has behind that place, and shortly before; ``None`` if that is too long ago, or too much."""
         if place.created_at < self._clock() - RESUMABLE:
@@ -418,7 +442,8 @@ class Feed:
         # What is older will not be found again.
         watch.known, watch.standing, watch.since = found, _ids(standing), max(began, watch.since)
         with self._state:
-            watch.extend(new)
+            share = MAX_REMEMBERED // max(1, len(self._watches))
+            watch.extend(new, max(MAX_TAKEN, min(MAX_WAITING, share)))
         return bool(new)
 
     def _watch_all(self) -> None:
