@@ -241,11 +241,14 @@ class RateLimiter:
         return self.check_soon(name, limit, subject, cost) or self._ask(name, limit, self._digest(subject, cost), cost)
 
     def check_all(self, hits: Iterable[Hit]) -> list[Verdict]:
-        """Check several limits, one after the other, up to the first one that refuses.
+        """Like :meth:`check_all_soon`; where the storage has to be asked, one after the other until one refuses.
 
         Raises:
             ConfigurationError: a name cannot be sent in a header.
         """
+        hits = tuple(hits)
+        if (known := self.check_all_soon(hits)) is not None:
+            return known
         verdicts: list[Verdict] = []
         for hit in hits:
             verdicts.append(self.check(*hit))
