@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import count
@@ -30,6 +31,7 @@ from harken import (
 )
 from harken.domain.alerts import Alert
 from harken.domain.events import EventType
+from harken.services import feed
 from harken.services.feed import KEPT, MAX_LISTENERS, MAX_TAKEN, MAX_WAITING, RESUMABLE, Listener, News, Place
 from harken_adapters.storage.memory import MemoryFeedbackRepository, open_storage
 from harken_adapters.storage.memory.data import Data
@@ -436,8 +438,8 @@ def test_a_long_backlog_is_taken_in_parts(hk: Harken, clock: ManualClock) -> Non
 
 
 def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
-    """One more than fit is refused, whatever it wants to hear, until one of them leaves."""
-    listeners = [hk.feed.listen(f"application {number % 3}", nothing) for number in range(MAX_LISTENERS)]
+    """One more than fit is refused until one of them leaves."""
+    listeners = [hk.feed.listen(APPLICATION, nothing) for _ in range(MAX_LISTENERS)]
     with pytest.raises(Overloaded, match="200 listen already"):
         listen(hk)
     listeners[7].close()
@@ -445,6 +447,55 @@ def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
     listen(hk)
     with pytest.raises(Overloaded):
         listen(hk)
+
+
+def join(hk: Harken, *share: str, times: int = 1) -> list[Listener]:
+    """Listen so many times more, in the name of that tenant, key and address."""
+    return [hk.feed.listen(share[0], nothing, share=share) for _ in range(times)]
+
+
+def test_slots_are_shared_between_applications(hk: Harken) -> None:
+    """When all slots are taken, the application with the most loses its newest to one with fewer, down to equal shares;
+    who would only change places is refused.
+    """
+    greedy = join(hk, "greedy", "k", "a", times=MAX_LISTENERS)
+    modest = join(hk, "modest", "k", "a", times=MAX_LISTENERS // 2)
+    for share in ("greedy", "modest"):
+        with pytest.raises(Overloaded):
+            join(hk, share, "k", "a")
+    assert [one.ended for one in greedy] == [False] * (MAX_LISTENERS // 2) + [True] * (MAX_LISTENERS // 2)
+    assert not any(one.ended for one in modest)
+    third = join(hk, "third", "k", "a", times=MAX_LISTENERS // 3)
+    assert not any(one.ended for one in third)
+    assert sum(one.ended for one in modest) == sum(not one.ended for one in third) // 2
+
+
+@pytest.mark.parametrize(
+    ("greedy", "modest"), [(("app", "k", "a"), ("app", "l", "a")), (("app", "k", "a"), ("app", "k", "b"))]
+)
+def test_slots_are_shared_within_an_application(hk: Harken, greedy: tuple[str, ...], modest: tuple[str, ...]) -> None:
+    """One key takes no slot from another one of its application for good, nor one address from another one."""
+    listeners = join(hk, *greedy, times=MAX_LISTENERS)
+    join(hk, *modest)
+    assert [one.ended for one in listeners] == [False] * (MAX_LISTENERS - 1) + [True]
+    with pytest.raises(Overloaded):
+        join(hk, *greedy)
+
+
+def test_who_lost_the_slot_is_told(hk: Harken) -> None:
+    """It is woken, is told why nothing comes any more, and frees nobody else's slot when it leaves."""
+    woken: list[bool] = []
+    join(hk, "greedy", times=MAX_LISTENERS - 1)
+    last = hk.feed.listen("greedy", lambda: woken.append(True), share=("greedy",))
+    join(hk, "modest")
+    assert woken
+    assert last.ended
+    assert last.waiting
+    with pytest.raises(Overloaded, match="had fewer"):
+        last.take()
+    last.close()
+    with pytest.raises(Overloaded):
+        join(hk, "greedy")
 
 
 def test_nobody_looks_when_nobody_listens(hk: Harken) -> None:
@@ -483,6 +534,90 @@ def test_nobody_waits_for_a_look_at_the_storage() -> None:
             assert not go_on.is_set()
         finally:
             go_on.set()
+
+
+def test_who_comes_back_holds_up_nobody(clock: ManualClock) -> None:
+    """While it takes long to read what somebody has missed, others are told what happens, and may begin to listen."""
+    reading, go_on = Event(), Event()
+    in_time: list[bool] = []
+
+    class SlowToCatchUp(HeldRepository):
+        def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+            if query.since is not None and query.since <= NOON:
+                reading.set()
+                in_time.append(go_on.wait(20))
+            return super().stream(query)
+
+    clock.turn(minutes=20)
+    with (
+        open_storage() as storage,
+        harken.connect(evolve(storage, feedback=SlowToCatchUp()), clock=clock, new_id=counting_ids()) as hk,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        try:
+            listener = listen(hk)
+            back = pool.submit(listen, hk, after=Place(Cursor(NOON, "f")))
+            assert reading.wait(20)
+            listen(hk)
+            given = hk.submit("s", "up").feedback
+            assert as_told(next_news(listener, hk)) == [("feedback.created", given.id)]
+            assert in_time == []
+        finally:
+            go_on.set()
+        eventually(lambda: back.result(20).waiting)
+        assert ("feedback.created", given.id) in as_told(back.result().take())
+    assert in_time == [True]
+
+
+def test_who_cannot_catch_up_takes_no_slot(clock: ManualClock) -> None:
+    """Where what somebody has missed cannot be read, they are told so, and listen no more."""
+
+    def fail(query: FeedbackQuery) -> Iterator[Feedback]:
+        raise StorageUnavailable("away")
+
+    clock.turn(minutes=20)
+    with held(clock) as (hk, repository):
+        listen(hk)
+        watching, repository.stream = repository.stream, fail  # type: ignore[method-assign]
+        for _ in range(MAX_LISTENERS):
+            with pytest.raises(StorageUnavailable):
+                listen(hk, after=Place(Cursor(NOON, "f")))
+        repository.stream = watching  # type: ignore[method-assign]
+        for _ in range(MAX_LISTENERS - 1):
+            listen(hk)
+
+
+def test_what_waits_is_bounded_in_total(hk: Harken, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come back to much, what waits for them is bounded together; others are told to load again."""
+    monkeypatch.setattr(feed, "MAX_RESUMING", 250)
+    hk.collection.restore([a_feedback(f"f-{number:03}", created_at=NOON) for number in range(100)])
+    clock.turn(minutes=20)
+    back = [listen(hk, after=Place(Cursor(NOON, "e"))) for _ in range(4)]
+    assert [(one.missed, one.resuming) for one in back] == [(False, 100)] * 2 + [(True, 0)] * 2
+    back[0].take()
+    assert not listen(hk, after=Place(Cursor(NOON, "e"))).missed
+    back[1].close()
+    assert not listen(hk, after=Place(Cursor(NOON, "e"))).missed
+
+
+def test_what_is_remembered_is_bounded_in_total(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more applications have listeners, the less is remembered of each; who falls behind is told so."""
+    monkeypatch.setattr(feed, "MAX_REMEMBERED", 20)
+    monkeypatch.setattr(feed, "MAX_TAKEN", 5)
+    listeners = [hk.feed.listen(f"application {number}", nothing) for number in range(2)]
+    for number in range(24):
+        hk.submit("s", "up", application=f"application {number % 2}")
+    hk.feed.nudge()
+
+    def taken(listener: Listener) -> tuple[int, bool]:
+        found, missed = 0, False
+        while listener.waiting:
+            found += len(listener.take())
+            missed = missed or listener.missed
+        return found, missed
+
+    eventually(lambda: all(listener._watch.end == 12 for listener in listeners))
+    assert [taken(listener) for listener in listeners] == [(10, True)] * 2
 
 
 def test_a_storage_that_fails_for_a_while_loses_no_news() -> None:

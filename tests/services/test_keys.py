@@ -2,7 +2,10 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import asdict
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 import harken
 from harken import Harken, InvalidCredentials, KeyNotFound, KeyRejected, NewKey, Scope
 from harken.services.copying import Copying
+from harken.services.keys import FLOOD, MAX_FAILURES
 from harken.settings import Settings
 from harken.testing import reference_storage
 from harken.testing import strategies as hst
@@ -181,3 +185,74 @@ def test_secrets_that_are_always_the_same_are_told() -> None:
         hk.keys.create(APP, ["read"])
         with pytest.raises(harken.ConfigurationError, match="it must give random bytes"):
             hk.keys.create(APP, ["read"])
+
+
+# --- Floods -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the storage was asked for one key, and for all."""
+    calls: Counter[str] = Counter()
+    repository = hk.keys._repository  # the storage's own: what counts is how often it is asked
+
+    def counting(name: str) -> Callable[..., Any]:
+        method = getattr(repository, name)
+
+        def call(*arguments: Any) -> Any:
+            calls[name] += 1
+            return method(*arguments)
+
+        return call
+
+    for name in ("get", "keys"):
+        monkeypatch.setattr(repository, name, counting(name))
+    return calls
+
+
+def flood(hk: Harken, times: int) -> None:
+    """Try so many keys that nobody made."""
+    for number in range(times):
+        refused(hk, f"hk_{number:016x}_{'A' * 43}")
+
+
+def test_a_flood_of_invalid_keys_costs_the_storage_little(
+    hk: Harken, made: NewKey, clock: ManualClock, counted: Counter[str]
+) -> None:
+    """However many invalid keys come in a moment, one list tells them from valid ones, which are still looked up."""
+    flood(hk, 10 * MAX_FAILURES)
+    assert counted == {"get": MAX_FAILURES, "keys": 1}
+    assert hk.keys.authenticate(made.text) == made.key
+    assert counted == {"get": MAX_FAILURES + 1, "keys": 1}
+    clock.turn(seconds=FLOOD.total_seconds())
+    flood(hk, 10 * MAX_FAILURES)
+    assert counted == {"get": 2 * MAX_FAILURES + 1, "keys": 2}
+
+
+def test_valid_keys_are_not_affected_by_a_flood(hk: Harken, made: NewKey, clock: ManualClock) -> None:
+    """During a flood, keys that exist and new ones are recognised, one with another secret or a revoked one is not."""
+    flood(hk, 2 * MAX_FAILURES)
+    new = hk.keys.create(APP, ["read"])
+    assert [hk.keys.authenticate(one.text) for one in (made, new)] == [made.key, new.key]
+    assert refused(hk, f"hk_{made.key.id}_{'A' * 43}") == REFUSED
+    hk.keys.revoke(made.key.id)
+    assert refused(hk, made.text) == REFUSED
+
+
+def test_a_key_made_elsewhere_is_recognised_within_a_second_of_a_flood(tmp_path: Path, clock: ManualClock) -> None:
+    """A list that is older than the key is not believed for longer than that."""
+    with (
+        harken.connect(f"sqlite:///{tmp_path}/f.db", clock=clock) as hk,
+        harken.connect(f"sqlite:///{tmp_path}/f.db", clock=clock) as elsewhere,
+    ):
+        flood(hk, 2 * MAX_FAILURES)
+        new = elsewhere.keys.create(APP, ["read"])
+        clock.turn(seconds=FLOOD.total_seconds())
+        assert hk.keys.authenticate(new.text) == new.key
+
+
+def test_valid_keys_do_not_count_as_failures(hk: Harken, made: NewKey, counted: Counter[str]) -> None:
+    """However often valid keys are used, each is looked up, and nothing is listed."""
+    for _ in range(2 * MAX_FAILURES):
+        hk.keys.authenticate(made.text)
+    assert counted == {"get": 2 * MAX_FAILURES}

@@ -26,9 +26,9 @@ _MOST_COMMENTS: Final = 8
 
 _WORD = re.compile(r"[^\W\d_]+")
 
-#: What it is about: a session, or one message in it.
-_About = tuple[str, str | None]
-_Author = tuple[str, str | None]
+#: What it is about, a session or one message in it, and who said it: their hashes, as ids may be long.
+_About = int
+_Author = int
 
 
 @frozen(eq=False)
@@ -63,9 +63,9 @@ class NearDuplicates:
         if words is None:
             return False
         saying = _Said(self._time_of(submission), words)
-        about = (submission.target.session_id, submission.target.message_id)
+        about = hash((submission.target.session_id, submission.target.message_id))
         with self._lock:
-            earlier = self._of((submission.application, submission.author))
+            earlier = self._of(hash((submission.application, submission.author)))
             if about not in earlier and self._count(earlier, saying) >= self._limit:
                 return True
             earlier[about] = saying

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import chain, count, islice
 from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import Final
@@ -36,8 +36,13 @@ MAX_LISTENERS: Final = 200
 #: How much may wait for a listener, and how much of it is taken at once.
 MAX_WAITING: Final = 10_000
 MAX_TAKEN: Final = 500
+#: How many entries are remembered at most for all applications together, and how many wait at most for all listeners
+#: that came back; they take some 270 bytes each.
+MAX_REMEMBERED: Final = 200_000
+MAX_RESUMING: Final = 100_000
 #: How many alerts of an application are watched: those that were raised last.
 MAX_ALERTS: Final = 500
+_SLOT_LOST: Final = f"{MAX_LISTENERS} listen, and this slot went to somebody who had fewer; try again later"
 _INTERVAL: Final = 1.0
 _SHORTEST_REST: Final = 0.05
 #: Looking again and again under load must not become a load of its own: it rests so many times as long as it took.
@@ -126,10 +131,10 @@ class _Watch:
         """The number that the next entry will have."""
         return self.first + len(self.entries)
 
-    def extend(self, found: Iterable[_Seen]) -> None:
+    def extend(self, found: Iterable[_Seen], most: int = MAX_WAITING) -> None:
         """Some more, and the oldest ones less where there are too many."""
         self.entries.extend(found)
-        while len(self.entries) > MAX_WAITING:
+        while len(self.entries) > most:
             self.entries.popleft()
             self.first += 1
 
@@ -145,23 +150,39 @@ class Listener:
     """Somebody who is told what happens in one application; made by :meth:`Feed.listen`, to be closed.
 
     ``missed`` tells, at the beginning and after each :meth:`take`, that something happened that cannot be told any
-    more, so that what is shown should be loaded anew.
+    more, so that what is shown should be loaded anew. ``ended`` tells that the slot went to somebody who had fewer.
     """
 
     def __init__(
-        self, feed: Feed, watch: _Watch, wake: Callable[[], object], begin: int, backlog: list[_Seen] | None
+        self,
+        feed: Feed,
+        watch: _Watch,
+        wake: Callable[[], object],
+        begin: int,
+        *,
+        share: tuple[str, ...] = (),
+        number: int = 0,
     ) -> None:
         self.wake = wake
-        self.missed = backlog is None
+        # Whose slot this is, and which of them is the newer one.
+        self.share = share
+        self.number = number
+        self.ended = False
+        self.missed = False
         self._feed = feed
         self._watch = watch
-        self._backlog = backlog or []
+        self._backlog: list[_Seen] = []
         self._next = begin
+
+    @property
+    def resuming(self) -> int:
+        """How much of what happened while it was away is still to be told."""
+        return len(self._backlog)
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._backlog) or self._next < self._watch.end
+        return self.ended or bool(self._backlog) or self._next < self._watch.end
 
     def take(self) -> list[News]:
         """What happened since the last time, in the order in which it was found, 500 at most; reads the storage.
@@ -170,9 +191,12 @@ class Listener:
         one thread at a time.
 
         Raises:
+            Overloaded: the slot went to somebody who had fewer, so that nothing more will come.
             StorageClosed: the feed is closed, so that nothing more will come.
             StorageError: the storage could not be asked; what there is to take stays.
         """
+        if self.ended:
+            raise Overloaded(_SLOT_LOST)
         if self._backlog:
             news = self._feed.read(self._watch, "", self._backlog[:MAX_TAKEN])
             self._backlog, self.missed = self._backlog[MAX_TAKEN:], False
@@ -182,9 +206,14 @@ class Listener:
         self._next, self.missed = first + len(entries), first > self._next
         return news
 
+    def resume(self, backlog: list[_Seen] | None) -> None:
+        """Tell this first, before what was seen since it began; ``None`` for too much, so that something is missed."""
+        self._backlog, self.missed = backlog or [], backlog is None
+
     def close(self) -> None:
         """Listen no more. Waits for nothing."""
-        self._feed.leave(self._watch, self)
+        self._feed.leave(self)
+        self._backlog = []
 
 
 class Feed:
@@ -211,8 +240,16 @@ class Feed:
         self._thread: Thread | None = None
         self._nudged = Event()
         self._closed = Event()
+        self._numbers = count()
 
-    def listen(self, application: str, wake: Callable[[], object], *, after: Place | None = None) -> Listener:
+    def listen(
+        self,
+        application: str,
+        wake: Callable[[], object],
+        *,
+        after: Place | None = None,
+        share: tuple[str, ...] | None = None,
+    ) -> Listener:
         """Begin to listen; reads the storage.
 
         Args:
@@ -220,25 +257,35 @@ class Feed:
             wake: called by another thread when there is something to take, or when the feed is closed; it must not
                 block.
             after: the place of the last news, to be told what happened since then; else it begins now.
+            share: who listens, from the outside in, such as tenant, key and address; only the application, if nothing
+                is given. When all slots are taken, the one with the most loses its newest to one with fewer.
 
         Raises:
-            Overloaded: 200 listen already.
+            Overloaded: 200 listen already, and nobody has more than one slot more than the caller.
             StorageClosed: it is closed.
             StorageError: the storage could not be asked.
         """
         with self._looking:
-            self._check_room()
+            share = (application,) if share is None else share
+            self._check_room(share)
             watch = self._watched(application)
             number = watch.end if after is None else watch.number_behind(after)
-            # Where the place is not known here, the storage may know.
-            backlog = self._seen_behind(application, after.at) if after is not None and number is None else []
-            listener = Listener(self, watch, wake, watch.end if number is None else number, backlog)
+            begin = watch.end if number is None else number
+            listener = Listener(self, watch, wake, begin, share=share, number=next(self._numbers))
             with self._state:
                 self._check_open()
+                loser = self._loser(share)
+                if loser is not None:
+                    loser.ended = True
+                    self._remove(loser)
                 watch.listeners.append(listener)
                 if self._thread is None:
                     self._thread = Thread(target=self._watch_all, name="harken-feed", daemon=True)
                     self._thread.start()
+        if loser is not None:
+            _wake([loser])
+        if after is not None and number is None:
+            self._resume(listener, application, after.at)
         return listener
 
     def nudge(self) -> None:
@@ -269,11 +316,10 @@ class Feed:
         self._check_open()
         return [one for entry in entries if (one := self._read(watch.application, name, entry))]
 
-    def leave(self, watch: _Watch, listener: Listener) -> None:
+    def leave(self, listener: Listener) -> None:
         """That one listens no more."""
         with self._state:
-            if listener in watch.listeners:
-                watch.listeners.remove(listener)
+            self._remove(listener)
 
     # --- how -------------------------------------------------------------------------------------------------------
 
@@ -291,11 +337,29 @@ class Feed:
         if self._closed.is_set():
             raise StorageClosed("Harken is closed; connect again")
 
-    def _check_room(self) -> None:
+    def _check_room(self, share: tuple[str, ...]) -> None:
         with self._state:
             self._check_open()
-            if len(self._listeners()) >= MAX_LISTENERS:
-                raise Overloaded(f"{MAX_LISTENERS} listen already; try again when one of them has left")
+            self._loser(share)
+
+    def _loser(self, share: tuple[str, ...]) -> Listener | None:
+        """Who has to leave to make room; ``None`` if there is room.
+
+        Raises:
+            Overloaded: there is none, and nobody has at least two slots more than who asks.
+        """
+        listeners = self._listeners()
+        if len(listeners) < MAX_LISTENERS:
+            return None
+        loser = _greediest(listeners, share)
+        if loser is None:
+            raise Overloaded(f"{MAX_LISTENERS} listen already; try again when one of them has left")
+        return loser
+
+    def _remove(self, listener: Listener) -> None:
+        for watch in self._watches.values():
+            if listener in watch.listeners:
+                watch.listeners.remove(listener)
 
     def _listeners(self) -> list[Listener]:
         return [listener for watch in self._watches.values() for listener in watch.listeners]
@@ -317,6 +381,17 @@ class Feed:
             # Nobody has looked for a while.
             self._look(watch)
         return watch
+
+    def _resume(self, listener: Listener, application: str, place: Cursor) -> None:
+        """Where a place is not known here, the storage may know. Others go on listening while that is read."""
+        try:
+            backlog = self._seen_behind(application, place)
+            with self._state:
+                total = sum(one.resuming for one in self._listeners())
+                listener.resume(None if backlog and total + len(backlog) > MAX_RESUMING else backlog)
+        except BaseException:
+            listener.close()
+            raise
 
     def _seen_behind(self, application: str, place: Cursor) -> list[_Seen] | None:
         """What the storage has behind that place, and shortly before; ``None`` if that is too long ago, or too much."""
@@ -367,7 +442,8 @@ class Feed:
         # What is older will not be found again.
         watch.known, watch.standing, watch.since = found, _ids(standing), max(began, watch.since)
         with self._state:
-            watch.extend(new)
+            share = MAX_REMEMBERED // max(1, len(self._watches))
+            watch.extend(new, max(MAX_TAKEN, min(MAX_WAITING, share)))
         return bool(new)
 
     def _watch_all(self) -> None:
@@ -397,6 +473,25 @@ class Feed:
         except Exception:
             logger.exception("Listeners cannot be told anything just now")
         return False
+
+
+def _greediest(listeners: Sequence[Listener], share: tuple[str, ...]) -> Listener | None:
+    """The newest listener of whoever has at least two more than who asks; ``None`` if nobody has.
+
+    Tenants are compared first; within the asking one, its keys, and so on. One more would only change places with it.
+    """
+    found = False
+    for level, own in enumerate(share):
+        # Those of which no more is known stay out of it: they are the embedding program's own.
+        known = [one for one in listeners if len(one.share) > level]
+        counts = Counter(one.share[level] for one in known)
+        most = max(counts, key=counts.__getitem__, default=own)
+        found = found or counts[most] > counts[own] + 1
+        # Of the greediest tenant all that listen, if no more is known of any of them.
+        if known or not found:
+            chosen = most if found else own
+            listeners = [one for one in known if one.share[level] == chosen]
+    return max(listeners, key=lambda one: one.number) if found else None
 
 
 def _wake(listeners: Iterable[Listener]) -> None:

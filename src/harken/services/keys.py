@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
+from threading import Lock
 from typing import Final
 
 from attrs import field, frozen
@@ -23,6 +25,10 @@ _SECRET_BYTES: Final = 32
 _SHAPE: Final = re.compile(r"hk_([0-9a-f]{1,64})_[A-Za-z0-9_-]{1,256}")
 #: How often an id is drawn; that even one of them is taken happens to nobody.
 _TRIES: Final = 10
+#: So many look-ups may find no valid key within such a time. Until it is over, all others are checked against one list
+#: of the valid keys, so that a flood of invalid ones costs the storage little, however many addresses send it.
+MAX_FAILURES: Final = 100
+FLOOD: Final = timedelta(seconds=1)
 _REFUSED: Final = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
 
 
@@ -45,6 +51,11 @@ class KeyService:
         self._repository = repository
         self._clock = clock
         self._new_secret = new_secret
+        self._lock = Lock()
+        self._failures = 0
+        self._counted_since: datetime | None = None
+        # The digests of all valid keys, once they are needed.
+        self._listed: frozenset[str] | None = None
 
     def create(self, application: str, scopes: Iterable[Scope | str], *, name: str = "") -> NewKey:
         """A new key for an application; on return it is durable.
@@ -63,6 +74,8 @@ class KeyService:
         for _ in range(_TRIES):
             made = self._made(application, wanted, name)
             if self._repository.add(made.key):
+                with self._lock:
+                    self._listed = None
                 return made
         raise ConfigurationError(f"new_secret gave the ids of other keys {_TRIES} times; it must give random bytes")
 
@@ -90,14 +103,31 @@ class KeyService:
             InvalidCredentials: it is no key's, or that of a revoked one; the message does not say which.
         """
         shape = _SHAPE.fullmatch(text)
-        key = self._repository.get(shape[1]) if shape else None
+        if shape is None or not self._may_be_valid(_digest(text)):
+            raise InvalidCredentials(_REFUSED)
+        key = self._repository.get(shape[1])
         if key is None or not compare_digest(_digest(text), key.digest) or key.revoked:
+            with self._lock:
+                self._failures += 1
             raise InvalidCredentials(_REFUSED)
         return key
 
     def in_use(self) -> bool:
         """Whether there is any key that is not revoked."""
         return any(not key.revoked for key in self.keys())
+
+    def _may_be_valid(self, digest: str) -> bool:
+        """Whether to look the key up: always, unless too many turned out to be invalid a moment ago."""
+        with self._lock:
+            now = self._clock()
+            if self._counted_since is None or not timedelta(0) <= now - self._counted_since < FLOOD:
+                self._counted_since, self._failures, self._listed = now, 0, None
+            if self._failures < MAX_FAILURES:
+                return True
+            if self._listed is None:
+                # With the lock: others wait for this list, instead of reading it once more each.
+                self._listed = frozenset(key.digest for key in self.keys() if not key.revoked)
+            return digest in self._listed
 
     def _made(self, application: str, scopes: frozenset[Scope], name: str) -> NewKey:
         key_id = self._new_secret(_ID_BYTES).hex()

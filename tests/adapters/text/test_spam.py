@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 
 import harken
-from harken import ConfigurationError, ModerationStatus, Submission
+from harken import ConfigurationError, ModerationStatus, Submission, Target
 from harken.testing.strategies import texts
 from harken_adapters.text import HeuristicSpamFilter
 from support import NOON, ManualClock, a_submission, in_threads
@@ -164,6 +165,25 @@ class TestNearDuplicates:
         for author in ("ann", "bob", "ann", "cat"):
             assert not spam_filter.is_spam(said("s1", author=author))
         assert [spam_filter.is_spam(said("s2", author=name)) for name in ("ann", "bob")] == [True, False]
+
+    def test_long_ids_take_no_memory(self) -> None:
+        """What is remembered of an author has a size that no id changes."""
+        suspicious = HeuristicSpamFilter(max_authors=100)
+
+        def word(number: int) -> str:
+            return "".join(chr(ord("a") + int(digit)) for digit in f"{number:06}")
+
+        tracemalloc.start()
+        try:
+            for number in range(800):
+                author, session = (f"{one}" + "\U0001f600" * 190 for one in (number // 8, number))
+                target = Target(session_id=session, message_id=session)
+                comment = " ".join(word(20 * number + one) for one in range(20))
+                assert not suspicious.is_spam(Submission(target=target, rating="up", comment=comment, author=author))
+            taken = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert taken < 800 * 1_000
 
     def test_many_threads(self) -> None:
         """However many threads ask at once, no more than the limit pass."""

@@ -2,7 +2,9 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -17,8 +19,10 @@ from harken.container import utc_now
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.messages import Request
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
@@ -29,6 +33,7 @@ pytestmark = pytest.mark.slow
 
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
+LISTING = next(one for one in OPERATIONS if one.name == "list_votes")
 SECRET = "a secret that is long enough for HS256"
 OTHER_SECRET = "another secret, as long as HS256 needs it"
 #: What a session token is enough for, and nothing else.
@@ -506,3 +511,56 @@ class TestLogs:
         failures = [line for line in map(json.loads, logged.getvalue().splitlines()) if line["level"] == "error"]
         assert {line["request_id"] for line in failures} == {answer.headers["x-request-id"]}
         assert any("RuntimeError" in line.get("exception", "") for line in failures)
+
+
+# --- Floods of credentials --------------------------------------------------------------------------------------------
+
+
+def is_admitted(api: Api, credential: str) -> bool:
+    """Whether a request with it, for the votes in a session, is let in; may ask the storage."""
+    header = {"authorization": f"Bearer {credential}"}.get
+    request = Request(method="GET", path="", parts={"session_id": "s"}, header=header, peer="203.0.113.9")
+    try:
+        api.admit(LISTING, request)
+    except Problem:
+        return False
+    return True
+
+
+def test_what_is_remembered_of_credentials_is_bounded(hk: Harken, clock: ManualClock) -> None:
+    """However many long credentials are sent, valid or not, little memory is taken, and none of their text is kept."""
+    tokens = SessionTokens([SECRET], clock=clock)
+    settings = ServerSettings(access="keys", token_secrets=(SECRET,), limit_by_address="")
+    valid = [tokens.mint(session_id="s", author=f"{number:04}" + "\U0001f600" * 190) for number in range(3_000)]
+    invalid = (f"{number:015}.x.{'A' * 16_000}" for number in range(3_000))
+    with closing(Api(hk, settings, clock=clock)) as api:
+        tracemalloc.start()
+        try:
+            assert not any(is_admitted(api, credential) for credential in invalid)
+            assert all(is_admitted(api, credential) for credential in valid)
+            taken = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    # They have 60 MB together.
+    assert taken < 10 * 1024 * 1024
+
+
+def test_invalid_credentials_displace_no_valid_ones(
+    hk: Harken, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was recognised a moment ago is not looked up again, whatever was tried meanwhile."""
+    key = hk.keys.create("default", ["read"]).text
+    looked_up: list[str] = []
+    authenticate = hk.keys.authenticate
+
+    def look_up(text: str) -> harken.ApiKey:
+        looked_up.append(text)
+        return authenticate(text)
+
+    monkeypatch.setattr(hk.keys, "authenticate", look_up)
+    with closing(Api(hk, ServerSettings(access="keys", limit_by_address=""), clock=clock, timer=lambda: 0.0)) as api:
+        assert is_admitted(api, key)
+        for number in range(11_000):
+            assert not is_admitted(api, f"hk_{number:x}_{'A' * 43}")
+        assert is_admitted(api, key)
+    assert looked_up.count(key) == 1

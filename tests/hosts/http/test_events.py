@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Cursor, Harken, Scope
+from harken.services import feed
 from harken.services.feed import MAX_LISTENERS, RESUMABLE, Place
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.http.streaming import EventStream
@@ -188,6 +189,24 @@ def test_two_hundred_may_listen(server: Server, hk: Harken) -> None:
         with listening(server.url) as stream:
             give(server, "heard")
             assert comments(stream, 1) == ["heard"]
+
+
+def test_slots_are_shared_between_tenants(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has taken all slots loses one to another, its newest, whose stream ends; the others go on."""
+    monkeypatch.setattr(feed, "MAX_LISTENERS", 4)
+    greedy, modest = (
+        {"Authorization": f"Bearer {hk.keys.create(name, ['read', 'submit']).text}"} for name in ("greedy", "modest")
+    )
+    with served(hk, access="keys") as server, ExitStack() as opened:
+        streams = [opened.enter_context(listening(server.url, **greedy)) for _ in range(4)]
+        problem(server.ask("GET", "/api/events", headers=greedy), 503, "overloaded")
+        theirs = [opened.enter_context(listening(server.url, **modest)) for _ in range(2)]
+        assert [stream.rest() for stream in streams[2:]] == [b"", b""]
+        for headers in (greedy, modest):
+            problem(server.ask("GET", "/api/events", headers=headers), 503, "overloaded")
+        for headers, left in ((greedy, streams[:2]), (modest, theirs)):
+            give(server, "heard", headers=headers)
+            assert [comments(stream, 1) for stream in left] == [["heard"]] * 2
 
 
 def test_who_went_away_is_forgotten(server: Server, hk: Harken) -> None:

@@ -623,3 +623,16 @@ class TestUrls:
         )
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert 'try pip install "harken[mongodb]"' in ran.stdout
+
+
+def test_what_is_refused_counts_against_no_other_limit(clock: ManualClock) -> None:
+    """Once a limit refuses, the others keep what they have, and a shared storage is not asked for them."""
+    limiter = RateLimiter(clock=clock)
+    tight, wide = Limit(1, 60), Limit(9, 60)
+    hits = [("wide", wide, "w"), ("tight", tight, "t"), ("other", wide, "o")]
+    assert [one.remaining for one in limiter.check_all(hits)] == [8, 0, 8]
+    for check in (limiter.check_all, limiter.check_all_soon):
+        refused = check(hits)
+        assert refused is not None
+        assert [(one.name, one.allowed) for one in refused] == [("tight", False)]
+    assert [one.remaining for one in limiter.check_all(hits[::2])] == [7, 7]

@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from harken import Harken
-from harken_adapters.hosts.fastapi import ServerSettings
+from harken.services.keys import MAX_FAILURES
+from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api
 from hosts.serving import OPEN, Server, kept, problem, served, served_api
 from support import ManualClock, in_threads
@@ -100,14 +101,58 @@ def test_by_key(hk: Harken, clock: ManualClock) -> None:
             assert found == [201] * 3 + [429] * 2
 
 
+def bearing(credential: str) -> dict[str, str]:
+    """The header that carries it."""
+    return {"Authorization": f"Bearer {credential}"}
+
+
+def invalid_key(number: int) -> dict[str, str]:
+    """A header with a key that nobody made."""
+    return bearing(f"hk_{number:016x}_{'A' * 43}")
+
+
 def test_made_up_keys(hk: Harken, clock: ManualClock) -> None:
-    """Whoever tries one key after the other is stopped before the storage is asked for each."""
+    """Invalid credentials from one address are limited, whether they were seen before or not, until the window ends."""
     with limited(hk, clock, access="keys", limit_by_address="3/minute") as server:
-        found = statuses(
-            6,
-            lambda number: server.ask("GET", PATH, headers={"Authorization": f"Bearer hk_{number:016x}_{'A' * 43}"}),
-        )
-        assert found == [401] * 3 + [429] * 3
+        found = [server.ask("GET", PATH, headers=invalid_key(number // 2)) for number in range(6)]
+        assert [answer.status_code for answer in found] == [401] * 3 + [429] * 3
+        assert "invalid credentials" in problem(found[-1], 429, "rate-limited")["detail"]
+        assert found[-1].headers["ratelimit-policy"] == '"failures";q=3;w=60'
+        clock.turn(seconds=60)
+        problem(server.ask("GET", PATH, headers=invalid_key(9)), 401, "unauthorized")
+
+
+def test_invalid_credentials_lock_nobody_out(hk: Harken, clock: ManualClock) -> None:
+    """However many fail from an address, valid keys and tokens from there are taken, seen before or not; and what they
+    do does not count as a failure.
+    """
+    secret = "a secret that is long enough for HS256"
+    seen, new = (bearing(hk.keys.create("default", ["submit", "read"]).text) for _ in range(2))
+    token = bearing(SessionTokens([secret], clock=clock).mint(session_id="s"))
+    settings = {"access": "keys", "token_secrets": (secret,), "limit_by_address": "3/minute"}
+    with limited(hk, clock, **settings) as server:
+        server.post(PATH, UP, headers=seen)
+        for number in range(2 * MAX_FAILURES):
+            server.ask("GET", PATH, headers=invalid_key(number))
+        problem(server.ask("GET", PATH, headers=bearing("x.y.z")), 429, "rate-limited")
+        for headers in (seen, new):
+            for _ in range(5):
+                server.post(PATH, UP, headers=headers)
+        assert statuses(4, lambda _: server.ask("POST", PATH, json=UP, headers=token)) == [201] * 3 + [429]
+        made = bearing(hk.keys.create("default", ["submit"]).text)
+        server.post(PATH, UP, headers=made)
+
+
+def test_a_refused_request_counts_against_nobody_else(hk: Harken, clock: ManualClock) -> None:
+    """An address that has used up its own limit cannot use up that of a session, nor have others counted for it."""
+    settings = {"limit_by_address": "2/minute", "limit_by_session": "4/minute", "trusted_proxies": ("127.0.0.1",)}
+    with limited(hk, clock, **settings) as server:
+
+        def by(client: str) -> Callable[[int], requests.Response]:
+            return lambda _: server.ask("POST", PATH, json=UP, headers={"X-Forwarded-For": client})
+
+        assert statuses(9, by("203.0.113.1")) == [201] * 2 + [429] * 7
+        assert statuses(3, by("203.0.113.2")) == [201] * 2 + [429]
 
 
 def test_all_limits_are_told(hk: Harken, clock: ManualClock) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import jsonschema_rs
@@ -24,6 +25,7 @@ from harken_adapters.hosts.http.messages import Request, Response
 from harken_adapters.hosts.http.openapi import document, operation_document
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.pages import Pages
 from harken_adapters.hosts.http.problems import KINDS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
@@ -545,3 +547,11 @@ class TestPage:
             assert found
             assert found[1].startswith(media_type)
             assert found[0].startswith(begins)
+
+
+def test_the_document_is_made_once(hk: Harken) -> None:
+    """However often it is asked for, by anybody, nothing is worked out again."""
+    with closing(Api(hk, OPEN)) as api:
+        first, again = (Pages(api).openapi("/once") for _ in range(2))
+    assert first.body is again.body
+    assert json.loads(first.body)["paths"]["/once/api/feedback"]

@@ -11,6 +11,8 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, environment, serv
 
 import harken
 from harken import Scope
+from harken_adapters.hosts.fastapi import ServerSettings
+from harken_adapters.hosts.fastapi.serving import _bound
 from hosts.events import listening
 from support import eventually
 
@@ -224,3 +226,13 @@ def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -
         finally:
             process.kill()
             process.wait()
+
+
+def test_answers_are_not_held_back() -> None:
+    """On a connection that is kept open, an answer waits for no acknowledgement of its first part: that takes 40 ms."""
+    with (
+        _bound(ServerSettings(port=0)) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

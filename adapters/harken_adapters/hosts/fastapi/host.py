@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
 from threading import current_thread, main_thread
@@ -20,6 +20,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
+from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.bodies import WITH_BODY
 from harken_adapters.hosts.http.hosting import ApiHost
@@ -32,6 +33,8 @@ Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 #: How many calls that block are answered at once. More would only wait for the storage, or for each other.
 _THREADS: Final = 8
+#: How many of them one tenant may occupy, so that its slow calls never stop all others.
+_SHARE: Final = 6
 
 
 class _Results:
@@ -89,7 +92,7 @@ class Host(ApiHost):
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
-        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="harken-http")
+        self.threads = FairThreads(_THREADS, _SHARE)
         self._results = _Results()
 
     @asynccontextmanager
@@ -118,7 +121,7 @@ class Host(ApiHost):
             more: RawHeaders = [(b"x-request-id", incoming.id.encode())]
             if response.chunks is None:
                 return Answer(response, more)
-            return streamed(response, more, self.threads)
+            return streamed(response, more, self.threads.of(incoming.tenant))
 
         return endpoint
 
@@ -130,25 +133,25 @@ class Host(ApiHost):
         try:
             admission = self.api.admit_soon(operation, incoming)
             if admission is None:
-                admission = await self._in_thread(self.api.admit, operation, incoming)
+                admission = await self._in_thread(incoming, self.api.admit, operation, incoming)
             if operation.method in WITH_BODY:
                 incoming.body = await read_body(request, incoming.header("content-length"), self.api.settings)
-            return self.opened(await self._performed(operation, admission))
+            return self.opened(await self._performed(operation, admission, incoming))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.api.refuse(operation, incoming, error)
 
-    async def _performed(self, operation: Operation, admission: Admission) -> Response:
+    async def _performed(self, operation: Operation, admission: Admission, incoming: Request) -> Response:
         if not operation.soon:
-            return await self._in_thread(self.api.complete, operation, admission)
+            return await self._in_thread(incoming, self.api.complete, operation, admission)
         done = self.api.perform(operation, admission)
         if isinstance(done, Pending):
             done = done.present(await self._results.of(done.receipt))
         return self.api.finish(operation, admission, done)
 
-    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+    async def _in_thread(self, incoming: Request, call: Callable[..., T], *arguments: object) -> T:
         # With the request's context, or its span would not be found there.
         context = copy_context()
-        return await self._results.of(self.threads.submit(context.run, call, *arguments))
+        return await self._results.of(self.threads.submit(incoming.tenant, context.run, call, *arguments))
 
 
 @contextmanager

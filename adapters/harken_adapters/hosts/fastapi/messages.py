@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from functools import cache
 
 import starlette.requests
@@ -113,7 +113,7 @@ def _headers(response: Response, more: RawHeaders) -> RawHeaders:
     return headers
 
 
-def streamed(response: Response, more: RawHeaders, threads: ThreadPoolExecutor) -> starlette.responses.Response:
+def streamed(response: Response, more: RawHeaders, threads: Executor) -> starlette.responses.Response:
     """An answer that comes in chunks, each made in a thread."""
     chunks = response.chunks
     assert chunks is not None  # noqa: S101 - whoever calls has looked
@@ -129,7 +129,7 @@ def streamed(response: Response, more: RawHeaders, threads: ThreadPoolExecutor) 
 class _EventAnswer(starlette.responses.StreamingResponse):
     """Events, until nobody listens any more."""
 
-    def __init__(self, stream: EventStream, status: int, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, stream: EventStream, status: int, threads: Executor) -> None:
         super().__init__(events_in_loop(stream, threads), status)
         self._stream = stream
 

@@ -127,6 +127,9 @@ def _bound(settings: ServerSettings) -> Iterator[socket.socket]:
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another --port"
         ) from error
     with listening:
+        # Connections inherit it. The server hands the socket over as a file descriptor, of which asyncio does not know
+        # that it is TCP; without this, each answer on a connection that is kept open waits for an acknowledgement.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.set_inheritable(True)
         yield listening
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from hashlib import blake2b
 from threading import Lock
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -23,7 +26,13 @@ _KEY_PREFIX: Final = "hk_"
 _LONGEST_CREDENTIAL: Final = 16_384
 #: For so many seconds what the storage said of a key is believed: a revoked one is refused that much later at most.
 TRUSTED_FOR: Final = 5.0
-_MOST_TRUSTED: Final = 10_000
+#: How much is remembered of valid credentials, and of others: so that no flood of others displaces a valid one.
+_TRUSTED_BYTES: Final = 32 * 1024 * 1024
+_REFUSED_BYTES: Final = 4 * 1024 * 1024
+#: An entry takes at most this and so many bytes for each character of the credentials, which say all that it holds.
+_ENTRY_BYTES: Final = 2_048
+_BYTES_A_CHARACTER: Final = 4
+_DIGEST_BYTES: Final = 16
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -46,6 +55,43 @@ class Principal:
 
 
 ANYBODY: Final = Principal()
+
+
+class CredentialsRefused(Problem):
+    """Credentials were sent, and they are not valid."""
+
+
+class _Remembered:
+    """What credentials turned out to be, up to so many bytes; those that were noted longest ago are forgotten first.
+
+    The credentials themselves are not kept: callers give a digest of them. It is thread-safe.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._lock = Lock()
+        # By digest: what they turned out to be, until when that is believed, and how many bytes it counts as.
+        self._entries: OrderedDict[bytes, tuple[Principal | Problem, float, int]] = OrderedDict()
+
+    def get(self, digest: bytes, now: float) -> Principal | Problem | None:
+        """What is still believed of them."""
+        entry = self._entries.get(digest)
+        return None if entry is None or entry[1] < now else entry[0]
+
+    def put(self, digest: bytes, found: Principal | Problem, until: float, length: int) -> None:
+        """Note what credentials of that length turned out to be."""
+        size = _ENTRY_BYTES + _BYTES_A_CHARACTER * length
+        with self._lock:
+            self._forget(self._entries.pop(digest, None))
+            self._entries[digest] = found, until, size
+            self._bytes += size
+            while self._bytes > self._max_bytes:
+                self._forget(self._entries.popitem(last=False)[1])
+
+    def _forget(self, entry: tuple[Principal | Problem, float, int] | None) -> None:
+        if entry is not None:
+            self._bytes -= entry[2]
 
 
 class Access:
@@ -73,14 +119,16 @@ class Access:
         self._mode = mode
         self._clock = clock
         self._timer = timer
-        self._lock = Lock()
-        # By credential, "" for none: what it turned out to be, and until when that is believed.
-        self._known: dict[str, tuple[Principal | Problem, float]] = {}
+        # Nobody can choose credentials with the same digest, nor find credentials from it.
+        self._digest_key = secrets.token_bytes(_DIGEST_BYTES)
+        self._trusted = _Remembered(_TRUSTED_BYTES)
+        self._refused = _Remembered(_REFUSED_BYTES)
 
     def principal_soon(self, request: Request, address: str | None) -> Principal | None:
         """Who calls, if that is known without asking the storage; ``None`` if it is not.
 
         Raises:
+            CredentialsRefused: what was sent is not valid.
             Problem: nobody who may.
         """
         if self._is_open_to(request):
@@ -88,15 +136,15 @@ class Access:
         credential = _credential(request)
         if not credential and self._mode == "keys":
             raise _needed()
-        known = self._known.get(credential)
-        if known is None or known[1] < self._timer():
-            return None
-        return self._admitted(known[0], request, address)
+        digest, now = self._digest(credential), self._timer()
+        known = self._trusted.get(digest, now) or self._refused.get(digest, now)
+        return None if known is None else self._admitted(known, request, address)
 
     def principal(self, request: Request, address: str | None) -> Principal:
         """Who calls. May ask the storage.
 
         Raises:
+            CredentialsRefused: what was sent is not valid.
             Problem: nobody who may.
             StorageError: the storage could not be asked.
         """
@@ -105,11 +153,15 @@ class Access:
         # Before the storage is asked: what it says may be old already when it arrives.
         credential, until = _credential(request), self._timer() + TRUSTED_FOR
         found = self._found(credential) if credential else self._found_open()
-        with self._lock:
-            if len(self._known) >= _MOST_TRUSTED:
-                self._known.clear()
-            self._known[credential] = found, until
+        # What those without credentials are is kept with the valid ones, where no flood displaces it.
+        refused = isinstance(found, CredentialsRefused)
+        (self._refused if refused else self._trusted).put(self._digest(credential), found, until, len(credential))
         return self._admitted(found, request, address)
+
+    def _digest(self, credential: str) -> bytes:
+        """What credentials are remembered by; ``""`` stands for none."""
+        text = credential.encode(errors="surrogatepass")
+        return blake2b(text, key=self._digest_key, digest_size=_DIGEST_BYTES).digest()
 
     def _is_open_to(self, request: Request) -> bool:
         """Whether nothing is asked for. What is no key and could be no token is for whoever guards the door."""
@@ -146,7 +198,7 @@ class Access:
     def _admitted(self, found: Principal | Problem, request: Request, address: str | None) -> Principal:
         if isinstance(found, Problem):
             # A new one each time: an error that is raised again keeps the frames of all times before.
-            raise Problem(found.kind, found.detail, headers=found.headers)
+            raise type(found)(found.kind, found.detail, headers=found.headers)
         if found is ANYBODY:
             _check_local(request, address)
         if found.token is not None:
@@ -159,7 +211,7 @@ def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
     """The problem that nobody is known by what was sent along; ``wrong`` if something was."""
     challenge = 'Bearer realm="harken", error="invalid_token"' if wrong else 'Bearer realm="harken"'
     headers: Headers = (("www-authenticate", challenge),)
-    return Problem("unauthorized", detail, headers=headers)
+    return (CredentialsRefused if wrong else Problem)("unauthorized", detail, headers=headers)
 
 
 def _needed() -> Problem:

@@ -10,7 +10,7 @@ from typing import Final
 from harken import Harken
 from harken.container import utc_now
 from harken.ports.time import Clock
-from harken_adapters.hosts.http.access import Access, Principal, application_of, check_scope
+from harken_adapters.hosts.http.access import Access, CredentialsRefused, Principal, application_of, check_scope
 from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
 from harken_adapters.hosts.http.idempotency import InFlight
 from harken_adapters.hosts.http.limiting import MEMORY, Hit, RateLimiter, Verdict, rate_headers
@@ -29,6 +29,7 @@ _COUNTED_BY: Final = {
     "key": "this API key",
     "session": "this session",
     "address": "this address",
+    "failures": "this address, all with invalid credentials",
     "production": "this address on this path",
 }
 _OUTCOMES: Final[Mapping[str, SubmissionOutcome]] = {
@@ -104,7 +105,15 @@ class Api:
             Problem: it is not let in.
         """
         address = self._address(request)
-        principal = self._access.principal_soon(request, address)
+        request.tenant = _subject(address)
+        try:
+            principal = self._access.principal_soon(request, address)
+        except CredentialsRefused:
+            failed = self._limiter.check_all_soon(self._failure(address))
+            if failed is None:
+                return None
+            _within(failed)
+            raise
         if principal is None:
             return None
         call = self._call(operation, request, principal, address)
@@ -119,17 +128,14 @@ class Api:
             StorageError: the storage could not be asked.
         """
         address = self._address(request)
-        counted: list[Verdict] = []
-        principal = self._access.principal_soon(request, address)
-        if principal is None:
-            # Whoever makes keys up is limited before the storage is asked for them.
-            counted = [self._limiter.check(*hit) for hit in self._hits_of_address(address)]
-            _within(counted)
+        try:
             principal = self._access.principal(request, address)
+        except CredentialsRefused:
+            # Only failures are counted: whoever shares the address and has valid credentials is not affected.
+            _within([self._limiter.check(*hit) for hit in self._failure(address)])
+            raise
         call = self._call(operation, request, principal, address)
-        done = {verdict.name for verdict in counted}
-        counted += [self._limiter.check(*hit) for hit in self._hits(operation, call) if hit[0] not in done]
-        return Admission(call, _within(counted))
+        return Admission(call, _within(self._limiter.check_all(self._hits(operation, call))))
 
     def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
         """Do what was asked; what comes of it goes through :meth:`finish`. Blocks, unless the operation is ``soon``.
@@ -179,6 +185,7 @@ class Api:
         )
         application = application_of(principal, parameters.get("application"), self.harken.application)
         request.application = application
+        request.tenant = principal.application or _subject(address)
         session_id = request.parts.get("session_id") or parameters.get("session_id")
         check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
         return Call(
@@ -196,18 +203,19 @@ class Api:
         )
 
     def _hits(self, operation: Operation, call: Call) -> list[Hit]:
-        """What a request counts as."""
-        hits: list[Hit] = []
+        """What a request counts as: first against who sent it, then against what others share."""
+        key = call.principal.key
+        hits = self._hit("address", _subject(call.address)) if key is None else self._hit("key", key.id)
         if operation.production:
             hits += self._hit("production", _subject(call.address))
         if operation.gives_feedback:
             hits += self._hit("session", f"{call.application}\0{call.session_id}")
-        if call.principal.key is not None:
-            return hits + self._hit("key", call.principal.key.id)
-        return hits + self._hits_of_address(call.address)
+        return hits
 
-    def _hits_of_address(self, address: str | None) -> list[Hit]:
-        return self._hit("address", _subject(address))
+    def _failure(self, address: str | None) -> list[Hit]:
+        """What invalid credentials count as: the limit of an address, counted apart from what is valid."""
+        limit = self._limits.get("address")
+        return [("failures", limit, _subject(address))] if limit else []
 
     def _hit(self, name: str, subject: str) -> list[Hit]:
         limit = self._limits.get(name)

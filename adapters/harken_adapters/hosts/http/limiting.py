@@ -205,6 +205,8 @@ class RateLimiter:
     def check_all_soon(self, hits: Iterable[Hit], cost: int = 1) -> list[Verdict] | None:
         """Check several limits at once; nothing, and none is counted, if the storage has to be asked for one of them.
 
+        The first one that is known to refuse is the only one that is told of, and nothing counts against the others.
+
         Raises:
             ValueError: the cost is less than one hit.
             ConfigurationError: a name cannot be sent in a header.
@@ -218,6 +220,8 @@ class RateLimiter:
                 alone = self._shared is None or self._shared.rests(window.now)
                 if not alone and window.needs_more(lease, cost):
                     return None
+                if window.refuses(lease, cost, alone=alone):
+                    return [window.verdict(lease, cost, alone=alone)]
                 known.append((window, lease, alone))
             return [window.verdict(lease, cost, alone=alone) for window, lease, alone in known]
 
@@ -235,6 +239,22 @@ class RateLimiter:
             ConfigurationError: the name cannot be sent in a header.
         """
         return self.check_soon(name, limit, subject, cost) or self._ask(name, limit, self._digest(subject, cost), cost)
+
+    def check_all(self, hits: Iterable[Hit]) -> list[Verdict]:
+        """Like :meth:`check_all_soon`; where the storage has to be asked, one after the other until one refuses.
+
+        Raises:
+            ConfigurationError: a name cannot be sent in a header.
+        """
+        hits = tuple(hits)
+        if (known := self.check_all_soon(hits)) is not None:
+            return known
+        verdicts: list[Verdict] = []
+        for hit in hits:
+            verdicts.append(self.check(*hit))
+            if not verdicts[-1].allowed:
+                return verdicts[-1:]
+        return verdicts
 
     def close(self) -> None:
         """Close the connections to a shared storage. Whoever still asks is answered as when it is down."""
@@ -341,10 +361,14 @@ class _Window:
         within = lease.used + cost <= self.limit.amount
         return within and lease.left < cost <= lease.left + lease.elsewhere
 
+    def refuses(self, lease: _Lease, cost: int, *, alone: bool) -> bool:
+        """Whether there are too few left: of those that this process has, or of all if it is alone."""
+        return lease.used + cost > self.limit.amount or not (alone or cost <= lease.left)
+
     def verdict(self, lease: _Lease, cost: int, *, alone: bool = False) -> Verdict:
-        """Allow the hit, if there are enough left: of those that this process has, or of all if it is alone."""
+        """Allow the hit, if there are enough left."""
         remaining = self.limit.amount - lease.used
-        allowed = cost <= remaining and (alone or cost <= lease.left)
+        allowed = not self.refuses(lease, cost, alone=alone)
         if allowed:
             lease.used += cost
             lease.left = max(0, lease.left - cost)

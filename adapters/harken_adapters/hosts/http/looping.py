@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final
 
@@ -13,7 +13,7 @@ from harken_adapters.hosts.http.streaming import ALIVE, EventStream
 _END: Final = object()
 
 
-async def chunks_in_loop(chunks: Iterable[bytes], threads: ThreadPoolExecutor | None = None) -> AsyncIterator[bytes]:
+async def chunks_in_loop(chunks: Iterable[bytes], threads: Executor | None = None) -> AsyncIterator[bytes]:
     """The chunks, each made in a thread; in one of the loop's, if no others are given."""
     loop, iterator = asyncio.get_running_loop(), iter(chunks)
     while (chunk := await loop.run_in_executor(threads, next, iterator, _END)) is not _END:
@@ -21,7 +21,7 @@ async def chunks_in_loop(chunks: Iterable[bytes], threads: ThreadPoolExecutor | 
         yield chunk
 
 
-async def events_in_loop(stream: EventStream, threads: ThreadPoolExecutor | None = None) -> AsyncIterator[bytes]:
+async def events_in_loop(stream: EventStream, threads: Executor | None = None) -> AsyncIterator[bytes]:
     """What there is to tell. No thread waits for it: that would be one for each listener."""
     loop, news = asyncio.get_running_loop(), asyncio.Event()
 

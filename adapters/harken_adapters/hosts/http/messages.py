@@ -42,6 +42,7 @@ class Request:
         id: what the logs call it.
         headers: all headers, by their names in lower case, for whoever carries traces on.
         application: whose feedback it is about, once that is known.
+        tenant: whose share of the threads it takes: the application that its credentials are for, or else its address.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Request:
     id: str = ""
     headers: Mapping[str, str] = field(factory=dict)
     application: str | None = None
+    tenant: str = ""
 
 
 @define

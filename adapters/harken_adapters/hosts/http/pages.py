@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import lru_cache
 from importlib.metadata import version
 from threading import Lock, Thread
 from typing import Final
@@ -13,7 +14,7 @@ from attrs import frozen
 from harken import HarkenError
 from harken_adapters.hosts.http import docs_page
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Response, answer
+from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Response, answer, to_json
 from harken_adapters.hosts.http.openapi import document
 from harken_adapters.hosts.http.problems import Problem, nothing_here
 
@@ -56,7 +57,7 @@ class Pages:
 
     def openapi(self, prefix: str = "") -> Response:
         """The OpenAPI document."""
-        return answer(document(version=version("harken"), prefix=prefix))
+        return Response(200, _document(prefix))
 
     def docs(self, prefix: str = "") -> Response:
         """The page that shows it, which loads nothing from anywhere else."""
@@ -92,6 +93,12 @@ class Pages:
             probe.set_exception(error)
         else:
             probe.set_result(None)
+
+
+@lru_cache(maxsize=8)
+def _document(prefix: str) -> bytes:
+    """The OpenAPI document; made once, as anybody may ask for it as often as they like, and it takes milliseconds."""
+    return to_json(document(version=version("harken"), prefix=prefix))
 
 
 @frozen

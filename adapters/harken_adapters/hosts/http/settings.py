@@ -35,7 +35,8 @@ class ServerSettings:
         trusted_proxies: the addresses or networks whose ``X-Forwarded-For`` is believed.
         limit_by_key: how often one API key may call, such as ``6000/minute``; empty for no limit.
         limit_by_session: how often feedback may be given on one session.
-        limit_by_address: how often one address may call, unless with an API key.
+        limit_by_address: how often one address may call, unless with an API key; and, counted apart from that, how
+            often with invalid credentials.
         limit_production: how often one address may use ``POST /api/feedback``.
         limit_storage: where calls are counted, such as ``redis://localhost``. If empty, in each process; of several
             workers on MongoDB, which ``harken serve`` starts, together in that.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, Final
 
-from harken import Harken, StorageClosed, StorageError
+from harken import Harken, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.http.messages import to_json
@@ -26,12 +26,14 @@ class EventStream:
     #: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there.
     heartbeat = 15.0
 
-    def __init__(self, hk: Harken, application: str, after: Place | None) -> None:
+    def __init__(
+        self, hk: Harken, application: str, after: Place | None, *, share: tuple[str, ...] | None = None
+    ) -> None:
         self._news = Event()
         self._stopped = False
         #: Called by another thread when there is something to take, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
-        self._listener = hk.feed.listen(application, self._hear, after=after)
+        self._listener = hk.feed.listen(application, self._hear, after=after, share=share)
 
     @property
     def stopped(self) -> bool:
@@ -48,7 +50,7 @@ class EventStream:
         """What there is to send now, if anything; reads the storage. What cannot be read now is sent later."""
         try:
             news = self._listener.take()
-        except StorageClosed:
+        except (StorageClosed, Overloaded):
             self.stop()
             return b""
         except StorageError:

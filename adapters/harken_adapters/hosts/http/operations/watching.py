@@ -6,6 +6,7 @@ from typing import Final
 
 from harken import Scope
 from harken.services.feed import Place
+from harken_adapters.hosts.http.addresses import rate_key
 from harken_adapters.hosts.http.messages import Headers, Response
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.streaming import EventStream
@@ -17,7 +18,9 @@ _UNBUFFERED: Final[Headers] = (("x-accel-buffering", "no"),)
 
 def _watch(call: Call) -> Response:
     last = call.request.header("last-event-id") or call.parameters.get("after")
-    stream = EventStream(call.harken, call.application, Place.parse(last) if last else None)
+    key = call.principal.key
+    share = (call.application, key.id if key else "", rate_key(call.address) if call.address else "")
+    stream = EventStream(call.harken, call.application, Place.parse(last) if last else None, share=share)
     return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
 
 

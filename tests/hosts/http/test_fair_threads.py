@@ -1,0 +1,147 @@
+"""The threads of a host in an event loop are shared: one tenant's slow calls do not stop the others."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from threading import Event, Lock, Thread
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import harken
+from harken import FeedbackQuery
+from harken_adapters.hosts.fastapi.threads import FairThreads
+from harken_adapters.storage import memory
+from harken_adapters.storage.memory import MemoryFeedbackRepository
+from hosts.serving import served
+from support import PATIENCE, eventually
+
+
+class Hanging:
+    """Calls that hang until they are released, and how many do."""
+
+    def __init__(self) -> None:
+        self.released = Event()
+        self.begun = 0
+        self._lock = Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.begun += 1
+        assert self.released.wait(PATIENCE)
+
+
+@contextmanager
+def threads(number: int, share: int) -> Iterator[tuple[FairThreads, Hanging]]:
+    """Fair threads, and something to keep them busy; both end."""
+    found, hanging = FairThreads(number, share), Hanging()
+    try:
+        yield found, hanging
+    finally:
+        hanging.released.set()
+        found.shutdown()
+
+
+def test_one_tenant_does_not_occupy_all() -> None:
+    """However much one asks for, others are answered at once; and its own calls all run in the end."""
+    order: list[int] = []
+    with threads(3, 2) as (fair, hanging):
+        for _ in range(2):
+            fair.submit("greedy", hanging)
+        waiting = [fair.submit("greedy", order.append, number) for number in range(50)]
+        for _ in range(5):
+            assert fair.submit("modest", lambda: "done").result(PATIENCE) == "done"
+        assert (hanging.begun, order) == (2, [])
+        hanging.released.set()
+        for one in waiting:
+            one.result(PATIENCE)
+    assert sorted(order) == list(range(50))
+
+
+def test_tenants_take_turns() -> None:
+    """Whoever asks for one thing waits for one call of each of the others at most, not for all that they wait for."""
+    order: list[str] = []
+    with threads(1, 1) as (fair, hanging):
+        fair.submit("first", hanging)
+        for tenant in ("a", "a", "a", "a", "b", "b", "c"):
+            last = fair.submit(tenant, order.append, tenant)
+        hanging.released.set()
+        last.result(PATIENCE)
+    assert order == ["a", "b", "c", "a", "b", "a", "a"]
+
+
+def test_errors_and_who_no_longer_waits() -> None:
+    """What a call raises is raised where its result is asked for, and what was cancelled is not run."""
+    ran: list[str] = []
+    with threads(1, 1) as (fair, hanging):
+        fair.submit("a", hanging)
+        failing: Future[Any] = fair.of("a").submit(int, "no number")
+        cancelled = fair.submit("b", ran.append, "cancelled")
+        assert cancelled.cancel()
+        hanging.released.set()
+        assert isinstance(failing.exception(PATIENCE), ValueError)
+    assert ran == []
+
+
+def test_shutting_down() -> None:
+    """What was taken is done, and nothing more is taken."""
+    done: list[int] = []
+    with threads(2, 1) as (fair, hanging):
+        fair.submit("a", hanging)
+        for number in range(10):
+            fair.submit("a", done.append, number)
+        hanging.released.set()
+        fair.shutdown()
+        assert done == list(range(10))
+        with pytest.raises(RuntimeError):
+            fair.submit("a", int)
+        fair.shutdown()
+
+
+class SlowForOne(MemoryFeedbackRepository):
+    """Hangs when it is asked for the feedback of one tenant."""
+
+    hanging: Hanging
+
+    def find(self, query: FeedbackQuery, **options: Any) -> Any:
+        if query.application == "greedy":
+            self.hanging()
+        return super().find(query, **options)
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Any]:
+        if query.application == "greedy":
+            self.hanging()
+        return super().stream(query)
+
+
+@pytest.mark.parametrize("path", ["/api/feedback", "/api/export"])
+def test_slow_answers_to_one_tenant_hold_up_no_other(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a tenant has more slow questions or exports open than there are threads, another one is answered."""
+    hanging = Hanging()
+    monkeypatch.setattr(SlowForOne, "hanging", hanging, raising=False)
+    with ExitStack() as opened:
+        storage = opened.enter_context(memory.open_storage())
+        assert isinstance(storage.feedback, MemoryFeedbackRepository)
+        hk = opened.enter_context(harken.connect(evolve(storage, feedback=SlowForOne(storage.feedback._data))))
+        server = opened.enter_context(served(hk, access="keys"))
+        greedy, modest = (
+            {"Authorization": f"Bearer {hk.keys.create(name, ['read']).text}"} for name in ("greedy", "modest")
+        )
+        opened.callback(hanging.released.set)
+        found: list[int] = []
+
+        def ask() -> None:
+            found.append(server.ask("GET", path, headers=greedy).status_code)
+
+        asking = [Thread(target=ask, daemon=True) for _ in range(12)]
+        for one in asking:
+            one.start()
+        eventually(lambda: hanging.begun >= 6)
+        for theirs in ("/api/feedback", "/api/export", "/api/sessions/s/feedback/stats"):
+            assert server.ask("GET", theirs, headers=modest).status_code == 200
+        assert (hanging.begun, found) == (6, [])
+        hanging.released.set()
+        for one in asking:
+            one.join(PATIENCE)
+    assert found == [200] * 12
