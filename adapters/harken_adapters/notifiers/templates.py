@@ -286,7 +286,7 @@ def _restrict(node: nodes.Node, *, depth: int = 0, in_loop: bool = False) -> int
     return count
 
 
-def _through(name: str, value: nodes.Expr, *arguments: nodes.Expr) -> nodes.Filter:
+def _through(name: str, value: Any, *arguments: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(value, name, list(arguments), [], None, None, lineno=value.lineno)
 
 
@@ -364,7 +364,7 @@ def _shown(context: Context, value: Any) -> Any:
 
 def _metered(name: str, factor: int, *, of_texts: bool = False) -> Callable[..., Any]:
     """Jinja2's filter of that name, paid for before it is applied."""
-    applied = FILTERS[name]
+    applied: Callable[..., Any] = FILTERS[name]
 
     @pass_context
     @wraps(applied)
@@ -385,7 +385,7 @@ def _metered(name: str, factor: int, *, of_texts: bool = False) -> Callable[...,
 
 def _metered_test(name: str) -> Callable[..., Any]:
     """Jinja2's test of that name, paid for before it is applied."""
-    applied = TESTS[name]
+    applied: Callable[..., Any] = TESTS[name]
     if name in ("defined", "undefined", "none"):
         return applied
 
