@@ -364,7 +364,7 @@ def _shown(context: Context, value: Any) -> Any:
 
 def _metered(name: str, factor: int, *, of_texts: bool = False) -> Callable[..., Any]:
     """Jinja2's filter of that name, paid for before it is applied."""
-    applied: Callable[..., Any] = FILTERS[name]
+    applied: Any = FILTERS[name]
 
     @pass_context
     @wraps(applied)
@@ -385,15 +385,14 @@ def _metered(name: str, factor: int, *, of_texts: bool = False) -> Callable[...,
 
 def _metered_test(name: str) -> Callable[..., Any]:
     """Jinja2's test of that name, paid for before it is applied."""
-    applied: Callable[..., Any] = TESTS[name]
-    if name in ("defined", "undefined", "none"):
-        return applied
+    applied: Any = TESTS[name]
+    free = name in ("defined", "undefined", "none")
 
     @pass_context
     def metered(context: Context, value: Any, *arguments: Any) -> Any:
         budget = _budget(context)
         budget.spend(_TO_CALL)
-        for one in (value, *arguments):
+        for one in () if free else (value, *arguments):
             _measure(budget, one)
             if name in _OF_NUMBERS:
                 _number(one, name)

@@ -30,11 +30,13 @@ _FADING: Final = (1.0, 0.95, 0.9)
 #: Words after which a feeling may turn, besides negations.
 _TURNING: Final = frozenset({"so", "this", "doubt", "no", "or", "nor", "least"})
 _PHRASES: Final = frozenset(phrase for phrase in (*BOOSTER_DICT, *SPECIAL_CASES) if " " in phrase)
+_EMPHASIS_BY_CAPITALS: Final = float(C_INCR)
+_NEGATION: Final = float(N_SCALAR)
 _IN_PHRASES: Final = frozenset(word for phrase in _PHRASES for word in phrase.split())
 #: How many different neighbourhoods are looked at in full: so many, and one more for so many characters. Only a text
 #: that is made for it has more; there the words count as if nothing near them mattered.
-_LOOKED_AT: Final = 300
-_CHARACTERS_FOR_ONE: Final = 4
+_LOOKED_AT: Final = 100
+_CHARACTERS_FOR_ONE: Final = 8
 
 
 @frozen(eq=False, slots=True)
@@ -135,7 +137,7 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
                 feelings[index] = _alone(word, word.valence, emphasised=emphasised)
                 continue
             near = words[start : index + 3]
-            place = (index - start, *near)
+            place: tuple[int | _Word, ...] = (index - start, *near)
             feeling = remembered.get(place)
             if feeling is None:
                 if len(remembered) >= looked_at:
@@ -166,41 +168,47 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
 def _alone(word: _Word, valence: float, *, emphasised: bool) -> float:
     """What a word of that valence adds; one in capitals more, where others are not in capitals."""
     if word.is_upper and emphasised:
-        return valence + C_INCR if valence > 0 else valence - C_INCR
+        return valence + _EMPHASIS_BY_CAPITALS if valence > 0 else valence - _EMPHASIS_BY_CAPITALS
     return valence
 
 
 def _among(near: list[_Word], at: int, *, emphasised: bool) -> float:
     """What the word at a place in ``near`` adds, which begins at most three words before it."""
-    word, valence = near[at], near[at].valence or 0.0
-    after = near[at + 1] if at + 1 < len(near) else None
-    before = [near[at - distance] for distance in range(1, at + 1)]
-    if word.text == "kind" and after is not None and after.text == "of":
+    before = near[:at][::-1]
+    if near[at].text == "kind" and at + 1 < len(near) and near[at + 1].text == "of":
         return 0.0
-    or_nor = at > 2 and before[2].text == "no" and before[0].text in ("or", "nor")
-    if or_nor or "no" in [one.text for one in before[:2]]:
-        valence *= N_SCALAR
-    elif word.text == "no" and after is not None and after.valence is not None:
-        valence = 0.0
-    valence = _alone(word, valence, emphasised=emphasised)
+    valence = _alone(near[at], _beside_no(near, at, before), emphasised=emphasised)
+    turns = any(one.negates or one.text in _EMPHATIC for one in before)
     for distance, other in enumerate(before):
-        if other.valence is None:
+        if other.valence is not None:
+            continue
+        if other.booster:
             valence += _boost(other, valence, emphasised=emphasised) * _FADING[distance]
+        if turns:
             valence *= _turn(before, distance)
-            if distance == 2 and any(one.in_phrase for one in near):
-                valence = _phrases(near, at, valence)
+        if distance == 2 and any(one.in_phrase for one in near):
+            valence = _phrases(near, at, valence)
     if at and before[0].text == "least" and before[0].valence is None:
         of_least = at > 1 and before[1].text in ("at", "very")
-        return valence if of_least else valence * N_SCALAR
+        return valence if of_least else valence * _NEGATION
+    return valence
+
+
+def _beside_no(near: list[_Word], at: int, before: list[_Word]) -> float:
+    """The valence of a word, which a "no" before it negates; a "no" before another feeling has none."""
+    word, nearest = near[at], [one.text for one in before]
+    valence = word.valence or 0.0
+    if "no" in nearest[:2] or (nearest[2:] == ["no"] and nearest[0] in ("or", "nor")):
+        return valence * _NEGATION
+    if word.text == "no" and at + 1 < len(near) and near[at + 1].valence is not None:
+        return 0.0
     return valence
 
 
 def _boost(booster: _Word, valence: float, *, emphasised: bool) -> float:
-    if not booster.booster:
-        return 0.0
     scalar = -booster.booster if valence < 0 else booster.booster
     if booster.is_upper and emphasised:
-        return scalar + C_INCR if valence > 0 else scalar - C_INCR
+        return scalar + _EMPHASIS_BY_CAPITALS if valence > 0 else scalar - _EMPHASIS_BY_CAPITALS
     return scalar
 
 
@@ -217,7 +225,7 @@ def _turn(before: list[_Word], distance: int) -> float:
             return _EMPHASIS
         if said[2] == "without" and "doubt" in said[:2]:
             return 1.0
-    return N_SCALAR if before[distance].negates else 1.0
+    return _NEGATION if before[distance].negates else 1.0
 
 
 def _phrases(near: list[_Word], at: int, valence: float) -> float:
