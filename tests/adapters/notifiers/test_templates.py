@@ -203,48 +203,55 @@ ONES = "[" + ",".join("1" * 100) + "]"
 NESTED = f"{ONES}|join({ONES}|join({ONES}|join({ONES}|join('aaaaaaaaaa'))))"
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ " + NESTED + " }}",
-        "{{ (" + NESTED + ")|length }}",
-        "{% if " + NESTED + " %}{% endif %}",
-        "{% for t in [" + NESTED + "] %}{% endfor %}",
-        "{{ comment|default(" + NESTED + ") }}",
-        "{% if " + NESTED + " == comment %}{% endif %}",
-        f"{{{{ {ONES}|join(comment|e)|length }}}}",
-        f"{{{{ {ONES}|join({ONES}|join('a b c d e f g h i j '))|title|length }}}}",
-        f"{{{{ {ONES}|join({ONES}|join('123456789'))|sort|length }}}}",
-        "{{ comment" + "|urlencode" * 10 + "|length }}",
-        "{{ (comment" + "~comment" * 1_000 + ")|length }}",
-        "{{ [" + "comment," * 1_000 + "]|string|length }}",
-        "{{ (context" + "~context" * 20 + ")|length }}",
-        "{% for c in [comment] %}{{ [" + "c," * 500 + "]|tojson|length }}{% endfor %}",
-        "{% for x in [[" + "[]," * 900 + "]] %}{% if [" + "x," * 900 + "] is string %}{% endif %}{% endfor %}",
-        "{% for x in [[" + "1," * 900 + "]] %}{% if [" + "x," * 900 + "] == 1 %}{% endif %}{% endfor %}",
-        "{% for x in [[" + "1," * 900 + "]] %}{{ [" + "x," * 900 + "]|unique|length }}{% endfor %}",
-        f"{{% for t in {ONES} %}}" + "{% if comment[1:] %}{% endif %}" * 50 + "{% endfor %}",
-        f"{{% for t in {ONES} %}}" + "{% if 'b' in comment %}{% endif %}" * 50 + "{% endfor %}",
-        f"{{% for t in {ONES} %}}" + "{{ comment[:0] }}" * 100 + "{% endfor %}",
-        f"{{% for t in {ONES} %}}" + "{% if t < 0 %}a{% endif %}" * 300 + "{% endfor %}",
-        f"{{% for t in {ONES} %}}" + "{{ (t|abs)[:0] if t is string }}" * 250 + "{% endfor %}",
-        f"{{% for t in {ONES} if " + " or ".join(["comment[:0]"] * 20) + " %}{% endfor %}",
-        "{{ comment|max(attribute='" + "0." * 1_000 + "0') }}",
-        "{{ comment|sort(attribute='" + "0," * 1_000 + "0')|length }}",
-        "{{ comment|trim('" + "w" * 3_000 + "') }}",
-        "{{ [" + "1," * 4_900 + "]|length }}",
-        "{{ 1" + "<1" * 4_900 + " }}",
-    ],
-    ids=lambda template: template[:40],
+TOO_COSTLY = (
+    "{{ " + NESTED + " }}",
+    "{{ (" + NESTED + ")|length }}",
+    "{% if " + NESTED + " %}{% endif %}",
+    "{% for t in [" + NESTED + "] %}{% endfor %}",
+    "{{ comment|default(" + NESTED + ") }}",
+    "{% if " + NESTED + " == comment %}{% endif %}",
+    f"{{{{ {ONES}|join(comment|e)|length }}}}",
+    f"{{{{ {ONES}|join({ONES}|join('a b c d e f g h i j '))|title|length }}}}",
+    f"{{{{ {ONES}|join({ONES}|join('123456789'))|sort|length }}}}",
+    "{{ comment" + "|urlencode" * 10 + "|length }}",
+    "{{ (comment" + "~comment" * 1_000 + ")|length }}",
+    "{{ [" + "comment," * 1_000 + "]|string|length }}",
+    "{{ (context" + "~context" * 20 + ")|length }}",
+    "{% for c in [comment] %}{{ [" + "c," * 500 + "]|tojson|length }}{% endfor %}",
+    "{% for x in [[" + "[]," * 900 + "]] %}{% if [" + "x," * 900 + "] is string %}{% endif %}{% endfor %}",
+    "{% for x in [[" + "1," * 900 + "]] %}{% if [" + "x," * 900 + "] == 1 %}{% endif %}{% endfor %}",
+    "{% for x in [[" + "1," * 900 + "]] %}{{ [" + "x," * 900 + "]|unique|length }}{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{% if comment[1:] %}{% endif %}" * 50 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{% if 'b' in comment %}{% endif %}" * 50 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{{ comment[:0] }}" * 100 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{% if t < 0 %}a{% endif %}" * 300 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{{ (t|abs)[:0] if t is string }}" * 250 + "{% endfor %}",
+    f"{{% for t in {ONES} if " + " or ".join(["comment[:0]"] * 20) + " %}{% endfor %}",
+    "{{ comment|max(attribute='" + "0." * 1_000 + "0') }}",
+    "{{ comment|sort(attribute='" + "0," * 1_000 + "0')|length }}",
+    "{{ comment|trim('" + "w" * 3_000 + "') }}",
+    "{{ [" + "1," * 4_900 + "]|length }}",
+    "{{ 1" + "<1" * 4_900 + " }}",
 )
+
+
+@pytest.mark.parametrize("template", TOO_COSTLY, ids=lambda template: template[:40])
 def test_too_much_work_is_refused_before_it_is_done(renderer: TemplateRenderer, template: str) -> None:
-    """What compiles, reads or writes too much ends with that reason, and needs little memory until then."""
+    """What compiles, reads or writes too much ends with that reason, and says so."""
+    with pytest.raises(TemplateTooCostly, match=r"The template does too much work: .* 2,000,000 units together"):
+        renderer.render(template, largest_values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", TOO_COSTLY, ids=lambda template: template[:40])
+def test_a_refusal_needs_little_memory(renderer: TemplateRenderer, template: str) -> None:
+    """What is refused was not made before: 20 MB are enough for any template."""
     start()
     try:
         reset_peak()
-        with pytest.raises(TemplateTooCostly, match=r"The template does too much work: .* 2,000,000 units together"):
+        with pytest.raises(TemplateTooCostly):
             renderer.render(template, largest_values())
-        assert get_traced_memory()[1] < 40_000_000
+        assert get_traced_memory()[1] < 20_000_000
     finally:
         stop()
 
@@ -277,14 +284,8 @@ def test_too_much_work_is_refused_before_it_is_done(renderer: TemplateRenderer, 
 )
 def test_what_could_cost_much_is_not_in_the_language(renderer: TemplateRenderer, template: str) -> None:
     """What formats, calls, adds up lists or nests without end is refused, no matter what it would cost."""
-    start()
-    try:
-        reset_peak()
-        with pytest.raises(ConfigurationError):
-            renderer.render(template, largest_values())
-        assert get_traced_memory()[1] < 40_000_000
-    finally:
-        stop()
+    with pytest.raises(ConfigurationError):
+        renderer.render(template, largest_values())
 
 
 def test_nothing_is_evaluated_by_checking(renderer: TemplateRenderer) -> None:

@@ -227,6 +227,13 @@ def test_wrapped_up_too_deep() -> None:
     assert SANITIZER.sanitize(shallow) == shallow
 
 
+def test_too_many_tags_that_do_not_end() -> None:
+    """Where a quotation mark hides the end of tag after tag, every ``<`` goes; where it hides a few, they stay."""
+    few, many = ("<b/" * times + "<b x='>' " for times in (10, 40))
+    assert "<b/<b/" in SANITIZER.sanitize(few)
+    assert "<" not in SANITIZER.sanitize(many)
+
+
 def test_the_page_says_what_happens() -> None:
     """Each row of the table on the documentation's page is true."""
     table = PAGE.read_text(encoding="utf-8").partition("\n| typed | kept |\n")[2].partition("\n\n")[0]
