@@ -15,10 +15,14 @@ from harken_adapters.text.missing import missing
 
 #: Elements whose content goes with them: a person wrote none of it.
 _HIDDEN: Final = frozenset({"script", "style"})
-#: What is deeper wrapped up than this was never meant to be read.
-_MAX_ROUNDS: Final = 10
-#: How many tags may turn out, at the end of the text, not to end. A person leaves out a quotation mark once or twice.
+#: What is wrapped deeper than this was never meant to be read. A long text is read only twice.
+_MAX_ROUNDS: Final = 6
+_LONG: Final = 5_000
+#: How many tags may turn out not to end, at the end of the text, and how many characters may be read again for them. A
+#: person leaves out a quotation mark now and then.
 _MAX_UNFINISHED: Final = 30
+_MAX_READ_AGAIN: Final = 30_000
+_FEW_UNFINISHED: Final = 3
 
 # A tag as HTML's tokenizer reads it. The quantifiers give nothing back, so that no text makes the search slow.
 _SPACE = r"[\t\n\f\r ]"
@@ -75,7 +79,7 @@ class Nh3Sanitizer:
         if "<" not in text or text_problem("comment", text):
             return text
         reader = _Reader()
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_MAX_ROUNDS if len(text) < _LONG else 2):
             pieces = reader.split(text)
             if reader.gave_up:
                 break
@@ -104,11 +108,13 @@ class _Reader:
 
     def __init__(self) -> None:
         self._unfinished = 0
+        self._read_again = 0
 
     @property
     def gave_up(self) -> bool:
         """Whether too many tags did not end."""
-        return self._unfinished > _MAX_UNFINISHED
+        many = self._unfinished > _MAX_UNFINISHED or self._read_again > _MAX_READ_AGAIN
+        return many and self._unfinished > _FEW_UNFINISHED
 
     def split(self, text: str) -> list[str]:
         """Pieces of the text, of which every second one is markup."""
@@ -146,6 +152,7 @@ class _Reader:
         end = _REST_OF_TAG.match(text, beginning.end()) if beginning else None
         if end is None:
             self._unfinished += 1
+            self._read_again += len(text)
             return None
         return end.end()
 

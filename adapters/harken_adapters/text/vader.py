@@ -22,17 +22,18 @@ from vaderSentiment.vaderSentiment import (  # type: ignore[import-untyped]
     SentimentIntensityAnalyzer,
 )
 
-_NEGATE: Final = frozenset(NEGATE)
-_EMPHATIC: Final = ("so", "this")
+_BY_CAPITALS: Final = float(C_INCR)
+_NEGATION: Final = float(N_SCALAR)
 _EMPHASIS: Final = 1.25
 #: What a booster counts one, two and three words before a feeling.
 _FADING: Final = (1.0, 0.95, 0.9)
-#: Words after which a feeling may turn, besides negations.
-_TURNING: Final = frozenset({"so", "this", "doubt", "no", "or", "nor", "least"})
-_PHRASES: Final = frozenset(phrase for phrase in (*BOOSTER_DICT, *SPECIAL_CASES) if " " in phrase)
-_EMPHASIS_BY_CAPITALS: Final = float(C_INCR)
-_NEGATION: Final = float(N_SCALAR)
-_IN_PHRASES: Final = frozenset(word for phrase in _PHRASES for word in phrase.split())
+_EMPHATIC: Final = ("so", "this")
+_NEGATE: Final = frozenset(NEGATE)
+_IN_PHRASES: Final = frozenset(
+    word for phrase in (*BOOSTER_DICT, *SPECIAL_CASES) if " " in phrase for word in phrase.split()
+)
+#: All words that can matter to a feeling near them.
+_MATTERING: Final = _NEGATE | _IN_PHRASES | {*BOOSTER_DICT, *_EMPHATIC, "doubt", "no", "or", "nor", "least"}
 #: How many different neighbourhoods are looked at in full: so many, and one more for so many characters. Only a text
 #: that is made for it has more; there the words count as if nothing near them mattered.
 _LOOKED_AT: Final = 100
@@ -41,51 +42,28 @@ _CHARACTERS_FOR_ONE: Final = 8
 
 @frozen(eq=False, slots=True)
 class _Word:
-    """What VADER wants to know of a word, wherever it stands.
+    """What VADER knows of a word, wherever it stands.
 
     Attributes:
-        text: the word without punctuation, in lower case.
-        is_upper: whether it is in capitals.
+        text: the word in lower case.
+        is_upper: whether it is written in capitals.
         valence: what it adds by itself; ``None`` if it is not in the lexicon.
         booster: what it adds to a feeling after it.
         negates: whether it negates one.
-        in_phrase: whether a phrase has it that is more than its words.
-        matters: whether it can matter to a feeling near it in any of these ways.
+        matters: whether it can matter to a feeling near it in any way.
     """
 
     text: str
-    is_upper: bool
-    valence: float | None
-    booster: float
-    negates: bool
-    in_phrase: bool
-    matters: bool
+    is_upper: bool = False
+    valence: float | None = None
+    booster: float = 0.0
+    negates: bool = False
+    matters: bool = False
 
 
-class _Words(dict[str, _Word]):
-    """The words of a text, by how they are written."""
-
-    def __init__(self, lexicon: dict[str, float]) -> None:
-        super().__init__()
-        self._lexicon = lexicon
-
-    def __missing__(self, written: str) -> _Word:
-        stripped = written.strip(string.punctuation)
-        # What is short without its punctuation is an emoticon, such as ":D".
-        spelt = written if len(stripped) <= 2 else stripped
-        text = spelt.lower()
-        booster, negates, in_phrase = BOOSTER_DICT.get(text, 0.0), text in _NEGATE or "n't" in text, text in _IN_PHRASES
-        word = _Word(
-            text,
-            spelt.isupper(),
-            self._lexicon.get(text),
-            booster,
-            negates,
-            in_phrase,
-            matters=bool(booster) or negates or in_phrase or text in _TURNING,
-        )
-        self[written] = word
-        return word
+#: Words that are in no list, and those of them that are made with "not".
+_PLAIN: Final = (_Word(""), _Word("", is_upper=True))
+_MADE_WITH_NOT: Final = tuple(_Word("n't", is_upper, negates=True, matters=True) for is_upper in (False, True))
 
 
 class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
@@ -94,17 +72,44 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._all_emoji = frozenset(self.emojis)
+        texts = {"but", "at", *self.lexicon, *_MATTERING}
+        self._known = {(text, is_upper): self._word(text, is_upper) for text in texts for is_upper in (False, True)}
+
+    def _word(self, text: str, is_upper: bool) -> _Word:
+        negates = text in _NEGATE or "n't" in text
+        return _Word(
+            text,
+            is_upper,
+            self.lexicon.get(text),
+            BOOSTER_DICT.get(text, 0.0),
+            negates,
+            negates or text in _MATTERING,
+        )
 
     def polarity_scores(self, text: str) -> dict[str, float]:
         """The scores ``neg``, ``neu``, ``pos`` and ``compound`` of a text."""
         described = self._described(text).strip()
-        known = _Words(self.lexicon)
-        words = [known[written] for written in described.split()]
+        words = self._words(described.split())
         feelings = self._feelings(words, _LOOKED_AT + len(text) // _CHARACTERS_FOR_ONE)
-        if any(word.text == "but" for word in words):
-            _turn_at_but(feelings, [word.text for word in words].index("but"))
+        if any(feelings):
+            but = next((index for index, word in enumerate(words) if word.text == "but"), None)
+            if but is not None:
+                _turn_at_but(feelings, but)
         scores: dict[str, float] = self.score_valence(feelings, described)
         return scores
+
+    def _words(self, written: list[str]) -> list[_Word]:
+        """What is known of the words of a text; each different one is looked up once."""
+        table = {}
+        known = self._known
+        for word in set(written):
+            stripped = word.strip(string.punctuation)
+            # What is short without its punctuation is an emoticon, such as ":D".
+            spelt = stripped if len(stripped) > 2 else word
+            text, is_upper = spelt.lower(), spelt.isupper()
+            others = _MADE_WITH_NOT if "n't" in text else _PLAIN
+            table[word] = known.get((text, is_upper)) or others[is_upper]
+        return [table[word] for word in written]
 
     def _described(self, text: str) -> str:
         """The text with a description in the place of each emoji, as VADER reads it."""
@@ -124,24 +129,25 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
 
     def _feelings(self, words: list[_Word], looked_at: int) -> list[float]:
         """What each word adds where it stands: three words before it and two after it can matter."""
-        capitals = sum([word.is_upper for word in words])
-        emphasised = 0 < capitals < len(words)
+        feelings = [0.0] * len(words)
+        felt = [index for index, word in enumerate(words) if word.valence is not None and not word.booster]
+        if not felt:
+            return feelings
+        emphasised = 0 < sum([word.is_upper for word in words]) < len(words)
         matters = [word.matters for word in words]
         remembered: dict[tuple[int | _Word, ...], float] = {}
-        feelings = [0.0] * len(words)
-        for index, word in enumerate(words):
-            if word.valence is None or word.booster:
-                continue
+        for index in felt:
+            word = words[index]
             start = max(0, index - 3)
             if True not in matters[start : index + 3]:
-                feelings[index] = _alone(word, word.valence, emphasised=emphasised)
+                feelings[index] = _alone(word, word.valence or 0.0, emphasised=emphasised)
                 continue
             near = words[start : index + 3]
             place: tuple[int | _Word, ...] = (index - start, *near)
             feeling = remembered.get(place)
             if feeling is None:
                 if len(remembered) >= looked_at:
-                    feelings[index] = _alone(word, word.valence, emphasised=emphasised)
+                    feelings[index] = _alone(word, word.valence or 0.0, emphasised=emphasised)
                     continue
                 feeling = remembered[place] = _among(near, index - start, emphasised=emphasised)
             feelings[index] = feeling
@@ -168,7 +174,7 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
 def _alone(word: _Word, valence: float, *, emphasised: bool) -> float:
     """What a word of that valence adds; one in capitals more, where others are not in capitals."""
     if word.is_upper and emphasised:
-        return valence + _EMPHASIS_BY_CAPITALS if valence > 0 else valence - _EMPHASIS_BY_CAPITALS
+        return valence + _BY_CAPITALS if valence > 0 else valence - _BY_CAPITALS
     return valence
 
 
@@ -186,7 +192,7 @@ def _among(near: list[_Word], at: int, *, emphasised: bool) -> float:
             valence += _boost(other, valence, emphasised=emphasised) * _FADING[distance]
         if turns:
             valence *= _turn(before, distance)
-        if distance == 2 and any(one.in_phrase for one in near):
+        if distance == 2 and any(one.text in _IN_PHRASES for one in near):
             valence = _phrases(near, at, valence)
     if at and before[0].text == "least" and before[0].valence is None:
         of_least = at > 1 and before[1].text in ("at", "very")
@@ -208,7 +214,7 @@ def _beside_no(near: list[_Word], at: int, before: list[_Word]) -> float:
 def _boost(booster: _Word, valence: float, *, emphasised: bool) -> float:
     scalar = -booster.booster if valence < 0 else booster.booster
     if booster.is_upper and emphasised:
-        return scalar + _EMPHASIS_BY_CAPITALS if valence > 0 else scalar - _EMPHASIS_BY_CAPITALS
+        return scalar + _BY_CAPITALS if valence > 0 else scalar - _BY_CAPITALS
     return scalar
 
 
