@@ -39,6 +39,7 @@ from harken.domain.errors import (
     StorageError,
     StorageIncompatible,
     StorageUnavailable,
+    TemplateTooCostly,
 )
 from harken.domain.feedback import (
     UNCHANGED,
@@ -134,6 +135,7 @@ __all__ = [
     "Submission",
     "Summary",
     "Target",
+    "TemplateTooCostly",
     "Theme",
     "TrendPoint",
     "Violation",

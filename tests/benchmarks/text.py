@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from tests.benchmarks.measure import Result, at_least, in_turn, seconds
+from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
 from tests.benchmarks.rows import comment
 
 import harken
@@ -67,6 +67,20 @@ def vader_and_textblob(_: Path) -> Iterator[Result]:
     yield at_least("text: VADER, as many times as fast as TextBlob", ratio, 2.5, detail=detail)
 
 
+def slowest_inputs(_: Path) -> Iterator[Result]:
+    """1,000 characters of the slowest kinds that are known, through all three; 3 milliseconds are the bound."""
+    call = _all_three()
+    for name, unit in SLOWEST.items():
+        hostile = [_one((unit * 1_000)[:1_000], number) for number in range(200)]
+        taken = median(_seconds_for(call, hostile) for _ in range(ROUNDS)) / len(hostile)
+        detail = f"median of {ROUNDS} times {len(hostile)}"
+        yield at_most(f"text: 1,000 characters of {name}", taken * 1_000, 3, unit=" ms", detail=detail)
+
+
+def _one(said: str, number: int) -> harken.Submission:
+    return harken.Submission(target=harken.Target(f"hostile-{number}"), rating=None, comment=said, author="ann")
+
+
 def _all(analyze: Callable[[str], object], said: Sequence[str]) -> None:
     for text in said:
         analyze(text)
@@ -107,7 +121,16 @@ PARTS: dict[str, Callable[[], Call]] = {
     "VADER": _feeling,
     "all three": _all_three,
 }
-BENCHMARKS = (each_part, vader_and_textblob)
+#: Found by measuring: each makes one part work as much as a text can.
+SLOWEST = {
+    "plain text": "the quick brown fox is good, and the lazy dog is not bad at all. ",
+    "emoji": "\N{GRINNING FACE}",
+    "emoji with long descriptions": "\N{GRINNING CAT FACE WITH SMILING EYES}",
+    "emoji with two feelings each": "\N{FACE WITH TEARS OF JOY}",
+    "tags in tags": "<b" * 20 + "<b>" + ">" * 20,
+    "tags that do not end": "<b/" * 29 + "a/" * 440 + "<b x='>' ",
+}
+BENCHMARKS = (each_part, vader_and_textblob, slowest_inputs)
 
 
 def main() -> int:

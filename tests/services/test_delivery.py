@@ -19,6 +19,7 @@ from harken import (
     FeedbackRejected,
     Harken,
     NoSuchChannel,
+    RatingPolicy,
     RouteRejected,
     StorageUnavailable,
 )
@@ -152,6 +153,26 @@ def test_a_template_that_cannot_be_read_is_refused() -> None:
     routes: list[dict[str, object]] = [{"name": "r", "channel": "log", "template": "{{ rating"}]
     with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
         telling(routes=routes)
+
+
+def test_a_template_that_does_too_much_work() -> None:
+    """It makes a dead letter with that reason at the first try, is not the channel's failure, and delays nothing."""
+    channel = Recorder()
+    template = "{{ (comment ~ comment)|upper|truncate(9, true) }}"
+    routes: list[dict[str, object]] = [{"name": "loud", "channel": "ops", "tags": ["x"], "template": template}]
+    long = "word " * 50_000
+    policy = RatingPolicy.standard(max_comment_length=None)
+    with telling(channels={"ops": channel}, routes=[*routes, {"name": "all", "channel": "ops"}], policy=policy) as hk:
+        hk.submit("s", "up", long, tags=["x"])
+        hk.submit("s", "up", "fine", tags=["x"])
+        hk.submit("s", "up", long)
+        hk.relay.run_due()
+        (letter,) = dead(hk)
+        assert letter.tries == 1
+        assert str(letter.error).startswith("The template of route 'loud' cannot be used: The template does too much")
+        assert pending(hk) == []
+        assert hk.channels.state("ops").failing_since is None
+    assert [one.text and one.text[:9] for one in channel.arrived] == ["FINEFINE", None]
 
 
 # --- until it has arrived ---------------------------------------------------------------------------------------------

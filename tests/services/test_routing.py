@@ -66,6 +66,8 @@ def test_routes_to_nowhere_are_refused() -> None:
             hk.routes.put(Route(name="r", channel="oops"))
         with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
             hk.routes.put(Route(name="r", channel="log", template="{% for"))
+        with pytest.raises(RouteRejected, match="route 'r' cannot be used: The template does too much work"):
+            hk.routes.put(Route(name="r", channel="log", template="{{ (comment" + "|e" * 50 + ")|length }}"))
         assert names(hk) == ["log"]
 
 

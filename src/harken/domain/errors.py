@@ -24,7 +24,8 @@
     ├── LeaseLost                             the delivery was claimed by another worker meanwhile
     ├── Overloaded                            the ingestion queue is full; nothing was kept, try again
     ├── ConfigurationError (ValueError)       a setting or storage URL that makes no sense
-    │   └── MissingExtra                      it would, after ``pip install "harken[...]"``
+    │   ├── MissingExtra                      it would, after ``pip install "harken[...]"``
+    │   └── TemplateTooCostly                 a template whose work would exceed its budget
     └── StorageError                          the storage could not do what was asked
         ├── StorageUnavailable                it did not answer, or is locked; the outcome may be unknown
         ├── StorageClosed                     it was closed, or opened in another process
@@ -162,6 +163,10 @@ class ConfigurationError(HarkenError, ValueError):
 
 class MissingExtra(ConfigurationError):
     """What was asked for needs an optional dependency that is not installed."""
+
+
+class TemplateTooCostly(ConfigurationError):
+    """Compiling and rendering a template would exceed its budget of work. Trying again leads to the same."""
 
 
 class StorageError(HarkenError):

@@ -45,6 +45,8 @@ class TemplateRenderer(Protocol):
         Several threads may call it at once. The values are JSON values, such as a record, and never live objects.
 
         Raises:
-            ConfigurationError: it is no template, or asks for a value that is not there.
+            TemplateTooCostly: compiling and rendering it would exceed its budget of work. This must be raised before
+                the work is done.
+            ConfigurationError: it is not a template, or asks for a value that is not there.
         """
         ...

@@ -11,7 +11,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken.domain.alerts import Alert
-from harken.domain.errors import DeliveryFailed, LeaseLost
+from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
 from harken.domain.events import Delivery, Event
 from harken.domain.feedback import Feedback
 from harken.domain.routing import Route
@@ -144,6 +144,10 @@ class Lane:
             return False
         try:
             self._notifier.deliver(self._notification(delivery, subject, routes))
+        except TemplateTooCostly as error:
+            # Neither the receiver's fault, nor better the next time.
+            self._bury(delivery, str(error))
+            return False
         except DeliveryFailed as failure:
             self._note_failure(delivery, failure)
             return False

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from harken.domain.alerts import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
+from harken.domain.replies import MAX_REPLY_LENGTH
+from harken.domain.rules import (
+    MAX_CONTEXT_KEYS,
+    MAX_CONTEXT_NAME_LENGTH,
+    MAX_CONTEXT_VALUE_LENGTH,
+    MAX_ID_LENGTH,
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+)
 from harken.ports.notifier import Notification
+
+#: The comment that templates are tried with: ten times as long as the default policy accepts.
+_LONG_COMMENT: Final = 10_000
 
 
 def template_values(notification: Notification) -> dict[str, object]:
@@ -25,6 +39,38 @@ def template_values(notification: Notification) -> dict[str, object]:
     if notification.alert is not None:
         values |= _of_alert(notification.alert)
     return values
+
+
+def largest_values() -> dict[str, object]:
+    """Values such as :func:`template_values` gives for the largest feedback and for an alert, to try a template with.
+
+    Every name is there, each text is as long as the rules allow, and the comment has 10,000 characters.
+    """
+    name = "n" * MAX_ID_LENGTH
+    names = ("id", "session_id", "message_id", "agent_id", "author", "application", "rule")
+    return {
+        **dict.fromkeys(names, name),
+        "type": EventType.CREATED.value,
+        "timestamp": "2026-01-01T00:00:00.000000+00:00",
+        "rating": "down",
+        "comment": _words(_LONG_COMMENT),
+        "tags": [f"{number} ".ljust(MAX_TAG_LENGTH, "t") for number in range(MAX_TAGS)],
+        "context": {
+            f"{number}".ljust(MAX_CONTEXT_NAME_LENGTH, "n"): _words(MAX_CONTEXT_VALUE_LENGTH)
+            for number in range(MAX_CONTEXT_KEYS)
+        },
+        "status": "approved",
+        "reply": _words(MAX_REPLY_LENGTH),
+        "version": 1,
+        "kind": "theme",
+        "subject": {"by": "agent", "value": name},
+        "message": _words(MAX_ID_LENGTH * 2),
+        "figures": {f"figure_{number}": number for number in range(10)},
+    }
+
+
+def _words(length: int) -> str:
+    return ("word " * length)[:length]
 
 
 def _of_feedback(feedback: Feedback, *, told: bool) -> dict[str, object]:

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from harken.domain.errors import ConfigurationError, MissingExtra, RouteRejected
+from harken.domain.errors import ConfigurationError, MissingExtra, RouteRejected, TemplateTooCostly
 from harken.domain.routing import Route, name_problem, parse_route, route_record
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.notifier import Notification
 from harken.ports.sessions import JsonValue
 from harken.ports.text import TemplateRenderer
-from harken.services.rendering import template_values
+from harken.services.rendering import largest_values, template_values
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +57,19 @@ class RouteService:
         return [route for route in self.routes() if route.template is not None and route.channel == channel]
 
     def text(self, routes: Sequence[Route], notification: Notification) -> str | None:
-        """What the template of the first of these routes that it takes makes of it; ``None`` if there is none."""
+        """What the template of the first of these routes that it takes makes of it; ``None`` if there is none.
+
+        Raises:
+            TemplateTooCostly: the template would do too much work on this notification.
+        """
         subject = notification.feedback or notification.alert
         route = next((route for route in routes if subject and route.takes(notification.type, subject)), None)
         if route is None or route.template is None:
             return None
         try:
             return self._renderer().render(route.template, template_values(notification))
+        except TemplateTooCostly as error:
+            raise TemplateTooCostly(f"The template of route {route.name!r} cannot be used: {error}") from error
         except ConfigurationError as error:
             # It must arrive nevertheless, in the channel's own words.
             logger.warning("The template of route %s cannot be used: %s", route.name, error)
@@ -76,7 +82,7 @@ class RouteService:
 
         Raises:
             RouteRejected: the settings have one with its name, no channel has the name of its channel, or its template
-                cannot be used.
+                cannot be used: it is invalid, or does too much work on the largest feedback.
             StorageError: it could not be stored.
         """
         self._check_own(route.name)
@@ -111,7 +117,17 @@ class RouteService:
             return
         try:
             self._renderer().check(route.template)
+            self._try(route.template)
         except MissingExtra:
             raise
         except ConfigurationError as error:
             raise RouteRejected(f"The template of route {route.name!r} cannot be used: {error}") from error
+
+    def _try(self, template: str) -> None:
+        """Render a template once, to see whether it can be paid for. Whether it suits all values is not seen here."""
+        try:
+            self._renderer().render(template, largest_values())
+        except TemplateTooCostly:
+            raise
+        except ConfigurationError as error:
+            logger.debug("A template fails on the values that it is tried with: %s", error)

@@ -6,14 +6,16 @@ import sys
 from contextlib import suppress
 from functools import partial
 from time import monotonic
+from tracemalloc import get_traced_memory, reset_peak, start, stop
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.errors import ConfigurationError
+from harken.domain.errors import ConfigurationError, TemplateTooCostly
 from harken.ports.text import TemplateRenderer
+from harken.services.rendering import largest_values
 from harken.testing.builders import a_feedback
 from harken.testing.notifying import a_notification
 from harken_adapters.formats.notification import notification_record
@@ -79,7 +81,7 @@ def test_a_record(renderer: TemplateRenderer) -> None:
         ("{{ rating|shout }}", "there is no filter 'shout'; known are abs, "),
         ("{% if false %}{{ rating|shout }}{% endif %}", "there is no filter 'shout'"),
         ("{{ rating is loud }}", "there is no test 'loud'; known are "),
-        ("{% set a = 1 %}", "assign is nothing that a template may have (line 1)"),
+        ("{% set a = 1 %}", "assign is not allowed; a template can use {{ }}, {% if %}, {% for %}, "),
         ("x" * 10_001, "A template may have 10,000 characters at most, this one has 10,001"),
     ],
 )
@@ -111,6 +113,10 @@ def test_what_is_no_text(renderer: TemplateRenderer) -> None:
         ("{{ 1 / 0 }}", "division by zero"),
         ("{{ rating + 1 }}", "+ is for numbers only"),
         ("{{ 1.5|round(99) }}", "a number may be rounded to 0 to 15 places, not to 99"),
+        ("{{ 'abc'|truncate(1) }}", "expected length >= 3, got 1"),
+        ("{{ figures[tags] }}", "a value is looked up by a name or a number, not by list"),
+        ("{{ 0x" + "f" * 1_000 + " }}", "a number must be between"),
+        ("{% for t in tags %}{{ loop }}{% endfor %}", "LoopContext is not a value that a template can use"),
     ],
 )
 def test_what_cannot_be_filled_in(renderer: TemplateRenderer, template: str, told: str) -> None:
@@ -190,6 +196,140 @@ def test_no_template_runs_for_long(renderer: TemplateRenderer, template: str) ->
     with pytest.raises(ConfigurationError):
         renderer.render(template, {**VALUES, "long": list(range(101)), "comment": "é%" * 500})
     assert monotonic() - begun < 5
+
+
+ONES = "[" + ",".join("1" * 100) + "]"
+#: A hundred ones joined by a hundred ones ..., four times: 100 million characters from 860.
+NESTED = f"{ONES}|join({ONES}|join({ONES}|join({ONES}|join('aaaaaaaaaa'))))"
+
+
+TOO_COSTLY = (
+    "{{ " + NESTED + " }}",
+    "{{ (" + NESTED + ")|length }}",
+    "{% if " + NESTED + " %}{% endif %}",
+    "{% for t in [" + NESTED + "] %}{% endfor %}",
+    "{{ comment|default(" + NESTED + ") }}",
+    "{% if " + NESTED + " == comment %}{% endif %}",
+    f"{{{{ {ONES}|join(comment|e)|length }}}}",
+    f"{{{{ {ONES}|join({ONES}|join('a b c d e f g h i j '))|title|length }}}}",
+    f"{{{{ {ONES}|join({ONES}|join('123456789'))|sort|length }}}}",
+    "{{ comment" + "|urlencode" * 10 + "|length }}",
+    "{{ (comment" + "~comment" * 1_000 + ")|length }}",
+    "{{ [" + "comment," * 1_000 + "]|string|length }}",
+    "{{ (context" + "~context" * 20 + ")|length }}",
+    "{% for c in [comment] %}{{ [" + "c," * 500 + "]|tojson|length }}{% endfor %}",
+    "{% for x in [[" + "[]," * 900 + "]] %}{% if [" + "x," * 900 + "] is string %}{% endif %}{% endfor %}",
+    "{% for x in [[" + "1," * 900 + "]] %}{% if [" + "x," * 900 + "] == 1 %}{% endif %}{% endfor %}",
+    "{% for x in [[" + "1," * 900 + "]] %}{{ [" + "x," * 900 + "]|unique|length }}{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{% if comment[1:] %}{% endif %}" * 50 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{% if 'b' in comment %}{% endif %}" * 50 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{{ comment[:0] }}" * 100 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{% if t < 0 %}a{% endif %}" * 300 + "{% endfor %}",
+    f"{{% for t in {ONES} %}}" + "{{ (t|abs)[:0] if t is string }}" * 250 + "{% endfor %}",
+    f"{{% for t in {ONES} if " + " or ".join(["comment[:0]"] * 20) + " %}{% endfor %}",
+    "{{ comment|max(attribute='" + "0." * 1_000 + "0') }}",
+    "{{ comment|sort(attribute='" + "0," * 1_000 + "0')|length }}",
+    "{{ comment|trim('" + "w" * 3_000 + "') }}",
+    "{{ [" + "1," * 4_900 + "]|length }}",
+    "{{ 1" + "<1" * 4_900 + " }}",
+)
+
+
+@pytest.mark.parametrize("template", TOO_COSTLY, ids=lambda template: template[:40])
+def test_too_much_work_is_refused_before_it_is_done(renderer: TemplateRenderer, template: str) -> None:
+    """What compiles, reads or writes too much ends with that reason, and says so."""
+    with pytest.raises(TemplateTooCostly, match=r"The template does too much work: .* 2,000,000 units together"):
+        renderer.render(template, largest_values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", TOO_COSTLY, ids=lambda template: template[:40])
+def test_a_refusal_needs_little_memory(renderer: TemplateRenderer, template: str) -> None:
+    """What is refused was not made before: 20 MB are enough for any template."""
+    start()
+    try:
+        reset_peak()
+        with pytest.raises(TemplateTooCostly):
+            renderer.render(template, largest_values())
+        assert get_traced_memory()[1] < 20_000_000
+    finally:
+        stop()
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ '%1000000000d' is divisibleby(1) }}",
+        "{{ '%1000000000d' is even }}",
+        "{{ '%1000000000d' is odd }}",
+        "{{ [[1]]|sum(start=[]) }}",
+        "{{ 'a'|join(*comment) }}",
+        "{{ comment|default(**context) }}",
+        "{{ 'a' ** 9 }}",
+        "{{ 1e308 * 1e308 }}",
+        "{{ 0x" + "f" * 9_000 + " }}",
+        "{{ 1" + "0" * 9_000 + " }}",
+        "{{ rating" + "|upper" * 1_000 + " }}",
+        "{{ rating" + ".a" * 4_000 + " }}",
+        "{{ " + "[" * 4_000 + "]" * 4_000 + " }}",
+        "{{ 1" + " if 1" * 1_500 + " }}",
+        "{{ 1" + "+1" * 4_000 + " }}",
+        "{{ dict(a=1) }}",
+        "{{ range(9) }}",
+        "{% set x = comment %}{% set x = x ~ x %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}",
+        "{% call rating() %}{% endcall %}",
+    ],
+    ids=lambda template: template[:40],
+)
+def test_what_could_cost_much_is_not_in_the_language(renderer: TemplateRenderer, template: str) -> None:
+    """What formats, calls, adds up lists or nests without end is refused, no matter what it would cost."""
+    with pytest.raises(ConfigurationError):
+        renderer.render(template, largest_values())
+
+
+def test_nothing_is_evaluated_by_checking(renderer: TemplateRenderer) -> None:
+    """A template is only compiled when it is checked: its constants are evaluated when it is rendered."""
+    renderer.check("{{ 1 / 0 }}{{ 'a'|truncate(1) }}{{ " + NESTED + " }}")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ comment }}",
+        "{{ comment|e }} {{ comment|upper }} {{ comment|title }} {{ comment|wordcount }} words",
+        "{{ comment|trim|truncate(200) }} ({{ comment|length }})",
+        "https://example.com/?q={{ comment|urlencode }}&by={{ author|urlencode }}",
+        "{{ context }}",
+        "{{ context|tojson }}",
+        "{{ tags|tojson }} {{ tags|sort|join(', ') }} {{ tags|unique|join }}",
+        "{% for name, value in context|dictsort %}{{ name|e }}: {{ value|e|truncate(20) }}\n{% endfor %}",
+        "{% for name, value in context|items %}{% if value %}{{ (name ~ '=' ~ value)[:20] }}{% endif %}{% endfor %}",
+        "{% for tag in tags %}{% if tag in comment %}{{ loop.index }}. {{ tag|upper }}{% endif %}{% endfor %}",
+        "{% if 'word' in comment|lower and rating == 'down' %}{{ (figures|length / 3)|round(1) }}{% endif %}",
+        "Dear reader, " * 500 + "{{ session_id }}" * 20,
+    ],
+    ids=lambda template: template[:40],
+)
+def test_every_sensible_template_fits_the_largest_feedback(renderer: TemplateRenderer, template: str) -> None:
+    """A comment of 10,000 characters, 20 tags and 50 long context values, of any characters, can be rendered."""
+    for letter in ("w", "\x01", "\N{GRINNING FACE}", "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "'"):
+        values = largest_values()
+        values |= {"comment": (letter * 4 + " ") * 2_000, "context": {f"c{n}": letter * 1_000 for n in range(50)}}
+        assert len(renderer.render(template, values)) <= 4_000
+
+
+@given(st.lists(st.sampled_from(FILL), max_size=60).map("".join), st.data())
+def test_work_is_the_same_each_time(template: str, data: st.DataObject) -> None:
+    """Whether a template fits the budget depends on it and its values alone, not on what was compiled before."""
+    comment = data.draw(st.sampled_from(["", "x" * 1_000, "x" * 200_000]))
+    renderer, outcomes = JinjaRenderer(), []
+    for _ in range(2):
+        try:
+            outcomes.append(renderer.render(template, {**VALUES, "comment": comment}))
+        except ConfigurationError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_long_texts_are_cut(renderer: TemplateRenderer) -> None:

@@ -227,6 +227,21 @@ def test_wrapped_up_too_deep() -> None:
     assert SANITIZER.sanitize(shallow) == shallow
 
 
+def test_too_many_tags_that_do_not_end() -> None:
+    """Where a quotation mark hides the end of tag after tag, every ``<`` goes; where it hides a few, they stay."""
+    few, many = ("<b/" * times + " '='>' " for times in (10, 40))
+    assert SANITIZER.sanitize(few) == few
+    assert "<" not in SANITIZER.sanitize(many)
+    once, rest = "<b/ '='>' ", " x" * 25_000
+    assert SANITIZER.sanitize(once + rest) == once + rest
+    assert "<" not in SANITIZER.sanitize(few + rest)  # looking for 10 ends would read half a million characters
+
+
+def test_a_long_page_is_read() -> None:
+    """Tags of a long text are removed as those of a short one, however many they are."""
+    assert SANITIZER.sanitize("<p class='a>b'>one <i>two</i></p>" * 2_000) == "one two" * 2_000
+
+
 def test_the_page_says_what_happens() -> None:
     """Each row of the table on the documentation's page is true."""
     table = PAGE.read_text(encoding="utf-8").partition("\n| typed | kept |\n")[2].partition("\n\n")[0]

@@ -469,6 +469,7 @@ def test_a_template_makes_the_text(cli: Any, tmp_path: Path, receiver: Receiver)
         (("add", "x", "--channel", "log", "--event", "feedback.lost"), 2, "feedback.created"),
         (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down', 'neutral'"),
         (("add", "x", "--channel", "log", "--template", "{{ rating"), 2, "template"),
+        (("add", "x", "--channel", "log", "--template", "{{ comment" + "|e" * 50 + " }}"), 2, "too much work"),
         (("remove", "\udcff"), 4, "no route"),
         (("add", "x", "--channel", "log", "--template", "\udcff"), 2, "template"),
         (("remove", "nobody"), 4, "nobody"),

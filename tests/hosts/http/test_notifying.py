@@ -274,6 +274,10 @@ class TestRoutes:
         assert "known are good, bad" in problem(answer, 409, "conflict")["detail"]
         answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "template": "{% for %}"})
         assert "template" in problem(answer, 422, "invalid")["detail"]
+        ones = ",".join("1" * 100)
+        costly = f"{{{{ [{ones}]|join([{ones}]|join([{ones}]|join('aaaaaaaaaa'))) }}}}"
+        answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "template": costly})
+        assert "too much work" in problem(answer, 422, "invalid")["detail"]
         problem(server.ask("PUT", "/api/routes/x", json={"channel": "good", "name": "y"}), 422, "invalid")
         problem(server.ask("PUT", "/api/routes/x%20y", json={"channel": "good"}), 422, "invalid")
         assert server.get("/api/routes")["routes"] == []

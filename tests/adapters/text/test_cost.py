@@ -1,0 +1,150 @@
+"""What a comment costs before it is stored: as much for each character as plain text costs, times a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count
+from random import Random
+from time import process_time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer  # type: ignore[import-untyped]
+
+from harken_adapters.text import text_adapters
+from harken_adapters.text.vader import QuickVader
+from support import a_submission
+
+THEIRS = SentimentIntensityAnalyzer()
+EMOJI = [character for character in THEIRS.emojis if len(character) == 1]
+LONGEST = max(EMOJI, key=lambda one: len(THEIRS.emojis[one].split()))
+PLAIN = "the quick brown fox is good, and the lazy dog is not bad at all. "
+#: How many times as much as plain text any text of that length may cost. The slowest takes about 20 times as long, and
+#: emoji took 500 times as long when each looked at all others.
+TIMES = 60
+#: Four times as many characters cost four times as much. What is quadratic costs 16 times as much.
+GROWTH = 8
+UNITS = (
+    "\N{GRINNING FACE}",
+    "\N{FACE WITH TEARS OF JOY}",
+    "\N{NO ENTRY}\N{GRINNING FACE}",
+    LONGEST,
+    "\N{GRINNING FACE} ",
+    "a\N{GRINNING FACE}",
+    "no ",
+    ":) no ",
+    "so :) but ",
+    "isn't good ",
+    "the shit ",
+    "&amp;",
+    "<",
+    "<3 ",
+    "<b>",
+    "<b",
+    "<b/",
+    "<b<b>>",
+    "<b ='",
+    "<a b='",
+    '<b x="',
+    "<svg/on",
+    "<x onclick",
+    "<q onx=",
+    "<!--",
+    "<script>",
+    "<!doctype ",
+    "<wbr>&\ufdd0",
+    "http://",
+    "www.",
+    "!",
+    "?",
+    "a",
+    "1 ",
+    "\u202e",
+    "\u200d",
+    "\u0316\u0301",
+    "\ufdfa",
+    "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}",
+    "\N{HEAVY BLACK HEART}\ufe0f",
+)
+
+
+def mixed(length: int) -> Iterator[tuple[str, str]]:
+    """Texts that are no repetition, by name."""
+    random = Random(1)
+    lively = sorted(EMOJI, key=lambda one: -sum(word in THEIRS.lexicon for word in THEIRS.emojis[one].split()))[:60]
+    yield "any emoji", "".join(random.choices(EMOJI, k=length))
+    yield "lively emoji", "".join(random.choices(lively, k=length))
+    yield "but emoji", "but " + "".join(random.choices(lively, k=length - 4))
+    yield "deep", "<b" * 12 + ("><b>" * length)[: length - 24]
+    yield "hidden end", ("<b/" * length)[: length - 9] + "<b x='>' "
+    yield "hidden end of handlers", " onx=" + ("<q " * length)[: length - 20] + "<q onx='>' "
+    yield "all that stands in", "<b>" + "".join(map(chr, range(0xFDD0, 0xFDD0 + length - 3)))
+
+
+@cache
+def everything() -> Callable[[str], None]:
+    """All text adapters, one after the other."""
+    chosen = text_adapters()
+    sanitizer, spam_filter, analyzer = chosen["sanitizer"], chosen["spam_filter"], chosen["sentiment_analyzer"]
+    assert sanitizer
+    assert spam_filter
+    assert analyzer
+    number = count()
+
+    def call(text: str) -> None:
+        sanitizer.sanitize(text)
+        spam_filter.is_spam(a_submission(f"s-{next(number)}", comment=text, author="ann"))
+        analyzer.analyze(text)
+
+    return call
+
+
+def cost(text: str) -> float:
+    """The processor time that a text takes, in seconds: the least of several times, so that no other work counts."""
+    call = everything()
+
+    def once() -> float:
+        began = process_time()
+        call(text)
+        return process_time() - began
+
+    return min(once() for _ in range(7))
+
+
+@pytest.mark.parametrize("name", [*UNITS, *dict(mixed(1_000))], ids=ascii)
+def test_every_text_costs_about_as_much_as_plain_text(name: str) -> None:
+    """1,000 characters cost at most so many times what plain text does, and 4,000 about four times as much."""
+    short, long = (dict(mixed(length)).get(name, (name * length)[:length]) for length in (1_000, 4_000))
+    plain = cost((PLAIN * 20)[:1_000])
+    taken = cost(short)
+    assert taken < TIMES * plain
+    assert cost(long) < GROWTH * max(taken, plain)
+
+
+def parts() -> st.SearchStrategy[str]:
+    """What hostile texts are made of."""
+    return st.text(min_size=1, max_size=6) | st.sampled_from([*UNITS, *"<>'\"/=! ", "'>"])
+
+
+@settings(max_examples=60)
+@given(st.lists(parts(), min_size=1, max_size=4).map("".join))
+def test_no_repetition_costs_more(unit: str) -> None:
+    """Whatever is repeated, 1,000 characters of it cost at most so many times what plain text does."""
+    assert cost((unit * 1_000)[:1_000]) < TIMES * cost((PLAIN * 20)[:1_000])
+
+
+@pytest.mark.parametrize("text", [*(unit * 100 for unit in UNITS), *(text for _, text in mixed(400))], ids=ascii)
+def test_it_is_vader_all_the_same(text: str) -> None:
+    """Long texts of emoji and of feelings have VADER's own scores, to the last digit."""
+    assert QuickVader().polarity_scores(text) == THEIRS.polarity_scores(text)
+
+
+def test_more_neighbourhoods_than_anybody_writes() -> None:
+    """Past some hundred different ones the words count alone, so that the scores are near VADER's, and quick."""
+    random = Random(2)
+    words = [word for word in THEIRS.lexicon if word.isalpha()]
+    text = " ".join(f"not {random.choice(words)}" for _ in range(400))
+    ours, theirs = QuickVader().polarity_scores(text), THEIRS.polarity_scores(text)
+    assert ours["neu"] == pytest.approx(theirs["neu"], abs=0.1)
