@@ -8,11 +8,11 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.errors import FeedbackNotFound, InvalidQuery, StaleFeedback
+from harken.domain.errors import FeedbackNotFound, FeedbackRejected, InvalidQuery, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, Page
-from harken.domain.rules import text_problem
+from harken.domain.rules import size_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 
 logger = logging.getLogger(__name__)
@@ -73,12 +73,18 @@ class Editor:
         """Edit stored feedback, again and again while others change it in between; no change, no event.
 
         With no ``event`` nobody is told.
+
+        Raises:
+            FeedbackNotFound: there is none.
+            FeedbackRejected: with all its revisions it would be too large for some storage.
         """
         while True:
             current = get(self._repository, application, feedback_id)
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)
+            if not edited.withdrawn and (problem := size_problem(edited)):
+                raise FeedbackRejected([problem])
             try:
                 self._repository.replace(edited, [Event.about(edited, event)] if event else [])
             except StaleFeedback:

@@ -23,6 +23,8 @@ _SECRET_BYTES: Final = 32
 _SHAPE: Final = re.compile(r"hk_([0-9a-f]{1,64})_[A-Za-z0-9_-]{1,256}")
 #: How often an id is drawn; that even one of them is taken happens to nobody.
 _TRIES: Final = 10
+#: To how many agents a key can be limited: more than a team looks after, and few enough for one request to go through.
+MAX_AGENTS: Final = 100
 _REFUSED: Final = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
 
 
@@ -46,22 +48,32 @@ class KeyService:
         self._clock = clock
         self._new_secret = new_secret
 
-    def create(self, application: str, scopes: Iterable[Scope | str], *, name: str = "") -> NewKey:
+    def create(
+        self,
+        application: str,
+        scopes: Iterable[Scope | str],
+        *,
+        name: str = "",
+        agents: Iterable[str] | None = None,
+    ) -> NewKey:
         """A new key for an application; on return it is durable.
 
         Args:
             application: the only one whose feedback it gives access to.
             scopes: what it lets its holder do, at least one.
             name: what people call it, such as ``"web backend"``.
+            agents: the ids of the only agents whose feedback it gives access to, at least one; ``None`` for all.
 
         Raises:
-            KeyRejected: there is no scope, or one that is none, or no storage could keep the application or the name.
+            KeyRejected: there is no scope, or one that is none, or an empty list of agents, or no storage could keep
+                the application, the name or an agent.
             StorageError: it could not be stored.
         """
         wanted = _known(scopes)
+        only = None if agents is None else _agents(agents)
         _check(application, name)
         for _ in range(_TRIES):
-            made = self._made(application, wanted, name)
+            made = self._made(application, wanted, name, only)
             if self._repository.add(made.key):
                 return made
         raise ConfigurationError(f"new_secret gave the ids of other keys {_TRIES} times; it must give random bytes")
@@ -99,7 +111,7 @@ class KeyService:
         """Whether there is any key that is not revoked."""
         return any(not key.revoked for key in self.keys())
 
-    def _made(self, application: str, scopes: frozenset[Scope], name: str) -> NewKey:
+    def _made(self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None) -> NewKey:
         key_id = self._new_secret(_ID_BYTES).hex()
         secret = urlsafe_b64encode(self._new_secret(_SECRET_BYTES)).rstrip(b"=").decode()
         text = f"hk_{key_id}_{secret}"
@@ -110,6 +122,7 @@ class KeyService:
             name=name,
             digest=_digest(text),
             created_at=self._clock(),
+            agents=agents,
         )
         return NewKey(key, text)
 
@@ -126,6 +139,18 @@ def _known(scopes: Iterable[Scope | str]) -> frozenset[Scope]:
     if not known:
         raise KeyRejected("A key needs at least one scope, or it could do nothing")
     return known
+
+
+def _agents(agents: Iterable[str]) -> frozenset[str]:
+    named = [agents] if isinstance(agents, str) else list(agents)
+    if problems := [problem.message for agent in named if (problem := label_problem("agent", agent))]:
+        raise KeyRejected("; ".join(problems))
+    if not named:
+        # An empty list is more likely a mistake than a wish, and must not mean all agents.
+        raise KeyRejected("A key that is limited to agents needs at least one; leave agents out for a key for all")
+    if len(only := frozenset(named)) > MAX_AGENTS:
+        raise KeyRejected(f"Too many agents: {len(only)} (max: {MAX_AGENTS}); make another key, or one for all agents")
+    return only
 
 
 def _check(application: str, name: str) -> None:

@@ -61,7 +61,7 @@ def _soon(call: Call, said: Submission) -> Pending:
     key = said.idempotency_key
     if key is None:
         return Pending(call.harken.collection.submit_soon(said), lambda receipt: _kept(call, receipt))
-    place = (call.application, said.target.session_id, key)
+    place = (call.application, said.target.session_id, repr(said.author), key)
     call.in_flight.enter(place)
     future = call.harken.collection.submit_soon(said)
     future.add_done_callback(lambda _: call.in_flight.leave(place))
