@@ -54,7 +54,7 @@ class ApiKey:
     digest: str = field(repr=False)
     created_at: datetime = field(converter=utc)
     revoked_at: datetime | None = field(default=None, converter=optional(utc))
-    agents: frozenset[str] | None = field(default=None, converter=optional(frozenset))
+    agents: frozenset[str] | None = None
 
     @property
     def revoked(self) -> bool:

@@ -14,7 +14,17 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
+from harken.domain.feedback import (
+    NO_CONTEXT,
+    Context,
+    Feedback,
+    Rating,
+    Revision,
+    Scalar,
+    Sentiment,
+    Submission,
+    Target,
+)
 from harken.domain.instants import EPOCH, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 from harken.domain.violation import Violation
@@ -135,7 +145,11 @@ def _tags(submission: Submission) -> _Problems:
 
 
 def _context(submission: Submission) -> _Problems:
-    context = submission.context
+    return context_problems(submission.context)
+
+
+def context_problems(context: object) -> Sequence[Violation | None]:
+    """What makes ``context`` something that not every storage could keep, with ``None`` for each name that is fine."""
     if context is NO_CONTEXT:
         return ()
     if not isinstance(context, Mapping):
@@ -210,7 +224,8 @@ def well_formed(submission: Submission) -> tuple[Violation, ...]:
 def size_problem(feedback: Feedback) -> Violation | None:
     """What makes feedback with its revisions too large for some storage, if anything does."""
     texts = [feedback.moderation.reason, *(part for pair in feedback.later_keys for part in pair)]
-    for said in (feedback, *feedback.revisions):
+    versions: Iterable[Feedback | Revision] = (feedback, *feedback.revisions)
+    for said in versions:
         values = (value for value in said.context.values() if isinstance(value, str))
         texts += [said.comment, said.reply or "", *said.tags, *said.context, *values]
     # Most is far from the limit, whatever its letters are.

@@ -92,7 +92,8 @@ class SessionContract(FreshStorage):
         with self.open_storage() as storage:
             storage.sessions.update("default", "s", dict(list(full.items())[:600]))
             storage.sessions.update("default", "s", dict(list(full.items())[600:]))
-            for changes in ({"more": 1}, {"more": 1, "name-0000": "changed"}):
+            refused: list[dict[str, JsonValue]] = [{"more": 1}, {"more": 1, "name-0000": "changed"}]
+            for changes in refused:
                 check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", changes))
             check_same(storage.sessions.get("default", "s"), full)
             storage.sessions.update("default", "s", {"name-0000": "changed"})
