@@ -13,11 +13,15 @@ from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import size_problem, text_problem
+from harken.domain.violation import Violation
 from harken.ports.repository import FeedbackRepository
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGE: Final = 1_000
+#: How many versions feedback can have. MongoDB keeps the events of changes with the feedback until somebody fans them
+#: out, and these must not fill its 16 MB.
+MAX_VERSIONS: Final = 1_000
 
 #: What is told that something was written.
 OnChange = Callable[[], object]
@@ -49,6 +53,16 @@ class Updated:
     changed: bool
 
 
+def _too_many(feedback: Feedback) -> Violation | None:
+    """What is wrong with feedback that was changed too often. Withdrawing it is always possible."""
+    if feedback.version <= MAX_VERSIONS:
+        return None
+    message = (
+        f"This feedback was changed {MAX_VERSIONS:,} times, decisions and replies included; it can only be withdrawn"
+    )
+    return Violation("version", "too_many", message)
+
+
 class Editor:
     """Changes stored feedback, and tells who listens that something was written."""
 
@@ -76,14 +90,14 @@ class Editor:
 
         Raises:
             FeedbackNotFound: there is none.
-            FeedbackRejected: with all its revisions it would be too large for some storage.
+            FeedbackRejected: it was changed too often, or would be too large with all its revisions.
         """
         while True:
             current = get(self._repository, application, feedback_id)
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)
-            if not edited.withdrawn and (problem := size_problem(edited)):
+            if not edited.withdrawn and (problem := _too_many(edited) or size_problem(edited)):
                 raise FeedbackRejected([problem])
             try:
                 self._repository.replace(edited, [Event.about(edited, event)] if event else [])

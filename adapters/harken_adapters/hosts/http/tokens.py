@@ -149,7 +149,8 @@ class SessionTokens:
         text = jwt.encode(claims, secret, algorithm=_ALGORITHM, headers={"kid": key_id})
         if len(text) > MAX_TOKEN_LENGTH:
             raise UnfitClaims(
-                f"The token would have {len(text):,} characters (max: {MAX_TOKEN_LENGTH:,}); give it shorter ids or less context"
+                f"The token would have {len(text):,} characters (max: {MAX_TOKEN_LENGTH:,}); "
+                "give it shorter ids or less context"
             )
         return text
 
