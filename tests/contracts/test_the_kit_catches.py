@@ -1,5 +1,6 @@
 """The contract kit is worth something: it fails on adapters that are broken in the ways adapters get broken."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,11 +18,12 @@ from harken.domain.alerts import Alert, Subject
 from harken.domain.errors import HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.feedback import Feedback
+from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
 from harken.ports.documents import Document
-from harken.ports.repository import Accepted, FeedbackRepository, Outcome, Stored
+from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, StorageMachine, TalkingMachine, TellingMachine
@@ -80,6 +82,31 @@ class DoubleIdempotency(MemoryFeedbackRepository):
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         for application in self._data.applications.values():
             application.keys.clear()
+        return super().add(batch)
+
+
+class SharesKeysBetweenAuthors(MemoryFeedbackRepository):
+    """Gives an idempotency key to whoever uses it first in a session."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        return [self._one(item) for item in batch]
+
+    def _one(self, item: Accepted) -> Outcome:
+        feedback = item.feedback
+        application = self._data.applications[feedback.application]
+        for (session_id, _, key), holder in application.keys.items():
+            if (session_id, key) == (feedback.session_id, feedback.idempotency_key) and holder != feedback.id:
+                return Conflict(application.feedback[holder], Taken.IDEMPOTENCY_KEY)
+        return super().add([item])[0]
+
+
+class AnonymousKeysAreFree(MemoryFeedbackRepository):
+    """Takes feedback without an author to have no idempotency key, as a unique index with a null in it would."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        for application in self._data.applications.values():
+            for place in [place for place in application.keys if place[1] is None]:
+                del application.keys[place]
         return super().add(batch)
 
 
@@ -276,6 +303,44 @@ class LosesKeys(MemorySessionRepository):
         super().update(application, session_id, changes)
 
 
+class UnlimitedMetadata(MemorySessionRepository):
+    """Takes any number of updates."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
+
+
+class LimitsEachUpdate(MemorySessionRepository):
+    """Looks at the size of an update, but not at what is there already."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        MetadataSize().check_growth_to(MetadataSize.of(changes))
+        self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
+
+
+class ChecksMetadataTooLate(MemorySessionRepository):
+    """Refuses what is too much when it is stored already."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        before = MetadataSize.of(self.get(application, session_id))
+        self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
+        before.check_growth_to(MetadataSize.of(self.get(application, session_id)))
+
+
+class CountsCharacters(MemorySessionRepository):
+    """Takes a character for a byte."""
+
+    def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
+        super().update(application, session_id, _in_ascii(changes))
+        self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
+
+
+def _in_ascii(changes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The changes with another letter for each that takes more than one byte."""
+    as_json = json.dumps(dict(changes), ensure_ascii=False)
+    return json.loads("".join(letter if letter.isascii() else "_" for letter in as_json))  # type: ignore[no-any-return]
+
+
 class LeaksAcrossApplications(MemoryFeedbackRepository):
     """Finds feedback of other applications by id."""
 
@@ -448,6 +513,20 @@ class OneScopeOnly(MemoryKeyRepository):
 
     def add(self, key: ApiKey) -> bool:
         return super().add(evolve(key, scopes=frozenset(list(key.scopes)[:1])))
+
+
+class ForgetsAgents(MemoryKeyRepository):
+    """Keeps a key that is limited to agents as one for all of them."""
+
+    def add(self, key: ApiKey) -> bool:
+        return super().add(evolve(key, agents=None))
+
+
+class NoAgentsMeansAll(MemoryKeyRepository):
+    """Takes a key for no agent to be one for all."""
+
+    def add(self, key: ApiKey) -> bool:
+        return super().add(evolve(key, agents=key.agents or None))
 
 
 class FoldsKeyIds(MemoryKeyRepository):
@@ -638,6 +717,10 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     SharedDocument,
     NumbersAreText,
     SharedConversation,
+    UnlimitedMetadata,
+    LimitsEachUpdate,
+    ChecksMetadataTooLate,
+    CountsCharacters,
 ]
 #: What has to do with events, deliveries and alerts.
 ABOUT_TELLING: list[Broken] = [
@@ -676,6 +759,8 @@ BROKEN: list[Broken] = [
     WrongOrder,
     SharedObject,
     DoubleIdempotency,
+    SharesKeysBetweenAuthors,
+    AnonymousKeysAreFree,
     OffByOneCursor,
     RepeatingCursor,
     EmptyLastPage,
@@ -700,6 +785,8 @@ BROKEN: list[Broken] = [
     ForgetsRevokedKeys,
     KeysInOrderOfArrival,
     OneScopeOnly,
+    ForgetsAgents,
+    NoAgentsMeansAll,
     FoldsKeyIds,
     LeaksManyAcrossApplications,
     OverwritesDocuments,

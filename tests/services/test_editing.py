@@ -4,12 +4,15 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+from attrs import evolve
 
 import harken
-from harken import Change, Harken, ModerationStatus, Target
+from harken import Change, FeedbackRejected, Harken, ModerationStatus, Target
+from harken.ports.repository import Accepted
 from harken.services.collection import FeedbackService
-from harken.services.editing import Editor
+from harken.services.editing import MAX_VERSIONS, Editor
 from harken.services.moderation import ModerationService
+from harken.testing import a_feedback
 from harken_adapters.storage.memory import open_storage
 from support import ManualClock, a_submission, counting_ids
 
@@ -114,3 +117,33 @@ def test_a_listener_may_change_something_itself(wired: Wired, kept: str) -> None
     wired.collection.change(APP, kept, Change(comment="Very slow"))
     assert wired.collection.get(APP, kept).reply == "Sorry"
     assert wired.told == 2
+
+
+def test_feedback_has_a_limited_number_of_versions() -> None:
+    """However often a moderator changes their mind, their decisions and events do not grow for ever."""
+    with harken.connect("memory://") as hk:
+        feedback = hk.submit("s", "up").feedback
+        hk.moderation.decide(APP, feedback.id, "rejected")
+        for _ in range(MAX_VERSIONS - 2):
+            hk.moderation.undo(APP, feedback.id)
+        with pytest.raises(FeedbackRejected, match="changed 1,000 times"):
+            hk.moderation.undo(APP, feedback.id)
+        with pytest.raises(FeedbackRejected, match="changed 1,000 times"):
+            hk.collection.reply(APP, feedback.id, "Thanks")
+        assert hk.collection.get(APP, feedback.id).version == MAX_VERSIONS
+        assert hk.collection.withdraw(APP, feedback.id).withdrawn
+
+
+def test_feedback_has_a_limited_size() -> None:
+    """A reply and a decision count too, whoever gives them; feedback that was too large before can be withdrawn."""
+    with open_storage() as storage, harken.connect(storage) as hk:
+        feedback = hk.submit("s", "up").feedback
+        large = evolve(a_feedback(), comment="x" * 8_000_001)
+        storage.feedback.add([Accepted(large)])
+        with pytest.raises(FeedbackRejected, match="8,000,001 bytes"):
+            hk.collection.reply(APP, feedback.id, "x" * 8_000_001)
+        with pytest.raises(FeedbackRejected, match="8,000,004 bytes"):
+            hk.moderation.decide(APP, large.id, "pending", reason="why")
+        with pytest.raises(FeedbackRejected, match="bytes of text"):
+            hk.collection.restore([evolve(a_feedback(), reply="x" * 8_000_001)])
+        assert hk.collection.withdraw(APP, large.id).withdrawn

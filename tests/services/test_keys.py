@@ -160,6 +160,31 @@ def test_a_key_that_makes_no_sense_is_not_made(
     assert not hk.keys.keys()
 
 
+@pytest.mark.parametrize(
+    ("agents", "why"),
+    [
+        ([], "needs at least one"),
+        ("", "agent must not be empty"),
+        (["helper", "x" * 201], "agent too long"),
+        (["a\nb"], "control characters"),
+        ([None], "agent must be text"),
+        ([f"agent-{number}" for number in range(101)], "Too many agents: 101"),
+    ],
+)
+def test_a_limit_to_agents_that_is_invalid_makes_no_key(hk: Harken, agents: Iterable[str], why: str) -> None:
+    """A list that turned out empty, above all, must not make a key for everything."""
+    with pytest.raises(KeyRejected, match=why):
+        hk.keys.create(APP, ["read"], agents=agents)
+    assert not hk.keys.keys()
+
+
+def test_a_key_knows_its_agents(hk: Harken) -> None:
+    """A key is for those agents, once each, or for all; one name alone is one agent."""
+    made = [hk.keys.create(APP, ["read"], agents=agents) for agents in (["b", "a", "b"], "helper", None)]
+    known = [hk.keys.authenticate(one.text).agents for one in made]
+    assert known == [{"a", "b"}, {"helper"}, None]
+
+
 def _with_secrets(secrets: Iterable[bytes]) -> Harken:
     """A Harken whose secrets are these, one after the other, each as long as was asked for."""
     given = iter(secrets)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import harken
 from harken import Harken, InvalidMetadata
 from harken.ports.sessions import JsonValue
+from harken_adapters.storage.memory import open_storage
 
 keys = st.text(st.sampled_from("abcß_-1"), min_size=1, max_size=4)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=10)
@@ -118,3 +119,28 @@ def test_bounds(hk: Harken) -> None:
     endless += [endless, endless]
     with pytest.raises(InvalidMetadata, match="too large"):
         hk.sessions.update(APP, "s", {"endless": endless})
+
+
+def test_metadata_has_a_limit_in_total(hk: Harken) -> None:
+    """However little each update sets, a session that has all it can have is told so, and what to do."""
+    for first in range(0, 1_000, 100):
+        hk.sessions.update(APP, "s", {f"name-{number}": "" for number in range(first, first + 100)})
+    with pytest.raises(InvalidMetadata, match=r"1,001 names \(max: 1,000, now: 1,000\); remove names"):
+        hk.sessions.update(APP, "s", {"one-more": ""})
+    hk.sessions.update(APP, "t", {"a": "x" * 600_000})
+    with pytest.raises(InvalidMetadata, match=r"1,200,006 bytes as JSON \(max: 1,000,000, now: 600,003\); remove"):
+        hk.sessions.update(APP, "t", {"b": "x" * 600_000})
+    assert list(hk.sessions.get(APP, "t")) == ["a"]
+
+
+def test_a_session_beyond_the_limit_can_be_reduced() -> None:
+    """Metadata from before there was a limit is kept: what makes it smaller is allowed, and what adds to it is not."""
+    with open_storage("memory://") as storage, harken.connect(storage) as hk:
+        storage.sessions._data.metadata[APP, "s"] = {"a": "x" * 2_000_000, "b": 1}  # type: ignore[attr-defined]
+        with pytest.raises(InvalidMetadata, match="now: 2,000,005"):
+            hk.sessions.update(APP, "s", {"c": 1})
+        hk.sessions.update(APP, "s", {"a": "x" * 1_500_000})
+        hk.sessions.delete(APP, "s", ["b"])
+        hk.sessions.update(APP, "s", {"a": "short"})
+        hk.sessions.update(APP, "s", {"c": 1})
+        assert hk.sessions.get(APP, "s") == {"a": "short", "c": 1}

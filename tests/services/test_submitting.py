@@ -146,7 +146,6 @@ class TestIdempotency:
             {"tags": []},
             {"context": {"a": 2}},
             {"context": {"a": 2, "b": True}},
-            {"author": "bob"},
             {"message_id": "m"},
             {"agent_id": "a"},
             {"created_at": NOON - timedelta(days=1)},
@@ -167,6 +166,26 @@ class TestIdempotency:
         mine = {"session_id": "s", "idempotency_key": "k"}
         assert not submit(a_submission(**mine)).duplicate
         assert not submit(a_submission(**mine | other)).duplicate
+
+    def test_keys_belong_to_an_author(self, hk: Harken, submit: Submit) -> None:
+        """Nobody can claim or learn of the key of another author, nor of one who gave feedback without a name."""
+        authors = ("ann", "bob", None)
+        receipts = [submit(a_submission(author=author, idempotency_key="k")) for author in authors]
+        assert [receipt.duplicate for receipt in receipts] == [False] * 3
+        again = [submit(a_submission(author=author, idempotency_key="k")) for author in authors]
+        assert again == [Receipt(receipt.feedback, duplicate=True) for receipt in receipts]
+        assert hk.summary().total == 3
+
+    def test_votes_have_keys_of_their_author(self, hk: Harken) -> None:
+        """The keys of later votes belong to the author too."""
+        target = Target("s", "m")
+        for author in ("ann", "bob"):
+            hk.collection.set_vote(target, author, "up", idempotency_key="first")
+            changed = hk.collection.set_vote(target, author, None, idempotency_key="later")
+            assert not changed.duplicate
+            again = hk.collection.set_vote(target, author, None, idempotency_key="later")
+            assert again == Receipt(changed.feedback, duplicate=True)
+        assert hk.summary().neutral == 2
 
     def test_without_a_key_everything_is_new(self, hk: Harken, submit: Submit) -> None:
         """Two people may say the same."""

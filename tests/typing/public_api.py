@@ -83,6 +83,7 @@ def using_keys(hk: Harken) -> None:
     """Scopes by their names or as they are."""
     assert_type(hk.keys.create("default", ["submit", Scope.READ], name="web"), NewKey)
     assert_type(hk.keys.create("default", {Scope.ADMIN}).text, str)
+    assert_type(hk.keys.create("default", ["read"], agents=["helper"]).key.agents, frozenset[str] | None)
     assert_type(hk.keys.authenticate("hk_1_2"), ApiKey)
     assert_type(hk.keys.authenticate("hk_1_2").scopes, frozenset[Scope])
     hk.keys.create("default")  # type: ignore[call-arg]

@@ -72,6 +72,11 @@ def feedback_record(feedback: Feedback) -> Record:
     return record
 
 
+def author_record(feedback: Feedback) -> Record:
+    """What the author of feedback may know of it: its status, but not who decided on that, when or why."""
+    return {**feedback_record(feedback), "moderation": None}
+
+
 def _stamp_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else stamp(moment)
 

@@ -44,6 +44,7 @@ class ApiKey:
     """What is known of an API key: everything but its text, of which only a digest is kept.
 
     ``digest`` is the SHA-256 of the whole text in hexadecimal. ``revoked_at`` is ``None`` while the key is good.
+    ``agents`` are the only ones whose feedback its holder deals with; ``None`` for all, and for feedback without one.
     """
 
     id: str
@@ -53,6 +54,7 @@ class ApiKey:
     digest: str = field(repr=False)
     created_at: datetime = field(converter=utc)
     revoked_at: datetime | None = field(default=None, converter=optional(utc))
+    agents: frozenset[str] | None = None
 
     @property
     def revoked(self) -> bool:

@@ -14,12 +14,26 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
+from harken.domain.feedback import (
+    NO_CONTEXT,
+    Context,
+    Feedback,
+    Rating,
+    Revision,
+    Scalar,
+    Sentiment,
+    Submission,
+    Target,
+)
 from harken.domain.instants import EPOCH, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 from harken.domain.violation import Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
+#: What a comment can have at most, whatever the policy says.
+MAX_TEXT_LENGTH: Final = 250_000
+#: What feedback can have with all its revisions, as text in UTF-8. It stays well below the 16 MB of a MongoDB document.
+MAX_FEEDBACK_BYTES: Final = 8_000_000
 MAX_ID_LENGTH: Final = 200
 MAX_TAGS: Final = 20
 MAX_TAG_LENGTH: Final = 100
@@ -111,7 +125,11 @@ def _rating(submission: Submission) -> _Problems:
 
 
 def _comment(submission: Submission) -> _Problems:
-    return (text_problem("comment", submission.comment),)
+    comment = submission.comment
+    if isinstance(comment, str) and len(comment) > MAX_TEXT_LENGTH:
+        message = f"comment too long: {len(comment)} characters (max: {MAX_TEXT_LENGTH}, whatever the policy)"
+        return (Violation("comment", "too_long", message),)
+    return (text_problem("comment", comment),)
 
 
 def _tags(submission: Submission) -> _Problems:
@@ -127,7 +145,11 @@ def _tags(submission: Submission) -> _Problems:
 
 
 def _context(submission: Submission) -> _Problems:
-    context = submission.context
+    return context_problems(submission.context)
+
+
+def context_problems(context: object) -> Sequence[Violation | None]:
+    """What makes ``context`` something that not every storage could keep, with ``None`` for each name that is fine."""
     if context is NO_CONTEXT:
         return ()
     if not isinstance(context, Mapping):
@@ -199,8 +221,35 @@ def well_formed(submission: Submission) -> tuple[Violation, ...]:
     return tuple([problem for check in _WELL_FORMED for problem in check(submission) if problem is not None])
 
 
+def size_problem(feedback: Feedback) -> Violation | None:
+    """What makes feedback with its revisions too large for some storage, if anything does."""
+    texts = [feedback.moderation.reason, *(part for pair in feedback.later_keys for part in pair)]
+    versions: Iterable[Feedback | Revision] = (feedback, *feedback.revisions)
+    for said in versions:
+        values = (value for value in said.context.values() if isinstance(value, str))
+        texts += [said.comment, said.reply or "", *said.tags, *said.context, *values]
+    # Most is far from the limit, whatever its letters are.
+    if 4 * sum(map(len, texts)) <= MAX_FEEDBACK_BYTES:
+        return None
+    size = sum(len(text.encode()) for text in texts)
+    if size <= MAX_FEEDBACK_BYTES:
+        return None
+    message = (
+        f"This feedback would have {size:,} bytes of text with its {len(feedback.revisions)} revisions "
+        f"(max: {MAX_FEEDBACK_BYTES:,}); submit new feedback instead"
+    )
+    return Violation("revisions", "too_long", message)
+
+
 def unfit_to_restore(feedback: Feedback) -> Iterator[Violation]:
     """What makes feedback that was accepted elsewhere something that not every storage could keep."""
+    malformed = list(_malformed(feedback))
+    yield from malformed
+    if not malformed and (problem := size_problem(feedback)):
+        yield problem
+
+
+def _malformed(feedback: Feedback) -> Iterator[Violation]:
     said = feedback.as_submission()
     yield from well_formed(said)
     for before in feedback.revisions:

@@ -72,8 +72,9 @@ class FeedbackRepository(ABC):
 
         1. Its id is taken in its application: ``DuplicateOf`` an equal feedback, ``Conflict`` (``Taken.ID``) with
            another one.
-        2. Its idempotency key is taken in its application and session: ``DuplicateOf`` if the fingerprints are equal,
-           ``Conflict`` (``Taken.IDEMPOTENCY_KEY``) if not.
+        2. Its author used its idempotency key in its application and session before: ``DuplicateOf`` if the
+           fingerprints are equal, ``Conflict`` (``Taken.IDEMPOTENCY_KEY``) if not. Feedback without an author has keys
+           of its own: it shares none with any author, and all of it shares one set.
         3. It is a vote with an author, and that author's vote on the same application, session and message exists,
            withdrawn or not: ``Conflict`` (``Taken.VOTE_SLOT``).
         4. Otherwise it is ``Stored``.

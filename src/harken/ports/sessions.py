@@ -22,7 +22,13 @@ class SessionRepository(ABC):
 
     @abstractmethod
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """Set these keys, durably and atomically, and leave the others as they are."""
+        """Set these keys, durably and atomically, and leave the others as they are.
+
+        The size is checked in the same step, so that updates at the same time cannot pass the limit together.
+
+        Raises:
+            InvalidMetadata: the session would have too much, see ``MetadataSize``; nothing was changed.
+        """
 
     @abstractmethod
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:

@@ -8,16 +8,20 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.errors import FeedbackNotFound, InvalidQuery, StaleFeedback
+from harken.domain.errors import FeedbackNotFound, FeedbackRejected, InvalidQuery, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, Page
-from harken.domain.rules import text_problem
+from harken.domain.rules import size_problem, text_problem
+from harken.domain.violation import Violation
 from harken.ports.repository import FeedbackRepository
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGE: Final = 1_000
+#: How many versions feedback can have. MongoDB keeps the events of changes with the feedback until somebody fans them
+#: out, and these must not fill its 16 MB.
+MAX_VERSIONS: Final = 1_000
 
 #: What is told that something was written.
 OnChange = Callable[[], object]
@@ -49,6 +53,16 @@ class Updated:
     changed: bool
 
 
+def _too_many(feedback: Feedback) -> Violation | None:
+    """What is wrong with feedback that was changed too often. Withdrawing it is always possible."""
+    if feedback.version <= MAX_VERSIONS:
+        return None
+    message = (
+        f"This feedback was changed {MAX_VERSIONS:,} times, decisions and replies included; it can only be withdrawn"
+    )
+    return Violation("version", "too_many", message)
+
+
 class Editor:
     """Changes stored feedback, and tells who listens that something was written."""
 
@@ -73,12 +87,18 @@ class Editor:
         """Edit stored feedback, again and again while others change it in between; no change, no event.
 
         With no ``event`` nobody is told.
+
+        Raises:
+            FeedbackNotFound: there is none.
+            FeedbackRejected: it was changed too often, or would be too large with all its revisions.
         """
         while True:
             current = get(self._repository, application, feedback_id)
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)
+            if not edited.withdrawn and (problem := _too_many(edited) or size_problem(edited)):
+                raise FeedbackRejected([problem])
             try:
                 self._repository.replace(edited, [Event.about(edited, event)] if event else [])
             except StaleFeedback:

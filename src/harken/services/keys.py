@@ -29,6 +29,8 @@ _TRIES: Final = 10
 #: of the valid keys, so that a flood of invalid ones costs the storage little, however many addresses send it.
 MAX_FAILURES: Final = 100
 FLOOD: Final = timedelta(seconds=1)
+#: To how many agents a key can be limited: more than a team looks after, and few enough for one request to go through.
+MAX_AGENTS: Final = 100
 _REFUSED: Final = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
 
 
@@ -57,22 +59,32 @@ class KeyService:
         # The digests of all valid keys, once they are needed.
         self._listed: frozenset[str] | None = None
 
-    def create(self, application: str, scopes: Iterable[Scope | str], *, name: str = "") -> NewKey:
+    def create(
+        self,
+        application: str,
+        scopes: Iterable[Scope | str],
+        *,
+        name: str = "",
+        agents: Iterable[str] | None = None,
+    ) -> NewKey:
         """A new key for an application; on return it is durable.
 
         Args:
             application: the only one whose feedback it gives access to.
             scopes: what it lets its holder do, at least one.
             name: what people call it, such as ``"web backend"``.
+            agents: the ids of the only agents whose feedback it gives access to, at least one; ``None`` for all.
 
         Raises:
-            KeyRejected: there is no scope, or one that is none, or no storage could keep the application or the name.
+            KeyRejected: there is no scope, or one that is none, or an empty list of agents, or no storage could keep
+                the application, the name or an agent.
             StorageError: it could not be stored.
         """
         wanted = _known(scopes)
+        only = None if agents is None else _agents(agents)
         _check(application, name)
         for _ in range(_TRIES):
-            made = self._made(application, wanted, name)
+            made = self._made(application, wanted, name, only)
             if self._repository.add(made.key):
                 with self._lock:
                     self._listed = None
@@ -129,7 +141,7 @@ class KeyService:
                 self._listed = frozenset(key.digest for key in self.keys() if not key.revoked)
             return digest in self._listed
 
-    def _made(self, application: str, scopes: frozenset[Scope], name: str) -> NewKey:
+    def _made(self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None) -> NewKey:
         key_id = self._new_secret(_ID_BYTES).hex()
         secret = urlsafe_b64encode(self._new_secret(_SECRET_BYTES)).rstrip(b"=").decode()
         text = f"hk_{key_id}_{secret}"
@@ -140,6 +152,7 @@ class KeyService:
             name=name,
             digest=_digest(text),
             created_at=self._clock(),
+            agents=agents,
         )
         return NewKey(key, text)
 
@@ -156,6 +169,18 @@ def _known(scopes: Iterable[Scope | str]) -> frozenset[Scope]:
     if not known:
         raise KeyRejected("A key needs at least one scope, or it could do nothing")
     return known
+
+
+def _agents(agents: Iterable[str]) -> frozenset[str]:
+    named = [agents] if isinstance(agents, str) else list(agents)
+    if problems := [problem.message for agent in named if (problem := label_problem("agent", agent))]:
+        raise KeyRejected("; ".join(problems))
+    if not named:
+        # An empty list is more likely a mistake than a wish, and must not mean all agents.
+        raise KeyRejected("A key that is limited to agents needs at least one; leave agents out for a key for all")
+    if len(only := frozenset(named)) > MAX_AGENTS:
+        raise KeyRejected(f"Too many agents: {len(only)} (max: {MAX_AGENTS}); make another key, or one for all agents")
+    return only
 
 
 def _check(application: str, name: str) -> None:

@@ -45,7 +45,8 @@ class SessionService:
         """Set these keys and leave the others as they are.
 
         Raises:
-            InvalidMetadata: an id, a name or a value that not every storage could keep; nothing was changed.
+            InvalidMetadata: an id, a name or a value that not every storage could keep, or the session would have more
+                than 1,000 names or 1,000,000 bytes of metadata; nothing was changed.
         """
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
@@ -58,7 +59,7 @@ class SessionService:
         What has a value is looked up before: somebody who sets the same name at the same time may be overwritten.
 
         Raises:
-            InvalidMetadata: an id that no session can have; nothing was changed.
+            InvalidMetadata: an id that no session can have, or too much metadata; nothing was changed.
         """
         there = self.get(application, session_id)
         refused = {name: reason for name, value in metadata.items() if (reason := _refusal(there, name, value))}

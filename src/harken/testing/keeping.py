@@ -138,6 +138,24 @@ class KeepingContract(FreshStorage):
         check_same(sorted(type(outcome).__name__ for outcome in outcomes), ["DuplicateOf"] * 7 + ["Stored"])
         check_same({outcome.feedback.id for outcome in outcomes}, {kept[0].id})
 
+    def test_an_idempotency_key_belongs_to_its_author(self) -> None:
+        """Each author has keys of their own in a session, and so has feedback without an author."""
+        authors = ("ann", "bob", None)
+        firsts = [a_feedback(author=author, idempotency_key="key", fingerprint=f"body-{author}") for author in authors]
+        retries = [evolve(one, id=f"{one.id}-again") for one in firsts]
+        others = [evolve(one, id=f"{one.id}-other", fingerprint="other") for one in firsts]
+        with self.open_storage() as storage:
+            # In one batch and across batches alike.
+            outcomes = storage.feedback.add(accepted(*firsts, *retries))
+            check_same(list(outcomes), [*map(Stored, firsts), *map(DuplicateOf, firsts)])
+            for retry, first in zip(retries, firsts, strict=True):
+                check_same(list(storage.feedback.add(accepted(retry))), [DuplicateOf(first)])
+            for other, first in zip(others, firsts, strict=True):
+                check_same(list(storage.feedback.add(accepted(other))), [Conflict(first, Taken.IDEMPOTENCY_KEY)])
+            check_same(storage.feedback.erase(FeedbackQuery(author="ann")), 1)
+            outcomes = storage.feedback.add(accepted(others[0], others[1]))
+            check_same(list(outcomes), [Stored(others[0]), Conflict(firsts[1], Taken.IDEMPOTENCY_KEY)])
+
     def test_an_author_has_one_vote_on_a_message(self) -> None:
         """A second vote in the same place is a conflict; another message, session or author is another place."""
         first = a_feedback(author="ann", message_id="m", vote=True)

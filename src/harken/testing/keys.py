@@ -29,12 +29,16 @@ class KeyContract(FreshStorage):
             digest="f" * 64,
             created_at=NOON + MICROSECOND,
             revoked_at=NOON + 999 * MICROSECOND,
+            agents=frozenset({"агент", 'it\'s "one"'}),
         )
+        for_none = a_key("for none", agents=frozenset(), scopes=frozenset({Scope.READ, Scope.ADMIN}))
         with self.open_storage() as storage:
             check_same(storage.keys.get("full"), None)
-            check_same([storage.keys.add(plain), storage.keys.add(full)], [True, True])
+            check_same([storage.keys.add(key) for key in (plain, full, for_none)], [True] * 3)
             check_same(storage.keys.get("full"), full)
             check_same(storage.keys.get("plain"), plain)
+            # No agents at all is not the same as all agents.
+            check_same(storage.keys.get("for none"), for_none)
             check_same(storage.keys.get("Plain"), None)
 
     def test_an_id_has_one_key(self) -> None:

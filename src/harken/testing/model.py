@@ -17,6 +17,7 @@ from harken.domain.alerts import Alert, Subject
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
+from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.alerts import AlertRepository
@@ -117,9 +118,8 @@ def _same_session(one: Feedback, other: Feedback) -> bool:
 
 
 def _same_key(one: Feedback, other: Feedback) -> bool:
-    return _same_session(one, other) and other.idempotency_key is not None is not one.idempotency_key == (
-        other.idempotency_key
-    )
+    same_key = other.idempotency_key is not None and one.idempotency_key == other.idempotency_key
+    return _same_session(one, other) and same_key and one.author == other.author
 
 
 def _same_vote(one: Feedback, other: Feedback) -> bool:
@@ -142,7 +142,10 @@ class _Sessions(SessionRepository):
         return deepcopy(dict(sorted(self.stored.get((application, session_id), {}).items())))
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        self.stored.setdefault((application, session_id), {}).update(deepcopy(dict(changes)))
+        before = self.stored.get((application, session_id), {})
+        after = {**before, **deepcopy(dict(changes))}
+        MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
+        self.stored[application, session_id] = after
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         metadata = self.stored.get((application, session_id), {})

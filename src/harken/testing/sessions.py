@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
-from harken.testing.checks import at_once, check_same
+from harken.domain.errors import InvalidMetadata
+from harken.domain.metadata import MAX_METADATA_BYTES, MAX_METADATA_NAMES
+from harken.ports.sessions import JsonValue
+from harken.ports.storage import Storage
+from harken.testing.checks import at_once, check_raises, check_same
 from harken.testing.fresh import FreshStorage
 
 
@@ -80,3 +85,51 @@ class SessionContract(FreshStorage):
         with self.open_storage() as storage:
             at_once([partial(storage.sessions.update, "default", "s", {f"k{n}": n}) for n in range(8)])
             check_same(storage.sessions.get("default", "s"), {f"k{n}": n for n in range(8)})
+
+    def test_a_session_has_a_limited_number_of_names(self) -> None:
+        """However few each update sets, a name too many is refused, with all else in that update; others can change."""
+        full: dict[str, JsonValue] = {f"name-{number:04}": number for number in range(MAX_METADATA_NAMES)}
+        with self.open_storage() as storage:
+            storage.sessions.update("default", "s", dict(list(full.items())[:600]))
+            storage.sessions.update("default", "s", dict(list(full.items())[600:]))
+            refused: list[dict[str, JsonValue]] = [{"more": 1}, {"more": 1, "name-0000": "changed"}]
+            for changes in refused:
+                check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", changes))
+            check_same(storage.sessions.get("default", "s"), full)
+            storage.sessions.update("default", "s", {"name-0000": "changed"})
+            storage.sessions.update("default", "other", {"more": 1})
+            storage.sessions.delete("default", "s", ["name-0001"])
+            storage.sessions.update("default", "s", {"more": 1})
+            check_same(len(storage.sessions.get("default", "s")), MAX_METADATA_NAMES)
+
+    def test_a_session_has_a_limited_number_of_bytes(self) -> None:
+        """Names and values as compact JSON in UTF-8 count, all updates together, to the last byte."""
+        with self.open_storage() as storage:
+            storage.sessions.update("default", "s", {"ü": ["\u00fc", 1.5, {"x": None}]})
+            used = len('ü["ü",1.5,{"x":null}]'.encode())
+            left = MAX_METADATA_BYTES - used - len("text") - 2
+            storage.sessions.update("default", "s", {"text": "x" * left})
+            check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", {"text": "x" * (left + 1)}))
+            check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "s", {"a": 1}))
+            check_same(list(storage.sessions.get("default", "s")), ["text", "ü"])
+            storage.sessions.update("default", "s", {"text": "x" * (left - 2), "a": 1})
+            check_same(list(storage.sessions.get("default", "s")), ["a", "text", "ü"])
+            check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "t", {"a": "x" * 2 * left}))
+            check_same(storage.sessions.get("default", "t"), {})
+
+    def test_racing_updates_cannot_pass_the_limit(self) -> None:
+        """Of threads that each set what alone would fit, only as many succeed as fit together."""
+        third = "x" * (MAX_METADATA_BYTES // 3 - 100)
+        with self.open_storage() as storage:
+            won = at_once([partial(_set, storage, {f"k{number}": third}) for number in range(6)])
+            kept = storage.sessions.get("default", "s")
+        check_same(kept, {f"k{number}": third for number in range(6) if won[number]})
+        check_same(sum(won), 3)
+
+
+def _set(storage: Storage, changes: Mapping[str, JsonValue]) -> bool:
+    try:
+        storage.sessions.update("default", "s", changes)
+    except InvalidMetadata:
+        return False
+    return True

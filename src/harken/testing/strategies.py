@@ -229,6 +229,7 @@ def api_keys() -> SearchStrategy[ApiKey]:
         digest=st.sampled_from(("0" * 64, "f" * 64)),
         created_at=instants(),
         revoked_at=st.none() | instants(),
+        agents=st.none() | st.frozensets(st.sampled_from(AGENTS)),
     )
 
 

@@ -12,7 +12,7 @@ from pymongo.errors import WriteError
 from pymongo.monitoring import CommandListener
 
 import harken
-from harken import Change, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Target
+from harken import Change, FeedbackQuery, FeedbackRejected, GroupBy, Harken, ModerationStatus, Rating, Target
 from harken.domain.errors import (
     ConfigurationError,
     DeliveryNotFound,
@@ -24,8 +24,9 @@ from harken.domain.errors import (
 from harken.domain.events import DeliveryState
 from harken.domain.query import Dimension
 from harken.ports.documents import Document
-from harken.ports.repository import Stored
+from harken.ports.repository import DuplicateOf, Stored
 from harken.ports.storage import Storage
+from harken.storage import open_storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
 from support import NOON, a_feedback, in_threads
@@ -376,18 +377,37 @@ def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[
 
 def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None:
     """What MongoDB cannot hold gives a clear error, and stops nothing else."""
-    with harken.connect(mongodb_url) as hk:
-        kept = hk.submit("session", "up").feedback
+    with open_storage(mongodb_url) as storage:
+        kept = a_feedback()
+        storage.feedback.add(accepted(kept))
         with pytest.raises(StorageError, match="16 MB"):
-            hk.collection.reply("default", kept.id, "x" * 17_000_000)
-        assert hk.collection.get("default", kept.id) == kept
+            storage.feedback.replace(kept.answered("x" * 17_000_000, at=NOON), [])
+        assert storage.feedback.get("default", kept.id) == kept
+
+
+def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> None:
+    """An author who changes feedback as often and as much as the rules allow is told so before MongoDB refuses."""
+    with harken.connect(mongodb_url) as hk:
+        longest = {f"name-{number}": "\U0001f44d" * 1_000 for number in range(50)}
+        feedback = hk.submit("session", "up").feedback
+
+        def change_it_again_and_again() -> None:
+            nonlocal feedback
+            for number in range(101):
+                change = Change(comment=f"{number}", context={**longest, "name-0": f"{number}"})
+                feedback = hk.collection.change("default", feedback.id, change)
+
+        with pytest.raises(FeedbackRejected, match="bytes of text with its 41 revisions"):
+            change_it_again_and_again()
+        assert hk.collection.get("default", feedback.id) == feedback
+        assert hk.collection.withdraw("default", feedback.id).withdrawn
 
 
 def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], name: str) -> None:
     """However many connect to an empty database at once, all can work, and it is made once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
 
 
 def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -419,7 +439,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClie
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
 
 
 def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
@@ -441,7 +461,7 @@ def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
     (told,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
     claimed = storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)
     assert {claim.id for claim in claimed} == {made.id, told.id}
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
 
 
 def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
@@ -455,7 +475,74 @@ def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
     storage = mongo_storage(client, name)
     assert [Stored(one) for one in storage.feedback.stream(FeedbackQuery())] == list(kept)
     assert [storage.conversations.append("default", "s", "helper", 0, {}) for _ in range(2)] == [True, False]
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 4}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+
+
+def _taken_back_to_the_fourth(client: MongoClient[dict[str, Any]], name: str) -> None:
+    feedback = client[name]["harken_feedback"]
+    fields = [("application", 1), ("session_id", 1), ("idempotency_key", 1)]
+    only_keys = {"idempotency_key": {"$exists": True}}
+    feedback.create_index(fields, name="key", unique=True, partialFilterExpression=only_keys)
+    feedback.drop_index("author_key")
+    client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 4}})
+
+
+def _indexes(client: MongoClient[dict[str, Any]], name: str) -> set[str]:
+    return {"key", "author_key"} & client[name]["harken_feedback"].index_information().keys()
+
+
+def test_a_database_in_which_a_key_belonged_to_a_session_is_brought_up_to_date(
+    client: MongoClient[dict[str, Any]], name: str
+) -> None:
+    """A database keeps its feedback and API keys; now each author has idempotency keys, by one index and not two."""
+    with harken.connect(mongo_storage(client, name)) as hk:
+        kept = [hk.submit("s", "up", author=author, idempotency_key=f"k-{author}").feedback for author in ("ann", None)]
+        key = hk.keys.create("default", ["read"])
+        hk.sessions.update("default", "s", {"a": 1})
+    client[name]["harken_sessions"].update_one({}, {"$unset": {"revision": ""}})
+    _taken_back_to_the_fourth(client, name)
+    with harken.connect(mongo_storage(client, name)) as hk:
+        assert list(hk.stream()) == kept
+        assert hk.keys.authenticate(key.text) == key.key
+        assert hk.submit("s", "up", author="ann", idempotency_key="k-ann").duplicate
+        assert not hk.submit("s", "up", author="bob", idempotency_key="k-ann").duplicate
+        hk.sessions.update("default", "s", {"b": 2})
+        assert hk.sessions.get("default", "s") == {"a": 1, "b": 2}
+        limited = hk.keys.create("default", ["read"], agents=["helper"])
+        assert hk.keys.authenticate(limited.text).agents == {"helper"}
+    assert _indexes(client, name) == {"author_key"}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+
+
+@pytest.mark.parametrize("died", ["before the old index went", "before the version was noted"])
+def test_replacing_an_index_can_be_cut_off(client: MongoClient[dict[str, Any]], name: str, died: str) -> None:
+    """Whatever one process left, several that open the database at once end up with the new index and no error."""
+    storage = mongo_storage(client, name)
+    first = a_feedback(author="ann", idempotency_key="k")
+    storage.feedback.add(accepted(first))
+    _taken_back_to_the_fourth(client, name)
+    fields = [("application", 1), ("session_id", 1), ("idempotency_key", 1), ("author", 1)]
+    only_keys = {"idempotency_key": {"$exists": True}}
+    feedback = client[name]["harken_feedback"]
+    feedback.create_index(fields, name="author_key", unique=True, partialFilterExpression=only_keys)
+    if died == "before the version was noted":
+        feedback.drop_index("key")
+    opened = in_threads([lambda: mongo_storage(client, name)] * 4)
+    assert [one for one in opened if isinstance(one, BaseException)] == []
+    assert _indexes(client, name) == {"author_key"}
+    again = evolve(first, id="again")
+    assert list(mongo_storage(client, name).feedback.add(accepted(again))) == [DuplicateOf(first)]
+
+
+def test_a_process_of_the_version_before_grants_a_limited_key_nothing(
+    client: MongoClient[dict[str, Any]], name: str
+) -> None:
+    """It does not know that a key can be limited to agents, and must not take it for one that is not."""
+    with harken.connect(mongo_storage(client, name)) as hk:
+        limited = hk.keys.create("default", ["read", "admin"], agents=["helper"]).key
+        other = hk.keys.create("default", ["read"]).key
+    scopes = {key["_id"]: key["scopes"] for key in client[name]["harken_keys"].find()}
+    assert scopes == {limited.id: [], other.id: ["read"]}
 
 
 def test_a_newer_schema_is_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:

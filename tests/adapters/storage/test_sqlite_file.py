@@ -114,6 +114,16 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
 
 #: What makes the file of the version before out of a file of this version.
 _UNDONE = {
+    5: (
+        "DROP INDEX feedback_key",
+        """
+        CREATE UNIQUE INDEX feedback_key ON feedback (application, session_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL
+        """,
+        "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('feedback', 'feedback_key', '500000 500000 10 1')",
+        "ALTER TABLE api_key DROP COLUMN agents",
+        "ALTER TABLE api_key DROP COLUMN agent_scopes",
+    ),
     4: (
         "DROP TABLE agent",
         "DROP TABLE message",
@@ -145,7 +155,9 @@ def made_of(path: Path) -> list[tuple[str, ...]]:
     with sqlite3.connect(path) as connection:
         made = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name").fetchall()
         made += connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY tbl, idx").fetchall()
-        made += connection.execute("SELECT name, type FROM pragma_table_info('delivery') ORDER BY name").fetchall()
+        for table in ("delivery", "api_key"):
+            made += connection.execute("SELECT name, type FROM pragma_table_info(?) ORDER BY name", (table,)).fetchall()
+        made += connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'feedback_key'").fetchall()
     connection.close()
     return made
 
@@ -202,7 +214,33 @@ def test_a_file_of_the_third_version_is_brought_up_to_date(path: Path) -> None:
         assert hk.conversations.message("default", "session", "helper", 0) == {"text": "Hello"}
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_file_of_the_fourth_version_is_brought_up_to_date(path: Path) -> None:
+    """A file in which a key belonged to a session keeps its feedback and API keys; now each author has keys."""
+    with harken.connect(url_of(path)) as hk:
+        kept = [hk.submit("s", "up", author=author, idempotency_key=f"k-{author}").feedback for author in ("ann", None)]
+        key = hk.keys.create("default", ["read"])
+    taken_back(path, 4)
+    with harken.connect(url_of(path)) as hk:
+        assert list(hk.stream()) == kept
+        assert hk.keys.authenticate(key.text) == key.key
+        assert hk.submit("s", "up", author="ann", idempotency_key="k-ann").duplicate
+        assert not hk.submit("s", "up", author="bob", idempotency_key="k-ann").duplicate
+        assert hk.check() == []
+
+
+def test_a_process_of_the_version_before_grants_a_limited_key_nothing(path: Path) -> None:
+    """It does not know that a key can be limited to agents, and must not take it for one that is not."""
+    with harken.connect(url_of(path)) as hk:
+        limited = hk.keys.create("default", ["read", "admin"], agents=["helper"]).key
+        other = hk.keys.create("default", ["read"]).key
+    with sqlite3.connect(path) as connection:
+        known_before = "SELECT id, application, scopes, name, digest, created_at, revoked_at FROM api_key"
+        scopes = {row[0]: row[2] for row in connection.execute(known_before)}
+    connection.close()
+    assert scopes == {limited.id: "[]", other.id: '["read"]'}
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_old_file_becomes_as_a_new_one(path: Path, version: int) -> None:
     """Whatever version a file began with, it ends up with the same tables, indexes and statistics."""
     filled(path, 3)

@@ -15,7 +15,7 @@ from harken.domain.events import Delivery, DeliveryState
 from harken.ports.documents import Document
 from harken.ports.storage import Storage
 from harken.storage import open_storage
-from harken.testing import NOON, a_series, accepted, an_alert
+from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
 #: What is asked for, and the column by which it has to be found.
 _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
@@ -84,6 +84,14 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     "many feedbacks": (
         lambda st: st.feedback.get_many("default", ["a", "b"]),
         "feedback USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "a submission that is repeated": (
+        lambda st: [st.feedback.add(accepted(a_feedback(author="a", idempotency_key="k"))) for _ in range(2)],
+        "feedback_key (application=? AND session_id=? AND idempotency_key=? AND <expr>=?)",
+    ),
+    "how much metadata a session has": (
+        lambda st: st.sessions.update("default", "s", {"a": 1}),
+        "session_metadata USING PRIMARY KEY (application=? AND session_id=?)",
     ),
     "an alert": (lambda st: st.alerts.get("default", "alert"), "alert USING PRIMARY KEY (application=? AND id=?)"),
     "an alert that is resolved": (

@@ -37,6 +37,18 @@ def test_a_key_as_json(cli: Any) -> None:
     assert cli("keys", "list", "--json").json == {"keys": [without_text]}
 
 
+def test_a_key_is_limited_to_agents(cli: Any) -> None:
+    """Each agent that is named is one of the key's, and whoever lists keys sees them."""
+    made = cli("keys", "create", "--scope", "read", "--agent", "zoe", "--agent", "Al").out.removesuffix("\n")
+    with harken.connect(URL) as hk:
+        assert hk.keys.authenticate(made).agents == {"zoe", "Al"}
+    assert cli("keys", "create", "--scope", "read", "--json").json["agents"] is None
+    limited, other = cli("keys", "list", "--json").json["keys"]
+    assert (limited["agents"], limited["scopes"], other["agents"]) == (["Al", "zoe"], ["read"], None)
+    lines = cli("keys", "list").out.splitlines()
+    assert ["agents: Al, zoe" in line for line in lines] == [True, False]
+
+
 def test_keys_of_all_applications_are_listed(cli: Any) -> None:
     """Whoever lists keys sees all that open this storage, oldest first, and which of them are revoked."""
     first = cli("keys", "create", "--scope", "read", "--scope", "submit", "--json").json
@@ -79,6 +91,7 @@ def test_what_is_not_there_is_not_found(cli: Any) -> None:
         ((), 2, "--scope"),
         (("--scope", "raed"), 2, "'submit', 'read', 'moderate', 'admin'"),
         (("--scope", "read", "--name", "x" * 300), 3, "name too long"),
+        (("--scope", "read", "--agent", ""), 3, "agent must not be empty"),
     ],
 )
 def test_a_key_that_makes_no_sense_is_not_made(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:

@@ -439,6 +439,37 @@ def tokens_are_for_one_session(visit: Visit) -> None:
     visit.refused("GET", "/api/feedback", 403, "forbidden", headers=bearing)
 
 
+@case(access="keys", token_secrets=(SECRET,))
+def credentials_say_which_agent(visit: Visit) -> None:
+    """With a key or a token for one agent, feedback is given, shown and decided on about that agent only."""
+    made = visit.hk.keys.create("default", [Scope.ADMIN], agents=["mine"]).text
+    minted = SessionTokens((SECRET,)).mint(session_id="s", author="kim", agent="mine", context={"tier": "pro"})
+    key, token = ({"Authorization": f"Bearer {credential}"} for credential in (made, minted))
+    other = visit.hk.submit("s", "up", agent_id="other").feedback.id
+    given = [visit.give(headers=each) for each in (key, token)]
+    assert [visit.hk.collection.get("default", one).agent_id for one in given] == ["mine", "mine"]
+    assert visit.hk.collection.get("default", given[1]).context == {"tier": "pro"}
+    shown = visit.ask("GET", "/api/feedback", headers=key).json()["feedbacks"]
+    assert {one["id"] for one in shown} == set(given)
+    visit.refused("GET", f"/api/feedback/{other}", 404, "not-found", headers=key)
+    visit.refused("GET", "/api/routes", 403, "forbidden", headers=key)
+    for each, said in ((key, {"agent_id": "other"}), (token, {"agent_id": "other"}), (token, {"context": {"a": 1}})):
+        visit.refused("POST", PATH, 403, "forbidden", json={**UP, **said}, headers=each)
+
+
+@case()
+def metadata_has_a_limit_in_total(visit: Visit) -> None:
+    """A session that has all the metadata it can have is told so, each time, and can be emptied."""
+    path = "/api/sessions/full/metadata"
+    for number in range(16):
+        visit.ask("PATCH", path, json={f"a{number}": "x" * 60_000})
+    for _ in range(2):
+        refused = visit.refused("PATCH", path, 422, "invalid", json={"b": "x" * 60_000})
+        assert "(max: 1,000,000, now: 960,070); remove names" in refused.json()["detail"]
+    visit.ask("DELETE", f"{path}?key=a0")
+    visit.ask("PATCH", path, json={"b": "x" * 60_000})
+
+
 @case(limit_by_session="2/day", limit_by_address="100/day", trusted_proxies=("127.0.0.1",))
 def too_many_are_told_to_wait(visit: Visit) -> None:
     """Answers say what is left, and when to come again; addresses are those that proxies tell."""

@@ -20,7 +20,7 @@ from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import RawAnswer, Server, asked, kept, problem, raw_request, served
-from support import PATIENCE, in_threads
+from support import PATIENCE, eventually, in_threads
 
 #: Many small ones: together they take too long for the fast subset.
 pytestmark = pytest.mark.slow
@@ -360,6 +360,26 @@ class TestIdempotencyKeys:
         answer = server.ask("POST", PATH, json={"rating": None}, headers=KEY)
         assert problem(answer, 422, "idempotency-key-reused")["violations"]
         assert [one.id for one in kept(hk)] == [first["feedback_id"]]
+
+    def test_in_flight_for_another_author(self) -> None:
+        """While a submission is being written, another author's key of the same name is another key."""
+        with held_up() as (hk, storage), served(hk) as server:
+
+            def release() -> None:
+                try:
+                    assert storage.began.wait(PATIENCE)
+                    eventually(lambda: hk.collection.waiting == 1)
+                finally:
+                    storage.go.set()
+
+            def other() -> dict[str, Any]:
+                assert storage.began.wait(PATIENCE)
+                answer: dict[str, Any] = server.post(PATH, {"rating": "up", "author": "kim"}, headers=KEY)
+                return answer
+
+            made = in_threads([lambda: server.post(PATH, {"rating": "up"}, headers=KEY), other, release])
+            assert len({one["feedback_id"] for one in made if isinstance(one, dict)}) == 2, made
+            assert made[2] is None
 
     def test_in_flight(self) -> None:
         """While a submission is being written, the same key is told to come back; then it gets the first's answer."""

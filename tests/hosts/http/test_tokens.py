@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import MAX_ID_LENGTH, label_problem
+from harken.testing import strategies as hst
 from harken_adapters.hosts.http.tokens import (
     AUDIENCE,
     MAX_ORIGIN_LENGTH,
@@ -36,7 +37,14 @@ origins = st.text(min_size=1, max_size=MAX_ORIGIN_LENGTH).filter(
     lambda text: label_problem("origin", text, MAX_ORIGIN_LENGTH) is None
 )
 contents = st.fixed_dictionaries(
-    {"session_id": ids, "application": ids, "author": ids | st.none(), "origin": origins | st.none()}
+    {
+        "session_id": ids,
+        "application": ids,
+        "author": ids | st.none(),
+        "origin": origins | st.none(),
+        "agent": st.text("aé-", min_size=1) | st.none(),
+        "context": st.none() | hst.contexts(),
+    }
 )
 lifetimes = st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=40_000))
 moments = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400)).map(lambda later: NOON + later)
@@ -94,7 +102,14 @@ class TestMinting:
 
     def test_any_library_reads_it(self) -> None:
         """The claims have their standard names where there are some, and the header tells the secret by a digest."""
-        text = tokens().mint(session_id="s", author="ann", origin="https://shop.example", lifetime=timedelta(seconds=9))
+        text = tokens().mint(
+            session_id="s",
+            author="ann",
+            origin="https://shop.example",
+            agent="helper",
+            context={"tier": "pro"},
+            lifetime=timedelta(seconds=9),
+        )
         said = jwt.decode(text, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"verify_exp": False})
         assert said.pop("exp") == said.pop("iat") + 9
         assert said == {
@@ -103,6 +118,8 @@ class TestMinting:
             "session": "s",
             "application": DEFAULT_APPLICATION,
             "origin": "https://shop.example",
+            "agent": "helper",
+            "context": {"tier": "pro"},
         }
         assert SECRET not in repr(jwt.get_unverified_header(text))
 
@@ -118,6 +135,11 @@ class TestMinting:
             ({"session_id": "s", "lifetime": timedelta(days=-1)}, "lifetime must be more than nothing"),
             ({"session_id": "s", "lifetime": timedelta.max}, "after the year 9999"),
             ({"session_id": "", "author": ""}, "session_id .*; author .*"),
+            ({"session_id": "s", "agent": ""}, "agent must not be empty"),
+            ({"session_id": "s", "context": {"a.b": 1}}, "context name 'a.b' may only have"),
+            ({"session_id": "s", "context": {"a": [1]}}, "context.a must be text, a number"),
+            ({"session_id": "s", "context": "tier"}, "context must map names to values"),
+            ({"session_id": "s", "context": {f"a{n}": "x" * 1_000 for n in range(20)}}, "less context"),
         ],
     )
     def test_refuses_what_makes_no_sense(self, parts: dict[str, Any], says: str) -> None:
@@ -212,6 +234,14 @@ class TestReading:
             (claims(session="s" * 201), "too long"),
             (claims(application=["shop"]), "application must be text, got list"),
             (claims(sub=None), "must be text, got NoneType"),
+            (claims(agent=None), "agent must be text, got NoneType"),
+            (claims(agent="a\nb"), "agent must not contain control characters"),
+            (claims(context=None), "context must map names to values, got NoneType"),
+            (claims(context=["tier"]), "context must map names to values, got list"),
+            (claims(context={"tier": {"name": "pro"}}), "context.tier must be text, a number"),
+            (claims(context={"seats": 2**64}), "context.seats must fit into 64 bits"),
+            (claims(context={"seats": float("inf")}), "context.seats must be finite"),
+            (claims(context={f"a{n}": n for n in range(51)}), "Too many context keys"),
             (claims(sub="a\x00b"), "control characters"),
             (claims(sub="\ud800"), "lone surrogate"),
             (claims(origin={}), "origin must be text, got dict"),

@@ -21,11 +21,15 @@ def create(
     context: typer.Context,
     scope: Annotated[list[Scope], typer.Option(help="What it lets its holder do; repeatable. Admin is everything.")],
     name: Annotated[str, typer.Option(help='What to call it, such as "web backend".')] = "",
+    agent: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Limit it to feedback about this agent; repeatable. Without it: all agents."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key for the application, and print it: it is shown only now."""
     with door(context).open() as hk:
-        made = hk.keys.create(hk.application, scope, name=name)
+        made = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
     if as_json:
         print_json({**_record(made.key), "key": made.text})
         return
@@ -60,6 +64,7 @@ def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
 def _line(key: ApiKey) -> str:
     """A key for people; no table, in which an id could be cut off where room is short."""
     facts = [key.id, key.application, ", ".join(_scopes(key)), f"made {time_text(key.created_at)}"]
+    facts += [f"agents: {', '.join(sorted(key.agents))}"] if key.agents is not None else []
     facts += [f"revoked {time_text(key.revoked_at)}"] if key.revoked else []
     return "  ".join([*facts, key.name] if key.name else facts)
 
@@ -74,6 +79,7 @@ def _record(key: ApiKey) -> dict[str, object]:
         "id": key.id,
         "application": key.application,
         "scopes": _scopes(key),
+        "agents": None if key.agents is None else sorted(key.agents),
         "name": key.name,
         "created_at": stamp(key.created_at),
         "revoked_at": None if key.revoked_at is None else stamp(key.revoked_at),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from threading import Lock
-from typing import Final, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -52,6 +52,20 @@ class Principal:
     def author(self) -> str | None:
         """Whose votes they deal with, if only with one person's; a token without an author speaks for its session."""
         return (self.token.author or self.token.session_id) if self.token else None
+
+    @property
+    def agents(self) -> frozenset[str] | None:
+        """The only agents whose feedback they deal with; ``None`` for all, and for feedback without an agent."""
+        return self.key.agents if self.key else None
+
+    def may_see(self, agent_id: str | None) -> bool:
+        """Whether they deal with feedback about that agent, or about none."""
+        return self.agents is None or agent_id in self.agents
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether they see more of feedback than its author does: the moderator, and the reason of the decision."""
+        return self.token is None and (self.key is None or self.key.allows(Scope.READ))
 
 
 ANYBODY: Final = Principal()
@@ -302,6 +316,66 @@ def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id:
         raise Problem("forbidden", "A session token can only give, change, take back and show its own feedback")
     if session_id is not None and session_id != principal.token.session_id:
         raise Problem("forbidden", "The session token was made for another session")
+
+
+def check_agent_keys(principal: Principal, *, allowed: bool) -> None:
+    """Whether somebody may do what is not about the feedback of single agents: not with a key that is limited to some.
+
+    Raises:
+        Problem: they may not.
+    """
+    if principal.agents is not None and not allowed:
+        detail = f"This API key is limited to the agents {_listed(principal.agents)}, and this is not only about them"
+        raise Problem("forbidden", detail)
+
+
+def agent_filter(principal: Principal, named: str | None) -> str | None:
+    """The agent whose feedback a call selects; with a key that is limited to one agent, that one.
+
+    Raises:
+        Problem: the key is limited to agents, and the call names another one, or none where there are several.
+    """
+    agents = principal.agents
+    if agents is None or named in agents:
+        return named
+    if named is None and len(agents) == 1:
+        return next(iter(agents))
+    raise Problem("forbidden", f"This API key is limited to agents; name one with agent_id: {_listed(agents)}")
+
+
+def agent_of(principal: Principal, named: object) -> str | None:
+    """The agent that feedback is about: that of the token or of the key, if there is one; else what the call names.
+
+    Raises:
+        Problem: the call names another agent than the credentials are for, or none where they are for several.
+    """
+    if principal.agents is not None:
+        return agent_filter(principal, named if named is None else str(named))
+    fixed = principal.token.agent if principal.token else None
+    if fixed is None:
+        return cast("str | None", named)
+    if named not in (None, fixed):
+        raise Problem("forbidden", "The session token was made for another agent")
+    return fixed
+
+
+def context_of(principal: Principal, body: Mapping[str, Any]) -> Any:
+    """The context of feedback: that of the token, if it has one, whatever the body says; else that of the body.
+
+    Raises:
+        Problem: the body has a name or a value that is not in the token's context.
+    """
+    named = body.get("context", {})
+    fixed = principal.token.context if principal.token else None
+    if fixed is None:
+        return named
+    if not isinstance(named, dict) or fixed != {**fixed, **named}:
+        raise Problem("forbidden", "The session token says what the context is; leave context out")
+    return fixed
+
+
+def _listed(agents: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(agents)))
 
 
 def check_operator(principal: Principal, application: str) -> None:

@@ -10,7 +10,14 @@ from typing import Final
 from harken import Harken
 from harken.container import utc_now
 from harken.ports.time import Clock
-from harken_adapters.hosts.http.access import Access, CredentialsRefused, Principal, application_of, check_scope
+from harken_adapters.hosts.http.access import (
+    Access,
+    CredentialsRefused,
+    Principal,
+    application_of,
+    check_agent_keys,
+    check_scope,
+)
 from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
 from harken_adapters.hosts.http.idempotency import InFlight
 from harken_adapters.hosts.http.limiting import MEMORY, Hit, RateLimiter, Verdict, rate_headers
@@ -188,6 +195,7 @@ class Api:
         request.tenant = principal.application or _subject(address)
         session_id = request.parts.get("session_id") or parameters.get("session_id")
         check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
+        check_agent_keys(principal, allowed=operation.agent_keys)
         return Call(
             harken=self.harken,
             settings=self.settings,

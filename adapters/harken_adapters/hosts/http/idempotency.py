@@ -11,8 +11,8 @@ from harken_adapters.hosts.http.problems import Problem
 HEADER: Final = "idempotency-key"
 _RETRY: Final[Headers] = (("retry-after", "1"),)
 
-#: Application, session and key.
-Place = tuple[str, str, str]
+#: Application, session, author and key. The author is as Python writes it, as nobody has checked yet what was sent.
+Place = tuple[str, str, str, str]
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -105,7 +105,10 @@ _SECURITY_SCHEMES: Final = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "hk_...",
-        "description": "An API key. It is for one application and has scopes: submit, read, moderate, admin.",
+        "description": (
+            "An API key. It is for one application, or some agents of one, and has scopes: submit, read, moderate, "
+            "admin."
+        ),
     },
     "sessionToken": {
         "type": "http",
@@ -145,6 +148,8 @@ def _description(operation: Operation) -> str:
         )
     token = ", or a session token" if operation.tokens else ""
     sentences.append(f"Needs an API key with the scope `{operation.scope.value}`{token}.")
+    if not operation.agent_keys:
+        sentences.append("A key that is limited to agents is not enough.")
     return " ".join(sentences)
 
 

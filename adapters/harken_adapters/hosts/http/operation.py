@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from harken import Harken, Scope
-from harken_adapters.hosts.http.access import Principal
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, Scope
+from harken_adapters.hosts.http.access import Principal, agent_filter
 from harken_adapters.hosts.http.idempotency import InFlight
 from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
 from harken_adapters.hosts.http.reading import Parameters
@@ -50,6 +50,34 @@ class Call:
         """What the path says for that parameter."""
         return self.request.parts[name]
 
+    def query(self, side: str = "") -> FeedbackQuery:
+        """The query that the filters mean, see :meth:`Parameters.query`, within what the caller may see.
+
+        Raises:
+            Problem: a filter is invalid, or the API key is for other agents.
+            InvalidQuery: a filter is invalid.
+        """
+        return self.visible(self.parameters.query(self.application, side))
+
+    def visible(self, query: FeedbackQuery) -> FeedbackQuery:
+        """The query within what the caller may see.
+
+        Raises:
+            Problem: the API key is for other agents.
+        """
+        return evolve(query, agent_id=agent_filter(self.principal, query.agent_id))
+
+    def feedback(self) -> Feedback:
+        """The feedback that the path names.
+
+        Raises:
+            FeedbackNotFound: there is none, or none that the caller may see.
+        """
+        found = self.harken.collection.get(self.application, self.part("feedback_id"))
+        if not self.principal.may_see(found.agent_id):
+            raise FeedbackNotFound(self.application, found.id)
+        return found
+
     def link_to_next(self, following: str | None) -> Headers:
         """Where the next page is (RFC 8288), if there is one: what it goes on behind."""
         if following is None:
@@ -83,6 +111,7 @@ class Operation:
         description: what else there is to know.
         tag: the group that it is shown in.
         tokens: whether a session token is enough.
+        agent_keys: whether an API key that is limited to agents is enough: it deals only with feedback about these.
         gives_feedback: whether it is limited by session.
         production: whether it is limited as the guide's production endpoint is.
         soon: whether it answers with :class:`Pending`, so that no thread has to wait for it.
@@ -104,6 +133,7 @@ class Operation:
     description: str = ""
     tag: str
     tokens: bool = False
+    agent_keys: bool = False
     gives_feedback: bool = False
     production: bool = False
     soon: bool = False

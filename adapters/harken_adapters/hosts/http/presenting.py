@@ -10,11 +10,12 @@ from harken.domain.events import Delivery
 from harken.ports.notifier import Notification
 from harken.services.channels import ChannelState
 from harken_adapters.formats.notification import notification_record
-from harken_adapters.formats.record import feedback_record, stamp
+from harken_adapters.formats.record import author_record, feedback_record, stamp
 
 __all__ = [
     "alert_event_record",
     "alert_record",
+    "author_record",
     "channel_record",
     "delivery_record",
     "feedback_record",

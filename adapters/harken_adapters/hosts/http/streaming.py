@@ -17,8 +17,14 @@ _RETRY: Final = 2_000
 ALIVE: Final = b": still here\n\n"
 
 
+def _anything(_agent_id: str | None) -> bool:
+    return True
+
+
 class EventStream:
-    """One listener's events. To be iterated over, which blocks; or to be taken from after each call of ``on_news``.
+    """One listener's events, of agents that they may see.
+
+    To be iterated over, which blocks; or to be taken from after each call of ``on_news``.
 
     It ends when :meth:`stop` is called or the feed is closed, and has to be closed.
     """
@@ -27,10 +33,17 @@ class EventStream:
     heartbeat = 15.0
 
     def __init__(
-        self, hk: Harken, application: str, after: Place | None, *, share: tuple[str, ...] | None = None
+        self,
+        hk: Harken,
+        application: str,
+        after: Place | None,
+        *,
+        may_see: Callable[[str | None], bool] = _anything,
+        share: tuple[str, ...] | None = None,
     ) -> None:
         self._news = Event()
         self._stopped = False
+        self._may_see = may_see
         #: Called by another thread when there is something to take, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
         self._listener = hk.feed.listen(application, self._hear, after=after, share=share)
@@ -57,7 +70,7 @@ class EventStream:
             return b""
         if self._listener.waiting:
             self.on_news()
-        return self._missed() + b"".join(map(_news_frame, news))
+        return self._missed() + b"".join(_news_frame(one) for one in news if self._is_visible(one))
 
     def stop(self) -> None:
         """Let it end."""
@@ -68,6 +81,10 @@ class EventStream:
         """Listen no more; nobody is called any more, as an event loop may be gone by then."""
         self._listener.close()
         self.on_news = self._news.set
+
+    def _is_visible(self, news: News) -> bool:
+        # An alert may be about several agents, so it is as feedback without one.
+        return self._may_see(news.feedback.agent_id if news.feedback else None)
 
     def _missed(self) -> bytes:
         if not self._listener.missed:

@@ -18,9 +18,9 @@ from attrs import frozen
 
 from harken.container import utc_now
 from harken.domain.errors import ConfigurationError, HarkenError
-from harken.domain.feedback import DEFAULT_APPLICATION
+from harken.domain.feedback import DEFAULT_APPLICATION, Context, Scalar
 from harken.domain.instants import EPOCH
-from harken.domain.rules import MAX_ID_LENGTH, label_problem, text_problem
+from harken.domain.rules import MAX_ID_LENGTH, context_problems, label_problem, text_problem
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
 
@@ -29,7 +29,7 @@ AUDIENCE: Final = "harken"
 MIN_SECRET_BYTES: Final = 32
 #: Enough for a scheme, the longest host name and a port.
 MAX_ORIGIN_LENGTH: Final = 300
-#: More than the longest ids make, whatever their letters.
+#: More than the longest ids make, whatever their letters, with a few short values of context.
 MAX_TOKEN_LENGTH: Final = 16_384
 DEFAULT_LIFETIME: Final = timedelta(hours=1)
 
@@ -44,6 +44,7 @@ _TEXTS: Final = (
     ("application", "application", MAX_ID_LENGTH),
     ("sub", "author (sub)", MAX_ID_LENGTH),
     ("origin", "origin", MAX_ORIGIN_LENGTH),
+    ("agent", "agent", MAX_ID_LENGTH),
 )
 _REQUIRED: Final = ("aud", "exp", "application", "session")
 _JWS: Final = jwt.PyJWS()
@@ -66,6 +67,8 @@ class SessionToken:
         session_id: the session that votes may be given in.
         author: whose votes they are.
         origin: the web page's origin, such as ``https://shop.example``, that alone may use the token.
+        agent: the agent that all feedback is about; ``None`` if the page says which.
+        context: the whole context of all feedback; ``None`` if the page says what it is.
         expires_at: when it ends, a whole second.
     """
 
@@ -73,6 +76,8 @@ class SessionToken:
     session_id: str
     author: str | None
     origin: str | None
+    agent: str | None = None
+    context: Context | None = None
     expires_at: datetime
 
 
@@ -88,6 +93,8 @@ class SessionTokens:
     ``session``      the id of the session
     ``sub``          the author, if there is one
     ``origin``       the origin that alone may use it, such as ``"https://shop.example"``, if there is one
+    ``agent``        the agent that feedback is about, which the page then cannot choose
+    ``context``      the context of feedback as an object, which the page then can neither change nor add to
     ``nbf``          from when on it counts, in seconds since 1970, if not at once
     ``iat``          when it was minted; written, and not looked at
     ===============  =======================================================================================
@@ -118,22 +125,34 @@ class SessionTokens:
         session_id: str,
         author: str | None = None,
         origin: str | None = None,
+        agent: str | None = None,
+        context: Mapping[str, Scalar] | None = None,
         application: str = DEFAULT_APPLICATION,
         lifetime: timedelta = DEFAULT_LIFETIME,
     ) -> str:
         """A new token, signed with the first secret. It ends with the second in which its lifetime does.
 
         Raises:
-            UnfitClaims: an id or the lifetime makes no sense; the message has all that is wrong.
+            UnfitClaims: an id, the context or the lifetime is invalid, or the token would be too long; the message has
+                all that is wrong.
         """
         claims: dict[str, object] = {"session": session_id, "application": application}
-        claims |= {name: value for name, value in (("sub", author), ("origin", origin)) if value is not None}
+        perhaps = (("sub", author), ("origin", origin), ("agent", agent), ("context", context))
+        claims |= {name: value for name, value in perhaps if value is not None}
         if problems := _problems(claims):
             raise UnfitClaims("; ".join(problem.message for problem in problems))
         now = self._clock()
         claims |= {"aud": AUDIENCE, "iat": (now - EPOCH) // _SECOND, "exp": _end(now, lifetime)}
         key_id, secret = next(iter(self._secrets.items()))
-        return jwt.encode(claims, secret, algorithm=_ALGORITHM, headers={"kid": key_id})
+        if context is not None:
+            claims["context"] = dict(context)
+        text = jwt.encode(claims, secret, algorithm=_ALGORITHM, headers={"kid": key_id})
+        if len(text) > MAX_TOKEN_LENGTH:
+            raise UnfitClaims(
+                f"The token would have {len(text):,} characters (max: {MAX_TOKEN_LENGTH:,}); "
+                "give it shorter ids or less context"
+            )
+        return text
 
     def read(self, text: str) -> SessionToken:
         """What the token says.
@@ -159,6 +178,8 @@ class SessionTokens:
             session_id=claims["session"],
             author=claims.get("sub"),
             origin=claims.get("origin"),
+            agent=claims.get("agent"),
+            context=Context(claims["context"]) if "context" in claims else None,
             expires_at=expires_at,
         )
 
@@ -230,8 +251,9 @@ def _json_object(what: str, text: bytes) -> Mapping[str, Any]:
 
 
 def _problems(claims: Mapping[str, object]) -> list[Violation]:
-    """What is wrong with those claims that are ids or an origin."""
+    """What is wrong with those claims that are ids, an origin or a context."""
     found = [label_problem(what, claims[name], longest) for name, what, longest in _TEXTS if name in claims]
+    found += context_problems(claims.get("context", {}))
     return [problem for problem in found if problem]
 
 

@@ -57,7 +57,7 @@ class Application:
         self.order: list[Cursor] = []
         self.changed: list[tuple[datetime, str]] = []
         self.sessions: defaultdict[str, list[Cursor]] = defaultdict(list)
-        self.keys: dict[tuple[str, str], str] = {}
+        self.keys: dict[tuple[str, str | None, str], str] = {}
         self.votes: dict[tuple[str, str | None, str], str] = {}
         self.totals: defaultdict[str | None, Summary] = defaultdict(Summary)
         self.slots: defaultdict[tuple[str | None, int], Summary] = defaultdict(Summary)
@@ -69,7 +69,7 @@ class Application:
         insort(self.order, place)
         insort(self.sessions[feedback.session_id], place)
         if feedback.idempotency_key is not None:
-            self.keys[feedback.session_id, feedback.idempotency_key] = feedback.id
+            self.keys[feedback.session_id, feedback.author, feedback.idempotency_key] = feedback.id
         if (slot := _vote_slot(feedback)) is not None:
             self.votes[slot] = feedback.id
         self._note_change(feedback)
@@ -83,7 +83,7 @@ class Application:
         in_session = self.sessions[feedback.session_id]
         del in_session[bisect_left(in_session, place)]
         if feedback.idempotency_key is not None:
-            del self.keys[feedback.session_id, feedback.idempotency_key]
+            del self.keys[feedback.session_id, feedback.author, feedback.idempotency_key]
         if (slot := _vote_slot(feedback)) is not None:
             del self.votes[slot]
         self._forget_change(feedback)
@@ -106,7 +106,7 @@ class Application:
         if earlier := self.feedback.get(feedback.id):
             return earlier, Taken.ID
         if feedback.idempotency_key is not None:
-            holder = self.keys.get((feedback.session_id, feedback.idempotency_key))
+            holder = self.keys.get((feedback.session_id, feedback.author, feedback.idempotency_key))
             if holder is not None:
                 return self.feedback[holder], Taken.IDEMPOTENCY_KEY
         slot = _vote_slot(feedback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
+from harken.domain.metadata import MetadataSize
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.memory.data import Data
 
@@ -23,7 +24,10 @@ class MemorySessionRepository(SessionRepository):
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         """See the port."""
         with self._data.locked():
-            self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
+            before = self._data.metadata.get((application, session_id), {})
+            after = before | deepcopy(dict(changes))
+            MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
+            self._data.metadata[application, session_id] = after
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """See the port."""

@@ -207,7 +207,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             return []
         by_id = {_identity(one): one for one in self._found("_id_", _ids_condition(refused))}
         others = [one for one in refused if _identity(one) not in by_id and one.idempotency_key is not None]
-        by_key = {_key(one): one for one in self._found("key", *_keys_conditions(others))}
+        by_key = {_key(one): one for one in self._found("author_key", *_keys_conditions(others))}
         voters = [one for one in refused if _is_vote(one)]
         by_vote = {_vote(one): one for one in self._found("vote", *map(_vote_condition, voters))}
         return [
@@ -271,8 +271,8 @@ def _identity(feedback: Feedback) -> tuple[str, str]:
     return feedback.application, feedback.id
 
 
-def _key(feedback: Feedback) -> tuple[str, str, str | None]:
-    return feedback.application, feedback.session_id, feedback.idempotency_key
+def _key(feedback: Feedback) -> tuple[str, str, str | None, str | None]:
+    return feedback.application, feedback.session_id, feedback.author, feedback.idempotency_key
 
 
 def _is_vote(feedback: Feedback) -> bool:
@@ -295,6 +295,8 @@ def _keys_conditions(wanted: Sequence[Feedback]) -> Iterator[Document]:
             "application": {"$eq": application},
             "session_id": {"$in": sorted({one.session_id for one in of_application})},
             "idempotency_key": {"$in": sorted({one.idempotency_key or "" for one in of_application})},
+            # Null finds feedback without an author.
+            "author": {"$in": list({one.author for one in of_application})},
         }
 
 

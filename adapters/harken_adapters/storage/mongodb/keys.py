@@ -54,24 +54,32 @@ def _moment(name: str, at: datetime) -> Document:
 
 
 def _document(key: ApiKey) -> Document:
-    return {
+    scopes = sorted(scope.value for scope in key.scopes)
+    document = {
         "_id": key.id,
         "application": key.application,
-        "scopes": sorted(scope.value for scope in key.scopes),
+        "scopes": scopes,
         "name": key.name,
         "digest": key.digest,
         **_moment("created", key.created_at),
         **({} if key.revoked_at is None else _moment("revoked", key.revoked_at)),
     }
+    if key.agents is None:
+        return document
+    # A process of the version before, which knows of no agents, finds no scopes, and so lets the key do nothing.
+    return {**document, "scopes": [], "agents": sorted(key.agents), "agent_scopes": scopes}
 
 
 def _key(document: Document) -> ApiKey:
+    agents = document.get("agents")
+    scopes = document["scopes"] if agents is None else document["agent_scopes"]
     return ApiKey(
         id=document["_id"],
         application=document["application"],
-        scopes=frozenset(map(Scope, document["scopes"])),
+        scopes=frozenset(map(Scope, scopes)),
         name=document["name"],
         digest=document["digest"],
         created_at=moment(document["created_at"], document["created_us"]),
         revoked_at=moment(document["revoked_at"], document["revoked_us"]) if "revoked_at" in document else None,
+        agents=None if agents is None else frozenset(agents),
     )

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 from uuid import uuid4
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from harken.domain.errors import StorageIncompatible, StorageUnavailable
 from harken_adapters.storage.mongodb.database import PREFIX, Database
@@ -24,6 +24,7 @@ _LOCKED: Final = timedelta(seconds=60)
 _PAUSE: Final = 0.05
 #: How many seconds an index may take: the server reads all that is there.
 _BUILDING: Final = 3_600.0
+_INDEX_NOT_FOUND: Final = 27
 
 _Indexes = Mapping[str, Mapping[str, tuple[tuple[tuple[str, int], ...], Mapping[str, Any]]]]
 
@@ -93,6 +94,17 @@ _AGENT: Final = (("application", 1), ("session_id", 1), ("agent_id", 1))
 _INDEXES_FOR_CONVERSATIONS: Final[_Indexes] = {
     "agents": {"agent": (_AGENT, {"unique": True})},
     "messages": {"message": ((*_AGENT, ("number", 1)), {"unique": True})},
+}
+
+#: An idempotency key belongs to its author. The server takes an author that is not there for null, so that feedback
+#: without one has keys of its own.
+_INDEXES_BY_AUTHOR: Final[_Indexes] = {
+    "feedback": {
+        "author_key": (
+            (("application", 1), ("session_id", 1), ("idempotency_key", 1), ("author", 1)),
+            {"unique": True, "partialFilterExpression": {"idempotency_key": {"$exists": True}}},
+        ),
+    },
 }
 
 _TEXT: Final = {"bsonType": "string"}
@@ -173,6 +185,17 @@ _KEYS: Final = _documents(
     },
     {"revoked_at": _MOMENT, "revoked_us": _LOST},
 )
+
+#: A key that is limited to agents has its scopes in a field of their own, and none in the old one.
+_KEYS_WITH_AGENTS: Final = {
+    **_KEYS,
+    "properties": {
+        **_KEYS["properties"],
+        "agents": {"bsonType": "array", "items": _TEXT},
+        "agent_scopes": {"bsonType": "array", "items": _TEXT},
+    },
+    "dependencies": {"agents": ["agent_scopes"]},
+}
 
 _ALERTS: Final = _documents(
     {
@@ -259,11 +282,20 @@ def _conversations(database: Database) -> None:
     _index(database, _INDEXES_FOR_CONVERSATIONS)
 
 
+def _authors_and_agents(database: Database) -> None:
+    with database.calling():
+        _create(database, "keys", _KEYS_WITH_AGENTS)
+    # First the new index, then away with the old one: at no time can a key be used twice.
+    _index(database, _INDEXES_BY_AUTHOR)
+    _drop_index(database, "feedback", "key")
+
+
 _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _first,
     _changes_and_keys,
     _relays_and_alerts,
     _conversations,
+    _authors_and_agents,
 )
 
 
@@ -342,6 +374,16 @@ def _index(database: Database, indexes: _Indexes) -> None:
         for name, (fields, options) in named.items():
             with database.calling(timeout=_BUILDING):
                 database.collection(collection).create_index(list(fields), name=name, **options)
+
+
+def _drop_index(database: Database, collection: str, name: str) -> None:
+    """Remove an index, if it is there: a process that died may have removed it, or one that is at it too."""
+    with database.calling():
+        try:
+            database.collection(collection).drop_index(name)
+        except OperationFailure as error:
+            if error.code != _INDEX_NOT_FOUND:
+                raise
 
 
 def _create(database: Database, name: str, schema: Mapping[str, Any]) -> None:

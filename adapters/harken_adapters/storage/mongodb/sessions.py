@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from pymongo.errors import DuplicateKeyError
+
+from harken.domain.errors import StorageUnavailable
+from harken.domain.metadata import MetadataSize
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
@@ -12,8 +16,15 @@ from harken_adapters.storage.mongodb.documents import Document
 _CHUNK: Final = 1_000
 
 
+#: Of updates of the same session at the same time one always succeeds, so others are tried again, but not for ever.
+_TRIES: Final = 1_000
+
+
 class MongoSessionRepository(SessionRepository):
-    """One document for each session that has metadata; names have neither dots nor dollars, by the rules."""
+    """One document for each session that has metadata; names have neither dots nor dollars, by the rules.
+
+    ``revision`` grows with every update: one that was checked against an older revision is checked again.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -28,9 +39,11 @@ class MongoSessionRepository(SessionRepository):
         """See the port."""
         if not changes:
             return
-        values = {f"metadata.{name}": value for name, value in changes.items()}
         with self._database.calling():
-            self._database.sessions.update_one(_one(application, session_id), {"$set": values}, upsert=True)
+            for _ in range(_TRIES):
+                if self._updated(application, session_id, changes):
+                    return
+        raise StorageUnavailable(f"{self._database.name} has a session whose metadata keeps changing; try again")
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """See the port."""
@@ -50,6 +63,25 @@ class MongoSessionRepository(SessionRepository):
             if deleted == len(before["metadata"]):
                 self._database.sessions.delete_one({**session, "metadata": {}})
             return deleted
+
+    def _updated(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> bool:
+        """Whether the changes were made; not if somebody else changed the session in between."""
+        session = _one(application, session_id)
+        found = self._database.sessions.find_one(session)
+        before = found["metadata"] if found else {}
+        MetadataSize.of(before).check_growth_to(MetadataSize.of({**before, **changes}))
+        if found is None:
+            new = {"application": application, "session_id": session_id, "metadata": dict(changes), "revision": 1}
+            try:
+                self._database.sessions.insert_one(new)
+            except DuplicateKeyError:
+                return False
+            return True
+        # Metadata that was written by the version before has no revision.
+        as_found = {**session, "_id": found["_id"], "revision": found.get("revision")}
+        values = {f"metadata.{name}": value for name, value in changes.items()}
+        change = {"$set": values, "$inc": {"revision": 1}}
+        return bool(self._database.sessions.update_one(as_found, change).matched_count)
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         """See the port."""

@@ -192,8 +192,8 @@ def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
     in_session = (feedback.application, feedback.session_id)
     by_key = _select(
         connection,
-        "WHERE application = ? AND session_id = ? AND idempotency_key = ?",
-        (*in_session, feedback.idempotency_key),
+        "WHERE application = ? AND session_id = ? AND idempotency_key = ? AND ifnull(author, '') = ?",
+        (*in_session, feedback.idempotency_key, feedback.author or ""),
     )
     if by_key:
         same_body = by_key[0].fingerprint == feedback.fingerprint

@@ -14,7 +14,9 @@ from harken.ports.keys import KeyRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, dump
 
-_SELECT: Final = "SELECT id, application, scopes, name, digest, created_at, revoked_at FROM api_key"
+_COLUMNS: Final = "id, application, scopes, name, digest, created_at, revoked_at, agents, agent_scopes"
+_SELECT: Final = f"SELECT {_COLUMNS} FROM api_key"  # noqa: S608 - constants
+_INSERT: Final = f"INSERT INTO api_key ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 class SqliteKeyRepository(KeyRepository):
@@ -25,8 +27,7 @@ class SqliteKeyRepository(KeyRepository):
 
     def add(self, key: ApiKey) -> bool:
         """See the port."""
-        insert = "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        return self._database.execute(insert, _row(key)) == 1
+        return self._database.execute(_INSERT, _row(key)) == 1
 
     def get(self, key_id: str) -> ApiKey | None:
         """See the port."""
@@ -54,25 +55,30 @@ def _by_id(connection: sqlite3.Connection, key_id: str) -> ApiKey | None:
 
 
 def _row(key: ApiKey) -> Row:
+    scopes = dump(sorted(scope.value for scope in key.scopes))
+    limited = key.agents is not None
     return (
         key.id,
         key.application,
-        dump(sorted(scope.value for scope in key.scopes)),
+        "[]" if limited else scopes,
         key.name,
         key.digest,
         to_microseconds(key.created_at),
         None if key.revoked_at is None else to_microseconds(key.revoked_at),
+        None if key.agents is None else dump(sorted(key.agents)),
+        scopes if limited else None,
     )
 
 
 def _key(row: Row) -> ApiKey:
-    key_id, application, scopes, name, digest, created_at, revoked_at = row
+    key_id, application, scopes, name, digest, created_at, revoked_at, agents, agent_scopes = row
     return ApiKey(
         id=key_id,
         application=application,
-        scopes=frozenset(map(Scope, json.loads(scopes))),
+        scopes=frozenset(map(Scope, json.loads(scopes if agents is None else agent_scopes))),
         name=name,
         digest=digest,
         created_at=from_microseconds(created_at),
         revoked_at=None if revoked_at is None else from_microseconds(revoked_at),
+        agents=None if agents is None else frozenset(json.loads(agents)),
     )

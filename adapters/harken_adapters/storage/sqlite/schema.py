@@ -343,9 +343,26 @@ _CONVERSATIONS: Final = """
     ANALYZE sqlite_schema;
 """
 
+_AUTHORS_AND_AGENTS: Final = """
+    -- An idempotency key belongs to its author; feedback without one has keys of its own. No author is the empty text.
+    -- The author comes last, so that a process of the version before still finds keys by this index.
+    DROP INDEX feedback_key;
+    CREATE UNIQUE INDEX feedback_key ON feedback (application, session_id, idempotency_key, ifnull(author, ''))
+        WHERE idempotency_key IS NOT NULL;
+    DELETE FROM sqlite_stat1 WHERE idx = 'feedback_key';
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('feedback', 'feedback_key', '500000 500000 10 1 1');
+    ANALYZE sqlite_schema;
+
+    -- A key that is limited to agents has its scopes in the second column, and an empty list in the old one: a process
+    -- of the version before, which knows of no agents, lets it do nothing.
+    ALTER TABLE api_key ADD COLUMN agents TEXT;         -- a JSON list, if it is limited
+    ALTER TABLE api_key ADD COLUMN agent_scopes TEXT;   -- a JSON list, if it is limited
+"""
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
     _DELIVERIES + _ALERTS + _DOCUMENTS + _PLANNING_DELIVERIES,
     _CONVERSATIONS,
+    _AUTHORS_AND_AGENTS,
 )

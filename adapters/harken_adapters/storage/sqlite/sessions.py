@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
+from harken.domain.metadata import MetadataSize
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import dump
 
 _CHUNK: Final = 1_000
+_SELECT_SIZE: Final = """
+    SELECT count(*), ifnull(sum(length(CAST(name AS BLOB)) + length(CAST(value AS BLOB))), 0)
+    FROM session_metadata WHERE application = ? AND session_id = ?
+"""
 #: Sessions are counted, not rows, so that a session's metadata always comes whole.
 _SELECT_CHUNK: Final = """
     SELECT application, session_id, name, value FROM session_metadata
@@ -38,8 +44,14 @@ class SqliteSessionRepository(SessionRepository):
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         """See the port."""
         rows = [(application, session_id, name, dump(value)) for name, value in changes.items()]
-        insert = "INSERT OR REPLACE INTO session_metadata VALUES (?, ?, ?, ?)"
-        self._database.write(lambda connection: connection.executemany(insert, rows))
+
+        def update(connection: sqlite3.Connection) -> None:
+            before = _size(connection, application, session_id)
+            connection.executemany("INSERT OR REPLACE INTO session_metadata VALUES (?, ?, ?, ?)", rows)
+            # What is raised undoes the transaction.
+            before.check_growth_to(_size(connection, application, session_id))
+
+        self._database.write(update)
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
         """See the port."""
@@ -64,3 +76,7 @@ class SqliteSessionRepository(SessionRepository):
             if len(sessions) < _CHUNK:
                 return
             place = sessions[-1][0]
+
+
+def _size(connection: sqlite3.Connection, application: str, session_id: str) -> MetadataSize:
+    return MetadataSize(*connection.execute(_SELECT_SIZE, (application, session_id)).fetchone())

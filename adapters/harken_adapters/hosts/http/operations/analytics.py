@@ -17,7 +17,7 @@ _MOST_KEYWORDS: Final = 50
 
 
 def _summary(call: Call) -> Response:
-    query, by = call.parameters.query(call.application), call.parameters.get("by")
+    query, by = call.query(), call.parameters.get("by")
     if by is None:
         return answer(figures_record(call.harken.analytics.summary(query)))
     group_by = GroupBy.parse(by)
@@ -35,7 +35,7 @@ def _trend(call: Call) -> Response:
     word, zone = call.parameters.get("by", By.DAY.value), call.parameters.get("zone", "UTC")
     if word not in (known := [by.value for by in By]):
         raise invalid("by", "unknown", f"by must be one of {', '.join(known)}; got {word[:100]!a}")
-    points = trend_points(call.harken, call.parameters.query(call.application), By(word), zone)
+    points = trend_points(call.harken, call.query(), By(word), zone)
     return answer({"by": word, "zone": zone, "points": [point | figures_record(one) for point, one in points]})
 
 
@@ -43,12 +43,12 @@ def _themes(call: Call) -> Response:
     keywords = call.parameters.all("keyword") or KEYWORDS
     if len(keywords) > _MOST_KEYWORDS or not all(keywords):
         raise invalid("keyword", "range", f"Expected up to {_MOST_KEYWORDS} keywords, none of them empty")
-    found = call.harken.analytics.themes(call.parameters.query(call.application), keywords)
+    found = call.harken.analytics.themes(call.query(), keywords)
     return answer({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})
 
 
 def _compare(call: Call) -> Response:
-    before, after = (call.parameters.query(call.application, side) for side in ("before.", "after."))
+    before, after = (call.query(side) for side in ("before.", "after."))
     return answer(comparison_record(call.harken.analytics.compare(before, after)))
 
 
@@ -62,6 +62,7 @@ OPERATIONS: Final = (
         summary="Show figures",
         description="Of all that matches; with ``by`` (agent, session, tag or context.NAME) group by group.",
         tag="Analytics",
+        agent_keys=True,
         parameters=("by",),
         filters=FILTERS,
         answers={200: Answer(description="The figures.", schema="FiguresOrGroups")},
@@ -75,6 +76,7 @@ OPERATIONS: Final = (
         summary="Show figures over time",
         description="By hour, day, week, hour-of-day or weekday, in any IANA time zone.",
         tag="Analytics",
+        agent_keys=True,
         parameters=("by", "zone"),
         filters=FILTERS,
         answers={200: Answer(description="The points, oldest first.", schema="Trend")},
@@ -88,6 +90,7 @@ OPERATIONS: Final = (
         summary="Count the words that keep coming back in downs",
         description="Those given as ``keyword``, which may be repeated; without any, the usual ones.",
         tag="Analytics",
+        agent_keys=True,
         parameters=("keyword",),
         filters=FILTERS,
         answers={200: Answer(description="The most mentioned first.", schema="Themes")},
@@ -104,6 +107,7 @@ OPERATIONS: Final = (
             "for that side; one without counts for both."
         ),
         tag="Analytics",
+        agent_keys=True,
         filters=FILTERS,
         sides=True,
         answers={200: Answer(description="Both, and whether the change is more than chance.", schema="Comparison")},

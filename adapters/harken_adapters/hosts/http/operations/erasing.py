@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from harken import FeedbackQuery, FeedbackRejected, Scope
 from harken.domain.rules import label_problem
 from harken_adapters.hosts.http.messages import Response, answer
@@ -23,8 +25,10 @@ def _erase(call: Call) -> Response:
     if problems := [problem for name, value in named.items() if (problem := label_problem(name, value))]:
         raise FeedbackRejected(problems)
     query = FeedbackQuery(application=call.application, **conditions).in_any_state()
-    erased = call.harken.collection.erase(query)
-    if set(conditions) == {"session_id"}:
+    agents = call.principal.agents
+    parts = [query] if agents is None else [evolve(query, agent_id=agent) for agent in sorted(agents)]
+    erased = sum(map(call.harken.collection.erase, parts))
+    if set(conditions) == {"session_id"} and agents is None:
         call.harken.sessions.delete(call.application, conditions["session_id"])
     return answer({"erased": erased})
 
@@ -39,9 +43,10 @@ OPERATIONS: Final = (
         summary="Erase feedback for good",
         description=(
             "Of a session, an author, or one by its id, in whatever state; several conditions must all hold. A whole "
-            "session's metadata goes with it."
+            "session's metadata goes with it, unless the API key is limited to agents."
         ),
         tag="Export and erasure",
+        agent_keys=True,
         body="Erasure",
         example={"author": "user-7"},
         answers={200: Answer(description="How many were erased.", schema="Erased", example={"erased": 3})},

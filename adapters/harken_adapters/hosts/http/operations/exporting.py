@@ -18,7 +18,7 @@ def _export(call: Call) -> Response:
     chosen = call.parameters.get("format", "jsonl")
     if chosen not in WRITERS:
         raise invalid("format", "unknown", f"format must be one of {', '.join(WRITERS)}; got {chosen[:100]!a}")
-    found = call.harken.collection.stream(call.parameters.query(call.application))
+    found = call.harken.collection.stream(call.query())
     headers: Headers = (("content-disposition", f'attachment; filename="feedback.{chosen}"'),)
     rows = chunks(found, chosen)
     # The first ones are read before anything is answered: a storage that is down must not look like an empty one.
@@ -36,6 +36,7 @@ OPERATIONS: Final = (
         summary="Export feedback",
         description="What matches all filters, oldest first, as JSON lines or CSV; what is exported can be imported.",
         tag="Export and erasure",
+        agent_keys=True,
         parameters=("format",),
         filters=FILTERS,
         answers={

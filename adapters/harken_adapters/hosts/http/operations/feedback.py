@@ -9,10 +9,10 @@ from attrs import evolve
 
 from harken import Change, Cursor, Feedback, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
 from harken.services.editing import MAX_PAGE
-from harken_adapters.hosts.http.access import check_own
+from harken_adapters.hosts.http.access import check_own, context_of
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.presenting import feedback_record, page_record
+from harken_adapters.hosts.http.presenting import author_record, feedback_record, page_record
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.reading import FILTERS, invalid, json_object
 
@@ -26,7 +26,7 @@ def _of_session(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", MAX_PAGE), call.parameters.cursor()
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
-    query = FeedbackQuery(application=call.application, session_id=session_id)
+    query = _in_session(call)
     total = call.harken.analytics.summary(query).total
     items, more = _oldest_first(call, query, limit, after)
     following = str(Cursor.behind(items[-1])) if more else None
@@ -48,9 +48,15 @@ def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | 
     return items[:limit], len(items) > limit
 
 
+def _in_session(call: Call) -> FeedbackQuery:
+    agent_id = call.parameters.get("agent_id")
+    query = FeedbackQuery(application=call.application, session_id=call.part("session_id"), agent_id=agent_id)
+    return call.visible(query)
+
+
 def _stats_of_session(call: Call) -> Response:
     session_id = call.part("session_id")
-    summary = call.harken.analytics.summary(FeedbackQuery(application=call.application, session_id=session_id))
+    summary = call.harken.analytics.summary(_in_session(call))
     return answer(
         {
             "session_id": session_id,
@@ -65,16 +71,18 @@ def _stats_of_session(call: Call) -> Response:
 
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
-    page = call.harken.collection.find(call.parameters.query(call.application), limit=limit, after=after)
+    page = call.harken.collection.find(call.query(), limit=limit, after=after)
     return answer(page_record(page), headers=call.link_to_next(str(page.next) if page.next else None))
 
 
 def _get(call: Call) -> Response:
-    return _shown(_own(call))
+    return _shown(call, _own(call))
 
 
 def _change(call: Call) -> Response:
     body = json_object(call.request, _CHANGEABLE)
+    if "context" in body:
+        body["context"] = context_of(call.principal, body)
     feedback, expected = _own(call), _expected_version(call)
     try:
         changed = call.harken.collection.change(
@@ -82,7 +90,7 @@ def _change(call: Call) -> Response:
         )
     except StaleFeedback as error:
         raise Problem("changed-meanwhile", str(error)) from error
-    return _shown(changed)
+    return _shown(call, changed)
 
 
 def _withdraw(call: Call) -> Response:
@@ -92,13 +100,14 @@ def _withdraw(call: Call) -> Response:
 
 def _own(call: Call) -> Feedback:
     """The feedback that the path names, if whoever asks may have it."""
-    feedback = call.harken.collection.get(call.application, call.part("feedback_id"))
+    feedback = call.feedback()
     check_own(call.principal, feedback.session_id, feedback.author)
     return feedback
 
 
-def _shown(feedback: Feedback) -> Response:
-    return answer(feedback_record(feedback), headers=(("etag", f'"{feedback.version}"'),))
+def _shown(call: Call, feedback: Feedback) -> Response:
+    record = feedback_record(feedback) if call.principal.reads_all else author_record(feedback)
+    return answer(record, headers=(("etag", f'"{feedback.version}"'),))
 
 
 def _expected_version(call: Call) -> int | None:
@@ -129,7 +138,8 @@ OPERATIONS: Final = (
         summary="List the feedback on a session",
         description="What counts, oldest first; up to 1,000 at once.",
         tag="Feedback",
-        parameters=_PAGED,
+        agent_keys=True,
+        parameters=("agent_id", *_PAGED),
         answers={200: Answer(description="The feedback.", schema="SessionFeedback", headers=_LINK)},
     ),
     Operation(
@@ -140,6 +150,8 @@ OPERATIONS: Final = (
         handle=_stats_of_session,
         summary="Show the figures of a session",
         tag="Feedback",
+        agent_keys=True,
+        parameters=("agent_id",),
         answers={
             200: Answer(
                 description="The figures.",
@@ -164,6 +176,7 @@ OPERATIONS: Final = (
         summary="List feedback",
         description="What matches all filters, newest first.",
         tag="Feedback",
+        agent_keys=True,
         parameters=_PAGED,
         filters=FILTERS,
         answers={200: Answer(description="A page.", schema="Page", headers=_LINK)},
@@ -175,9 +188,13 @@ OPERATIONS: Final = (
         scope=Scope.READ,
         handle=_get,
         summary="Show one feedback",
-        description="In whatever state it is, with what it said before.",
+        description=(
+            "In whatever state it is, with what it said before. To a session token it is not told who decided on it, "
+            "when or why."
+        ),
         tag="Feedback",
         tokens=True,
+        agent_keys=True,
         answers={200: _ONE},
         problems=("not-found",),
     ),
@@ -191,6 +208,7 @@ OPERATIONS: Final = (
         description="For its author. What is left out stays; a new rating drops the tags. What it said before is kept.",
         tag="Feedback",
         tokens=True,
+        agent_keys=True,
         body="Change",
         example={"rating": "up", "comment": "It works now, thanks"},
         answers={200: _ONE},
@@ -206,6 +224,7 @@ OPERATIONS: Final = (
         description="For its author: it no longer counts. To remove it for good, see erasures.",
         tag="Feedback",
         tokens=True,
+        agent_keys=True,
         answers={204: Answer(description="It is taken back.")},
         problems=("not-found",),
     ),

@@ -16,8 +16,7 @@ _STATUSES: Final = tuple(status.value for status in ModerationStatus)
 
 def _queue(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.cursor()
-    query = call.parameters.query(call.application)
-    return answer(page_record(call.harken.moderation.queue(query, limit=limit, after=after)))
+    return answer(page_record(call.harken.moderation.queue(call.query(), limit=limit, after=after)))
 
 
 def _decide(call: Call) -> Response:
@@ -26,7 +25,7 @@ def _decide(call: Call) -> Response:
         raise invalid("status", "unknown", f"status must be one of {', '.join(_STATUSES)}")
     decided = call.harken.moderation.decide(
         call.application,
-        call.part("feedback_id"),
+        call.feedback().id,
         body["status"],
         moderator=_moderator(call, body),
         reason=body.get("reason", ""),
@@ -37,7 +36,7 @@ def _decide(call: Call) -> Response:
 def _undo(call: Call) -> Response:
     body = json_object(call.request, ("moderator",)) if call.request.body else {}
     moderator = _moderator(call, body)
-    undone = call.harken.moderation.undo(call.application, call.part("feedback_id"), moderator=moderator)
+    undone = call.harken.moderation.undo(call.application, call.feedback().id, moderator=moderator)
     return answer(feedback_record(undone))
 
 
@@ -59,6 +58,7 @@ OPERATIONS: Final = (
         summary="List what waits for a decision",
         description="What is pending and matches all filters, newest first.",
         tag="Moderation",
+        agent_keys=True,
         parameters=("limit", "after"),
         filters=FILTERS_IN_ANY_STATE,
         answers={200: Answer(description="A page.", schema="Page")},
@@ -71,6 +71,7 @@ OPERATIONS: Final = (
         handle=_decide,
         summary="Approve, reject, or set back to pending",
         tag="Moderation",
+        agent_keys=True,
         body="Decision",
         example={"status": "rejected", "reason": "advertising"},
         answers={200: _DECIDED},
@@ -85,6 +86,7 @@ OPERATIONS: Final = (
         summary="Undo the last decision",
         description="Undoing twice brings the decision back.",
         tag="Moderation",
+        agent_keys=True,
         body="Undoing",
         example={"moderator": "kim"},
         answers={200: _DECIDED},

@@ -7,7 +7,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken import Receipt, Scope, Submission, Target
-from harken_adapters.hosts.http.access import author_of
+from harken_adapters.hosts.http.access import agent_of, author_of, context_of
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Headers, Pending, Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
@@ -22,12 +22,12 @@ _REPLAYED: Final[Headers] = (("idempotency-replayed", "true"),)
 def submission(call: Call, session_id: str, body: dict[str, Any]) -> Submission:
     """The submission that a body means. Whether its parts make sense is for the rules to say."""
     return Submission(
-        target=Target(session_id, body.get("message_id"), body.get("agent_id")),
+        target=Target(session_id, body.get("message_id"), agent_of(call.principal, body.get("agent_id"))),
         rating=body.get("rating"),
         comment=body.get("comment", ""),
         author=author_of(call.principal, body.get("author")),
         tags=body.get("tags", ()),
-        context=body.get("context", {}),
+        context=context_of(call.principal, body),
         idempotency_key=idempotency_key(call.request),
         application=call.application,
     )
@@ -61,7 +61,7 @@ def _soon(call: Call, said: Submission) -> Pending:
     key = said.idempotency_key
     if key is None:
         return Pending(call.harken.collection.submit_soon(said), lambda receipt: _kept(call, receipt))
-    place = (call.application, said.target.session_id, key)
+    place = (call.application, said.target.session_id, repr(said.author), key)
     call.in_flight.enter(place)
     future = call.harken.collection.submit_soon(said)
     future.add_done_callback(lambda _: call.in_flight.leave(place))
@@ -109,6 +109,7 @@ OPERATIONS: Final = (
         ),
         tag="Feedback",
         tokens=True,
+        agent_keys=True,
         gives_feedback=True,
         soon=True,
         body="Submission",
@@ -129,6 +130,7 @@ OPERATIONS: Final = (
         ),
         tag="Feedback",
         tokens=True,
+        agent_keys=True,
         gives_feedback=True,
         production=True,
         soon=True,

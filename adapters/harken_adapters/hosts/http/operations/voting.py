@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from harken import Scope, Target
-from harken_adapters.hosts.http.access import author_of
+from harken import Feedback, FeedbackQuery, Scope, Target
+from harken_adapters.hosts.http.access import agent_of, author_of, context_of
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.presenting import receipt_record, vote_record
+from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.reading import invalid, json_object
 
 _FIELDS: Final = ("rating", "comment", "agent_id", "author", "tags", "context")
@@ -20,29 +21,51 @@ def _set(call: Call) -> Response:
     body = json_object(call.request, _FIELDS)
     if "rating" not in body:
         raise invalid("rating", "missing", "Say what the vote is: rating must be 'up', 'down' or null")
+    target = Target(call.part("session_id"), call.part("message_id"), agent_of(call.principal, body.get("agent_id")))
+    voter = _voter(call, body.get("author"))
+    _check_replaced(call, target, voter)
     receipt = call.harken.collection.set_vote(
-        Target(call.part("session_id"), call.part("message_id"), body.get("agent_id")),
-        _voter(call, body.get("author")),
+        target,
+        voter,
         body["rating"],
         body.get("comment", ""),
         tags=body.get("tags", ()),
-        context=body.get("context", {}),
+        context=context_of(call.principal, body),
         idempotency_key=idempotency_key(call.request),
         application=call.application,
     )
     return no_content() if receipt.reply is None else answer(receipt_record(receipt))
 
 
+def _check_replaced(call: Call, target: Target, voter: Any) -> None:
+    """Whether the vote that this one would replace, if there is one, is one that the API key may deal with."""
+    if call.principal.agents is None:
+        return
+    place = FeedbackQuery(
+        application=call.application, session_id=target.session_id, message_id=target.message_id, author=voter
+    )
+    earlier = call.harken.collection.stream(place.in_any_state())
+    if any(one.vote and not call.principal.may_see(one.agent_id) for one in earlier):
+        raise Problem("forbidden", "This author has a vote on this message that is about another agent")
+
+
 def _take_back(call: Call) -> Response:
-    voter = _voter(call)
-    call.harken.collection.withdraw_vote(call.application, call.part("session_id"), call.part("message_id"), voter)
+    voter, message_id = _voter(call), call.part("message_id")
+    if any(vote.message_id == message_id for vote in _votes(call, voter)):
+        call.harken.collection.withdraw_vote(call.application, call.part("session_id"), message_id, voter)
     return no_content()
 
 
 def _earlier(call: Call) -> Response:
     session_id, voter = call.part("session_id"), _voter(call)
-    votes = call.harken.collection.votes(call.application, session_id, voter)
+    votes = _votes(call, voter)
     return answer({"session_id": session_id, "author": voter, "votes": list(map(vote_record, votes))})
+
+
+def _votes(call: Call, voter: Any) -> list[Feedback]:
+    """The votes of an author in the session that the caller may deal with."""
+    votes = call.harken.collection.votes(call.application, call.part("session_id"), voter)
+    return [vote for vote in votes if call.principal.may_see(vote.agent_id)]
 
 
 def _voter(call: Call, in_body: Any = None) -> Any:
@@ -67,6 +90,7 @@ OPERATIONS: Final = (
         description="An author has one vote on a message; an earlier one is replaced, and kept as a revision.",
         tag="Votes",
         tokens=True,
+        agent_keys=True,
         gives_feedback=True,
         parameters=("author",),
         body="Vote",
@@ -87,6 +111,7 @@ OPERATIONS: Final = (
         description="Taking back what is not there, or not there any more, changes nothing.",
         tag="Votes",
         tokens=True,
+        agent_keys=True,
         gives_feedback=True,
         parameters=("author",),
         answers={204: Answer(description="There is no such vote (any more).")},
@@ -101,6 +126,7 @@ OPERATIONS: Final = (
         description="Those that stand, oldest first: what a widget shows when it is opened again.",
         tag="Votes",
         tokens=True,
+        agent_keys=True,
         parameters=("author",),
         answers={200: Answer(description="The votes.", schema="Votes")},
     ),

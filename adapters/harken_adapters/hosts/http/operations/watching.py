@@ -18,9 +18,10 @@ _UNBUFFERED: Final[Headers] = (("x-accel-buffering", "no"),)
 
 def _watch(call: Call) -> Response:
     last = call.request.header("last-event-id") or call.parameters.get("after")
+    after = Place.parse(last) if last else None
     key = call.principal.key
     share = (call.application, key.id if key else "", rate_key(call.address) if call.address else "")
-    stream = EventStream(call.harken, call.application, Place.parse(last) if last else None, share=share)
+    stream = EventStream(call.harken, call.application, after, may_see=call.principal.may_see, share=share)
     return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
 
 
@@ -43,9 +44,11 @@ OPERATIONS: Final = (
             "with the feedback as it reads then; alert.raised and alert.resolved, each with the alert; from whichever "
             "process they came. Last-Event-ID (or ``after``) goes on where somebody left, up to an hour later; an "
             "event called ``missed`` tells that this was too long ago. Events come at least once: one that comes again "
-            "tells of a version that was told before."
+            "tells of a version that was told before. With an API key that is limited to agents: only what is about "
+            "feedback on them, and no alerts."
         ),
         tag="Events",
+        agent_keys=True,
         parameters=("after",),
         answers={
             200: Answer(description="A stream that does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE),

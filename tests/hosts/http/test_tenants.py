@@ -1,0 +1,385 @@
+"""What people of one application may do to each other's feedback: keys for some agents, tokens that fix what a page
+says, idempotency keys of authors, and what an author may know of a moderator.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from attrs import frozen
+
+import harken
+from harken import Feedback, Harken, ModerationStatus, Scope, Target
+from harken.container import utc_now
+from harken.ports.storage import Storage
+from harken.testing import an_alert
+from harken_adapters.hosts.fastapi import SessionTokens
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.storage import memory
+from hosts.serving import OPEN, Server, asked, kept, problem, served
+
+pytestmark = pytest.mark.slow
+
+SECRET = "a secret that is long enough for HS256"
+TOKENS = SessionTokens([SECRET], clock=utc_now)
+PATH = "/api/sessions/s/feedback"
+VOTE = "/api/sessions/s/messages/m/feedback"
+UP = {"rating": "up"}
+
+#: What a key that is limited to agents is good for. A new operation has to be put in one of these sets, and does
+#: nothing for such a key until its own definition says so.
+FOR_AGENTS = {
+    "submit_feedback",
+    "submit_feedback_in_production",
+    "set_vote",
+    "take_vote_back",
+    "list_votes",
+    "list_session_feedback",
+    "session_stats",
+    "list_feedback",
+    "get_feedback",
+    "change_feedback",
+    "withdraw_feedback",
+    "moderation_queue",
+    "moderate_feedback",
+    "undo_moderation",
+    "analytics_summary",
+    "analytics_trend",
+    "analytics_themes",
+    "analytics_compare",
+    "export_feedback",
+    "erase_feedback",
+    "watch_events",
+}
+NOT_FOR_AGENTS = {
+    "get_metadata",
+    "update_metadata",
+    "delete_metadata",
+    "list_alerts",
+    "get_alert",
+    "list_channels",
+    "switch_channel_on",
+    "switch_channel_off",
+    "list_routes",
+    "put_route",
+    "delete_route",
+    "list_deliveries",
+    "get_delivery",
+    "replay_delivery",
+    "replay_deliveries",
+}
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+def bearing(credential: str) -> dict[str, str]:
+    """The header that carries it."""
+    return {"Authorization": f"Bearer {credential}"}
+
+
+@frozen
+class Shop:
+    """A Harken with feedback about two agents and about none, and a server that asks for keys or tokens."""
+
+    hk: Harken
+    storage: Storage
+    server: Server
+    mine: Feedback
+    other: Feedback
+    nobodys: Feedback
+
+    def key(self, *agents: str, scopes: Any = (Scope.ADMIN,)) -> dict[str, str]:
+        """The header with a new key that is limited to these agents."""
+        return bearing(self.hk.keys.create("default", scopes, agents=agents).text)
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    """As :class:`Shop` says, in memory."""
+    settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
+    with memory.open_storage("memory://") as storage, harken.connect(storage) as hk, served(hk, **settings) as server:
+        mine, other, nobodys = (
+            hk.submit("s", "down", f"{agent} slow", agent_id=agent, author="ann", tags=["t"], context={"c": 1}).feedback
+            for agent in ("mine", "other", None)
+        )
+        alert = an_alert()
+        storage.alerts.add(alert, alert.event())
+        hk.sessions.update("default", "s", {"tier": "pro"})
+        yield Shop(hk, storage, server, mine, other, nobodys)
+
+
+def _shown(answer: requests.Response) -> str:
+    with answer:
+        return answer.text
+
+
+class TestKeysForAgents:
+    def test_each_operation_was_decided_on(self) -> None:
+        """No operation is open to such a key, or closed, without somebody having thought of it."""
+        assert set(BY_NAME) == FOR_AGENTS | NOT_FOR_AGENTS
+        assert {operation.name for operation in OPERATIONS if operation.agent_keys} == FOR_AGENTS
+
+    @pytest.mark.parametrize("name", sorted(NOT_FOR_AGENTS))
+    def test_what_is_not_about_their_feedback_is_refused(self, shop: Shop, name: str) -> None:
+        """Whatever the key's scopes are, what all agents share is neither shown nor changed."""
+        answer = asked(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
+        assert "limited to the agents 'mine'" in problem(answer, 403, "forbidden")["detail"]
+        assert shop.hk.sessions.get("default", "s") == {"tier": "pro"}
+
+    @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events", "erase_feedback"}))
+    def test_nothing_else_is_shown_or_changed(self, shop: Shop, name: str) -> None:
+        """With every other operation, feedback about another agent or about none is as if it was not there."""
+        before = [one for one in kept(shop.hk) if one.agent_id != "mine"]
+        for one in (shop.other, shop.nobodys):
+            answer = asked(shop.server, BY_NAME[name], one.id, headers=shop.key("mine"))
+            shown = _shown(answer)
+            assert answer.status_code < 500
+            assert "other slow" not in shown
+            assert "None slow" not in shown
+            if "feedback_id" in BY_NAME[name].path:
+                unknown = asked(shop.server, BY_NAME[name], "unknown", headers=shop.key("mine"))
+                details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
+                assert details[0].replace(one.id, "unknown") == details[1]
+        assert [one for one in kept(shop.hk) if one.agent_id != "mine"] == before
+
+    @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events", "undo_moderation"}))
+    def test_their_own_feedback_is_theirs(self, shop: Shop, name: str) -> None:
+        """With one agent, nothing has to be said of it: everything works, about that agent."""
+        answer = asked(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
+        assert answer.status_code < 300, answer.text
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/api/feedback",
+            "/api/export",
+            PATH,
+            f"{PATH}/stats",
+            "/api/moderation/queue",
+            "/api/analytics/summary",
+            "/api/analytics/trend",
+            "/api/analytics/themes",
+            "/api/analytics/compare",
+        ],
+    )
+    def test_a_list_names_one_of_several_agents(self, shop: Shop, path: str) -> None:
+        """With several agents a list or a figure is of one that is named; the answer says which there are."""
+        headers = shop.key("mine", "third")
+        refused = shop.server.ask("GET", path, headers=headers)
+        assert "'mine', 'third'" in problem(refused, 403, "forbidden")["detail"]
+        for named in ("other", ""):
+            problem(shop.server.ask("GET", f"{path}?agent_id={named}", headers=headers), 403, "forbidden")
+        answer = shop.server.ask("GET", f"{path}?agent_id=mine", headers=headers)
+        assert answer.status_code == 200
+        assert "other slow" not in answer.text
+        problem(shop.server.ask("GET", f"{path}?agent_id=other", headers=shop.key("mine")), 403, "forbidden")
+
+    def test_comparisons_stay_within_their_agents(self, shop: Shop) -> None:
+        """Neither side of a comparison can be about another agent."""
+        for side in ("before", "after"):
+            answer = shop.server.ask(
+                "GET", f"/api/analytics/compare?{side}.agent_id=other", headers=shop.key("mine", "third")
+            )
+            problem(answer, 403, "forbidden")
+
+    def test_figures_are_of_their_agent(self, shop: Shop) -> None:
+        """Totals, groups and trends count the agent's feedback and no other."""
+        headers = shop.key("mine")
+        assert shop.server.get(f"{PATH}/stats", headers=headers)["total_feedbacks"] == 1
+        assert shop.server.get("/api/analytics/summary", headers=headers)["total_feedbacks"] == 1
+        groups = shop.server.get("/api/analytics/summary?by=agent", headers=headers)["groups"]
+        assert [(group["key"], group["total_feedbacks"]) for group in groups] == [("mine", 1)]
+        points = shop.server.get("/api/analytics/trend", headers=headers)["points"]
+        assert [point["total_feedbacks"] for point in points] == [1]
+        assert [
+            row["id"]
+            for row in map(json.loads, shop.server.ask("GET", "/api/export", headers=headers).text.splitlines())
+        ] == [shop.mine.id]
+
+    @pytest.mark.parametrize("path", [PATH, "/api/feedback?session_id=s"])
+    def test_feedback_is_given_about_their_agents_only(self, shop: Shop, path: str) -> None:
+        """The only agent is filled in; of several one has to be named; any other is refused."""
+        one, several = shop.key("mine"), shop.key("mine", "third")
+        made = shop.server.post(path, UP, headers=one)["feedback_id"]
+        assert shop.hk.collection.get("default", made).agent_id == "mine"
+        made = shop.server.post(path, {**UP, "agent_id": "third"}, headers=several)["feedback_id"]
+        assert shop.hk.collection.get("default", made).agent_id == "third"
+        before = kept(shop.hk)
+        for headers, named in ((several, None), (one, "other"), (several, "other"), (one, ["mine"]), (one, "")):
+            answer = shop.server.ask("POST", path, json={**UP, "agent_id": named}, headers=headers)
+            problem(answer, 403, "forbidden")
+        assert kept(shop.hk) == before
+
+    def test_a_vote_about_another_agent_is_out_of_reach(self, shop: Shop) -> None:
+        """It can neither be replaced, which would show what it said, nor taken back, nor listed."""
+        headers = shop.key("mine")
+        vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "ann", "down", "private").feedback
+        for _ in range(2):
+            answer = shop.server.ask("PUT", f"{VOTE}?author=ann", json=UP, headers=headers)
+            problem(answer, 403, "forbidden")
+            assert shop.server.ask("DELETE", f"{VOTE}?author=ann", headers=headers).status_code == 204
+            assert shop.server.get("/api/sessions/s/votes?author=ann", headers=headers)["votes"] == []
+            assert shop.hk.collection.get("default", vote.id) == vote
+            # A vote that was taken back is one, too.
+            vote = shop.hk.collection.withdraw("default", vote.id)
+        assert shop.server.ask("PUT", f"{VOTE}?author=bob", json=UP, headers=headers).status_code == 204
+        assert shop.server.get("/api/sessions/s/votes?author=bob", headers=headers)["votes"]
+        assert shop.server.ask("DELETE", f"{VOTE}?author=bob", headers=headers).status_code == 204
+        assert shop.server.get("/api/sessions/s/votes?author=bob", headers=headers)["votes"] == []
+
+    @pytest.mark.parametrize("condition", ["session_id", "author", "feedback_id"])
+    def test_they_erase_their_agents_feedback_only(self, shop: Shop, condition: str) -> None:
+        """Erasing a whole session or author leaves what is about others, and the session's metadata."""
+        third = shop.hk.submit("s", "up", agent_id="third", author="ann").feedback
+        values = {"session_id": "s", "author": "ann", "feedback_id": shop.mine.id}
+        headers = shop.key("mine", "third")
+        body = {condition: values[condition]}
+        erased = shop.server.post("/api/erasures", body, status=200, headers=headers)["erased"]
+        left = [shop.other, shop.nobodys] + ([third] if condition == "feedback_id" else [])
+        assert (kept(shop.hk), erased) == (left, 4 - len(left))
+        assert shop.server.post("/api/erasures", {"feedback_id": shop.other.id}, status=200, headers=headers) == {
+            "erased": 0
+        }
+        assert shop.hk.sessions.get("default", "s") == {"tier": "pro"}
+
+    def test_they_decide_on_their_agents_feedback(self, shop: Shop) -> None:
+        """Approving, rejecting and undoing work on feedback about the agent, and on no other."""
+        headers = shop.key("mine", scopes=["moderate"])
+        path = f"/api/feedback/{shop.mine.id}/moderation"
+        assert shop.server.post(path, {"status": "rejected"}, status=200, headers=headers)["status"] == "rejected"
+        assert shop.server.post(f"{path}/undo", {}, status=200, headers=headers)["status"] == "approved"
+
+    def test_they_watch_their_agents_feedback(self, shop: Shop) -> None:
+        """The stream of events has what happens to feedback about the agents, and neither other feedback nor alerts."""
+        with shop.server.ask("GET", "/api/events", headers=shop.key("mine", "third"), stream=True) as stream:
+            lines = stream.iter_lines(decode_unicode=True)
+            assert next(lines).startswith("retry")
+            shop.hk.submit("s", "up", agent_id="other")
+            shop.hk.submit("s", "up")
+            shop.hk.collection.reply("default", shop.other.id, "private")
+            alert = an_alert("another", raised_at=utc_now())
+            shop.storage.alerts.add(alert, alert.event())
+            last = shop.hk.submit("s", "up", agent_id="third").feedback
+            told = next(line for line in lines if line.startswith("data:"))
+        assert json.loads(told.removeprefix("data:"))["data"]["id"] == last.id
+
+    def test_a_key_without_agents_sees_all(self, shop: Shop) -> None:
+        """Keys that are not limited are as they always were."""
+        headers = bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
+        assert len(shop.server.get("/api/feedback", headers=headers)["feedbacks"]) == 3
+        assert shop.server.get(f"/api/feedback/{shop.nobodys.id}", headers=headers)["agent_id"] is None
+
+
+class TestTokensThatFix:
+    @pytest.mark.parametrize(
+        ("method", "path"), [("POST", PATH), ("POST", "/api/feedback?session_id=s"), ("PUT", VOTE)]
+    )
+    def test_the_agent(self, shop: Shop, method: str, path: str) -> None:
+        """Feedback is about the token's agent, also if the page names none, and never about another one."""
+        headers = bearing(TOKENS.mint(session_id="s", author="kim", agent="mine"))
+        for body in (UP, {**UP, "comment": "Thanks", "agent_id": "mine"}):
+            assert shop.server.ask(method, path, json=body, headers=headers).status_code < 300
+        before = kept(shop.hk)
+        assert {one.agent_id for one in before if one.author == "kim"} == {"mine"}
+        for named in ("other", "", ["mine"], 1):
+            answer = shop.server.ask(method, path, json={**UP, "agent_id": named}, headers=headers)
+            problem(answer, 403, "forbidden")
+        assert kept(shop.hk) == before
+
+    @pytest.mark.parametrize(
+        ("method", "path"), [("POST", PATH), ("POST", "/api/feedback?session_id=s"), ("PUT", VOTE)]
+    )
+    @pytest.mark.parametrize("fixed", [{"tier": "pro", "seats": 1}, {}])
+    def test_the_context(self, shop: Shop, method: str, path: str, fixed: dict[str, Any]) -> None:
+        """Feedback has the token's context and nothing else, also if the page says nothing of it."""
+        headers = bearing(TOKENS.mint(session_id="s", author="kim", context=fixed))
+        for body in (UP, {**UP, "comment": "Thanks", "context": fixed}, {"rating": None, "context": {}}):
+            assert shop.server.ask(method, path, json=body, headers=headers).status_code < 300
+        before = kept(shop.hk)
+        assert all(one.context == fixed for one in before if one.author == "kim")
+        for named in ({"tier": "free"}, {"seats": True}, {"seats": 1.0}, {**fixed, "more": None}, [], "x", None):
+            answer = shop.server.ask(method, path, json={**UP, "context": named}, headers=headers)
+            problem(answer, 403, "forbidden")
+        assert kept(shop.hk) == before
+
+    def test_the_context_of_changes(self, shop: Shop) -> None:
+        """A page changes what was said, but not the context, whatever it was."""
+        free = bearing(TOKENS.mint(session_id="s", author="kim"))
+        fixed = bearing(TOKENS.mint(session_id="s", author="kim", context={"tier": "pro"}))
+        made = shop.server.post(PATH, {**UP, "context": {"tier": "free"}}, headers=free)["feedback_id"]
+        path = f"/api/feedback/{made}"
+        changed = shop.server.ask("PATCH", path, json={"comment": "Thanks"}, headers=fixed).json()
+        assert (changed["comment"], changed["context"]) == ("Thanks", {"tier": "free"})
+        problem(shop.server.ask("PATCH", path, json={"context": {"tier": "free"}}, headers=fixed), 403, "forbidden")
+        changed = shop.server.ask("PATCH", path, json={"context": {"tier": "pro"}}, headers=fixed).json()
+        assert changed["context"] == {"tier": "pro"}
+        assert shop.server.ask("PATCH", path, json={"context": {"a": 1}}, headers=free).json()["context"] == {"a": 1}
+
+    def test_a_retry_is_a_duplicate(self, shop: Shop) -> None:
+        """What a token adds is part of the body, so that a retry with the next token is recognised."""
+        fixed = {"session_id": "s", "author": "kim", "agent": "mine", "context": {"tier": "pro"}}
+        made = [
+            shop.server.post(PATH, UP, headers={**bearing(TOKENS.mint(**fixed)), "Idempotency-Key": "k"})
+            for _ in range(2)
+        ]
+        assert made[0] == made[1]
+
+
+class TestIdempotencyKeysOfAuthors:
+    def test_another_author_cannot_claim_a_key(self, shop: Shop) -> None:
+        """Guessing a key neither gives the feedback nor tells that the key is in use, and takes it from nobody."""
+        people = [TOKENS.mint(session_id="s", author=author) for author in ("kim", "lou")]
+        people.append(shop.hk.keys.create("default", ["submit"]).text)
+        headers = [{**bearing(credential), "Idempotency-Key": "k"} for credential in people]
+        answers = [
+            shop.server.ask("POST", PATH, json={"rating": rating}, headers=each)
+            for each, rating in zip(headers, ("up", None, "up"), strict=True)
+        ]
+        assert [answer.status_code for answer in answers] == [201] * 3
+        assert not any("idempotency-replayed" in answer.headers for answer in answers)
+        assert len({answer.json()["feedback_id"] for answer in answers}) == 3
+        again = shop.server.ask("POST", PATH, json=UP, headers=headers[0])
+        assert (again.json(), again.headers["idempotency-replayed"]) == (answers[0].json(), "true")
+        vote = shop.server.ask("PUT", VOTE, json=UP, headers=headers[1])
+        problem(vote, 422, "idempotency-key-reused")
+
+    @pytest.mark.parametrize("author", [["kim"], {"a": 1}, 7])
+    def test_an_author_that_is_not_text_is_refused(self, shop: Shop, author: object) -> None:
+        """A body is judged by the rules, also if it comes with a key."""
+        headers = {**bearing(shop.hk.keys.create("default", ["submit"]).text), "Idempotency-Key": "k"}
+        problem(shop.server.ask("POST", PATH, json={**UP, "author": author}, headers=headers), 422, "invalid")
+
+
+class TestAuthorsView:
+    def test_an_author_never_learns_who_decided_or_why(self, shop: Shop) -> None:
+        """Whatever a session token is enough for shows the status at most, before and after every decision."""
+        headers = bearing(TOKENS.mint(session_id="s", author="kim"))
+        keyed = {**headers, "Idempotency-Key": "k"}
+        made = shop.server.post(PATH, UP, headers=keyed)["feedback_id"]
+        shop.server.ask("PUT", VOTE, json=UP, headers=headers)
+        for one in kept(shop.hk):
+            if one.author == "kim":
+                decide = shop.hk.moderation.decide
+                decide("default", one.id, ModerationStatus.PENDING, moderator="Secret Sam", reason="secret note")
+        answers = [
+            asked(shop.server, operation, made, headers=keyed if operation.gives_feedback else headers, query=query)
+            for operation in OPERATIONS
+            if operation.tokens
+            for query in [""]
+        ]
+        assert len(answers) >= 8
+        for answer in answers:
+            assert "ecret" not in answer.text
+            assert "decided_at" not in answer.text
+        shown = shop.server.get(f"/api/feedback/{made}", headers=headers)
+        assert (shown["status"], shown["moderation"]) == ("pending", None)
+
+    def test_a_key_for_giving_feedback_shows_what_the_author_may_know(self, shop: Shop) -> None:
+        """A backend that changes feedback for its author gets the author's view, unless its key may read all."""
+        shop.hk.moderation.decide("default", shop.mine.id, ModerationStatus.PENDING, moderator="Sam", reason="note")
+        path = f"/api/feedback/{shop.mine.id}"
+        for scopes, shown in ((["submit"], None), (["submit", "read"], "Sam"), (["admin"], "Sam")):
+            headers = bearing(shop.hk.keys.create("default", scopes).text)
+            changed = shop.server.ask("PATCH", path, json={"comment": f"{scopes}"}, headers=headers).json()
+            assert (changed["moderation"] or {}).get("moderator") == shown
