@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from threading import Lock
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from harken import ApiKey, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
-from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.messages import Headers, Request
+from harken_adapters.hosts.http.origins import Origins
 from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.sources import is_foreign
 from harken_adapters.hosts.http.tokens import InvalidToken, SessionToken, SessionTokens
 
-_KEY_PREFIX: Final = "hk_"
+#: What the text of every API key begins with.
+KEY_PREFIX: Final = "hk_"
 _LONGEST_CREDENTIAL: Final = 16_384
 #: For so many seconds what the storage said of a key is believed: a revoked one is refused that much later at most.
 TRUSTED_FOR: Final = 5.0
 _MOST_TRUSTED: Final = 10_000
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+#: The cookie of a browser that signed in: an API key.
+COOKIE: Final = "harken_key"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What a form on any page can send, without that its browser asks first.
+_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+_FOREIGN: Final = "A page of another origin sent this, as Origin or Sec-Fetch-Site says"
 
 
 @frozen(kw_only=True)
@@ -54,7 +58,7 @@ class Access:
     Args:
         keys: knows the API keys.
         tokens: knows session tokens; ``None`` if no secret was set, so that there are none.
-        mode: ``auto``, ``keys`` or ``open``, see ``ServerSettings``.
+        mode: ``keys`` or ``open``, see ``ServerSettings``.
         clock: tells which tokens are over.
         timer: seconds that only ever grow, for what is believed for a while.
     """
@@ -74,10 +78,10 @@ class Access:
         self._clock = clock
         self._timer = timer
         self._lock = Lock()
-        # By credential, "" for none: what it turned out to be, and until when that is believed.
+        # By credential: what it turned out to be, and until when that is believed.
         self._known: dict[str, tuple[Principal | Problem, float]] = {}
 
-    def principal_soon(self, request: Request, address: str | None) -> Principal | None:
+    def principal_soon(self, request: Request) -> Principal | None:
         """Who calls, if that is known without asking the storage; ``None`` if it is not.
 
         Raises:
@@ -86,30 +90,30 @@ class Access:
         if self._is_open_to(request):
             return ANYBODY
         credential = _credential(request)
-        if not credential and self._mode == "keys":
+        if not credential:
             raise _needed()
         known = self._known.get(credential)
         if known is None or known[1] < self._timer():
             return None
-        return self._admitted(known[0], request, address)
+        return self._admitted(known[0], request)
 
-    def principal(self, request: Request, address: str | None) -> Principal:
+    def principal(self, request: Request) -> Principal:
         """Who calls. May ask the storage.
 
         Raises:
             Problem: nobody who may.
             StorageError: the storage could not be asked.
         """
-        if (known := self.principal_soon(request, address)) is not None:
+        if (known := self.principal_soon(request)) is not None:
             return known
         # Before the storage is asked: what it says may be old already when it arrives.
         credential, until = _credential(request), self._timer() + TRUSTED_FOR
-        found = self._found(credential) if credential else self._found_open()
+        found = self._found(credential)
         with self._lock:
             if len(self._known) >= _MOST_TRUSTED:
                 self._known.clear()
             self._known[credential] = found, until
-        return self._admitted(found, request, address)
+        return self._admitted(found, request)
 
     def _is_open_to(self, request: Request) -> bool:
         """Whether nothing is asked for. What is no key and could be no token is for whoever guards the door."""
@@ -119,14 +123,10 @@ class Access:
         credential = credential.strip()
         if scheme.lower() != "bearer" or not credential:
             return True
-        return self._tokens is None and not credential.startswith(_KEY_PREFIX)
-
-    def _found_open(self) -> Principal | Problem:
-        """What those without credentials are: anybody may do anything for as long as there is nothing to ask for."""
-        return _needed() if self._tokens is not None or self._keys.in_use() else ANYBODY
+        return self._tokens is None and not credential.startswith(KEY_PREFIX)
 
     def _found(self, credential: str) -> Principal | Problem:
-        if not credential.startswith(_KEY_PREFIX):
+        if not credential.startswith(KEY_PREFIX):
             return self._of_token(credential)
         try:
             key = self._keys.authenticate(credential)
@@ -143,12 +143,10 @@ class Access:
             return unauthorized(str(error), wrong=True)
         return Principal(application=token.application, token=token)
 
-    def _admitted(self, found: Principal | Problem, request: Request, address: str | None) -> Principal:
+    def _admitted(self, found: Principal | Problem, request: Request) -> Principal:
         if isinstance(found, Problem):
             # A new one each time: an error that is raised again keeps the frames of all times before.
             raise Problem(found.kind, found.detail, headers=found.headers)
-        if found is ANYBODY:
-            _check_local(request, address)
         if found.token is not None:
             _check_expiry(found.token, self._clock())
             _check_origin(found.token, request)
@@ -163,13 +161,15 @@ def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
 
 
 def _needed() -> Problem:
-    return unauthorized("Send an API key or a session token: 'Authorization: Bearer ...'")
+    return unauthorized(
+        "Send an API key or a session token: 'Authorization: Bearer ...'. 'harken keys create' creates a key"
+    )
 
 
 def _credential(request: Request) -> str:
     value = request.header("authorization")
     if value is None:
-        return ""
+        return cookie_of(request) or ""
     scheme, _, credential = value.partition(" ")
     credential = credential.strip()
     if scheme.lower() != "bearer" or not credential:
@@ -179,26 +179,45 @@ def _credential(request: Request) -> str:
     return credential
 
 
-def _check_local(request: Request, address: str | None) -> None:
-    """Whether it comes from this machine, as far as that can be told.
+def cookie_of(request: Request) -> str | None:
+    """The API key of a browser that signed in, as it sends it. Only keys can sign in, so nothing else counts."""
+    for pair in (request.header("cookie") or "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE and value.startswith(KEY_PREFIX) and len(value) <= _LONGEST_CREDENTIAL:
+            return value
+    return None
 
-    A proxy on this machine would make everybody local, so nothing that was forwarded is; and a page somewhere may have
-    its own name lead to this machine, so the name must be this machine's.
+
+def check_source(principal: Principal, request: Request, origins: Origins, *, json: bool) -> None:
+    """Whether a page of another origin caused a request that changes something, without being allowed to (CSRF).
+
+    Args:
+        principal: who it is.
+        request: what was sent.
+        origins: whose pages may call.
+        json: whether the operation takes a JSON body and nothing else. Browsers send JSON for a page of another origin
+            only after they have asked whether it may call (CORS), so that such a request needs no other check, unless
+            it is the cookie that lets it in.
+
+    Raises:
+        Problem: it was such a page, or the body is what a form sends.
     """
-    forwarded = request.forwarded_for or request.header("forwarded") or request.header("x-real-ip")
-    if forwarded or address is None or not is_loopback(address) or not _is_local_name(request.header("host")):
-        raise unauthorized(
-            "No API key exists, so that only this machine is served. "
-            "Make one with 'harken keys create', and send it: 'Authorization: Bearer ...'"
-        )
-
-
-@lru_cache(maxsize=64)
-def _is_local_name(host: str | None) -> bool:
-    try:
-        return urlsplit(f"//{host or ''}").hostname in _LOCAL_NAMES
-    except ValueError:
-        return False
+    if request.method in _SAFE:
+        return
+    content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if content_type in _FORMS:
+        raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {content_type!r}")
+    if request.header("authorization") is None and cookie_of(request) is not None:
+        # Not for other origins, allowed or not: what a browser sends automatically does not show what its user wants.
+        if is_foreign(request.header, needs_proof=True):
+            raise Problem("forbidden", f"{_FOREIGN}, and a browser that is signed in may not do that for other pages")
+        return
+    if (json and content_type) or not is_foreign(request.header):
+        return
+    origin = request.header("origin")
+    if origin is not None and (origins.allows(origin) or (principal.token and principal.token.origin == origin)):
+        return
+    raise Problem("forbidden", f"{_FOREIGN}; add the page's origin to allowed_origins if it may do that")
 
 
 def _check_expiry(token: SessionToken, now: datetime) -> None:

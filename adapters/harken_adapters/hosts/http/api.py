@@ -10,7 +10,7 @@ from typing import Final
 from harken import Harken
 from harken.container import utc_now
 from harken.ports.time import Clock
-from harken_adapters.hosts.http.access import Access, Principal, application_of, check_scope
+from harken_adapters.hosts.http.access import Access, Principal, application_of, check_scope, check_source
 from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
 from harken_adapters.hosts.http.idempotency import InFlight
 from harken_adapters.hosts.http.limiting import MEMORY, Hit, RateLimiter, Verdict, rate_headers
@@ -18,6 +18,7 @@ from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from harken_adapters.hosts.http.operation import Admission, Call, Operation
+from harken_adapters.hosts.http.origins import Origins
 from harken_adapters.hosts.http.problems import Problem, internal, problem_of
 from harken_adapters.hosts.http.reading import Parameters
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -81,6 +82,7 @@ class Api:
         self._trusted = trusted_networks(self.settings.trusted_proxies)
         self._hasher = AddressHasher(clock)
         self._in_flight = InFlight()
+        self._origins = Origins(self.settings.allowed_origins)
 
     def close(self) -> None:
         """Close what was opened here."""
@@ -104,7 +106,7 @@ class Api:
             Problem: it is not let in.
         """
         address = self._address(request)
-        principal = self._access.principal_soon(request, address)
+        principal = self._access.principal_soon(request)
         if principal is None:
             return None
         call = self._call(operation, request, principal, address)
@@ -120,16 +122,29 @@ class Api:
         """
         address = self._address(request)
         counted: list[Verdict] = []
-        principal = self._access.principal_soon(request, address)
+        principal = self._access.principal_soon(request)
         if principal is None:
             # Whoever makes keys up is limited before the storage is asked for them.
             counted = [self._limiter.check(*hit) for hit in self._hits_of_address(address)]
             _within(counted)
-            principal = self._access.principal(request, address)
+            principal = self._access.principal(request)
         call = self._call(operation, request, principal, address)
         done = {verdict.name for verdict in counted}
         counted += [self._limiter.check(*hit) for hit in self._hits(operation, call) if hit[0] not in done]
         return Admission(call, _within(counted))
+
+    def recognise(self, request: Request) -> Principal:
+        """Who asks for a page. May ask a storage.
+
+        Raises:
+            Problem: nobody who may.
+            StorageError: the storage could not be asked.
+        """
+        principal = self._access.principal_soon(request)
+        if principal is not None:
+            return principal
+        _within([self._limiter.check(*hit) for hit in self._hits_of_address(self._address(request))])
+        return self._access.principal(request)
 
     def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
         """Do what was asked; what comes of it goes through :meth:`finish`. Blocks, unless the operation is ``soon``.
@@ -181,6 +196,7 @@ class Api:
         request.application = application
         session_id = request.parts.get("session_id") or parameters.get("session_id")
         check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
+        check_source(principal, request, self._origins, json=operation.body is not None)
         return Call(
             harken=self.harken,
             settings=self.settings,
