@@ -28,7 +28,8 @@ _MOST_TRUSTED: Final = 10_000
 COOKIE: Final = "harken_key"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a form on any page can send, without that its browser asks first.
-_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+_TEXT: Final = "text/plain"
+_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", _TEXT})
 _FOREIGN: Final = "A page of another origin sent this, as Origin or Sec-Fetch-Site says"
 
 
@@ -205,6 +206,9 @@ def check_source(principal: Principal, request: Request, origins: Origins, *, js
     if request.method in _SAFE:
         return
     content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if content_type == _TEXT and not _has_body(request):
+        # So some WSGI servers say that none was named.
+        content_type = ""
     if content_type in _FORMS:
         raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {content_type!r}")
     if request.header("authorization") is None and cookie_of(request) is not None:
@@ -218,6 +222,10 @@ def check_source(principal: Principal, request: Request, origins: Origins, *, js
     if origin is not None and (origins.allows(origin) or (principal.token and principal.token.origin == origin)):
         return
     raise Problem("forbidden", f"{_FOREIGN}; add the page's origin to allowed_origins if it may do that")
+
+
+def _has_body(request: Request) -> bool:
+    return request.header("content-length") not in (None, "", "0") or request.header("transfer-encoding") is not None
 
 
 def _check_expiry(token: SessionToken, now: datetime) -> None:
