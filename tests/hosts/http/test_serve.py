@@ -14,7 +14,31 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, Service, environm
 import harken
 from harken import Scope
 from hosts.events import listening
+from hosts.serving import RawAnswer, Server, problem, raw_request
 from support import eventually
+
+#: What shows that a request is not one of a program or page of this machine.
+INDIRECT = [
+    {"Via": "1.1 proxy"},
+    {"Forwarded": "for=127.0.0.1"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Forwarded-Proto": "https"},
+    {"X-Forwarded-Host": "localhost"},
+    {"X-Real-IP": "127.0.0.1"},
+    {"CF-Connecting-IP": "127.0.0.1"},
+    {"CF-Ray": "1"},
+    {"True-Client-IP": "127.0.0.1"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:9"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Host": "evil.example"},
+    {"Host": "evil@localhost"},
+    {"Host": "localhost#x"},
+    {"Host": "localhost:8000.evil.example"},
+    {"Host": "localhost."},
+    {"Host": "localhost:99999"},
+]
 
 
 def typed(service: Service) -> Any:
@@ -65,6 +89,51 @@ def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("way", ["--open", "harken.toml"])
+def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, way: str) -> None:
+    """Without keys, however that was said, and with nothing that shows a proxy, another page or another name."""
+    options = ["--open"] if way == "--open" else []
+    if not options:
+        (tmp_path / "harken.toml").write_text("[server]\naccess = 'open'\n")
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path, "--host", host, *options) as service:
+        assert "Open: no key is needed" in service.told
+        assert typed(service)["status"] == "success"
+        for path in ("/docs", "/openapi.json", "/metrics", "/healthz", "/api/feedback"):
+            assert service.ask("GET", path).ok
+        own = service.url
+        for headers in ({"Origin": own}, {"Sec-Fetch-Site": "none"}, {"Host": "LOCALHOST:1"}):
+            assert service.ask("GET", "/api/feedback", headers=headers).ok, headers
+        for headers in INDIRECT:
+            answer = service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"}, headers=headers)
+            assert problem(answer, 403, "forbidden")["detail"].startswith("Without keys only direct requests"), headers
+            assert service.ask("GET", "/healthz", headers=headers).status_code == 403
+        server = Server(host, int(own.rpartition(":")[2]))
+        for request in (
+            b"GET /api/feedback HTTP/1.0\r\nHost: localhost\r\n\r\n",
+            b"GET /api/feedback HTTP/1.0\r\n\r\n",
+        ):
+            problem(RawAnswer.parse(server.send(request)), 403, "forbidden")
+        twice = raw_request("GET", "/api/feedback", "Host: localhost")
+        assert RawAnswer.parse(server.send(twice)).status in (400, 403)
+    with harken.connect(url) as hk:
+        assert hk.summary().total == 1
+        assert hk.keys.keys() == []
+
+
+@pytest.mark.slow
+def test_open_holds_for_each_worker(tmp_path: Path) -> None:
+    """What was said on the command line counts in each process that serves."""
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--open", "--workers", "2") as service:
+        service.ready(2)
+        for worker in service.workers():
+            with service.only(worker):
+                assert service.ask("GET", "/api/feedback").ok
+                assert service.ask("GET", "/api/feedback", headers={"Via": "1.1 proxy"}).status_code == 403
+
+
+@pytest.mark.slow
 def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
     """Without a key it does not start on an address that others reach, nor when everything is to be open; with one
     it does, and asks for it.
@@ -74,6 +143,7 @@ def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
     with harken.connect(url) as hk:
         key = hk.keys.create("default", [Scope.SUBMIT]).text
     assert "must not be 'open'" in refused(tmp_path, "--host", "0.0.0.0", HARKEN_SERVER_ACCESS="open")
+    assert "must not be 'open'" in refused(tmp_path, "--host", "0.0.0.0", "--open")
     with serve(url, tmp_path, "--host", "0.0.0.0") as service:
         body, path = {"rating": "up"}, "/api/sessions/s/feedback"
         assert service.ask("POST", path, json=body, headers={}).status_code == 401
