@@ -17,7 +17,7 @@ from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.tokens import SessionTokens
 from hosts.events import listening
-from hosts.serving import OPEN, Server, problem, served, serving_wsgi
+from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi
 from support import ManualClock, counting_ids
 
 pytestmark = pytest.mark.slow
@@ -507,6 +507,12 @@ def foreign_pages_change_nothing(visit: Visit) -> None:
     own = f"http://{visit.server.host}:{visit.server.port}"
     for headers in ({"Origin": own}, {"Origin": ORIGIN}, {"Sec-Fetch-Site": "same-origin"}, {}):
         visit.ask("DELETE", f"/api/feedback/{visit.give()}", 204, headers=headers)
+    for name, values in (
+        ("Origin", ("http://localhost", "https://evil.example")),
+        ("Sec-Fetch-Site", ("none", "cross-site")),
+    ):
+        twice = raw_request("DELETE", path, *(f"{name}: {value}" for value in values))
+        problem(RawAnswer.parse(visit.server.send(twice)), 403, "forbidden")
     # Browsers ask first before they send JSON for another page.
     visit.give(headers={"Origin": "https://evil.example"})
 
