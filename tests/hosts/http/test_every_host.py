@@ -594,7 +594,7 @@ def a_browser_that_signed_in(visit: Visit) -> None:
 
 
 @case(access="keys")
-def figures_are_for_whoever_runs_it(visit: Visit) -> None:
+def figures_are_for_the_operator(visit: Visit) -> None:
     """What all applications share is shown with a key of the service's own application that may read."""
     made = [
         (visit.hk.keys.create("default", [Scope.READ]).text, 200),

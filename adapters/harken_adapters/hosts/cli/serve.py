@@ -29,13 +29,12 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="How many processes serve.")] = None,
     open_: Annotated[
         bool,
-        typer.Option("--open", help="Serve direct requests of this machine without a key; for a notebook or a test."),
+        typer.Option("--open", help="Serve direct requests from this machine without a key; for a notebook or a test."),
     ] = False,
 ) -> None:
     """Serve the HTTP API until it is interrupted.
 
-    Every request needs an API key or a session token. If no key was ever created, a local one is, and it is kept in a
-    file that only you can read, beside the storage.
+    Every request needs an API key or a session token. If no key was ever created, it creates one for you.
     """
     try:
         from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - what it needs may be missing
@@ -81,13 +80,13 @@ def _shown(key: LocalKey | None) -> str:
 def _about_access(started: Started) -> str:
     key = started.key
     if started.access == "open":
-        return "Open: no key is needed, and only direct requests of this machine are served"
+        return "Open: no key is needed, and only direct requests from this machine are served"
     if key is None:
         return "Every request needs an API key, such as 'harken keys create --scope read' creates, or a session token"
     if key.path is None:
         return "Every request needs this key, which ends with this process: memory:// keeps nothing"
     if key.created:
-        return f"Every request needs this key. It is shown only now, and kept in {_near(key.path)}, for you only"
+        return f"Every request needs this key. It is shown only now and kept in {_near(key.path)}, readable only by you"
     return f"Every request needs the key in {_near(key.path)}, or another one"
 
 

@@ -12,9 +12,9 @@ from harken_adapters.hosts.http.sources import why_not_local
 
 @frozen
 class LoopbackOnly:
-    """Refuses what does not seem to come directly from a program or page of this machine.
+    """Refuses requests that do not seem to come directly from a program or page on this machine.
 
-    That is no proof: a proxy may hide all that shows it. Wherever one may be in front, keys are the answer.
+    That is no proof: a proxy may hide all that shows it. Where there may be one, use keys.
     """
 
     app: ASGIApp
@@ -30,6 +30,6 @@ class LoopbackOnly:
         if reason is None:
             await self.app(scope, receive, send)
             return
-        detail = f"Without keys only direct requests of this machine are served, but {reason}; use keys instead"
+        detail = f"Without keys only direct requests from this machine are served, but {reason}; use keys instead"
         problem = Problem("forbidden", detail, headers=(("connection", "close"),))
         await Answer(problem.response(path_of(scope)), [])(scope, receive, send)

@@ -45,11 +45,11 @@ _BACKLOG: Final = 2048
 
 @frozen
 class Started:
-    """What whoever started the service has to know.
+    """What the person who starts the service has to know.
 
     Attributes:
         address: where it is, without a slash at the end.
-        access: ``open`` if it asks nobody for a key.
+        access: ``open`` if no key is needed.
         key: the local key, where keys are needed and there is such a key.
     """
 

@@ -28,7 +28,7 @@ _INSTEAD: Final = "or create a key yourself: harken keys create --scope admin"
 
 @frozen
 class LocalKey:
-    """The key of whoever started the service.
+    """The key of the user who started the service.
 
     Attributes:
         text: what a program or browser sends.
@@ -62,7 +62,7 @@ def _state_folder() -> Path:
     try:
         return Path.home() / ".local" / "state"
     except RuntimeError:
-        # Containers run as users that nobody has heard of.
+        # In a container the user may have no home.
         return Path.cwd()
 
 
@@ -81,7 +81,7 @@ def local_key(hk: Harken, path: Path | None) -> LocalKey | None:
     """
     if path is None:
         return None if hk.keys.in_use() else LocalKey(_created(hk), None, created=True)
-    # Who has other keys needs no folder that can be written.
+    # Where there are other keys, the folder need not be writable.
     with suppress(OSError):
         _make_folder(path)
     with _locked(path.parent):
@@ -117,7 +117,7 @@ def _kept(hk: Harken, path: Path) -> LocalKey | None:
         return None
     if mode & _OTHERS:
         raise ConfigurationError(
-            f"Others than its owner can use {path} (mode {mode:o}), so its key may not be a secret any more; "
+            f"Other users can read or replace {path} (mode {mode:o}), so its key may not be a secret any more; "
             f"run 'chmod 600 {path}', or, if somebody may have seen it, 'harken keys revoke {key.id}'"
         )
     return LocalKey(text, path, created=False)
