@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 		--build-constraints constraints.txt --editable '.[all]' --group dev
 	touch $(READY)
 
-run: $(READY) ## Serve the HTTP API on SQLite, on this machine
+run: $(READY) ## Serve the HTTP API on SQLite; prints the key that it needs
 	$(BIN)/harken --storage $(STORAGE) serve
 
 demo: $(READY) ## Put made-up feedback into the same storage, and show what Harken makes of it
@@ -62,5 +62,5 @@ lock: $(READY) ## Pin every dependency anew
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
-	rm -f harken.db harken.db-wal harken.db-shm
+	rm -f harken.db harken.db-wal harken.db-shm harken.db.key
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -34,10 +34,26 @@ def same_storage(one: str, other: str) -> bool:
     Raises:
         ConfigurationError: one of them is no URL.
     """
-    return _place(one) == _place(other)
+    return place_of(one) == place_of(other)
 
 
-def _place(url: str) -> tuple[object, ...]:
+def file_of(url: str) -> Path | None:
+    """The file that a storage URL names, as an absolute path; ``None`` if it names a server, or nothing.
+
+    Raises:
+        ConfigurationError: it is not a URL.
+    """
+    scheme_of(url)
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    return None if authority or not path else Path(unquote(path)).absolute()
+
+
+def place_of(url: str) -> tuple[object, ...]:
+    """What tells a storage from others, without credentials and options: equal if two URLs name the same storage.
+
+    Raises:
+        ConfigurationError: it is not a URL.
+    """
     scheme = scheme_of(url)
     authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
     if authority:

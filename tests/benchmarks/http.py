@@ -29,6 +29,7 @@ SOAKED: Final = 200_000
 _POST: Final = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer KEY"
 wrk.body = '{"rating": "down", "comment": "The answer was wrong about the baggage fee, and slow too"}'
 local number = 0
 local prefix = "PREFIX"
@@ -57,6 +58,8 @@ class Process:
 
     url: str
     pid: int
+    #: The key that every request needs; empty if none does.
+    key: str = ""
 
     @property
     def megabytes(self) -> float:
@@ -73,7 +76,7 @@ def empty() -> AbstractContextManager[Process]:
 
 
 def serving(storage: str) -> AbstractContextManager[Process]:
-    """One worker as ``harken serve`` starts it.
+    """One worker as ``harken serve`` starts it, with a key.
 
     The pipeline is whole but for sentiment. Calls are counted, but the limits are out of reach; as with the empty
     endpoint, requests are not logged, and neither are the downs that the relay brings to the log.
@@ -81,11 +84,13 @@ def serving(storage: str) -> AbstractContextManager[Process]:
     limits = dict.fromkeys(("KEY", "SESSION", "ADDRESS"), "1000000000/minute")
     settings = {f"HARKEN_SERVER_LIMIT_BY_{name}": limit for name, limit in limits.items()}
     settings |= {"HARKEN_SERVER_SENTIMENT": "none", "HARKEN_SERVER_LOG_LEVEL": "error"}
-    return _served("harken_adapters.hosts.fastapi.serving:app", {"HARKEN_STORAGE": storage, **settings})
+    with harken.connect(storage) as hk:
+        key = hk.keys.create("default", ["submit", "read"]).text
+    return _served("harken_adapters.hosts.fastapi.serving:app", {"HARKEN_STORAGE": storage, **settings}, key)
 
 
 @contextmanager
-def _served(app: str, environment: dict[str, str]) -> Iterator[Process]:
+def _served(app: str, environment: dict[str, str], key: str = "") -> Iterator[Process]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     words = [sys.executable, "-m", "uvicorn", app, "--factory", "--port", str(port)]
@@ -94,13 +99,13 @@ def _served(app: str, environment: dict[str, str]) -> Iterator[Process]:
         try:
             url = f"http://127.0.0.1:{port}"
             mongod.until(partial(_answers, url), f"{app} answered")
-            yield Process(url, process.pid)
+            yield Process(url, process.pid, key)
         finally:
             process.terminate()
 
 
-def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS) -> Load:
-    """Ask again and again over all connections.
+def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS, key: str = "") -> Load:
+    """Ask again and again over all connections. A script sends the key itself.
 
     Raises:
         RuntimeError: ``wrk`` is not installed.
@@ -113,7 +118,7 @@ def wrk(url: str, *, script: Path | None = None, seconds: int = SECONDS) -> Load
         f"-c{CONNECTIONS}",
         f"-d{seconds}",
         "--latency",
-        *(["-s", str(script)] if script else []),
+        *(["-s", str(script)] if script else ["-H", f"Authorization: Bearer {key}"]),
         url,
     ]
     told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
@@ -139,17 +144,17 @@ def http_on_sqlite(folder: Path) -> Iterator[Result]:
     """Submitting over HTTP to SQLite, and reading a session's figures."""
     storage = f"sqlite:///{folder}/http.db"
     yield from _submitting("SQLite", storage, folder, bound=0.4)
-    script = _script(folder)
     with empty() as bare, serving(storage) as ours:
-        pairs = [(wrk(f"{ours.url}{_STATS}"), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
+        script = _script(folder, ours)
+        pairs = [(wrk(f"{ours.url}{_STATS}", key=ours.key), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
     figure = median(mine.rate / other.rate for mine, other in pairs)
     yield at_least("GET stats on SQLite : empty endpoint", figure, 0.5, detail=_detail(pairs))
     yield from _soaking("SQLite", f"sqlite:///{folder}/soak.db", folder)
 
 
 def _submitting(name: str, storage: str, folder: Path, *, bound: float) -> Iterator[Result]:
-    script = _script(folder)
     with empty() as bare, serving(storage) as ours:
+        script = _script(folder, ours)
         wrk(ours.url, script=script, seconds=2), wrk(bare.url, script=script, seconds=1)
         pairs = [(wrk(ours.url, script=script), wrk(bare.url, script=script)) for _ in range(ROUNDS)]
     assert not any(load.refused for pair in pairs for load in pair), "some requests were refused"
@@ -168,7 +173,7 @@ def _soaking(name: str, storage: str, folder: Path) -> Iterator[Result]:
     with serving(storage) as ours:
         while acknowledged < SOAKED:
             runs += 1
-            load = wrk(ours.url, script=_script(folder, key=f"run-{runs}-"), seconds=10)
+            load = wrk(ours.url, script=_script(folder, ours, prefix=f"run-{runs}-"), seconds=10)
             assert not load.refused, f"{load.refused} requests were refused"
             acknowledged += load.answered
             held.append(ours.megabytes)
@@ -186,15 +191,16 @@ def _soaking(name: str, storage: str, folder: Path) -> Iterator[Result]:
     )
 
 
-def _script(folder: Path, *, key: str = "") -> Path:
+def _script(folder: Path, ours: Process, *, prefix: str = "") -> Path:
     script = folder / "post.lua"
-    script.write_text(_POST.replace("PREFIX", key), encoding="utf-8")
+    script.write_text(_POST.replace("PREFIX", prefix).replace("KEY", ours.key), encoding="utf-8")
     return script
 
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(f"{url}/openapi.json", timeout=1).ok
+        # Which of the two it is does not matter, and neither does the key.
+        return requests.get(f"{url}/openapi.json", timeout=1).status_code in (200, 401)
     except requests.ConnectionError:
         return False
 

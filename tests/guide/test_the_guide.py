@@ -16,7 +16,7 @@ import harken
 from guide.blocks import Block, blocks
 from guide.programs import SUBSTITUTIONS, Place, run
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, close_global_factory, get_global_factory
-from hosts.serving import serving
+from hosts.serving import served, serving
 
 # The guide checks its requests as one did with an earlier pydantic.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")]
@@ -189,6 +189,24 @@ def test_the_endpoints_answer_the_guides_client(endpoints: dict[str, Any], place
     assert [answer.status_code for answer in refused] == [400, 422, 422]
     assert [feedback["comment"] for feedback in kept] == ["Great", "Fine", "Slow", "Great response!"]
     assert {feedback["_validated_at"] for feedback in kept} == {"2024-01-26T10:00:00.123456"}
+
+
+def test_the_guides_client_works_on_the_service(tmp_path: Path) -> None:
+    """With the header that the page about HTTP shows, and that ``harken serve`` prints, the client is served."""
+    key_line = 'client.headers["Authorization"] = "Bearer " + Path("feedback.db.key").read_text().strip()\n'
+    page = Path(__file__).parents[2] / "docs" / "http.md"
+    assert key_line in page.read_text(encoding="utf-8")
+    with harken.connect("memory://") as hk, served(hk, access="keys") as server:
+        kept = tmp_path / "feedback.db.key"
+        kept.write_text(f"{hk.keys.create('default', ['submit', 'read']).text}\n")
+        shown = f"client = requests.Session()\n{key_line}".replace("feedback.db.key", str(kept))
+        code = CLIENT.code.replace("requests.", "client.").replace("http://localhost:8000", server.url)
+        imports = "from pathlib import Path\nimport requests\n"
+        _, printed = run(f"{imports}{shown}{code.removeprefix('import requests')}", tmp_path)
+    recorded, total, stats = printed.splitlines()
+    assert ast.literal_eval(recorded)["message"] == "Feedback recorded successfully"
+    assert total == "Total feedbacks: 1"
+    assert ast.literal_eval(stats)["satisfaction_score"] == 100.0
 
 
 @pytest.fixture

@@ -52,10 +52,27 @@ class Service:
     process: subprocess.Popen[str]
     url: str
     log: Path
+    #: What it printed when it started.
+    told: str
+
+    @property
+    def key(self) -> str | None:
+        """The local key, as it was printed, or from the file that was named instead."""
+        if kept := re.search(r"\$\(cat ([^)]+)\)", self.told):
+            return (self.log.parent / kept[1]).read_text().strip()
+        shown = re.search(r"Bearer (hk_[\w-]+)", self.told)
+        return shown[1] if shown else None
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that carries the key, if there is one."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask it for something, over a connection of its own."""
-        return requests.request(method, f"{self.url}{path}", timeout=PATIENCE, **options)
+        """Ask it for something, over a connection of its own, and with the local key unless other headers are given."""
+        return requests.request(
+            method, f"{self.url}{path}", timeout=PATIENCE, **{"headers": self.credentials, **options}
+        )
 
     def workers(self) -> list[int]:
         """The ids of the processes that serve and have not ended, oldest first.
@@ -113,14 +130,17 @@ def serve(storage: str, folder: Path, *options: str, before: Sequence[str] = (),
             stderr=errors,
             text=True,
             cwd=folder,
-            env=environment(**settings),
+            env=environment(**{"XDG_STATE_HOME": str(folder), **settings}),
             start_new_session=True,
         )
     assert process.stdout is not None
     try:
-        first = process.stdout.readline()
-        assert first.startswith("Harken serves on http://"), first + log.read_text()
-        service = Service(process, first.split()[-1], log)
+        told = [process.stdout.readline()]
+        assert told[0].startswith("Harken serves on http://"), told[0] + log.read_text()
+        while not told[-1].startswith(("Every request", "Open: ")):
+            told.append(process.stdout.readline())
+            assert told[-1], log.read_text()
+        service = Service(process, told[0].split()[-1], log, "".join(told))
         service.ready()
         yield service
     finally:
@@ -151,13 +171,13 @@ def _stands_still(number: int) -> bool:
 class Load:
     """Clients that submit without end, and repeat what was not acknowledged with the same key until it is."""
 
-    def __init__(self, url: str, *, clients: int = CLIENTS) -> None:
+    def __init__(self, service: Service, *, clients: int = CLIENTS) -> None:
         self.acknowledged: dict[str, str] = {}
         #: Submissions that had failed, as far as the client knew, and were found stored when it tried again.
         self.found = 0
         self.errors: Counter[str] = Counter()
         self.surprises: dict[str, str] = {}
-        self._url = url
+        self._service = service
         self._lock = Lock()
         self._stopping, self._give_up_at = Event(), inf
         self._threads = [Thread(target=self._run, args=(number,), daemon=True) for number in range(clients)]
@@ -192,7 +212,7 @@ class Load:
         pause = Event()
         while key not in self.acknowledged and monotonic() < self._give_up_at:
             try:
-                self._note(key, send(self._url, key, session))
+                self._note(key, send(self._service, key, session))
             except requests.RequestException as error:
                 self._count(type(error).__name__)
             if key not in self.acknowledged:
@@ -245,13 +265,13 @@ class Report:
         return "\n".join([*lines, *(f"BROKEN: {surprise}" for surprise in self.surprises)])
 
 
-def send(url: str, key: str, session: requests.Session | None = None) -> requests.Response:
+def send(service: Service, key: str, session: requests.Session | None = None) -> requests.Response:
     """The submission of that key, the same each time."""
     place = f"session-{int(key.rpartition('-')[2]) % SESSIONS}"
     return (session or requests).post(
-        f"{url}/api/sessions/{place}/feedback",
+        f"{service.url}/api/sessions/{place}/feedback",
         json={"rating": "up", "comment": f"words of {key}"},
-        headers={"Idempotency-Key": key},
+        headers={"Idempotency-Key": key, **service.credentials},
         timeout=PATIENCE,
     )
 
@@ -298,7 +318,7 @@ def play(url: str, folder: Path, *, workers: int = 2, seconds: float = 0) -> Rep
     with serve(url, folder, "--workers", str(workers), HARKEN_SERVER_LOG_LEVEL="info", **UNLIMITED) as service:
         service.ready(workers)
         begun = monotonic()
-        with Load(service.url) as load:
+        with Load(service) as load:
             while not load.errors or monotonic() < begun + seconds:
                 load.go_on()
                 replaced.append(kill_a_worker(service, workers))

@@ -69,7 +69,7 @@ def _figures_are_of_both(service: Service) -> None:
 def _keys_hold(service: Service) -> None:
     """The same submission sent eight times at once is kept once, and all that are answered get the same answer."""
     for number in range(10):
-        submit = partial(send, service.url, f"key-{number}")
+        submit = partial(send, service, f"key-{number}")
         answers = _at_once(8, submit)
         # A worker that handles a key already says so; what it says of the other's is the other's answer.
         assert {answer.status_code for answer in answers} <= {201, 409}
@@ -90,7 +90,7 @@ def _events_cross(service: Service) -> None:
         streams = []
         for worker in workers:
             with service.only(worker):
-                streams.append(opened.enter_context(listening(service.url)))
+                streams.append(opened.enter_context(listening(service.url, **service.credentials)))
         for worker in workers * 2:
             with service.only(worker):
                 given = [service.ask("POST", "/api/sessions/watched/feedback", json=UP) for _ in range(10)]
@@ -124,7 +124,7 @@ def test_a_worker_that_is_killed_loses_nothing(mongodb_url: str, tmp_path: Path)
 def test_the_account_notices_what_is_lost_or_doubled(tmp_path: Path) -> None:
     """The count sees what was acknowledged and is not there, and a key that is kept twice."""
     url = f"sqlite:///{tmp_path}/feedback.db"
-    with serve(url, tmp_path, **UNLIMITED) as service, Load(service.url, clients=2) as load:
+    with serve(url, tmp_path, **UNLIMITED) as service, Load(service, clients=2) as load:
         load.go_on(20)
     with harken.connect(url) as hk:
         report = account(hk, load, seconds=1)

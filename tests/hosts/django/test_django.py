@@ -262,7 +262,7 @@ def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
         ({"PAGES": "no"}, r"HARKEN\['PAGES'\] must be a bool"),
         ({"HARKEN": "memory://"}, r"HARKEN\['HARKEN'\] must be a Harken"),
         ({"SERVER": {"acess": "open"}}, r"HARKEN\['SERVER'\] sets unknown acess; known are host"),
-        ({"SERVER": {"access": "closed"}}, "access must be one of auto, keys, open"),
+        ({"SERVER": {"access": "closed"}}, "access must be one of keys, open"),
         ({"SERVER": "open"}, r"HARKEN\['SERVER'\] must be a table"),
     ],
 )

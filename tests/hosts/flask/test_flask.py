@@ -138,7 +138,7 @@ def test_one_extension_for_several_applications(tmp_path: Path) -> None:
     ("config", "says"),
     [
         ({"HARKEN_SERVER": {"acess": "open"}}, "HARKEN_SERVER sets unknown acess; known are host"),
-        ({"HARKEN_SERVER": {"access": "closed"}}, "access must be one of auto, keys, open"),
+        ({"HARKEN_SERVER": {"access": "closed"}}, "access must be one of keys, open"),
         ({"HARKEN_SERVER": {"max_body": "many"}}, "max_body must be of type int"),
         ({"HARKEN_SERVER": "open"}, "HARKEN_SERVER must be a table"),
         ({"HARKEN_URL_PREFIX": "/<tenant>"}, "must be a path such as '/feedback', got '/<tenant>'"),

@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: API keys, session tokens, this machine alone, pages of other origins, and the logs."""
+"""Who may do what over HTTP: API keys, session tokens, pages of other origins, and the logs."""
 
 import io
 import json
@@ -298,7 +298,7 @@ class TestTokens:
     def test_expired(self, hk: Harken, clock: ManualClock) -> None:
         """A token ends with its second, also if it was just used, and the answer says so."""
         tokens = SessionTokens([SECRET], clock=clock)
-        settings = ServerSettings(**{**OPEN, "access": "auto", "token_secrets": (SECRET,)})
+        settings = ServerSettings(**{**OPEN, "access": "keys", "token_secrets": (SECRET,)})
         with served_api(Api(hk, settings, clock=clock)) as server:
             used = bearing(tokens.mint(session_id="s", lifetime=timedelta(minutes=1)))
             unused = bearing(tokens.mint(session_id="s", author="b", lifetime=timedelta(minutes=1)))
@@ -324,61 +324,40 @@ class TestTokens:
 
     def test_where_there_are_none(self, hk: Harken) -> None:
         """Without a secret no token is good, whoever signed it."""
-        with served(hk, access="auto") as server:
+        with served(hk, access="keys") as server:
             answer = server.ask("POST", PATH, json=UP, headers=bearing(TOKENS.mint(session_id="s")))
             problem(answer, 401, "unauthorized")
 
 
-class TestThisMachineAlone:
-    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8000", "[::1]:8000"])
-    def test_is_served(self, hk: Harken, host: str) -> None:
-        """Until there is a key, whoever is on this machine may do everything, under its local names."""
-        with served(hk, access="auto") as server:
-            answer = server.ask("POST", PATH, json=UP, headers={"Host": host})
-            assert answer.status_code == 201
+class TestWithoutKeys:
+    @pytest.mark.parametrize("headers", [{}, {"Host": "localhost"}, {"X-Forwarded-For": "127.0.0.1"}])
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+    def test_nothing_is_served(self, hk: Harken, operation: Operation, headers: dict[str, str]) -> None:
+        """Where there is no key yet, requests of this machine are refused as all others, and told how to create one."""
+        feedback_id = hk.submit("s", "up", author="a").feedback.id
+        before = kept(hk)
+        with served(hk, access="keys") as server:
+            answer = asked(server, operation, feedback_id, headers=headers)
+            assert "harken keys create" in problem(answer, 401, "unauthorized")["detail"]
+        assert kept(hk) == before
 
-    @pytest.mark.parametrize(
-        "headers",
-        [
-            {"X-Forwarded-For": "127.0.0.1"},
-            {"X-Forwarded-For": "203.0.113.9"},
-            {"Forwarded": "for=127.0.0.1"},
-            {"X-Real-IP": "127.0.0.1"},
-            {"Host": "evil.example"},
-            {"Host": "192.0.2.7"},
-            {"Host": "localhost.evil.example"},
-            {"Host": "127.0.0.1.evil.example"},
-            {"Host": "localhost@evil.example"},
-            {"Host": "[::1"},
-            {"Host": ""},
-        ],
-    )
-    def test_is_not_pretended(self, hk: Harken, headers: dict[str, str]) -> None:
-        """What a proxy forwards, or a page somewhere sends here under a name of its own, is not from this machine."""
-        with served(hk, access="auto", trusted_proxies=("127.0.0.0/8",)) as server:
-            for _ in range(2):
-                answer = server.ask("POST", PATH, json=UP, headers=headers)
-                assert "harken keys create" in problem(answer, 401, "unauthorized")["detail"]
-                assert answer.headers["www-authenticate"] == 'Bearer realm="harken"'
-        assert kept(hk) == []
-
-    def test_ends_with_the_first_key(self, hk: Harken) -> None:
-        """Once there is a key, it is asked for, within five seconds; when the last one is revoked, no longer."""
+    def test_revoking_the_last_key_opens_nothing(self, hk: Harken) -> None:
+        """When the last key is revoked, nobody gets in, with or without it."""
         seconds = [0.0]
-        api = Api(hk, ServerSettings(**{**OPEN, "access": "auto"}), timer=lambda: seconds[0])
+        api = Api(hk, ServerSettings(**{**OPEN, "access": "keys"}), timer=lambda: seconds[0])
         with served_api(api) as server:
-            server.post(PATH, UP)
-            made = hk.keys.create("default", ["read"])
-            seconds[0] = 5.001
-            problem(server.ask("POST", PATH, json=UP), 401, "unauthorized")
+            made = hk.keys.create("default", ["admin"])
+            server.post(PATH, UP, headers=bearing(made.text))
             hk.keys.revoke(made.key.id)
-            seconds[0] = 10.1
-            server.post(PATH, UP)
+            seconds[0] = 5.001
+            for headers in ({}, bearing(made.text)):
+                problem(server.ask("POST", PATH, json=UP, headers=headers), 401, "unauthorized")
 
-    def test_never_with_secrets_for_tokens(self, hk: Harken) -> None:
-        """Where session tokens are in use, everybody is asked for one, or for a key."""
-        with served(hk, access="auto", token_secrets=(SECRET,)) as server:
-            problem(server.ask("POST", PATH, json=UP), 401, "unauthorized")
+    def test_it_is_the_default(self, hk: Harken) -> None:
+        """An application that says nothing about access asks for keys, and there is no other way than to say so."""
+        assert ServerSettings().access == "keys"
+        with pytest.raises(harken.ConfigurationError, match="access must be one of keys, open"):
+            ServerSettings(access="auto")
 
 
 class TestOpenToAll:

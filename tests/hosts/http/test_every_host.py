@@ -1,4 +1,4 @@
-"""Thirty things that people do over HTTP, at every host: each does them all, and all answer alike to the last byte."""
+"""What people do over HTTP, at every host: each does them all, and all answer alike to the last byte."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -13,10 +13,11 @@ from attrs import field, frozen
 import harken
 from harken import Harken, Scope
 from harken_adapters.hosts import flask, wsgi
+from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.tokens import SessionTokens
 from hosts.events import listening
-from hosts.serving import OPEN, Server, problem, served, serving_wsgi
+from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi
 from support import ManualClock, counting_ids
 
 pytestmark = pytest.mark.slow
@@ -130,7 +131,7 @@ CASES: Final[dict[str, tuple[Case, dict[str, Any]]]] = {}
 
 
 def case(**settings: Any) -> Callable[[Case], Case]:
-    """One of the thirty, at a host with these settings."""
+    """A case, at a host with these settings."""
 
     def add(function: Case) -> Case:
         CASES[function.__name__.replace("_", " ")] = function, settings
@@ -496,6 +497,147 @@ def pages_of_other_origins_may_call(visit: Visit) -> None:
     for method, path, status in (("POST", PATH, 201), ("POST", "/nothing", 404), ("PUT", PATH, 405)):
         answer = visit.ask(method, path, status, json=UP, headers={"Origin": ORIGIN})
         assert (answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (ORIGIN, "Origin")
+
+
+FOREIGN: Final[list[dict[str, str]]] = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:8000.evil.example"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN + ".evil.example"},
+]
+FORMS: Final = (
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "text/plain",
+    "TEXT/plain;x=json",
+)
+
+
+def changing() -> Iterator[tuple[str, str]]:
+    """The method and path of each operation that changes something."""
+    named = {"session_id": "s", "message_id": "m", "channel": "log", "route": "r", "delivery_id": "d:log"}
+    for one in OPERATIONS:
+        if one.method != "GET":
+            yield one.method, one.path.format(**named, feedback_id="nothing")
+
+
+@case(allowed_origins=(ORIGIN,))
+def foreign_pages_change_nothing(visit: Visit) -> None:
+    """What a page elsewhere can send without asking is refused by every operation that changes something."""
+    feedback_id = visit.give()
+    for method, path in changing():
+        for headers in FOREIGN:
+            visit.refused(method, path, 403, "forbidden", headers=headers)
+        for kind in FORMS:
+            visit.refused(method, path, 415, "unsupported-media-type", data="x", headers={"Content-Type": kind})
+    path = f"/api/feedback/{feedback_id}"
+    visit.refused("DELETE", path, 403, "forbidden", headers=FOREIGN[0])
+    visit.ask("GET", path, headers=FOREIGN[0])
+    own = f"http://{visit.server.host}:{visit.server.port}"
+    for headers in ({"Origin": own}, {"Origin": ORIGIN}, {"Sec-Fetch-Site": "same-origin"}, {}):
+        visit.ask("DELETE", f"/api/feedback/{visit.give()}", 204, headers=headers)
+    for name, values in (
+        ("Origin", ("http://localhost", "https://evil.example")),
+        ("Sec-Fetch-Site", ("none", "cross-site")),
+    ):
+        twice = raw_request("DELETE", path, *(f"{name}: {value}" for value in values))
+        problem(RawAnswer.parse(visit.server.send(twice)), 403, "forbidden")
+    # Browsers ask first before they send JSON for another page.
+    visit.give(headers={"Origin": "https://evil.example"})
+
+
+@case(access="keys", token_secrets=(SECRET,), allowed_origins=(ORIGIN,))
+def a_key_is_not_for_foreign_pages(visit: Visit) -> None:
+    """With credentials the same holds; a token may name the origin that it is for."""
+    bearing = {"Authorization": f"Bearer {visit.hk.keys.create('default', [Scope.ADMIN]).text}"}
+    for headers in FOREIGN:
+        visit.refused("DELETE", "/api/routes/r", 403, "forbidden", headers={**bearing, **headers})
+    shop = "https://other.example"
+    token = SessionTokens((SECRET,)).mint(session_id="s", author="kim", origin=shop)
+    theirs = {"Authorization": f"Bearer {token}", "Origin": shop}
+    visit.ask("DELETE", f"/api/feedback/{visit.give(headers=theirs)}", 204, headers=theirs)
+
+
+@case(access="keys", allowed_origins=(ORIGIN,))
+def a_browser_signs_in_and_out(visit: Visit) -> None:
+    """A key is exchanged for a cookie that only this service gets, and that counts for its own pages alone."""
+    key = visit.hk.keys.create("default", [Scope.ADMIN]).text
+    own = f"http://{visit.server.host}:{visit.server.port}"
+    for path in ("/openapi.json", "/docs/start.js", "/docs/assets/swagger-ui.css", "/metrics"):
+        visit.refused("GET", path, 401, "unauthorized")
+    assert visit.ask("GET", "/docs", 303, allow_redirects=False).headers["location"] == "/sign-in"
+    page = visit.ask("GET", "/sign-in")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["referrer-policy"] == "same-origin"
+    for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        visit.ask("GET", link)
+
+    for sent in ("", "key=", "key=nonsense", "key=hk_0123456789abcdef_x", "other=1", "key=%3Cb%3E%00"):
+        answer = visit.ask("POST", "/sign-in", 401, data=sent, allow_redirects=False)
+        assert 'role="alert"' in answer.text
+        assert "set-cookie" not in answer.headers
+    for headers in FOREIGN:
+        visit.refused("POST", "/sign-in", 403, "forbidden", data={"key": key}, headers=headers)
+        visit.refused("POST", "/sign-out", 403, "forbidden", headers=headers)
+    visit.refused("POST", "/sign-in", 413, "body-too-large", data="x" * 100_000)
+    visit.refused("PUT", "/sign-in", 405, "method-not-allowed")
+
+    for origin, secure in ((own, ""), (own.replace("http:", "https:"), "; Secure")):
+        answer = visit.server.ask(
+            "POST", "/sign-in", data={"key": f" {key} "}, headers={"Origin": origin}, allow_redirects=False
+        )
+        assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/docs", b"")
+        expected = f"harken_key={key}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict{secure}"
+        assert answer.headers["set-cookie"] == expected
+
+
+@case(access="keys", allowed_origins=(ORIGIN,))
+def a_browser_that_signed_in(visit: Visit) -> None:
+    """Its cookie counts as the key does, but changes something for the service's own pages alone."""
+    key = visit.hk.keys.create("default", [Scope.ADMIN]).text
+    own = f"http://{visit.server.host}:{visit.server.port}"
+    cookie = {"Cookie": f"theme=dark; harken_key={key}"}
+    for path in ("/openapi.json", "/docs/start.js", "/api/feedback"):
+        visit.ask("GET", path, headers=cookie)
+    assert 'action="/sign-out"' in visit.ask("GET", "/docs", headers=cookie).text
+    assert visit.server.ask("GET", "/metrics", headers=cookie).ok
+    own_page = {**cookie, "Origin": own}
+    feedback_id = visit.give(headers=own_page)
+    for headers in (*FOREIGN, {}, {"Origin": ORIGIN}):
+        refused = {**cookie, **headers}
+        visit.refused("POST", PATH, 403, "forbidden", json=UP, headers=refused)
+        visit.refused("DELETE", f"/api/feedback/{feedback_id}", 403, "forbidden", headers=refused)
+    visit.ask("DELETE", f"/api/feedback/{feedback_id}", 204, headers=own_page)
+
+    out = visit.ask("POST", "/sign-out", 303, headers=own_page, allow_redirects=False)
+    assert out.headers["location"] == "/sign-in"
+    assert out.headers["set-cookie"].startswith("harken_key=; Path=/; Max-Age=0;")
+    for wrong in (
+        "harken_key=",
+        "harken_key=hk_0_x",
+        "xharken_key=hk_0_x",
+        f"harken_key=x{key}",
+        f'harken_key="{key}"',
+    ):
+        visit.refused("GET", "/api/feedback", 401, "unauthorized", headers={"Cookie": wrong})
+
+
+@case(access="keys")
+def figures_are_for_the_operator(visit: Visit) -> None:
+    """What all applications share is shown with a key of the service's own application that may read."""
+    made = [
+        (visit.hk.keys.create("default", [Scope.READ]).text, 200),
+        (visit.hk.keys.create("default", [Scope.SUBMIT]).text, 403),
+        (visit.hk.keys.create("shop", [Scope.ADMIN]).text, 403),
+    ]
+    for key, status in made:
+        bearing = {"Authorization": f"Bearer {key}"}
+        assert visit.server.ask("GET", "/metrics", headers=bearing).status_code == status
+        visit.ask("GET", "/openapi.json", headers=bearing)
+    for path in ("/healthz", "/readyz"):
+        visit.ask("GET", path)
 
 
 # --- Events, documentation, health ------------------------------------------------------------------------------------

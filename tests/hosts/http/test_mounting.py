@@ -8,6 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from wsgiref.validate import validator
 
 import pytest
+import requests
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -67,10 +68,10 @@ def around(inner: Any) -> Any:
 
 
 @contextmanager
-def mounted(hk: Harken, way: str) -> Iterator[Server]:
+def mounted(hk: Harken, way: str, settings: ServerSettings = SETTINGS) -> Iterator[Server]:
     """Harken under ``/a/b``, and something else elsewhere."""
-    asgi = fastapi.create_app(SETTINGS, harken=hk)
-    wsgi = flask.create_app(SETTINGS, harken=hk) if "Flask" in way else WsgiApp(SETTINGS, harken=hk)
+    asgi = fastapi.create_app(settings, harken=hk)
+    wsgi = flask.create_app(settings, harken=hk) if "Flask" in way else WsgiApp(settings, harken=hk)
     dispatching = DispatcherMiddleware(own_wsgi, {"/a/b": wsgi})
     shop = Starlette(routes=[Mount("/a/b", asgi), Route("/own", own_asgi)])
     ways: dict[str, Any] = {
@@ -103,6 +104,25 @@ def test_links_lead_back(hk: Harken, way: str) -> None:
         assert problem(server.ask("GET", "/a/b/nothing"), 404, "not-found")["instance"] == "/a/b/nothing"
         assert server.ask("PUT", "/a/b/api/feedback", json=UP).headers["allow"] == "GET, POST"
         assert len(server.ask("GET", "/a/b/api/export").text.splitlines()) == 3
+
+
+@pytest.mark.parametrize("way", ["Starlette", "ASGI", "Flask", "WSGI by wsgiref"])
+def test_a_browser_signs_in_where_it_is_mounted(hk: Harken, way: str) -> None:
+    """Pages lead to each other under the prefix, and the cookie is sent to that and not to the rest of the host."""
+    key = hk.keys.create("default", ["read"]).text
+    with mounted(hk, way, ServerSettings(**{**OPEN, "access": "keys"})) as server:
+        asked = server.ask("GET", "/a/b/docs", allow_redirects=False)
+        assert (asked.status_code, asked.headers["location"]) == (303, "/a/b/sign-in")
+        page = server.ask("GET", "/a/b/sign-in").text
+        assert 'action="/a/b/sign-in" data-next="/a/b/docs"' in page
+        with requests.Session() as browser:
+            signed_in = browser.post(f"{server.url}/a/b/sign-in", data={"key": key}, timeout=PATIENCE)
+            assert (signed_in.url, signed_in.status_code) == (f"{server.url}/a/b/docs", 200)
+            assert [(one.name, one.path) for one in browser.cookies] == [("harken_key", "/a/b")]
+            assert browser.get(f"{server.url}/a/b/api/feedback", timeout=PATIENCE).ok
+            out = browser.post(f"{server.url}/a/b/sign-out", timeout=PATIENCE)
+            assert out.url == f"{server.url}/a/b/sign-in"
+            assert list(browser.cookies) == []
 
 
 @pytest.mark.parametrize("way", ["Flask", "WSGI"])

@@ -454,17 +454,18 @@ class TestStorageDown:
         """With the server killed in the middle nothing is acknowledged; when it is back, what was acknowledged is."""
         with mongod.standalone() as deployment, ExitStack() as ends:
             hk = ends.enter_context(harken.connect(f"{deployment.url}problems?timeoutMS=2000"))
-            server = ends.enter_context(served(hk, access="auto"))
-            first = server.post(PATH, {"rating": "up"}, headers=KEY)
+            server = ends.enter_context(served(hk, access="keys"))
+            credentials = {"Authorization": f"Bearer {hk.keys.create('default', ['admin']).text}"}
+            first = server.post(PATH, {"rating": "up"}, headers={**KEY, **credentials})
             deployment.members[0].kill()
             body: dict[str, Any] = {"rating": "up"}
-            answer = server.ask("POST", PATH, json=body, headers={"Idempotency-Key": "k-2"})
+            answer = server.ask("POST", PATH, json=body, headers={"Idempotency-Key": "k-2", **credentials})
             problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"] == "1"
             problem(server.ask("GET", "/readyz"), 503, "unavailable")
-            problem(server.ask("GET", "/api/export"), 503, "unavailable")
+            problem(server.ask("GET", "/api/export", headers=credentials), 503, "unavailable")
             deployment.members[0].start()
-            second = server.post(PATH, body, headers={"Idempotency-Key": "k-2"})
-            assert server.post(PATH, body, headers=KEY) == first
+            second = server.post(PATH, body, headers={"Idempotency-Key": "k-2", **credentials})
+            assert server.post(PATH, body, headers={**KEY, **credentials}) == first
             assert [one.id for one in kept(hk)] == [first["feedback_id"], second["feedback_id"]]
             assert server.get("/readyz") == {"status": "ready"}

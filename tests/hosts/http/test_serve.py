@@ -1,22 +1,54 @@
 """``harken serve`` as a process of its own: how it starts, how it ends, and what it refuses."""
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.reliability.http_processes import HARKEN, PATIENCE, environment, serve
+from tests.reliability.http_processes import HARKEN, PATIENCE, Service, environment, serve
 
 import harken
 from harken import Scope
 from harken_adapters.hosts.fastapi import ServerSettings
 from harken_adapters.hosts.fastapi.serving import _bound
 from hosts.events import listening
+from hosts.serving import RawAnswer, Server, problem, raw_request
 from support import eventually
 
-LOCAL = ("127.0.0.1", "::1")
+#: What shows that a request is not one of a program or page of this machine.
+INDIRECT = [
+    {"Via": "1.1 proxy"},
+    {"Forwarded": "for=127.0.0.1"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Forwarded-Proto": "https"},
+    {"X-Forwarded-Host": "localhost"},
+    {"X-Real-IP": "127.0.0.1"},
+    {"CF-Connecting-IP": "127.0.0.1"},
+    {"CF-Ray": "1"},
+    {"True-Client-IP": "127.0.0.1"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:9"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Host": "evil.example"},
+    {"Host": "evil@localhost"},
+    {"Host": "localhost#x"},
+    {"Host": "localhost:8000.evil.example"},
+    {"Host": "localhost."},
+    {"Host": "localhost:99999"},
+]
+
+
+def typed(service: Service) -> Any:
+    """What is answered to the line that was printed to be typed in."""
+    command = next(line for line in service.told.splitlines() if line.startswith("  curl "))
+    folder = service.log.parent
+    ran = subprocess.run(f"{command} -sS", shell=True, cwd=folder, capture_output=True, check=True, timeout=PATIENCE)
+    return json.loads(ran.stdout)
 
 
 def refused(tmp_path: Path, *arguments: str, storage: str | None = None, **settings: str) -> str:
@@ -40,19 +72,17 @@ def refused(tmp_path: Path, *arguments: str, storage: str | None = None, **setti
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: signal.Signals) -> None:
-    """It says where it serves, serves this machine without a key, and ends at once and well, also while some listen."""
+    """It says where it serves and with which key, and ends at once and well, also while some listen."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, "--workers", str(workers)) as service:
         service.ready(workers)
         assert len(service.workers()) == workers
-        told = [service.process.stdout.readline() for _ in range(3)] if service.process.stdout else []
-        assert f"POST {service.url}/api/sessions/SESSION_ID/feedback" in told[0]
-        for line in told[1:]:
-            for address in (word for word in line.split() if word.startswith("http")):
-                assert service.ask("GET", address.removeprefix(service.url)).ok
-        answer = service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"})
-        assert answer.status_code == 201, answer.text
-        with listening(service.url) as one, listening(service.url) as two:
+        addresses = [word for word in service.told.split() if word.startswith(f"{service.url}/")]
+        for address in (one for one in addresses if "/api/" not in one):
+            assert service.ask("GET", address.removeprefix(service.url)).ok
+        assert typed(service)["status"] == "success"
+        credentials = service.credentials
+        with listening(service.url, **credentials) as one, listening(service.url, **credentials) as two:
             assert service.end(number) == 0
             assert (one.rest(), two.rest()) == (b"", b"")
     assert "Traceback" not in service.log.read_text()
@@ -61,13 +91,48 @@ def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("host", LOCAL)
-def test_without_keys_it_serves_this_machine_only(tmp_path: Path, host: str) -> None:
-    """The peer of a connection is known, so that nobody needs a key here, and what was forwarded is refused."""
-    with serve("memory://", tmp_path, "--host", host) as service:
-        assert service.ask("GET", "/api/feedback").status_code == 200
-        assert service.ask("GET", "/api/feedback", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
-        assert service.ask("GET", "/api/feedback", headers={"Host": "example.com"}).status_code == 401
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("way", ["--open", "harken.toml"])
+def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, way: str) -> None:
+    """Without keys, however that was said, and with nothing that shows a proxy, another page or another name."""
+    options = ["--open"] if way == "--open" else []
+    if not options:
+        (tmp_path / "harken.toml").write_text("[server]\naccess = 'open'\n")
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path, "--host", host, *options) as service:
+        assert "Open: no key is needed" in service.told
+        assert typed(service)["status"] == "success"
+        for path in ("/docs", "/openapi.json", "/metrics", "/healthz", "/api/feedback"):
+            assert service.ask("GET", path).ok
+        own = service.url
+        for headers in ({"Origin": own}, {"Sec-Fetch-Site": "none"}, {"Host": "LOCALHOST:1"}):
+            assert service.ask("GET", "/api/feedback", headers=headers).ok, headers
+        for headers in INDIRECT:
+            answer = service.ask("POST", "/api/sessions/s/feedback", json={"rating": "up"}, headers=headers)
+            assert problem(answer, 403, "forbidden")["detail"].startswith("Without keys only direct requests"), headers
+            assert service.ask("GET", "/healthz", headers=headers).status_code == 403
+        server = Server(host, int(own.rpartition(":")[2]))
+        for request in (
+            b"GET /api/feedback HTTP/1.0\r\nHost: localhost\r\n\r\n",
+            b"GET /api/feedback HTTP/1.0\r\n\r\n",
+        ):
+            problem(RawAnswer.parse(server.send(request)), 403, "forbidden")
+        twice = raw_request("GET", "/api/feedback", "Host: localhost")
+        assert RawAnswer.parse(server.send(twice)).status in (400, 403)
+    with harken.connect(url) as hk:
+        assert hk.summary().total == 1
+        assert hk.keys.keys() == []
+
+
+@pytest.mark.slow
+def test_open_holds_for_each_worker(tmp_path: Path) -> None:
+    """What was said on the command line counts in each process that serves."""
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path, "--open", "--workers", "2") as service:
+        service.ready(2)
+        for worker in service.workers():
+            with service.only(worker):
+                assert service.ask("GET", "/api/feedback").ok
+                assert service.ask("GET", "/api/feedback", headers={"Via": "1.1 proxy"}).status_code == 403
 
 
 @pytest.mark.slow
@@ -80,10 +145,12 @@ def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
     with harken.connect(url) as hk:
         key = hk.keys.create("default", [Scope.SUBMIT]).text
     assert "must not be 'open'" in refused(tmp_path, "--host", "0.0.0.0", HARKEN_SERVER_ACCESS="open")
+    assert "must not be 'open'" in refused(tmp_path, "--host", "0.0.0.0", "--open")
     with serve(url, tmp_path, "--host", "0.0.0.0") as service:
         body, path = {"rating": "up"}, "/api/sessions/s/feedback"
-        assert service.ask("POST", path, json=body).status_code == 401
+        assert service.ask("POST", path, json=body, headers={}).status_code == 401
         assert service.ask("POST", path, json=body, headers={"Authorization": f"Bearer {key}"}).status_code == 201
+        assert not list(tmp_path.glob("*.key"))
 
 
 @pytest.mark.slow
@@ -208,7 +275,9 @@ def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -
     """Whoever runs their own application with uvicorn can end it too: the router sends its listeners away."""
     (tmp_path / "shop.py").write_text(
         "import harken\nfrom fastapi import FastAPI\nfrom harken_adapters.hosts.fastapi import feedback_router\n"
-        "app = FastAPI()\napp.include_router(feedback_router(harken.connect('memory://')))\n"
+        "from harken_adapters.hosts.fastapi import ServerSettings\n"
+        "app, settings = FastAPI(), ServerSettings(access='open')\n"
+        "app.include_router(feedback_router(harken.connect('memory://'), settings))\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as bound:
         process = subprocess.Popen(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,18 +13,29 @@ from harken import MissingExtra
 from harken_adapters.hosts.cli.options import door
 from harken_adapters.hosts.cli.output import say
 
+if TYPE_CHECKING:
+    from harken_adapters.hosts.fastapi.serving import Started
+    from harken_adapters.hosts.http.local_key import LocalKey
+
 _NEEDED = frozenset({"fastapi", "uvicorn", "starlette", "limits", "structlog", "prometheus_client", "jwt"})
 
 
 def serve(
     context: typer.Context,
     host: Annotated[
-        str | None, typer.Option(help="The address to listen on; any but those of this machine needs keys.")
+        str | None, typer.Option(help="The address to listen on; any but a loopback address needs an API key first.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for any that is free.")] = None,
     workers: Annotated[int | None, typer.Option(help="How many processes serve.")] = None,
+    open_: Annotated[
+        bool,
+        typer.Option("--open", help="Serve direct requests from this machine without a key; for a notebook or a test."),
+    ] = False,
 ) -> None:
-    """Serve the HTTP API until it is interrupted."""
+    """Serve the HTTP API until it is interrupted.
+
+    Every request needs an API key or a session token. If no key was ever created, it creates one for you.
+    """
     try:
         from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - what it needs may be missing
         from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415
@@ -37,11 +50,47 @@ def serve(
     for name, value in (("STORAGE", chosen.storage), ("APPLICATION", chosen.application)):
         if value is not None:
             os.environ[f"HARKEN_{name}"] = value
-    serving.serve(ServerSettings.load(host=host, port=port, workers=workers), _tell)
+    access = "open" if open_ else None
+    serving.serve(ServerSettings.load(host=host, port=port, workers=workers, access=access), _tell)
 
 
-def _tell(address: str) -> None:
+def _tell(started: Started) -> None:
+    address, key = started.address, started.key
     say(f"Harken serves on {address}")
-    say(f"  feedback       POST {address}/api/sessions/SESSION_ID/feedback")
+    if started.access != "open":
+        say(f"  sign in        {address}/sign-in{f'#{key.text}' if key and key.created else ''}")
     say(f"  documentation  {address}/docs")
     say(f"  health         {address}/healthz  {address}/readyz  {address}/metrics")
+    header = "" if started.access == "open" else f""" -H "Authorization: Bearer {_shown(key)}\""""
+    say("Give feedback:")
+    say(
+        f"  curl {address}/api/sessions/user-123/feedback{header} -H 'Content-Type: application/json' "
+        """-d '{"rating": "up"}'"""
+    )
+    say(_about_access(started))
+
+
+def _shown(key: LocalKey | None) -> str:
+    """The key as a shell takes it: itself when it is new, later from its file."""
+    if key is None:
+        return "$HARKEN_KEY"
+    return key.text if key.created or key.path is None else f"$(cat {shlex.quote(_near(key.path))})"
+
+
+def _about_access(started: Started) -> str:
+    key = started.key
+    if started.access == "open":
+        return "Open: no key is needed, and only direct requests from this machine are served"
+    if key is None:
+        return "Every request needs an API key, such as 'harken keys create --scope read' creates, or a session token"
+    if key.path is None:
+        return "Every request needs this key, which ends with this process: memory:// keeps nothing"
+    if key.created:
+        return f"Every request needs this key. It is shown only now and kept in {_near(key.path)}, readable only by you"
+    return f"Every request needs the key in {_near(key.path)}, or another one"
+
+
+def _near(path: Path) -> str:
+    """The path as somebody here types it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

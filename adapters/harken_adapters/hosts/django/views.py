@@ -27,8 +27,8 @@ from harken_adapters.hosts.http.wsgi import body_reader, encoded, headers_of, re
 _forgotten: Final[SimpleQueue[Chunks]] = SimpleQueue()
 
 
-# What comes from a form on a strange page is no JSON, and cookies are not looked at. Nothing is done in the project's
-# database, so it need not even be there.
+# Harken itself refuses what comes from a form or a page of another origin. Nothing is done in the project's database,
+# so it need not even be there.
 @csrf_exempt
 @non_atomic_requests
 def answer(request: HttpRequest, *, steps: int, **_: str) -> HttpResponseBase:

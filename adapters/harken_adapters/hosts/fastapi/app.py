@@ -16,8 +16,9 @@ from starlette.routing import Route
 from harken import Harken
 from harken_adapters.hosts.fastapi.cors import Cors
 from harken_adapters.hosts.fastapi.host import Host
-from harken_adapters.hosts.fastapi.messages import Answer, path_of
+from harken_adapters.hosts.fastapi.messages import Answer, path_of, read_body, request_of
 from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.bodies import WITH_BODY
 from harken_adapters.hosts.http.hosting import WITH_PAGES
 from harken_adapters.hosts.http.limiting import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -84,15 +85,17 @@ def _operations(host: Host) -> list[Route]:
 
 def _page(host: Host, page: Page) -> Route:
     async def endpoint(request: Request) -> Response:
-        prefix = request.scope.get("root_path", "")
+        prefix, incoming = request.scope.get("root_path", ""), request_of(request)
         try:
-            if page.blocks:
-                return Answer(await asyncio.to_thread(page.show, host.pages, prefix, request.path_params), [])
-            return Answer(page.show(host.pages, prefix, request.path_params), [])
+            if incoming.method in WITH_BODY:
+                incoming.body = await read_body(request, incoming.header("content-length"), host.api.settings)
         except Problem as problem:
-            return Answer(problem.response(path_of(request.scope)), [])
+            return Answer(problem.response(incoming.path), [])
+        if page.blocks:
+            return Answer(await asyncio.to_thread(host.show, page, prefix, incoming), [])
+        return Answer(host.show(page, prefix, incoming), [])
 
-    return Route(page.path, endpoint, name=page.name)
+    return Route(page.path, endpoint, methods=list(page.methods), name=page.name)
 
 
 async def _framework_problem(request: Request, error: Any) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from functools import cache
+from typing import Final
 
 import starlette.requests
 import starlette.responses
@@ -20,6 +21,8 @@ from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 
 RawHeaders = list[tuple[bytes, bytes]]
+
+_NOT_TWICE: Final = (b"host", b"origin", b"sec-fetch-site")
 
 
 def raw_headers(headers: Headers) -> RawHeaders:
@@ -37,8 +40,11 @@ def request_of(request: starlette.requests.Request) -> Request:
     """The request, with its body yet to be read."""
     scope = request.scope
     raw: RawHeaders = scope["headers"]
-    # Of headers that come twice the first counts.
+    # Of headers that come twice the first counts, but for those by which a request is trusted: two are neither.
     headers = dict(reversed(raw))
+    for name in _NOT_TWICE:
+        if name in headers:
+            headers[name] = b", ".join(value for one, value in raw if one == name)
 
     def header(name: str) -> str | None:
         value = headers.get(name.encode())

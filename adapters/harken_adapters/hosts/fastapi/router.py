@@ -25,9 +25,9 @@ _DOCUMENTED: Final = Security(_BEARER)
 def feedback_router(harken: Harken, settings: ServerSettings | None = None) -> APIRouter:
     """Harken's API as a router; ``app.include_router(feedback_router(hk))`` is all that an application needs.
 
-    Without settings of its own, it takes ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``. Until there is an API
-    key or a secret for session tokens, only this machine is served; where the application itself knows who may do
-    what, say so with ``ServerSettings(access="open")``, and guard the router:
+    Without settings of its own, it takes ``[server]`` of ``harken.toml`` and ``HARKEN_SERVER_*``. Every request needs
+    an API key, which ``harken keys create`` or ``hk.keys.create`` creates, or a session token. Where the application
+    itself knows who may do what, say so with ``ServerSettings(access="open")``, and guard the router:
     ``app.include_router(router, dependencies=[Depends(...)])``.
 
     Args:

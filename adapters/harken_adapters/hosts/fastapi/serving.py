@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,16 +15,19 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
+from attrs import frozen
 from starlette.applications import Starlette
 
-from harken import ConfigurationError
+from harken import ConfigurationError, Harken
 from harken.notifying import Notifying
 from harken.settings import Settings
 from harken.storage import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
+from harken_adapters.hosts.fastapi.loopback import LoopbackOnly
 from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
+from harken_adapters.hosts.http.local_key import LocalKey, key_file, local_key
 from harken_adapters.hosts.http.logs import configure_logs
 from harken_adapters.hosts.http.service import connected
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -40,14 +43,29 @@ _SWITCH_INTERVAL: Final = 0.001
 _BACKLOG: Final = 2048
 
 
-def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
+@frozen
+class Started:
+    """What the person who starts the service has to know.
+
+    Attributes:
+        address: where it is, without a slash at the end.
+        access: ``open`` if no key is needed.
+        key: the local key, where keys are needed and there is such a key.
+    """
+
+    address: str
+    access: str
+    key: LocalKey | None
+
+
+def serve(settings: ServerSettings, tell: Callable[[Started], object]) -> None:
     """Serve until a signal ends it; what was accepted is answered before.
 
     What is not in these settings, each process reads for itself, from ``HARKEN_*`` and ``harken.toml``.
 
     Args:
         settings: how it is served.
-        tell: is told the address when it can be reached.
+        tell: is told how to reach it, when it can be reached.
 
     Raises:
         ConfigurationError: it must not, or cannot, be served like this.
@@ -59,10 +77,15 @@ def serve(settings: ServerSettings, tell: Callable[[str], object]) -> None:
     with _ended_by_signal(), _bound(settings) as listening, _shared_metrics(settings.workers):
         # What was said on the command line, each process that serves has to find.
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
-        tell(_address(listening))
+        os.environ["HARKEN_SERVER_ACCESS"] = settings.access
+        # One process serves what it has opened here: a storage in memory is nowhere else. Several open it themselves.
+        served = app() if settings.workers == 1 else None
+        with connected(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
+            key = _local_key(hk, settings, storage)
+        tell(Started(_address(listening), settings.access, key))
         uvicorn.run(
-            _APP,
-            factory=True,
+            served or _APP,
+            factory=served is None,
             fd=listening.fileno(),
             workers=settings.workers,
             log_config=None,
@@ -79,7 +102,11 @@ def app() -> Starlette:
     settings = ServerSettings.load()
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
-    return create_app(settings, limit_storage=limit_storage(storage, settings.workers))
+    made = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
+    if settings.access == "open":
+        # No application is around this one that could guard it.
+        made.add_middleware(LoopbackOnly)
+    return made
 
 
 def limit_storage(storage: str, workers: int) -> str:
@@ -101,8 +128,15 @@ def _check(settings: ServerSettings, storage: str) -> None:
         f"On {settings.host} anybody may call, so this needs an API key: make one with "
         "'harken keys create --scope submit', or listen on 127.0.0.1"
         if settings.access != "open"
-        else f"On {settings.host} anybody may call, so access must not be 'open'"
+        else f"On {settings.host} anybody may call, so access must not be 'open', as with --open"
     )
+
+
+def _local_key(hk: Harken, settings: ServerSettings, storage: str) -> LocalKey | None:
+    """The local key, where nobody has set up any other way in."""
+    if settings.access == "open" or settings.token_secrets:
+        return None
+    return local_key(hk, key_file(storage))
 
 
 def _check_channels() -> None:

@@ -6,23 +6,23 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from hashlib import blake2b
 from threading import Lock
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from harken import ApiKey, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
-from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.messages import Headers, Request
+from harken_adapters.hosts.http.origins import Origins
 from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.sources import is_foreign
 from harken_adapters.hosts.http.tokens import InvalidToken, SessionToken, SessionTokens
 
-_KEY_PREFIX: Final = "hk_"
+#: What the text of every API key begins with.
+KEY_PREFIX: Final = "hk_"
 _LONGEST_CREDENTIAL: Final = 16_384
 #: For so many seconds what the storage said of a key is believed: a revoked one is refused that much later at most.
 TRUSTED_FOR: Final = 5.0
@@ -33,8 +33,13 @@ _REFUSED_BYTES: Final = 4 * 1024 * 1024
 _ENTRY_BYTES: Final = 2_048
 _BYTES_A_CHARACTER: Final = 4
 _DIGEST_BYTES: Final = 16
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+#: The cookie of a browser that signed in: an API key.
+COOKIE: Final = "harken_key"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What a form on any page can send, without that its browser asks first.
+_TEXT: Final = "text/plain"
+_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", _TEXT})
+_FOREIGN: Final = "A page of another origin sent this, as Origin or Sec-Fetch-Site says"
 
 
 @frozen(kw_only=True)
@@ -114,7 +119,7 @@ class Access:
     Args:
         keys: knows the API keys.
         tokens: knows session tokens; ``None`` if no secret was set, so that there are none.
-        mode: ``auto``, ``keys`` or ``open``, see ``ServerSettings``.
+        mode: ``keys`` or ``open``, see ``ServerSettings``.
         clock: tells which tokens are over.
         timer: seconds that only ever grow, for what is believed for a while.
     """
@@ -138,7 +143,7 @@ class Access:
         self._trusted = _Remembered(_TRUSTED_BYTES)
         self._refused = _Remembered(_REFUSED_BYTES)
 
-    def principal_soon(self, request: Request, address: str | None) -> Principal | None:
+    def principal_soon(self, request: Request) -> Principal | None:
         """Who calls, if that is known without asking the storage; ``None`` if it is not.
 
         Raises:
@@ -148,13 +153,13 @@ class Access:
         if self._is_open_to(request):
             return ANYBODY
         credential = _credential(request)
-        if not credential and self._mode == "keys":
+        if not credential:
             raise _needed()
         digest, now = self._digest(credential), self._timer()
         known = self._trusted.get(digest, now) or self._refused.get(digest, now)
-        return None if known is None else self._admitted(known, request, address)
+        return None if known is None else self._admitted(known, request)
 
-    def principal(self, request: Request, address: str | None) -> Principal:
+    def principal(self, request: Request) -> Principal:
         """Who calls. May ask the storage.
 
         Raises:
@@ -162,18 +167,17 @@ class Access:
             Problem: nobody who may.
             StorageError: the storage could not be asked.
         """
-        if (known := self.principal_soon(request, address)) is not None:
+        if (known := self.principal_soon(request)) is not None:
             return known
         # Before the storage is asked: what it says may be old already when it arrives.
         credential, until = _credential(request), self._timer() + TRUSTED_FOR
-        found = self._found(credential) if credential else self._found_open()
-        # What those without credentials are is kept with the valid ones, where no flood displaces it.
-        refused = isinstance(found, CredentialsRefused)
-        (self._refused if refused else self._trusted).put(self._digest(credential), found, until, len(credential))
-        return self._admitted(found, request, address)
+        found = self._found(credential)
+        remembered = self._refused if isinstance(found, CredentialsRefused) else self._trusted
+        remembered.put(self._digest(credential), found, until, len(credential))
+        return self._admitted(found, request)
 
     def _digest(self, credential: str) -> bytes:
-        """What credentials are remembered by; ``""`` stands for none."""
+        """What credentials are remembered by."""
         text = credential.encode(errors="surrogatepass")
         return blake2b(text, key=self._digest_key, digest_size=_DIGEST_BYTES).digest()
 
@@ -185,14 +189,10 @@ class Access:
         credential = credential.strip()
         if scheme.lower() != "bearer" or not credential:
             return True
-        return self._tokens is None and not credential.startswith(_KEY_PREFIX)
-
-    def _found_open(self) -> Principal | Problem:
-        """What those without credentials are: anybody may do anything for as long as there is nothing to ask for."""
-        return _needed() if self._tokens is not None or self._keys.in_use() else ANYBODY
+        return self._tokens is None and not credential.startswith(KEY_PREFIX)
 
     def _found(self, credential: str) -> Principal | Problem:
-        if not credential.startswith(_KEY_PREFIX):
+        if not credential.startswith(KEY_PREFIX):
             return self._of_token(credential)
         try:
             key = self._keys.authenticate(credential)
@@ -209,12 +209,10 @@ class Access:
             return unauthorized(str(error), wrong=True)
         return Principal(application=token.application, token=token)
 
-    def _admitted(self, found: Principal | Problem, request: Request, address: str | None) -> Principal:
+    def _admitted(self, found: Principal | Problem, request: Request) -> Principal:
         if isinstance(found, Problem):
             # A new one each time: an error that is raised again keeps the frames of all times before.
             raise type(found)(found.kind, found.detail, headers=found.headers)
-        if found is ANYBODY:
-            _check_local(request, address)
         if found.token is not None:
             _check_expiry(found.token, self._clock())
             _check_origin(found.token, request)
@@ -229,13 +227,15 @@ def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
 
 
 def _needed() -> Problem:
-    return unauthorized("Send an API key or a session token: 'Authorization: Bearer ...'")
+    return unauthorized(
+        "Send an API key or a session token: 'Authorization: Bearer ...'. 'harken keys create' creates a key"
+    )
 
 
 def _credential(request: Request) -> str:
     value = request.header("authorization")
     if value is None:
-        return ""
+        return cookie_of(request) or ""
     scheme, _, credential = value.partition(" ")
     credential = credential.strip()
     if scheme.lower() != "bearer" or not credential:
@@ -245,26 +245,52 @@ def _credential(request: Request) -> str:
     return credential
 
 
-def _check_local(request: Request, address: str | None) -> None:
-    """Whether it comes from this machine, as far as that can be told.
+def cookie_of(request: Request) -> str | None:
+    """The API key of a browser that signed in, as it sends it. Only keys can sign in, so nothing else counts."""
+    for pair in (request.header("cookie") or "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE and value.startswith(KEY_PREFIX) and len(value) <= _LONGEST_CREDENTIAL:
+            return value
+    return None
 
-    A proxy on this machine would make everybody local, so nothing that was forwarded is; and a page somewhere may have
-    its own name lead to this machine, so the name must be this machine's.
+
+def check_source(principal: Principal, request: Request, origins: Origins, *, json: bool) -> None:
+    """Whether a page of another origin caused a request that changes something, without being allowed to (CSRF).
+
+    Args:
+        principal: who it is.
+        request: what was sent.
+        origins: whose pages may call.
+        json: whether the operation takes a JSON body and nothing else. Browsers send JSON for a page of another origin
+            only after they have asked whether it may call (CORS), so that such a request needs no other check, unless
+            it is the cookie that lets it in.
+
+    Raises:
+        Problem: it was such a page, or the body is what a form sends.
     """
-    forwarded = request.forwarded_for or request.header("forwarded") or request.header("x-real-ip")
-    if forwarded or address is None or not is_loopback(address) or not _is_local_name(request.header("host")):
-        raise unauthorized(
-            "No API key exists, so that only this machine is served. "
-            "Make one with 'harken keys create', and send it: 'Authorization: Bearer ...'"
-        )
+    if request.method in _SAFE:
+        return
+    content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if content_type == _TEXT and not _has_body(request):
+        # So some WSGI servers say that none was named.
+        content_type = ""
+    if content_type in _FORMS:
+        raise Problem("unsupported-media-type", f"The Content-Type must be application/json, got {content_type!r}")
+    if request.header("authorization") is None and cookie_of(request) is not None:
+        # Not for other origins, allowed or not: what a browser sends automatically does not show what its user wants.
+        if is_foreign(request.header, needs_proof=True):
+            raise Problem("forbidden", f"{_FOREIGN}, and a browser that is signed in may not do that for other pages")
+        return
+    if (json and content_type) or not is_foreign(request.header):
+        return
+    origin = request.header("origin")
+    if origin is not None and (origins.allows(origin) or (principal.token and principal.token.origin == origin)):
+        return
+    raise Problem("forbidden", f"{_FOREIGN}; add the page's origin to allowed_origins if it may do that")
 
 
-@lru_cache(maxsize=64)
-def _is_local_name(host: str | None) -> bool:
-    try:
-        return urlsplit(f"//{host or ''}").hostname in _LOCAL_NAMES
-    except ValueError:
-        return False
+def _has_body(request: Request) -> bool:
+    return request.header("content-length") not in (None, "", "0") or request.header("transfer-encoding") is not None
 
 
 def _check_expiry(token: SessionToken, now: datetime) -> None:

@@ -17,6 +17,7 @@ from harken_adapters.hosts.http.access import (
     application_of,
     check_agent_keys,
     check_scope,
+    check_source,
 )
 from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
 from harken_adapters.hosts.http.idempotency import InFlight
@@ -25,6 +26,7 @@ from harken_adapters.hosts.http.logs import log_failure
 from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from harken_adapters.hosts.http.operation import Admission, Call, Operation
+from harken_adapters.hosts.http.origins import Origins
 from harken_adapters.hosts.http.problems import Problem, internal, problem_of
 from harken_adapters.hosts.http.reading import Parameters
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -89,6 +91,7 @@ class Api:
         self._trusted = trusted_networks(self.settings.trusted_proxies)
         self._hasher = AddressHasher(clock)
         self._in_flight = InFlight()
+        self._origins = Origins(self.settings.allowed_origins)
 
     def close(self) -> None:
         """Close what was opened here."""
@@ -114,7 +117,7 @@ class Api:
         address = self._address(request)
         request.tenant = _subject(address)
         try:
-            principal = self._access.principal_soon(request, address)
+            principal = self._access.principal_soon(request)
         except CredentialsRefused:
             failed = self._limiter.check_all_soon(self._failure(address))
             if failed is None:
@@ -135,14 +138,18 @@ class Api:
             StorageError: the storage could not be asked.
         """
         address = self._address(request)
-        try:
-            principal = self._access.principal(request, address)
-        except CredentialsRefused:
-            # Only failures are counted: whoever shares the address and has valid credentials is not affected.
-            _within([self._limiter.check(*hit) for hit in self._failure(address)])
-            raise
+        principal = self._principal(request, address)
         call = self._call(operation, request, principal, address)
         return Admission(call, _within(self._limiter.check_all(self._hits(operation, call))))
+
+    def recognise(self, request: Request) -> Principal:
+        """Who asks for a page. May ask a storage.
+
+        Raises:
+            Problem: nobody who may.
+            StorageError: the storage could not be asked.
+        """
+        return self._principal(request, self._address(request))
 
     def perform(self, operation: Operation, admission: Admission) -> Response | Pending:
         """Do what was asked; what comes of it goes through :meth:`finish`. Blocks, unless the operation is ``soon``.
@@ -186,6 +193,14 @@ class Api:
     def _address(self, request: Request) -> str | None:
         return client_address(request.peer, request.forwarded_for, self._trusted)
 
+    def _principal(self, request: Request, address: str | None) -> Principal:
+        try:
+            return self._access.principal(request)
+        except CredentialsRefused:
+            # Only failures are counted: others who share the address and have valid credentials are not affected.
+            _within([self._limiter.check(*hit) for hit in self._failure(address)])
+            raise
+
     def _call(self, operation: Operation, request: Request, principal: Principal, address: str | None) -> Call:
         parameters = Parameters.parse(
             request.query, operation.parameters, filters=operation.filters, sides=operation.sides
@@ -196,6 +211,7 @@ class Api:
         session_id = request.parts.get("session_id") or parameters.get("session_id")
         check_scope(principal, operation.scope, tokens=operation.tokens, session_id=session_id)
         check_agent_keys(principal, allowed=operation.agent_keys)
+        check_source(principal, request, self._origins, json=operation.body is not None)
         return Call(
             harken=self.harken,
             settings=self.settings,

@@ -63,7 +63,9 @@ class BlockingHost(ApiHost):
             target, request.parts = self._paths.find(request.method, path)
             if isinstance(target, Operation):
                 return self.answer(target, request, read)
-            return target.show(self.pages, root, request.parts)
+            if request.method in WITH_BODY:
+                request.body = read_body(read, request.header("content-length"), self.api.settings.max_body)
+            return self.show(target, root, request)
         except Problem as problem:
             return problem.response(request.path)
 

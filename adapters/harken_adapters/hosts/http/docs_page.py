@@ -29,11 +29,15 @@ _PAGE: Final = """\
 <link rel="service-desc" type="application/json" href="{openapi}">
 </head>
 <body>
-<main id="docs"><p>The API is described in <a href="{openapi}">an OpenAPI document</a>.</p></main>
+{sign_out}<main id="docs"><p>The API is described in <a href="{openapi}">an OpenAPI document</a>.</p></main>
 <script src="{assets}/swagger-ui-bundle.js" defer></script>
 <script src="{script}" defer></script>
 </body>
 </html>
+"""
+
+_SIGN_OUT: Final = """\
+<form method="post" action="{url}" style="text-align: right; padding: 12px 20px 0"><button>Sign out</button></form>
 """
 
 # This Swagger UI knows OpenAPI 3.0, so that it gets what 3.1 says anew in the words of 3.0.
@@ -83,16 +87,18 @@ show().catch((error) => {
 """
 
 
-def page(openapi_url: str, assets_url: str, script_url: str) -> bytes:
+def page(openapi_url: str, assets_url: str, script_url: str, sign_out_url: str | None = None) -> bytes:
     """The page, in HTML. URLs may be relative to where it is found.
 
     Args:
         openapi_url: where the OpenAPI document is.
         assets_url: what the names that :func:`asset` knows stand behind, without a slash at the end.
         script_url: where :func:`script` is.
+        sign_out_url: where a browser that is signed in signs out; ``None`` for one that is not.
     """
     urls = {"openapi": openapi_url, "assets": assets_url, "script": script_url}
-    return _PAGE.format_map({name: escape(url) for name, url in urls.items()}).encode()
+    sign_out = _SIGN_OUT.format(url=escape(sign_out_url)) if sign_out_url else ""
+    return _PAGE.format_map({**{name: escape(url) for name, url in urls.items()}, "sign_out": sign_out}).encode()
 
 
 def script(openapi_url: str) -> bytes:

@@ -44,6 +44,10 @@ class ApiHost:
                 response.chunks.stop()
         return response
 
+    def show(self, page: Page, root: str, request: Request) -> Response:
+        """The answer to a request for a page. ``root`` is what the API's paths stand behind. May ask a storage."""
+        return page.answer(self.pages, self.api, root, request)
+
     def note(self, operation: Operation, request: Request, response: Response, seconds: float) -> None:
         """Count a request that was answered, and log it."""
         self.api.metrics.request(operation.name, operation.method, response.status, seconds)

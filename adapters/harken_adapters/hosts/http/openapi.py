@@ -83,7 +83,8 @@ _INFO: Final = {
     "title": "Harken",
     "summary": "Collects what people think of an answer, and turns it into exact figures.",
     "description": (
-        "Send credentials as `Authorization: Bearer ...`: an API key, or in a browser a session token. Everything is "
+        "Send credentials as `Authorization: Bearer ...`: an API key, or in a browser a session token. A browser that "
+        "signed in at `/sign-in` sends a cookie instead. Everything is "
         "about one application: the one that the credentials are for. What is wrong with a request is told as problem "
         "details (RFC 9457); the `type` tells programs what it is, and the `detail` tells people."
     ),
@@ -370,6 +371,9 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
 def _problems(operation: Operation) -> list[tuple[int, tuple[str, ...]]]:
     """The kinds of problem that an operation may have, by status, as several kinds may share one."""
     possible = {*_COMMON, *operation.problems, *(_OF_BODIES if operation.body else ())}
+    if operation.method != "GET":
+        # What forms send is refused also where there is no body to read.
+        possible.add("unsupported-media-type")
     kinds = [kind for kind in KINDS if kind in possible]
     statuses = sorted({KINDS[kind][0] for kind in kinds})
     return [(status, tuple(kind for kind in kinds if KINDS[kind][0] == status)) for status in statuses]

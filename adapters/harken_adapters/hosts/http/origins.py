@@ -51,7 +51,7 @@ class Origins:
             return None
         if (origin := header("origin")) is None:
             return None
-        if not self._allows(origin):
+        if not self.allows(origin):
             return Problem("forbidden", "Pages of that origin may not call").response(path)
         return Response(200, b"", None, _PREFLIGHT)
 
@@ -61,9 +61,10 @@ class Origins:
             return ()
         if "*" in self._allowed:
             return (("access-control-allow-origin", "*"), _EXPOSED) if origin else ()
-        if origin is None or not self._allows(origin):
+        if origin is None or not self.allows(origin):
             return _VARY
         return (("access-control-allow-origin", origin), _EXPOSED, *_VARY)
 
-    def _allows(self, origin: str) -> bool:
+    def allows(self, origin: str) -> bool:
+        """Whether pages of that origin may call."""
         return "*" in self._allowed or origin in self._allowed

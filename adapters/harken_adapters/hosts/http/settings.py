@@ -15,7 +15,7 @@ from harken_adapters.hosts.http.addresses import trusted_networks
 from harken_adapters.hosts.http.limiting import Limit
 from harken_adapters.hosts.http.logs import LEVELS
 
-_ACCESS: Final = ("auto", "keys", "open")
+_ACCESS: Final = ("keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")
 _LAST_PORT: Final = 65_535
 
@@ -25,11 +25,12 @@ class ServerSettings:
     """What can be set about serving HTTP.
 
     Attributes:
-        host: the address to listen on; any but a loopback one needs keys.
+        host: the address to listen on; ``harken serve`` needs a key first for any but a loopback one.
         port: the port to listen on; 0 for any that is free.
         workers: how many processes serve.
-        access: ``auto`` asks everybody for a key or token, once there is one, and before that serves only this machine;
-            ``keys`` always asks; ``open`` never does, for a router that its host guards.
+        access: ``keys`` requires an API key or a session token on every request; ``open`` requires neither, for a host
+            application that guards Harken's paths itself. ``harken serve`` is stricter where it is open, see
+            ``LoopbackOnly``.
         token_secrets: what session tokens are signed with; the first signs, all are believed. 32 bytes or more each.
         allowed_origins: the web origins whose pages may call, such as ``https://example.com``.
         trusted_proxies: the addresses or networks whose ``X-Forwarded-For`` is believed.
@@ -57,7 +58,7 @@ class ServerSettings:
     host: str = field(default="127.0.0.1")
     port: int = field(default=8000)
     workers: int = field(default=1)
-    access: str = field(default="auto")
+    access: str = field(default="keys")
     token_secrets: tuple[str, ...] = field(default=(), repr=False)
     allowed_origins: tuple[str, ...] = field(default=())
     trusted_proxies: tuple[str, ...] = field(default=())

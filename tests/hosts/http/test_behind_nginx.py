@@ -1,0 +1,108 @@
+"""A proxy in front of ``harken serve`` that tells nothing of itself lets nobody in."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from tests.nginx import nginx_before
+from tests.reliability.http_processes import Service, serve
+
+import harken
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.pages import PAGES
+from hosts.http.test_serve import typed
+from support import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+#: What needs no key: whether the service is there, and how to sign in.
+FOR_ALL = {"/healthz", "/readyz", "/sign-in", "/sign-in/style.css", "/sign-in/start.js", "/sign-out"}
+NAMED = {
+    "session_id": "s",
+    "message_id": "m",
+    "channel": "log",
+    "route": "r",
+    "delivery_id": "d:log",
+    "alert_id": "a",
+    "name": "swagger-ui.css",
+}
+
+
+def asked(url: str, method: str, path: str, **options: Any) -> requests.Response:
+    """Ask for something, as an ordinary client does."""
+    return requests.request(method, f"{url}{path}", timeout=PATIENCE, allow_redirects=False, **options)
+
+
+def everything(feedback_id: str) -> list[tuple[str, str]]:
+    """The method and path of all that is served."""
+    pages = [(page.methods[0], page.path) for page in PAGES]
+    operations = [(one.method, one.path) for one in OPERATIONS]
+    return [(method, path.format(**NAMED, feedback_id=feedback_id)) for method, path in (*operations, *pages)]
+
+
+def give(service: Service) -> str:
+    """Give feedback directly; its id."""
+    return str(service.ask("POST", PATH, json=UP).json()["feedback_id"])
+
+
+def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:
+    """``proxy_pass`` and nothing else, as nginx has it in its own examples: everybody is asked for the key."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path) as service, nginx_before(service.url, tmp_path / "nginx") as outside:
+        feedback_id = give(service)
+        for method, path in everything(feedback_id):
+            answer = asked(outside, method, path)
+            if path == "/docs":
+                assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+            elif path not in FOR_ALL:
+                assert (answer.status_code, answer.json()["type"]) == (401, "urn:harken:problem:unauthorized")
+        assert asked(outside, "POST", "/api/erasures", json={"session_id": "s"}).status_code == 401
+        assert asked(outside, "GET", "/healthz").status_code == 200
+        with harken.connect(url) as hk:
+            assert [one.id for one in hk.feedback().items] == [feedback_id]
+
+
+def test_with_the_key_it_works(tmp_path: Path) -> None:
+    """Whoever has the key is served through the proxy as without it, a browser that signed in there too."""
+    with serve(f"sqlite:///{tmp_path}/feedback.db", tmp_path) as service:
+        assert typed(service)["status"] == "success"
+        with nginx_before(service.url, tmp_path / "nginx") as outside:
+            answer = asked(outside, "POST", PATH, json=UP, headers=service.credentials)
+            assert answer.status_code == 201, answer.text
+            # Of the address that the browser knows, the service hears nothing but what the browser says itself.
+            browser = {"Origin": outside, "Sec-Fetch-Site": "same-origin"}
+            signed_in = asked(outside, "POST", "/sign-in", data={"key": service.key}, headers=browser)
+            assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/docs")
+            cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+            assert asked(outside, "GET", "/docs", headers=cookie).status_code == 200
+            path = f"/api/feedback/{answer.json()['feedback_id']}"
+            for headers in ({}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                assert asked(outside, "DELETE", path, headers={**cookie, **headers}).status_code == 403
+            assert asked(outside, "DELETE", path, headers={**cookie, **browser}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "proxy_http_version 1.1; proxy_set_header X-Real-IP $remote_addr;",
+        "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "proxy_http_version 1.1; proxy_set_header Forwarded for=$remote_addr;",
+        "proxy_http_version 1.1; proxy_set_header Via nginx;",
+        "proxy_http_version 1.1; proxy_set_header Host shop.example;",
+    ],
+)
+def test_open_is_not_open_to_a_proxy(tmp_path: Path, more: str) -> None:
+    """``--open`` serves whoever asks directly, and nobody who comes through nginx, with or without its headers."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    with serve(url, tmp_path, "--open") as service, nginx_before(service.url, tmp_path / "nginx", more=more) as outside:
+        assert typed(service)["status"] == "success"
+        feedback_id = give(service)
+        for method, path in everything(feedback_id):
+            answer = asked(outside, method, path)
+            assert (answer.status_code, answer.json()["type"]) == (403, "urn:harken:problem:forbidden"), path
+        with harken.connect(url) as hk:
+            assert hk.summary().total == 2

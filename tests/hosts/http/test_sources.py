@@ -1,0 +1,192 @@
+"""What headers say of where a request comes from."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from harken_adapters.hosts.http.sources import is_foreign, is_same_origin, why_not_local
+
+DIRECT = {"host": "127.0.0.1:8000"}
+
+
+def reason(
+    headers: Mapping[str, str], *more: tuple[str, str], peer: str | None = "127.0.0.1", version: str = "1.1"
+) -> str:
+    """What shows that a request is not direct; empty if nothing does."""
+    return why_not_local([*{**DIRECT, **headers}.items(), *more], peer, version) or ""
+
+
+class TestSameOrigin:
+    @pytest.mark.parametrize(
+        ("origin", "host"),
+        [
+            ("http://localhost:8000", "localhost:8000"),
+            ("http://LocalHost:8000", "localhost:8000"),
+            ("http://[::1]:8000", "[::1]:8000"),
+            ("http://shop.example", "shop.example"),
+            ("http://shop.example", "shop.example:80"),
+            # TLS ends at a proxy, which passes the name on.
+            ("https://shop.example", "shop.example"),
+            ("https://shop.example", "shop.example:443"),
+            ("https://shop.example:8443", "shop.example:8443"),
+            ("http://shop.example.", "shop.example."),
+        ],
+    )
+    def test_the_same(self, origin: str, host: str) -> None:
+        """The same name and port, however they are spelt."""
+        assert is_same_origin(origin, host)
+
+    @pytest.mark.parametrize(
+        ("origin", "host"),
+        [
+            ("null", "localhost:8000"),
+            ("", ""),
+            ("http://localhost:8000", None),
+            ("http://localhost:8001", "localhost:8000"),
+            ("http://localhost", "localhost:8000"),
+            ("http://localhost:8000", "localhost"),
+            ("https://shop.example", "shop.example:80"),
+            ("http://127.0.0.1:8000", "localhost:8000"),
+            ("http://localhost:8000.evil.example", "localhost:8000"),
+            ("http://evil@localhost:8000", "localhost:8000"),
+            ("http://localhost:8000", "evil@localhost:8000"),
+            ("http://evil@localhost:8000", "evil@localhost:8000"),
+            ("http://localhost#x", "localhost#x"),
+            ("http://localhost/", "localhost"),
+            ("http://localhost\\", "localhost"),
+            ("http://localhost.", "localhost"),
+            ("http://a, http://b", "b"),
+            ("http://b", "a, b"),
+            ("http://b:0", "b:0"),
+            ("http://b:65536", "b:65536"),
+            ("http://b:", "b:"),
+            ("http://b:٣", "b:٣"),
+            ("file://b", "b"),
+            ("b", "b"),
+        ],
+    )
+    def test_another(self, origin: str, host: str | None) -> None:
+        """Anything else, also where the same nonsense stands in both."""
+        assert not is_same_origin(origin, host)
+
+
+class TestForeign:
+    @pytest.mark.parametrize(
+        ("headers", "foreign"),
+        [
+            ({}, False),
+            ({"origin": "http://127.0.0.1:8000"}, False),
+            ({"origin": "http://evil.example"}, True),
+            ({"origin": "null"}, True),
+            ({"sec-fetch-site": "same-origin"}, False),
+            ({"sec-fetch-site": "none"}, False),
+            ({"sec-fetch-site": "same-site"}, True),
+            ({"sec-fetch-site": "cross-site"}, True),
+            ({"sec-fetch-site": ""}, True),
+            ({"sec-fetch-site": "same-origin, cross-site"}, True),
+            # A proxy that names another host to what is behind it.
+            ({"sec-fetch-site": "same-origin", "origin": "https://shop.example"}, False),
+            ({"sec-fetch-site": "cross-site", "origin": "http://127.0.0.1:8000"}, True),
+        ],
+    )
+    def test_what_browsers_say(self, headers: dict[str, str], foreign: bool) -> None:
+        """``Sec-Fetch-Site`` counts before ``Origin``, and only what is known is fine."""
+        assert is_foreign({**DIRECT, **headers}.get) == foreign
+
+    def test_silence_is_no_proof(self) -> None:
+        """Where it has to be shown, what names neither is foreign."""
+        assert is_foreign(DIRECT.get, needs_proof=True)
+        assert not is_foreign({**DIRECT, "origin": "http://127.0.0.1:8000"}.get, needs_proof=True)
+
+
+class TestDirect:
+    @pytest.mark.parametrize(
+        "host",
+        ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:1", "127.8.8.8:65535", "[::1]", "[::1]:8000"],
+    )
+    @pytest.mark.parametrize("version", ["1.1", "2"])
+    def test_it_is(self, host: str, version: str) -> None:
+        """A program or a page of this machine that asks for it by a loopback name."""
+        assert reason({"host": host}, peer="::1", version=version) == ""
+        own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
+        assert reason(own, version=version) == ""
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "localhost:8000.evil.example",
+            "evil@localhost",
+            "localhost@evil.example",
+            "localhost#x",
+            "localhost/x",
+            "localhost?x",
+            "localhost\\x",
+            "localhost, evil.example",
+            "localhost evil.example",
+            "localhost.",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:80:80",
+            "localhost:x",
+            "localhost:٣",
+            "::1",
+            "[::1",
+            "[127.0.0.1]",
+            "[::2]",
+            "0.0.0.0",
+            "0x7f.1",
+            "127.1",
+            "2130706433",
+            "192.0.2.7",
+            "\u217cocalhost",
+        ],
+    )
+    def test_another_host(self, host: str) -> None:
+        """A ``Host`` is compared as a whole: what only contains a loopback name is another one."""
+        assert "Host" in reason({"host": host})
+
+    def test_the_host_once(self) -> None:
+        """None, or two of them, are as good as a wrong one."""
+        assert "Host" in reason({}, ("host", "127.0.0.1:8000"))
+        assert "Host" in (why_not_local([], "127.0.0.1", "1.1") or "")
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("via", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-anything"),
+            *("x-forwarded", "x-real-ip", "true-client-ip", "cf-connecting-ip", "cf-ray", "cf-anything"),
+            *("x_forwarded_for", "x-client-ip", "x-original-url", "cdn-loop"),
+        ],
+    )
+    @pytest.mark.parametrize("value", ["127.0.0.1", ""])
+    def test_a_proxy(self, name: str, value: str) -> None:
+        """Any header that a proxy adds, whatever it says, and also an empty one."""
+        assert name.replace("_", "-") in reason({name: value})
+
+    @pytest.mark.parametrize(
+        "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://localhost:8000", ""]
+    )
+    def test_another_origin(self, origin: str) -> None:
+        """A page of any other origin, of this machine too."""
+        assert "Origin" in reason({"origin": origin})
+        assert "Origin" in reason({"origin": "http://127.0.0.1:8000"}, ("origin", origin))
+
+    @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "new"])
+    def test_another_site(self, site: str) -> None:
+        """What a page elsewhere caused, a mere link too."""
+        assert "another origin" in reason({"sec-fetch-site": site})
+
+    @pytest.mark.parametrize("version", ["1.0", "0.9", ""])
+    def test_an_old_version(self, version: str) -> None:
+        """HTTP/1.0, as nginx speaks it to what is behind it."""
+        assert "HTTP/" in reason({}, version=version)
+
+    @pytest.mark.parametrize("peer", [None, "", "192.0.2.7", "testclient"])
+    def test_another_machine(self, peer: str | None) -> None:
+        """A connection from elsewhere, or from nobody knows where."""
+        assert "another machine" in reason({}, peer=peer)

@@ -1,0 +1,74 @@
+"""A real nginx in front of a service, configured as people do when they have read one page about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from support import PATIENCE, eventually
+
+_CONFIGURATION: Final = """\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass {upstream};
+            {more}
+        }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx_before(upstream: str, folder: Path, *, more: str = "") -> Iterator[str]:
+    """The address of an nginx that passes everything on to ``upstream``; ended by its process id.
+
+    Args:
+        upstream: where it passes requests on to, such as ``http://127.0.0.1:8000``.
+        folder: where it keeps its files.
+        more: what else the configuration says about that.
+
+    Raises:
+        RuntimeError: nginx is not installed.
+    """
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    if program is None:
+        raise RuntimeError("This test needs nginx; install it, for example with 'apt-get install nginx-light'")
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    configuration = folder / "nginx.conf"
+    configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, upstream=upstream, more=more))
+    words = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(configuration)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            eventually(lambda: process.poll() is not None or _listens(port))
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
