@@ -187,7 +187,7 @@ def test_files_of_no_use_are_refused(hk: Harken, data: bytes, of: str, said: str
     ],
 )
 def test_a_member_that_appears_twice_is_not_guessed(hk: Harken, data: str, of: str, said: str) -> None:
-    """A row that names a member twice, however deep, is rejected with the member's name; the rows around it are read."""
+    """A row that names a member twice is rejected with the member's name; the rows around it are read."""
     _, rejected = imported(hk, data + ('{"session_id": "t"}\n' if of == "jsonl" else "t,\n"), of)
     assert [parts[1] for parts in rejected] == [said]
     assert [one.session_id for one in hk.stream()] == ["t"]

@@ -126,7 +126,7 @@ class TestBodies:
         problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 422, "invalid")
 
     @pytest.mark.parametrize(
-        ("body", "member"),
+        "twice",
         [
             (b'{"rating":"down","rating":"up"}', "rating"),
             (b'{"rating":"up","rating":"up"}', "rating"),
@@ -139,9 +139,10 @@ class TestBodies:
         ],
     )
     def test_a_member_that_appears_twice(
-        self, steady: Server, state: str, method: str, path: str, body: bytes, member: str
+        self, steady: Server, state: str, method: str, path: str, twice: tuple[bytes, str]
     ) -> None:
         """Which of the two was meant is not guessed, however deep they are: the member is named instead."""
+        body, member = twice
         answer = sent(steady, method, path.replace("{id}", state), JSON, body=body)
         [violation] = problem(answer, 422, "invalid")["violations"]
         assert violation == {
