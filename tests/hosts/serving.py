@@ -26,7 +26,14 @@ from harken_adapters.hosts.http.operations import OPERATIONS
 from support import PATIENCE, eventually
 
 #: What a host of tests is served like: everybody may do everything, as often as they like.
-OPEN = {"access": "open", "limit_by_session": "", "limit_by_address": "", "limit_production": "", "sentiment": "none"}
+OPEN = {
+    "access": "open",
+    "limit_by_session": "",
+    "limit_by_address": "",
+    "limit_production": "",
+    "listeners": 200,
+    "sentiment": "none",
+}
 
 
 @frozen

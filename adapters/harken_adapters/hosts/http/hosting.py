@@ -44,6 +44,10 @@ class ApiHost:
                 response.chunks.stop()
         return response
 
+    def listening(self) -> int:
+        """How many event streams are open."""
+        return sum(not stream.closed for stream in tuple(self._streams))
+
     def note(self, operation: Operation, request: Request, response: Response, seconds: float) -> None:
         """Count a request that was answered, and log it."""
         self.api.metrics.request(operation.name, operation.method, response.status, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from socket import socket
 from typing import Final
 
 from attrs import define, field, frozen
@@ -42,6 +43,9 @@ class Request:
         id: what the logs call it.
         headers: all headers, by their names in lower case, for whoever carries traces on.
         application: whose feedback it is about, once that is known.
+        multithread: whether the server answers others in this process meanwhile; ``None`` if no thread waits for a
+            stream.
+        socket: that of the connection, where a server of threads gives it.
     """
 
     method: str
@@ -55,6 +59,8 @@ class Request:
     id: str = ""
     headers: Mapping[str, str] = field(factory=dict)
     application: str | None = None
+    multithread: bool | None = None
+    socket: socket | None = None
 
 
 @define

@@ -29,6 +29,7 @@ class EventStream:
     def __init__(self, hk: Harken, application: str, after: Place | None) -> None:
         self._news = Event()
         self._stopped = False
+        self._closed = False
         #: Called by another thread when there is something to take, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
         self._listener = hk.feed.listen(application, self._hear, after=after)
@@ -37,6 +38,11 @@ class EventStream:
     def stopped(self) -> bool:
         """Whether the stream is to end."""
         return self._stopped
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody listens any more."""
+        return self._closed
 
     def begin(self) -> bytes:
         """What is sent first."""
@@ -64,6 +70,7 @@ class EventStream:
 
     def close(self) -> None:
         """Listen no more; nobody is called any more, as an event loop may be gone by then."""
+        self._closed = True
         self._listener.close()
         self.on_news = self._news.set
 
