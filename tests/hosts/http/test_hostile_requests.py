@@ -170,7 +170,7 @@ def test_connections_are_counted(hk: Harken) -> None:
 # --- What is not part of a request ------------------------------------------------------------------------------------
 
 
-def test_trailers_are_no_headers(server: Server, hk: Harken) -> None:
+def test_trailers_are_not_headers(server: Server, hk: Harken) -> None:
     """What comes behind a body is not taken for what stood before it, where proxies look."""
     body = b"%x\r\n%b\r\n0\r\nIdempotency-Key: k\r\nX-Request-Id: behind\r\n\r\n" % (len(UP), UP)
     sent = raw_request("POST", PATH, JSON, "Transfer-Encoding: chunked", "X-Request-Id: before", body=body)
