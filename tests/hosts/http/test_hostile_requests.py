@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -131,8 +132,10 @@ def test_bytes_that_drop_in_do_not_move_the_deadline(hk: Harken, byte: bytes) ->
     with served(hk, Hasty) as server, connected(server) as connection:
         if byte == b"a":
             connection.sendall(GET)
+        give_up = monotonic() + PATIENCE
         while not select([connection], [], [], 0.01)[0]:
             connection.sendall(byte)
+            assert monotonic() < give_up, "the deadline moved"
         problem(one_answer(connection), 408, "request-timeout")
 
 

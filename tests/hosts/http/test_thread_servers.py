@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from select import select
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -89,8 +90,10 @@ def test_a_body_that_comes_byte_by_byte(threaded: Gunicorn) -> None:
     """A byte now and then does not move the deadline."""
     head = HALF.replace(b"Content-Length: 15", b"Content-Length: 60000")
     with connections(threaded.host, threaded.port, 1, head) as [connection]:
+        give_up = monotonic() + PATIENCE
         while not select([connection], [], [], 0.05)[0]:
             connection.sendall(b" ")
+            assert monotonic() < give_up, "the deadline moved"
         problem(answered(connection), 408, "body-timeout")
 
 
