@@ -19,13 +19,21 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from harken import Feedback, FeedbackQuery, Harken
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.fastapi.host import Host
+from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
 from support import PATIENCE, eventually
 
 #: What a host of tests is served like: everybody may do everything, as often as they like.
-OPEN = {"access": "open", "limit_by_session": "", "limit_by_address": "", "limit_production": "", "sentiment": "none"}
+OPEN = {
+    "access": "open",
+    "limit_by_session": "",
+    "limit_by_address": "",
+    "limit_production": "",
+    "listeners": 200,
+    "sentiment": "none",
+}
 
 
 @frozen
@@ -154,9 +162,13 @@ def kept(hk: Harken, application: str = "default") -> list[Feedback]:
 
 
 @contextmanager
-def serving(app: Any, *, lifespan: Literal["on", "off"] = "on") -> Iterator[Server]:
+def serving(
+    app: Any, *, lifespan: Literal["on", "off"] = "on", protocol: type[GuardedProtocol] = GuardedProtocol
+) -> Iterator[Server]:
     """Serve an ASGI application on a port of its own, in a thread of this process."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, lifespan=lifespan)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, proxy_headers=False, lifespan=lifespan, http=protocol, ws="none"
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -194,10 +206,10 @@ def serving_wsgi(app: Any) -> Iterator[Server]:
 
 
 @contextmanager
-def served(hk: Harken, **settings: Any) -> Iterator[Server]:
+def served(hk: Harken, protocol: type[GuardedProtocol] = GuardedProtocol, **settings: Any) -> Iterator[Server]:
     """Serve a Harken, open to all unless the settings say otherwise."""
     app = create_app(ServerSettings(**{**OPEN, **settings}), harken=hk)
-    with serving(app) as server:
+    with serving(app, protocol=protocol) as server:
         try:
             yield server
         finally:

@@ -13,6 +13,7 @@ from harken import Sentiment, Submission, Target
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH, name_problem
 from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.record import moment, sentiment
+from harken_adapters.formats.strict_json import RepeatedMember, parse
 
 #: What a column can be mapped to, besides ``context.NAME``; a column of such a name is mapped to it anyway.
 FIELDS: Final = (
@@ -116,7 +117,9 @@ def tags_of(value: object) -> Sequence[Any]:
 
 def _decoded(name: str, value: str) -> Any:
     try:
-        return json.loads(value)
+        return parse(value)
+    except RepeatedMember as error:
+        raise BadRow(f"{name}: {error}") from None
     except (ValueError, RecursionError):
         raise BadRow(f"{name} begins like JSON, but is none: {value[:100]!r}") from None
 

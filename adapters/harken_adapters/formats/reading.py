@@ -17,6 +17,7 @@ from harken import Feedback, Submission
 from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.mapping import CellMapping, Columns, KeyMapping, Submissions, unique
 from harken_adapters.formats.record import from_record, is_export
+from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.formats.table import from_cells
 
 #: No row of somebody else's file is longer: such a one is garbage, or a quote that is never closed.
@@ -99,11 +100,13 @@ class JsonLinesSource(Source):
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(data.decode())
+        value = parse(data.decode())
     except UnicodeDecodeError:
         raise BadRow(_NOT_UTF8) from None
     except json.JSONDecodeError as error:
         raise BadRow(f"no valid JSON: {error.msg} at character {error.colno}") from None
+    except RepeatedMember as error:
+        raise BadRow(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise BadRow(f"JSON that goes beyond all bounds: {error}") from None
     if not isinstance(value, dict):

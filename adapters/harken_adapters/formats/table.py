@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from harken import Feedback
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.record import Record, to_record
+from harken_adapters.formats.strict_json import RepeatedMember, parse
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LIKE_A_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets know the wide ones too
@@ -56,7 +57,7 @@ def _json_cell(value: object) -> str:
 
 
 def _json(cell: str) -> Any:
-    return json.loads(cell) if cell else None
+    return parse(cell) if cell else None
 
 
 def _number_cell(value: float | None) -> str:
@@ -145,5 +146,7 @@ def from_cells(cells: Mapping[str, str]) -> Record:
 def _value(name: str, cell: str) -> Any:
     try:
         return _CODECS[name][1](cell)
+    except RepeatedMember as error:
+        raise BadRow(f"{name}: {error}") from None
     except (ValueError, RecursionError):
         raise BadRow(f"{name} of a Harken export must be JSON, got {cell[:100]!r}") from None

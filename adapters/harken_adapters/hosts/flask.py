@@ -14,7 +14,7 @@ from harken_adapters.hosts.http.pages import PAGES
 from harken_adapters.hosts.http.problems import Problem, kind_of_status
 from harken_adapters.hosts.http.service import Service
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.wsgi import body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.wsgi import Input, body_of, encoded, headers_of, request_of
 
 try:
     from flask import Blueprint, Flask, Response, current_app, request
@@ -157,8 +157,9 @@ def _add(blueprint: Blueprint, path: str, name: str, methods: Iterable[str], res
 def _respond(service: Service, prefix: str) -> Response:
     root = encoded(request.script_root + prefix)
     asked = request_of(request.environ, request.method, encoded(request.script_root + request.path))
-    response = service.respond(asked, request.path.removeprefix(prefix), root, _Body().read)
-    told = Response(body_of(response, request.method), response.status, headers_of(response))
+    body = Input(request.environ, _Body().read)
+    response = service.respond(asked, request.path.removeprefix(prefix), root, body)
+    told = Response(body_of(response, request.method, body), response.status, headers_of(response))
     if response.media_type is None:
         # Flask names one where there is nothing.
         del told.headers["content-type"]

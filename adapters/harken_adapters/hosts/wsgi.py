@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harken import Harken
 from harken_adapters.hosts.http.service import Service
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.wsgi import body_of, body_reader, encoded, headers_of, request_of
+from harken_adapters.hosts.http.wsgi import Input, body_of, encoded, headers_of, request_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,9 +34,10 @@ class WsgiApp:
         """Answer a request."""
         root, path = (_decoded(environ.get(name, "")) for name in ("SCRIPT_NAME", "PATH_INFO"))
         request = request_of(environ, environ["REQUEST_METHOD"], encoded(root + path))
-        response = self.service.respond(request, path, encoded(root), body_reader(environ))
+        body = Input(environ)
+        response = self.service.respond(request, path, encoded(root), body)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers_of(response))
-        return body_of(response, request.method)
+        return body_of(response, request.method, body)
 
 
 def _decoded(text: str) -> str:

@@ -177,6 +177,22 @@ def test_files_of_no_use_are_refused(hk: Harken, data: bytes, of: str, said: str
         imported(hk, data, of)
 
 
+@pytest.mark.parametrize(
+    ("data", "of", "said"),
+    [
+        ('{"session_id": "s", "rating": "down", "rating": "up"}\n', "jsonl", 'The member "rating" appears twice'),
+        ('{"session_id": "s", "context": {"a": 1, "a": 2}}\n', "jsonl", 'The member "a" appears twice'),
+        ('session_id,context\ns,"{""a"": 1, ""a"": 2}"\n', "csv", 'context: The member "a" appears twice'),
+        ('session_id,tags\ns,"[{""a"": 1, ""a"": 2}]"\n', "csv", 'tags: The member "a" appears twice'),
+    ],
+)
+def test_a_member_that_appears_twice_is_not_guessed(hk: Harken, data: str, of: str, said: str) -> None:
+    """A row that names a member twice is rejected with the member's name; the rows around it are read."""
+    _, rejected = imported(hk, data + ('{"session_id": "t"}\n' if of == "jsonl" else "t,\n"), of)
+    assert [parts[1] for parts in rejected] == [said]
+    assert [one.session_id for one in hk.stream()] == ["t"]
+
+
 # --- rows that are not fit --------------------------------------------------------------------------------------------
 
 BAD_CELLS = [

@@ -137,6 +137,16 @@ def test_an_import_restores_what_was_exported(hk: Harken, of: str) -> None:
         assert exported(list(other.collection.stream(everything)), of) == before
 
 
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+def test_an_export_that_names_a_member_twice_is_not_guessed(hk: Harken, of: str) -> None:
+    """Exports are edited by hand, too: a row whose context has a name twice is rejected."""
+    twice = exported([a_feedback(context={"a": 1, "b": 2})], of)
+    twice = twice.replace(b'""b"":2', b'""a"":2') if of == "csv" else twice.replace(b'"b":2', b'"a":2')
+    [row] = SOURCES[of](io.BytesIO(twice), Columns(), "default").rows()
+    assert row.content is None
+    assert row.reason.endswith('The member "a" appears twice')
+
+
 def test_an_export_can_move_to_another_application(hk: Harken) -> None:
     """An export names no application, so it belongs to whichever it is imported into."""
     hk.submit("s", "up")

@@ -1,4 +1,4 @@
-"""A released migration of MongoDB's schema stays as it is, and a process that is killed in one leaves a good database."""
+"""A released migration of MongoDB's schema stays as it is, and a process killed in one leaves a good database."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ from harken_adapters.storage.mongodb.database import Database
 
 pytestmark = pytest.mark.slow
 
-#: Of all collections, their validation and their indexes, after each released migration. A change to the schema is a new
-#: migration, and a new line here.
+#: Of all collections, their validation and their indexes, after each released migration. A change to the schema is a
+#: new migration, and a new line here.
 DIGESTS = (
     "30446b5f2b861a1e",
     "804daa89b2c353da",

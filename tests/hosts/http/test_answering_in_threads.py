@@ -86,7 +86,7 @@ def test_streams_end_with_the_service(threaded: tuple[Server, Service], hk: Hark
 def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, Service]], hk: Harken) -> None:
     """A client that was gone before the first byte leaves no listener behind."""
     app, _ = serve()
-    answer = Client(app).get("/api/events")
+    answer = Client(app).get("/api/events", multithread=True)
     assert room(hk) == MAX_LISTENERS - 1
     answer.close()
     assert room(hk) == MAX_LISTENERS

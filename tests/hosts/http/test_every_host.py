@@ -389,7 +389,7 @@ def bodies_that_cannot_be_read(visit: Visit) -> None:
         send(body, 400, "malformed-body")
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         send(b'{"rating":"up"}', 415, "unsupported-media-type", content_type)
-    for body in (b"[]", b'{"raiting":"up"}'):
+    for body in (b"[]", b'{"raiting":"up"}', b'{"rating":"down","rating":"up"}', b'{"context":{"a":1,"a":2}}'):
         send(body, 422, "invalid")
 
 

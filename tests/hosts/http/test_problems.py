@@ -125,6 +125,32 @@ class TestBodies:
         """What is no object, or nested without end, is refused."""
         problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 422, "invalid")
 
+    @pytest.mark.parametrize(
+        "twice",
+        [
+            (b'{"rating":"down","rating":"up"}', "rating"),
+            (b'{"rating":"up","rating":"up"}', "rating"),
+            (b'{"rating":"up","r\\u0061ting":"up"}', "rating"),
+            (b'{"context":{"a":1,"a":2}}', "a"),
+            (b'{"metadata":[{"x":{"deep":1,"b":2,"deep":1}}]}', "deep"),
+            (b'{"":1,"":1}', ""),
+            (b'{"' + b"n" * 300 + b'":1,"' + b"n" * 300 + b'":2}', "n" * 100),
+            (b'{"\xc3\xbc":1,"\xc3\xbc":1}', "\u00fc"),
+        ],
+    )
+    def test_a_member_that_appears_twice(
+        self, steady: Server, state: str, method: str, path: str, twice: tuple[bytes, str]
+    ) -> None:
+        """Which of the two was meant is not guessed, however deep they are: the member is named instead."""
+        body, member = twice
+        answer = sent(steady, method, path.replace("{id}", state), JSON, body=body)
+        [violation] = problem(answer, 422, "invalid")["violations"]
+        assert violation == {
+            "field": member,
+            "code": "repeated",
+            "message": f"The member {json.dumps(member)} appears twice",
+        }
+
     @pytest.mark.parametrize("name", ["$set", "a.b", "", "rating\\u0000", "\\ud800", "__proto__.x", "a" * 200])
     def test_strange_names(self, steady: Server, state: str, method: str, path: str, name: str) -> None:
         """A name that there is not, or that a database could take for a command, is refused by name."""

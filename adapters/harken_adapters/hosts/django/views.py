@@ -20,7 +20,7 @@ from harken_adapters.hosts.http.bodies import Read, ended_early
 from harken_adapters.hosts.http.looping import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.messages import Response
 from harken_adapters.hosts.http.streaming import EventStream
-from harken_adapters.hosts.http.wsgi import body_reader, encoded, headers_of, request_of
+from harken_adapters.hosts.http.wsgi import Input, encoded, headers_of, request_of
 
 #: Chunks of answers that nobody holds any more. Whoever asks next closes them: what is forgotten may be found so by any
 #: thread, at any time, and closing takes locks, which that thread may just hold.
@@ -47,8 +47,9 @@ def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     _close_forgotten()
     root = encoded(request.path.removesuffix(path))
     asked = request_of(request.META, request.method or "GET", encoded(request.path))
-    response = current_service().respond(asked, path, root, _reader(request))
-    told = _told(request, response)
+    body = _body(request)
+    response = current_service().respond(asked, path, root, body)
+    told = _told(request, response, body)
     # Django names one where there is nothing.
     del told.headers["content-type"]
     for name, value in headers_of(response):
@@ -64,11 +65,11 @@ def _close_forgotten() -> None:
         return
 
 
-def _reader(request: HttpRequest) -> Read:
+def _body(request: HttpRequest) -> Read:
     """Reads the body, however large it is, as there is a limit for that already."""
     if not isinstance(request, ASGIRequest) and not hasattr(request, "_body"):
         # Django would take one that says nothing of its length for an empty one, and one that ends early for whole.
-        return body_reader(request.META)
+        return Input(request.META)
 
     def read(most: int) -> bytes:
         try:
@@ -79,11 +80,26 @@ def _reader(request: HttpRequest) -> Read:
     return read
 
 
-def _told(request: HttpRequest, response: Response) -> HttpResponseBase:
+class _BeforeTheRest(HttpResponse):
+    """An answer to a request that has not arrived as a whole, and need not."""
+
+    rest: Input
+
+    def close(self) -> None:
+        """The answer was sent; servers call this."""
+        super().close()
+        self.rest.discard()
+
+
+def _told(request: HttpRequest, response: Response, body: Read) -> HttpResponseBase:
     # No content has no length either, but Django's middleware gives one to whatever is no stream.
     chunks = Chunks(()) if response.status == NO_CONTENT else response.chunks
     if chunks is None:
-        return HttpResponse(response.body, status=response.status)
+        if not isinstance(body, Input) or not body.unread:
+            return HttpResponse(response.body, status=response.status)
+        told = _BeforeTheRest(response.body, status=response.status)
+        told.rest = body
+        return told
     assert isinstance(chunks, Chunks)  # noqa: S101 - so the host of threads gives them
     in_loop = isinstance(request, ASGIRequest)
     return StreamingHttpResponse(_InLoop(chunks) if in_loop else chunks, status=response.status)

@@ -24,6 +24,7 @@ from harken.settings import Settings
 from harken.storage import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.fastapi.loopback import LoopbackOnly
+from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
@@ -93,6 +94,8 @@ def serve(settings: ServerSettings, tell: Callable[[Started], object]) -> None:
             proxy_headers=False,
             server_header=False,
             lifespan="on",
+            http=GuardedProtocol,
+            ws="none",
         )
 
 

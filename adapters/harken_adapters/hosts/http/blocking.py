@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from threading import Lock
 from time import perf_counter
+from typing import Final
 
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.bodies import WITH_BODY, Read, read_body
+from harken_adapters.hosts.http.deadlines import reading
 from harken_adapters.hosts.http.hosting import WITH_PAGES, WITHOUT_PAGES, ApiHost
-from harken_adapters.hosts.http.messages import Request, Response
+from harken_adapters.hosts.http.messages import Headers, Request, Response
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.telemetry import request_span
+
+#: How many seconds a client may take to read a part of an answer, where the server gives its connection.
+_WRITE_SECONDS: Final = 30
+#: A listener that is sent away may find a place when another one leaves.
+_RETRY: Final[Headers] = (("retry-after", "5"),)
 
 
 class BlockingHost(ApiHost):
@@ -25,6 +34,7 @@ class BlockingHost(ApiHost):
     def __init__(self, api: Api, *, pages: bool = True) -> None:
         super().__init__(api)
         self._paths = WITH_PAGES if pages else WITHOUT_PAGES
+        self._admitting = Lock()
 
     def close(self) -> None:
         """Let event streams end, and close what the API opened."""
@@ -54,6 +64,8 @@ class BlockingHost(ApiHost):
             span.answered(response.status)
         self.note(operation, request, response, perf_counter() - began)
         response.headers += (("x-request-id", request.id),)
+        if request.socket is not None:
+            request.socket.settimeout(_WRITE_SECONDS)
         if response.chunks is not None:
             response.chunks = Chunks(response.chunks)
         return response
@@ -73,10 +85,33 @@ class BlockingHost(ApiHost):
         try:
             admission = self.api.admit(operation, request)
             if operation.method in WITH_BODY:
-                request.body = read_body(read, request.header("content-length"), self.api.settings.max_body)
-            return self.opened(self.api.complete(operation, admission))
+                settings = self.api.settings
+                with reading(request.socket, settings.body_timeout):
+                    request.body = read_body(read, request.header("content-length"), settings.max_body)
+            return self._admitted(request, self.api.complete(operation, admission))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.api.refuse(operation, request, error)
+
+    def _admitted(self, request: Request, response: Response) -> Response:
+        """The same answer, unless it is a stream for which no thread can be spared.
+
+        Raises:
+            Problem: it is one.
+        """
+        stream = response.chunks
+        if not isinstance(stream, EventStream) or request.multithread is None:
+            return self.opened(response)
+        most = self.api.settings.listeners if request.multithread else 0
+        with self._admitting:
+            if self.listening() < most:
+                return self.opened(response)
+        stream.close()
+        raise _too_many(most)
+
+
+def _too_many(listeners: int) -> Problem:
+    many = f"{listeners} may listen to each process of this server, and do" if listeners else "Nobody may listen here"
+    return Problem("overloaded", f"{many}: each keeps a thread from answering others", headers=_RETRY)
 
 
 class Chunks:

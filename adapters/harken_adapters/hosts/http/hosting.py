@@ -48,6 +48,10 @@ class ApiHost:
         """The answer to a request for a page. ``root`` is what the API's paths stand behind. May ask a storage."""
         return page.answer(self.pages, self.api, root, request)
 
+    def listening(self) -> int:
+        """How many event streams are open."""
+        return sum(not stream.closed for stream in tuple(self._streams))
+
     def note(self, operation: Operation, request: Request, response: Response, seconds: float) -> None:
         """Count a request that was answered, and log it."""
         self.api.metrics.request(operation.name, operation.method, response.status, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from socket import socket
 from typing import Final
 
 from attrs import define, field, frozen
@@ -43,6 +44,9 @@ class Request:
         headers: all headers, by their names in lower case, for whoever carries traces on.
         application: whose feedback it is about, once that is known.
         tenant: whose share of the threads it takes: the application that its credentials are for, or else its address.
+        multithread: whether the server answers others in this process meanwhile; ``None`` if no thread waits for a
+            stream.
+        socket: that of the connection, where a server of threads gives it.
     """
 
     method: str
@@ -57,6 +61,8 @@ class Request:
     headers: Mapping[str, str] = field(factory=dict)
     application: str | None = None
     tenant: str = ""
+    multithread: bool | None = None
+    socket: socket | None = None
 
 
 @define

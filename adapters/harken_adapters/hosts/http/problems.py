@@ -33,12 +33,14 @@ _MALFORMED: Final = frozenset(
 #: What each problem is called: the last part of its ``type``, and its title.
 KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "malformed-body": (400, "The body cannot be read"),
+    "malformed-request": (400, "The request cannot be read"),
     "feedback-refused": (400, "The feedback breaks a rule"),
     "unauthorized": (401, "Credentials are needed"),
     "forbidden": (403, "These credentials do not allow that"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "This cannot be done here"),
     "body-timeout": (408, "The body did not arrive in time"),
+    "request-timeout": (408, "The request did not arrive in time"),
     "conflict": (409, "It cannot be done as things stand"),
     "in-flight": (409, "The same request is being handled"),
     "changed-meanwhile": (412, "It was changed meanwhile"),
@@ -47,6 +49,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "invalid": (422, "Some of it makes no sense"),
     "idempotency-key-reused": (422, "The idempotency key was used with another body"),
     "rate-limited": (429, "Too many requests"),
+    "head-too-large": (431, "The request head is too large"),
     "internal": (500, "Something went wrong here"),
     "unavailable": (503, "The storage does not answer"),
     "overloaded": (503, "Too much is waiting to be written"),

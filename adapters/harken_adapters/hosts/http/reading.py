@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from harken import Cursor, FeedbackQuery, InvalidQuery, ModerationStatus, Rating, Violation
 from harken.domain.query import ANY_STATUS
+from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.hosts.http.messages import Request
 from harken_adapters.hosts.http.problems import Problem
 
@@ -49,7 +50,7 @@ def json_object(request: Request, known: Iterable[str] | None = None) -> dict[st
         known: the fields that it may have; one that is misspelt must not be lost in silence. ``None`` for any.
 
     Raises:
-        Problem: the body is no JSON object, says that it is something else, or has other fields.
+        Problem: the body is not a JSON object, says that it is something else, has other fields, or names one twice.
     """
     _check_type(request.header("content-type"))
     document = _parsed(request.body)
@@ -87,7 +88,9 @@ def _parsed(body: bytes) -> object:
     except UnicodeDecodeError as error:
         raise Problem("malformed-body", f"The body is no UTF-8: {error.reason} at byte {error.start}") from None
     try:
-        return json.loads(text)
+        return parse(text)
+    except RepeatedMember as error:
+        raise invalid(error.name, "repeated", str(error)) from None
     except json.JSONDecodeError as error:
         where = f"{error.msg} in line {error.lineno}, column {error.colno}" if body else _NOTHING_SENT
         raise Problem("malformed-body", f"The body is no JSON: {where}") from None

@@ -43,6 +43,8 @@ class ServerSettings:
             workers on MongoDB, which ``harken serve`` starts, together in that.
         max_body: how many bytes a body may have.
         body_timeout: how many seconds a body may take to arrive.
+        listeners: how many event streams may be open at a time in each process of a server that answers in threads, as
+            WSGI servers do; one less than it has threads leaves one for everything else. If it has only one, none is.
         keep_client: whether the address and the user agent of who gives feedback is kept with it: ``no``; ``hashed``,
             which keeps a digest of the address, under a salt that is forgotten each day; or ``plain``.
         sanitize: whether markup is taken out of comments.
@@ -69,6 +71,7 @@ class ServerSettings:
     limit_storage: str = field(default="", repr=False)
     max_body: int = field(default=64 * 1024)
     body_timeout: int = field(default=10)
+    listeners: int = field(default=1)
     keep_client: str = field(default="no")
     sanitize: bool = field(default=True)
     sentiment: str = field(default="vader")
@@ -84,6 +87,8 @@ class ServerSettings:
         for name in ("workers", "max_body", "body_timeout", "relay_concurrency"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.listeners < 0:
+            raise ConfigurationError(f"listeners must be at least 0, got {self.listeners}")
         _check_word("access", self.access, _ACCESS)
         _check_word("keep_client", self.keep_client, _CLIENT)
         _check_word("log_level", self.log_level, LEVELS)

@@ -44,6 +44,7 @@ class EventStream:
         self._news = Event()
         self._stopped = False
         self._may_see = may_see
+        self._closed = False
         #: Called by another thread when there is something to take, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
         self._listener = hk.feed.listen(application, self._hear, after=after, share=share)
@@ -52,6 +53,11 @@ class EventStream:
     def stopped(self) -> bool:
         """Whether the stream is to end."""
         return self._stopped
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody listens any more."""
+        return self._closed
 
     def begin(self) -> bytes:
         """What is sent first."""
@@ -79,6 +85,7 @@ class EventStream:
 
     def close(self) -> None:
         """Listen no more; nobody is called any more, as an event loop may be gone by then."""
+        self._closed = True
         self._listener.close()
         self.on_news = self._news.set
 

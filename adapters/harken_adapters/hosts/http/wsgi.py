@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from socket import socket
 from typing import Any, Final
 from urllib.parse import quote
 
 from harken_adapters.hosts.http.bodies import Read, ended_early
+from harken_adapters.hosts.http.deadlines import reading
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.messages import Request, Response
+from harken_adapters.hosts.http.problems import Problem
 
 #: What stands in a path as it is (RFC 3986).
 _PLAIN: Final = "/:@!$&'()*+,;="
+#: How many bytes of a body that was refused are discarded, and for how many seconds.
+_DRAIN_BYTES: Final = 64 * 1024 * 1024
+_DRAIN_SECONDS: Final = 5
+_CHUNK: Final = 64 * 1024
 #: Headers of a connection, which is the server's.
 _OF_THE_SERVER: Final = frozenset({"connection"})
 
@@ -36,6 +44,8 @@ def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
         peer=environ.get("REMOTE_ADDR") or None,
         id=request_id(headers.get("x-request-id")),
         headers=headers,
+        multithread=environ.get("wsgi.multithread"),
+        socket=connection_of(environ),
     )
 
 
@@ -64,27 +74,79 @@ def headers_of(response: Response) -> list[tuple[str, str]]:
     return headers
 
 
-def body_of(response: Response, method: str) -> Iterable[bytes]:
+class Input:
+    """The body of a request, to be called for the bytes that come next, and nothing of what may come behind it.
+
+    Args:
+        environ: as WSGI has it.
+        take: what it is read with, if not with the server's own input.
+    """
+
+    def __init__(self, environ: Mapping[str, Any], take: Read | None = None) -> None:
+        self._environ = environ
+        self._take: Read = take or environ["wsgi.input"].read
+        length = environ.get("CONTENT_LENGTH") or ""
+        #: How many bytes are still to come; ``None`` if the server finds out where the end is.
+        self._left = int(length) if length.isascii() and length.isdigit() else 0
+        self._endless = not length and bool(environ.get("wsgi.input_terminated"))
+        self._ended = not self._endless and not self._left
+
+    def __call__(self, most: int) -> bytes:
+        """What comes next.
+
+        Raises:
+            Problem: less has come than was announced; servers that end the input do not say why it ended.
+        """
+        if self._ended:
+            return b""
+        chunk = self._take(most if self._endless else min(most, self._left))
+        self._ended = not chunk
+        if self._endless:
+            return chunk
+        self._left -= len(chunk)
+        if self._left and not chunk:
+            raise ended_early()
+        self._ended = not self._left
+        return chunk
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client may be sending what nobody has read, and can be kept from doing so for ever."""
+        return not self._ended and connection_of(self._environ) is not None
+
+    def discard(self) -> None:
+        """Read what is still to come, for a while: a connection that is closed before takes the answer back."""
+        self._take = self._environ["wsgi.input"].read
+        left = _DRAIN_BYTES
+        with suppress(Problem, OSError), reading(connection_of(self._environ), _DRAIN_SECONDS):
+            while left > 0 and (chunk := self(_CHUNK)):
+                left -= len(chunk)
+
+
+def connection_of(environ: Mapping[str, Any]) -> socket | None:
+    """The socket of the connection, from those servers that give it: gunicorn, and the one that comes with Flask."""
+    connection: socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return connection
+
+
+def body_of(response: Response, method: str, body: Input) -> Iterable[bytes]:
     """What is sent behind the headers, if anything; to be closed, if it can be."""
     if response.chunks is not None:
         return response.chunks
-    return [] if method == "HEAD" or not response.body else [response.body]
+    told = [] if method == "HEAD" or not response.body else [response.body]
+    return _BeforeTheRest(told, body) if body.unread else told
 
 
-def body_reader(environ: Mapping[str, Any]) -> Read:
-    """Reads the body, and nothing of what may come behind it."""
-    take: Read = environ["wsgi.input"].read
-    if environ.get("wsgi.input_terminated"):
-        return take
-    length = environ.get("CONTENT_LENGTH") or "0"
-    left = int(length) if length.isascii() and length.isdigit() else 0
+class _BeforeTheRest:
+    """An answer to a request that has not arrived as a whole, and need not."""
 
-    def read(most: int) -> bytes:
-        nonlocal left
-        chunk = take(min(most, left))
-        left -= len(chunk)
-        if left and not chunk:
-            raise ended_early()
-        return chunk
+    def __init__(self, told: Iterable[bytes], body: Input) -> None:
+        self._told = iter(told)
+        self._body = body
 
-    return read
+    def __iter__(self) -> Iterator[bytes]:
+        return self._told
+
+    def close(self) -> None:
+        """The answer was sent; servers call this."""
+        self._body.discard()

@@ -1,0 +1,327 @@
+"""uvicorn's HTTP protocol with bounds on everything that a client sends before, between and after bodies.
+
+uvicorn hands a request to the application once its head is complete, so nothing that the application does limits a head
+that never ends. Nor does it see what a client goes on sending after its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from harken_adapters.hosts.fastapi.messages import raw_headers
+from harken_adapters.hosts.http.messages import Headers
+from harken_adapters.hosts.http.problems import Problem
+
+#: What is parsed at once. A piece ends up in the parser as a whole, even if it holds many requests.
+_PIECE: Final = 4096
+_LONGEST_INSTANCE: Final = 1_000
+_CLOSE: Final[Headers] = (("connection", "close"),)
+_RETRY: Final[Headers] = (("retry-after", "1"),)
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """An HTTP/1.1 connection on which neither heads, nor pipelined requests, nor patience are unlimited.
+
+    A head that is too large is answered with 431 and one that is too slow with 408; then the connection is closed. A
+    client that is still sending a body that was refused gets the chance to read the answer: what it sends is discarded
+    for a while, as closing the connection at once would take the answer back.
+    """
+
+    #: How many bytes a head may have, from the request line to the empty line; trailers likewise.
+    head_bytes: ClassVar = 64 * 1024
+    #: How many fields a head may have, with its trailers.
+    head_fields: ClassVar = 100
+    #: How many seconds a head may take, from the connection or from its first byte on.
+    head_seconds: ClassVar = 10.0
+    #: How many bytes of a body that was refused are discarded before the connection is cut, and for how many seconds.
+    drain_bytes: ClassVar = 64 * 1024 * 1024
+    drain_seconds: ClassVar = 10.0
+    #: For how many seconds a client may read nothing of an answer.
+    write_seconds: ClassVar = 30.0
+    #: How many requests may wait on one connection for the answers to those before them.
+    most_pipelined: ClassVar = 16
+    #: How many connections a process has at a time.
+    most_connections: ClassVar = 1_000
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Upgrades are not offered, whatever is installed.
+        self.ws_protocol_class = None
+        #: The requests that have not been answered, in order.
+        self._unanswered: deque[RequestResponseCycle] = deque()
+        #: Bytes that were fed to the parser since it last had something for the application.
+        self._pending = 0
+        self._in_head = False
+        self._fields = 0
+        #: Whether all of the last message has arrived.
+        self._whole = True
+        #: Whether what arrives is discarded.
+        self._deaf = False
+        self._drained = 0
+        self._problem: Problem | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+
+    # --- The connection -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base
+        """Begin, unless there are too many."""
+        super().connection_made(_LingeringTransport(transport, self._linger))
+        if len(self.connections) <= self.most_connections:
+            self._set_deadline(self.head_seconds, self._head_is_late)
+            return
+        self._deaf = True
+        self._write(Problem("overloaded", "Too many connections are open; try again", headers=_CLOSE + _RETRY))
+        transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._deaf = True
+        self._clear_deadline()
+        self.resume_writing()
+        super().connection_lost(exc)
+        # uvicorn tells only the last one, and an event stream before it would go on for ever.
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def shutdown(self) -> None:
+        """End as soon as the request that is being answered is."""
+        if self._deaf or self._in_head or not (self._whole or self._answering()):
+            self._cut()
+        else:
+            super().shutdown()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrives, in pieces that are small enough to stop in time."""
+        start = 0
+        while start < len(data) and not self._deaf:
+            piece = data[start : start + min(_PIECE, self.head_bytes - self._pending)]
+            start += len(piece)
+            self._parse(piece)
+        if self._deaf:
+            self._unset_keepalive_if_required()
+            self._discard(len(data) - start)
+        else:
+            self._watch()
+
+    def pause_writing(self) -> None:
+        """Give a client that reads nothing some time."""
+        super().pause_writing()
+        if self._write_deadline is None:
+            self._write_deadline = self.loop.call_later(self.write_seconds, self._cut)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    # --- What the parser finds ----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """See uvicorn."""
+        self._in_head, self._whole, self._fields = True, False, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head or the trailers."""
+        self._fields += 1
+        if self._fields > self.head_fields:
+            self._problem = _too_large(f"has more than {self.head_fields} fields")
+            # The parser stops there, and uvicorn refuses the request.
+            raise self._problem
+        # Of trailers nothing is used. Among the headers, they would be trusted like what a proxy has checked.
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See uvicorn."""
+        self._pending, self._in_head = 0, False
+        self._clear_deadline()
+        super().on_headers_complete()
+        self._unanswered.append(self.cycle)
+        if self.parser.should_upgrade():
+            # There is nothing to upgrade to, and nobody knows what comes after this request.
+            self.cycle.keep_alive = False
+
+    def on_chunk_header(self) -> None:
+        """Count from here on."""
+        self._pending = 0
+
+    def on_body(self, body: bytes) -> None:
+        """See uvicorn."""
+        self._pending = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See uvicorn."""
+        self._pending, self._drained, self._whole = 0, 0, True
+        if not self._answering():
+            self._clear_deadline()
+        super().on_message_complete()
+        if len(self.pipeline) >= self.most_pipelined:
+            self.cycle.keep_alive = False
+            self._deaf = True
+
+    def on_response_complete(self) -> None:
+        """See uvicorn."""
+        self._unanswered.popleft()
+        super().on_response_complete()
+        if not self._deaf:
+            self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser did."""
+        self._refuse(self._problem or Problem("malformed-request", msg, headers=_CLOSE))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # It would ask for a library that changes nothing here.
+        pass
+
+    # --- How ----------------------------------------------------------------------------------------------------------
+
+    def _parse(self, piece: bytes) -> None:
+        self._pending += len(piece)
+        if not self._whole and not self._answering():
+            self._drained += len(piece)
+        super().data_received(piece)
+        if self._pending >= self.head_bytes and not self._deaf:
+            self._refuse(_too_large(f"has more than {self.head_bytes:,} bytes"))
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _watch(self) -> None:
+        """Have a deadline whenever the next step is the client's, unless it has just been answered."""
+        if self._drained > self.drain_bytes:
+            self._cut()
+        elif self._deadline is not None or (self._whole and self.timeout_keep_alive_task is not None):
+            return
+        elif self._in_head or (self._whole and not self._answering()):
+            self._set_deadline(self.head_seconds, self._head_is_late)
+        elif not self._answering():
+            self._set_deadline(self.drain_seconds, self._cut)
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        if self._pending:
+            late = f"The request head did not arrive within {self.head_seconds:g} seconds"
+            self._refuse(Problem("request-timeout", late, headers=_CLOSE))
+        else:
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what cannot become a request, and read no more; requests before it still get their answers."""
+        self._deaf = True
+        self._clear_deadline()
+        if self._answering() and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            return
+        readable = not self._answering() or not (self.cycle.response_started or self.pipeline)
+        if self._answering():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if readable:
+            self._write(problem)
+        self.transport.close()
+
+    def _write(self, problem: Problem) -> None:
+        path = getattr(self, "url", b"").partition(b"?")[0][:_LONGEST_INSTANCE].decode("latin-1")
+        response = problem.response(path or "/")
+        self.logger.info("Answered with %d before there was a request: %s", response.status, problem.detail)
+        headers = [
+            *self.server_state.default_headers,
+            *raw_headers(response.headers + response.security),
+            (b"content-type", (response.media_type or "").encode()),
+            (b"content-length", b"%d" % len(response.body)),
+        ]
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        self.transport.write(STATUS_LINE[response.status] + lines + b"\r\n" + response.body)
+
+    def _linger(self) -> bool:
+        """Whether the connection has to stay for what is still being sent, with its own direction closed."""
+        if self._whole and not self._in_head and not self._deaf:
+            return False
+        self._deaf = True
+        self.flow.resume_reading()
+        self._clear_deadline()
+        self._set_deadline(self.drain_seconds, self._cut)
+        return True
+
+    def _discard(self, size: int) -> None:
+        self._drained += size
+        if self._drained > self.drain_bytes:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._deaf = True
+        self._clear_deadline()
+        self.transport.abort()
+
+    def _set_deadline(self, seconds: float, call: Callable[[], object]) -> None:
+        self._deadline = self.loop.call_later(seconds, call)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _LingeringTransport(asyncio.Transport):
+    """A transport that can close its own direction first.
+
+    Closing a socket that has something to be read resets the connection, and takes the answer back from a client that
+    has not read it.
+    """
+
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+        super().__init__()
+        self._transport = transport
+        self._linger = linger
+        self._lingering = False
+
+    def close(self) -> None:
+        """Close it, in the one way or the other."""
+        if self.is_closing():
+            return
+        if self._linger():
+            self._lingering = True
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing is to be written any more."""
+        return self._lingering or self._transport.is_closing()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._transport.abort()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, unless it is closed."""
+        if not self._lingering:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """See asyncio."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See asyncio."""
+        self._transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See asyncio."""
+        return self._transport.get_extra_info(name, default)
+
+
+def _too_large(how: str) -> Problem:
+    return Problem("head-too-large", f"The request head {how}", headers=_CLOSE)

@@ -1,0 +1,374 @@
+"""What clients send that never becomes a request, and what they go on sending after their answer."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from select import select
+from time import monotonic
+from typing import Any
+
+import pytest
+from tests.reliability.hostile_heads import FLOODS, MOST, flooded
+from tests.reliability.http_processes import UNLIMITED, Service, serve
+
+from harken import Harken
+from harken.services.feed import MAX_LISTENERS
+from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
+from harken_adapters.hosts.http.streaming import EventStream
+from hosts.events import room
+from hosts.serving import RawAnswer, Server, kept, problem, raw_request, served
+from support import PATIENCE, eventually
+
+#: Many small ones: together they take too long for the fast subset.
+pytestmark = pytest.mark.slow
+
+PATH = "/api/sessions/s/feedback"
+JSON = "Content-Type: application/json"
+UP = b'{"rating":"up"}'
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+MIB = 1024 * 1024
+
+
+class Patient(GuardedProtocol):
+    """Would wait for as long as no test does."""
+
+    head_seconds = drain_seconds = write_seconds = 1_000.0
+
+
+class Hasty(Patient):
+    """Waits for no head for long."""
+
+    head_seconds = 0.2
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[socket.socket]:
+    """A connection to the server."""
+    with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield connection
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What comes until the server closes the connection; fails if it is reset."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def one_answer(connection: socket.socket) -> RawAnswer:
+    """The next answer on a connection that stays open."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(1)
+    answer = RawAnswer.parse(received)
+    body = b""
+    while len(body) < int(answer.headers.get("content-length", "0")):
+        body += connection.recv(int(answer.headers["content-length"]) - len(body))
+    return RawAnswer(answer.status, answer.headers, body)
+
+
+def padded(size: int) -> bytes:
+    """A request without a body whose head has so many bytes."""
+    start = GET + b"Connection: close\r\na: "
+    return start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
+
+
+def with_fields(number: int) -> bytes:
+    """A request without a body whose head has so many fields."""
+    return GET + b"Connection: close\r\n" + b"a: b\r\n" * (number - 2) + b"\r\n"
+
+
+# --- Heads ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [(padded(65_536), padded(65_537)), (with_fields(100), with_fields(101))],
+    ids=["bytes", "fields"],
+)
+def test_a_head_has_a_size(server: Server, most: bytes, more: bytes) -> None:
+    """A head may have 64 KiB and 100 fields. One with more is refused, says so, and ends the connection."""
+    assert RawAnswer.parse(server.send(most)).status == 200
+    answer = RawAnswer.parse(server.send(more))
+    assert "more than" in problem(answer, 431, "head-too-large")["detail"]
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "start", [b"GARBAGE\r\n\r\n", GET + b"no colon\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02"]
+)
+def test_what_is_not_http(server: Server, start: bytes) -> None:
+    """What the parser refuses is answered like everything else, and ends the connection."""
+    answer = RawAnswer.parse(server.send(start))
+    problem(answer, 400, "malformed-request")
+    assert answer.headers["connection"] == "close"
+
+
+def test_small_packets(server: Server) -> None:
+    """A head may come byte by byte, as long as it comes."""
+    with connected(server) as connection:
+        for byte in padded(300):
+            connection.sendall(bytes([byte]))
+        assert RawAnswer.parse(rest(connection)).status == 200
+
+
+@pytest.mark.parametrize("before", [b"", GET + b"\r\n"], ids=["the first", "the second"])
+def test_a_head_has_a_deadline(hk: Harken, before: bytes) -> None:
+    """A head that stops on its way is answered with 408, also behind another request on the same connection."""
+    with served(hk, Hasty) as server, connected(server) as connection:
+        if before:
+            connection.sendall(before)
+            assert one_answer(connection).status == 200
+        connection.sendall(GET)
+        answer = RawAnswer.parse(rest(connection))
+        problem(answer, 408, "request-timeout")
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("byte", [b"a", b"\r\n"], ids=["a field", "empty lines"])
+def test_bytes_that_drop_in_do_not_move_the_deadline(hk: Harken, byte: bytes) -> None:
+    """A client that sends a little now and then is not more patient than the server."""
+    with served(hk, Hasty) as server, connected(server) as connection:
+        if byte == b"a":
+            connection.sendall(GET)
+        give_up = monotonic() + PATIENCE
+        while not select([connection], [], [], 0.01)[0]:
+            connection.sendall(byte)
+            assert monotonic() < give_up, "the deadline moved"
+        problem(one_answer(connection), 408, "request-timeout")
+
+
+def test_a_connection_that_says_nothing(hk: Harken) -> None:
+    """A connection on which nothing is sent is closed without a word: nobody has asked."""
+    with served(hk, Hasty) as server, connected(server) as connection:
+        assert rest(connection) == b""
+
+
+def test_connections_are_counted(hk: Harken) -> None:
+    """Beyond so many connections the next one is told to come back, and can as soon as one has ended."""
+
+    class Two(Patient):
+        most_connections = 2
+
+    with served(hk, Two) as server:
+        with connected(server) as one, connected(server) as two:
+            for connection in (one, two):
+                connection.sendall(GET + b"\r\n")
+                assert one_answer(connection).status == 200
+            with connected(server) as three:
+                answer = RawAnswer.parse(rest(three))
+            problem(answer, 503, "overloaded")
+            assert answer.headers["retry-after"] == "1"
+
+        def answered() -> bool:
+            with suppress(ConnectionError), connected(server) as again:
+                again.sendall(GET + b"Connection: close\r\n\r\n")
+                return RawAnswer.parse(rest(again)).status == 200
+            return False
+
+        eventually(answered)
+
+
+# --- What is not part of a request ------------------------------------------------------------------------------------
+
+
+def test_trailers_are_not_headers(server: Server, hk: Harken) -> None:
+    """What comes behind a body is not taken for what stood before it, where proxies look."""
+    body = b"%x\r\n%b\r\n0\r\nIdempotency-Key: k\r\nX-Request-Id: behind\r\n\r\n" % (len(UP), UP)
+    sent = raw_request("POST", PATH, JSON, "Transfer-Encoding: chunked", "X-Request-Id: before", body=body)
+    answer = RawAnswer.parse(server.send(sent))
+    assert (answer.status, answer.headers["x-request-id"]) == (201, "before")
+    assert kept(hk)[0].idempotency_key is None
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
+def test_nothing_is_upgraded(server: Server, protocol: str) -> None:
+    """A request that would rather speak something else is answered as it is, and nothing behind it is."""
+    upgrade = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n"
+    with connected(server) as connection:
+        connection.sendall(GET + f"{upgrade}\r\n".encode())
+        # In the same packet, or in one of its own.
+        connection.sendall(GET + b"\r\n")
+        received = rest(connection)
+    assert received.count(b"HTTP/1.1 200") == received.count(b"HTTP/1.1") == 1
+
+
+# --- Several requests on one connection -------------------------------------------------------------------------------
+
+
+def test_pipelined_requests(server: Server) -> None:
+    """Requests that were sent at once are answered in their order; of too many, the first ones, and then it ends."""
+    with connected(server) as connection:
+        for number in range(3):
+            connection.sendall(GET + f"X-Request-Id: number-{number}\r\n\r\n".encode() if number else GET + b"\r\n")
+        assert [one_answer(connection).status for _ in range(3)] == [200] * 3
+        connection.sendall((GET + b"\r\n") * 5_000)
+        received = rest(connection)
+    answers = received.count(b"HTTP/1.1 200")
+    assert GuardedProtocol.most_pipelined <= answers < 500
+    assert received.count(b"connection: close") == 1
+    assert received.rpartition(b"HTTP/1.1 ")[2].count(b"connection: close") == 1
+
+
+def test_a_bad_head_takes_no_answer_away(server: Server) -> None:
+    """What was asked before a head that is refused is still answered, whole, and nothing is written into it."""
+    path = f"{PATH}?application=default"
+    good = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: {len(UP)}\r\n\r\n".encode() + UP
+    received = server.send(good + GET + b"a: b\r\n" * 101 + b"\r\n")
+    assert RawAnswer.parse(received).status == 201
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["status"] == "success"
+
+
+@pytest.mark.parametrize("behind", [b"", GET + b"\r\n", GET], ids=["nothing", "a request", "half a request"])
+def test_a_listener_is_forgotten_whatever_it_sent(hk: Harken, behind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that goes away leaves no listener behind, also if it had sent another request."""
+    # Or it would be noticed by that.
+    monkeypatch.setattr(EventStream, "heartbeat", 1_000.0)
+    with served(hk, Patient) as server:
+        with connected(server) as connection:
+            connection.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n" + behind)
+            eventually(lambda: room(hk) == MAX_LISTENERS - 1)
+        eventually(lambda: room(hk) == MAX_LISTENERS)
+
+
+# --- Bodies that nobody wants -----------------------------------------------------------------------------------------
+
+
+def large(method: str, path: str, size: int) -> tuple[bytes, bytes]:
+    """The head of a request with a body of that size, and the body."""
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: {size}\r\n\r\n".encode(),
+        b"x" * size,
+    )
+
+
+def chunked(method: str, path: str, size: int) -> tuple[bytes, bytes]:
+    """The same in chunks."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    return head, b"%x\r\n%b\r\n" % (MIB, b"x" * MIB) * (size // MIB) + b"0\r\n\r\n"
+
+
+REFUSED: list[tuple[dict[str, Any], tuple[str, str], int]] = [
+    ({}, ("POST", PATH), 413),
+    ({"access": "keys"}, ("POST", PATH), 401),
+    ({}, ("POST", "/nothing"), 404),
+    ({}, ("PUT", PATH), 405),
+    ({}, ("POST", f"{PATH}?raiting=up"), 422),
+]
+
+
+@pytest.mark.parametrize("make", [large, chunked])
+@pytest.mark.parametrize(("settings", "asked", "status"), REFUSED)
+def test_who_is_still_sending_gets_the_answer(
+    hk: Harken, make: Callable[..., tuple[bytes, bytes]], settings: dict[str, Any], asked: tuple[str, str], status: int
+) -> None:
+    """A request that is refused before its body has arrived is answered to a client that sends all of it first."""
+    with served(hk, Patient, **settings) as server, connected(server) as connection:
+        head, body = make(*asked, 20 * MIB)
+        connection.sendall(head + body[:MIB])
+        # The answer is there before the rest is sent, and must not be lost by sending it.
+        assert select([connection], [], [], PATIENCE)[0]
+        connection.sendall(body[MIB:])
+        assert one_answer(connection).status == status
+        if status == 413:
+            assert rest(connection) == b""
+        else:
+            # Nothing was wrong with the connection.
+            connection.sendall(GET + b"\r\n")
+            assert one_answer(connection).status == 200
+
+
+@pytest.mark.parametrize("path", [PATH, "/nothing"])
+def test_nobody_sends_for_ever(hk: Harken, path: str) -> None:
+    """Of a body that nobody wants so much is taken and no more, whether the answer ended the connection or not."""
+
+    class Short(Patient):
+        drain_bytes = MIB
+
+    with served(hk, Short) as server, connected(server) as connection:
+        head, body = chunked("POST", path, MIB)
+        connection.sendall(head)
+        endless = body.removesuffix(b"0\r\n\r\n") * 100
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            connection.sendall(endless)
+
+
+@pytest.mark.parametrize(("path", "status"), [(PATH, 413), ("/nothing", 404)])
+def test_nobody_keeps_others_waiting_with_a_body(hk: Harken, path: str, status: int) -> None:
+    """A body that was refused and does not come is not waited for."""
+
+    class Impatient(Patient):
+        drain_seconds = 0.2
+
+    class Lost(Impatient):
+        gone: list[object] = []  # noqa: RUF012 - of this test alone
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self.gone.append(exc)
+
+    with served(hk, Lost) as server, connected(server) as connection:
+        connection.sendall(large("POST", path, MIB)[0])
+        assert one_answer(connection).status == status
+        eventually(lambda: Lost.gone)
+
+
+def test_who_reads_nothing_is_not_waited_for(hk: Harken) -> None:
+    """A client that does not read its answer keeps neither the connection nor what the answer is made from."""
+
+    class Brief(Patient):
+        write_seconds = 0.2
+        gone: list[object] = []  # noqa: RUF012 - of this test alone
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self.gone.append(exc)
+
+    for number in range(4_000):
+        hk.submit_soon(f"s-{number}", "up", "x" * 1_000)
+    eventually(lambda: hk.summary().total == 4_000)
+    with served(hk, Brief) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(PATIENCE)
+        connection.connect((server.host, server.port))
+        connection.sendall(b"GET /api/export HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        eventually(lambda: Brief.gone)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", GET, large("POST", PATH, MIB)[0]], ids=["nothing", "half a head", "a refused body"]
+)
+def test_the_end_waits_for_no_one_who_is_refused(hk: Harken, sent: bytes) -> None:
+    """The server ends at once while connections are open on which nothing can be answered any more."""
+    connection = None
+    try:
+        with served(hk, Patient) as server:
+            connection = socket.create_connection((server.host, server.port), timeout=PATIENCE)
+            connection.sendall(sent)
+            if sent.startswith(b"POST"):
+                assert one_answer(connection).status == 413
+            # The server has taken this connection, and what was sent on it, before another one.
+            assert server.ask("GET", "/healthz").ok
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+# --- In a process of its own ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """``harken serve``, after its first requests."""
+    with serve("memory://", Path(tmp_path_factory.mktemp("floods")), **UNLIMITED) as serving:
+        assert serving.ask("POST", PATH, json={"rating": "up"}).ok
+        yield serving
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_floods(service: Service, name: str) -> None:
+    """30 MiB on one connection, without credentials, are refused, and cost next to nothing."""
+    outcome = flooded(service, name)
+    assert outcome.status == FLOODS[name][1]
+    assert outcome.grown < MOST

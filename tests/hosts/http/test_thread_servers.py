@@ -1,0 +1,182 @@
+"""Real servers that answer in threads: a few clients that wait for ever do not keep the others waiting."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from select import select
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import pytest
+import requests
+import waitress.server
+from tests.reliability.gunicorn_processes import APPS, Gunicorn, gunicorn
+
+from harken import Harken
+from harken_adapters.hosts import flask
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.wsgi import WsgiApp
+from hosts.serving import OPEN, RawAnswer, problem, serving_wsgi
+from support import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+MIB = 1024 * 1024
+#: A request whose body stops on its way.
+HALF = (
+    f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n".encode()
+    + b'{"rat'
+)
+EVENTS = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#: More than two processes have threads, so that all of them are busy however they share.
+MANY = 16
+
+
+@contextmanager
+def connections(host: str, port: int, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections on which that was sent."""
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(number):
+            connection = stack.enter_context(socket.create_connection((host, port), timeout=PATIENCE))
+            connection.sendall(sent)
+            opened.append(connection)
+        yield opened
+
+
+def answered(connection: socket.socket) -> RawAnswer:
+    """The answer, as far as it comes at once, and all of its head."""
+    received = b""
+    while b"\r\n\r\n" not in received or (b"text/event-stream" not in received and not received.endswith(b"}")):
+        chunk = connection.recv(65_536)
+        if not chunk:
+            break
+        received += chunk
+    return RawAnswer.parse(received)
+
+
+@pytest.fixture(scope="module", params=APPS)
+def threaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
+    """Two processes with four threads each, which do not wait long for bodies."""
+    folder = tmp_path_factory.mktemp(request.param)
+    settings = {"HARKEN_SERVER_LISTENERS": "3", "HARKEN_SERVER_BODY_TIMEOUT": "1"}
+    storage = f"sqlite:///{folder}/feedback.db"
+    options = ("--threads=4", "--preload", "--graceful-timeout=1")
+    with gunicorn(APPS[request.param], folder, storage, *options, **settings) as server:
+        yield server
+
+
+def given(server: Gunicorn, session_id: str) -> None:
+    """Give feedback on a session, on which there is none."""
+    path = f"{server.url}/api/sessions/{session_id}/feedback"
+    assert requests.post(path, json=UP, timeout=PATIENCE).status_code == 201
+    assert requests.get(f"{path}/stats", timeout=PATIENCE).json()["positive"] == 1
+
+
+def test_bodies_that_stop_on_their_way(threaded: Gunicorn) -> None:
+    """Each is answered with 408 when its time is over, and then others are, as are those that go away."""
+    with connections(threaded.host, threaded.port, MANY, HALF) as half:
+        given(threaded, "meanwhile")
+        for connection in half:
+            problem(answered(connection), 408, "body-timeout")
+    assert requests.get(f"{threaded.url}{PATH}", timeout=PATIENCE).json()["total_feedbacks"] == 0
+
+
+def test_a_body_that_comes_byte_by_byte(threaded: Gunicorn) -> None:
+    """A byte now and then does not move the deadline."""
+    head = HALF.replace(b"Content-Length: 15", b"Content-Length: 60000")
+    with connections(threaded.host, threaded.port, 1, head) as [connection]:
+        give_up = monotonic() + PATIENCE
+        while not select([connection], [], [], 0.05)[0]:
+            connection.sendall(b" ")
+            assert monotonic() < give_up, "the deadline moved"
+        problem(answered(connection), 408, "body-timeout")
+
+
+def test_a_body_that_ends_early(threaded: Gunicorn) -> None:
+    """What is cut off is not kept, even if what came is complete by itself."""
+    with connections(threaded.host, threaded.port, 1, HALF.replace(b": 15", b": 16") + b'ing":"up"}') as [connection]:
+        connection.shutdown(socket.SHUT_WR)
+        problem(answered(connection), 400, "malformed-body")
+    assert requests.get(f"{threaded.url}{PATH}", timeout=PATIENCE).json()["total_feedbacks"] == 0
+
+
+def test_a_server_with_one_thread_has_no_listeners(tmp_path: Path) -> None:
+    """A listener would be all that such a process ever does."""
+    storage = f"sqlite:///{tmp_path}/feedback.db"
+    with gunicorn(APPS["wsgi"], tmp_path, storage, workers=1, HARKEN_SERVER_LISTENERS="3") as server:
+        answer = requests.get(f"{server.url}/api/events", timeout=PATIENCE)
+        assert "Nobody may listen" in problem(answer, 503, "overloaded")["detail"]
+        assert requests.post(f"{server.url}{PATH}", json=UP, timeout=PATIENCE).status_code == 201
+
+
+@pytest.mark.parametrize("path", [PATH, "/nothing"])
+def test_who_is_still_sending_gets_the_answer(threaded: Gunicorn, path: str) -> None:
+    """A body that is too large, or for a path that there is not, is answered to a client that sends all of it first."""
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {20 * MIB}"
+    head = f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n"
+    with connections(threaded.host, threaded.port, 1, head.encode()) as [connection]:
+        connection.sendall(b"x" * 20 * MIB)
+        assert answered(connection).status == (413 if path == PATH else 404)
+
+
+# The last one with these processes, as they notice only later that listeners went away.
+def test_listeners_leave_a_thread(threaded: Gunicorn) -> None:
+    """As many listen as may, the others are told to come back, and everybody else is answered."""
+    with connections(threaded.host, threaded.port, MANY, EVENTS) as listeners:
+        answers = [answered(connection) for connection in listeners]
+        given(threaded, "beside-listeners")
+    heard, refused = ([one for one in answers if (one.status == 200) is there] for there in (True, False))
+    assert 3 <= len(heard) <= 6
+    for answer in refused:
+        assert "3 may listen" in problem(answer, 503, "overloaded")["detail"]
+        assert answer.headers["retry-after"] == "5"
+
+
+@contextmanager
+def _waitress(app: Any) -> Iterator[tuple[str, int]]:
+    server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=2)
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield "127.0.0.1", server.effective_port
+    finally:
+        server.close()
+        thread.join(PATIENCE)
+
+
+def test_waitress_reads_bodies_before(hk: Harken) -> None:
+    """Half of a request keeps no thread of waitress busy, and listeners leave one."""
+    app = WsgiApp(ServerSettings(**{**OPEN, "listeners": 1}), harken=hk)
+    with (
+        _waitress(app) as (host, port),
+        connections(host, port, MANY, HALF),
+        connections(host, port, 4, EVENTS) as four,
+    ):
+        statuses = sorted(answered(connection).status for connection in four)
+        assert statuses == [200, 503, 503, 503]
+        assert requests.post(f"http://{host}:{port}{PATH}", json=UP, timeout=PATIENCE).status_code == 201
+        app.service.close()
+
+
+def test_the_server_of_flask(hk: Harken) -> None:
+    """The server that comes with Flask gives its connections too, so that bodies have a deadline there."""
+    app = flask.create_app(ServerSettings(**{**OPEN, "body_timeout": 1}), harken=hk)
+    with serving_wsgi(app) as server, connections(server.host, server.port, 1, HALF) as [connection]:
+        problem(answered(connection), 408, "body-timeout")
+        app.extensions["harken"].close()
+
+
+@pytest.mark.parametrize("listeners", [0, 1])
+def test_listeners_have_a_safe_default(hk: Harken, listeners: int) -> None:
+    """Without a setting one may listen, and none if the settings say so."""
+    assert ServerSettings().listeners == 1
+    app = WsgiApp(ServerSettings(**{**OPEN, "listeners": listeners}), harken=hk)
+    with serving_wsgi(app) as server, connections(server.host, server.port, 2, EVENTS) as two:
+        statuses = sorted(answered(connection).status for connection in two)
+        assert statuses == [200, 503][-2:] if listeners else statuses == [503, 503]
+        app.service.close()
