@@ -22,6 +22,7 @@ from harken.domain.query import Cursor, FeedbackQuery
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.interruption import Latch
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ class Feed:
         self._state = Lock()
         self._watches: dict[str, _Watch] = {}
         self._thread: Thread | None = None
-        self._nudged = Event()
+        self._nudged = Latch()
         self._closed = Event()
 
     def listen(self, application: str, wake: Callable[[], object], *, after: Place | None = None) -> Listener:
@@ -244,13 +245,13 @@ class Feed:
     def nudge(self) -> None:
         """Look at once: something was written in this process. Takes no time."""
         if self._thread is not None:
-            self._nudged.set()
+            self._nudged.open()
 
     def close(self) -> None:
         """Tell nobody anything any more. Closing twice is harmless."""
         with self._state:
             self._closed.set()
-            self._nudged.set()
+            self._nudged.open()
             thread, listeners = self._thread, self._listeners()
         if thread is not None:
             thread.join()
@@ -373,7 +374,6 @@ class Feed:
     def _watch_all(self) -> None:
         while True:
             self._nudged.wait(_INTERVAL)
-            self._nudged.clear()
             began = perf_counter()
             with self._looking:
                 with self._state:
