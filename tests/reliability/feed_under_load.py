@@ -97,25 +97,26 @@ class Run:
         late = [at - self.acknowledged[one] for each in self.listeners for one, at in each.received.items()]
         asked_to_reload = sum(listener.missed for listener in self.listeners)
         return (
-            f"acknowledged {len(self.acknowledged):,}; {len(self.listeners)} listeners received {self.meanwhile:,} events "
-            f"meanwhile, missed {self.missing:,}, were asked to load again {asked_to_reload} times; "
+            f"acknowledged {len(self.acknowledged):,}; {len(self.listeners)} listeners received "
+            f"{self.meanwhile:,} events meanwhile, missed {self.missing:,}, were asked to load again {asked_to_reload} times; "
             f"received {median(late or [0]):.2f} s after the acknowledgement (median), {max(late or [0]):.2f} s at most"
         )
 
 
-async def play(url: str, *, writers: int, listeners: int, each: int | None = None, seconds: float = 0) -> Run:
-    """Let each writer submit so many times, or for so many seconds, while others listen; then wait for what is late."""
+async def play(url: str, *, writers: int, listeners: int, seconds: float = 0, until_heard: bool = False) -> Run:
+    """Let writers submit for so many seconds, or until each listener has heard of it; then wait for what is late."""
     run = Run(listeners=[Listener() for _ in range(listeners)])
     ready = [asyncio.Event() for _ in run.listeners]
     end = monotonic() + seconds
 
+    def goes_on() -> bool:
+        return monotonic() < end or (until_heard and not all(listener.received for listener in run.listeners))
+
     async def write(number: int) -> None:
         async with Writer(url, number) as writer:
-            done = 0
-            while done < each if each is not None else monotonic() < end:
+            while goes_on():
                 if (feedback_id := await writer.submit()) is not None:
                     run.acknowledged[feedback_id] = monotonic()
-                    done += 1
 
     async with asyncio.TaskGroup() as tasks:
         listening = [tasks.create_task(one.run(url, event)) for one, event in zip(run.listeners, ready, strict=True)]

@@ -108,6 +108,7 @@ class Scene:
 
 
 def item(name: str) -> Accepted:
+    """Something to write, known by its name."""
     return Accepted(a_feedback(name))
 
 
@@ -155,6 +156,7 @@ def closer(scene: Scene) -> Callable[[], object]:
 
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for callers, each used again and again."""
     with ThreadPoolExecutor(8) as pool:
         yield pool
 
