@@ -98,7 +98,8 @@ class Run:
         asked_to_reload = sum(listener.missed for listener in self.listeners)
         return (
             f"acknowledged {len(self.acknowledged):,}; {len(self.listeners)} listeners received "
-            f"{self.meanwhile:,} events meanwhile, missed {self.missing:,}, were asked to load again {asked_to_reload} times; "
+            f"{self.meanwhile:,} events meanwhile, missed {self.missing:,}, "
+            f"were asked to load again {asked_to_reload} times; "
             f"received {median(late or [0]):.2f} s after the acknowledgement (median), {max(late or [0]):.2f} s at most"
         )
 

@@ -2,21 +2,27 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, _base
+from contextlib import suppress
 from types import FrameType, NoneType
 from typing import Any
 
 import pytest
 
-from harken import StorageUnavailable
+from harken import Harken, StorageUnavailable, Summary, connect
+from harken.domain.feedback import Target
 from harken.ports.repository import Accepted, Outcome, Stored
 from harken.services import ingestion, interruption
 from harken.services.ingestion import GroupCommit
+from harken_adapters.storage.memory import data as memory_data
 from support import PATIENCE, a_feedback, eventually
 
 #: Where calls are interrupted.
 PROTOCOL = {module.__file__ for module in (ingestion, interruption, _base)}
+
+
+VOTED = Target("s", "message")
 
 
 class TimeLimit(Exception):
@@ -26,8 +32,11 @@ class TimeLimit(Exception):
 class Interrupter:
     """Raises at the n-th step of the thread that enters it, and again so many steps later."""
 
-    def __init__(self, at: int, again_after: int | None, *, opcodes: bool) -> None:
+    def __init__(
+        self, at: int, again_after: int | None = None, *, opcodes: bool = True, where: Collection[str | None] = PROTOCOL
+    ) -> None:
         self.fired = 0
+        self._where = where
         self._left: int | None = at
         self._again_after = again_after
         self._event = "opcode" if opcodes else "line"
@@ -41,7 +50,7 @@ class Interrupter:
         sys.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
-        if frame.f_code.co_filename not in PROTOCOL:
+        if frame.f_code.co_filename not in self._where:
             return None
         frame.f_trace_opcodes = True
         if event == self._event and self._left is not None:
@@ -56,7 +65,7 @@ class Interrupter:
         # What a trace function raises ends the tracing: go on, to interrupt what cleans up as well.
         if self.fired and self._left is not None and sys.gettrace() is None:
             sys.settrace(self._trace)
-            frame.f_trace = self._trace if frame.f_code.co_filename in PROTOCOL else None
+            frame.f_trace = self._trace if frame.f_code.co_filename in self._where else None
 
 
 class Scene:
@@ -225,3 +234,44 @@ def test_interrupted_while_it_cleans_up(
     while interrupted(role, at, again_after, threads, opcodes=False):
         at += 1
     assert at > 10
+
+
+@pytest.mark.slow
+def test_memory_is_whole_after_an_interruption() -> None:
+    """Figures, order and keys agree with the feedback that is there, wherever a write to memory was interrupted."""
+    at = 1
+    fired = True
+    while fired:
+        with connect("memory://") as hk:
+            hk.submit("s", "up", idempotency_key="before")
+            fired = _interrupt(at, lambda hk=hk: hk.submit("s", "down", "Too slow", idempotency_key="mine"))
+            fired |= _interrupt(at, lambda hk=hk: hk.collection.set_vote(VOTED, "ann", "up"))
+            fired |= _interrupt(at, lambda hk=hk: hk.collection.set_vote(VOTED, "ann", "down", "Too slow"))
+            hk.submit("s", "down", "Too slow", idempotency_key="mine")
+            _agrees(hk, at_least=2)
+            for one in list(hk.collection.stream(hk.query().in_any_state())):
+                hk.collection.withdraw(one.application, one.id)
+            assert hk.summary() == Summary()
+            hk.collection.erase(hk.query().in_any_state())
+            _agrees(hk, at_least=0)
+        at += 1
+    assert at > 10
+
+
+def _interrupt(at: int, call: Callable[[], object]) -> bool:
+    """Interrupt a call in the memory storage's data; whether it came so far."""
+    interrupter = Interrupter(at, where={memory_data.__file__})
+    with suppress(TimeLimit), interrupter:
+        call()
+    return bool(interrupter.fired)
+
+
+def _agrees(hk: Harken, *, at_least: int) -> None:
+    found = list(hk.collection.stream(hk.query().in_any_state()))
+    assert len(found) >= at_least
+    assert [one.id for one in reversed(found)] == [
+        one.id for one in hk.collection.find(hk.query().in_any_state()).items
+    ]
+    assert len(found) == len({one.id for one in found})
+    assert hk.summary() == sum((Summary.of(one) for one in found if one.counts), Summary())
+    assert {one.subject_id for one in hk.outbox.events(limit=100)} >= {one.id for one in found}

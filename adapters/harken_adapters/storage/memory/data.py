@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from heapq import merge
 from itertools import islice
@@ -26,13 +26,17 @@ from harken.ports.sessions import JsonValue
 
 
 class Data:
-    """What the repositories share, under one lock."""
+    """What the repositories share, under one lock.
+
+    An exception from outside, such as Ctrl-C, can interrupt a write between any two steps. Feedback by id, and events
+    by id, are the truth: what follows from them, and was left half done, is made again before anything is looked at.
+    """
 
     def __init__(self) -> None:
-        self.lock = RLock()
+        self.lock: AbstractContextManager[object] = RLock()
         self.closed = False
-        self.applications: defaultdict[str, Application] = defaultdict(Application)
-        self.events = Events()
+        self.applications = Applications(Application)
+        self._events = Events()
         self.deliveries = Deliveries()
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
@@ -40,13 +44,32 @@ class Data:
         self.documents: dict[tuple[str, str], Document] = {}
         self.conversations: dict[tuple[str, str], Conversation] = {}
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` behind the end."""
-        with self.lock:
-            if self.closed:
-                raise StorageClosed("This memory storage was closed, and what it held is gone")
-            yield
+    @property
+    def events(self) -> Events:
+        """Events that wait."""
+        if not self._events.whole:
+            self._events.rebuild()
+        return self._events
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` after the end.
+
+        The lock itself, not a context manager written in Python: an exception from outside could interrupt that one
+        when the lock is taken already.
+        """
+        if self.closed:
+            raise StorageClosed("This memory storage was closed, and what it held is gone")
+        return self.lock
+
+
+class Applications(defaultdict[str, "Application"]):
+    """Applications by name; each is whole when it is handed out."""
+
+    def __getitem__(self, name: str) -> Application:
+        application = super().__getitem__(name)
+        if not application.whole:
+            application.rebuild()
+        return application
 
 
 class Application:
@@ -61,10 +84,20 @@ class Application:
         self.votes: dict[tuple[str, str | None, str], str] = {}
         self.totals: defaultdict[str | None, Summary] = defaultdict(Summary)
         self.slots: defaultdict[tuple[str | None, int], Summary] = defaultdict(Summary)
+        self.whole = True
+
+    def rebuild(self) -> None:
+        """Make everything again from the feedback alone."""
+        whole = Application()
+        for feedback in self.feedback.values():
+            whole.insert(feedback)
+        # In one step, or not at all.
+        self.__dict__ = whole.__dict__
 
     def insert(self, feedback: Feedback) -> None:
         """Keep what is new, and count it."""
         place = Cursor.behind(feedback)
+        self.whole = False
         self.feedback[feedback.id] = feedback
         insort(self.order, place)
         insort(self.sessions[feedback.session_id], place)
@@ -74,10 +107,12 @@ class Application:
             self.votes[slot] = feedback.id
         self._note_change(feedback)
         self._count(feedback, Summary.__add__)
+        self.whole = True
 
     def remove(self, feedback: Feedback) -> None:
         """Forget it, and take it out of the figures."""
         place = Cursor.behind(feedback)
+        self.whole = False
         del self.feedback[feedback.id]
         del self.order[bisect_left(self.order, place)]
         in_session = self.sessions[feedback.session_id]
@@ -88,14 +123,17 @@ class Application:
             del self.votes[slot]
         self._forget_change(feedback)
         self._count(feedback, Summary.__sub__)
+        self.whole = True
 
     def replace(self, before: Feedback, after: Feedback) -> None:
         """Keep another version of it."""
+        self.whole = False
         self._count(before, Summary.__sub__)
         self._forget_change(before)
         self.feedback[after.id] = after
         self._note_change(after)
         self._count(after, Summary.__add__)
+        self.whole = True
 
     def places(self, query: FeedbackQuery) -> list[Cursor]:
         """Where to look for what matches, oldest first."""
@@ -141,17 +179,27 @@ class Events:
     def __init__(self) -> None:
         self.by_id: dict[str, Event] = {}
         self.order: list[tuple[datetime, str, int, str]] = []
+        self.whole = True
+
+    def rebuild(self) -> None:
+        """Make the order again."""
+        self.order = sorted(map(event_order, self.by_id.values()))
+        self.whole = True
 
     def put(self, event: Event) -> None:
         """Let it wait."""
         self.take(event.id)
+        self.whole = False
         self.by_id[event.id] = event
         insort(self.order, event_order(event))
+        self.whole = True
 
     def take(self, event_id: str) -> Event | None:
         """That event, which waits no longer."""
+        self.whole = False
         if (event := self.by_id.pop(event_id, None)) is not None:
             del self.order[bisect_left(self.order, event_order(event))]
+        self.whole = True
         return event
 
 
