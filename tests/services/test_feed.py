@@ -1,7 +1,7 @@
 """The feed: listeners are told what happens to feedback and alerts, whichever process it comes from."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -91,10 +91,10 @@ class HeldRepository(MemoryFeedbackRepository):
         self.before()
         return super().changes(application, since=since)
 
-    def get(self, application: str, feedback_id: str) -> Feedback:
+    def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
         """What is there."""
         self.before()
-        return super().get(application, feedback_id)
+        return super().get_many(application, feedback_ids)
 
 
 @contextmanager

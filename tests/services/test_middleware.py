@@ -152,13 +152,13 @@ def test_a_failed_write_is_thrown_in(door: Door, error: Exception, monkeypatch: 
 
 
 def test_an_interrupted_write_is_told_to_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even what is no ordinary error ends the futures of all who share the write, and leaves the queue usable."""
+    """A write that is torn down is unknown to all who share it, and leaves the queue usable."""
     told_of: list[object] = []
 
     def swallow(submission: Submission) -> Steps:
         try:
             yield submission
-        except SystemExit as error:
+        except StorageUnavailable as error:
             told_of.append(error)
             raise ZeroDivisionError from None
 
@@ -171,7 +171,8 @@ def test_an_interrupted_write_is_told_to_the_future(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(storage.feedback, "add", add_or_exit)
         hk = harken.connect(storage, middleware=[swallow])
         error = hk.submit_soon("s", "up").exception(PATIENCE)
-        assert isinstance(error, SystemExit)
+        assert isinstance(error, StorageUnavailable)
+        assert "unknown" in str(error)
         assert told_of == [error]
         assert not hk.submit_soon("s", "up").result(PATIENCE).duplicate
         hk.close()

@@ -6,9 +6,11 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
-from threading import Condition, Thread, current_thread
+from threading import Thread, current_thread
 from time import monotonic
 from typing import Final
+
+from harken.services.interruption import SafeCondition
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ class Background:
         self._max_threads = threads
         self._max_waiting = max_waiting
         self._jobs: deque[Job] = deque()
-        self._state = Condition()
+        # Callers that can be interrupted enter it.
+        self._state = SafeCondition()
         self._threads: set[Thread] = set()
         self._idle = 0
         self._refused = 0

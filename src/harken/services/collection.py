@@ -46,6 +46,7 @@ from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.editing import Editor, find, get
 from harken.services.ingestion import GroupCommit, OnWrite
+from harken.services.interruption import SafeFuture
 from harken.services.middleware import (
     Middleware,
     Opened,
@@ -145,8 +146,7 @@ class FeedbackService:
 
     def submit_soon(self, submission: Submission) -> Future[Receipt]:
         """The same without waiting for the storage: whatever :meth:`submit` raises, the future raises."""
-        future: Future[Receipt] = Future()
-        future.set_running_or_notify_cancel()
+        future: Future[Receipt] = SafeFuture()
         opened: Opened = []
 
         def fail(error: BaseException) -> None:
@@ -167,11 +167,9 @@ class FeedbackService:
 
         try:
             item = self._prepare(submission, opened)
-            committing = self._group_commit.commit_soon(item)
+            self._group_commit.commit_soon(item, finish)
         except Exception as error:  # noqa: BLE001 - the future raises it
             fail(error)
-        else:
-            committing.add_done_callback(finish)
         return future
 
     def submit_many(

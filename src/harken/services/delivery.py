@@ -16,6 +16,7 @@ from harken.domain.events import Event as Happening
 from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notifier
 from harken.services.alerting import AlertingService
+from harken.services.interruption import Latch
 from harken.services.lane import Lane, Means, Subjects, subjects_of
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Relay:
         self._opened = ExitStack()
         self._lanes: dict[str, _Worker] = {}
         self._thread: Thread | None = None
-        self._news = Event()
+        self._news = Latch()
         self._stopping = Event()
         self._state = Lock()
         self._looked: datetime | None = None
@@ -91,7 +92,7 @@ class Relay:
         """Finish what is being sent, give the rest back, and end. Stopping twice is harmless."""
         with self._state:
             self._stopping.set()
-            self._news.set()
+            self._news.open()
             if self._thread is not None:
                 self._thread.join()
                 self._thread = None
@@ -104,7 +105,7 @@ class Relay:
         """Look at once: something was written. Takes no time."""
         if self._thread is not None:
             self._courtesy.written()
-            self._news.set()
+            self._news.open()
 
     def run_due(self) -> int:
         """Do all that is due by the clock, in this thread; how many deliveries were tried. For hosts without threads.
@@ -179,10 +180,9 @@ class Relay:
         self._tidied = now
 
     def _run(self) -> None:
-        with self._means.outbox.watching(self._news.set):
+        with self._means.outbox.watching(self._news.open):
             while not self._stopping.is_set():
                 self._news.wait(POLL)
-                self._news.clear()
                 while not self._stopping.is_set() and self._dispatch_safely():
                     pass
 
@@ -241,7 +241,7 @@ class _Worker:
         self._lane = lane
         self._stopping = stopping
         self._courtesy = courtesy
-        self._news = Event()
+        self._news = Latch()
         self._state = Lock()
         self._helpers: set[Thread] = set()
         self._concurrency = 1
@@ -252,7 +252,7 @@ class _Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        self._news.set()
+        self._news.open()
         if self._thread.ident is not None:
             self._thread.join()
         with self._state:
@@ -261,7 +261,7 @@ class _Worker:
             helper.join()
 
     def nudge(self) -> None:
-        self._news.set()
+        self._news.open()
 
     def run_due(self) -> int:
         """Send all that is due, in this thread; how many were tried."""
@@ -275,7 +275,6 @@ class _Worker:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._news.wait(POLL)
-            self._news.clear()
             self._work()
 
     def _work(self) -> None:

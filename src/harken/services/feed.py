@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from threading import Event, Lock, Thread
-from time import perf_counter
+from time import thread_time
 from typing import Final
 
 from attrs import frozen
 
 from harken.domain.alerts import Alert
-from harken.domain.errors import FeedbackNotFound, Overloaded, StorageClosed, StorageError
+from harken.domain.errors import Overloaded, StorageClosed, StorageError
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.instants import to_microseconds
@@ -22,6 +22,7 @@ from harken.domain.query import Cursor, FeedbackQuery
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.interruption import Latch
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,16 @@ MAX_RESUMING: Final = 100_000
 MAX_ALERTS: Final = 500
 _SLOT_LOST: Final = f"{MAX_LISTENERS} listen, and this slot went to somebody who had fewer; try again later"
 _INTERVAL: Final = 1.0
+#: Looking back all of the overlap reads most things again and again. Where that takes longer than so many seconds of
+#: processor time, it is done only so often, and in between it looks back a little.
+_CHEAP: Final = 0.005
+_FAR_INTERVAL: Final = timedelta(seconds=10)
+_NEAR: Final = timedelta(seconds=2)
+#: Looking again and again under load must not become a load of its own: it rests so many times as long as it has
+#: computed. Not as long as it took: where others have the processor, that would be long, and listeners would starve.
+_REST: Final = 15.0
 _SHORTEST_REST: Final = 0.05
-#: Looking again and again under load must not become a load of its own: it rests so many times as long as it took.
-_REST: Final = 3.0
+_LONGEST_REST: Final = 2.0
 
 
 @frozen
@@ -119,6 +127,9 @@ class _Watch:
         self.application = application
         self.name = f"{to_microseconds(since):x}"
         self.since = since
+        self.looked_far = since
+        self.far_is_cheap = True
+        # What was found since it looked back far.
         self.known = known
         # The ids of the alerts that stood when somebody looked last.
         self.standing = standing
@@ -238,7 +249,7 @@ class Feed:
         self._state = Lock()
         self._watches: dict[str, _Watch] = {}
         self._thread: Thread | None = None
-        self._nudged = Event()
+        self._nudged = Latch()
         self._closed = Event()
         self._numbers = count()
 
@@ -291,13 +302,13 @@ class Feed:
     def nudge(self) -> None:
         """Look at once: something was written in this process. Takes no time."""
         if self._thread is not None:
-            self._nudged.set()
+            self._nudged.open()
 
     def close(self) -> None:
         """Tell nobody anything any more. Closing twice is harmless."""
         with self._state:
             self._closed.set()
-            self._nudged.set()
+            self._nudged.open()
             thread, listeners = self._thread, self._listeners()
         if thread is not None:
             thread.join()
@@ -314,7 +325,11 @@ class Feed:
     def read(self, watch: _Watch, name: str, entries: Iterable[_Seen]) -> list[News]:
         """Entries as they read now, without what was erased."""
         self._check_open()
-        return [one for entry in entries if (one := self._read(watch.application, name, entry))]
+        entries = list(entries)
+        ids = {entry.place.id for entry in entries if not entry.about_alert}
+        feedback = self._repository.get_many(watch.application, ids) if ids else {}
+        read = (self._read(watch.application, name, entry, feedback) for entry in entries)
+        return [one for one in read if one is not None]
 
     def leave(self, listener: Listener) -> None:
         """That one listens no more."""
@@ -323,15 +338,12 @@ class Feed:
 
     # --- how -------------------------------------------------------------------------------------------------------
 
-    def _read(self, application: str, watch: str, entry: _Seen) -> News | None:
+    def _read(self, application: str, watch: str, entry: _Seen, feedback: Mapping[str, Feedback]) -> News | None:
         if entry.about_alert:
             alert = self._alerts.get(application, entry.place.id)
             return None if alert is None else News(Place(entry.place, watch), alert.event().type, alert=alert)
-        try:
-            feedback = self._repository.get(application, entry.place.id)
-        except FeedbackNotFound:
-            return None
-        return News(Place(entry.place, watch), type_of(feedback), feedback)
+        one = feedback.get(entry.place.id)
+        return None if one is None else News(Place(entry.place, watch), type_of(one), one)
 
     def _check_open(self) -> None:
         if self._closed.is_set():
@@ -434,13 +446,20 @@ class Feed:
 
     def _look(self, watch: _Watch) -> bool:
         """Find what has happened; whether anything has."""
-        began = self._clock()
+        began, before = self._clock(), thread_time()
+        far = watch.far_is_cheap or began - watch.looked_far >= _FAR_INTERVAL
+        since = watch.looked_far - OVERLAP if far else watch.since - _NEAR
         standing = self._standing(watch.application)
         alerts = chain(standing, self._ended(watch, standing))
-        found = {*self._happened(watch.application, watch.since - OVERLAP), *map(_Seen.of_alert, alerts)}
+        found = {*self._happened(watch.application, since), *map(_Seen.of_alert, alerts)}
         new = sorted(found - watch.known, key=_place)
-        # What is older will not be found again.
-        watch.known, watch.standing, watch.since = found, _ids(standing), max(began, watch.since)
+        watch.standing, watch.since = _ids(standing), max(began, watch.since)
+        if far:
+            # What is older will not be found again.
+            watch.known, watch.looked_far = found, watch.since
+            watch.far_is_cheap = thread_time() - before < _CHEAP
+        else:
+            watch.known |= found
         with self._state:
             share = MAX_REMEMBERED // max(1, len(self._watches))
             watch.extend(new, max(MAX_TAKEN, min(MAX_WAITING, share)))
@@ -449,8 +468,7 @@ class Feed:
     def _watch_all(self) -> None:
         while True:
             self._nudged.wait(_INTERVAL)
-            self._nudged.clear()
-            began = perf_counter()
+            began = thread_time()
             with self._looking:
                 with self._state:
                     watches = [watch for watch in self._watches.values() if watch.listeners]
@@ -462,7 +480,8 @@ class Feed:
             with self._state:
                 listeners = [listener for watch in found for listener in watch.listeners]
             _wake(listeners)
-            self._closed.wait(max(_SHORTEST_REST, _REST * (perf_counter() - began)))
+            rest = _REST * (thread_time() - began)
+            self._closed.wait(min(max(_SHORTEST_REST, rest), _LONGEST_REST))
 
     def _look_safely(self, watch: _Watch) -> bool:
         """Look, whatever happens: one that fails must not keep others from being told."""

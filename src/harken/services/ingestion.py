@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition, Event, RLock, get_ident
+from concurrent.futures import Future
+from contextvars import Context, copy_context
+from functools import partial
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread, get_ident, main_thread
 from time import perf_counter
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
-from harken.ports.repository import Accepted, Outcome
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
+from harken.services.interruption import Latch, SafeFuture
 
 logger = logging.getLogger(__name__)
 
@@ -24,42 +31,72 @@ OnWrite = Callable[[int], object]
 #: For how much of the time that the last write took, and for how many seconds at most, a leader waits for others.
 _PATIENCE: Final = 0.5
 _LONGEST_PATIENCE: Final = 0.002
+#: After so many seconds anyone who waits tries to lead. Only an interrupted leader, which woke nobody, makes them wait
+#: that long.
+_POLL: Final = 0.05
+#: For how many seconds the background thread waits for something more to do before it ends.
+_IDLE: Final = 10.0
+#: How often in a row the background thread lets a caller lead, although it was woken.
+_LONGEST_DEFERRAL: Final = 100
 
-
-#: Making an event takes longer than making all else of an entry, so those that nobody waits for share one.
-_NOBODY_WAITS: Final = Event()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class _Entry:
-    """One item in the queue. ``turn`` wakes the caller that waits for it: it is done, or must lead."""
+    """One item in the queue. Its caller waits for the latch, and leads when it is woken, or has the future."""
 
-    __slots__ = ("caller_waits", "future", "item", "turn")
+    __slots__ = ("answer", "future", "item", "latch", "leads")
 
-    def __init__(self, item: Accepted, *, caller_waits: bool) -> None:
+    def __init__(self, item: Accepted, *, latch: Latch | None = None, future: Future[Outcome] | None = None) -> None:
         self.item = item
-        self.future: Future[Outcome] = Future()
-        self.future.set_running_or_notify_cancel()
-        self.turn = Event() if caller_waits else _NOBODY_WAITS
-        self.caller_waits = caller_waits
+        self.latch = latch
+        self.future = future
+        # Signal handlers run in the main thread: what they raise shall not interrupt the writes of others.
+        self.leads = latch is not None and get_ident() != main_thread().ident
+        self.answer: Outcome | BaseException | None = None
+
+
+class _Batch:
+    """What one write carries; ``results`` are there when the write has returned."""
+
+    __slots__ = ("entries", "results")
+
+    def __init__(self, entries: Sequence[_Entry]) -> None:
+        self.entries = entries
+        self.results: Sequence[Outcome | BaseException] | None = None
 
 
 class GroupCommit:
-    """Whoever finds no write in progress leads: it writes all that is queued at once, then hands the lead on.
+    """A caller that finds no write in progress leads: it writes all that is queued at once.
 
     A lone caller pays no thread hop; under load one write carries many items. Nothing is acknowledged before its write
     has returned. Where a whole batch fails, each of its items is tried alone, so that a bad one fails alone.
 
-    The lead goes to a caller that waits, if there is any, and is offered to a background thread if there is none; a
-    caller that comes to wait takes up an offer that still stands. So whoever waits never waits for the background
-    thread, which may be busy with the callbacks of futures, and a callback may submit and wait, or close, itself.
-    Whatever a callback raises, everybody in its batch is answered first.
+    When a leader leaves, it wakes a caller that waits, if there is any, and the background thread if there is none.
+    Futures are completed in the background thread: their callbacks hold up no caller, and may submit and wait, or
+    close. Whatever a callback raises is logged, and the others are answered.
 
     Callers that were answered together come back at about the same time. So where others wrote or waited a moment ago,
     a leader waits for as many of them as there were, a part of the time that a write takes at most: without that, the
     first to come back would write alone while all others wait.
 
-    Who listens to writes is told of each when those who waited for it are answered and somebody else can lead. So a
-    listener holds up nobody but the thread that it runs in, and may submit and wait, or close, as a callback may.
+    Write listeners are notified when those who waited for the write are answered and somebody else can lead. So a
+    listener holds up only the thread that it runs in, and may submit and wait, or close, as a callback may.
+
+    A caller can be interrupted at any point by an exception that is not its own: Ctrl-C, an alarm, a time limit. So
+    no caller owns anything that has to be given back, and nothing depends on code that runs while an exception passes:
+
+    - Leading is being inside :meth:`contextvars.Context.run`, which lets one in at a time, and which C code leaves
+      however the call ends. There is no lock that could stay locked.
+    - The batch is recorded before it leaves the queue. The next leader finds what an interrupted one left, and answers
+      it: with its results, if the write has returned, else with an error that says that the outcome is unknown.
+    - Being woken is a hint. Anyone who waits tries to lead after a moment, and so does the background thread.
+    - Callers touch what they share with others only by single operations of the interpreter (``deque.append``,
+      ``SimpleQueue.put``, ``Lock.release``), never by ``Condition``, ``Event`` or ``Future``, which are written in
+      Python.
+    - Signal handlers run in the main thread, which writes its own item if nobody else is there, but not those of
+      others.
     """
 
     def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
@@ -67,20 +104,25 @@ class GroupCommit:
         self._max_queue = max_queue
         self._max_batch = max_batch
         self._queue: deque[_Entry] = deque()
-        self._state = RLock()
-        self._idle = Condition(self._state)
-        self._gathered = Condition(self._state)
+        # Not for its variables, but because only one call at a time can run in it.
+        self._lead_context = Context()
+        self._batch: _Batch | None = None
         self._expected = 1
         self._patience = 0.0
-        self._leading = False
-        self._offered = False
+        self._gathered = Latch()
         self._closed = False
-        self._listeners: tuple[OnWrite, ...] = ()
+        self._listeners: list[OnWrite] = []
         self._pid = os.getpid()
-        # One thread, started when first needed, leads for items whose callers do not wait. The interpreter waits for it
-        # at exit, so that nothing that is queued is forgotten.
-        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="harken-group-commit")
-        self._background_ident: int | None = None
+        # Entries whose futures are to be completed by a background thread, of which there is one, or none when there
+        # was nothing to do for a while. A second one, as an interrupted start may leave, does no harm.
+        self._answered: deque[_Entry] = deque()
+        self._threads: set[Thread] = set()
+        self._pokes: SimpleQueue[None] = SimpleQueue()
+        self._idle = False
+        self._deferred = 0
+        # Opened after each write, for those who wait until all is written.
+        self._progress = Latch()
+        _groups.add(self)
 
     @property
     def waiting(self) -> int:
@@ -92,74 +134,77 @@ class GroupCommit:
 
         Any thread may call it, and several may at once. What it raises is logged and changes nothing.
         """
-        with self._state:
-            self._listeners = (*self._listeners, callback)
+        self._listeners.append(callback)
 
     def commit(self, item: Accepted) -> Outcome:
         """Write one item and say what became of it; blocks until it is durable.
 
+        If the call is interrupted by an exception from outside, such as ``KeyboardInterrupt``, the item may be written
+        or not.
+
         Raises:
             Overloaded: the queue is full.
+            StorageUnavailable: also if the caller that wrote the item was interrupted; the outcome is unknown.
             StorageError: the write failed.
         """
-        self._must_be_ours()
-        with self._state:
-            self._must_be_open()
-            entry: _Entry | None = None
-            if self._leading or self._expected > 1:
-                entry = self._enqueue(_Entry(item, caller_waits=True))
-                if not self._leading or self._offered:
-                    self._hand_on()
-            else:
-                self._leading = True
-        if entry is None:
-            return self._write_alone(item)
-        while not entry.future.done():
-            self._await_turn(entry)
-        return entry.future.result()
+        self._must_be_usable()
+        if self._expected == 1 and not self._queue:
+            try:
+                outcome = self._exclusively(self._write_alone, item)
+            except BaseException:
+                self._leave(1)
+                raise
+            if outcome is not None:
+                self._leave(1)
+                return outcome
+        entry = _Entry(item, latch=Latch())
+        self._enqueue(entry)
+        return self._await(entry)
 
-    def commit_soon(self, item: Accepted) -> Future[Outcome]:
+    def commit_soon(self, item: Accepted, then: Callable[[Future[Outcome]], object] | None = None) -> Future[Outcome]:
         """The same without blocking; what :meth:`commit` raises once it is queued, the future raises.
+
+        Args:
+            item: what to write.
+            then: called with the future when it is done, in the background thread. Unlike ``add_done_callback`` it
+                cannot be lost if this call is interrupted.
 
         Raises:
             Overloaded: the queue is full.
         """
-        self._must_be_ours()
-        with self._state:
-            self._must_be_open()
-            entry = self._enqueue(_Entry(item, caller_waits=False))
-            leads = not self._leading and self._hand_on()
-        if leads:
-            self._lead_if_offered()
-        return entry.future
+        self._must_be_usable()
+        future: Future[Outcome] = SafeFuture()
+        if then is not None:
+            future.add_done_callback(then)
+        self._enqueue(_Entry(item, future=future))
+        if not self._poke():
+            self._do_all()
+        return future
 
     def close(self) -> None:
         """Write what is queued, then refuse everything. Closing twice is harmless, and so is closing after a fork."""
         if os.getpid() != self._pid:
             return
-        in_background = get_ident() == self._background_ident
-        leading = True
-        while leading:
-            with self._state:
-                self._closed = True
-                self._idle.wait_for(lambda: not self._leading or (in_background and self._offered))
-                leading = self._leading
-            if leading:
-                # A callback closes: the thread that the lead is offered to is this one, so nobody else would take it.
-                self._lead_if_offered()
-        # A thread cannot wait for its own end.
-        self._background.shutdown(wait=not in_background)
+        self._closed = True
+        # In a callback: a thread cannot wait for its own end.
+        in_background = current_thread() in self._threads
+        while not self._is_done():
+            if in_background or not self._poke():
+                self._do_all()
+            self._progress.wait(_POLL)
+        while not in_background and (thread := next(iter(tuple(self._threads)), None)):
+            self._pokes.put(None)
+            thread.join(_POLL)
 
-    def _must_be_ours(self) -> None:
-        """Asked before the lock, which may have been held at the fork and so is held in the child for ever."""
+    # --- in the caller's thread ------------------------------------------------------------------------------------
+
+    def _must_be_usable(self) -> None:
         if os.getpid() != self._pid:
             raise StorageClosed("Harken was connected in another process; connect again after forking")
-
-    def _must_be_open(self) -> None:
         if self._closed:
             raise StorageClosed("Harken is closed; connect again")
 
-    def _enqueue(self, entry: _Entry) -> _Entry:
+    def _enqueue(self, entry: _Entry) -> None:
         if len(self._queue) >= self._max_queue:
             raise Overloaded(
                 f"{self._max_queue:,} submissions are waiting to be written already; nothing was kept, "
@@ -167,166 +212,295 @@ class GroupCommit:
             )
         self._queue.append(entry)
         if len(self._queue) == self._expected:
-            self._gathered.notify()
-        return entry
+            self._gathered.open()
+
+    def _await(self, entry: _Entry) -> Outcome:
+        """Wait until the entry is answered, and lead meanwhile if nobody else does."""
+        latch = entry.latch
+        assert latch is not None  # noqa: S101 - its caller waits
+        try:
+            while entry.answer is None:
+                others_lead = not entry.leads and self._poke()
+                if others_lead or not self._lead():
+                    latch.wait(_POLL)
+        except BaseException:
+            entry.leads = False
+            if self._has_work():
+                self._poke()
+            raise
+        if isinstance(entry.answer, BaseException):
+            raise entry.answer
+        return entry.answer
+
+    # --- leading ---------------------------------------------------------------------------------------------------
+
+    def _exclusively(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """Call this if nobody else leads; ``None`` if somebody does. Context variables are those of the caller."""
+        try:
+            return self._lead_context.run(partial(copy_context().run, work, *args, **kwargs))
+        except RuntimeError as error:
+            if "cannot enter context" in str(error):
+                return None
+            raise
 
     def _write_alone(self, item: Accepted) -> Outcome:
-        """Write the item of a caller who found nobody leading, and so an empty queue."""
+        """Write the item of a caller who found an empty queue."""
         began = perf_counter()
         try:
             (outcome,) = self._write_checked([item])
         finally:
             self._look_back(1, began)
-            if self._hand_on():
-                self._lead_if_offered()
-            if raised := self._tell(1):
-                raise raised
         return outcome
 
-    def _await_turn(self, entry: _Entry) -> None:
-        """Wait until the entry is done, or until its caller has to lead, and lead."""
-        try:
-            entry.turn.wait()
-            if not entry.future.done():
-                entry.turn.clear()
-                self._lead()
-        except BaseException:
-            # Interrupted (Ctrl-C, or a callback that exits): the item may still be in the queue, so somebody else must
-            # be able to lead for it.
-            with self._state:
-                entry.caller_waits = False
-                leads = entry.turn.is_set() and not entry.future.done() and self._hand_on()
-            if leads:
-                self._lead_if_offered()
-            raise
-
-    def _lead_in_background(self) -> None:
-        self._background_ident = get_ident()
-        self._lead_if_offered()
-
-    def _lead_if_offered(self) -> None:
-        if self._take_offer():
-            self._lead()
-
-    def _take_offer(self) -> bool:
-        """Whether the lead was still on offer, and so is this thread's now."""
-        with self._state:
-            offered, self._offered = self._offered, False
-            return offered
-
-    def _lead(self) -> None:
-        """Write what is first in the queue, and go on for as long as nobody else can lead.
-
-        What tears down a write or comes out of a callback is raised at the end: before, it would strand those who are
-        still without an answer.
-        """
-        raised: BaseException | None = None
-        leads = True
-        while leads:
-            try:
-                self._gather()
-            except BaseException as error:  # noqa: BLE001 - raised at the end
-                raised = raised or error
-            with self._state:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
-            results: Sequence[Outcome | BaseException]
-            began = perf_counter()
-            try:
-                results = self._write_all([entry.item for entry in batch])
-            except BaseException as error:  # noqa: BLE001 - raised at the end
-                results = [error] * len(batch)
-                raised = raised or error
-            self._look_back(len(batch), began)
-            alone = self._hand_on()
-            for told in (self._hand_out(batch, results), self._tell(len(batch))):
-                raised = raised or told
-            leads = alone and self._take_offer()
+    def _lead(self) -> bool:
+        """Write what is first in the queue, unless somebody else leads; whether it did."""
+        written = self._exclusively(self._write_queued)
+        if written is None:
+            return False
+        size, raised = written
+        self._leave(size)
         if raised is not None:
             raise raised
+        return True
+
+    def _write_queued(self) -> tuple[int, BaseException | None]:
+        """Write a batch; how many items it had, and what interrupted the write, if it was no fault of theirs."""
+        if self._batch is not None:
+            # An interrupted leader left it.
+            self._finish(self._batch)
+        self._gather()
+        entries = list(islice(self._queue, self._max_batch))
+        if not entries:
+            return 0, None
+        batch = self._batch = _Batch(entries)
+        self._take_out(entries)
+        began = perf_counter()
+        batch.results, raised = self._write_all([entry.item for entry in entries])
+        self._look_back(len(entries), began)
+        self._finish(batch)
+        return len(entries), raised
+
+    def _take_out(self, entries: Sequence[_Entry]) -> None:
+        """Take out of the queue what is still in it."""
+        for entry in entries:
+            if self._queue and self._queue[0] is entry:
+                self._queue.popleft()
+
+    def _finish(self, batch: _Batch) -> None:
+        """Answer all in the batch. Does no harm where it was done before, wholly or in part."""
+        self._take_out(batch.entries)
+        results = batch.results or [_interrupted() for _ in batch.entries]
+        for entry, result in zip(batch.entries, results, strict=True):
+            if entry.answer is None:
+                entry.answer = result
+            if (latch := entry.latch) is not None:
+                latch.open()
+            elif entry.future is not None:
+                self._answered.append(entry)
+        self._batch = None
 
     def _gather(self) -> None:
         """Wait a moment for those who will probably come."""
-        with self._state:
-            self._gathered.wait_for(lambda: len(self._queue) >= self._expected, self._patience)
+        if len(self._queue) < self._expected:
+            self._gathered.wait(0)
+            if len(self._queue) < self._expected:
+                self._gathered.wait(self._patience)
 
     def _look_back(self, written: int, began: float) -> None:
         """Learn from a write how many to expect, and how long it is worth waiting for them."""
-        with self._state:
-            self._expected = min(written + len(self._queue), self._max_batch)
-            self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
+        self._expected = min(written + len(self._queue), self._max_batch)
+        self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
 
-    def _hand_out(self, batch: Sequence[_Entry], results: Sequence[Outcome | BaseException]) -> BaseException | None:
-        """Give each entry its result, whatever callbacks raise; the first of that is returned.
+    # --- after leading ---------------------------------------------------------------------------------------------
 
-        Those who wait come first, as they have no callbacks, which may take their time.
-        """
+    def _leave(self, written: int) -> None:
+        """Let somebody else lead, and notify listeners; raises what they raise if it is more than an error."""
+        self._hand_on()
+        if raised := self._notify(written):
+            raise raised
+
+    def _hand_on(self) -> None:
+        """Wake whoever has something to do now."""
+        self._progress.open()
+        needs_background = bool(self._answered)
+        if self._queue:
+            latch = self._next_leader()
+            if latch is not None:
+                latch.open()
+            else:
+                needs_background = True
+        if needs_background and not self._poke():
+            self._do_all()
+
+    def _next_leader(self) -> Latch | None:
+        """What wakes the first caller in the queue that leads then."""
+        return next((entry.latch for entry in list(self._queue) if entry.leads), None)
+
+    def _notify(self, written: int) -> BaseException | None:
+        """Notify all listeners, whatever they raise; the first that is more than an error is returned."""
+        if not written:
+            return None
         raised: BaseException | None = None
-        for entry, result in sorted(zip(batch, results, strict=True), key=lambda pair: not pair[0].caller_waits):
-            # More than once only if Ctrl-C comes in before the future is done.
-            while not entry.future.done():
-                try:
-                    if isinstance(result, BaseException):
-                        entry.future.set_exception(result)
-                    else:
-                        entry.future.set_result(result)
-                except BaseException as error:  # noqa: BLE001 - the leader raises it when all are answered
-                    raised = raised or error
-            entry.turn.set()
-        return raised
-
-    def _tell(self, written: int) -> BaseException | None:
-        """Tell all listeners of a write, whatever they raise; the first that is more than an error is returned."""
-        raised: BaseException | None = None
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             try:
                 listener(written)
             except Exception:
                 logger.exception("A listener failed after a write of %d submissions", written)
-            except BaseException as error:  # noqa: BLE001 - the leader raises it when all are told
+            except BaseException as error:  # noqa: BLE001 - raised when all are notified
                 raised = raised or error
         return raised
 
-    def _hand_on(self) -> bool:
-        """Find the next leader, if any is needed; whether no thread could be had, so that this one has to offer itself.
+    def _do_all(self) -> None:
+        """Write what is queued and complete futures in this thread, where no other can be had.
 
-        Until it does, the offer stands for whoever comes to wait.
+        What is raised meanwhile is raised at the end: before, it would strand those who are still without an answer.
         """
-        with self._state:
-            self._leading, self._offered = bool(self._queue), False
-            alone = False
-            waiting = next((entry for entry in self._queue if entry.caller_waits), None)
-            if waiting is not None:
-                waiting.turn.set()
-            elif self._queue:
-                self._offered = True
-                alone = not self._call_background()
-            if self._closed:
-                self._idle.notify_all()
-            return alone
+        raised: BaseException | None = None
+        while self._has_work():
+            written = self._exclusively(self._write_queued)
+            told = self._follow_up(written or (0, None))
+            raised = raised or told
+            if written is None:
+                break
+        if raised is not None:
+            raise raised
 
-    def _call_background(self) -> bool:
+    def _follow_up(self, written: tuple[int, BaseException | None]) -> BaseException | None:
+        """What comes after a write in a thread that completes futures; the first that was raised is returned."""
+        size, raised = written
+        for told in (self._complete_futures(), self._notify(size)):
+            raised = raised or told
+        return raised
+
+    # --- in the background -----------------------------------------------------------------------------------------
+
+    def _poke(self) -> bool:
+        """Let the background thread look for something to do; ``False`` if none can be had."""
+        if not self._threads:
+            thread = Thread(target=self._work, name="harken-group-commit", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The interpreter is going down and starts no more threads.
+                return False
+        if self._idle:
+            self._idle = False
+            self._pokes.put(None)
+        return True
+
+    def _work(self) -> None:
+        thread = current_thread()
+        self._threads.add(thread)
+        while thread in self._threads:
+            try:
+                self._work_once(thread)
+            except BaseException:
+                # It must not cost the thread, which others wait for.
+                logger.exception("A callback, a listener or a write was interrupted; all are answered all the same")
+
+    def _work_once(self, thread: Thread) -> None:
+        """Do what there is to do, or wait for it; the thread ends when it has waited long, or all is closed."""
+        self._idle = False
+        if raised := self._complete_futures():
+            raise raised
+        # Before it looks at the queue: what comes later pokes.
+        self._idle = True
+        if self._answered:
+            return
+        if self._has_work():
+            self._help()
+        elif self._closed or not self._poked(_IDLE):
+            self._threads.discard(thread)
+            if self._has_work():
+                # Somebody saw it there a moment ago.
+                self._threads.add(thread)
+
+    def _help(self) -> None:
+        """Lead, or wait a moment while somebody else does."""
+        # Callers that wait lead rather than this thread, which may be needed for callbacks. Not for ever: one that was
+        # interrupted may still look as if it waited.
+        if self._next_leader() is not None and self._deferred < _LONGEST_DEFERRAL and self._poked(_POLL):
+            self._deferred += 1
+            return
+        self._deferred = 0
+        written = self._exclusively(self._write_queued)
+        if written is None:
+            self._poked(_POLL)
+            return
+        self._hand_on()
+        if raised := self._follow_up(written):
+            raise raised
+
+    def _poked(self, patience: float) -> bool:
+        """Wait for a poke; whether one came."""
         try:
-            self._background.submit(self._lead_in_background)
-        except RuntimeError:
-            # The interpreter is going down and starts no more threads.
+            self._pokes.get(timeout=patience)
+        except Empty:
             return False
         return True
 
-    def _write_all(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
+    def _complete_futures(self) -> BaseException | None:
+        """Complete the futures of what is answered, whatever their callbacks raise; the first of that is returned."""
+        raised: BaseException | None = None
+        while True:
+            try:
+                entry = self._answered.popleft()
+            except IndexError:
+                return raised
+            assert entry.future is not None  # noqa: S101 - only those that have one get here
+            # More than once only if it is interrupted before the future is done.
+            while not entry.future.done():
+                try:
+                    if isinstance(entry.answer, BaseException):
+                        entry.future.set_exception(entry.answer)
+                    elif entry.answer is not None:
+                        entry.future.set_result(entry.answer)
+                except BaseException as error:  # noqa: BLE001 - raised when all are answered
+                    raised = raised or error
+
+    # --- until the end ---------------------------------------------------------------------------------------------
+
+    def _is_done(self) -> bool:
+        """Whether everything is answered and nobody writes."""
+        free = self._exclusively(lambda: True)
+        return bool(free) and not self._has_work()
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._batch or self._answered)
+
+    def drain(self) -> None:
+        """Wait until futures are done; at exit, so that nothing that is queued is forgotten."""
+        if os.getpid() != self._pid:
+            return
+        while self._has_work() or (self._threads and not self._idle):
+            if not self._poke():
+                self._do_all()
+            self._progress.wait(_POLL)
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def _write_all(self, items: Sequence[Accepted]) -> tuple[Sequence[Outcome | BaseException], BaseException | None]:
+        """Write, each alone if that fails; also gives the error of which none was the fault of an item."""
         try:
-            return self._write_checked(items)
+            return self._write_checked(items), None
         except (StorageUnavailable, StorageClosed) as error:
-            return [error] * len(items)
+            return [error] * len(items), None
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the item
-            return [error] if len(items) == 1 else self._write_each(items)
+            if len(items) == 1:
+                return [error], None
+            results = self._write_each(items)
+            # An exception from outside, such as a time limit of the leader's, is not raised again by any of the items.
+            is_fault = any(isinstance(result, BaseException) for result in results)
+            return results, None if is_fault else error
 
     def _write_each(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
         """Try each alone, until the storage is gone: all others would wait for it as long as the first did."""
         results: list[Outcome | BaseException] = []
         for item in items:
-            results += self._write_all([item])
-            if isinstance(results[-1], StorageUnavailable | StorageClosed):
-                return results + [results[-1]] * (len(items) - len(results))
+            ((result,), _) = self._write_all([item])
+            results.append(_known(item, result))
+            if isinstance(result, StorageUnavailable | StorageClosed):
+                return results + [result] * (len(items) - len(results))
         return results
 
     def _write_checked(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -334,3 +508,26 @@ class GroupCommit:
         if len(outcomes) != len(items):
             raise StorageError(f"The storage was given {len(items)} items and told of {len(outcomes)}")
         return outcomes
+
+
+def _interrupted() -> StorageUnavailable:
+    return StorageUnavailable(
+        "The thread that wrote this submission together with its own was interrupted, so it is unknown whether it was "
+        "stored; submit it again under the same idempotency key"
+    )
+
+
+def _known(item: Accepted, result: Outcome | BaseException) -> Outcome | BaseException:
+    """What became of an item that is written a second time: if its own id is there, the first write has stored it."""
+    if isinstance(result, DuplicateOf | Conflict) and result.feedback.id == item.feedback.id:
+        return Stored(result.feedback)
+    return result
+
+
+_groups: WeakSet[GroupCommit] = WeakSet()
+
+
+@atexit.register
+def _drain_all() -> None:
+    for group in list(_groups):
+        group.drain()

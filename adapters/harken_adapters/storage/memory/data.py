@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from heapq import merge
 from itertools import islice
 from threading import RLock
+from typing import Any, Final
 
 from harken.domain.access import ApiKey
 from harken.domain.alerts import Alert, Subject
@@ -26,13 +27,17 @@ from harken.ports.sessions import JsonValue
 
 
 class Data:
-    """What the repositories share, under one lock."""
+    """What the repositories share, under one lock.
+
+    An exception from outside, such as Ctrl-C, can interrupt a write between any two steps. So the steps of a change are
+    written down first, and each can be taken twice: what an interruption left is finished before anything is looked at.
+    """
 
     def __init__(self) -> None:
-        self.lock = RLock()
+        self.lock: AbstractContextManager[object] = RLock()
         self.closed = False
-        self.applications: defaultdict[str, Application] = defaultdict(Application)
-        self.events = Events()
+        self.applications = Applications(Application)
+        self._events = Events()
         self.deliveries = Deliveries()
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
@@ -40,19 +45,60 @@ class Data:
         self.documents: dict[tuple[str, str], Document] = {}
         self.conversations: dict[tuple[str, str], Conversation] = {}
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` behind the end."""
-        with self.lock:
-            if self.closed:
-                raise StorageClosed("This memory storage was closed, and what it held is gone")
-            yield
+    @property
+    def events(self) -> Events:
+        """Events that wait."""
+        self._events.finish()
+        return self._events
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` after the end.
+
+        The lock itself, not a context manager written in Python: an exception from outside could interrupt that one
+        when the lock is taken already.
+        """
+        if self.closed:
+            raise StorageClosed("This memory storage was closed, and what it held is gone")
+        return self.lock
 
 
-class Application:
+class Applications(defaultdict[str, "Application"]):
+    """Applications by name; each is whole when it is handed out."""
+
+    def __getitem__(self, name: str) -> Application:
+        application = super().__getitem__(name)
+        application.finish()
+        return application
+
+
+#: A step of a change: a function and its arguments. Taking it twice is as good as taking it once.
+_Step = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class _Stepwise:
+    """Changes step by step, and finishes what an interruption left."""
+
+    def __init__(self) -> None:
+        self._steps: Sequence[_Step] = ()
+
+    def finish(self) -> None:
+        """Take the steps that are written down."""
+        if self._steps:
+            for step, arguments in self._steps:
+                step(*arguments)
+            self._steps = ()
+
+    def _take(self, steps: Sequence[_Step]) -> None:
+        self.finish()
+        self._steps = steps
+        self.finish()
+
+
+class Application(_Stepwise):
     """One application's feedback, with what finds and counts it quickly."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.feedback: dict[str, Feedback] = {}
         self.order: list[Cursor] = []
         self.changed: list[tuple[datetime, str]] = []
@@ -65,37 +111,38 @@ class Application:
     def insert(self, feedback: Feedback) -> None:
         """Keep what is new, and count it."""
         place = Cursor.behind(feedback)
-        self.feedback[feedback.id] = feedback
-        insort(self.order, place)
-        insort(self.sessions[feedback.session_id], place)
-        if feedback.idempotency_key is not None:
-            self.keys[feedback.session_id, feedback.author, feedback.idempotency_key] = feedback.id
-        if (slot := _vote_slot(feedback)) is not None:
-            self.votes[slot] = feedback.id
-        self._note_change(feedback)
-        self._count(feedback, Summary.__add__)
+        steps: list[_Step] = [
+            (_put, (self.feedback, feedback.id, feedback)),
+            (_insert, (self.order, place)),
+            (_insert, (self.sessions[feedback.session_id], place)),
+            *((_put, (slots, key, feedback.id)) for slots, key in self._slots_of(feedback)),
+            *self._changed(_insert, feedback),
+            *self._counted((feedback, Summary.__add__)),
+        ]
+        self._take(steps)
 
     def remove(self, feedback: Feedback) -> None:
         """Forget it, and take it out of the figures."""
         place = Cursor.behind(feedback)
-        del self.feedback[feedback.id]
-        del self.order[bisect_left(self.order, place)]
-        in_session = self.sessions[feedback.session_id]
-        del in_session[bisect_left(in_session, place)]
-        if feedback.idempotency_key is not None:
-            del self.keys[feedback.session_id, feedback.author, feedback.idempotency_key]
-        if (slot := _vote_slot(feedback)) is not None:
-            del self.votes[slot]
-        self._forget_change(feedback)
-        self._count(feedback, Summary.__sub__)
+        steps: list[_Step] = [
+            (_drop, (self.feedback, feedback.id)),
+            (_delete, (self.order, place)),
+            (_delete, (self.sessions[feedback.session_id], place)),
+            *((_drop, (slots, key)) for slots, key in self._slots_of(feedback)),
+            *self._changed(_delete, feedback),
+            *self._counted((feedback, Summary.__sub__)),
+        ]
+        self._take(steps)
 
     def replace(self, before: Feedback, after: Feedback) -> None:
         """Keep another version of it."""
-        self._count(before, Summary.__sub__)
-        self._forget_change(before)
-        self.feedback[after.id] = after
-        self._note_change(after)
-        self._count(after, Summary.__add__)
+        steps: list[_Step] = [
+            *self._changed(_delete, before),
+            (_put, (self.feedback, after.id, after)),
+            *self._changed(_insert, after),
+            *self._counted((before, Summary.__sub__), (after, Summary.__add__)),
+        ]
+        self._take(steps)
 
     def places(self, query: FeedbackQuery) -> list[Cursor]:
         """Where to look for what matches, oldest first."""
@@ -114,44 +161,72 @@ class Application:
             return self.feedback[self.votes[slot]], Taken.VOTE_SLOT
         return None
 
-    def _note_change(self, feedback: Feedback) -> None:
+    def _slots_of(self, feedback: Feedback) -> Iterator[tuple[dict[Any, str], object]]:
+        """What only one feedback can have, and which of it this one has."""
+        if feedback.idempotency_key is not None:
+            yield self.keys, (feedback.session_id, feedback.author, feedback.idempotency_key)
+        if (slot := _vote_slot(feedback)) is not None:
+            yield self.votes, slot
+
+    def _changed(self, change: Callable[[list[Any], Any], None], feedback: Feedback) -> Iterator[_Step]:
         if feedback.version > 1:
-            insort(self.changed, change_place(feedback))
+            yield change, (self.changed, change_place(feedback))
 
-    def _forget_change(self, feedback: Feedback) -> None:
-        if feedback.version > 1:
-            del self.changed[bisect_left(self.changed, change_place(feedback))]
-
-    def _count(self, feedback: Feedback, change: Callable[[Summary, Summary], Summary]) -> None:
-        if not feedback.counts:
-            return
-        agent_id, figures = feedback.agent_id, Summary.of(feedback)
-        slot = (agent_id, slot_number(feedback.created_at))
-        self.totals[agent_id] = change(self.totals[agent_id], figures)
-        self.slots[slot] = change(self.slots[slot], figures)
-        if not self.slots[slot].total:
-            del self.slots[slot]
-        if not self.totals[agent_id].total:
-            del self.totals[agent_id]
+    def _counted(self, *changes: tuple[Feedback, Callable[[Summary, Summary], Summary]]) -> Iterator[_Step]:
+        """What sets the figures to what they are after these changes."""
+        totals: dict[str | None, Summary] = {}
+        slots: dict[tuple[str | None, int], Summary] = {}
+        for feedback, change in changes:
+            if feedback.counts:
+                agent_id, figures = feedback.agent_id, Summary.of(feedback)
+                slot = (agent_id, slot_number(feedback.created_at))
+                totals[agent_id] = change(totals.get(agent_id) or self.totals.get(agent_id) or _EMPTY, figures)
+                slots[slot] = change(slots.get(slot) or self.slots.get(slot) or _EMPTY, figures)
+        for counters, figures_now in ((self.totals, totals), (self.slots, slots)):
+            for key, summary in figures_now.items():
+                yield (_put, (counters, key, summary)) if summary.total else (_drop, (counters, key))
 
 
-class Events:
+_EMPTY: Final = Summary()
+
+
+def _put(mapping: dict[Any, Any], key: object, value: object) -> None:
+    mapping[key] = value
+
+
+def _drop(mapping: dict[Any, Any], key: object) -> None:
+    mapping.pop(key, None)
+
+
+def _insert(places: list[Any], place: Any) -> None:
+    index = bisect_left(places, place)
+    if places[index : index + 1] != [place]:
+        places.insert(index, place)
+
+
+def _delete(places: list[Any], place: Any) -> None:
+    index = bisect_left(places, place)
+    if places[index : index + 1] == [place]:
+        del places[index]
+
+
+class Events(_Stepwise):
     """Events that wait, with their order."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by_id: dict[str, Event] = {}
         self.order: list[tuple[datetime, str, int, str]] = []
 
     def put(self, event: Event) -> None:
         """Let it wait."""
         self.take(event.id)
-        self.by_id[event.id] = event
-        insort(self.order, event_order(event))
+        self._take([(_put, (self.by_id, event.id, event)), (_insert, (self.order, event_order(event)))])
 
     def take(self, event_id: str) -> Event | None:
         """That event, which waits no longer."""
-        if (event := self.by_id.pop(event_id, None)) is not None:
-            del self.order[bisect_left(self.order, event_order(event))]
+        if (event := self.by_id.get(event_id)) is not None:
+            self._take([(_drop, (self.by_id, event_id)), (_delete, (self.order, event_order(event)))])
         return event
 
 

@@ -92,9 +92,9 @@ class MemoryFeedbackRepository(FeedbackRepository):
                     f"Feedback {feedback.id!r} has version {stored.version} by now; "
                     f"version {feedback.version} cannot follow it"
                 )
-            self._data.applications[feedback.application].replace(stored, feedback)
             for event in events:
                 self._data.events.put(event)
+            self._data.applications[feedback.application].replace(stored, feedback)
 
     def erase(self, query: FeedbackQuery) -> int:
         """See the port."""
@@ -130,9 +130,10 @@ class MemoryFeedbackRepository(FeedbackRepository):
         feedback = item.feedback
         application = self._data.applications[feedback.application]
         if (occupant := application.occupant(feedback)) is None:
-            application.insert(feedback)
+            # Events first: an interruption may leave one about nothing, which goes nowhere, but no feedback without.
             for event in item.events:
                 self._data.events.put(event)
+            application.insert(feedback)
             return Stored(feedback)
         earlier, taken = occupant
         same_body = taken is Taken.IDEMPOTENCY_KEY and earlier.fingerprint == feedback.fingerprint

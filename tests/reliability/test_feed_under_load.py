@@ -1,0 +1,21 @@
+"""Listeners of ``harken serve`` on SQLite while many clients submit.
+
+``python -m tests.reliability.feed_under_load`` does it with 400 clients, and says how late events are.
+"""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.reliability.feed_under_load import play
+from tests.reliability.http_processes import PATIENCE, UNLIMITED, serve
+
+
+@pytest.mark.slow
+def test_listeners_receive_all_that_is_acknowledged(tmp_path: Path) -> None:
+    """Each event that is acknowledged reaches each listener, the first ones while clients are still submitting."""
+    with serve(f"sqlite:///{tmp_path / 'feedback.db'}", tmp_path, **UNLIMITED) as service:
+        playing = play(service.url, writers=50, listeners=3, until_heard=True)
+        run = asyncio.run(asyncio.wait_for(playing, 4 * PATIENCE))
+    assert run.meanwhile >= 3
+    assert run.missing == 0
