@@ -266,6 +266,7 @@ def test_all_public_names_are_there() -> None:
     assert [name for name in harken.__all__ if not hasattr(harken, name)] == []
 
 
+@pytest.mark.slow
 def test_the_core_needs_no_extra() -> None:
     """Importing and using the core loads none of the optional packages."""
     program = """

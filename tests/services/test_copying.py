@@ -77,6 +77,7 @@ def two_storages() -> Iterator[tuple[Storage, Storage]]:
     ),
     data=st.data(),
 )
+@pytest.mark.slow
 def test_a_copy_is_the_same_in_every_storage(
     batch: list[Feedback],
     metadata: list[tuple[str, str, dict[str, Any]]],

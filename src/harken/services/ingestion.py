@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread, current_thread, get_ident, main_thread
 from time import perf_counter
 from typing import Final, ParamSpec, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 from harken.domain.errors import Overloaded, StorageClosed, StorageError, StorageUnavailable
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
@@ -122,7 +122,9 @@ class GroupCommit:
         self._deferred = 0
         # Opened after each write, for those who wait until all is written.
         self._progress = Latch()
-        _groups.add(self)
+        # Handlers run in the reverse order: now, this one comes before those of the storage, which was opened earlier.
+        self._at_exit = partial(_drain, ref(self))
+        atexit.register(self._at_exit)
 
     @property
     def waiting(self) -> int:
@@ -195,6 +197,7 @@ class GroupCommit:
         while not in_background and (thread := next(iter(tuple(self._threads)), None)):
             self._pokes.put(None)
             thread.join(_POLL)
+        atexit.unregister(self._at_exit)
 
     # --- in the caller's thread ------------------------------------------------------------------------------------
 
@@ -524,10 +527,6 @@ def _known(item: Accepted, result: Outcome | BaseException) -> Outcome | BaseExc
     return result
 
 
-_groups: WeakSet[GroupCommit] = WeakSet()
-
-
-@atexit.register
-def _drain_all() -> None:
-    for group in list(_groups):
-        group.drain()
+def _drain(group: ref[GroupCommit]) -> None:
+    if (alive := group()) is not None:
+        alive.drain()

@@ -286,6 +286,7 @@ def test_a_garbled_file_is_refused_and_left_untouched(path: Path, seed: int) -> 
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_damage_that_happens_while_open_is_found_by_a_check(path: Path) -> None:
     """``check`` reads the whole file and tells of damage; without damage it tells of nothing."""
     with harken.connect(url_of(path)) as hk:
@@ -472,6 +473,7 @@ def test_deleted_metadata_is_gone_from_the_disk(path: Path) -> None:
         assert b"nobody's business" not in contents(path.parent)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_keeps_its_log(path: Path) -> None:
     """Whoever wants to rescue a damaged file finds the file and the log of its last writes as they were."""
     script = """
@@ -563,6 +565,7 @@ def test_a_closed_storage_says_so(path: Path) -> None:
         storage.feedback.add(accepted(a_feedback()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
 def test_a_fork_has_to_connect_anew(path: Path) -> None:
     """A child process that uses its parent's storage gets ``StorageClosed``; the parent goes on unharmed."""
@@ -626,6 +629,7 @@ print(hk.summary(session_id="child").total)
     assert (done.stdout, done.stderr) == ("15\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are set as POSIX has them")
 def test_a_full_disk_loses_nothing_that_was_acknowledged(path: Path) -> None:
     """When the file cannot grow any more, submitting raises, what was acknowledged stays, and reading goes on."""

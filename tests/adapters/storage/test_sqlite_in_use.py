@@ -205,6 +205,7 @@ def test_a_restored_backup_is_not_damaged_by_the_old_log(path: Path, notices: bo
     assert stored(path) == 40
 
 
+@pytest.mark.slow
 def test_a_file_that_was_renamed_in_use_is_complete(path: Path) -> None:
     """What was acknowledged before goes with the file, even what was in its log only."""
     hk = harken.connect(url_of(path))
@@ -330,6 +331,14 @@ def test_what_is_acknowledged_while_files_are_moved_is_in_one_of_them(path: Path
         path.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
+def test_what_nobody_waits_for_is_written_before_the_process_ends(path: Path) -> None:
+    """A program may end right after ``submit_soon``, without closing: the storage is closed after the last write."""
+    script = "[hk.submit_soon('session', 'up') for _ in range(100)]"
+    elsewhere(script, path)
+    assert stored(path) == 100
+
+
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +354,7 @@ def test_readers_make_no_file(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_relative_path_means_the_folder_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers and writers that are opened after the program went to another folder still use the same file."""
     folders = [tmp_path / "one", tmp_path / "two"]

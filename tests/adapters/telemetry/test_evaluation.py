@@ -196,6 +196,7 @@ def test_in_no_span_while_another_request_writes() -> None:
     assert [record.span_id for record in events.records] == [0, 0]
 
 
+@pytest.mark.slow
 def test_without_opentelemetry() -> None:
     """Where it is not installed, asking for events says what to install."""
     program = """

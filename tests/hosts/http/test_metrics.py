@@ -464,6 +464,7 @@ class TestSharingThatCannotWork:
             Metrics()
 
 
+@pytest.mark.slow
 def test_without_the_package() -> None:
     """Where prometheus-client is not installed, the error says what to install."""
     program = """
