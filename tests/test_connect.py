@@ -16,7 +16,7 @@ from harken import ConfigurationError, Container, FeedbackRejected, MissingExtra
 from harken.domain.errors import StorageUnavailable
 from harken.ports.storage import Storage
 from harken.settings import Settings
-from harken.storage import scheme_of
+from harken.storage import anchored, scheme_of
 from harken_adapters.storage.memory import open_storage
 from support import NOON, ManualClock
 
@@ -97,6 +97,25 @@ class TestFindingTheStorage:
             ConfigurationError, match=r"^No storage serves redis://; installed are .*memory://.*sqlite://"
         ):
             connect("redis://localhost")
+
+    @pytest.mark.parametrize(
+        ("url", "meant"),
+        [
+            ("sqlite:///feedback.db", "sqlite:////here/feedback.db"),
+            ("sqlite:///a%20b/f.db?busy_timeout=5", "sqlite:////here/a%20b/f.db?busy_timeout=5"),
+            ("journal:///feedback", "journal:////here/feedback"),
+            ("sqlite:////there/f.db", "sqlite:////there/f.db"),
+            ("memory://", "memory://"),
+            ("mongodb://host/name", "mongodb://host/name"),
+            ("sqlite:///:memory:", "sqlite:///:memory:"),
+            (r"sqlite:///C:\f.db", r"sqlite:///C:\f.db"),
+            ("sqlite:///f.db#x", "sqlite:///f.db#x"),
+        ],
+    )
+    def test_a_relative_path_can_be_made_absolute(self, url: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is opened later, perhaps from another working directory, still is the file that was meant."""
+        monkeypatch.setattr("os.getcwd", lambda: "/here")
+        assert anchored(url) == meant
 
     def test_a_strangers_storage(self, install: Install) -> None:
         """Any installed package can add a storage under a scheme of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from harken import plugins
 from harken.domain.errors import ConfigurationError
@@ -46,6 +46,21 @@ def file_of(url: str) -> Path | None:
     scheme_of(url)
     authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
     return None if authority or not path else Path(unquote(path)).absolute()
+
+
+def anchored(url: str) -> str:
+    """The same URL, with a relative path of a file made absolute, to mean the same in any working directory.
+
+    Raises:
+        ConfigurationError: it is not a URL.
+    """
+    file = file_of(url)
+    scheme, _, rest = url.partition("://")
+    path, mark, options = rest.partition("?")
+    # What has any of these is not a plain path, and whether it is valid is for the storage to say.
+    if file is None or any(sign in path for sign in ":\\#"):
+        return url
+    return f"{scheme}:///{quote(str(file))}{mark}{options}"
 
 
 def place_of(url: str) -> tuple[object, ...]:

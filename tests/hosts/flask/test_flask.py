@@ -234,3 +234,18 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flask", None)
     with pytest.raises(MissingExtra, match=r'try pip install "harken\[flask\]"'):
         import_module("harken_adapters.hosts.flask")
+
+
+def test_a_relative_path_means_the_folder_of_the_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage is opened by the first request, perhaps after the server went to another working directory."""
+    (tmp_path / "app").mkdir()
+    monkeypatch.chdir(tmp_path / "app")
+    app = Flask(__name__)
+    app.config["HARKEN_STORAGE"] = "sqlite:///feedback.db"
+    extension = flask.Harken(app)
+    monkeypatch.chdir(tmp_path)
+    with app.app_context():
+        current_harken().submit("session", "up")
+    extension.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["app"]
+    assert (tmp_path / "app" / "feedback.db").exists()

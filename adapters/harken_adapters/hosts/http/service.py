@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
+from pathlib import Path
 from threading import Lock
 
 from attrs import frozen
 
 import harken
 from harken import Harken, HarkenError
+from harken.settings import Settings
+from harken.storage import anchored
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.blocking import BlockingHost
 from harken_adapters.hosts.http.bodies import Read
@@ -38,6 +41,11 @@ def connected(settings: ServerSettings, storage: str | None = None) -> Harken:
 
 def _middleware(settings: ServerSettings) -> tuple[harken.Middleware, ...]:
     return (evaluation_events(),) if settings.evaluation_events else ()
+
+
+def _anchored(storage: str | None) -> str:
+    """The storage to connect to later, perhaps from another working directory, as servers have that fork."""
+    return anchored(Settings.load(os.environ, Path.cwd(), storage=storage).storage)
 
 
 @frozen
@@ -77,7 +85,7 @@ class Service:
         self.settings = ServerSettings.load() if settings is None else settings
         self.pages = pages
         self._given = harken
-        self._storage = storage
+        self._storage = _anchored(storage) if harken is None else None
         self._lock = Lock()
         self._opened: _Opened | None = None
         # What a parent opened is never closed here: that could damage what the parent does with it.
