@@ -242,10 +242,10 @@ def test_a_relative_path_means_the_folder_of_the_application(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path / "app")
     app = Flask(__name__)
     app.config["HARKEN_STORAGE"] = "sqlite:///feedback.db"
-    extension = flask.Harken(app)
+    flask.Harken(app)
     monkeypatch.chdir(tmp_path)
     with app.app_context():
         current_harken().submit("session", "up")
-    extension.close()
+    app.extensions["harken"].close()
     assert [file.name for file in tmp_path.iterdir()] == ["app"]
     assert (tmp_path / "app" / "feedback.db").exists()
