@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Semaphore
+from threading import Barrier, Event, Semaphore
 from typing import Any
 
 import pytest
@@ -742,6 +742,51 @@ class TestBounds:
         assert names([group.commit(item("f"))]) == ["f"]
         assert storage.written == ["a", "b", "c", "f"]
 
+    def test_slow_callbacks_fill_the_queue_too(self) -> None:
+        """What waits for its callbacks takes memory as what waits to be written does, and is bounded with it."""
+        group = GroupCommit(FakeStorage(), max_queue=3)
+        begun, end = Event(), Event()
+
+        def hold(_: object) -> None:
+            begun.set()
+            assert end.wait(PATIENCE)
+
+        group.commit_soon(item("slow"), hold)
+        assert begun.wait(PATIENCE)
+        for number in range(3):
+            group.commit_soon(item(number))
+            # Written by this caller, so that only their callbacks are left to wait for.
+            group.commit(item("mine"))
+        with pytest.raises(Overloaded, match="3 submissions are waiting"):
+            group.commit_soon(item("more"))
+        end.set()
+        group.close()
+
+    def test_callbacks_take_turns(self, pool: ThreadPoolExecutor) -> None:
+        """However many callers come at once to a group that was idle, one thread completes their futures."""
+        for _ in range(20):
+            group = GroupCommit(FakeStorage())
+            running, most = [0], [0]
+
+            def call(_: object, running: list[int] = running, most: list[int] = most) -> None:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+                # Lets other threads run.
+                Event().wait(0.0001)
+                running[0] -= 1
+
+            barrier = Barrier(4)
+
+            def commit(group: GroupCommit = group, barrier: Barrier = barrier, call: Any = call) -> None:
+                barrier.wait(PATIENCE)
+                for number in range(5):
+                    group.commit_soon(item(number), call)
+
+            for done in [pool.submit(commit) for _ in range(4)]:
+                done.result(PATIENCE)
+            group.close()
+            assert most == [1]
+
     def test_closing_drains_and_then_refuses(self, pool: ThreadPoolExecutor) -> None:
         """Whoever was let in gets an answer before closing returns; whoever comes later is refused; twice is once."""
         storage = HeldStorage()
@@ -787,7 +832,7 @@ class TestBounds:
         program = """
 import sys
 from concurrent.futures import thread
-from threading import Event
+from threading import Barrier, Event
 from harken.domain.feedback import Feedback, Rating, Target
 from harken.ports.repository import Accepted, Stored
 from harken.services.ingestion import GroupCommit

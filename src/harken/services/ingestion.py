@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
-from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread, get_ident, main_thread
 from time import perf_counter
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[Sequence[Accepted]], Sequence[Outcome]]
 
-#: What is told how many items a write carried.
+#: Called with the number of items in a write.
 OnWrite = Callable[[int], object]
 
 #: For how much of the time that the last write took, and for how many seconds at most, a leader waits for others.
@@ -113,10 +112,11 @@ class GroupCommit:
         self._closed = False
         self._listeners: list[OnWrite] = []
         self._pid = os.getpid()
-        # Entries whose futures are to be completed by a background thread, of which there is one, or none when there
-        # was nothing to do for a while. A second one, as an interrupted start may leave, does no harm.
+        # Entries whose futures are to be completed by the background thread, which ends when it had nothing to do for a
+        # while. Where several are started at the same time, only one can run in the context, and the others end.
         self._answered: deque[_Entry] = deque()
-        self._threads: set[Thread] = set()
+        self._thread: Thread | None = None
+        self._thread_context = Context()
         self._pokes: SimpleQueue[None] = SimpleQueue()
         self._idle = False
         self._deferred = 0
@@ -152,7 +152,7 @@ class GroupCommit:
         self._must_be_usable()
         if self._expected == 1 and not self._queue:
             try:
-                outcome = self._exclusively(self._write_alone, item)
+                outcome = _exclusively(self._lead_context, self._write_alone, item)
             except BaseException:
                 self._leave(1)
                 raise
@@ -180,7 +180,7 @@ class GroupCommit:
             future.add_done_callback(then)
         self._enqueue(_Entry(item, future=future))
         if not self._poke():
-            self._do_all()
+            self._work_here()
         return future
 
     def close(self) -> None:
@@ -189,12 +189,12 @@ class GroupCommit:
             return
         self._closed = True
         # In a callback: a thread cannot wait for its own end.
-        in_background = current_thread() in self._threads
+        in_background = current_thread() is self._thread
         while not self._is_done():
             if in_background or not self._poke():
-                self._do_all()
+                self._work_here()
             self._progress.wait(_POLL)
-        while not in_background and (thread := next(iter(tuple(self._threads)), None)):
+        while not in_background and (thread := self._thread):
             self._pokes.put(None)
             thread.join(_POLL)
         atexit.unregister(self._at_exit)
@@ -208,7 +208,9 @@ class GroupCommit:
             raise StorageClosed("Harken is closed; connect again")
 
     def _enqueue(self, entry: _Entry) -> None:
-        if len(self._queue) >= self._max_queue:
+        # Futures whose callbacks are slow wait, too. Callers that wait themselves are not refused for that.
+        waiting = len(self._queue) + (0 if entry.future is None else len(self._answered))
+        if waiting >= self._max_queue:
             raise Overloaded(
                 f"{self._max_queue:,} submissions are waiting to be written already; nothing was kept, "
                 "try again in a moment"
@@ -237,27 +239,18 @@ class GroupCommit:
 
     # --- leading ---------------------------------------------------------------------------------------------------
 
-    def _exclusively(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
-        """Call this if nobody else leads; ``None`` if somebody does. Context variables are those of the caller."""
-        try:
-            return self._lead_context.run(partial(copy_context().run, work, *args, **kwargs))
-        except RuntimeError as error:
-            if "cannot enter context" in str(error):
-                return None
-            raise
-
     def _write_alone(self, item: Accepted) -> Outcome:
         """Write the item of a caller who found an empty queue."""
         began = perf_counter()
         try:
             (outcome,) = self._write_checked([item])
         finally:
-            self._look_back(1, began)
+            self._update_estimates(1, began)
         return outcome
 
     def _lead(self) -> bool:
         """Write what is first in the queue, unless somebody else leads; whether it did."""
-        written = self._exclusively(self._write_queued)
+        written = _exclusively(self._lead_context, self._write_queued)
         if written is None:
             return False
         size, raised = written
@@ -272,14 +265,15 @@ class GroupCommit:
             # An interrupted leader left it.
             self._finish(self._batch)
         self._gather()
-        entries = list(islice(self._queue, self._max_batch))
+        # In one call, as others append to the queue meanwhile.
+        entries = list(self._queue)[: self._max_batch]
         if not entries:
             return 0, None
         batch = self._batch = _Batch(entries)
         self._take_out(entries)
         began = perf_counter()
         batch.results, raised = self._write_all([entry.item for entry in entries])
-        self._look_back(len(entries), began)
+        self._update_estimates(len(entries), began)
         self._finish(batch)
         return len(entries), raised
 
@@ -292,7 +286,7 @@ class GroupCommit:
     def _finish(self, batch: _Batch) -> None:
         """Answer all in the batch. Does no harm where it was done before, wholly or in part."""
         self._take_out(batch.entries)
-        results = batch.results or [_interrupted() for _ in batch.entries]
+        results = batch.results or [_outcome_unknown() for _ in batch.entries]
         for entry, result in zip(batch.entries, results, strict=True):
             if entry.answer is None:
                 entry.answer = result
@@ -309,7 +303,7 @@ class GroupCommit:
             if len(self._queue) < self._expected:
                 self._gathered.wait(self._patience)
 
-    def _look_back(self, written: int, began: float) -> None:
+    def _update_estimates(self, written: int, began: float) -> None:
         """Learn from a write how many to expect, and how long it is worth waiting for them."""
         self._expected = min(written + len(self._queue), self._max_batch)
         self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
@@ -323,7 +317,7 @@ class GroupCommit:
             raise raised
 
     def _hand_on(self) -> None:
-        """Wake whoever has something to do now."""
+        """Wake the next leader, or the background thread."""
         self._progress.open()
         needs_background = bool(self._answered)
         if self._queue:
@@ -333,7 +327,7 @@ class GroupCommit:
             else:
                 needs_background = True
         if needs_background and not self._poke():
-            self._do_all()
+            self._work_here()
 
     def _next_leader(self) -> Latch | None:
         """What wakes the first caller in the queue that leads then."""
@@ -353,16 +347,16 @@ class GroupCommit:
                 raised = raised or error
         return raised
 
-    def _do_all(self) -> None:
+    def _work_here(self) -> None:
         """Write what is queued and complete futures in this thread, where no other can be had.
 
         What is raised meanwhile is raised at the end: before, it would strand those who are still without an answer.
         """
         raised: BaseException | None = None
         while self._has_work():
-            written = self._exclusively(self._write_queued)
-            told = self._follow_up(written or (0, None))
-            raised = raised or told
+            written = _exclusively(self._lead_context, self._write_queued)
+            error = self._follow_up(written or (0, None))
+            raised = raised or error
             if written is None:
                 break
         if raised is not None:
@@ -371,15 +365,15 @@ class GroupCommit:
     def _follow_up(self, written: tuple[int, BaseException | None]) -> BaseException | None:
         """What comes after a write in a thread that completes futures; the first that was raised is returned."""
         size, raised = written
-        for told in (self._complete_futures(), self._notify(size)):
-            raised = raised or told
+        for error in (self._complete_futures(), self._notify(size)):
+            raised = raised or error
         return raised
 
     # --- in the background -----------------------------------------------------------------------------------------
 
     def _poke(self) -> bool:
         """Let the background thread look for something to do; ``False`` if none can be had."""
-        if not self._threads:
+        if self._thread is None:
             thread = Thread(target=self._work, name="harken-group-commit", daemon=True)
             try:
                 thread.start()
@@ -392,49 +386,54 @@ class GroupCommit:
         return True
 
     def _work(self) -> None:
-        thread = current_thread()
-        self._threads.add(thread)
-        while thread in self._threads:
+        # Again if something came while this thread was leaving, and the one that was started for it found it here.
+        while _exclusively(self._thread_context, self._work_until_idle) and self._has_work():
+            pass
+
+    def _work_until_idle(self) -> bool:
+        """Do what there is to do until there was nothing for a while; always true."""
+        self._thread = current_thread()
+        has_more = True
+        while has_more:
             try:
-                self._work_once(thread)
+                has_more = self._work_once()
             except BaseException:
                 # It must not cost the thread, which others wait for.
                 logger.exception("A callback, a listener or a write was interrupted; all are answered all the same")
+        self._thread = None
+        return True
 
-    def _work_once(self, thread: Thread) -> None:
-        """Do what there is to do, or wait for it; the thread ends when it has waited long, or all is closed."""
+    def _work_once(self) -> bool:
+        """Do something, or wait for it; whether the thread should stay."""
         self._idle = False
         if raised := self._complete_futures():
             raise raised
         # Before it looks at the queue: what comes later pokes.
         self._idle = True
         if self._answered:
-            return
+            return True
         if self._has_work():
             self._help()
-        elif self._closed or not self._poked(_IDLE):
-            self._threads.discard(thread)
-            if self._has_work():
-                # Somebody saw it there a moment ago.
-                self._threads.add(thread)
+            return True
+        return not self._closed and self._wait_for_poke(_IDLE)
 
     def _help(self) -> None:
         """Lead, or wait a moment while somebody else does."""
-        # Callers that wait lead rather than this thread, which may be needed for callbacks. Not for ever: one that was
-        # interrupted may still look as if it waited.
-        if self._next_leader() is not None and self._deferred < _LONGEST_DEFERRAL and self._poked(_POLL):
+        # Callers that wait lead rather than this thread, which may be needed for callbacks. Not indefinitely: one that
+        # was interrupted may still look as if it waited.
+        if self._next_leader() is not None and self._deferred < _LONGEST_DEFERRAL and self._wait_for_poke(_POLL):
             self._deferred += 1
             return
         self._deferred = 0
-        written = self._exclusively(self._write_queued)
+        written = _exclusively(self._lead_context, self._write_queued)
         if written is None:
-            self._poked(_POLL)
+            self._wait_for_poke(_POLL)
             return
         self._hand_on()
         if raised := self._follow_up(written):
             raise raised
 
-    def _poked(self, patience: float) -> bool:
+    def _wait_for_poke(self, patience: float) -> bool:
         """Wait for a poke; whether one came."""
         try:
             self._pokes.get(timeout=patience)
@@ -465,7 +464,7 @@ class GroupCommit:
 
     def _is_done(self) -> bool:
         """Whether everything is answered and nobody writes."""
-        free = self._exclusively(lambda: True)
+        free = _exclusively(self._lead_context, lambda: True)
         return bool(free) and not self._has_work()
 
     def _has_work(self) -> bool:
@@ -475,9 +474,9 @@ class GroupCommit:
         """Wait until futures are done; at exit, so that nothing that is queued is forgotten."""
         if os.getpid() != self._pid:
             return
-        while self._has_work() or (self._threads and not self._idle):
+        while self._has_work() or (self._thread is not None and not self._idle):
             if not self._poke():
-                self._do_all()
+                self._work_here()
             self._progress.wait(_POLL)
 
     # --- writing ---------------------------------------------------------------------------------------------------
@@ -501,7 +500,7 @@ class GroupCommit:
         results: list[Outcome | BaseException] = []
         for item in items:
             ((result,), _) = self._write_all([item])
-            results.append(_known(item, result))
+            results.append(_stored_by_first_try(item, result))
             if isinstance(result, StorageUnavailable | StorageClosed):
                 return results + [result] * (len(items) - len(results))
         return results
@@ -513,14 +512,24 @@ class GroupCommit:
         return outcomes
 
 
-def _interrupted() -> StorageUnavailable:
+def _exclusively(context: Context, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+    """Call this if nobody else runs in the context; ``None`` if somebody does. Variables are those of the caller."""
+    try:
+        return context.run(partial(copy_context().run, work, *args, **kwargs))
+    except RuntimeError as error:
+        if "cannot enter context" in str(error):
+            return None
+        raise
+
+
+def _outcome_unknown() -> StorageUnavailable:
     return StorageUnavailable(
         "The thread that wrote this submission together with its own was interrupted, so it is unknown whether it was "
         "stored; submit it again under the same idempotency key"
     )
 
 
-def _known(item: Accepted, result: Outcome | BaseException) -> Outcome | BaseException:
+def _stored_by_first_try(item: Accepted, result: Outcome | BaseException) -> Outcome | BaseException:
     """What became of an item that is written a second time: if its own id is there, the first write has stored it."""
     if isinstance(result, DuplicateOf | Conflict) and result.feedback.id == item.feedback.id:
         return Stored(result.feedback)

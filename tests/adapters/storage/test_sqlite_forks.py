@@ -214,3 +214,42 @@ for thread in threads:
     thread.join()
 """
     assert run(tmp_path, program)[1] == 305
+
+
+def test_threads_may_fork_at_the_same_time(tmp_path: Path) -> None:
+    """Several threads that fork, while others submit and read, neither wait for each other nor leave a lock behind."""
+    program = """
+import threading
+
+hk = harken.connect(url)
+failed = []
+
+def fork():
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            try:
+                with harken.connect(url) as own:
+                    submit(own, 1)
+            except BaseException as error:
+                os.write(2, repr(error).encode())
+                os._exit(1)
+            os._exit(0)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            failed.append(child)
+
+def read():
+    while forking:
+        hk.summary()
+
+forking = [threading.Thread(target=fork) for _ in range(3)]
+others = [threading.Thread(target=lambda: submit(hk, 100)), *(threading.Thread(target=read) for _ in range(3))]
+for thread in [*forking, *others]:
+    thread.start()
+while forking:
+    forking.pop().join()
+for thread in others:
+    thread.join()
+assert not failed
+"""
+    assert run(tmp_path, program)[1] == 160

@@ -11,10 +11,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock
+from threading import RLock, local
 from typing import Final, Literal
 
 from harken.domain.errors import StorageUnavailable
@@ -29,7 +29,7 @@ _TRIES: Final = 100
 #: Held while a connection is opened, so that none is between the moment when all are closed for a fork, and the fork.
 _OPENING: Final = RLock()
 #: Files that this process must not open any more, and why.
-_LOST: Final[dict[FileId, str]] = {}
+_UNUSABLE_FILES: Final[dict[FileId, str]] = {}
 
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, timeout: float) -> sqlite3.Connection:
@@ -44,7 +44,7 @@ class Slot:
     """A place for one connection, which is opened when it is needed, and the lock that its user holds.
 
     The lock is to be held by a ``with`` statement in the function that uses the connection, and by no context manager
-    written in Python: only so is it given back whatever interrupts the function, at whatever point.
+    written in Python: only then is it released wherever the function is interrupted.
 
     Args:
         place: where the database is.
@@ -132,8 +132,8 @@ class Pool:
                 slot.close()
         _POOLS.discard(self)
 
-    def let_go(self) -> None:
-        """Close what this thread and nobody uses, so that other processes find files that nobody has open."""
+    def close_idle(self) -> None:
+        """Close every connection that no other thread is using: other processes find files that nobody has open."""
         for slot in list(self.slots):
             if slot.lock.acquire(blocking=False):
                 try:
@@ -148,7 +148,7 @@ _POOLS: Final[set[Pool]] = set()
 def _check_usable(place: Place, main: FileId | None) -> None:
     if main is None:
         raise StorageUnavailable(f"{place.path} cannot be opened: there is no such file")
-    if why := _LOST.get(main):
+    if why := _UNUSABLE_FILES.get(main):
         raise StorageUnavailable(f"{place.path} cannot be used by this process any more: {why}")
 
 
@@ -171,13 +171,22 @@ def _abandon(connection: sqlite3.Connection, main: FileId | None, why: str) -> N
     # A reference that is never given back, as the interpreter closes what is left when it exits.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     if main is not None:
-        _LOST[main] = why
+        _UNUSABLE_FILES[main] = why
 
 
 # --- forks -----------------------------------------------------------------------------------------------------------
 
 _process = os.getpid()
-_held: Final[list[RLock]] = []
+
+
+class _Held(local):
+    """The locks that this thread holds for its fork; other threads may be forking at the same time."""
+
+    def __init__(self) -> None:
+        self.locks: list[RLock] = []
+
+
+_held: Final = _Held()
 
 
 def _before_fork() -> None:
@@ -192,20 +201,28 @@ def _before_fork() -> None:
 
 
 def _hold_all() -> bool:
-    for lock in (_OPENING, *(slot.lock for pool in list(_POOLS) for slot in list(pool.slots))):
+    for lock in _all_locks():
         # First, so that it is given back even if a signal interrupts this in between.
-        _held.append(lock)
+        _held.locks.append(lock)
         if not lock.acquire(timeout=_FORK_PATIENCE):
-            _held.pop()
+            _held.locks.pop()
             _release_all()
             return False
     return True
 
 
+def _all_locks() -> Iterator[RLock]:
+    yield _OPENING
+    # It is held now, so that a slot which is made later has no connection.
+    for pool in list(_POOLS):
+        for slot in list(pool.slots):
+            yield slot.lock
+
+
 def _release_all() -> None:
-    while _held:
+    while _held.locks:
         with suppress(RuntimeError):  # Not acquired, as a signal came in between.
-            _held.pop().release()
+            _held.locks.pop().release()
 
 
 def _notice_fork() -> None:

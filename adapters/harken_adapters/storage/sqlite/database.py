@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -57,7 +56,6 @@ class Database:
         self._place = Place(path)
         self._writer = Slot(self._place, timeout=busy_timeout, settings=_SETTINGS_OF_WRITER)
         self._pool = Pool(self._writer)
-        self._idle: deque[Slot] = deque()
         # Also where this is forgotten, and at exit.
         self._close_pool = finalize(self, self._pool.close)
         try:
@@ -82,9 +80,13 @@ class Database:
         """
         self._must_be_ours()
         with translated(self._path), self._writer.lock:
-            connection = self._opened(self._writer)
+            if self._writer.in_use:
+                raise StorageUnavailable(
+                    f"This thread is already writing to {self._path}; do not use it from a signal handler"
+                )
             self._writer.in_use = True
             try:
+                connection = self._open_connection(self._writer)
                 connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._retried(connection, "BEGIN IMMEDIATE")
                 result = work(connection)
@@ -93,7 +95,7 @@ class Database:
                 # Again, so that nothing is acknowledged that went into files which were moved away meanwhile.
                 self._check_place(self._writer)
             except BaseException:
-                _roll_back(connection)
+                _roll_back(self._writer.connection)
                 raise
             finally:
                 self._writer.in_use = False
@@ -111,12 +113,20 @@ class Database:
             StorageClosed: the database was closed, or opened before a fork.
         """
         self._must_be_ours()
-        slot = self._idle_slot()
-        try:
-            with translated(self._path), slot.lock:
-                return self._read(slot, work)
-        finally:
-            self._idle.append(slot)
+        slot = self._reader()
+        with translated(self._path), slot.lock:
+            slot.in_use = True
+            try:
+                connection = self._open_connection(slot)
+                connection.execute("BEGIN")
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                _roll_back(slot.connection)
+                raise
+            finally:
+                slot.in_use = False
+            return result
 
     def rows(self, select: str, parameters: Sequence[object] = ()) -> list[Row]:
         """All rows that one ``SELECT`` finds; raises what :meth:`read` does."""
@@ -134,7 +144,7 @@ class Database:
         self._must_be_ours()
         deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
         with translated(self._path), self._writer.lock:
-            connection = self._opened(self._writer)
+            connection = self._open_connection(self._writer)
             while not self._truncate_log(connection) and monotonic() < deadline:
                 sleep(_pause())
 
@@ -159,14 +169,10 @@ class Database:
             # While the first is open, so that the log stays which it is.
             self._writer.open()
 
-    def _opened(self, slot: Slot) -> sqlite3.Connection:
+    def _open_connection(self, slot: Slot) -> sqlite3.Connection:
         """The connection of a slot whose lock this thread holds, outside of any transaction."""
         if self._closed:
             raise StorageClosed(f"{self._path} was closed; connect again")
-        if slot.in_use:
-            raise StorageUnavailable(
-                f"{self._path} is in use by this thread already; do not use it from a signal handler, try again later"
-            )
         if slot.connection is None:
             self._reopen(slot)
         else:
@@ -190,30 +196,17 @@ class Database:
         try:
             self._place.check(slot.files)
         except StorageUnavailable:
-            self._pool.let_go()
+            self._pool.close_idle()
             raise
 
-    def _read(self, slot: Slot, work: Work[Result]) -> Result:
-        connection = self._opened(slot)
-        slot.in_use = True
-        try:
-            connection.execute("BEGIN")
-            result = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            _roll_back(connection)
-            raise
-        finally:
-            slot.in_use = False
-        return result
-
-    def _idle_slot(self) -> Slot:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            slot = Slot(self._place, timeout=self._busy_timeout, settings=_SETTINGS_OF_READERS)
-            self._pool.slots.append(slot)
-            return slot
+    def _reader(self) -> Slot:
+        """A slot that is free, or was a moment ago: two threads that find the same one take turns."""
+        for slot in list(self._pool.slots):
+            if slot is not self._writer and not slot.in_use:
+                return slot
+        slot = Slot(self._place, timeout=self._busy_timeout, settings=_SETTINGS_OF_READERS)
+        self._pool.slots.append(slot)
+        return slot
 
     def _retried(self, connection: sqlite3.Connection, statement: str) -> None:
         """Run a statement that needs a lock, trying again at random moments.
@@ -245,11 +238,11 @@ class Database:
             raise StorageClosed(f"{self._path} was opened in another process; connect again after forking")
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
+def _roll_back(connection: sqlite3.Connection | None) -> None:
     # SQLite has rolled back by itself after some errors, and then says that there is nothing to roll back. And the
     # connection is closed already where its files were moved.
     with suppress(sqlite3.Error):
-        if connection.in_transaction:
+        if connection is not None and connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
