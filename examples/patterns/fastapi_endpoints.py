@@ -55,7 +55,8 @@ def served() -> Iterator[str]:
 
 def main() -> None:
     feedback = "/api/sessions/user-123/feedback"
-    with served() as url, httpx.Client(base_url=url) as client:
+    key = {"Authorization": f"Bearer {hk.keys.create('default', ['submit', 'read']).text}"}
+    with served() as url, httpx.Client(base_url=url, headers=key) as client:
         for body in [
             {"rating": "up", "comment": "Great answer!", "agent_id": "helper"},
             {"rating": "down", "comment": "Too slow", "agent_id": "helper"},

@@ -31,9 +31,10 @@ def main(storage: str) -> None:
         app = Flask("shop")
         Harken(app, harken=hk, settings=SETTINGS)
         page = app.test_client()
+        key = {"Authorization": f"Bearer {hk.keys.create('default', ['submit']).text}"}
 
         for feedback in GIVEN:
-            answer = page.post("/api/feedback?session_id=session-1", json=feedback)
+            answer = page.post("/api/feedback?session_id=session-1", json=feedback, headers=key)
             said = answer.get_json()
             # Behind the semicolon stands when to come back.
             print(answer.status_code, said.get("message") or said["detail"].partition(";")[0])

@@ -188,7 +188,7 @@ class ErasesWhatTellsOfAlerts(MemoryFeedbackRepository):
 
     def erase(self, query: FeedbackQuery) -> int:
         if erased := super().erase(query):
-            self._data.events = type(self._data.events)()
+            self._data._events = type(self._data.events)()
         return erased
 
 

@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
         path = Path(folder)
-        with serve(f"sqlite:///{path}/feedback.db", path, **UNLIMITED) as service:
+        with serve(f"sqlite:///{path}/feedback.db", path, "--open", **UNLIMITED) as service:
             run = asyncio.run(
                 play(service.url, writers=chosen.writers, listeners=chosen.listeners, seconds=chosen.seconds)
             )

@@ -14,7 +14,7 @@ from tests.reliability.http_processes import PATIENCE, UNLIMITED, serve
 @pytest.mark.slow
 def test_listeners_receive_all_that_is_acknowledged(tmp_path: Path) -> None:
     """Each event that is acknowledged reaches each listener, the first ones while clients are still submitting."""
-    with serve(f"sqlite:///{tmp_path / 'feedback.db'}", tmp_path, **UNLIMITED) as service:
+    with serve(f"sqlite:///{tmp_path / 'feedback.db'}", tmp_path, "--open", **UNLIMITED) as service:
         playing = play(service.url, writers=50, listeners=3, until_heard=True)
         run = asyncio.run(asyncio.wait_for(playing, 4 * PATIENCE))
     assert run.meanwhile >= 3

@@ -34,6 +34,11 @@ class Scope(Enum):
             raise ValueError(f"There is no scope {value!r}; expected {', '.join(others)} or {last}") from None
 
 
+def _names(agents: Iterable[str] | None) -> str:
+    """The agents, always in the same order."""
+    return "None" if agents is None else f"{{{', '.join(map(repr, sorted(agents)))}}}"
+
+
 def _in_words(scopes: Iterable[Scope]) -> str:
     """The scopes by name, always in the same order, which a set does not promise."""
     return f"{{{', '.join(sorted(scope.value for scope in scopes))}}}"
@@ -54,7 +59,7 @@ class ApiKey:
     digest: str = field(repr=False)
     created_at: datetime = field(converter=utc)
     revoked_at: datetime | None = field(default=None, converter=optional(utc))
-    agents: frozenset[str] | None = None
+    agents: frozenset[str] | None = field(default=None, repr=_names)
 
     @property
     def revoked(self) -> bool:

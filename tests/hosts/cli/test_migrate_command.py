@@ -158,7 +158,7 @@ def test_options_that_an_import_has_too(cli: Any, given: Given) -> None:
         (("--map", "comment"), "'comment' has no '='"),
         (("--map", "colour=red"), "There is no field 'colour'"),
         (("--map", "session_id=key"), "session_id is the _id of the document"),
-        (("--rejected", "feedback.db"), "feedback.db belongs to an SQLite database"),
+        (("--rejected", "feedback.db"), "feedback.db is an SQLite database"),
         (("--rejected", "no/where"), "choose a place with --rejected PATH"),
     ],
 )

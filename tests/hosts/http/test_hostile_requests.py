@@ -361,7 +361,7 @@ def test_the_end_waits_for_no_one_who_is_refused(hk: Harken, sent: bytes) -> Non
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """``harken serve``, after its first requests."""
-    with serve("memory://", Path(tmp_path_factory.mktemp("floods")), **UNLIMITED) as serving:
+    with serve("memory://", Path(tmp_path_factory.mktemp("floods")), "--open", **UNLIMITED) as serving:
         assert serving.ask("POST", PATH, json={"rating": "up"}).ok
         yield serving
 

@@ -21,13 +21,16 @@ def spare_databases(target: Path) -> None:
     try:
         if not target.is_file() or not target.stat().st_size:
             return
-        database = _is_database(target) or any(
+        database = _is_database(target)
+        companion = any(
             target.name.endswith(ending) and target.with_name(target.name.removesuffix(ending)).exists()
             for ending in _COMPANIONS
         )
     except OSError as error:
         raise WrongUsage(f"cannot see what {target} is: {error.strerror}; choose another file") from error
     if database:
+        raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
+    if companion:
         raise WrongUsage(f"{target} belongs to an SQLite database, which would be damaged; choose another file")
 
 
