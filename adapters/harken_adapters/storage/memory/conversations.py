@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import islice
 
 from harken.ports.conversations import ConversationRepository, JsonObject
-from harken_adapters.storage.memory.data import Conversation, Data
+from harken_adapters.storage.memory.data import Conversation, Data, insert_place
 
 
 class MemoryConversationRepository(ConversationRepository):
@@ -37,8 +38,9 @@ class MemoryConversationRepository(ConversationRepository):
             if number in self._read(application, session_id).messages.get(agent_id, {}):
                 return False
             conversation = self._write(application, session_id)
+            # First, as an interruption may leave a number without a message, but no message without its number.
+            insert_place(conversation.numbers[agent_id], number)
             conversation.messages[agent_id][number] = deepcopy(message)
-            insort(conversation.numbers[agent_id], number)
             return True
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
@@ -65,7 +67,8 @@ class MemoryConversationRepository(ConversationRepository):
             numbers = conversation.numbers.get(agent_id, [])
             first = bisect_right(numbers, after)
             messages = conversation.messages.get(agent_id, {})
-            return [(number, deepcopy(messages[number])) for number in numbers[first : first + limit]]
+            there = (number for number in islice(numbers, first, None) if number in messages)
+            return [(number, deepcopy(messages[number])) for number in islice(there, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
         """See the port."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -10,7 +10,7 @@ from datetime import datetime
 from heapq import merge
 from itertools import islice
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from harken.domain.access import ApiKey
 from harken.domain.alerts import Alert, Subject
@@ -31,17 +31,18 @@ class Data:
 
     An exception from outside, such as Ctrl-C, can interrupt a write between any two steps. So the steps of a change are
     written down first, and each can be taken twice: what an interruption left is finished before anything is looked at.
+    Where one call changes several things, they are whole each, and in an order in which the call can be repeated.
     """
 
     def __init__(self) -> None:
         self.lock: AbstractContextManager[object] = RLock()
         self.closed = False
-        self.applications = Applications(Application)
+        self.applications: _Whole[Application] = _Whole(Application)
         self._events = Events()
-        self.deliveries = Deliveries()
+        self._deliveries = Deliveries()
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
-        self.alerts: defaultdict[str, Alerts] = defaultdict(Alerts)
+        self.alerts: _Whole[Alerts] = _Whole(Alerts)
         self.documents: dict[tuple[str, str], Document] = {}
         self.conversations: dict[tuple[str, str], Conversation] = {}
 
@@ -50,6 +51,12 @@ class Data:
         """Events that wait."""
         self._events.finish()
         return self._events
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Deliveries in every state."""
+        self._deliveries.finish()
+        return self._deliveries
 
     def locked(self) -> AbstractContextManager[object]:
         """Nobody else reads or writes meanwhile; raises ``StorageClosed`` after the end.
@@ -60,15 +67,6 @@ class Data:
         if self.closed:
             raise StorageClosed("This memory storage was closed, and what it held is gone")
         return self.lock
-
-
-class Applications(defaultdict[str, "Application"]):
-    """Applications by name; each is whole when it is handed out."""
-
-    def __getitem__(self, name: str) -> Application:
-        application = super().__getitem__(name)
-        application.finish()
-        return application
 
 
 #: A step of a change: a function and its arguments. Taking it twice is as good as taking it once.
@@ -94,6 +92,18 @@ class _Stepwise:
         self.finish()
 
 
+_Part = TypeVar("_Part", bound=_Stepwise)
+
+
+class _Whole(defaultdict[str, _Part]):
+    """What each application has, by its name; finished when it is handed out."""
+
+    def __getitem__(self, name: str) -> _Part:
+        part = super().__getitem__(name)
+        part.finish()
+        return part
+
+
 class Application(_Stepwise):
     """One application's feedback, with what finds and counts it quickly."""
 
@@ -113,11 +123,11 @@ class Application(_Stepwise):
         place = Cursor.behind(feedback)
         steps: list[_Step] = [
             (_put, (self.feedback, feedback.id, feedback)),
-            (_insert, (self.order, place)),
-            (_insert, (self.sessions[feedback.session_id], place)),
+            (insert_place, (self.order, place)),
+            (insert_place, (self.sessions[feedback.session_id], place)),
             *((_put, (slots, key, feedback.id)) for slots, key in self._slots_of(feedback)),
-            *self._changed(_insert, feedback),
-            *self._counted((feedback, Summary.__add__)),
+            *self._change_steps(insert_place, feedback),
+            *self._counter_steps((feedback, Summary.__add__)),
         ]
         self._take(steps)
 
@@ -129,18 +139,18 @@ class Application(_Stepwise):
             (_delete, (self.order, place)),
             (_delete, (self.sessions[feedback.session_id], place)),
             *((_drop, (slots, key)) for slots, key in self._slots_of(feedback)),
-            *self._changed(_delete, feedback),
-            *self._counted((feedback, Summary.__sub__)),
+            *self._change_steps(_delete, feedback),
+            *self._counter_steps((feedback, Summary.__sub__)),
         ]
         self._take(steps)
 
     def replace(self, before: Feedback, after: Feedback) -> None:
         """Keep another version of it."""
         steps: list[_Step] = [
-            *self._changed(_delete, before),
+            *self._change_steps(_delete, before),
             (_put, (self.feedback, after.id, after)),
-            *self._changed(_insert, after),
-            *self._counted((before, Summary.__sub__), (after, Summary.__add__)),
+            *self._change_steps(insert_place, after),
+            *self._counter_steps((before, Summary.__sub__), (after, Summary.__add__)),
         ]
         self._take(steps)
 
@@ -168,11 +178,11 @@ class Application(_Stepwise):
         if (slot := _vote_slot(feedback)) is not None:
             yield self.votes, slot
 
-    def _changed(self, change: Callable[[list[Any], Any], None], feedback: Feedback) -> Iterator[_Step]:
+    def _change_steps(self, change: Callable[[list[Any], Any], None], feedback: Feedback) -> Iterator[_Step]:
         if feedback.version > 1:
             yield change, (self.changed, change_place(feedback))
 
-    def _counted(self, *changes: tuple[Feedback, Callable[[Summary, Summary], Summary]]) -> Iterator[_Step]:
+    def _counter_steps(self, *changes: tuple[Feedback, Callable[[Summary, Summary], Summary]]) -> Iterator[_Step]:
         """What sets the figures to what they are after these changes."""
         totals: dict[str | None, Summary] = {}
         slots: dict[tuple[str | None, int], Summary] = {}
@@ -198,7 +208,8 @@ def _drop(mapping: dict[Any, Any], key: object) -> None:
     mapping.pop(key, None)
 
 
-def _insert(places: list[Any], place: Any) -> None:
+def insert_place(places: list[Any], place: Any) -> None:
+    """Insert it where it belongs, unless it is there."""
     index = bisect_left(places, place)
     if places[index : index + 1] != [place]:
         places.insert(index, place)
@@ -221,7 +232,7 @@ class Events(_Stepwise):
     def put(self, event: Event) -> None:
         """Let it wait."""
         self.take(event.id)
-        self._take([(_put, (self.by_id, event.id, event)), (_insert, (self.order, event_order(event)))])
+        self._take([(_put, (self.by_id, event.id, event)), (insert_place, (self.order, event_order(event)))])
 
     def take(self, event_id: str) -> Event | None:
         """That event, which waits no longer."""
@@ -230,27 +241,28 @@ class Events(_Stepwise):
         return event
 
 
-class Deliveries:
+class Deliveries(_Stepwise):
     """Deliveries, with their order in each state and channel."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by_id: dict[str, Delivery] = {}
         self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
 
     def put(self, delivery: Delivery) -> None:
         """Keep it, in the place of the one with its id."""
         before = self.by_id.get(delivery.id)
-        self.by_id[delivery.id] = delivery
-        if before is not None and _stays(before, delivery):
-            return
-        if before is not None:
-            self._leave(before)
-        insort(self.order[delivery.state, delivery.channel], _due_place(delivery))
+        keep: _Step = (_put, (self.by_id, delivery.id, delivery))
+        if before is None:
+            self._take([keep, self._placed(insert_place, delivery)])
+        elif _stays(before, delivery):
+            self._take([keep])
+        else:
+            self._take([self._placed(_delete, before), keep, self._placed(insert_place, delivery)])
 
     def remove(self, delivery: Delivery) -> None:
         """Forget it."""
-        del self.by_id[delivery.id]
-        self._leave(delivery)
+        self._take([(_drop, (self.by_id, delivery.id)), self._placed(_delete, delivery)])
 
     def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
         """Those in that state, of one channel or of all, earliest due first."""
@@ -262,9 +274,8 @@ class Deliveries:
             places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
         return (self.by_id[delivery_id] for _, delivery_id in places)
 
-    def _leave(self, delivery: Delivery) -> None:
-        order = self.order[delivery.state, delivery.channel]
-        del order[bisect_left(order, _due_place(delivery))]
+    def _placed(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> _Step:
+        return change, (self.order[delivery.state, delivery.channel], _due_place(delivery))
 
 
 #: When a delivery is due, and its id.
@@ -280,22 +291,21 @@ def _stays(before: Delivery, after: Delivery) -> bool:
     return before.state is after.state and before.due_at == after.due_at
 
 
-class Alerts:
+class Alerts(_Stepwise):
     """One application's alerts, with their order: of all, and of each rule and subject."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by_id: dict[str, Alert] = {}
         self.order: list[tuple[datetime, str]] = []
         self.about: defaultdict[tuple[str, Subject], list[tuple[datetime, str]]] = defaultdict(list)
 
     def put(self, alert: Alert) -> None:
         """Keep it, in the place of the one with its id."""
-        if (before := self.by_id.get(alert.id)) is not None:
-            for order in self._orders(before):
-                del order[bisect_left(order, raised_place(before))]
-        self.by_id[alert.id] = alert
-        for order in self._orders(alert):
-            insort(order, raised_place(alert))
+        before = self.by_id.get(alert.id)
+        gone = [] if before is None else [(_delete, (order, raised_place(before))) for order in self._orders(before)]
+        there = [(insert_place, (order, raised_place(alert))) for order in self._orders(alert)]
+        self._take([*gone, (_put, (self.by_id, alert.id, alert)), *there])
 
     def _orders(self, alert: Alert) -> tuple[list[tuple[datetime, str]], list[tuple[datetime, str]]]:
         return self.order, self.about[alert.rule, alert.subject]

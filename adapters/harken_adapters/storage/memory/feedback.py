@@ -100,9 +100,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
         """See the port."""
         with self._data.locked():
             erased = {feedback.id for feedback in self.stream(query)}
-            application = self._data.applications[query.application]
-            for feedback_id in erased:
-                application.remove(application.feedback[feedback_id])
 
             def about_erased(event: Event) -> bool:
                 known = event.application == query.application and event.subject_id in erased
@@ -113,6 +110,10 @@ class MemoryFeedbackRepository(FeedbackRepository):
             deliveries = self._data.deliveries.by_id.values()
             for delivery in [delivery for delivery in deliveries if about_erased(delivery.event)]:
                 self._data.deliveries.remove(delivery)
+            # Last, so that a call which was interrupted finds it again when it is repeated.
+            application = self._data.applications[query.application]
+            for feedback_id in erased:
+                application.remove(application.feedback[feedback_id])
         return len(erased)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
