@@ -40,6 +40,7 @@ from harken.domain.errors import (
     StorageIncompatible,
     StorageUnavailable,
     TemplateTooCostly,
+    TemplateValueMissing,
 )
 from harken.domain.feedback import (
     UNCHANGED,
@@ -136,6 +137,7 @@ __all__ = [
     "Summary",
     "Target",
     "TemplateTooCostly",
+    "TemplateValueMissing",
     "Theme",
     "TrendPoint",
     "Violation",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from harken import plugins
 from harken.domain.errors import ConfigurationError
@@ -45,7 +46,7 @@ def file_of(url: str) -> Path | None:
     """
     scheme_of(url)
     authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
-    return None if authority or not path else Path(unquote(path)).absolute()
+    return None if authority or not path else Path(os.fsdecode(unquote_to_bytes(path))).absolute()
 
 
 def anchored(url: str) -> str:
@@ -73,9 +74,9 @@ def place_of(url: str) -> tuple[object, ...]:
     authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
     if authority:
         hosts = authority.rpartition("@")[2].lower().split(",")
-        return scheme, sorted(hosts), unquote(path)
+        return scheme, sorted(hosts), os.fsdecode(unquote_to_bytes(path))
     # Without a host it is a file. No file's name has a NUL, and asking for such a one would raise.
-    return scheme, Path(unquote(path).replace("\0", "")).resolve()
+    return scheme, Path(os.fsdecode(unquote_to_bytes(path)).replace("\0", "")).resolve()
 
 
 def open_storage(url: str) -> AbstractContextManager[Storage]:

@@ -742,6 +742,26 @@ class TestBounds:
         assert names([group.commit(item("f"))]) == ["f"]
         assert storage.written == ["a", "b", "c", "f"]
 
+    def test_a_signal_handler_that_submits_or_closes_does_not_wait_for_itself(self) -> None:
+        """What interrupts the write of its own thread is refused, or returns; what it interrupted then goes on."""
+        told: list[object] = []
+
+        def write(items: Sequence[Accepted]) -> Sequence[Outcome]:
+            # As a signal handler would, in the middle of a write.
+            for call in (lambda: group.commit(item("b")), lambda: group.commit_soon(item("c"))):
+                with pytest.raises(StorageUnavailable, match="signal handler"):
+                    call()
+            group.close()
+            told.append("closed")
+            return [Stored(one.feedback) for one in items]
+
+        group = GroupCommit(write)
+        assert names([group.commit(item("a"))]) == ["a"]
+        assert told == ["closed"]
+        with pytest.raises(StorageClosed):
+            group.commit(item("d"))
+        group.close()
+
     def test_slow_callbacks_fill_the_queue_too(self) -> None:
         """What waits for its callbacks takes memory as what waits to be written does, and is bounded with it."""
         group = GroupCommit(FakeStorage(), max_queue=3)

@@ -11,15 +11,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, wraps
+from math import isfinite
 from typing import Any, Final
 
 from attrs import define, frozen
 
-from harken.domain.errors import ConfigurationError, TemplateTooCostly
+from harken.domain.errors import ConfigurationError, TemplateTooCostly, TemplateValueMissing
 from harken_adapters.notifiers.missing import missing
 
 try:
-    from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, nodes, pass_context
+    from jinja2 import (
+        StrictUndefined,
+        Template,
+        TemplateError,
+        TemplateSyntaxError,
+        Undefined,
+        UndefinedError,
+        nodes,
+        pass_context,
+    )
     from jinja2.filters import FILTERS
     from jinja2.runtime import Context, LoopContext
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -152,9 +162,10 @@ class _Budget:
 
 @frozen
 class _Compiled:
-    """A template that is ready, and what is left for rendering it."""
+    """A template that is ready, what it asks for by name, and what is left for rendering it."""
 
     template: Template
+    names: frozenset[str]
     left: int
 
 
@@ -173,6 +184,10 @@ class JinjaRenderer:
         """Raise ``ConfigurationError`` if it cannot be a template; the error says what is wrong, and in which line."""
         self._compiled(template)
 
+    def names(self, template: str) -> frozenset[str]:
+        """The names of the values that a template asks for; raises what :meth:`check` does."""
+        return self._compiled(template).names
+
     def render(self, template: str, values: Mapping[str, object]) -> str:
         """The template with its places filled in; what is over 4,000 characters is cut.
 
@@ -186,6 +201,8 @@ class JinjaRenderer:
             return _cut(compiled.template.generate({**values, _BUDGET: _Budget(compiled.left)}))
         except TemplateTooCostly:
             raise
+        except UndefinedError as error:
+            raise TemplateValueMissing(str(error)[:_LONGEST_ERROR]) from error
         except _FAILURES as error:
             raise ConfigurationError(f"The template cannot be filled in: {str(error)[:_LONGEST_ERROR]}") from error
 
@@ -201,7 +218,7 @@ class JinjaRenderer:
             tree = self._environment.parse(template)
             steps = _restrict(tree)
             budget.spend(steps * (_TO_COMPILE + _TO_EVALUATE))
-            return _Compiled(self._environment.from_string(tree), budget.left)
+            return _Compiled(self._environment.from_string(tree), _names(tree), budget.left)
         except TemplateSyntaxError as error:
             raise ConfigurationError(f"The template cannot be read: {error.message} (line {error.lineno})") from error
         except TemplateTooCostly:
@@ -286,6 +303,12 @@ def _restrict(node: nodes.Node, *, depth: int = 0, in_loop: bool = False) -> int
     return count
 
 
+def _names(tree: nodes.Template) -> frozenset[str]:
+    """The names that a template asks for, without those of its loops."""
+    names = list(tree.find_all(nodes.Name))
+    return frozenset(one.name for one in names).difference((one.name for one in names if one.ctx == "store"), {"loop"})
+
+
 def _through(name: str, value: Any, *arguments: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(value, name, list(arguments), [], None, None, lineno=value.lineno)
 
@@ -295,6 +318,8 @@ def _check(node: nodes.Node, *, depth: int, in_loop: bool) -> None:
         _refuse(node, f"it is nested more than {_DEEPEST} levels deep")
     if not isinstance(node, _NODES):
         _refuse(node, f"{type(node).__name__.lower()} is not allowed; {_ALLOWED}")
+    if isinstance(node, nodes.Const | nodes.Getattr):
+        _check_look_up(node)
     if isinstance(node, nodes.For) and (in_loop or node.recursive):
         _refuse(node, "a loop inside a loop is not allowed")
     if isinstance(node, nodes.Filter | nodes.Test):
@@ -307,6 +332,15 @@ def _check(node: nodes.Node, *, depth: int, in_loop: bool) -> None:
 
 
 _FILTERS: Final = (*_OF_TEXTS, *_OF_LISTS, *_FREE, "join", "round", "sum", "tojson", "urlencode")
+
+
+def _check_look_up(node: nodes.Const | nodes.Getattr) -> None:
+    if isinstance(node, nodes.Getattr):
+        if node.attr.startswith("_"):
+            _refuse(node, f"{node.attr!r} is not a value; names do not begin with an underscore")
+    elif isinstance(node.value, float) and not isfinite(node.value):
+        # Its text, inf, would be a name.
+        _refuse(node, "a number is too large")
 
 
 def _refuse(node: nodes.Node, why: str) -> None:

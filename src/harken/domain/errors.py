@@ -25,7 +25,8 @@
     ├── Overloaded                            the ingestion queue is full; nothing was kept, try again
     ├── ConfigurationError (ValueError)       a setting or storage URL that makes no sense
     │   ├── MissingExtra                      it would, after ``pip install "harken[...]"``
-    │   └── TemplateTooCostly                 a template whose work would exceed its budget
+    │   ├── TemplateTooCostly                 a template whose work would exceed its budget
+    │   └── TemplateValueMissing              a template that asks for a value which is not there
     └── StorageError                          the storage could not do what was asked
         ├── StorageUnavailable                it did not answer, or is locked; the outcome may be unknown
         ├── StorageClosed                     it was closed, or opened in another process
@@ -167,6 +168,10 @@ class MissingExtra(ConfigurationError):
 
 class TemplateTooCostly(ConfigurationError):
     """Compiling and rendering a template would exceed its budget of work. Trying again leads to the same."""
+
+
+class TemplateValueMissing(ConfigurationError):
+    """A template asks for a value that is not there, such as one of feedback when it is about an alert."""
 
 
 class StorageError(HarkenError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from harken.domain.feedback import Sentiment, Submission
@@ -39,6 +39,10 @@ class TemplateRenderer(Protocol):
         """Raise ``ConfigurationError`` if it cannot be a template; the error says what is wrong."""
         ...
 
+    def names(self, template: str) -> Collection[str]:
+        """The names of the values that a template asks for; raises what :meth:`check` does."""
+        ...
+
     def render(self, template: str, values: Mapping[str, object]) -> str:
         """The template with its places filled in, 4,000 characters at most.
 
@@ -47,6 +51,7 @@ class TemplateRenderer(Protocol):
         Raises:
             TemplateTooCostly: compiling and rendering it would exceed its budget of work. This must be raised before
                 the work is done.
-            ConfigurationError: it is not a template, or asks for a value that is not there.
+            TemplateValueMissing: it asks for a value that is not there.
+            ConfigurationError: it is not a template, or cannot do with a value what it says.
         """
         ...

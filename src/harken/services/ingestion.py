@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread, current_thread, get_ident, main_thread
+from threading import Thread, current_thread, get_ident, local, main_thread
 from time import perf_counter
 from typing import Final, ParamSpec, TypeVar
 from weakref import ref
@@ -54,6 +54,12 @@ class _Entry:
         # Signal handlers run in the main thread: what they raise shall not interrupt the writes of others.
         self.leads = latch is not None and get_ident() != main_thread().ident
         self.answer: Outcome | BaseException | None = None
+
+
+class _Own(local):
+    """What each thread knows of itself: whether it leads."""
+
+    leads = False
 
 
 class _Batch:
@@ -105,6 +111,8 @@ class GroupCommit:
         self._queue: deque[_Entry] = deque()
         # Not for its variables, but because only one call at a time can run in it.
         self._lead_context = Context()
+        self._own = _Own()
+        self._leader = 0
         self._batch: _Batch | None = None
         self._expected = 1
         self._patience = 0.0
@@ -152,7 +160,7 @@ class GroupCommit:
         self._must_be_usable()
         if self._expected == 1 and not self._queue:
             try:
-                outcome = _exclusively(self._lead_context, self._write_alone, item)
+                outcome = _exclusively(self._lead_context, self._as_leader, self._write_alone, item)
             except BaseException:
                 self._leave(1)
                 raise
@@ -188,6 +196,9 @@ class GroupCommit:
         if os.getpid() != self._pid:
             return
         self._closed = True
+        if self._leads_here():
+            # A signal handler closes: the write that it interrupted can only end after it.
+            return
         # In a callback: a thread cannot wait for its own end.
         in_background = current_thread() is self._thread
         while not self._is_done():
@@ -202,6 +213,11 @@ class GroupCommit:
     # --- in the caller's thread ------------------------------------------------------------------------------------
 
     def _must_be_usable(self) -> None:
+        if self._leads_here():
+            # What interrupted a write would wait for itself.
+            raise StorageUnavailable(
+                "A signal handler submitted while this thread was writing; nothing was kept, submit it later"
+            )
         if os.getpid() != self._pid:
             raise StorageClosed("Harken was connected in another process; connect again after forking")
         if self._closed:
@@ -226,8 +242,9 @@ class GroupCommit:
         try:
             while entry.answer is None:
                 others_lead = not entry.leads and self._poke()
-                if others_lead or not self._lead():
-                    latch.wait(_POLL)
+                if (others_lead or not self._lead()) and not latch.wait(_POLL):
+                    # Nobody led so far: the background thread may be busy with a callback.
+                    entry.leads = True
         except BaseException:
             entry.leads = False
             if self._has_work():
@@ -238,6 +255,19 @@ class GroupCommit:
         return entry.answer
 
     # --- leading ---------------------------------------------------------------------------------------------------
+
+    def _leads_here(self) -> bool:
+        """Whether this very thread is leading, so that a signal handler calls."""
+        # All of it, as an interruption may have left a trace of an earlier lead.
+        mine = self._own.leads and self._leader == get_ident()
+        return mine and _exclusively(self._lead_context, lambda: True) is None
+
+    def _as_leader(self, write: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        self._own.leads, self._leader = True, get_ident()
+        try:
+            return write(*args, **kwargs)
+        finally:
+            self._own.leads = False
 
     def _write_alone(self, item: Accepted) -> Outcome:
         """Write the item of a caller who found an empty queue."""
@@ -250,7 +280,7 @@ class GroupCommit:
 
     def _lead(self) -> bool:
         """Write what is first in the queue, unless somebody else leads; whether it did."""
-        written = _exclusively(self._lead_context, self._write_queued)
+        written = _exclusively(self._lead_context, self._as_leader, self._write_queued)
         if written is None:
             return False
         size, raised = written
@@ -354,7 +384,7 @@ class GroupCommit:
         """
         raised: BaseException | None = None
         while self._has_work():
-            written = _exclusively(self._lead_context, self._write_queued)
+            written = _exclusively(self._lead_context, self._as_leader, self._write_queued)
             error = self._follow_up(written or (0, None))
             raised = raised or error
             if written is None:
@@ -425,7 +455,7 @@ class GroupCommit:
             self._deferred += 1
             return
         self._deferred = 0
-        written = _exclusively(self._lead_context, self._write_queued)
+        written = _exclusively(self._lead_context, self._as_leader, self._write_queued)
         if written is None:
             self._wait_for_poke(_POLL)
             return

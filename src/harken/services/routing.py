@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
-from harken.domain.errors import ConfigurationError, MissingExtra, RouteRejected, TemplateTooCostly
+from harken.domain.errors import (
+    ConfigurationError,
+    MissingExtra,
+    RouteRejected,
+    TemplateTooCostly,
+    TemplateValueMissing,
+)
 from harken.domain.routing import Route, name_problem, parse_route, route_record
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.notifier import Notification
@@ -124,10 +131,10 @@ class RouteService:
             raise RouteRejected(f"The template of route {route.name!r} cannot be used: {error}") from error
 
     def _try(self, template: str) -> None:
-        """Render a template once, to see whether it can be paid for. Whether it suits all values is not seen here."""
-        try:
-            self._renderer().render(template, largest_values())
-        except TemplateTooCostly:
-            raise
-        except ConfigurationError as error:
-            logger.debug("A template fails on the values that it is tried with: %s", error)
+        """Render a template once, with the largest values; branches that these do not take are not seen here."""
+        values = largest_values()
+        if unknown := sorted(set(self._renderer().names(template)) - values.keys()):
+            raise ConfigurationError(f"There is no value {unknown[0]!r}; known are {', '.join(sorted(values))}")
+        # Which context, tags and figures there will be, nobody knows.
+        with suppress(TemplateValueMissing):
+            self._renderer().render(template, values)

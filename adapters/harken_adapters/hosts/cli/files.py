@@ -19,11 +19,13 @@ def spare_databases(target: Path) -> None:
     SQLite is asked. Opening the file here, and closing it, would take the locks away that this process holds on it.
     """
     try:
-        if not target.is_file() or not target.stat().st_size:
+        # What is written goes to what a link leads to.
+        real = target.resolve()
+        if not real.is_file():
             return
-        database = _is_database(target)
+        database = real.stat().st_size > 0 and _is_database(real)
         companion = any(
-            target.name.endswith(ending) and target.with_name(target.name.removesuffix(ending)).exists()
+            real.name.endswith(ending) and real.with_name(real.name.removesuffix(ending)).exists()
             for ending in _COMPANIONS
         )
     except OSError as error:

@@ -14,7 +14,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock, local
+from threading import RLock, get_ident, local
+from time import sleep
 from typing import Final, Literal
 
 from harken.domain.errors import StorageUnavailable
@@ -23,6 +24,9 @@ from harken_adapters.storage.sqlite.files import FileId, Files, Place
 #: How many seconds a fork waits for one lock before it lets go of those that it has, as two threads may wait for each
 #: other's.
 _FORK_PATIENCE: Final = 0.1
+#: How often, and for how many seconds each time, others wait for a thread that waits to fork.
+_STEPS_ASIDE: Final = 200
+_STEP: Final = 0.001
 #: How often a database is opened again because its files were being replaced just then.
 _TRIES: Final = 100
 
@@ -187,10 +191,24 @@ class _Held(local):
 
 
 _held: Final = _Held()
+#: The threads that wait until they can fork.
+_forking: Final[set[int]] = set()
+
+
+def let_forks_through() -> None:
+    """Wait a moment if a thread waits to fork, as it might never find all connections unused otherwise.
+
+    Not for longer than a moment, as this thread may be one that it waits for.
+    """
+    for _ in range(_STEPS_ASIDE):
+        if not _forking:
+            return
+        sleep(_STEP)
 
 
 def _before_fork() -> None:
     """Wait until no other thread uses a connection, let none begin to, and close all."""
+    _forking.add(get_ident())
     while not _hold_all():
         pass
     for pool in list(_POOLS):
@@ -219,6 +237,11 @@ def _all_locks() -> Iterator[RLock]:
             yield slot.lock
 
 
+def _after_fork() -> None:
+    _forking.discard(get_ident())
+    _release_all()
+
+
 def _release_all() -> None:
     while _held.locks:
         with suppress(RuntimeError):  # Not acquired, as a signal came in between.
@@ -238,8 +261,9 @@ def _after_fork_in_child() -> None:
         if slot.connection is not None:
             _abandon(slot.connection, slot.files.main, "it was in use when the process was forked; start a new process")
     _POOLS.clear()
+    _forking.clear()
     _release_all()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_release_all, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from weakref import finalize
 
 from harken.domain.errors import StorageClosed, StorageCorrupt, StorageUnavailable
-from harken_adapters.storage.sqlite.connections import Pool, Slot, connect
+from harken_adapters.storage.sqlite.connections import Pool, Slot, connect, let_forks_through
 from harken_adapters.storage.sqlite.errors import is_busy, translated
 from harken_adapters.storage.sqlite.files import Place
 from harken_adapters.storage.sqlite.opening import check_file, check_library, prepare
@@ -33,7 +33,8 @@ _SETTINGS_OF_WRITER: Final = (*_SETTINGS, "PRAGMA busy_timeout = 0")
 _SETTINGS_OF_READERS: Final = (*_SETTINGS, "PRAGMA query_only = ON")
 
 Result = TypeVar("Result")
-#: What is done in a transaction. Its result must not be an iterator that still reads.
+#: What is done in a transaction. It fetches all rows of a statement at once, and gives no iterator that still reads:
+#: where it is interrupted, a cursor that a traceback keeps alive would hold the connection at an old state of the file.
 Work = Callable[[sqlite3.Connection], Result]
 
 
@@ -79,6 +80,7 @@ class Database:
             StorageClosed: the database was closed, or opened before a fork.
         """
         self._must_be_ours()
+        let_forks_through()
         with translated(self._path), self._writer.lock:
             if self._writer.in_use:
                 raise StorageUnavailable(
@@ -113,6 +115,7 @@ class Database:
             StorageClosed: the database was closed, or opened before a fork.
         """
         self._must_be_ours()
+        let_forks_through()
         slot = self._reader()
         with translated(self._path), slot.lock:
             slot.in_use = True
@@ -123,6 +126,8 @@ class Database:
                 connection.execute("COMMIT")
             except BaseException:
                 _roll_back(slot.connection)
+                # Nobody knows what is left of it.
+                slot.close()
                 raise
             finally:
                 slot.in_use = False

@@ -212,7 +212,8 @@ def _by_id(connection: sqlite3.Connection, application: str, feedback_id: str) -
 
 
 def _select(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
-    return [from_row(row) for row in connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters)]  # noqa: S608
+    rows = connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
+    return [from_row(row) for row in rows]
 
 
 def _beyond(comparison: str, place: Cursor) -> Condition:

@@ -47,8 +47,15 @@ class Place:
         """The files that the path leads to now."""
         return Files(_id_of(str(self.path)), _id_of(self._real + _LOG), _id_of(self._real + _INDEX))
 
+    def log_size(self) -> int:
+        """How many bytes are in the log; 0 if there is none."""
+        try:
+            return os.stat(self._real + _LOG).st_size  # noqa: PTH116 - as below
+        except OSError:
+            return 0
+
     def check(self, opened: Files) -> None:
-        """Whether the path leads to the files that were opened.
+        """Raise unless the path leads to the files that were opened.
 
         What is written to any other is lost, or damages what was put into its place.
 

@@ -43,6 +43,7 @@ def check_file(place: Place, *, timeout: float) -> None:
     path = place.path
     size = _size(path)
     if not size:
+        _check_left_log(place)
         return
     had_log = place.files().log is not None
     try:
@@ -106,7 +107,21 @@ def _size(path: Path) -> int:
         raise StorageUnavailable(f"{path} cannot be read: {error.strerror}") from error
     if not path.is_file():
         raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
+    if found.st_nlink > 1:
+        # SQLite finds the log by the file's name, so that under two names it has two, and is destroyed.
+        raise StorageUnavailable(
+            f"{path} has another name, a hard link, under which it could be opened too; remove the link, or copy it"
+        )
     return found.st_size
+
+
+def _check_left_log(place: Place) -> None:
+    """Refuse to make a file beside the log of one that was deleted or renamed: SQLite would delete that log."""
+    if (size := place.log_size()) > 0:
+        raise StorageUnavailable(
+            f"{place.path} is not there, or empty, but its log {place.path.name}-wal has {size:,} bytes; put the file "
+            "back, or remove its -wal and -shm files to begin with a new one"
+        )
 
 
 def _check(path: Path, reader: sqlite3.Connection, *, whole: bool) -> None:

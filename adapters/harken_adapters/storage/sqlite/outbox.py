@@ -208,11 +208,11 @@ def _end(connection: sqlite3.Connection, claim: Delivery, state: DeliveryState, 
 
 def _channels(connection: sqlite3.Connection) -> list[str]:
     """The channels that have deliveries."""
-    return [channel for (channel,) in connection.execute(_CHANNELS)]
+    return [channel for (channel,) in connection.execute(_CHANNELS).fetchall()]
 
 
 def _select(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Delivery]:
-    return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters)]
+    return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
 
 
 def _row(delivery: Delivery) -> Row:

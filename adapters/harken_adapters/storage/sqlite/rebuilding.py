@@ -42,7 +42,8 @@ def rebuild(database: Database) -> Sequence[str]:
 
 
 def _counters(connection: sqlite3.Connection, sql: str) -> _Counters:
-    return {tuple(row[:_KEY_LENGTH]): tuple(row[_KEY_LENGTH:]) for row in connection.execute(sql)}
+    rows = connection.execute(sql).fetchall()
+    return {tuple(row[:_KEY_LENGTH]): tuple(row[_KEY_LENGTH:]) for row in rows}
 
 
 def _sentences(wrong: _Counters, right: _Counters) -> Iterator[str]:

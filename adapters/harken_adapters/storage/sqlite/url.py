@@ -7,7 +7,7 @@ import re
 from math import isfinite
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from attrs import frozen
 
@@ -42,7 +42,8 @@ def parse_url(url: str) -> Location:
     path, _, options = url[len(_PREFIX) :].partition("?")
     if "\\" in path or (_DRIVE.match(path) and os.name != "nt"):
         raise ConfigurationError(f"{url!r} has a Windows path: {_EXPECTED}, and forward slashes")
-    path = unquote(path)
+    # Also names that are not UTF-8, which would all be the same if they were decoded as that.
+    path = os.fsdecode(unquote_to_bytes(path))
     if not path.strip("/") or "\x00" in path:
         raise ConfigurationError(f"{url!r} does not name a file: {_EXPECTED}")
     if path == ":memory:":
