@@ -126,9 +126,9 @@ def test_feedback_has_a_limited_number_of_versions() -> None:
         hk.moderation.decide(APP, feedback.id, "rejected")
         for _ in range(MAX_VERSIONS - 2):
             hk.moderation.undo(APP, feedback.id)
-        with pytest.raises(FeedbackRejected, match="changed 1,000 times"):
+        with pytest.raises(FeedbackRejected, match="has 1,000 versions"):
             hk.moderation.undo(APP, feedback.id)
-        with pytest.raises(FeedbackRejected, match="changed 1,000 times"):
+        with pytest.raises(FeedbackRejected, match="has 1,000 versions"):
             hk.collection.reply(APP, feedback.id, "Thanks")
         assert hk.collection.get(APP, feedback.id).version == MAX_VERSIONS
         assert hk.collection.withdraw(APP, feedback.id).withdrawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -68,6 +69,20 @@ def test_routes_to_nowhere_are_refused() -> None:
             hk.routes.put(Route(name="r", channel="log", template="{% for"))
         with pytest.raises(RouteRejected, match="route 'r' cannot be used: The template does too much work"):
             hk.routes.put(Route(name="r", channel="log", template="{{ (comment" + "|e" * 50 + ")|length }}"))
+        for template, said in (
+            ("{{ coment }}", "There is no value 'coment'; known are agent_id, application"),
+            ("{% if rating == 'up' %}{{ coment }}{% endif %}", "There is no value 'coment'"),
+            ('{{ "x" * 100000000 }}', "numbers only"),
+            ("{{ comment.__class__ }}", "'__class__' is not a value"),
+            ("{% if rating == 'up' %}{{ 1e999 }}{% endif %}", "a number is too large"),
+            ("{{ 1 / 0 }}", "division by zero"),
+        ):
+            with pytest.raises(RouteRejected, match=re.escape(said)):
+                hk.routes.put(Route(name="r", channel="log", template=template))
+        # What an alert has, and what only some feedback has.
+        hk.routes.put(
+            Route(name="r", channel="log", template="{{ message }} {{ context.plan * 2 }} {{ figures.total }}")
+        )
         assert names(hk) == ["log"]
 
 

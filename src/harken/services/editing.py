@@ -53,13 +53,11 @@ class Updated:
     changed: bool
 
 
-def _too_many(feedback: Feedback) -> Violation | None:
-    """What is wrong with feedback that was changed too often. Withdrawing it is always possible."""
+def _version_problem(feedback: Feedback) -> Violation | None:
+    """What is wrong with feedback that has too many versions. Withdrawing it is always possible."""
     if feedback.version <= MAX_VERSIONS:
         return None
-    message = (
-        f"This feedback was changed {MAX_VERSIONS:,} times, decisions and replies included; it can only be withdrawn"
-    )
+    message = f"This feedback has {MAX_VERSIONS:,} versions, which is the maximum; it can only be withdrawn"
     return Violation("version", "too_many", message)
 
 
@@ -97,7 +95,7 @@ class Editor:
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)
-            if not edited.withdrawn and (problem := _too_many(edited) or size_problem(edited)):
+            if not edited.withdrawn and (problem := _version_problem(edited) or size_problem(edited)):
                 raise FeedbackRejected([problem])
             try:
                 self._repository.replace(edited, [Event.about(edited, event)] if event else [])

@@ -43,7 +43,9 @@ MAX_REMEMBERED: Final = 200_000
 MAX_RESUMING: Final = 100_000
 #: How many alerts of an application are watched: those that were raised last.
 MAX_ALERTS: Final = 500
-_SLOT_LOST: Final = f"{MAX_LISTENERS} listen, and this slot went to somebody who had fewer; try again later"
+_SLOT_LOST: Final = (
+    f"All {MAX_LISTENERS} listener slots are in use, and this one was given to a caller with fewer; try again later"
+)
 _INTERVAL: Final = 1.0
 #: Looking back all of the overlap reads most things again and again. Where that takes longer than so many seconds of
 #: processor time, it is done only so often, and in between it looks back a little.
@@ -291,8 +293,10 @@ class Feed:
                     self._remove(loser)
                 watch.listeners.append(listener)
                 if self._thread is None:
-                    self._thread = Thread(target=self._watch_all, name="harken-feed", daemon=True)
-                    self._thread.start()
+                    thread = Thread(target=self._watch_all, name="harken-feed", daemon=True)
+                    thread.start()
+                    # Only now: where no thread can be had, the next one to listen tries again.
+                    self._thread = thread
         if loser is not None:
             _wake([loser])
         if after is not None and number is None:

@@ -216,6 +216,34 @@ for thread in threads:
     assert run(tmp_path, program)[1] == 305
 
 
+def test_forks_are_not_kept_waiting_by_many_readers(tmp_path: Path) -> None:
+    """However many threads read all the time, a thread that forks finds a moment without any; each fork ends."""
+    program = """
+import threading
+
+hk = harken.connect(url)
+submit(hk, 200)
+ended = threading.Event()
+
+def read():
+    while not ended.is_set():
+        hk.feedback(limit=100)
+
+readers = [threading.Thread(target=read) for _ in range(16)]
+for thread in readers:
+    thread.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+ended.set()
+for thread in readers:
+    thread.join()
+"""
+    assert run(tmp_path, program)[1] == 200
+
+
 def test_threads_may_fork_at_the_same_time(tmp_path: Path) -> None:
     """Several threads that fork, while others submit and read, neither wait for each other nor leave a lock behind."""
     program = """

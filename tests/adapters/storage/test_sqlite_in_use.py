@@ -91,9 +91,12 @@ def test_what_refuses_a_file_takes_no_lock_from_those_that_use_it(path: Path) ->
 
     with harken.connect(url_of(path)) as hk:
         hk.submit("here", "up")
-        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-            with pytest.raises(WrongUsage, match="choose another file"):
-                spare_databases(path.with_name(name))
+        for number, name in enumerate((path.name, f"{path.name}-wal", f"{path.name}-shm")):
+            link = path.with_name(f"link-{number}.jsonl")
+            link.symlink_to(path.with_name(name))
+            for target in (path.with_name(name), link):
+                with pytest.raises(WrongUsage, match="choose another file"):
+                    spare_databases(target)
         elsewhere("hk.submit('elsewhere', 'up'); hk.close()", path)
         hk.submit("here", "up")
         assert stored(path) == 3
@@ -337,6 +340,47 @@ def test_what_nobody_waits_for_is_written_before_the_process_ends(path: Path) ->
     script = "[hk.submit_soon('session', 'up') for _ in range(100)]"
     elsewhere(script, path)
     assert stored(path) == 100
+
+
+# --- other names -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_with_two_names_is_refused(path: Path) -> None:
+    """Under each name SQLite would keep a log of its own, and the two would destroy the file."""
+    other = path.with_name("other.db")
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("session", "up")
+        os.link(path, other)
+        with pytest.raises(StorageUnavailable, match="hard link"):
+            harken.connect(url_of(other))
+        hk.submit("session", "up")
+    other.unlink()
+    with harken.connect(url_of(path)) as hk:
+        assert (hk.summary().total, hk.check()) == (2, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("put_there", [False, True])
+def test_a_log_that_is_left_alone_is_not_deleted(path: Path, put_there: bool) -> None:
+    """Where the file was renamed without its log, a new file would cost what is only in the log."""
+    moved = path.with_suffix(".moved")
+    elsewhere("[hk.submit('session', 'up') for _ in range(10)]; os._exit(0)", path)
+    path.rename(moved)
+    if put_there:
+        path.touch()
+    with pytest.raises(StorageUnavailable, match="put the file back"):
+        harken.connect(url_of(path))
+    moved.replace(path)
+    assert stored(path) == 10
+
+
+def test_names_that_are_not_utf_8_are_kept_apart(tmp_path: Path) -> None:
+    """Escapes in a URL are bytes of the name, whatever they would be as text."""
+    for number, name in enumerate(("%FE", "%FF"), start=1):
+        with harken.connect(f"sqlite:///{tmp_path}/{name}.db") as hk:
+            for _ in range(number):
+                hk.submit("session", "up")
+            assert hk.summary().total == number
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from harken import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.storage import open_storage
 from harken.testing import a_series, accepted
+from harken_adapters.storage.sqlite import feedback
 
 FOLDER = str(Path(package.__file__).parent)
 
@@ -122,6 +123,28 @@ def test_a_read_may_be_interrupted_at_any_point(tmp_path: Path) -> None:
         storage.sessions.delete("default", "session")
         assert (tmp_path / "feedback.db-wal").stat().st_size == 0
     assert step > 20
+
+
+def test_an_interruption_that_is_kept_keeps_no_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback that somebody keeps, as the interactive interpreter does, holds no cursor of the connection."""
+    decode, left = feedback.from_row, [2]
+
+    def interrupted(row: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Interrupted
+        return decode(row)
+
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        storage.feedback.add(accepted(*a_series(5)))
+        monkeypatch.setattr(feedback, "from_row", interrupted)
+        with pytest.raises(Interrupted) as kept:
+            storage.feedback.find(FeedbackQuery(), limit=5)
+        storage.feedback.add(accepted(*a_series(1)))
+        assert len(storage.feedback.find(FeedbackQuery(), limit=10).items) == 6
+        assert storage.feedback.erase(FeedbackQuery()) == 6
+        assert (tmp_path / "feedback.db-wal").stat().st_size == 0
+        assert kept.value is not None
 
 
 def _interrupt(call: Callable[[], object], step: int, again: tuple[int, ...]) -> bool:

@@ -47,6 +47,10 @@ _CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
     (driver.ServerSelectionTimeoutError, (StorageUnavailable, f"could not be reached in time; {_UNKNOWN}")),
     (driver.NotPrimaryError, (StorageUnavailable, f"has no primary just now; {_UNKNOWN}")),
     (driver.NetworkTimeout, _TOO_LATE),
+    (
+        driver.ProtocolError,
+        (StorageUnavailable, f"answered another call, as one was interrupted on the same connection; {_UNKNOWN}"),
+    ),
     (driver.AutoReconnect, (StorageUnavailable, f"broke the connection; {_UNKNOWN}")),
     (driver.ConfigurationError, (StorageIncompatible, f"does not offer what Harken needs; {_REFUSED}")),
 )
