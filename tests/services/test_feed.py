@@ -491,7 +491,7 @@ def test_who_lost_the_slot_is_told(hk: Harken) -> None:
     assert woken
     assert last.ended
     assert last.waiting
-    with pytest.raises(Overloaded, match="had fewer"):
+    with pytest.raises(Overloaded, match="given to a caller with fewer"):
         last.take()
     last.close()
     with pytest.raises(Overloaded):

