@@ -336,7 +336,7 @@ class TestPolicy:
         assert messages(a_submission(comment="casino" * 1000), policy) == []
         assert messages(a_submission(comment="\x00"), policy) == ["comment must not contain NUL characters"]
         too_long = messages(a_submission(comment="x" * 250_001), policy)
-        assert too_long == ["comment too long: 250001 characters (max: 250000, whatever the policy)"]
+        assert too_long == ["comment too long: 250001 characters (max: 250000, regardless of policy)"]
 
     def test_other_limits(self) -> None:
         """Limits and phrases are a team's own."""

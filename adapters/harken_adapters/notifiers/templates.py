@@ -64,9 +64,9 @@ _STRUCTURE: Final = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.If,
 _LOOK_UP: Final = (nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.List, nodes.Tuple)
 _APPLY: Final = (nodes.Filter, nodes.Test, nodes.Keyword, nodes.CondExpr, nodes.Concat)
 _COMPARE: Final = (nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not)
-_RECKON: Final = (nodes.Neg, nodes.Pos, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod)
+_ARITHMETIC: Final = (nodes.Neg, nodes.Pos, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod)
 #: What a template may be made of. No call, no variable of its own, no macro and no other template is among it.
-_NODES: Final = (*_STRUCTURE, *_LOOK_UP, *_APPLY, *_COMPARE, *_RECKON)
+_NODES: Final = (*_STRUCTURE, *_LOOK_UP, *_APPLY, *_COMPARE, *_ARITHMETIC)
 _ALLOWED: Final = "a template can use {{ }}, {% if %}, {% for %}, operators except **, filters and tests"
 
 #: What each character of a text may become, or costs, in these filters.
@@ -120,14 +120,14 @@ _KINDS: Final = (
     "string",
     "undefined",
 )
-#: They reckon with ``%``, which formats texts.
+#: They calculate with ``%``, which formats texts.
 _OF_NUMBERS: Final = ("divisibleby", "even", "odd")
 _TESTS: Final = (*_SIGNS, *_KINDS, *_OF_NUMBERS, "false", "lower", "true", "upper")
 #: What a loop tells of itself.
 _OF_A_LOOP: Final = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 #: Filters that are put where a loop, a slice, a comparison or ``~`` takes a value. No template can name them, nor the
 #: value that the budget is.
-_FEW: Final = "at most so many"
+_LOOP_ITEMS: Final = "at most so many"
 _MEASURED: Final = "measured"
 _AS_TEXT: Final = "as text"
 _BUDGET: Final = "the budget"
@@ -246,7 +246,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters |= {name: _metered(name, factor, of_texts=True) for name, factor in _OF_TEXTS.items()}
         self.filters |= {name: _metered(name, factor) for name, factor in _OF_LISTS.items()}
         self.filters |= {"join": _join, "round": _round, "sum": _sum, "tojson": _to_json, "urlencode": _urlencode}
-        self.filters |= {_FEW: _few, _MEASURED: _measured, _AS_TEXT: _as_text}
+        self.filters |= {_LOOP_ITEMS: _few, _MEASURED: _measured, _AS_TEXT: _as_text}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A value by its name; attributes of Python objects are not there."""
@@ -271,7 +271,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return self.undefined(obj=obj, name=name)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Reckon with numbers only: texts and lists would grow."""
+        """Arithmetic on numbers only: texts and lists would grow."""
         return super().call_binop(context, operator, _number(left, operator), _number(right, operator))
 
     def call_unop(self, context: Any, operator: str, arg: Any) -> Any:
@@ -293,7 +293,7 @@ def _restrict(node: nodes.Node, *, depth: int = 0, in_loop: bool = False) -> int
     children = list(node.iter_child_nodes())
     count = 1 + sum(_restrict(child, depth=depth + 1, in_loop=inside) for child in children)
     if isinstance(node, nodes.For):
-        node.iter = _through(_FEW, node.iter, nodes.Const(count))
+        node.iter = _through(_LOOP_ITEMS, node.iter, nodes.Const(count))
     elif isinstance(node, nodes.Compare | nodes.Operand):
         node.expr = _through(_MEASURED, node.expr)
     elif isinstance(node, nodes.Concat):

@@ -1,4 +1,6 @@
-"""VADER's scores, to the last digit, in a time that grows no faster than a text does.
+"""VADER's scores in a time that grows no faster than a text does.
+
+They are the same to the last digit, except in texts with more different neighbourhoods than anybody writes.
 
 VADER's own code goes through all words again for each word that carries a feeling, so that 1,000 emoji take it a tenth
 of a second and more. Here each different word is looked at once, its rules see only the words near a feeling, and

@@ -30,7 +30,7 @@ from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 from harken.domain.violation import Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
-#: What a comment can have at most, whatever the policy says.
+#: What a comment can have at most, regardless of policy says.
 MAX_TEXT_LENGTH: Final = 250_000
 #: What feedback can have with all its revisions, as text in UTF-8. It stays well below the 16 MB of a MongoDB document.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
@@ -54,7 +54,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 Rule = Callable[[Submission], Iterable[Violation]]
 
 
-# --- Well-formed: what every storage needs, whatever the policy ---------------------------------------------------
+# --- Well-formed: what every storage needs, regardless of policy ---------------------------------------------------
 
 
 def text_problem(name: str, value: object) -> Violation | None:
@@ -127,7 +127,7 @@ def _rating(submission: Submission) -> _Problems:
 def _comment(submission: Submission) -> _Problems:
     comment = submission.comment
     if isinstance(comment, str) and len(comment) > MAX_TEXT_LENGTH:
-        message = f"comment too long: {len(comment)} characters (max: {MAX_TEXT_LENGTH}, whatever the policy)"
+        message = f"comment too long: {len(comment)} characters (max: {MAX_TEXT_LENGTH}, regardless of policy)"
         return (Violation("comment", "too_long", message),)
     return (text_problem("comment", comment),)
 

@@ -189,7 +189,7 @@ class Listener:
 
     @property
     def resuming(self) -> int:
-        """How much of what happened while it was away is still to be told."""
+        """Number of missed entries not yet delivered."""
         return len(self._backlog)
 
     @property
@@ -336,7 +336,7 @@ class Feed:
         return [one for one in read if one is not None]
 
     def leave(self, listener: Listener) -> None:
-        """That one listens no more."""
+        """Remove a listener."""
         with self._state:
             self._remove(listener)
 
@@ -362,7 +362,7 @@ class Feed:
         """Who has to leave to make room; ``None`` if there is room.
 
         Raises:
-            Overloaded: there is none, and nobody has at least two slots more than who asks.
+            Overloaded: there is none, and no other holder has at least two more slots than the caller.
         """
         listeners = self._listeners()
         if len(listeners) < MAX_LISTENERS:
@@ -499,7 +499,7 @@ class Feed:
 
 
 def _greediest(listeners: Sequence[Listener], share: tuple[str, ...]) -> Listener | None:
-    """The newest listener of whoever has at least two more than who asks; ``None`` if nobody has.
+    """The newest listener of the tenant, key or address with at least two more slots than the caller, if any.
 
     Tenants are compared first; within the asking one, its keys, and so on. One more would only change places with it.
     """

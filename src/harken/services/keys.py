@@ -114,11 +114,11 @@ class KeyService:
         Raises:
             InvalidCredentials: it is no key's, or that of a revoked one; the message does not say which.
         """
-        shape = _SHAPE.fullmatch(text)
-        if shape is None or not self._may_be_valid(_digest(text)):
+        shape, digest = _SHAPE.fullmatch(text), _digest(text)
+        if shape is None or not self._may_be_valid(digest):
             raise InvalidCredentials(_REFUSED)
         key = self._repository.get(shape[1])
-        if key is None or not compare_digest(_digest(text), key.digest) or key.revoked:
+        if key is None or not compare_digest(digest, key.digest) or key.revoked:
             with self._lock:
                 self._failures += 1
             raise InvalidCredentials(_REFUSED)

@@ -197,7 +197,7 @@ class Database:
             raise
 
     def _check_place(self, slot: Slot) -> None:
-        """Whether the path still leads to the files that are open in the slot; else they are let go of."""
+        """Raise unless the path still leads to the files that are open in the slot; then close what can be closed."""
         try:
             self._place.check(slot.files)
         except StorageUnavailable:

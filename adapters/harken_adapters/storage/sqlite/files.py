@@ -72,7 +72,7 @@ class Place:
         )
 
     def check_main(self, opened: FileId | None, found: Files | None = None) -> None:
-        """The same for the database itself; its log may be another.
+        """The same for the database itself; its log may be another file.
 
         Raises:
             StorageUnavailable: the path leads to nothing, or to another file.

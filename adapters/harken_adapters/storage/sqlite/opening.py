@@ -19,7 +19,7 @@ _CHECKED_SIZE: Final = 8 * 1024 * 1024
 
 
 def check_library() -> None:
-    """Whether this Python's SQLite is new enough.
+    """Raise unless this Python's SQLite is new enough.
 
     Raises:
         StorageIncompatible: it is not.
@@ -32,7 +32,7 @@ def check_library() -> None:
 
 
 def check_file(place: Place, *, timeout: float) -> None:
-    """Whether the file is missing, empty or a database of Harken's that is not damaged; nothing in it is changed.
+    """Raise unless the file is missing, empty, or a database of Harken's without damage; nothing in it is changed.
 
     Raises:
         StorageIncompatible: another application or a newer Harken made it, or it is not a database.
@@ -152,7 +152,7 @@ def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether nothing was ever made in it: so a process leaves a file that was killed before it could make anything."""
+    """Whether the file has no schema, as when a process was killed before it could make one."""
     (things,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     return things == 0 and _version(connection) == 0
 
