@@ -180,7 +180,8 @@ class Database:
             raise StorageClosed(f"{self._path} was closed; connect again")
         if slot.connection is None:
             self._reopen(slot)
-        else:
+        elif slot is not self._writer:
+            # What the writer does is checked before and after its commit.
             self._check_place(slot)
         assert slot.connection is not None  # noqa: S101 - for mypy
         # The last transaction may have been interrupted before it was undone.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 
 from harken.domain.errors import StorageUnavailable
 
@@ -17,13 +17,12 @@ _LOG: Final = "-wal"
 _INDEX: Final = "-shm"
 
 
-@frozen
-class Files:
+class Files(NamedTuple):
     """The database, its write-ahead log, and the log's index in shared memory; ``None`` for one that is not there."""
 
     main: FileId | None = None
     log: FileId | None = None
-    index: FileId | None = None
+    shared: FileId | None = None
 
     @property
     def complete(self) -> bool:
@@ -40,17 +39,23 @@ class Place:
     """
 
     path: Path
-    # SQLite follows links, and keeps the log beside the file that they lead to.
-    _real: str = field(init=False, default=Factory(lambda self: os.path.realpath(self.path), takes_self=True))
+    _names: tuple[str, str, str] = field(init=False, repr=False)
+
+    @_names.default
+    def _find_names(self) -> tuple[str, str, str]:
+        # SQLite follows links, and keeps the log beside the file that they lead to.
+        real = os.path.realpath(self.path)
+        return str(self.path), real + _LOG, real + _INDEX
 
     def files(self) -> Files:
         """The files that the path leads to now."""
-        return Files(_id_of(str(self.path)), _id_of(self._real + _LOG), _id_of(self._real + _INDEX))
+        main, log, shared = self._names
+        return Files(_id_of(main), _id_of(log), _id_of(shared))
 
     def log_size(self) -> int:
         """How many bytes are in the log; 0 if there is none."""
         try:
-            return os.stat(self._real + _LOG).st_size  # noqa: PTH116 - as below
+            return os.stat(self._names[1]).st_size  # noqa: PTH116 - as below
         except OSError:
             return 0
 
