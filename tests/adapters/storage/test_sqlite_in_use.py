@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,23 @@ def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Calla
     there = content(path)
     hk.close()
     assert content(path) == there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("move", "reason"), MOVES)
+def test_files_that_are_moved_late_are_noticed_too(path: Path, move: Callable[[Path], None], reason: str) -> None:
+    """Where nothing has changed in the folder for a while, files are asked for less, and a change is seen at once."""
+    with harken.connect(url_of(path)) as hk:
+        hk.submit("before", "up")
+        # Until the last change of the folder is old.
+        while time.time() - path.parent.stat().st_ctime < 1.5:
+            hk.submit("before", "up")
+            hk.summary()
+        move(path)
+        with pytest.raises(StorageUnavailable, match=reason):
+            hk.submit("after", "up")
+        with pytest.raises(StorageUnavailable):
+            hk.summary()
 
 
 @pytest.mark.slow

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from time import time_ns
 from typing import Final, NamedTuple
 
-from attrs import field, frozen
+from attrs import define, field
 
 from harken.domain.errors import StorageUnavailable
 
 #: The device and the number of a file on it: what stays the same for as long as anyone has the file open.
 FileId = tuple[int, int]
+
+#: File systems count time in ticks, of up to some ten milliseconds; changes in one tick have the same time.
+_SETTLING_NS: Final = 1_000_000_000
 
 _LOG: Final = "-wal"
 _INDEX: Final = "-shm"
@@ -27,10 +31,10 @@ class Files(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether all three are there."""
-        return None not in (self.main, self.log, self.index)
+        return None not in (self.main, self.log, self.shared)
 
 
-@frozen
+@define
 class Place:
     """Where a database is.
 
@@ -46,6 +50,9 @@ class Place:
         # SQLite follows links, and keeps the log beside the file that they lead to.
         real = os.path.realpath(self.path)
         return str(self.path), real + _LOG, real + _INDEX
+
+    #: What was found in place, and the folder as it was then.
+    _settled: tuple[Files, _Folder] | None = field(init=False, default=None, repr=False)
 
     def files(self) -> Files:
         """The files that the path leads to now."""
@@ -67,14 +74,29 @@ class Place:
         Raises:
             StorageUnavailable: it does not; the message says which of them is gone.
         """
+        if self._is_unchanged(opened):
+            return
+        # Before the files, so that what happens meanwhile is noticed the next time.
+        folder = _folder_of(self._names[1])
         found = self.files()
         if found == opened:
+            self._settled = (opened, folder) if folder is not None and folder.is_settled() else None
             return
         self.check_main(opened.main, found)
         raise StorageUnavailable(
             f"{self.path} lost its {_LOG} or {_INDEX} file while it was in use; nothing more is written to it or read "
             "from it by this process, restart it"
         )
+
+    def _is_unchanged(self, opened: Files) -> bool:
+        """Whether nothing was made, removed or renamed in the folder since these files were found in place.
+
+        Only the folder and the database are asked. To ask for the log each time would make each write to it slower, as
+        file systems keep exact times for files whose times somebody looks at.
+        """
+        if self._settled is None or self._settled[0] != opened:
+            return False
+        return _id_of(self._names[0]) == opened.main and _folder_of(self._names[1]) == self._settled[1]
 
     def check_main(self, opened: FileId | None, found: Files | None = None) -> None:
         """The same for the database itself; its log may be another file.
@@ -93,6 +115,25 @@ class Place:
                 f"{self.path} was replaced by another file while it was in use; nothing is written or read, connect "
                 "again to use the file that is there now"
             )
+
+
+class _Folder(NamedTuple):
+    """A folder, and when something was last made, removed or renamed in it."""
+
+    file_id: FileId
+    changed_ns: int
+
+    def is_settled(self) -> bool:
+        """Whether its last change is so long ago that the next one will have another time."""
+        return os.name == "posix" and time_ns() - self.changed_ns > _SETTLING_NS
+
+
+def _folder_of(name: str) -> _Folder | None:
+    try:
+        found = os.stat(os.path.dirname(name))  # noqa: PTH116, PTH120 - as below
+    except OSError:
+        return None
+    return _Folder((found.st_dev, found.st_ino), found.st_ctime_ns)
 
 
 def _id_of(name: str) -> FileId | None:
