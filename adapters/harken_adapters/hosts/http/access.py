@@ -228,7 +228,9 @@ def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
 
 def _needed() -> Problem:
     return unauthorized(
-        "Send an API key or a session token: 'Authorization: Bearer ...'. 'harken keys create' creates a key"
+        "Send an API key or a session token: 'Authorization: Bearer ...'. The key that 'harken serve' created is in "
+        "the .key file beside the storage; the operator can create another one with "
+        "'harken --storage URL keys create --scope ...'"
     )
 
 
@@ -364,7 +366,10 @@ def agent_filter(principal: Principal, named: str | None) -> str | None:
     agents = principal.agents
     if agents is None or named in agents:
         return named
-    if named is None and len(agents) == 1:
+    if named is not None:
+        detail = f"This API key is not for feedback about {named!r}; the agents it is limited to: {_listed(agents)}"
+        raise Problem("forbidden", detail)
+    if len(agents) == 1:
         return next(iter(agents))
     raise Problem("forbidden", f"This API key is limited to agents; name one with agent_id: {_listed(agents)}")
 

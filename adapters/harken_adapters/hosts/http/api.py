@@ -198,7 +198,7 @@ class Api:
             return self._access.principal(request)
         except CredentialsRefused:
             # Only failures are counted: others who share the address and have valid credentials are not affected.
-            _within([self._limiter.check(*hit) for hit in self._failure(address)])
+            _within(self._limiter.check_all(self._failure(address)))
             raise
 
     def _call(self, operation: Operation, request: Request, principal: Principal, address: str | None) -> Call:
