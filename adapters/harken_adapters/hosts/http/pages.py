@@ -16,9 +16,6 @@ from harken import HarkenError, Scope
 from harken_adapters.hosts.http import docs_page, sign_in
 from harken_adapters.hosts.http.access import (
     KEY_PREFIX,
-    check_agent_keys,
-    check_operator,
-    check_scope,
     cookie_of,
     unauthorized,
 )
@@ -26,6 +23,7 @@ from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
 from harken_adapters.hosts.http.openapi import document
 from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.permissions import check_agent_keys, check_operator, check_scope
 from harken_adapters.hosts.http.problems import Problem, internal, nothing_here, problem_of
 from harken_adapters.hosts.http.sources import is_foreign
 

@@ -6,10 +6,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from harken import Feedback, FeedbackNotFound, FeedbackQuery, Scope, Target
-from harken_adapters.hosts.http.access import agent_of, author_of, context_of
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.presenting import receipt_record, vote_record
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.reading import invalid, json_object
