@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
 STORAGE ?= sqlite:///harken.db
+PORT ?= 8000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check lint format bench bench-large docs lock clean
@@ -19,14 +20,14 @@ $(READY): pyproject.toml constraints.txt
 		--build-constraints constraints.txt --editable '.[all]' --group dev
 	touch $(READY)
 
-run: $(READY) ## Serve the HTTP API on SQLite; prints the key that it needs
-	$(BIN)/harken --storage $(STORAGE) serve
+run: $(READY) ## Serve the HTTP API on SQLite; the first start creates and prints an API key
+	$(BIN)/harken --storage $(STORAGE) serve --port $(PORT)
 
 demo: $(READY) ## Put made-up feedback into the same storage, and show what Harken makes of it
 	$(BIN)/harken --storage $(STORAGE) demo
 	@echo && echo "In this folder, harken is $(BIN)/harken."
 
-test: $(READY) ## All tests, thoroughly, with the coverage bounds
+test: $(READY) ## All tests, thoroughly, with the coverage bounds: about 10 minutes
 	$(BIN)/coverage erase
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 --dist worksteal -m 'not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='src/harken/*' --fail-under=98
@@ -43,7 +44,7 @@ lint: $(READY) ## ruff, mypy --strict and the import arrows
 	$(BIN)/mypy src/harken adapters/harken_adapters tests/typing
 	$(BIN)/lint-imports
 
-format: $(READY) ## Let ruff mend what it can
+format: $(READY) ## Let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -56,11 +57,10 @@ bench-large: $(READY) ## Figures over ten million on MongoDB: half an hour and 2
 docs: $(READY) ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-lock: $(READY) ## Pin every dependency anew
+lock: $(READY) ## Pin every dependency again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --upgrade \
 		--no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
 
-clean: ## Remove what the targets made
+clean: ## Remove what the targets made, but for the storage and its key
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build docs/_build
-	rm -f harken.db harken.db-wal harken.db-shm harken.db.key
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -66,7 +66,7 @@ def test_another_file(tmp_path: Path) -> None:
         (b"max_batch = 1.0", "max_batch in .* must be of type int, got 1.0"),
         (b"comment_when_down = 1", "comment_when_down in .* must be of type bool, got 1"),
         (b"storage = 1", "storage in .* must be of type str, got 1"),
-        (b'spam_phrases = "casino"', "spam_phrases in .* must be a list of texts, got 'casino'"),
+        (b'spam_phrases = "casino"', "spam_phrases in .* must be a list of texts, got one text"),
         (b"spam_phrases = [1]", "spam_phrases in .* must be a list of texts"),
         (b"max_batch = 0", "max_batch must be at least 1, got 0"),
     ],
@@ -110,16 +110,19 @@ def test_bad_variables(tmp_path: Path, environ: Mapping[str, str], message: str)
         ({"max_batch": True}, "max_batch must be of type int, got True"),
         ({"comment_when_down": "no"}, "comment_when_down must be of type bool, got 'no'"),
         ({"spam": "drop"}, "spam must be"),
-        ({"spam_phrases": "casino"}, "spam_phrases must be a list of texts, got 'casino'"),
+        ({"spam_phrases": "casino"}, "spam_phrases must be a list of texts, got one text"),
+        ({"spam_phrases": ["casino", 5]}, "spam_phrases must be a list of texts, got a list with other things in it"),
         ({"spam_phrases": ["casino", " "]}, "spam_phrases must not be empty texts"),
         ({"application": "\x00"}, "application must not contain control characters"),
         ({"storage": Path("feedback.db")}, "storage must be of type str, got .*Path"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
-    """An argument that makes no sense is told by its name."""
+    """An argument that makes no sense is told by its name, however the settings are made."""
     with pytest.raises(ConfigurationError, match=message):
         Settings.load({}, tmp_path, **arguments)
+    with pytest.raises(ConfigurationError, match=message):
+        Settings(**arguments)
 
 
 @given(st.text(), st.sampled_from(sorted(SOURCES)))

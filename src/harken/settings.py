@@ -48,6 +48,7 @@ class Settings:
     max_batch: int = field(default=1_000)
 
     def __attrs_post_init__(self) -> None:
+        check_types(self)
         for name in ("max_comment_length", "max_queue", "max_batch"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -117,6 +118,16 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
     return kind(**values)
 
 
+def check_types(settings: AttrsInstance) -> None:
+    """Whether each setting has the type of its default, for settings that were made directly.
+
+    Raises:
+        ConfigurationError: one has not; the message does not repeat a secret.
+    """
+    for attribute in fields(type(settings)):
+        _checked(attribute.name, type(attribute.default), getattr(settings, attribute.name))
+
+
 def _path(environ: Mapping[str, str], directory: Path) -> tuple[Path, bool]:
     """Where the file is, and whether somebody named it, so that it must be there."""
     named = environ.get(f"{_PREFIX}CONFIG")
@@ -148,9 +159,17 @@ def _checked(name: str, kind: type, value: object) -> object:
         return tuple(value)
     # Exactly this type: to Python, true is an integer too.
     if type(value) is not kind:
-        expected = "a list of texts" if kind is tuple else f"of type {kind.__name__}"
-        raise ConfigurationError(f"{name} must be {expected}, got {value!r}")
+        if kind is tuple:
+            # It may be a secret that was not put into a list.
+            raise ConfigurationError(f"{name} must be a list of texts, got {_shape(value)}")
+        raise ConfigurationError(f"{name} must be of type {kind.__name__}, got {value!r}")
     return value
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, str):
+        return "one text"
+    return "a list with other things in it" if isinstance(value, list | tuple) else type(value).__name__
 
 
 def _from_environ(environ: Mapping[str, str], kinds: Mapping[str, type], prefix: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ from harken_adapters.hosts.http.pages import PAGES
 from harken_adapters.hosts.http.problems import Problem, kind_of_status
 from harken_adapters.hosts.http.service import Service
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.tokens import SessionTokens
 from harken_adapters.hosts.http.wsgi import Input, body_of, encoded, headers_of, request_of
 
 try:
@@ -22,7 +23,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("The Flask host needs the package 'flask'; try pip install \"harken[flask]\"") from error
 
-__all__ = ["Harken", "ServerSettings", "create_app", "current_harken"]
+__all__ = ["Harken", "ServerSettings", "SessionTokens", "create_app", "current_harken"]
 
 _NAME: Final = "harken"
 #: Whoever asks with a method that a path does not have is told so as every host tells it.

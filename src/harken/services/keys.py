@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from harken.domain.access import ApiKey, Scope
 from harken.domain.errors import ConfigurationError, InvalidCredentials, KeyNotFound, KeyRejected
-from harken.domain.rules import label_problem, text_problem
+from harken.domain.rules import label_problem
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.time import Clock
 
@@ -23,6 +23,8 @@ _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
 #: Nothing else is looked up, so that what a stranger sends reaches no storage unless it could be a key.
 _SHAPE: Final = re.compile(r"hk_([0-9a-f]{1,64})_[A-Za-z0-9_-]{1,256}")
+#: The id of a key, or in its place a whole key, or one that was cut off.
+_ID: Final = re.compile(r"([0-9a-f]{1,64})|hk_([0-9a-f]{1,64})(?:_.*)?")
 #: How often an id is drawn; that even one of them is taken happens to nobody.
 _TRIES: Final = 10
 #: So many look-ups may find no valid key within such a time. Until it is over, all others are checked against one list
@@ -96,16 +98,22 @@ class KeyService:
         return self._repository.keys()
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Make a key good for nothing, at once and for ever. Revoking it again changes nothing.
+        """Make a key invalid, at once and permanently. Revoking it again changes nothing.
+
+        Args:
+            key_id: the id of the key, or its text, which has the id.
 
         Raises:
-            KeyNotFound: there is no key with that id.
+            KeyNotFound: there is no key with that id; the message never has the text of a key.
         """
-        # What no storage could keep, none has.
-        unfit = text_problem("key_id", key_id)
-        revoked = None if unfit else self._repository.revoke(key_id, at=self._clock())
+        found = _ID.fullmatch(key_id.strip())
+        if found is None:
+            # It may be a part of a key, so it is not repeated.
+            raise KeyNotFound("That is not the id of an API key, which looks like '3f9c0a1b2d4e5f60'; list the keys")
+        named = found[1] or found[2]
+        revoked = self._repository.revoke(named, at=self._clock())
         if revoked is None:
-            raise KeyNotFound(f"There is no API key with the id {key_id!r}; list the keys to find the right one")
+            raise KeyNotFound(f"There is no API key with the id {named!r}; list the keys to find the right one")
         return revoked
 
     def authenticate(self, text: str) -> ApiKey:

@@ -13,7 +13,7 @@ def test_a_key_that_is_made_is_shown_once_and_works(cli: Any) -> None:
     """The key alone is on stdout, for scripts; that it is never shown again is said beside it."""
     made = cli("keys", "create", "--scope", "submit", "--scope", "read", "--name", "web backend")
     assert made.code == 0
-    assert "it is shown only now" in made.err
+    assert "it is not shown again" in made.err
     text = made.out.removesuffix("\n")
     with harken.connect(URL) as hk:
         key = hk.keys.authenticate(text)
@@ -73,6 +73,27 @@ def test_a_revoked_key_is_good_for_nothing(cli: Any) -> None:
     again = cli("keys", "revoke", made["id"], "--json").json
     assert again["revoked_at"] is not None
     assert "digest" not in again
+    with harken.connect(URL) as hk, pytest.raises(harken.InvalidCredentials):
+        hk.keys.authenticate(made["key"])
+
+
+def test_a_whole_key_can_be_revoked_and_is_never_repeated(cli: Any) -> None:
+    """Its id is in it; wherever it is pasted by mistake, no message has its secret."""
+    made = cli("keys", "create", "--scope", "admin", "--json").json
+    secret = made["key"].split("_", 2)[2]
+    unknown = f"hk_0123456789abcdef_{secret}"
+    for arguments, code in (
+        (("keys", "revoke", unknown), 4),
+        (("keys", "revoke", secret), 4),
+        (("keys", "revoke", f"{unknown} {secret}"), 4),
+        (("keys", "revoke", unknown, unknown), 2),
+        (("show", unknown), 4),
+        ((unknown,), 2),
+    ):
+        for told in (cli(*arguments), cli(*arguments, "--json")):
+            assert told.code == code
+            assert secret not in told.out + told.err
+    assert cli("keys", "revoke", f" {made['key']}\n").out.startswith(f"{made['id']} was revoked at ")
     with harken.connect(URL) as hk, pytest.raises(harken.InvalidCredentials):
         hk.keys.authenticate(made["key"])
 

@@ -373,7 +373,7 @@ def test_doctor_counts_what_is_dead(cli: Any, dead: list[str]) -> None:
     for arguments, count in (((), len(dead)), (("--application", "shop"), 1)):
         ran = cli(*arguments, "doctor", "--json")
         assert (ran.code, ran.json["dead_letters"]) == (1, count)
-    assert "Problem: 2 deliveries are dead; see why with 'harken deliveries list'" in cli("doctor").out
+    assert "Problem: 2 deliveries are dead; to see why: harken --storage" in cli("doctor").out
     assert cli("--application", "other", "doctor").code == 0
 
 

@@ -338,7 +338,7 @@ class TestWithoutKeys:
         before = kept(hk)
         with served(hk, access="keys") as server:
             answer = asked(server, operation, feedback_id, headers=headers)
-            assert "harken keys create" in problem(answer, 401, "unauthorized")["detail"]
+            assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
         assert kept(hk) == before
 
     def test_revoking_the_last_key_opens_nothing(self, hk: Harken) -> None:

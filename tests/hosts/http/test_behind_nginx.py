@@ -1,5 +1,6 @@
 """A proxy in front of ``harken serve`` that tells nothing of itself lets nobody in."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ from tests.nginx import nginx_before
 from tests.reliability.http_processes import Service, serve
 
 import harken
+from harken import Harken
+from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.pages import PAGES
+from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.http.test_serve import typed
+from hosts.serving import served, serving_wsgi
 from support import PATIENCE
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[3]
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 #: What needs no key: whether the service is there, and how to sign in.
@@ -106,3 +112,33 @@ def test_open_is_not_open_to_a_proxy(tmp_path: Path, more: str) -> None:
             assert (answer.status_code, answer.json()["type"]) == (403, "urn:harken:problem:forbidden"), path
         with harken.connect(url) as hk:
             assert hk.summary().total == 2
+
+
+def test_the_documented_site(hk: Harken, tmp_path: Path) -> None:
+    """The site that the page on hosts shows serves the application of that page, and browsers sign in through it, also
+    those that say of a form only which page it is from.
+    """
+    page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
+    (location,) = re.findall(r"location / \{\n\s*proxy_pass [^;]+;\n(.*?)\n    \}\n\}", page, re.DOTALL)
+    key = hk.keys.create("default", ["admin"]).text
+    app = flask.create_app(ServerSettings(), harken=hk)
+    with serving_wsgi(app) as server, nginx_before(server.url, tmp_path / "nginx", more=location) as outside:
+        bearing = {"Authorization": f"Bearer {key}"}
+        assert asked(outside, "POST", PATH, json=UP, headers=bearing).status_code == 201
+        signed_in = asked(outside, "POST", "/sign-in", data={"key": key}, headers={"Origin": outside})
+        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/docs")
+        app.extensions["harken"].close()
+
+
+def test_a_proxy_that_changes_the_host(hk: Harken, tmp_path: Path) -> None:
+    """Where the proxy passes on another Host than the browser asked for, the page to sign in on says what to change."""
+    key = hk.keys.create("default", ["admin"]).text
+    with (
+        served(hk, access="keys") as server,
+        nginx_before(server.url, tmp_path / "nginx", more="proxy_set_header Host $host;") as outside,
+    ):
+        refused = asked(outside, "POST", "/sign-in", data={"key": key}, headers={"Origin": outside})
+        assert (refused.status_code, refused.headers["content-type"]) == (403, "text/html; charset=utf-8")
+        assert "proxy_set_header Host $http_host" in refused.text
+        browser = {"Origin": outside, "Sec-Fetch-Site": "same-origin"}
+        assert asked(outside, "POST", "/sign-in", data={"key": key}, headers=browser).status_code == 303

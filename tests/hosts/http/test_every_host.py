@@ -577,10 +577,17 @@ def a_browser_signs_in_and_out(visit: Visit) -> None:
     for sent in ("", "key=", "key=nonsense", "key=hk_0123456789abcdef_x", "other=1", "key=%3Cb%3E%00"):
         answer = visit.ask("POST", "/sign-in", 401, data=sent, allow_redirects=False)
         assert 'role="alert"' in answer.text
+        assert answer.headers["www-authenticate"].startswith("Bearer ")
         assert "set-cookie" not in answer.headers
     for headers in FOREIGN:
-        visit.refused("POST", "/sign-in", 403, "forbidden", data={"key": key}, headers=headers)
-        visit.refused("POST", "/sign-out", 403, "forbidden", headers=headers)
+        for path, title in (("/sign-in", "Not signed in."), ("/sign-out", "Not signed out.")):
+            # Not compared, as the answer names the host with its port.
+            answer = visit.server.ask("POST", path, data={"key": key}, headers=headers)
+            assert answer.status_code == 403
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            assert f'role="alert"><b>{title}</b>' in answer.text
+            assert ("proxy_set_header Host $http_host" in answer.text) == ("Sec-Fetch-Site" not in headers)
+            assert "set-cookie" not in answer.headers
     visit.refused("POST", "/sign-in", 413, "body-too-large", data="x" * 100_000)
     visit.refused("PUT", "/sign-in", 405, "method-not-allowed")
 
@@ -612,7 +619,8 @@ def a_browser_that_signed_in(visit: Visit) -> None:
     visit.ask("DELETE", f"/api/feedback/{feedback_id}", 204, headers=own_page)
 
     out = visit.ask("POST", "/sign-out", 303, headers=own_page, allow_redirects=False)
-    assert out.headers["location"] == "/sign-in"
+    assert "You are signed out." in visit.ask("GET", out.headers["location"]).text
+    assert "You are signed out." not in visit.ask("GET", "/sign-in").text
     assert out.headers["set-cookie"].startswith("harken_key=; Path=/; Max-Age=0;")
     for wrong in (
         "harken_key=",
@@ -622,6 +630,22 @@ def a_browser_that_signed_in(visit: Visit) -> None:
         f'harken_key="{key}"',
     ):
         visit.refused("GET", "/api/feedback", 401, "unauthorized", headers={"Cookie": wrong})
+
+
+@case(access="keys", limit_by_address="3/minute")
+def signing_in_is_limited_and_counted(visit: Visit) -> None:
+    """Too many wrong keys are answered with when to come back; each attempt is among the figures, as operations are."""
+    for status in (401, 401, 401, 429, 429):
+        answer = visit.server.ask("POST", "/sign-in", data={"key": "hk_0123456789abcdef_x"}, allow_redirects=False)
+        assert answer.status_code == status
+        assert 'role="alert"' in answer.text
+        assert ("retry-after" in answer.headers) == (status == 429)
+    key = visit.hk.keys.create("default", [Scope.ADMIN]).text
+    assert visit.server.ask("POST", "/sign-in", data={"key": key}, allow_redirects=False).status_code == 303
+    figures = visit.server.ask("GET", "/metrics", headers={"Authorization": f"Bearer {key}"}).text
+    for status, number in ((401, 3), (429, 2), (303, 1)):
+        counted = f'{{method="POST",operation="sign_in_form",status="{status}"}} {number}.0'
+        assert counted in figures
 
 
 @case(access="keys")

@@ -1,16 +1,18 @@
 """The key that ``harken serve`` creates where there is none: where it is kept, who finds it, and what is in the way."""
 
 import os
+import re
+import shlex
 import stat
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, check_output
 from threading import Thread
 
 import pytest
-from tests.reliability.http_processes import PATIENCE, serve
+from tests.reliability.http_processes import HARKEN, PATIENCE, environment, serve
 
 import harken
 from harken import ConfigurationError, Harken, Scope
@@ -160,7 +162,7 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path], object], str]] = {
     "an empty file": (Path.touch, "is not a key file of Harken"),
     "a pipe": (os.mkfifo, "is not a key file of Harken"),
     "a folder": (Path.mkdir, "is not a key file of Harken"),
-    "no folder": (no_folder, "Cannot keep a local key in .*: Not a directory|: File exists"),
+    "no folder": (no_folder, "Cannot store a local key in .*: Not a directory|: File exists"),
 }
 
 
@@ -174,8 +176,8 @@ class TestInTheWay:
         put(path)
         before = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
         with pytest.raises(ConfigurationError, match=message) as raised:
-            local_key(hk, path)
-        assert "harken keys create" in str(raised.value)
+            local_key(hk, path, command="harken --storage x")
+        assert "harken --storage x keys create --scope admin" in str(raised.value)
         assert hk.keys.keys() == []
         assert (sorted(path.parent.iterdir()) if path.parent.is_dir() else []) == before
         # Who has other keys is not concerned.
@@ -187,8 +189,10 @@ class TestInTheWay:
         """A valid key that others can read or replace is not used on; the error says how to change that."""
         local_key(hk, path)
         path.chmod(mode)
-        with pytest.raises(ConfigurationError, match=rf"mode {mode:o}.*chmod 600 .*harken keys revoke [0-9a-f]+"):
-            local_key(hk, path)
+        with pytest.raises(
+            ConfigurationError, match=rf"mode {mode:o}.*chmod 600 .*harken --storage x keys revoke [0-9a-f]+"
+        ):
+            local_key(hk, path, command="harken --storage x")
         path.chmod(0o400)
         assert local_key(hk, path) is not None
 
@@ -200,7 +204,7 @@ class TestInTheWay:
 
         monkeypatch.setattr("harken_adapters.hosts.http.local_key.mkstemp", refuse)
         with pytest.raises(
-            ConfigurationError, match=r"Cannot keep a local key in .*feedback\.db\.key: Permission denied"
+            ConfigurationError, match=r"Cannot store a local key in .*feedback\.db\.key: Permission denied"
         ):
             local_key(hk, path)
         assert hk.keys.keys() == []
@@ -261,7 +265,7 @@ def test_it_is_shown_once(tmp_path: Path, workers: str) -> None:
         text = kept.read_text().strip()
         assert service.told.count(text) == 2
         assert f"{service.url}/sign-in#{text}" in service.told
-        assert "kept in feedback.db.key" in service.told
+        assert "stored in feedback.db.key" in service.told
         assert typed(service)["status"] == "success"
         assert text not in service.log.read_text()
     with serve(url, tmp_path, "--workers", workers) as service:
@@ -314,4 +318,35 @@ def test_a_key_that_others_can_read_keeps_it_from_starting(tmp_path: Path) -> No
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
         local_key(hk, path)
     path.chmod(0o644)
-    assert f"chmod 600 {path}" in refused(tmp_path)
+    told = refused(tmp_path)
+    assert f"run: chmod 600 {path};" in told
+    assert f"harken --storage sqlite:///{tmp_path}/feedback.db keys revoke " in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("found", ["nothing", "another file", "a link to nothing"])
+def test_a_lost_file_is_told(tmp_path: Path, found: str) -> None:
+    """Where the local key's file is not, as after a backup was restored elsewhere, the start says so, and which command
+    creates another key; the command and then the line with curl work as they are pasted.
+    """
+    folder = tmp_path / "of the service"
+    folder.mkdir()
+    url = f"sqlite:///{folder}/feedback.db"
+    path = folder / "feedback.db.key"
+    with harken.connect(url) as hk:
+        local_key(hk, path)
+    path.unlink()
+    if found == "another file":
+        path.write_text("hk_0123")
+    elif found == "a link to nothing":
+        path.symlink_to("nothing")
+    with serve(url, folder) as service:
+        assert "There is no valid local key in feedback.db.key, where an earlier start stored one" in service.told
+        create = re.search(r"HARKEN_KEY=\$\(harken (.+)\)", service.told)
+        assert create is not None
+        made = check_output([*HARKEN, *shlex.split(create[1])], cwd=tmp_path, text=True, env=environment())
+        assert typed(service, HARKEN_KEY=made.strip())["status"] == "success"
+    with harken.connect(url) as hk:
+        hk.keys.revoke(hk.keys.keys()[0].id)
+    with serve(url, folder) as service:
+        assert "There is no valid local key" not in service.told

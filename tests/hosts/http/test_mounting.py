@@ -121,7 +121,7 @@ def test_a_browser_signs_in_where_it_is_mounted(hk: Harken, way: str) -> None:
             assert [(one.name, one.path) for one in browser.cookies] == [("harken_key", "/a/b")]
             assert browser.get(f"{server.url}/a/b/api/feedback", timeout=PATIENCE).ok
             out = browser.post(f"{server.url}/a/b/sign-out", timeout=PATIENCE)
-            assert out.url == f"{server.url}/a/b/sign-in"
+            assert out.url == f"{server.url}/a/b/sign-in?signed-out"
             assert list(browser.cookies) == []
 
 

@@ -1,10 +1,12 @@
 """``harken serve`` as a process of its own: how it starts, how it ends, and what it refuses."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +45,28 @@ INDIRECT = [
 ]
 
 
-def typed(service: Service) -> Any:
+def typed(service: Service, **variables: str) -> Any:
     """What is answered to the line that was printed to be typed in."""
     command = next(line for line in service.told.splitlines() if line.startswith("  curl "))
     folder = service.log.parent
-    ran = subprocess.run(f"{command} -sS", shell=True, cwd=folder, capture_output=True, check=True, timeout=PATIENCE)
+    ran = subprocess.run(
+        f"{command} -sS",
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        check=True,
+        env={**os.environ, **variables},
+        timeout=PATIENCE,
+    )
     return json.loads(ran.stdout)
 
 
-def refused(tmp_path: Path, *arguments: str, storage: str | None = None, **settings: str) -> str:
+def refused(
+    tmp_path: Path, *arguments: str, storage: str | None = None, before: Sequence[str] = (), **settings: str
+) -> str:
     """What it says when it does not start; fails if it does, or if it says more than that."""
     ran = subprocess.run(
-        (*HARKEN, "--storage", storage or f"sqlite:///{tmp_path}/feedback.db", "serve", *arguments),
+        (*HARKEN, "--storage", storage or f"sqlite:///{tmp_path}/feedback.db", *before, "serve", *arguments),
         capture_output=True,
         text=True,
         check=False,
@@ -80,6 +92,7 @@ def test_it_serves_until_a_signal_ends_it(tmp_path: Path, workers: int, number: 
         addresses = [word for word in service.told.split() if word.startswith(f"{service.url}/")]
         for address in (one for one in addresses if "/api/" not in one):
             assert service.ask("GET", address.removeprefix(service.url)).ok
+        assert service.ask("GET", "/").url == f"{service.url}/docs"
         assert typed(service)["status"] == "success"
         credentials = service.credentials
         with listening(service.url, **credentials) as one, listening(service.url, **credentials) as two:
@@ -140,7 +153,11 @@ def test_it_listens_to_the_world_only_with_keys(tmp_path: Path) -> None:
     """Without a key it does not start on an address that others reach, nor when everything is to be open; with one
     it does, and asks for it.
     """
-    assert "make one with 'harken keys create" in refused(tmp_path, "--host", "0.0.0.0")
+    told = refused(tmp_path, "--host", "0.0.0.0", before=("--application", "my shop"))
+    storage = f"--storage sqlite:///{tmp_path}/feedback.db"
+    assert f"create a key: harken {storage} --application 'my shop' keys create --scope admin" in told
+    with_password = refused(tmp_path, "--host", "0.0.0.0", storage=f"sqlite:///{tmp_path}/a@b.db")
+    assert "harken --storage URL keys create" in with_password
     url = f"sqlite:///{tmp_path}/feedback.db"
     with harken.connect(url) as hk:
         key = hk.keys.create("default", [Scope.SUBMIT]).text
@@ -159,7 +176,36 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         message = refused(tmp_path, "--port", str(port))
-    assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in message
+    assert message == f"Error: Cannot listen on 127.0.0.1 port {port}: Address already in use; choose another --port\n"
+
+
+@pytest.mark.slow
+def test_a_host_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """A misspelt name is told from an address of another machine."""
+    for host in ("localhos.invalid", "a..b", "x" * 300):
+        assert f"Cannot listen on '{host}': no such host" in refused(tmp_path, "--host", host)
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        hk.keys.create("default", [Scope.ADMIN])
+    assert "choose another --host" in refused(tmp_path, "--host", "192.0.2.1")
+
+
+@pytest.mark.slow
+def test_windows_is_told(tmp_path: Path) -> None:
+    """Where there is no ``fcntl``, one line says where the service runs; WSGI hosts can be imported all the same."""
+    program = f"import sys; sys.modules['fcntl'] = None\n{HARKEN[2]}"
+    ran = subprocess.run(
+        (sys.executable, "-c", program, "--storage", "memory://", "serve"),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment(COLUMNS="1000"),
+        timeout=PATIENCE,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "harken serve needs Linux or macOS" in ran.stderr
+    hosts = "from harken_adapters.hosts import flask, wsgi; import harken_adapters.hosts.django.urls"
+    subprocess.run((sys.executable, "-c", f"import sys; sys.modules['fcntl'] = None; {hosts}"), check=True)
 
 
 @pytest.mark.slow
@@ -305,3 +351,25 @@ def test_answers_are_not_held_back() -> None:
         listening.accept()[0] as connection,
     ):
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"token_secrets": "a secret that has thirty-two bytes or more"},
+            "token_secrets must be a list of texts, got one",
+        ),
+        ({"port": "8000"}, "port must be of type int, got '8000'"),
+        ({"workers": None}, "workers must be of type int, got None"),
+        ({"relay": "no"}, "relay must be of type bool, got 'no'"),
+        ({"allowed_origins": ("https://shop.example/",)}, "without a path"),
+        ({"allowed_origins": ("https://Shop.example",)}, "in lower case"),
+        ({"allowed_origins": ("http://shop.example:80",)}, "browsers leave out :80"),
+    ],
+)
+def test_settings_made_in_python_are_checked(settings: dict[str, Any], message: str) -> None:
+    """A value of another type is refused with the setting's name, and no secret is repeated."""
+    with pytest.raises(harken.ConfigurationError, match=message) as raised:
+        ServerSettings(**settings)
+    assert "thirty-two" not in str(raised.value)

@@ -173,7 +173,8 @@ class TestKeysForAgents:
         answer = shop.server.ask("GET", f"{path}?agent_id=mine", headers=headers)
         assert answer.status_code == 200
         assert "other slow" not in answer.text
-        problem(shop.server.ask("GET", f"{path}?agent_id=other", headers=shop.key("mine")), 403, "forbidden")
+        answer = shop.server.ask("GET", f"{path}?agent_id=other", headers=shop.key("mine"))
+        assert "is not for feedback about 'other'" in problem(answer, 403, "forbidden")["detail"]
 
     def test_comparisons_stay_within_their_agents(self, shop: Shop) -> None:
         """Neither side of a comparison can be about another agent."""

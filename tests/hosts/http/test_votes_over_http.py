@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from harken import Harken
+from harken import Feedback, Harken
 from hosts.serving import Server, kept, problem
 from support import ManualClock, in_threads
 
@@ -148,3 +148,20 @@ def test_at_once(server: Server, hk: Harken, authors: int) -> None:
     answers = in_threads([lambda number=number: cast(number) for number in range(16)])
     assert [answer.status_code for answer in answers if isinstance(answer, requests.Response)] == [204] * 16
     assert sorted(one.author or "" for one in kept(hk)) == [f"a{number}" for number in range(authors)]
+
+
+def test_taking_back_takes_no_other_vote(server: Server, hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found is what is taken back: a vote that was cast meanwhile, after the first one was erased, stands."""
+    vote(server, "up")
+    votes = hk.collection.votes
+
+    def meanwhile(application: str, session_id: str, author: str) -> list[Feedback]:
+        found = votes(application, session_id, author)
+        monkeypatch.undo()
+        hk.collection.erase(hk.query().in_any_state())
+        vote(server, "down", comment="another one")
+        return found
+
+    monkeypatch.setattr(hk.collection, "votes", meanwhile)
+    assert server.ask("DELETE", f"{MESSAGE}?author=kim").status_code == 204
+    assert shown(server) == [("m-1", "down")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -70,6 +71,7 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (WrongUsage, WRONG_USAGE),
     (HarkenError, REFUSED),
 )
+_KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 done; 1 unexpected failure, or doctor found problems; 2 wrong usage or configuration; "
     "3 refused: it breaks rules, conflicts, or cannot be answered; 4 not found; 5 storage trouble; 130 interrupted; "
@@ -170,6 +172,8 @@ def _forget_stdout() -> None:
 
 
 def _tell_usage_error(error: Exception, *, as_json: bool) -> None:
+    if isinstance(text := getattr(error, "message", None), str):
+        error.message = _without_keys(text)  # type: ignore[attr-defined] # every usage error has it
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
         _tell(error, message, as_json=True)
@@ -177,7 +181,13 @@ def _tell_usage_error(error: Exception, *, as_json: bool) -> None:
         error.show()  # type: ignore[attr-defined] # every usage error has it
 
 
+def _without_keys(message: str) -> str:
+    """The message without the secrets of API keys, which somebody may have pasted where something else belongs."""
+    return _KEY.sub(r"\1...", message)
+
+
 def _tell(error: Exception, message: str, *, as_json: bool) -> None:
+    message = _without_keys(message)
     if not as_json:
         warn(f"Error: {message}", style="red")
         return

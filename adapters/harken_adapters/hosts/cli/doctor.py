@@ -63,7 +63,8 @@ def _report(chosen: Door) -> dict[str, Any]:
             states = hk.channels.states()
             report["channels"] = list(map(channel_record, states))
             report["dead_letters"] = dead = _dead_letters(hk, chosen.application)
-        report["problems"] += [*filter(None, map(_trouble, states)), *_lost(dead)]
+        troubles = (_trouble(state, chosen.command) for state in states)
+        report["problems"] += [*filter(None, troubles), *_lost(dead, chosen.command)]
         with Notifying.load(os.environ, Path.cwd()).channels.open():
             # All of them can be used as they are configured.
             pass
@@ -80,18 +81,20 @@ def _dead_letters(hk: Harken, application: str | None) -> int:
     return total
 
 
-def _trouble(state: ChannelState) -> str | None:
+def _trouble(state: ChannelState, command: str) -> str | None:
     if not state.on:
-        return f"Channel {state.name} is {how_it_fares(state)}; switch it on with 'harken channels on {state.name}'"
+        return f"Channel {state.name} is {how_it_fares(state)}; switch it on with: {command} channels on {state.name}"
     return f"Channel {state.name} is {how_it_fares(state)}" if state.failing_since else None
 
 
-def _lost(dead: int) -> list[str]:
+def _lost(dead: int, command: str) -> list[str]:
     """What there is to say of deliveries that are dead."""
     if not dead:
         return []
     subject = "1 delivery is" if dead == 1 else f"{dead:,} deliveries are"
-    return [f"{subject} dead; see why with 'harken deliveries list', and send again with 'harken deliveries replay'"]
+    return [
+        f"{subject} dead; to see why: {command} deliveries list; to send all again: {command} deliveries replay --all"
+    ]
 
 
 def _extras() -> dict[str, bool]:

@@ -13,7 +13,7 @@ from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of programs that use the service.")
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it, or the key.")]
 
 
 @keys.command()
@@ -27,7 +27,7 @@ def create(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key for the application, and print it: it is shown only now."""
+    """Create a key for the application, and print it: it is not shown again."""
     with door(context).open() as hk:
         made = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
     if as_json:
@@ -35,7 +35,7 @@ def create(
         return
     say(made.text)
     # Not on stdout, so that a script gets the key and nothing else.
-    warn("Keep it in a safe place: it is shown only now, and cannot be found out later")
+    warn("Store it in a safe place: it is not shown again, and cannot be recovered later")
 
 
 @keys.command("list")
@@ -52,7 +52,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 @keys.command()
 def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
-    """Make a key good for nothing, at once and for ever."""
+    """Make a key invalid, at once and permanently."""
     with door(context).open() as hk:
         revoked = hk.keys.revoke(key_id)
     if as_json:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,9 +50,28 @@ class Door:
         """The storage to work on; ``None`` for that of the settings."""
         return self.given or self.usual
 
+    @property
+    def command(self) -> str:
+        """What other commands on the same storage and application begin with, to be pasted into a shell.
+
+        A URL with a password is not repeated: ``URL`` stands in its place.
+        """
+        words = [_program()]
+        if self.storage is not None:
+            words += ["--storage", "URL" if "@" in self.storage else shlex.quote(self.storage)]
+        if self.application is not None:
+            words += ["--application", shlex.quote(self.application)]
+        return " ".join(words)
+
     def open(self, *, spam: str | None = None) -> Harken:
         """A Harken on it."""
         return harken.connect(self.storage, application=self.application, spam=spam)
+
+
+def _program() -> str:
+    """How this program was started, where that is not known by its name, as in an environment that is not active."""
+    started = Path(sys.argv[0])
+    return "harken" if started.name != "harken" or shutil.which("harken") else shlex.quote(str(started))
 
 
 def door(context: typer.Context) -> Door:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harken import MissingExtra
+from harken import ConfigurationError, MissingExtra
 from harken_adapters.hosts.cli.options import door
 from harken_adapters.hosts.cli.output import say
 
@@ -40,6 +41,10 @@ def serve(
         from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - what it needs may be missing
         from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415
     except ModuleNotFoundError as error:
+        if error.name == "fcntl":
+            raise ConfigurationError(
+                "harken serve needs Linux or macOS; on Windows, serve the Flask or Django application with waitress"
+            ) from error
         if error.name is None or error.name.partition(".")[0] not in _NEEDED:
             raise
         remedy = 'try pip install "harken[server]"'
@@ -51,10 +56,11 @@ def serve(
         if value is not None:
             os.environ[f"HARKEN_{name}"] = value
     access = "open" if open_ else None
-    serving.serve(ServerSettings.load(host=host, port=port, workers=workers, access=access), _tell)
+    settings = ServerSettings.load(host=host, port=port, workers=workers, access=access)
+    serving.serve(settings, partial(_tell, command=chosen.command), command=chosen.command)
 
 
-def _tell(started: Started) -> None:
+def _tell(started: Started, *, command: str) -> None:
     address, key = started.address, started.key
     say(f"Harken serves on {address}")
     if started.access != "open":
@@ -67,7 +73,9 @@ def _tell(started: Started) -> None:
         f"  curl {address}/api/sessions/user-123/feedback{header} -H 'Content-Type: application/json' "
         """-d '{"rating": "up"}'"""
     )
-    say(_about_access(started))
+    if started.lost is not None:
+        say(f"There is no valid local key in {_near(started.lost)}, where an earlier start stored one")
+    say(_about_access(started, command))
 
 
 def _shown(key: LocalKey | None) -> str:
@@ -77,16 +85,18 @@ def _shown(key: LocalKey | None) -> str:
     return key.text if key.created or key.path is None else f"$(cat {shlex.quote(_near(key.path))})"
 
 
-def _about_access(started: Started) -> str:
+def _about_access(started: Started, command: str) -> str:
     key = started.key
     if started.access == "open":
         return "Open: no key is needed, and only direct requests from this machine are served"
     if key is None:
-        return "Every request needs an API key, such as 'harken keys create --scope read' creates, or a session token"
+        create = f"HARKEN_KEY=$({command} keys create --scope submit --scope read)"
+        return f"Every request needs an API key or a session token. To create a key for the line above: {create}"
     if key.path is None:
         return "Every request needs this key, which ends with this process: memory:// keeps nothing"
     if key.created:
-        return f"Every request needs this key. It is shown only now and kept in {_near(key.path)}, readable only by you"
+        where = _near(key.path)
+        return f"Every request needs this key. It is not shown again; it is stored in {where}, readable only by you"
     return f"Every request needs the key in {_near(key.path)}, or another one"
 
 

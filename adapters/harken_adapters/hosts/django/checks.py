@@ -13,7 +13,9 @@ from harken_adapters.hosts.django.configuration import Configuration
 
 _HINT: Final = "HARKEN = {'STORAGE': 'sqlite:///feedback.db', 'SERVER': {'access': 'keys'}} is an example."
 _OPEN: Final = "Everybody may read, change and erase all feedback, unless the project guards the URLs of Harken."
-_OPEN_HINT: Final = "Set HARKEN['SERVER']['access'] to 'keys', and make one with 'manage.py harken keys create'."
+_OPEN_HINT: Final = (
+    "Set HARKEN['SERVER']['access'] to 'keys', and create a key with 'manage.py harken keys create --scope admin'."
+)
 
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from typing import Final
 import uvicorn
 from attrs import frozen
 from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from harken import ConfigurationError, Harken
 from harken.notifying import Notifying
@@ -28,7 +31,7 @@ from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.limiting import MEMORY
-from harken_adapters.hosts.http.local_key import LocalKey, key_file, local_key
+from harken_adapters.hosts.http.local_key import LocalKey, has_local_key, key_file, local_key
 from harken_adapters.hosts.http.logs import configure_logs
 from harken_adapters.hosts.http.service import connected
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -52,14 +55,16 @@ class Started:
         address: where it is, without a slash at the end.
         access: ``open`` if no key is needed.
         key: the local key, where keys are needed and there is such a key.
+        lost: the file in which a local key should be that is still valid, and is not.
     """
 
     address: str
     access: str
     key: LocalKey | None
+    lost: Path | None = None
 
 
-def serve(settings: ServerSettings, tell: Callable[[Started], object]) -> None:
+def serve(settings: ServerSettings, tell: Callable[[Started], object], *, command: str = "harken") -> None:
     """Serve until a signal ends it; what was accepted is answered before.
 
     What is not in these settings, each process reads for itself, from ``HARKEN_*`` and ``harken.toml``.
@@ -67,6 +72,7 @@ def serve(settings: ServerSettings, tell: Callable[[Started], object]) -> None:
     Args:
         settings: how it is served.
         tell: is told how to reach it, when it can be reached.
+        command: what commands on the same storage begin with, for errors that say which one to run.
 
     Raises:
         ConfigurationError: it must not, or cannot, be served like this.
@@ -74,7 +80,7 @@ def serve(settings: ServerSettings, tell: Callable[[Started], object]) -> None:
     """
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
-    _check(settings, storage)
+    _check(settings, storage, command)
     with _ended_by_signal(), _bound(settings) as listening, _shared_metrics(settings.workers):
         # What was said on the command line, each process that serves has to find.
         os.environ["HARKEN_SERVER_WORKERS"] = str(settings.workers)
@@ -82,8 +88,8 @@ def serve(settings: ServerSettings, tell: Callable[[Started], object]) -> None:
         # One process serves what it has opened here: a storage in memory is nowhere else. Several open it themselves.
         served = app() if settings.workers == 1 else None
         with connected(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
-            key = _local_key(hk, settings, storage)
-        tell(Started(_address(listening), settings.access, key))
+            key, lost = _local_key(hk, settings, storage, command)
+        tell(Started(_address(listening), settings.access, key, lost))
         uvicorn.run(
             served or _APP,
             factory=served is None,
@@ -106,6 +112,8 @@ def app() -> Starlette:
     configure_logs(json=settings.log_json or None, level=settings.log_level)
     storage = Settings.load(os.environ, Path.cwd()).storage
     made = create_app(settings, limit_storage=limit_storage(storage, settings.workers))
+    # Nobody else serves the root here.
+    made.router.routes.append(Route("/", lambda _: RedirectResponse("docs", 303)))
     if settings.access == "open":
         # No application is around this one that could guard it.
         made.add_middleware(LoopbackOnly)
@@ -117,7 +125,8 @@ def limit_storage(storage: str, workers: int) -> str:
     return storage if workers > 1 and scheme_of(storage) in _COUNTING else MEMORY
 
 
-def _check(settings: ServerSettings, storage: str) -> None:
+def _check(settings: ServerSettings, storage: str, command: str) -> None:
+    _check_host(settings)
     if settings.workers > 1 and scheme_of(storage) == "memory":
         raise ConfigurationError("Several workers need a storage that they share; memory:// is one for each process")
     with connected(settings) as hk:
@@ -128,24 +137,37 @@ def _check(settings: ServerSettings, storage: str) -> None:
         if _is_local(settings.host) or (settings.access != "open" and (settings.token_secrets or hk.keys.in_use())):
             return
     raise ConfigurationError(
-        f"On {settings.host} anybody may call, so this needs an API key: make one with "
-        "'harken keys create --scope submit', or listen on 127.0.0.1"
+        f"On {settings.host} anybody may call, so this needs an API key first; listen on 127.0.0.1, or create a key: "
+        f"{command} keys create --scope admin"
         if settings.access != "open"
         else f"On {settings.host} anybody may call, so access must not be 'open', as with --open"
     )
 
 
-def _local_key(hk: Harken, settings: ServerSettings, storage: str) -> LocalKey | None:
-    """The local key, where nobody has set up any other way in."""
+def _local_key(hk: Harken, settings: ServerSettings, storage: str, command: str) -> tuple[LocalKey | None, Path | None]:
+    """The local key, where nobody has set up any other way in, or else the file in which one should be."""
     if settings.access == "open" or settings.token_secrets:
-        return None
-    return local_key(hk, key_file(storage))
+        return None, None
+    path = key_file(storage)
+    key = local_key(hk, path, command=command)
+    return key, path if key is None and has_local_key(hk) else None
 
 
 def _check_channels() -> None:
     """Whether all channels can be used as they are configured; nothing is sent there."""
     with Notifying.load(os.environ, Path.cwd()).channels.open():
         pass
+
+
+def _check_host(settings: ServerSettings) -> None:
+    """Whether there is such a host; whether it is this one turns out later."""
+    try:
+        socket.getaddrinfo(settings.host or None, settings.port, _family(settings.host), socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConfigurationError(
+            f"Cannot listen on {settings.host!r}: no such host; choose an address of this machine, such as "
+            "--host 127.0.0.1"
+        ) from error
 
 
 def _is_local(host: str) -> bool:
@@ -160,8 +182,11 @@ def _bound(settings: ServerSettings) -> Iterator[socket.socket]:
             (settings.host, settings.port), family=_family(settings.host), backlog=_BACKLOG, reuse_port=False
         )
     except OSError as error:
+        option = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
+        # Its own text has the address, too.
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another --port"
+            f"Cannot listen on {settings.host} port {settings.port}: {reason}; choose another {option}"
         ) from error
     with listening:
         # Connections inherit it. The server hands the socket over as a file descriptor, of which asyncio does not know

@@ -1,20 +1,19 @@
-"""Who calls, and what they may do."""
+"""Who calls, by what is sent along, and for which application."""
 
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
-from threading import Lock
-from typing import Any, Final, cast
+from typing import Final
 
 from attrs import frozen
 
 from harken import ApiKey, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
+from harken_adapters.hosts.http.credential_cache import CredentialCache
 from harken_adapters.hosts.http.messages import Headers, Request
 from harken_adapters.hosts.http.origins import Origins
 from harken_adapters.hosts.http.problems import Problem
@@ -29,9 +28,6 @@ TRUSTED_FOR: Final = 5.0
 #: How much is remembered of valid credentials, and of others: so that no flood of others displaces a valid one.
 _TRUSTED_BYTES: Final = 32 * 1024 * 1024
 _REFUSED_BYTES: Final = 4 * 1024 * 1024
-#: An entry takes at most this and so many bytes for each character of the credentials, which say all that it holds.
-_ENTRY_BYTES: Final = 2_048
-_BYTES_A_CHARACTER: Final = 4
 _DIGEST_BYTES: Final = 16
 #: The cookie of a browser that signed in: an API key.
 COOKIE: Final = "harken_key"
@@ -80,39 +76,6 @@ class CredentialsRefused(Problem):
     """Credentials were sent, and they are not valid."""
 
 
-class _Remembered:
-    """What credentials turned out to be, up to so many bytes; those that were noted longest ago are forgotten first.
-
-    The credentials themselves are not kept: callers give a digest of them. It is thread-safe.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._lock = Lock()
-        # By digest: what they turned out to be, until when that is believed, and how many bytes it counts as.
-        self._entries: OrderedDict[bytes, tuple[Principal | Problem, float, int]] = OrderedDict()
-
-    def get(self, digest: bytes, now: float) -> Principal | Problem | None:
-        """What is still believed of them."""
-        entry = self._entries.get(digest)
-        return None if entry is None or entry[1] < now else entry[0]
-
-    def put(self, digest: bytes, found: Principal | Problem, until: float, length: int) -> None:
-        """Note what credentials of that length turned out to be."""
-        size = _ENTRY_BYTES + _BYTES_A_CHARACTER * length
-        with self._lock:
-            self._forget(self._entries.pop(digest, None))
-            self._entries[digest] = found, until, size
-            self._bytes += size
-            while self._bytes > self._max_bytes:
-                self._forget(self._entries.popitem(last=False)[1])
-
-    def _forget(self, entry: tuple[Principal | Problem, float, int] | None) -> None:
-        if entry is not None:
-            self._bytes -= entry[2]
-
-
 class Access:
     """Tells who calls from what they send along.
 
@@ -140,8 +103,8 @@ class Access:
         self._timer = timer
         # Nobody can choose credentials with the same digest, nor find credentials from it.
         self._digest_key = secrets.token_bytes(_DIGEST_BYTES)
-        self._trusted = _Remembered(_TRUSTED_BYTES)
-        self._refused = _Remembered(_REFUSED_BYTES)
+        self._trusted = CredentialCache[Principal | Problem](_TRUSTED_BYTES)
+        self._refused = CredentialCache[Principal | Problem](_REFUSED_BYTES)
 
     def principal_soon(self, request: Request) -> Principal | None:
         """Who calls, if that is known without asking the storage; ``None`` if it is not.
@@ -228,7 +191,9 @@ def unauthorized(detail: str, *, wrong: bool = False) -> Problem:
 
 def _needed() -> Problem:
     return unauthorized(
-        "Send an API key or a session token: 'Authorization: Bearer ...'. 'harken keys create' creates a key"
+        "Send an API key or a session token: 'Authorization: Bearer ...'. The key that 'harken serve' created is in "
+        "the .key file beside the storage; the operator can create another one with "
+        "'harken --storage URL keys create --scope ...'"
     )
 
 
@@ -320,120 +285,3 @@ def application_of(principal: Principal, asked: str | None, default: str) -> str
     if asked not in (None, principal.application):
         raise Problem("forbidden", "These credentials are for another application")
     return principal.application
-
-
-def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id: str | None) -> None:
-    """Whether somebody may do that.
-
-    Args:
-        principal: who it is.
-        scope: what is needed for it.
-        tokens: whether a session token is enough.
-        session_id: the session that it is about, if the call says so.
-
-    Raises:
-        Problem: they may not.
-    """
-    if principal.token is None:
-        if principal.key is not None and not principal.key.allows(scope):
-            raise Problem("forbidden", f"This needs the scope {scope.value!r}, which the API key does not have")
-        return
-    if not tokens:
-        raise Problem("forbidden", "A session token can only give, change, take back and show its own feedback")
-    if session_id is not None and session_id != principal.token.session_id:
-        raise Problem("forbidden", "The session token was made for another session")
-
-
-def check_agent_keys(principal: Principal, *, allowed: bool) -> None:
-    """Whether somebody may do what is not about the feedback of single agents: not with a key that is limited to some.
-
-    Raises:
-        Problem: they may not.
-    """
-    if principal.agents is not None and not allowed:
-        detail = f"This API key is limited to the agents {_listed(principal.agents)}, and this is not only about them"
-        raise Problem("forbidden", detail)
-
-
-def agent_filter(principal: Principal, named: str | None) -> str | None:
-    """The agent whose feedback a call selects; with a key that is limited to one agent, that one.
-
-    Raises:
-        Problem: the key is limited to agents, and the call names another one, or none where there are several.
-    """
-    agents = principal.agents
-    if agents is None or named in agents:
-        return named
-    if named is None and len(agents) == 1:
-        return next(iter(agents))
-    raise Problem("forbidden", f"This API key is limited to agents; name one with agent_id: {_listed(agents)}")
-
-
-def agent_of(principal: Principal, named: object) -> str | None:
-    """The agent that feedback is about: that of the token or of the key, if there is one; else what the call names.
-
-    Raises:
-        Problem: the call names another agent than the credentials are for, or none where they are for several.
-    """
-    if principal.agents is not None:
-        return agent_filter(principal, named if named is None else str(named))
-    fixed = principal.token.agent if principal.token else None
-    if fixed is None:
-        return cast("str | None", named)
-    if named not in (None, fixed):
-        raise Problem("forbidden", "The session token was made for another agent")
-    return fixed
-
-
-def context_of(principal: Principal, body: Mapping[str, Any]) -> Any:
-    """The context of feedback: that of the token, if it has one, whatever the body says; else that of the body.
-
-    Raises:
-        Problem: the body has a name or a value that is not in the token's context.
-    """
-    named = body.get("context", {})
-    fixed = principal.token.context if principal.token else None
-    if fixed is None:
-        return named
-    if not isinstance(named, dict) or fixed != {**fixed, **named}:
-        raise Problem("forbidden", "The session token says what the context is; leave context out")
-    return fixed
-
-
-def _listed(agents: Iterable[str]) -> str:
-    return ", ".join(map(repr, sorted(agents)))
-
-
-def check_operator(principal: Principal, application: str) -> None:
-    """Whether somebody may change what all applications share: whoever has a key only with one for ``application``.
-
-    Raises:
-        Problem: they may not.
-    """
-    if principal.application not in (None, application):
-        raise Problem("forbidden", "All applications share this, and these credentials are for one of the others")
-
-
-def check_own(principal: Principal, session_id: str, author: str | None) -> None:
-    """Whether somebody may change that feedback: whoever has a token only their own.
-
-    Raises:
-        Problem: it is somebody else's.
-    """
-    if principal.token is None:
-        return
-    if (session_id, author) != (principal.token.session_id, principal.author):
-        raise Problem("forbidden", "The session token can only deal with its own author's feedback in its session")
-
-
-def author_of(principal: Principal, named: object) -> str | None:
-    """Who gives feedback: with a token always who that is for; else whoever the call names, if it names anybody.
-
-    Raises:
-        Problem: the call names somebody else.
-    """
-    if principal.token is None:
-        return cast("str | None", named)
-    if named not in (None, principal.author):
-        raise Problem("forbidden", "The session token was made for another author")
-    return principal.author

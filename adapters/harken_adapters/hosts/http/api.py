@@ -15,8 +15,6 @@ from harken_adapters.hosts.http.access import (
     CredentialsRefused,
     Principal,
     application_of,
-    check_agent_keys,
-    check_scope,
     check_source,
 )
 from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
@@ -27,6 +25,7 @@ from harken_adapters.hosts.http.messages import Headers, Pending, Request, Respo
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from harken_adapters.hosts.http.operation import Admission, Call, Operation
 from harken_adapters.hosts.http.origins import Origins
+from harken_adapters.hosts.http.permissions import check_agent_keys, check_scope
 from harken_adapters.hosts.http.problems import Problem, internal, problem_of
 from harken_adapters.hosts.http.reading import Parameters
 from harken_adapters.hosts.http.settings import ServerSettings
@@ -198,7 +197,7 @@ class Api:
             return self._access.principal(request)
         except CredentialsRefused:
             # Only failures are counted: others who share the address and have valid credentials are not affected.
-            _within([self._limiter.check(*hit) for hit in self._failure(address)])
+            _within(self._limiter.check_all(self._failure(address)))
             raise
 
     def _call(self, operation: Operation, request: Request, principal: Principal, address: str | None) -> Call:

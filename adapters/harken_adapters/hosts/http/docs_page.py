@@ -6,14 +6,18 @@ It loads nothing from anywhere else and has no inline script, so that a strict `
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from typing import Final
 
+from harken_adapters.hosts.http import frame
+
 _JAVASCRIPT: Final = "text/javascript; charset=utf-8"
+_CSS: Final = "text/css; charset=utf-8"
 _FILES: Final = {
     "swagger-ui-bundle.js": _JAVASCRIPT,
-    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui.css": _CSS,
     "favicon-32x32.png": "image/png",
 }
 
@@ -26,10 +30,19 @@ _PAGE: Final = """\
 <title>Harken API</title>
 <link rel="icon" type="image/png" href="{assets}/favicon-32x32.png">
 <link rel="stylesheet" href="{assets}/swagger-ui.css">
+<link rel="stylesheet" href="{assets}/page.css">
 <link rel="service-desc" type="application/json" href="{openapi}">
 </head>
 <body>
-{sign_out}<main id="docs"><p>The API is described in <a href="{openapi}">an OpenAPI document</a>.</p></main>
+{header}<main id="docs">
+<p>The API is described in <a href="{openapi}">an OpenAPI document</a>.</p>
+<noscript>
+<p>With JavaScript, this page shows each operation and lets you try it.</p>
+<ul>
+{operations}
+</ul>
+</noscript>
+</main>
 <script src="{assets}/swagger-ui-bundle.js" defer></script>
 <script src="{script}" defer></script>
 </body>
@@ -37,8 +50,29 @@ _PAGE: Final = """\
 """
 
 _SIGN_OUT: Final = """\
-<form method="post" action="{url}" style="text-align: right; padding: 12px 20px 0"><button>Sign out</button></form>
+<form method="post" action="{url}"><button>Sign out</button></form>
 """
+
+# Swagger UI has light colours only. Inverting them and rotating the hues back keeps the colours of the methods. The
+# filter is not for all of it, as the dialog for credentials would no longer be fixed to the window.
+_STYLE: Final = (
+    frame.STYLE
+    + b"""\
+header form { margin: 0 0 0 auto; }
+header button { padding: 8px 14px; border: 1px solid var(--edge); border-radius: 7px; background: none;
+  color: var(--text); font: 500 14px Inter, system-ui, sans-serif; cursor: pointer; }
+main > p, noscript { display: block; max-width: 1420px; margin: 0 auto; padding: 24px 40px 0; }
+noscript p { margin: 0; }
+main a { color: var(--accent); }
+@media (prefers-color-scheme: dark) {
+  .swagger-ui { color-scheme: light; }
+  .swagger-ui .scheme-container { background: var(--surface); }
+  .swagger-ui .information-container, .swagger-ui .scheme-container ~ .wrapper, .swagger-ui .auth-wrapper > .authorize,
+  .swagger-ui .modal-ux { filter: invert(0.92) hue-rotate(180deg); }
+  .swagger-ui .highlight-code, .swagger-ui .curl-command { filter: invert(1) hue-rotate(180deg); }
+}
+"""
+)
 
 # This Swagger UI knows OpenAPI 3.0, so that it gets what 3.1 says anew in the words of 3.0.
 _SCRIPT: Final = """\
@@ -87,7 +121,13 @@ show().catch((error) => {
 """
 
 
-def page(openapi_url: str, assets_url: str, script_url: str, sign_out_url: str | None = None) -> bytes:
+def page(
+    openapi_url: str,
+    assets_url: str,
+    script_url: str,
+    sign_out_url: str | None = None,
+    operations: Iterable[tuple[str, str]] = (),
+) -> bytes:
     """The page, in HTML. URLs may be relative to where it is found.
 
     Args:
@@ -95,10 +135,17 @@ def page(openapi_url: str, assets_url: str, script_url: str, sign_out_url: str |
         assets_url: what the names that :func:`asset` knows stand behind, without a slash at the end.
         script_url: where :func:`script` is.
         sign_out_url: where a browser that is signed in signs out; ``None`` for one that is not.
+        operations: what is listed where there are no scripts: a method and path, and a summary.
     """
-    urls = {"openapi": openapi_url, "assets": assets_url, "script": script_url}
     sign_out = _SIGN_OUT.format(url=escape(sign_out_url)) if sign_out_url else ""
-    return _PAGE.format_map({**{name: escape(url) for name, url in urls.items()}, "sign_out": sign_out}).encode()
+    lines = (f"<li><code>{escape(asked)}</code> {escape(summary)}</li>" for asked, summary in operations)
+    return _PAGE.format(
+        openapi=escape(openapi_url),
+        assets=escape(assets_url),
+        script=escape(script_url),
+        header=frame.HEADER.format(more=sign_out),
+        operations="\n".join(lines),
+    ).encode()
 
 
 def script(openapi_url: str) -> bytes:
@@ -107,7 +154,9 @@ def script(openapi_url: str) -> bytes:
 
 
 def asset(name: str) -> tuple[bytes, str] | None:
-    """A file of Swagger UI that the page needs, with its media type; ``None`` for any other name."""
+    """A file that the page needs, with its media type; ``None`` for any other name."""
+    if name == "page.css":
+        return _STYLE, _CSS
     if (media_type := _FILES.get(name)) is None:
         return None
     vendored = files("swagger_ui_bundle") / "vendor"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Final
 from weakref import WeakSet
 
 from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.bodies import WITH_BODY
 from harken_adapters.hosts.http.logs import log_request
 from harken_adapters.hosts.http.messages import Request, Response
 from harken_adapters.hosts.http.operation import Operation
@@ -46,19 +48,25 @@ class ApiHost:
 
     def show(self, page: Page, root: str, request: Request) -> Response:
         """The answer to a request for a page. ``root`` is what the API's paths stand behind. May ask a storage."""
-        return page.answer(self.pages, self.api, root, request)
+        began = perf_counter()
+        response = page.answer(self.pages, self.api, root, request)
+        if request.method in WITH_BODY:
+            # Who signs in and out is as interesting as who calls an operation.
+            self.note(page, request, response, perf_counter() - began)
+        return response
 
     def listening(self) -> int:
         """How many event streams are open."""
         return sum(not stream.closed for stream in tuple(self._streams))
 
-    def note(self, operation: Operation, request: Request, response: Response, seconds: float) -> None:
+    def note(self, operation: Operation | Page, request: Request, response: Response, seconds: float) -> None:
         """Count a request that was answered, and log it."""
-        self.api.metrics.request(operation.name, operation.method, response.status, seconds)
+        method = operation.method if isinstance(operation, Operation) else request.method
+        self.api.metrics.request(operation.name, method, response.status, seconds)
         log_request(
             request_id=request.id,
             operation=operation.name,
-            method=operation.method,
+            method=method,
             route=operation.path,
             status=response.status,
             seconds=seconds,

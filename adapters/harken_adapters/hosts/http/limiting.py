@@ -190,55 +190,51 @@ class RateLimiter:
         alone = _scheme(storage_url) == _scheme(MEMORY)
         self._shared = None if alone else _SharedCounts(_opened(storage_url), self._seconds)
 
-    def check_soon(self, name: str, limit: Limit, subject: str, cost: int = 1) -> Verdict | None:
+    def check_soon(self, name: str, limit: Limit, subject: str) -> Verdict | None:
         """Like :meth:`check`, but at once; nothing, if the storage has to be asked, which takes a round trip.
 
         Then nothing was counted, and :meth:`check` is to be called: in a thread, if this one must not wait.
 
         Raises:
-            ValueError: the cost is less than one hit.
             ConfigurationError: the name cannot be sent in a header.
         """
-        verdicts = self.check_all_soon(((name, limit, subject),), cost)
+        verdicts = self.check_all_soon(((name, limit, subject),))
         return None if verdicts is None else verdicts[0]
 
-    def check_all_soon(self, hits: Iterable[Hit], cost: int = 1) -> list[Verdict] | None:
+    def check_all_soon(self, hits: Iterable[Hit]) -> list[Verdict] | None:
         """Check several limits at once; nothing, and none is counted, if the storage has to be asked for one of them.
 
         The first one that is known to refuse is the only one that is told of, and nothing counts against the others.
 
         Raises:
-            ValueError: the cost is less than one hit.
             ConfigurationError: a name cannot be sent in a header.
         """
-        digests = [(name, limit, self._digest(subject, cost)) for name, limit, subject in hits]
+        digests = [(name, limit, self._digest(subject)) for name, limit, subject in hits]
         known = []
         with self._lock:
             for name, limit, digest in digests:
                 window = self._window(name, limit)
                 lease = window.lease(digest)
                 alone = self._shared is None or self._shared.rests(window.now)
-                if not alone and window.needs_more(lease, cost):
+                if not alone and window.needs_more(lease):
                     return None
-                if window.refuses(lease, cost, alone=alone):
-                    return [window.verdict(lease, cost, alone=alone)]
+                if window.refuses(lease, alone=alone):
+                    return [window.verdict(lease, alone=alone)]
                 known.append((window, lease, alone))
-            return [window.verdict(lease, cost, alone=alone) for window, lease, alone in known]
+            return [window.verdict(lease, alone=alone) for window, lease, alone in known]
 
-    def check(self, name: str, limit: Limit, subject: str, cost: int = 1) -> Verdict:
+    def check(self, name: str, limit: Limit, subject: str) -> Verdict:
         """Count a hit, if it is within the limit.
 
         Args:
             name: what the limit is called; whoever has another one is counted apart.
             limit: how many hits in how many seconds.
             subject: who calls: an address, the id of a key, a session.
-            cost: as how many hits it counts.
 
         Raises:
-            ValueError: the cost is less than one hit.
             ConfigurationError: the name cannot be sent in a header.
         """
-        return self.check_soon(name, limit, subject, cost) or self._ask(name, limit, self._digest(subject, cost), cost)
+        return self.check_soon(name, limit, subject) or self._ask(name, limit, self._digest(subject))
 
     def check_all(self, hits: Iterable[Hit]) -> list[Verdict]:
         """Like :meth:`check_all_soon`; where the storage has to be asked, one after the other until one refuses.
@@ -261,9 +257,7 @@ class RateLimiter:
         if self._shared:
             self._shared.close()
 
-    def _digest(self, subject: str, cost: int) -> bytes:
-        if cost < 1:
-            raise ValueError(f"cost must be at least 1, got {cost}")
+    def _digest(self, subject: str) -> bytes:
         return blake2b(subject.encode(errors="surrogatepass"), key=self._key, digest_size=_DIGEST_BYTES).digest()
 
     def _seconds(self) -> float:
@@ -277,21 +271,21 @@ class RateLimiter:
         window.turn(self._seconds())
         return window
 
-    def _ask(self, name: str, limit: Limit, digest: bytes, cost: int) -> Verdict:
+    def _ask(self, name: str, limit: Limit, digest: bytes) -> Verdict:
         with self._lock:
             asked = self._window(name, limit)
             number, kept = asked.number, asked.left() + _KEPT_LONGER
-        taken = max(limit.chunk, cost)
+        taken = limit.chunk
         key = f"{name}:{limit.amount}/{limit.seconds}:{number}:{digest.hex()}"
         total = self._shared.add(key, kept, taken) if self._shared else None
         with self._lock:
             window = self._window(name, limit)
             if total is None:
-                return window.verdict(window.lease(digest), cost, alone=True)
+                return window.verdict(window.lease(digest), alone=True)
             # What was asked for in a window that is over is of no use in the next one, but answers this question.
             lease = window.lease(digest) if window.number == number else _Lease(limit.amount)
             lease.add(taken, total, limit.amount)
-            return window.verdict(lease, cost)
+            return window.verdict(lease)
 
 
 class _Lease:
@@ -356,23 +350,22 @@ class _Window:
         """How many seconds are left, rounded up."""
         return ceil((self.number + 1) * self.limit.seconds - self.now)
 
-    def needs_more(self, lease: _Lease, cost: int) -> bool:
+    def needs_more(self, lease: _Lease) -> bool:
         """Whether only the storage knows the answer: what it has given out within a window never comes back."""
-        within = lease.used + cost <= self.limit.amount
-        return within and lease.left < cost <= lease.left + lease.elsewhere
+        return lease.used < self.limit.amount and lease.left == 0 and lease.elsewhere > 0
 
-    def refuses(self, lease: _Lease, cost: int, *, alone: bool) -> bool:
+    def refuses(self, lease: _Lease, *, alone: bool) -> bool:
         """Whether there are too few left: of those that this process has, or of all if it is alone."""
-        return lease.used + cost > self.limit.amount or not (alone or cost <= lease.left)
+        return lease.used >= self.limit.amount or not (alone or lease.left)
 
-    def verdict(self, lease: _Lease, cost: int, *, alone: bool = False) -> Verdict:
+    def verdict(self, lease: _Lease, *, alone: bool = False) -> Verdict:
         """Allow the hit, if there are enough left."""
         remaining = self.limit.amount - lease.used
-        allowed = not self.refuses(lease, cost, alone=alone)
+        allowed = not self.refuses(lease, alone=alone)
         if allowed:
-            lease.used += cost
-            lease.left = max(0, lease.left - cost)
-            remaining -= cost
+            lease.used += 1
+            lease.left = max(0, lease.left - 1)
+            remaining -= 1
         if not alone:
             remaining = min(remaining, lease.left + lease.elsewhere)
         return Verdict(name=self.name, limit=self.limit, allowed=allowed, remaining=remaining, reset=self.left())

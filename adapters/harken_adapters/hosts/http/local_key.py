@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,7 +24,10 @@ _NAME: Final = "local"
 _TEXT: Final = re.compile(r"hk_[0-9a-f]+_[A-Za-z0-9_-]+\n?")
 _LONGEST: Final = 1_024
 _OTHERS: Final = 0o077
-_INSTEAD: Final = "or create a key yourself: harken keys create --scope admin"
+
+
+class _NotAKeyFile(Exception):
+    """Something else is where the key should be; the message says what, and what to do."""
 
 
 @frozen
@@ -66,7 +70,7 @@ def _state_folder() -> Path:
         return Path.cwd()
 
 
-def local_key(hk: Harken, path: Path | None) -> LocalKey | None:
+def local_key(hk: Harken, path: Path | None, *, command: str = "harken") -> LocalKey | None:
     """The local key; created where no key ever was. ``None`` where there are other keys, but no valid local one.
 
     Of several processes that ask for it at once, one creates it, and the others find it.
@@ -74,6 +78,7 @@ def local_key(hk: Harken, path: Path | None) -> LocalKey | None:
     Args:
         hk: whose keys they are.
         path: where it is kept, see :func:`key_file`.
+        command: what commands on the same storage begin with, for errors that say which one to run.
 
     Raises:
         ConfigurationError: the file cannot be written, is something else, or its key is valid and others can read it.
@@ -86,15 +91,27 @@ def local_key(hk: Harken, path: Path | None) -> LocalKey | None:
         _make_folder(path)
     with _locked(path.parent):
         if hk.keys.in_use():
-            return _kept(hk, path)
+            return _kept(hk, path, command)
         try:
             _make_folder(path)
             # What a file has whose key is not known is the key of a storage that is gone.
             _read(path)
             return LocalKey(_write(hk, path), path, created=True)
         except OSError as error:
-            reason = f"Cannot keep a local key in {path}: {error.strerror}"
-            raise ConfigurationError(f"{reason}; correct that, {_INSTEAD}") from error
+            reason = f"Cannot store a local key in {path}: {error.strerror}; correct that"
+            raise ConfigurationError(f"{reason}, {_instead(command)}") from error
+        except _NotAKeyFile as error:
+            raise ConfigurationError(f"{error}, {_instead(command)}") from None
+
+
+def has_local_key(hk: Harken) -> bool:
+    """Whether a local key was created for the application, and is not revoked."""
+    keys = hk.keys.keys()
+    return any(key.name == _NAME and key.application == hk.application and not key.revoked for key in keys)
+
+
+def _instead(command: str) -> str:
+    return f"or create a key yourself: {command} keys create --scope admin"
 
 
 def _make_folder(path: Path) -> None:
@@ -105,20 +122,20 @@ def _created(hk: Harken) -> str:
     return hk.keys.create(hk.application, [Scope.ADMIN], name=_NAME).text
 
 
-def _kept(hk: Harken, path: Path) -> LocalKey | None:
+def _kept(hk: Harken, path: Path, command: str) -> LocalKey | None:
     """The key in the file, if it is one of this storage and application."""
     try:
         text, mode = _read(path) or ("", 0)
         key = hk.keys.authenticate(text)
-    except (OSError, ConfigurationError, InvalidCredentials):
-        # There are other keys, so whatever stands in the way of this one need not be corrected.
+    except (OSError, _NotAKeyFile, InvalidCredentials):
+        # There are other keys, so an unusable local key file is not an error.
         return None
     if key.application != hk.application:
         return None
     if mode & _OTHERS:
         raise ConfigurationError(
             f"Other users can read or replace {path} (mode {mode:o}), so its key may not be a secret any more; "
-            f"run 'chmod 600 {path}', or, if somebody may have seen it, 'harken keys revoke {key.id}'"
+            f"run: chmod 600 {shlex.quote(str(path))}; or, if somebody may have read it: {command} keys revoke {key.id}"
         )
     return LocalKey(text, path, created=False)
 
@@ -127,7 +144,7 @@ def _read(path: Path) -> tuple[str, int] | None:
     """The text and the mode of the file, if there is one. Links are not followed, and no pipe is waited for.
 
     Raises:
-        ConfigurationError: it is something else.
+        _NotAKeyFile: it is something else.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -136,14 +153,14 @@ def _read(path: Path) -> tuple[str, int] | None:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise ConfigurationError(f"{path} is a symbolic link, not a key file; remove it, {_INSTEAD}") from None
+        raise _NotAKeyFile(f"{path} is a symbolic link, not a key file; remove it") from None
     status = os.fstat(descriptor)
     try:
         text = os.read(descriptor, _LONGEST).decode("latin-1") if stat.S_ISREG(status.st_mode) else ""
     finally:
         os.close(descriptor)
     if not _TEXT.fullmatch(text):
-        raise ConfigurationError(f"{path} is not a key file of Harken; move it away, {_INSTEAD}")
+        raise _NotAKeyFile(f"{path} is not a key file of Harken; move it away")
     return text.strip(), stat.S_IMODE(status.st_mode)
 
 

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 from attrs import evolve, frozen
 
 from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, Scope
-from harken_adapters.hosts.http.access import Principal, agent_filter
+from harken_adapters.hosts.http.access import Principal
 from harken_adapters.hosts.http.idempotency import InFlight
 from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
+from harken_adapters.hosts.http.permissions import agent_filter
 from harken_adapters.hosts.http.reading import Parameters
 from harken_adapters.hosts.http.settings import ServerSettings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -27,6 +28,21 @@ _PREFLIGHT: Final[Headers] = (
     ("access-control-max-age", "600"),
 )
 _VARY: Final[Headers] = (("vary", "Origin"),)
+
+
+#: What browsers send as ``Origin``, but for ``null``.
+_ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_LEFT_OUT: Final = {"http": ":80", "https": ":443"}
+
+
+def origin_problem(origin: str) -> str | None:
+    """Why no browser sends that as ``Origin``, so that comparing with it always fails; ``None`` if one may."""
+    found = _ORIGIN.fullmatch(origin)
+    if found is None:
+        return "expected an origin such as 'https://shop.example', in lower case and without a path"
+    if found[2] is not None and _LEFT_OUT.get(found[1]) == found[2]:
+        return f"browsers leave out {found[2]}, which is the default port of {found[1]}"
+    return None
 
 
 class Origins:

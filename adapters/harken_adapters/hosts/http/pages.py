@@ -16,15 +16,14 @@ from harken import HarkenError, Scope
 from harken_adapters.hosts.http import docs_page, sign_in
 from harken_adapters.hosts.http.access import (
     KEY_PREFIX,
-    check_agent_keys,
-    check_operator,
-    check_scope,
     cookie_of,
     unauthorized,
 )
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
 from harken_adapters.hosts.http.openapi import document
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.permissions import check_agent_keys, check_operator, check_scope
 from harken_adapters.hosts.http.problems import Problem, internal, nothing_here, problem_of
 from harken_adapters.hosts.http.sources import is_foreign
 
@@ -39,6 +38,8 @@ _PAGE_POLICY: Final = (
 _PAGE_SECURITY: Final[Headers] = tuple(
     {**dict(SECURITY_HEADERS), "content-security-policy": _PAGE_POLICY, "referrer-policy": "same-origin"}.items()
 )
+#: The query of the page to sign in on, where a browser that has signed out is sent.
+_SIGNED_OUT: Final = "signed-out"
 _HTML: Final = "text/html; charset=utf-8"
 
 
@@ -80,6 +81,7 @@ class Pages:
             f"{prefix}/docs/assets",
             f"{prefix}/docs/start.js",
             f"{prefix}/sign-out" if signed_in else None,
+            [(f"{one.method} {prefix}{one.path}", one.summary) for one in OPERATIONS],
         )
         return Response(200, body, _HTML, security=_PAGE_SECURITY)
 
@@ -97,41 +99,39 @@ class Pages:
             raise nothing_here()
         return Response(200, *found)
 
-    def sign_in_page(self, prefix: str = "") -> Response:
+    def sign_in_page(self, prefix: str, request: Request) -> Response:
         """The page to sign in on; where nobody has to, what comes after it."""
         if self._api.settings.access == "open":
             return _see(f"{prefix}/docs")
-        return _sign_in_page(prefix)
+        notice = "You are signed out." if request.query == _SIGNED_OUT else None
+        return Response(200, sign_in.page(prefix, notice=notice), _HTML, security=sign_in.SECURITY)
 
     def sign_in(self, prefix: str, request: Request) -> Response:
-        """Exchange the key that the page sent for a cookie.
-
-        Raises:
-            Problem: a page of another origin sent it.
-            StorageError: the storage could not be asked.
-        """
-        _check_own_page(request)
+        """Exchange the key that the page sent for a cookie; the page again, with the reason, where that fails."""
         sent = parse_qs(request.body.decode("latin-1")).get("key", [""])
         key = sent[0].strip()
-        if not key.startswith(KEY_PREFIX):
-            return _sign_in_page(prefix, unauthorized(f"An API key begins with {KEY_PREFIX}"))
         bearer = f"Bearer {key}"
         try:
-            self._api.recognise(
+            _check_own_page(request)
+            if not key.startswith(KEY_PREFIX):
+                raise unauthorized(f"An API key begins with {KEY_PREFIX}")
+            principal = self._api.recognise(
                 evolve(request, header=lambda name: bearer if name == "authorization" else request.header(name))
             )
         except Problem as problem:
-            return _sign_in_page(prefix, problem)
+            return _not(prefix, "signed in", problem)
+        except HarkenError as error:
+            return _not(prefix, "signed in", problem_of(error) or internal())
+        request.application = principal.application
         return _see(f"{prefix}/docs", sign_in.cookie(key, prefix, secure=_is_secure(request)))
 
     def sign_out(self, prefix: str, request: Request) -> Response:
-        """Take the cookie away.
-
-        Raises:
-            Problem: a page of another origin sent it.
-        """
-        _check_own_page(request)
-        return _see(f"{prefix}/sign-in", sign_in.cookie("", prefix, secure=_is_secure(request)))
+        """Take the cookie away; for pages of other origins the page to sign in on, with the reason why not."""
+        try:
+            _check_own_page(request)
+        except Problem as problem:
+            return _not(prefix, "signed out", problem)
+        return _see(f"{prefix}/sign-in?{_SIGNED_OUT}", sign_in.cookie("", prefix, secure=_is_secure(request)))
 
     def _asked(self) -> Future[None]:
         """A question to the storage. One that hangs must not make others hang, so there is one at a time."""
@@ -160,14 +160,28 @@ def _see(path: str, *headers: tuple[str, str]) -> Response:
     return Response(303, b"", None, (("location", path), *headers))
 
 
-def _sign_in_page(prefix: str, problem: Problem | None = None) -> Response:
-    body = sign_in.page(prefix, problem.detail if problem else None)
-    return Response(problem.status if problem else 200, body, _HTML, security=sign_in.SECURITY)
+def _not(prefix: str, done: str, problem: Problem) -> Response:
+    """The page to sign in on, which says why something was not done."""
+    body = sign_in.page(prefix, error=problem.detail, title=f"Not {done}.")
+    return Response(problem.status, body, _HTML, problem.headers, security=sign_in.SECURITY)
 
 
 def _check_own_page(request: Request) -> None:
-    if is_foreign(request.header):
-        raise Problem("forbidden", "Only Harken's own pages may sign a browser in or out")
+    """Whether one of Harken's own pages sent the form.
+
+    Raises:
+        Problem: it was another one, or a proxy makes it look so.
+    """
+    if not is_foreign(request.header):
+        return
+    if request.header("sec-fetch-site") is not None:
+        raise Problem("forbidden", "A page of another site sent this form; open this page yourself, and use its form.")
+    raise Problem(
+        "forbidden",
+        f"The browser sent this form from {request.header('origin')}, but it arrived with the Host "
+        f"{request.header('host')}. If you opened this page yourself, your proxy changes the Host header; in nginx, "
+        "set 'proxy_set_header Host $http_host;'.",
+    )
 
 
 def _is_secure(request: Request) -> bool:
@@ -227,7 +241,7 @@ PAGES: Final = (
     Page("docs", "/docs", lambda pages, prefix, sent: pages.docs(prefix, signed_in=cookie_of(sent) is not None)),
     Page("docs_script", "/docs/start.js", lambda pages, prefix, _: pages.docs_script(prefix)),
     Page("docs_asset", "/docs/assets/{name}", lambda pages, _, sent: pages.docs_asset(sent.parts["name"])),
-    Page("sign_in", _SIGN_IN, lambda pages, prefix, _: pages.sign_in_page(prefix), needs="nothing", blocks=False),
+    Page("sign_in", _SIGN_IN, Pages.sign_in_page, needs="nothing", blocks=False),
     Page("sign_in_form", _SIGN_IN, Pages.sign_in, methods=("POST",), needs="nothing"),
     Page("sign_out", "/sign-out", Pages.sign_out, methods=("POST",), needs="nothing"),
     Page(

@@ -36,17 +36,17 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "malformed-request": (400, "The request cannot be read"),
     "feedback-refused": (400, "The feedback breaks a rule"),
     "unauthorized": (401, "Credentials are needed"),
-    "forbidden": (403, "These credentials do not allow that"),
+    "forbidden": (403, "This is not allowed"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "This cannot be done here"),
     "body-timeout": (408, "The body did not arrive in time"),
     "request-timeout": (408, "The request did not arrive in time"),
-    "conflict": (409, "It cannot be done as things stand"),
+    "conflict": (409, "This conflicts with the current state"),
     "in-flight": (409, "The same request is being handled"),
     "changed-meanwhile": (412, "It was changed meanwhile"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body must be JSON"),
-    "invalid": (422, "Some of it makes no sense"),
+    "invalid": (422, "Some values are invalid"),
     "idempotency-key-reused": (422, "The idempotency key was used with another body"),
     "rate-limited": (429, "Too many requests"),
     "head-too-large": (431, "The request head is too large"),
@@ -142,7 +142,7 @@ def _shortened(text: str) -> str:
 
 def nothing_here() -> Problem:
     """The problem that a path leads nowhere."""
-    return Problem("not-found", "Nothing is found here; /docs tells what there is")
+    return Problem("not-found", "Nothing is found at this path; the page docs of this service lists every operation")
 
 
 def other_methods(methods: Iterable[str]) -> Problem:

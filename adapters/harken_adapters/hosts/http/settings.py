@@ -10,10 +10,11 @@ from typing import Final
 from attrs import field, frozen
 
 from harken import ConfigurationError
-from harken.settings import load
+from harken.settings import check_types, load
 from harken_adapters.hosts.http.addresses import trusted_networks
 from harken_adapters.hosts.http.limiting import Limit
 from harken_adapters.hosts.http.logs import LEVELS
+from harken_adapters.hosts.http.origins import origin_problem
 
 _ACCESS: Final = ("keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")
@@ -82,6 +83,7 @@ class ServerSettings:
     log_level: str = field(default="info")
 
     def __attrs_post_init__(self) -> None:
+        check_types(self)
         if not 0 <= self.port <= _LAST_PORT:
             raise ConfigurationError(f"port must be from 0 (any that is free) to {_LAST_PORT}, got {self.port}")
         for name in ("workers", "max_body", "body_timeout", "relay_concurrency"):
@@ -141,10 +143,10 @@ def _check_word(name: str, word: str, known: Sequence[str]) -> None:
 
 
 def _check_origin(origin: str) -> None:
-    scheme, separator, host = origin.partition("://")
     if origin == "*":
         return
-    if not separator or scheme not in ("http", "https") or not host or "/" in host:
-        raise ConfigurationError(
-            f"allowed_origins has {origin!r}; expected an origin such as 'https://example.com', without a path"
-        )
+    problem = origin_problem(origin)
+    if problem is None and not origin.startswith(("http://", "https://")):
+        problem = "expected an origin such as 'https://shop.example'"
+    if problem:
+        raise ConfigurationError(f"allowed_origins has {origin!r}; {problem}")

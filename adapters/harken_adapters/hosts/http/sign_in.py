@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
+from harken_adapters.hosts.http import frame
 from harken_adapters.hosts.http.access import COOKIE
 from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers
 
@@ -34,20 +35,16 @@ _PAGE: Final = """\
 <script src="{root}/sign-in/start.js" defer></script>
 </head>
 <body>
-<header>
-<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="5.5" cy="12" r="2.6"/>\
-<path d="M10.5 6.6a7.2 7.2 0 0 1 0 10.8M14.6 3.6a12 12 0 0 1 0 16.8M18.7 1.4a16.6 16.6 0 0 1 0 21.2"/></svg>
-<span>Harken</span>
-</header>
-<main>
+{header}<main>
 <h1>Sign in</h1>
 <p>With an API key of the application that you want to use.</p>
 <form method="post" action="{root}/sign-in" data-next="{root}/docs">
-{error}
+{notice}
 <label for="key">API key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus \
 aria-describedby="hint"{invalid}>
-<p id="hint">Create one with <code>harken keys create --scope read</code></p>
+<p id="hint">The key that <code>harken serve</code> created is in the <code>.key</code> file beside the storage. \
+The operator can create another one with <code>harken --storage URL keys create --scope read</code>.</p>
 <button>Sign in</button>
 </form>
 <p>This browser keeps the key for 12 hours, in a cookie that scripts cannot read.</p>
@@ -55,20 +52,29 @@ aria-describedby="hint"{invalid}>
 </body>
 </html>
 """
-_ERROR: Final = '<p role="alert"><b>Not signed in.</b> {message}</p>'
+_ERROR: Final = '<p role="alert"><b>{title}</b> {message}</p>'
+_NOTICE: Final = '<p role="status">{message}</p>'
 
 SCRIPT: Final = b"""\
 "use strict";
 
 const form = document.querySelector("form");
-const key = decodeURIComponent(location.hash.slice(1));
 
-if (key.startsWith("hk_")) {
+function signIn() {
+  if (!location.hash.startsWith("#hk_")) return false;
+  form.elements.key.value = location.hash.slice(1);
   // Neither the history nor a bookmark keeps it.
   history.replaceState(null, "", location.pathname);
-  form.elements.key.value = key;
+  for (const notice of document.querySelectorAll("[role=alert], [role=status]")) notice.remove();
+  form.elements.key.removeAttribute("aria-invalid");
   form.submit();
-} else if (!document.querySelector("[role=alert]")) {
+  return true;
+}
+
+// In a tab that shows this page already, a link to it with a key changes the fragment only.
+addEventListener("hashchange", signIn);
+
+if (!signIn() && !document.querySelector("[role=alert]")) {
   // A browser leaves the cookie out where a link of another site led here, so it may be signed in already.
   fetch(form.dataset.next, { method: "HEAD", redirect: "error" }).then((answer) => {
     if (answer.ok) location.replace(form.dataset.next);
@@ -76,25 +82,11 @@ if (key.startsWith("hk_")) {
 }
 """
 
-STYLE: Final = b"""\
-:root {
-  color-scheme: light dark;
-  --ground: #f7f7f3; --surface: #fff; --line: #e3e3dd; --text: #1d1b26; --quiet: #5d5b66; --accent: #4a3ecc;
-  --on-accent: #fff; --error: #a31621; --error-ground: #fde3e3; --edge: #8d8b96;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #16151c; --surface: #1e1d26; --line: #33313d; --text: #f0eff5; --quiet: #aeacb8; --accent: #a79fff;
-    --on-accent: #16151c; --error: #ffb3b3; --error-ground: #4a1f24; --edge: #7c7a87;
-  }
-}
+STYLE: Final = (
+    frame.STYLE
+    + b"""\
 * { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; display: flex; flex-direction: column; background: var(--ground);
-  color: var(--text); font: 15px/1.45 Inter, system-ui, sans-serif; }
-header { display: flex; gap: 8px; align-items: center; padding: 16px 40px; background: var(--surface);
-  border-bottom: 1px solid var(--line); font-weight: 600; }
-header svg { width: 22px; fill: none; stroke: var(--accent); stroke-width: 2.1; stroke-linecap: round; }
-header circle { fill: var(--accent); stroke: none; }
+body { min-height: 100vh; display: flex; flex-direction: column; }
 main { width: 100%; max-width: 460px; margin: auto; padding: 24px 20px; }
 h1 { margin: 0 0 4px; font-size: 29px; }
 p { margin: 0; color: var(--quiet); }
@@ -103,25 +95,37 @@ label { font-size: 13px; font-weight: 600; }
 input { height: 42px; padding: 0 12px; border: 1px solid var(--edge); border-radius: 7px; background: var(--surface);
   color: var(--text); font: 15px ui-monospace, monospace; }
 input[aria-invalid] { border: 2px solid var(--error); }
-input:focus-visible, button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 button { height: 42px; margin-top: 8px; border: 0; border-radius: 7px; background: var(--accent);
   color: var(--on-accent); font: 500 15px Inter, system-ui, sans-serif; cursor: pointer; }
-code { font: 13px ui-monospace, monospace; }
-[role=alert] { margin-bottom: 8px; padding: 12px; border-radius: 7px; background: var(--error-ground);
-  color: var(--text); font-size: 14px; }
+[role=alert], [role=status] { margin-bottom: 8px; padding: 12px; border-radius: 7px; color: var(--text);
+  font-size: 14px; }
+[role=alert] { background: var(--error-ground); }
+[role=status] { background: var(--surface); border: 1px solid var(--line); }
 """
+)
 
 
-def page(root: str, error: str | None = None) -> bytes:
-    """The page, in HTML; ``root`` is what the API's paths stand behind, ``error`` why somebody is not signed in."""
-    told = _ERROR.format(message=escape(error)) if error else ""
-    return _PAGE.format(root=escape(root), error=told, invalid=' aria-invalid="true"' if error else "").encode()
+def page(root: str, *, error: str | None = None, title: str = "Not signed in.", notice: str | None = None) -> bytes:
+    """The page, in HTML.
+
+    Args:
+        root: what the API's paths stand behind.
+        error: why the browser is not signed in.
+        title: what the error means, as a sentence.
+        notice: what happened before, if that is not an error.
+    """
+    shown = _NOTICE.format(message=escape(notice)) if notice else ""
+    if error:
+        shown = _ERROR.format(title=escape(title), message=escape(error))
+    invalid = ' aria-invalid="true"' if error else ""
+    return _PAGE.format(root=escape(root), header=frame.HEADER.format(more=""), notice=shown, invalid=invalid).encode()
 
 
 def cookie(key: str, root: str, *, secure: bool) -> tuple[str, str]:
     """The header that gives a browser a key; an empty one takes it away.
 
-    Only this service gets it: for its paths, from its own pages, and over TLS if that is how the page was reached.
+    The browser sends it for paths below ``root``, from pages of the same site, and over TLS only if the page was
+    reached over TLS. Cookies do not distinguish ports: every service on the same host receives it.
     """
     lasts = LASTS if key else 0
     value = f"{COOKIE}={key}; Path={root or '/'}; Max-Age={lasts}; HttpOnly; SameSite=Strict"

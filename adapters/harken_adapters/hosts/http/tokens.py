@@ -23,6 +23,7 @@ from harken.domain.instants import EPOCH
 from harken.domain.rules import MAX_ID_LENGTH, context_problems, label_problem, text_problem
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
+from harken_adapters.hosts.http.origins import origin_problem
 
 AUDIENCE: Final = "harken"
 #: HS256 needs a key as long as its digest.
@@ -55,7 +56,7 @@ class InvalidToken(HarkenError):
 
 
 class UnfitClaims(HarkenError, ValueError):
-    """No session token can say that: an id or a lifetime makes no sense."""
+    """No session token can have these claims: one of them is invalid."""
 
 
 @frozen(kw_only=True)
@@ -133,14 +134,16 @@ class SessionTokens:
         """A new token, signed with the first secret. It ends with the second in which its lifetime does.
 
         Raises:
-            UnfitClaims: an id, the context or the lifetime is invalid, or the token would be too long; the message has
-                all that is wrong.
+            UnfitClaims: an id, the origin, the context or the lifetime is invalid, or the token would be too long; the
+                message has all that is wrong.
         """
         claims: dict[str, object] = {"session": session_id, "application": application}
         perhaps = (("sub", author), ("origin", origin), ("agent", agent), ("context", context))
         claims |= {name: value for name, value in perhaps if value is not None}
         if problems := _problems(claims):
             raise UnfitClaims("; ".join(problem.message for problem in problems))
+        if origin is not None and (problem := origin_problem(origin)):
+            raise UnfitClaims(f"origin is {origin!r}; {problem}")
         now = self._clock()
         claims |= {"aud": AUDIENCE, "iat": (now - EPOCH) // _SECOND, "exp": _end(now, lifetime)}
         key_id, secret = next(iter(self._secrets.items()))
@@ -165,7 +168,7 @@ class SessionTokens:
         if missing := [name for name in _REQUIRED if name not in claims]:
             raise InvalidToken(f"The session token lacks what it has to say: {', '.join(missing)}")
         if problems := _problems(claims):
-            raise InvalidToken(f"The session token makes no sense: {'; '.join(found.message for found in problems)}")
+            raise InvalidToken(f"The session token is invalid: {'; '.join(found.message for found in problems)}")
         if AUDIENCE not in _audiences(claims["aud"]):
             raise InvalidToken(f"The session token was made for something else: its audience is not {AUDIENCE!r}")
         now, expires_at = self._clock(), _moment("exp", claims["exp"])
@@ -259,8 +262,10 @@ def _problems(claims: Mapping[str, object]) -> list[Violation]:
 
 def _end(now: datetime, lifetime: timedelta) -> int:
     """The first whole second at which the lifetime is over, since 1970."""
+    if not isinstance(lifetime, timedelta):
+        raise UnfitClaims(f"lifetime must be a timedelta, such as timedelta(minutes=30), got {lifetime!r}")
     if lifetime <= timedelta(0):
-        raise UnfitClaims(f"lifetime must be more than nothing, got {lifetime}")
+        raise UnfitClaims(f"lifetime must be more than zero, got {lifetime}")
     try:
         end = now + lifetime
         whole = end.replace(microsecond=0) + (_SECOND if end.microsecond else timedelta(0))
@@ -276,8 +281,8 @@ def _audiences(claim: object) -> Sequence[object]:
 def _moment(name: str, claim: object) -> datetime:
     """The moment of a claim that has one."""
     if isinstance(claim, bool) or not isinstance(claim, (int, float)):
-        raise InvalidToken(f"The session token makes no sense: {name} must be a number, got {type(claim).__name__}")
+        raise InvalidToken(f"The session token is invalid: {name} must be a number, got {type(claim).__name__}")
     try:
         return EPOCH + timedelta(seconds=claim)
     except (OverflowError, ValueError):
-        raise InvalidToken(f"The session token makes no sense: {name} is no time in the years 1 to 9999") from None
+        raise InvalidToken(f"The session token is invalid: {name} is not a time in the years 1 to 9999") from None

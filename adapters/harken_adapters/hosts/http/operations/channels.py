@@ -6,9 +6,9 @@ from typing import Final
 
 from harken import Scope
 from harken.domain.rules import text_problem
-from harken_adapters.hosts.http.access import check_operator
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.permissions import check_operator
 from harken_adapters.hosts.http.presenting import channel_record
 from harken_adapters.hosts.http.reading import invalid, json_object
 

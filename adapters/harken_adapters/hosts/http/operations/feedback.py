@@ -9,9 +9,9 @@ from attrs import evolve
 
 from harken import Change, Cursor, Feedback, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
 from harken.services.editing import MAX_PAGE
-from harken_adapters.hosts.http.access import check_own, context_of
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.permissions import check_own, context_of
 from harken_adapters.hosts.http.presenting import author_record, feedback_record, page_record
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.reading import FILTERS, invalid, json_object

@@ -7,10 +7,10 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken import Receipt, Scope, Submission, Target
-from harken_adapters.hosts.http.access import agent_of, author_of, context_of
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Headers, Pending, Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.presenting import receipt_record
 from harken_adapters.hosts.http.reading import invalid, json_object
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
-from harken import Feedback, FeedbackQuery, Scope, Target
-from harken_adapters.hosts.http.access import agent_of, author_of, context_of
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Scope, Target
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
+from harken_adapters.hosts.http.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.presenting import receipt_record, vote_record
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.reading import invalid, json_object
@@ -51,8 +52,11 @@ def _check_replaced(call: Call, target: Target, voter: Any) -> None:
 
 def _take_back(call: Call) -> Response:
     voter, message_id = _voter(call), call.part("message_id")
-    if any(vote.message_id == message_id for vote in _votes(call, voter)):
-        call.harken.collection.withdraw_vote(call.application, call.part("session_id"), message_id, voter)
+    vote = next((vote for vote in _votes(call, voter) if vote.message_id == message_id), None)
+    if vote is not None:
+        # By its id, so that it is this one. If it was erased meanwhile, there is nothing to take back.
+        with suppress(FeedbackNotFound):
+            call.harken.collection.withdraw(call.application, vote.id)
     return no_content()
 
 
