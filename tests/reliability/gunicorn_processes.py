@@ -87,7 +87,8 @@ def gunicorn(
         process = subprocess.Popen(
             (
                 *(sys.executable, "-m", "gunicorn", "--bind", f"fd://{bound.fileno()}", f"--workers={workers}"),
-                *(*options, "served:app"),
+                # It would be in the home directory, and the same for all that run.
+                *("--no-control-socket", *options, "served:app"),
             ),
             cwd=folder,
             env=environment(**{**OPEN, "HARKEN_STORAGE": storage, **settings}),

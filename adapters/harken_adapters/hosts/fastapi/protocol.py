@@ -15,6 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from harken_adapters.hosts.fastapi.messages import raw_headers
+from harken_adapters.hosts.http.bodies import DRAIN_BYTES, DRAIN_SECONDS
 from harken_adapters.hosts.http.messages import Headers
 from harken_adapters.hosts.http.problems import Problem
 
@@ -40,8 +41,8 @@ class GuardedProtocol(HttpToolsProtocol):
     #: How many seconds a head may take, from the connection or from its first byte on.
     head_seconds: ClassVar = 10.0
     #: How many bytes of a body that was refused are discarded before the connection is cut, and for how many seconds.
-    drain_bytes: ClassVar = 64 * 1024 * 1024
-    drain_seconds: ClassVar = 10.0
+    drain_bytes: ClassVar = DRAIN_BYTES
+    drain_seconds: ClassVar[float] = DRAIN_SECONDS
     #: For how many seconds a client may read nothing of an answer.
     write_seconds: ClassVar = 30.0
     #: How many requests may wait on one connection for the answers to those before them.

@@ -146,7 +146,7 @@ class Api:
         """Who asks for a page. May ask a storage.
 
         Raises:
-            Problem: nobody who may.
+            Problem: no valid credentials.
             StorageError: the storage could not be asked.
         """
         return self._principal(request, self._address(request))
