@@ -18,6 +18,7 @@ from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
+from typing import ClassVar
 
 from attrs import frozen
 from tests.mongod import database, replica_set, until
@@ -56,6 +57,9 @@ class Gunicorn:
     host: str
     port: int
     log: Path
+
+    #: It is served openly, so clients send none.
+    credentials: ClassVar[dict[str, str]] = {}
 
     @property
     def url(self) -> str:
@@ -119,7 +123,7 @@ def play(url: str, folder: Path, *, seconds: float = 0, workers: int = 2) -> Rep
     options = ("--threads=4", "--preload", "--graceful-timeout=5")
     with gunicorn(program, folder, url, *options, workers=workers) as server:
         begun = monotonic()
-        with Load(server.url) as load:
+        with Load(server) as load:
             for number in cycle(range(2)):
                 load.go_on(100)
                 replaced.append(_killed(server) if number else _reloaded(server, workers))
@@ -127,7 +131,7 @@ def play(url: str, folder: Path, *, seconds: float = 0, workers: int = 2) -> Rep
                     break
             load.go_on(100)
         took = monotonic() - begun
-        assert send(server.url, "0-0").status_code == 201
+        assert send(server, "0-0").status_code == 201
     with harken.connect(url) as hk:
         assert hk.summary(application="parent").total >= 1
         return account(hk, load, seconds=took, replaced=replaced)
