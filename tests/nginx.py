@@ -37,6 +37,9 @@ http {{
 }}
 """
 
+#: How many ports are tried.
+_TRIES: Final = 5
+
 
 @contextmanager
 def nginx_before(upstream: str, folder: Path, *, more: str = "") -> Iterator[str]:
@@ -54,19 +57,39 @@ def nginx_before(upstream: str, folder: Path, *, more: str = "") -> Iterator[str
     if program is None:
         raise RuntimeError("This test needs nginx; install it, for example with 'apt-get install nginx-light'")
     folder.mkdir()
+    words = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    for _ in range(_TRIES):
+        port = _free_port()
+        (folder / "nginx.conf").write_text(
+            _CONFIGURATION.format(folder=folder, port=port, upstream=upstream, more=more)
+        )
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                if _serves(process, folder, port):
+                    yield f"http://127.0.0.1:{port}"
+                    return
+                errors = process.stderr.read() if process.stderr else ""
+            finally:
+                process.terminate()
+                process.wait(PATIENCE)
+    raise RuntimeError(f"nginx does not start: {errors}")
+
+
+def _free_port() -> int:
+    """A port that is free now; another process may take it before nginx does."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-    configuration = folder / "nginx.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, upstream=upstream, more=more))
-    words = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(configuration)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            eventually(lambda: process.poll() is not None or _listens(port))
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
+        return port
+
+
+def _serves(process: subprocess.Popen[str], folder: Path, port: int) -> bool:
+    """Wait until nginx serves the port, or has ended because it cannot.
+
+    It writes its process id after it has bound the port, so whatever else listens there is not taken for it.
+    """
+    pid = folder / "nginx.pid"
+    eventually(lambda: process.poll() is not None or (pid.exists() and _listens(port)))
+    return process.poll() is None
 
 
 def _listens(port: int) -> bool:

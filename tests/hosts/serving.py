@@ -163,11 +163,22 @@ def kept(hk: Harken, application: str = "default") -> list[Feedback]:
 
 @contextmanager
 def serving(
-    app: Any, *, lifespan: Literal["on", "off"] = "on", protocol: type[GuardedProtocol] = GuardedProtocol
+    app: Any,
+    *,
+    lifespan: Literal["on", "off"] = "on",
+    protocol: type[GuardedProtocol] = GuardedProtocol,
+    **options: Any,
 ) -> Iterator[Server]:
-    """Serve an ASGI application on a port of its own, in a thread of this process."""
+    """Serve an ASGI application on a port of its own, in a thread of this process; ``options`` are for uvicorn."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, proxy_headers=False, lifespan=lifespan, http=protocol, ws="none"
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        lifespan=lifespan,
+        http=protocol,
+        ws="none",
+        **options,
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -60,6 +60,9 @@ class Gunicorn:
     #: What is served is open.
     credentials: ClassVar[dict[str, str]] = {}
 
+    #: It is served openly, so clients send none.
+    credentials: ClassVar[dict[str, str]] = {}
+
     @property
     def url(self) -> str:
         """Without a slash at the end."""
@@ -90,7 +93,8 @@ def gunicorn(
         process = subprocess.Popen(
             (
                 *(sys.executable, "-m", "gunicorn", "--bind", f"fd://{bound.fileno()}", f"--workers={workers}"),
-                *(*options, "served:app"),
+                # It would be in the home directory, and the same for all that run.
+                *("--no-control-socket", *options, "served:app"),
             ),
             cwd=folder,
             env=environment(**{**OPEN, "HARKEN_STORAGE": storage, **settings}),

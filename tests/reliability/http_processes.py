@@ -22,7 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import requests
 from attrs import frozen
@@ -168,10 +168,22 @@ def _stands_still(number: int) -> bool:
     return all(state == "T" for state in states)
 
 
+class Reachable(Protocol):
+    """Where requests are sent, and with which headers."""
+
+    @property
+    def url(self) -> str:
+        """Without a slash at the end."""
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that carries the key, if there is one."""
+
+
 class Load:
     """Clients that submit without end, and repeat what was not acknowledged with the same key until it is."""
 
-    def __init__(self, service: Service, *, clients: int = CLIENTS) -> None:
+    def __init__(self, service: Reachable, *, clients: int = CLIENTS) -> None:
         self.acknowledged: dict[str, str] = {}
         #: Submissions that had failed, as far as the client knew, and were found stored when it tried again.
         self.found = 0
@@ -265,7 +277,7 @@ class Report:
         return "\n".join([*lines, *(f"BROKEN: {surprise}" for surprise in self.surprises)])
 
 
-def send(service: Service, key: str, session: requests.Session | None = None) -> requests.Response:
+def send(service: Reachable, key: str, session: requests.Session | None = None) -> requests.Response:
     """The submission of that key, the same each time."""
     place = f"session-{int(key.rpartition('-')[2]) % SESSIONS}"
     return (session or requests).post(

@@ -160,11 +160,11 @@ def _respond(service: Service, prefix: str) -> Response:
     asked = request_of(request.environ, request.method, encoded(request.script_root + request.path))
     body = Input(request.environ, _Body().read)
     response = service.respond(asked, request.path.removeprefix(prefix), root, body)
-    told = Response(body_of(response, request.method, body), response.status, headers_of(response))
+    answer = Response(body_of(response, request.method, body), response.status, headers_of(response))
     if response.media_type is None:
         # Flask names one where there is nothing.
-        del told.headers["content-type"]
-    return told
+        del answer.headers["content-type"]
+    return answer
 
 
 class _Body:

@@ -1,11 +1,13 @@
 """A proxy in front of ``harken serve`` that tells nothing of itself lets nobody in."""
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from tests import nginx
 from tests.nginx import nginx_before
 from tests.reliability.http_processes import Service, serve
 
@@ -52,6 +54,15 @@ def everything(feedback_id: str) -> list[tuple[str, str]]:
 def give(service: Service) -> str:
     """Give feedback directly; its id."""
     return str(service.ask("POST", PATH, json=UP).json()["feedback_id"])
+
+
+def test_a_port_that_another_server_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests ask is nginx, also if another server took the port that was free a moment before."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free, ports = nginx._free_port, iter([taken.getsockname()[1]])
+        monkeypatch.setattr(nginx, "_free_port", lambda: next(ports, None) or free())
+        with nginx_before("http://127.0.0.1:1", tmp_path / "nginx") as outside:
+            assert asked(outside, "GET", "/").headers["server"].startswith("nginx")
 
 
 def test_without_the_key_nothing_is_served(tmp_path: Path) -> None:

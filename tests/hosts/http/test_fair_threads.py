@@ -13,7 +13,7 @@ import harken
 from harken import FeedbackQuery
 from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.storage import memory
-from harken_adapters.storage.memory import MemoryFeedbackRepository
+from harken_adapters.storage.memory import MemoryFeedbackRepository, MemoryKeyRepository
 from hosts.serving import served
 from support import PATIENCE, eventually
 
@@ -145,3 +145,45 @@ def test_slow_answers_to_one_tenant_hold_up_no_other(path: str, monkeypatch: pyt
         for one in asking:
             one.join(PATIENCE)
     assert found == [200] * 12
+
+
+class SlowKeys(MemoryKeyRepository):
+    """Hangs when it is asked for a key that does not exist."""
+
+    hanging: Hanging
+
+    def get(self, key_id: str) -> Any:
+        found = super().get(key_id)
+        if found is None:
+            self.hanging()
+        return found
+
+
+def test_slow_sign_ins_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an address tries to sign in more often than there are threads, others are answered, and ``/readyz`` is."""
+    hanging = Hanging()
+    monkeypatch.setattr(SlowKeys, "hanging", hanging, raising=False)
+    with ExitStack() as opened:
+        storage = opened.enter_context(memory.open_storage())
+        assert isinstance(storage.keys, MemoryKeyRepository)
+        hk = opened.enter_context(harken.connect(evolve(storage, keys=SlowKeys(storage.keys._data))))
+        server = opened.enter_context(served(hk, access="keys"))
+        key = {"Authorization": f"Bearer {hk.keys.create('default', ['read']).text}"}
+        assert server.ask("GET", "/api/feedback", headers=key).ok
+        opened.callback(hanging.released.set)
+        found: list[int] = []
+
+        def sign_in(number: int) -> None:
+            found.append(server.ask("POST", "/sign-in", data={"key": f"hk_{number:016x}_{'x' * 43}"}).status_code)
+
+        trying = [Thread(target=sign_in, args=(number,), daemon=True) for number in range(40)]
+        for one in trying:
+            one.start()
+        eventually(lambda: hanging.begun >= 6)
+        for path in ("/readyz", "/metrics", "/docs", "/api/feedback"):
+            assert server.ask("GET", path, headers=key).status_code == 200
+        assert (hanging.begun, found) == (6, [])
+        hanging.released.set()
+        for one in trying:
+            one.join(PATIENCE)
+    assert found == [401] * 40

@@ -2,23 +2,31 @@
 
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from select import select
 from time import monotonic
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tests.reliability.hostile_heads import FLOODS, MOST, flooded
 from tests.reliability.http_processes import UNLIMITED, Service, serve
 
 from harken import Harken
 from harken.services.feed import MAX_LISTENERS
+from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import room
-from hosts.serving import RawAnswer, Server, kept, problem, raw_request, served
+from hosts.serving import OPEN, RawAnswer, Server, kept, problem, raw_request, served, serving
 from support import PATIENCE, eventually
 
 #: Many small ones: together they take too long for the fast subset.
@@ -40,7 +48,7 @@ class Patient(GuardedProtocol):
 class Hasty(Patient):
     """Waits for no head for long."""
 
-    head_seconds = 0.2
+    head_seconds = 1.0
 
 
 @contextmanager
@@ -103,6 +111,13 @@ def test_what_is_not_http(server: Server, start: bytes) -> None:
     answer = RawAnswer.parse(server.send(start))
     problem(answer, 400, "malformed-request")
     assert answer.headers["connection"] == "close"
+
+
+def test_long_paths(server: Server) -> None:
+    """Of a long path an error repeats the beginning only, whether there was a request or not."""
+    long = "/" + "a" * 3_000
+    for sent in (raw_request("GET", long), f"GET {long} HTTP/1.1\r\nno colon\r\n\r\n".encode()):
+        assert RawAnswer.parse(server.send(sent)).json()["instance"] == long[:1_000]
 
 
 def test_small_packets(server: Server) -> None:
@@ -182,16 +197,46 @@ def test_trailers_are_not_headers(server: Server, hk: Harken) -> None:
     assert kept(hk)[0].idempotency_key is None
 
 
-@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
+UPGRADES = {
+    "websocket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a2V5\r\n",
+    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n",
+}
+
+
+@pytest.mark.parametrize("protocol", UPGRADES)
 def test_nothing_is_upgraded(server: Server, protocol: str) -> None:
-    """A request that would rather speak something else is answered as it is, and nothing behind it is."""
-    upgrade = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n"
+    """A request that asks for another protocol is answered as HTTP/1.1, as are those that follow on its connection."""
     with connected(server) as connection:
-        connection.sendall(GET + f"{upgrade}\r\n".encode())
-        # In the same packet, or in one of its own.
-        connection.sendall(GET + b"\r\n")
+        for _ in range(2):
+            connection.sendall(GET + f"{UPGRADES[protocol]}\r\n".encode())
+            assert one_answer(connection).status == 200
+        # In one packet.
+        connection.sendall((GET + f"{UPGRADES[protocol]}\r\n".encode()) * 3 + GET + b"Connection: close\r\n\r\n")
         received = rest(connection)
-    assert received.count(b"HTTP/1.1 200") == received.count(b"HTTP/1.1") == 1
+    assert received.count(b"HTTP/1.1 200") == received.count(b"HTTP/1.1") == 4
+
+
+@pytest.mark.parametrize("size", [20, 20_000])
+@pytest.mark.parametrize("apart", [False, True], ids=["in one packet", "in packets"])
+@pytest.mark.parametrize("make", ["length", "chunked"])
+def test_a_body_with_an_upgrade(server: Server, hk: Harken, make: str, size: int, apart: bool) -> None:
+    """A body is kept if its request asks for another protocol, as those of Java's HttpClient do by default."""
+    body = UP + b" " * size
+    length = f"Content-Length: {len(body)}" if make == "length" else "Transfer-Encoding: chunked"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\n{UPGRADES['h2c']}{length}\r\n\r\n".encode()
+    sent = body if make == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    with connected(server) as connection:
+        for part in (head, sent) if apart else (head + sent,):
+            connection.sendall(part)
+        assert one_answer(connection).status == 201
+    assert len(kept(hk)) == 1
+
+
+def test_connect(server: Server) -> None:
+    """The service is not a proxy: ``CONNECT`` is refused, and nothing that follows is taken for a request."""
+    received = server.send(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n" + GET + b"\r\n")
+    assert received.count(b"content-length") == 1
+    problem(RawAnswer.parse(received), 400, "malformed-request")
 
 
 # --- Several requests on one connection -------------------------------------------------------------------------------
@@ -279,6 +324,44 @@ def test_who_is_still_sending_gets_the_answer(
             assert one_answer(connection).status == 200
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that signs itself, and its private key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def test_refusals_over_tls(hk: Harken, certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    """With TLS, which has no half-closed connections, a client that is still sending gets its answer too."""
+    app = create_app(ServerSettings(**OPEN), harken=hk)
+    files = {"ssl_certfile": certificate[0], "ssl_keyfile": certificate[1]}
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    with (
+        serving(app, protocol=Patient, **files) as server,
+        socket.create_connection((server.host, server.port), timeout=PATIENCE) as plain,
+        trusting.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        head, body = large("POST", PATH, 20 * MIB)
+        connection.sendall(head + body[:MIB])
+        assert select([connection], [], [], PATIENCE)[0]
+        connection.sendall(body[MIB:])
+        problem(one_answer(connection), 413, "body-too-large")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @pytest.mark.parametrize("path", [PATH, "/nothing"])
 def test_nobody_sends_for_ever(hk: Harken, path: str) -> None:
     """Of a body that nobody wants so much is taken and no more, whether the answer ended the connection or not."""
@@ -334,6 +417,49 @@ def test_who_reads_nothing_is_not_waited_for(hk: Harken) -> None:
         connection.connect((server.host, server.port))
         connection.sendall(b"GET /api/export HTTP/1.1\r\nHost: localhost\r\n\r\n")
         eventually(lambda: Brief.gone)
+
+
+CLOSING = {
+    "by the client": b"Connection: close\r\n",
+    "by the keep-alive timer": b"",
+    "half by the client": b"",
+}
+
+
+@pytest.mark.parametrize("closed", CLOSING)
+def test_a_short_answer_that_nobody_reads(hk: Harken, closed: str) -> None:
+    """A connection that is to be closed does not wait for ever until the client has read the rest of its answer."""
+
+    class Brief(Patient):
+        write_seconds = 0.2
+        gone: list[object] = []  # noqa: RUF012 - of this test alone
+        paused: list[object] = []  # noqa: RUF012
+
+        def connection_made(self, transport: Any) -> None:
+            self.timeout_keep_alive = 0.05 if closed == "by the keep-alive timer" else 1_000
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+            super().connection_made(transport)
+
+        def pause_writing(self) -> None:
+            self.paused.append(self)
+            super().pause_writing()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self.gone.append(exc)
+
+    for number in range(40):
+        hk.submit(f"s-{number}", "up", "x" * 1_000)
+    with served(hk, Brief) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(PATIENCE)
+        connection.connect((server.host, server.port))
+        connection.sendall(b"GET /api/feedback?limit=40 HTTP/1.1\r\nHost: localhost\r\n" + CLOSING[closed] + b"\r\n")
+        assert select([connection], [], [], PATIENCE)[0]
+        if closed == "half by the client":
+            connection.shutdown(socket.SHUT_WR)
+        eventually(lambda: Brief.gone)
+    assert not Brief.paused
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ import waitress.server
 from tests.reliability.gunicorn_processes import APPS, Gunicorn, gunicorn
 
 from harken import Harken
+from harken.services.feed import MAX_LISTENERS
 from harken_adapters.hosts import flask
+from harken_adapters.hosts.http import deadlines
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.wsgi import WsgiApp
 from hosts.serving import OPEN, RawAnswer, problem, serving_wsgi
@@ -26,11 +28,17 @@ pytestmark = pytest.mark.slow
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 MIB = 1024 * 1024
-#: A request whose body stops on its way.
-HALF = (
-    f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n".encode()
-    + b'{"rat'
-)
+#: A page that takes a body.
+SIGN_IN = "/sign-in"
+
+
+def half(path: str) -> bytes:
+    """A request whose body stops on its way."""
+    fields = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 15"
+    return f'POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{{"rat'.encode()
+
+
+HALF = half(PATH)
 EVENTS = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #: More than two processes have threads, so that all of them are busy however they share.
 MANY = 16
@@ -77,18 +85,20 @@ def given(server: Gunicorn, session_id: str) -> None:
     assert requests.get(f"{path}/stats", timeout=PATIENCE).json()["positive"] == 1
 
 
-def test_bodies_that_stop_on_their_way(threaded: Gunicorn) -> None:
+@pytest.mark.parametrize("path", [PATH, SIGN_IN])
+def test_bodies_that_stop_on_their_way(threaded: Gunicorn, path: str) -> None:
     """Each is answered with 408 when its time is over, and then others are, as are those that go away."""
-    with connections(threaded.host, threaded.port, MANY, HALF) as half:
-        given(threaded, "meanwhile")
-        for connection in half:
+    with connections(threaded.host, threaded.port, MANY, half(path)) as stopped:
+        given(threaded, f"meanwhile{path}".replace("/", "-"))
+        for connection in stopped:
             problem(answered(connection), 408, "body-timeout")
     assert requests.get(f"{threaded.url}{PATH}", timeout=PATIENCE).json()["total_feedbacks"] == 0
 
 
-def test_a_body_that_comes_byte_by_byte(threaded: Gunicorn) -> None:
+@pytest.mark.parametrize("path", [PATH, SIGN_IN])
+def test_a_body_that_comes_byte_by_byte(threaded: Gunicorn, path: str) -> None:
     """A byte now and then does not move the deadline."""
-    head = HALF.replace(b"Content-Length: 15", b"Content-Length: 60000")
+    head = half(path).replace(b"Content-Length: 15", b"Content-Length: 60000")
     with connections(threaded.host, threaded.port, 1, head) as [connection]:
         give_up = monotonic() + PATIENCE
         while not select([connection], [], [], 0.05)[0]:
@@ -179,4 +189,34 @@ def test_listeners_have_a_safe_default(hk: Harken, listeners: int) -> None:
     with serving_wsgi(app) as server, connections(server.host, server.port, 2, EVENTS) as two:
         statuses = sorted(answered(connection).status for connection in two)
         assert statuses == [200, 503][-2:] if listeners else statuses == [503, 503]
+        app.service.close()
+
+
+def test_a_refused_listener_takes_no_place(hk: Harken) -> None:
+    """Where no thread can be spared for a listener, no other listener loses its place to it."""
+    others = [hk.feed.listen("other", lambda: None, share=("other", "", "")) for _ in range(MAX_LISTENERS)]
+    app = WsgiApp(ServerSettings(**{**OPEN, "listeners": 0}), harken=hk)
+    with serving_wsgi(app) as server, connections(server.host, server.port, 1, EVENTS) as [connection]:
+        problem(answered(connection), 503, "overloaded")
+        app.service.close()
+    for listener in others:
+        assert listener.take() == []
+        listener.close()
+
+
+def test_a_deadline_whose_thread_could_not_start(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the thread that looks at deadlines cannot be started once, the next body has a deadline all the same."""
+    app = WsgiApp(ServerSettings(**{**OPEN, "body_timeout": 1}), harken=hk)
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving_wsgi(app) as server:
+        with connections(server.host, server.port, 1, HALF) as [connection]:
+            # Only the one of deadlines: the server has a thread for each connection.
+            monkeypatch.setattr(deadlines, "Thread", type("Refused", (Thread,), {"start": refuse}))
+            problem(answered(connection), 500, "internal")
+            monkeypatch.undo()
+        with connections(server.host, server.port, 1, HALF) as [connection]:
+            problem(answered(connection), 408, "body-timeout")
         app.service.close()

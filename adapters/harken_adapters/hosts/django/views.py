@@ -49,12 +49,12 @@ def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     asked = request_of(request.META, request.method or "GET", encoded(request.path))
     body = _body(request)
     response = current_service().respond(asked, path, root, body)
-    told = _told(request, response, body)
+    answer = _http_response(request, response, body)
     # Django names one where there is nothing.
-    del told.headers["content-type"]
+    del answer.headers["content-type"]
     for name, value in headers_of(response):
-        told.headers[name] = f"{told.headers[name]}, {value}" if name in told.headers else value
-    return told
+        answer.headers[name] = f"{answer.headers[name]}, {value}" if name in answer.headers else value
+    return answer
 
 
 def _close_forgotten() -> None:
@@ -80,26 +80,26 @@ def _body(request: HttpRequest) -> Read:
     return read
 
 
-class _BeforeTheRest(HttpResponse):
-    """An answer to a request that has not arrived as a whole, and need not."""
+class DrainingResponse(HttpResponse):
+    """An answer, after which the rest of the request's body is discarded."""
 
-    rest: Input
+    request_body: Input
 
     def close(self) -> None:
-        """The answer was sent; servers call this."""
+        """Discard it; servers call this after they have sent the answer."""
         super().close()
-        self.rest.discard()
+        self.request_body.discard()
 
 
-def _told(request: HttpRequest, response: Response, body: Read) -> HttpResponseBase:
+def _http_response(request: HttpRequest, response: Response, body: Read) -> HttpResponseBase:
     # No content has no length either, but Django's middleware gives one to whatever is no stream.
     chunks = Chunks(()) if response.status == NO_CONTENT else response.chunks
     if chunks is None:
         if not isinstance(body, Input) or not body.unread:
             return HttpResponse(response.body, status=response.status)
-        told = _BeforeTheRest(response.body, status=response.status)
-        told.rest = body
-        return told
+        draining = DrainingResponse(response.body, status=response.status)
+        draining.request_body = body
+        return draining
     assert isinstance(chunks, Chunks)  # noqa: S101 - so the host of threads gives them
     in_loop = isinstance(request, ASGIRequest)
     return StreamingHttpResponse(_InLoop(chunks) if in_loop else chunks, status=response.status)

@@ -91,9 +91,7 @@ def _page(host: Host, page: Page) -> Route:
                 incoming.body = await read_body(request, incoming.header("content-length"), host.api.settings)
         except Problem as problem:
             return Answer(problem.response(incoming.path), [])
-        if page.blocks:
-            return Answer(await asyncio.to_thread(host.show, page, prefix, incoming), [])
-        return Answer(host.show(page, prefix, incoming), [])
+        return Answer(await host.shown(page, prefix, incoming), [])
 
     return Route(page.path, endpoint, methods=list(page.methods), name=page.name)
 

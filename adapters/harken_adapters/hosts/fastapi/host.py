@@ -26,6 +26,7 @@ from harken_adapters.hosts.http.bodies import WITH_BODY
 from harken_adapters.hosts.http.hosting import ApiHost
 from harken_adapters.hosts.http.messages import Pending, Request, Response
 from harken_adapters.hosts.http.operation import Admission, Operation
+from harken_adapters.hosts.http.pages import Page
 from harken_adapters.telemetry import request_span
 
 T = TypeVar("T")
@@ -128,6 +129,16 @@ class Host(ApiHost):
     def asgi(self, operation: Operation) -> ASGIApp:
         """The same without the layer that turns errors into answers: none come out of it."""
         return _Direct(self.endpoint(operation))
+
+    async def shown(self, page: Page, root: str, incoming: Request) -> Response:
+        """The answer to a request for a page, see :meth:`show`; what blocks is done in a thread."""
+        if page.name == "readyz":
+            # Answered also while all threads are busy.
+            return await self.pages.readyz_in_loop()
+        if not page.blocks:
+            return self.show(page, root, incoming)
+        self.api.assign_share(incoming)
+        return await self._in_thread(incoming, self.show, page, root, incoming)
 
     async def _answer(self, operation: Operation, request: StarletteRequest, incoming: Request) -> Response:
         try:

@@ -11,17 +11,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from harken_adapters.hosts.fastapi.messages import raw_headers
+from harken_adapters.hosts.http.bodies import DRAIN_BYTES, DRAIN_SECONDS
 from harken_adapters.hosts.http.messages import Headers
 from harken_adapters.hosts.http.problems import Problem
 
 #: What is parsed at once. A piece ends up in the parser as a whole, even if it holds many requests.
 _PIECE: Final = 4096
-_LONGEST_INSTANCE: Final = 1_000
 _CLOSE: Final[Headers] = (("connection", "close"),)
 _RETRY: Final[Headers] = (("retry-after", "1"),)
+_MALFORMED: Final = "This is not valid HTTP/1.1"
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -39,8 +41,8 @@ class GuardedProtocol(HttpToolsProtocol):
     #: How many seconds a head may take, from the connection or from its first byte on.
     head_seconds: ClassVar = 10.0
     #: How many bytes of a body that was refused are discarded before the connection is cut, and for how many seconds.
-    drain_bytes: ClassVar = 64 * 1024 * 1024
-    drain_seconds: ClassVar = 10.0
+    drain_bytes: ClassVar = DRAIN_BYTES
+    drain_seconds: ClassVar[float] = DRAIN_SECONDS
     #: For how many seconds a client may read nothing of an answer.
     write_seconds: ClassVar = 30.0
     #: How many requests may wait on one connection for the answers to those before them.
@@ -50,7 +52,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Upgrades are not offered, whatever is installed.
+        # Upgrades are disabled.
         self.ws_protocol_class = None
         #: The requests that have not been answered, in order.
         self._unanswered: deque[RequestResponseCycle] = deque()
@@ -59,9 +61,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._fields = 0
         #: Whether all of the last message has arrived.
-        self._whole = True
+        self._message_complete = True
         #: Whether what arrives is discarded.
-        self._deaf = False
+        self._discarding = False
         self._drained = 0
         self._problem: Problem | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -71,20 +73,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base
         """Begin, unless there are too many."""
-        super().connection_made(_LingeringTransport(transport, self._linger))
+        super().connection_made(_LingeringTransport(transport, self._linger, self._set_write_deadline))
         if len(self.connections) <= self.most_connections:
             self._set_deadline(self.head_seconds, self._head_is_late)
             return
-        self._deaf = True
+        self._discarding = True
         self._write(Problem("overloaded", "Too many connections are open; try again", headers=_CLOSE + _RETRY))
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._deaf = True
+        self._discarding = True
         self._clear_deadline()
-        self.resume_writing()
         super().connection_lost(exc)
+        self._clear_write_deadline()
         # uvicorn tells only the last one, and an event stream before it would go on for ever.
         for cycle in self._unanswered:
             cycle.disconnected = True
@@ -92,7 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End as soon as the request that is being answered is."""
-        if self._deaf or self._in_head or not (self._whole or self._answering()):
+        if self._discarding or self._in_head or not (self._message_complete or self._answering()):
             self._cut()
         else:
             super().shutdown()
@@ -100,34 +102,37 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrives, in pieces that are small enough to stop in time."""
         start = 0
-        while start < len(data) and not self._deaf:
+        while start < len(data) and not self._discarding:
             piece = data[start : start + min(_PIECE, self.head_bytes - self._pending)]
             start += len(piece)
             self._parse(piece)
-        if self._deaf:
+        if self._discarding:
             self._unset_keepalive_if_required()
             self._discard(len(data) - start)
         else:
             self._watch()
 
+    def eof_received(self) -> None:
+        """Let asyncio close the connection, which waits until the client has read what was written."""
+        self._set_write_deadline()
+
     def pause_writing(self) -> None:
-        """Give a client that reads nothing some time."""
+        """Set a deadline for a client that does not read."""
         super().pause_writing()
-        if self._write_deadline is None:
-            self._write_deadline = self.loop.call_later(self.write_seconds, self._cut)
+        self._set_write_deadline()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """The client reads again. It has to read the rest too if the connection is being closed."""
         super().resume_writing()
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
+        self._clear_write_deadline()
+        if self.transport.is_closing():
+            self._set_write_deadline()
 
     # --- What the parser finds ----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """See uvicorn."""
-        self._in_head, self._whole, self._fields = True, False, 0
+        self._in_head, self._message_complete, self._fields = True, False, 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -143,12 +148,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See uvicorn."""
+        if self._asks_for_upgrade():
+            return
         self._pending, self._in_head = 0, False
         self._clear_deadline()
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         if self.parser.should_upgrade():
-            # There is nothing to upgrade to, and nobody knows what comes after this request.
+            # CONNECT: what comes next would not be HTTP.
             self.cycle.keep_alive = False
 
     def on_chunk_header(self) -> None:
@@ -162,38 +169,64 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """See uvicorn."""
-        self._pending, self._drained, self._whole = 0, 0, True
+        if self._asks_for_upgrade():
+            return
+        self._pending, self._drained, self._message_complete = 0, 0, True
         if not self._answering():
             self._clear_deadline()
         super().on_message_complete()
         if len(self.pipeline) >= self.most_pipelined:
             self.cycle.keep_alive = False
-            self._deaf = True
+            self._discarding = True
 
     def on_response_complete(self) -> None:
         """See uvicorn."""
         self._unanswered.popleft()
         super().on_response_complete()
-        if not self._deaf:
+        if not self._discarding:
             self._watch()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser did."""
-        self._refuse(self._problem or Problem("malformed-request", msg, headers=_CLOSE))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        # It would ask for a library that changes nothing here.
-        pass
 
     # --- How ----------------------------------------------------------------------------------------------------------
 
     def _parse(self, piece: bytes) -> None:
         self._pending += len(piece)
-        if not self._whole and not self._answering():
+        if not self._message_complete and not self._answering():
             self._drained += len(piece)
-        super().data_received(piece)
-        if self._pending >= self.head_bytes and not self._deaf:
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(piece)
+        except HttpParserError:
+            self._refuse(self._problem or Problem("malformed-request", _MALFORMED, headers=_CLOSE))
+        if self._pending >= self.head_bytes and not self._discarding:
             self._refuse(_too_large(f"has more than {self.head_bytes:,} bytes"))
+
+    def _feed(self, data: bytes) -> None:
+        """Let the parser have it.
+
+        A server may ignore that a request asks for an upgrade. But the parser then takes its body for the other
+        protocol, so the head of such a request is parsed again without the field ``Upgrade``.
+
+        Raises:
+            HttpParserError: it is not valid HTTP.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                if not self._asks_for_upgrade():
+                    self._discarding = True
+                    return
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+            else:
+                return
+
+    def _asks_for_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, fields)
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -202,9 +235,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """Have a deadline whenever the next step is the client's, unless it has just been answered."""
         if self._drained > self.drain_bytes:
             self._cut()
-        elif self._deadline is not None or (self._whole and self.timeout_keep_alive_task is not None):
+        elif self._deadline is not None or (self._message_complete and self.timeout_keep_alive_task is not None):
             return
-        elif self._in_head or (self._whole and not self._answering()):
+        elif self._in_head or (self._message_complete and not self._answering()):
             self._set_deadline(self.head_seconds, self._head_is_late)
         elif not self._answering():
             self._set_deadline(self.drain_seconds, self._cut)
@@ -219,7 +252,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what cannot become a request, and read no more; requests before it still get their answers."""
-        self._deaf = True
+        self._discarding = True
         self._clear_deadline()
         if self._answering() and not self.cycle.more_body:
             self.cycle.keep_alive = False
@@ -233,7 +266,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _write(self, problem: Problem) -> None:
-        path = getattr(self, "url", b"").partition(b"?")[0][:_LONGEST_INSTANCE].decode("latin-1")
+        path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
         response = problem.response(path or "/")
         self.logger.info("Answered with %d before there was a request: %s", response.status, problem.detail)
         headers = [
@@ -247,9 +280,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _linger(self) -> bool:
         """Whether the connection has to stay for what is still being sent, with its own direction closed."""
-        if self._whole and not self._in_head and not self._deaf:
+        if self._message_complete and not self._in_head and not self._discarding:
             return False
-        self._deaf = True
+        self._discarding = True
         self.flow.resume_reading()
         self._clear_deadline()
         self._set_deadline(self.drain_seconds, self._cut)
@@ -261,7 +294,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._cut()
 
     def _cut(self) -> None:
-        self._deaf = True
+        self._discarding = True
         self._clear_deadline()
         self.transport.abort()
 
@@ -273,18 +306,33 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _set_write_deadline(self) -> None:
+        if self._write_deadline is None:
+            self._write_deadline = self.loop.call_later(self.write_seconds, self._cut)
+
+    def _clear_write_deadline(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
 
 class _LingeringTransport(asyncio.Transport):
     """A transport that can close its own direction first.
 
     Closing a socket that has something to be read resets the connection, and takes the answer back from a client that
     has not read it.
+
+    Args:
+        transport: the connection.
+        linger: whether the connection has to stay open for what is still being received.
+        flush: called before the connection is closed, which waits until the client has read what was written.
     """
 
-    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool], flush: Callable[[], object]) -> None:
         super().__init__()
         self._transport = transport
         self._linger = linger
+        self._flush = flush
         self._lingering = False
 
     def close(self) -> None:
@@ -293,8 +341,11 @@ class _LingeringTransport(asyncio.Transport):
             return
         if self._linger():
             self._lingering = True
-            self._transport.write_eof()
+            # TLS has no half-closed connections: there the client finds the end of the answer by its length.
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
         else:
+            self._flush()
             self._transport.close()
 
     def is_closing(self) -> bool:

@@ -111,7 +111,7 @@ class Access:
 
         Raises:
             CredentialsRefused: what was sent is not valid.
-            Problem: nobody who may.
+            Problem: no valid credentials.
         """
         if self._is_open_to(request):
             return ANYBODY
@@ -127,7 +127,7 @@ class Access:
 
         Raises:
             CredentialsRefused: what was sent is not valid.
-            Problem: nobody who may.
+            Problem: no valid credentials.
             StorageError: the storage could not be asked.
         """
         if (known := self.principal_soon(request)) is not None:

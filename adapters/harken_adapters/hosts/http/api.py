@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -141,11 +142,23 @@ class Api:
         call = self._call(operation, request, principal, address)
         return Admission(call, _within(self._limiter.check_all(self._hits(operation, call))))
 
+    def assign_share(self, request: Request) -> None:
+        """Set whose share of the threads a request for a page takes; asks no storage.
+
+        That is the tenant's, if the credentials are known already, or else the address's, as in :meth:`admit_soon`.
+        """
+        request.tenant = _subject(self._address(request))
+        # What is wrong with credentials is said where the page is shown.
+        with suppress(Problem):
+            principal = self._access.principal_soon(request)
+            if principal is not None and principal.application:
+                request.tenant = principal.application
+
     def recognise(self, request: Request) -> Principal:
         """Who asks for a page. May ask a storage.
 
         Raises:
-            Problem: nobody who may.
+            Problem: no valid credentials.
             StorageError: the storage could not be asked.
         """
         return self._principal(request, self._address(request))

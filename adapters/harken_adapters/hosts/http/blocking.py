@@ -12,13 +12,10 @@ from harken_adapters.hosts.http.bodies import WITH_BODY, Read, read_body
 from harken_adapters.hosts.http.deadlines import reading
 from harken_adapters.hosts.http.hosting import WITH_PAGES, WITHOUT_PAGES, ApiHost
 from harken_adapters.hosts.http.messages import Headers, Request, Response
-from harken_adapters.hosts.http.operation import Operation
+from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.telemetry import request_span
 
-#: How many seconds a client may take to read a part of an answer, where the server gives its connection.
-_WRITE_SECONDS: Final = 30
 #: A listener that is sent away may find a place when another one leaves.
 _RETRY: Final[Headers] = (("retry-after", "5"),)
 
@@ -35,6 +32,8 @@ class BlockingHost(ApiHost):
         super().__init__(api)
         self._paths = WITH_PAGES if pages else WITHOUT_PAGES
         self._admitting = Lock()
+        #: How many listeners were admitted and have no stream yet.
+        self._joining = 0
 
     def close(self) -> None:
         """Let event streams end, and close what the API opened."""
@@ -64,8 +63,6 @@ class BlockingHost(ApiHost):
             span.answered(response.status)
         self.note(operation, request, response, perf_counter() - began)
         response.headers += (("x-request-id", request.id),)
-        if request.socket is not None:
-            request.socket.settimeout(_WRITE_SECONDS)
         if response.chunks is not None:
             response.chunks = Chunks(response.chunks)
         return response
@@ -75,8 +72,7 @@ class BlockingHost(ApiHost):
             target, request.parts = self._paths.find(request.method, path)
             if isinstance(target, Operation):
                 return self.answer(target, request, read)
-            if request.method in WITH_BODY:
-                request.body = read_body(read, request.header("content-length"), self.api.settings.max_body)
+            self._read_body(request, read)
             return self.show(target, root, request)
         except Problem as problem:
             return problem.response(request.path)
@@ -84,29 +80,46 @@ class BlockingHost(ApiHost):
     def _answer(self, operation: Operation, request: Request, read: Read) -> Response:
         try:
             admission = self.api.admit(operation, request)
-            if operation.method in WITH_BODY:
-                settings = self.api.settings
-                with reading(request.socket, settings.body_timeout):
-                    request.body = read_body(read, request.header("content-length"), settings.max_body)
-            return self._admitted(request, self.api.complete(operation, admission))
+            self._read_body(request, read)
+            if operation.listens and request.multithread is not None:
+                return self._listen(operation, request, admission)
+            return self.opened(self.api.complete(operation, admission))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.api.refuse(operation, request, error)
 
-    def _admitted(self, request: Request, response: Response) -> Response:
-        """The same answer, unless it is a stream for which no thread can be spared.
+    def _read_body(self, request: Request, read: Read) -> None:
+        """Read the body, if the method has one.
 
         Raises:
-            Problem: it is one.
+            Problem: it is too large, or did not arrive in time.
         """
-        stream = response.chunks
-        if not isinstance(stream, EventStream) or request.multithread is None:
-            return self.opened(response)
+        if request.method in WITH_BODY:
+            settings = self.api.settings
+            with reading(request.socket, settings.body_timeout):
+                request.body = read_body(read, request.header("content-length"), settings.max_body)
+
+    def _listen(self, operation: Operation, request: Request, admission: Admission) -> Response:
+        """The answer that is a stream, if a thread can be spared for it.
+
+        This is found out before anything listens: in the feed, a new listener may take the place of another one.
+
+        Raises:
+            Problem: none can.
+        """
         most = self.api.settings.listeners if request.multithread else 0
         with self._admitting:
-            if self.listening() < most:
-                return self.opened(response)
-        stream.close()
-        raise _too_many(most)
+            if self.listening() + self._joining >= most:
+                raise _too_many(most)
+            self._joining += 1
+        response = None
+        try:
+            response = self.api.complete(operation, admission)
+        finally:
+            with self._admitting:
+                self._joining -= 1
+                if response is not None:
+                    self.opened(response)
+        return response
 
 
 def _too_many(listeners: int) -> Problem:

@@ -13,6 +13,11 @@ Read = Callable[[int], bytes]
 
 #: The methods of requests that carry something.
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+#: How many bytes of a body that was refused are discarded before the connection is closed, and for how many seconds:
+#: in an event loop, and where a thread waits for it.
+DRAIN_BYTES: Final = 64 * 1024 * 1024
+DRAIN_SECONDS: Final = 10
+DRAIN_SECONDS_IN_THREAD: Final = 5
 #: The rest of a body that was refused is of no use to anybody.
 _CLOSE: Final[Headers] = (("connection", "close"),)
 

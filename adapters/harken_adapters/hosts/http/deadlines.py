@@ -45,11 +45,11 @@ class _Reads:
     def begin(self, read: _Read) -> None:
         """Look at it too."""
         with self._lock:
+            if not self._watching:
+                Thread(target=self._watch, name="harken-deadlines", daemon=True).start()
+                # Not before: if the thread cannot be started, the next read has to try it again.
+                self._watching = True
             self._reads.add(read)
-            if self._watching:
-                return
-            self._watching = True
-        Thread(target=self._watch, name="harken-deadlines", daemon=True).start()
 
     def finish(self, read: _Read) -> None:
         """Leave it alone from now on."""
@@ -91,7 +91,7 @@ def reading(connection: socket.socket | None, seconds: int) -> Iterator[None]:
     finally:
         reads.finish(read)
         if read.ended:
-            # Whatever came of reading half of it.
+            # This replaces any error from the partial read.
             raise too_slow(seconds) from None
 
 
@@ -103,4 +103,5 @@ def _forked() -> None:
     _of_this_process[0] = _Reads()
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -204,7 +204,7 @@ class RateLimiter:
     def check_all_soon(self, hits: Iterable[Hit]) -> list[Verdict] | None:
         """Check several limits at once; nothing, and none is counted, if the storage has to be asked for one of them.
 
-        The first one that is known to refuse is the only one that is told of, and nothing counts against the others.
+        If one limit refuses, only that one is returned and none is counted.
 
         Raises:
             ConfigurationError: a name cannot be sent in a header.

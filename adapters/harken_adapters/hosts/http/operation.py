@@ -115,6 +115,7 @@ class Operation:
         agent_keys: whether an API key that is limited to agents is enough: it deals only with feedback about these.
         gives_feedback: whether it is limited by session.
         production: whether it is limited as the guide's production endpoint is.
+        listens: whether it answers with an event stream, for which a host of threads has to spare a thread.
         soon: whether it answers with :class:`Pending`, so that no thread has to wait for it.
         parameters: the names of its query parameters, beside ``application``.
         filters: the filters that it takes, to choose feedback.
@@ -137,6 +138,7 @@ class Operation:
     agent_keys: bool = False
     gives_feedback: bool = False
     production: bool = False
+    listens: bool = False
     soon: bool = False
     parameters: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import lru_cache
@@ -63,7 +64,16 @@ class Pages:
         try:
             self._asked().result(_PATIENCE)
         except (HarkenError, TimeoutError):
-            return Problem("unavailable", "The storage does not answer").response("/readyz")
+            return _not_ready()
+        return answer({"status": "ready"})
+
+    async def readyz_in_loop(self) -> Response:
+        """The same for an event loop, where no thread waits."""
+        try:
+            # Shielded, as others wait for the same answer.
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._asked())), _PATIENCE)
+        except (HarkenError, TimeoutError):
+            return _not_ready()
         return answer({"status": "ready"})
 
     def metrics(self) -> Response:
@@ -154,6 +164,10 @@ class Pages:
 def _document(prefix: str) -> bytes:
     """The OpenAPI document; made once, as anybody may ask for it as often as they like, and it takes milliseconds."""
     return to_json(document(version=version("harken"), prefix=prefix))
+
+
+def _not_ready() -> Response:
+    return Problem("unavailable", "The storage does not answer").response("/readyz")
 
 
 def _see(path: str, *headers: tuple[str, str]) -> Response:

@@ -24,6 +24,7 @@ from harken_adapters.hosts.http.messages import Headers, Response, to_json
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LONGEST_DETAIL: Final = 1_000
+_LONGEST_INSTANCE: Final = 1_000
 
 #: The codes of violations that make a submission malformed; all others are a matter of policy.
 _MALFORMED: Final = frozenset(
@@ -75,13 +76,13 @@ class Problem(Exception):
         self.status, self.title = KINDS[kind]
 
     def response(self, instance: str) -> Response:
-        """The answer that tells of it; ``instance`` is the path that was asked for."""
+        """The answer that tells of it; ``instance`` is the path that was asked for, and is cut off if it is long."""
         document: dict[str, object] = {
             "type": f"urn:harken:problem:{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": _shortened(self.detail),
-            "instance": instance,
+            "instance": instance[:_LONGEST_INSTANCE],
         }
         if self.violations:
             document["violations"] = [

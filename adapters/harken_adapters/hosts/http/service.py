@@ -6,6 +6,7 @@ import atexit
 import os
 from pathlib import Path
 from threading import Lock
+from typing import Final
 
 from attrs import frozen
 
@@ -22,6 +23,9 @@ from harken_adapters.hosts.http.problems import internal, problem_of
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.telemetry import evaluation_events
 from harken_adapters.text import text_adapters
+
+#: How many seconds a client may take to read a part of an answer, where the server hands over its connection.
+_WRITE_SECONDS: Final = 30
 
 
 def connected(settings: ServerSettings, storage: str | None = None) -> Harken:
@@ -117,8 +121,12 @@ class Service:
             host = self.host
         except HarkenError as error:
             log_failure(request.id, "open", error)
-            return (problem_of(error) or internal()).response(request.path)
-        return host.respond(request, path, root, read)
+            response = (problem_of(error) or internal()).response(request.path)
+        else:
+            response = host.respond(request, path, root, read)
+        if request.socket is not None:
+            request.socket.settimeout(_WRITE_SECONDS)
+        return response
 
     def close(self) -> None:
         """Close what this process opened. Closing twice is harmless, and whoever asks again opens it anew."""

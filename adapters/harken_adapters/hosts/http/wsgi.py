@@ -8,7 +8,7 @@ from socket import socket
 from typing import Any, Final
 from urllib.parse import quote
 
-from harken_adapters.hosts.http.bodies import Read, ended_early
+from harken_adapters.hosts.http.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
 from harken_adapters.hosts.http.deadlines import reading
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.messages import Request, Response
@@ -16,9 +16,6 @@ from harken_adapters.hosts.http.problems import Problem
 
 #: What stands in a path as it is (RFC 3986).
 _PLAIN: Final = "/:@!$&'()*+,;="
-#: How many bytes of a body that was refused are discarded, and for how many seconds.
-_DRAIN_BYTES: Final = 64 * 1024 * 1024
-_DRAIN_SECONDS: Final = 5
 _CHUNK: Final = 64 * 1024
 #: Headers of a connection, which is the server's.
 _OF_THE_SERVER: Final = frozenset({"connection"})
@@ -75,7 +72,7 @@ def headers_of(response: Response) -> list[tuple[str, str]]:
 
 
 class Input:
-    """The body of a request, to be called for the bytes that come next, and nothing of what may come behind it.
+    """The body of a request, to be called for the bytes that come next, and never bytes of the next request.
 
     Args:
         environ: as WSGI has it.
@@ -117,8 +114,8 @@ class Input:
     def discard(self) -> None:
         """Read what is still to come, for a while: a connection that is closed before takes the answer back."""
         self._take = self._environ["wsgi.input"].read
-        left = _DRAIN_BYTES
-        with suppress(Problem, OSError), reading(connection_of(self._environ), _DRAIN_SECONDS):
+        left = DRAIN_BYTES
+        with suppress(Problem, OSError), reading(connection_of(self._environ), DRAIN_SECONDS_IN_THREAD):
             while left > 0 and (chunk := self(_CHUNK)):
                 left -= len(chunk)
 
@@ -133,20 +130,20 @@ def body_of(response: Response, method: str, body: Input) -> Iterable[bytes]:
     """What is sent behind the headers, if anything; to be closed, if it can be."""
     if response.chunks is not None:
         return response.chunks
-    told = [] if method == "HEAD" or not response.body else [response.body]
-    return _BeforeTheRest(told, body) if body.unread else told
+    chunks = [] if method == "HEAD" or not response.body else [response.body]
+    return DrainingBody(chunks, body) if body.unread else chunks
 
 
-class _BeforeTheRest:
-    """An answer to a request that has not arrived as a whole, and need not."""
+class DrainingBody:
+    """The body of an answer, after which the rest of the request's body is discarded."""
 
-    def __init__(self, told: Iterable[bytes], body: Input) -> None:
-        self._told = iter(told)
-        self._body = body
+    def __init__(self, chunks: Iterable[bytes], request_body: Input) -> None:
+        self._chunks = iter(chunks)
+        self._request_body = request_body
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._told
+        return self._chunks
 
     def close(self) -> None:
-        """The answer was sent; servers call this."""
-        self._body.discard()
+        """Discard it; servers call this after they have sent the answer."""
+        self._request_body.discard()

@@ -43,12 +43,13 @@ OPERATIONS: Final = (
             "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.deleted, each "
             "with the feedback as it reads then; alert.raised and alert.resolved, each with the alert; from whichever "
             "process they came. Last-Event-ID (or ``after``) goes on where somebody left, up to an hour later; an "
-            "event called ``missed`` tells that this was too long ago. Events come at least once: one that comes again "
-            "tells of a version that was told before. With an API key that is limited to agents: only what is about "
+            "event called ``missed`` tells that this was too long ago. Events come at least once: a repeated event "
+            "carries a version already sent. With an API key that is limited to agents: only what is about "
             "feedback on them, and no alerts."
         ),
         tag="Events",
         agent_keys=True,
+        listens=True,
         parameters=("after",),
         answers={
             200: Answer(description="A stream that does not end.", media_types=(MEDIA_TYPE,), example=_EXAMPLE),
