@@ -60,9 +60,6 @@ class Gunicorn:
     #: What is served is open.
     credentials: ClassVar[dict[str, str]] = {}
 
-    #: It is served openly, so clients send none.
-    credentials: ClassVar[dict[str, str]] = {}
-
     @property
     def url(self) -> str:
         """Without a slash at the end."""
