@@ -169,14 +169,15 @@ def test_calls_of_clients_that_went_away_are_dropped(method: str, monkeypatch: p
         assert hanging.begun == 7
 
 
-PROGRAM = """
+PROGRAM = r"""
+import os
 import sys
 from threading import Event
 from harken.services.analytics import AnalyticsService
 from harken_adapters.hosts.cli import main
 
 def hang(*_, **__):
-    print("hangs", flush=True)
+    os.write(1, b"hangs\n")
     Event().wait()
 
 AnalyticsService.themes = hang
