@@ -32,6 +32,10 @@ from harken.domain.violation import Violation
 MAX_COMMENT_LENGTH: Final = 1000
 #: What a comment can have at most, regardless of policy says.
 MAX_TEXT_LENGTH: Final = 250_000
+#: How much longer than a policy allows a comment may be before it is cleaned, for its markup and its white space: so
+#: many times, and so many characters more.
+_RAW_TIMES: Final = 4
+_RAW_ROOM: Final = 1_000
 #: What feedback can have with all its revisions, as text in UTF-8. It stays well below the 16 MB of a MongoDB document.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
 MAX_ID_LENGTH: Final = 200
@@ -268,16 +272,24 @@ def _malformed(feedback: Feedback) -> Iterator[Violation]:
 # --- Policy: what a team may want otherwise ------------------------------------------------------------------------
 
 
-def comment_within(longest: int = MAX_COMMENT_LENGTH) -> Rule:
-    """A comment has at most ``longest`` code points, after trimming."""
+@frozen
+class _CommentWithin:
+    longest: int
 
-    def rule(submission: Submission) -> Sequence[Violation]:
+    def __call__(self, submission: Submission) -> Sequence[Violation]:
         length = len(submission.comment)
-        if length <= longest:
+        if length <= self.longest:
             return ()
-        return [Violation("comment", "too_long", f"Comment too long: {length} characters (max: {longest})")]
+        return [Violation("comment", "too_long", f"Comment too long: {length} characters (max: {self.longest})")]
 
-    return rule
+
+def comment_within(longest: int = MAX_COMMENT_LENGTH) -> Rule:
+    """A comment has at most ``longest`` code points, after trimming.
+
+    In a policy that refuses, a comment with more than four times as many and 1,000 more is refused as it was sent,
+    without being cleaned first.
+    """
+    return _CommentWithin(longest)
 
 
 def comment_when_down(submission: Submission) -> Sequence[Violation]:
@@ -368,6 +380,20 @@ class RatingPolicy:
         if hold:
             return evolve(self, hold=(*self.hold, *rules))
         return evolve(self, refuse=(*self.refuse, *rules))
+
+    def oversized(self, submission: Submission) -> tuple[Violation, ...]:
+        """What is wrong with a submission whose comment is far too long, before it is cleaned; nothing for any other.
+
+        Cleaning takes time that grows with the length of a comment, so nothing may look at its text before this.
+        """
+        comment = submission.comment
+        if not isinstance(comment, str) or len(comment) <= _RAW_ROOM:
+            return ()
+        limits = [rule for rule in self.refuse if isinstance(rule, _CommentWithin)]
+        longest = min([MAX_TEXT_LENGTH, *(_RAW_TIMES * rule.longest + _RAW_ROOM for rule in limits)])
+        if len(comment) <= longest:
+            return ()
+        return (*well_formed(submission), *(violation for rule in limits for violation in rule(submission)))
 
     def judge(self, submission: Submission) -> Verdict:
         """Everything that is wrong with a trimmed submission.

@@ -377,6 +377,13 @@ class FeedbackService:
         return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
 
     def _cleaned(self, submission: Submission) -> Submission:
+        """The submission with its comment as it is judged and kept.
+
+        Raises:
+            FeedbackRejected: the comment is far too long to be cleaned first.
+        """
+        if violations := self._policy.oversized(submission):
+            raise FeedbackRejected(violations)
         if self._sanitizer and isinstance(submission.comment, str):
             clean = self._sanitizer.sanitize(submission.comment)
             if clean != submission.comment:

@@ -1,7 +1,7 @@
 """The threads of a host in an event loop are shared: one tenant's slow calls do not stop the others."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager
 from threading import Event, Lock, Thread
 from typing import Any
@@ -85,15 +85,20 @@ def test_errors_and_who_no_longer_waits() -> None:
 
 
 def test_shutting_down() -> None:
-    """What was taken is done, and nothing more is taken."""
+    """What has begun is waited for, what has not is cancelled, and nothing more is taken."""
     done: list[int] = []
     with threads(2, 1) as (fair, hanging):
-        fair.submit("a", hanging)
-        for number in range(10):
-            fair.submit("a", done.append, number)
+        running = fair.submit("a", hanging)
+        waiting = [fair.submit("a", done.append, number) for number in range(10)]
+        ending = Thread(target=fair.shutdown)
+        ending.start()
+        for one in waiting:
+            with pytest.raises(CancelledError):
+                one.result(PATIENCE)
+        assert (running.done(), fair.ended) == (False, False)
         hanging.released.set()
-        fair.shutdown()
-        assert done == list(range(10))
+        ending.join(PATIENCE)
+        assert (running.done(), fair.ended, done) == (True, True, [])
         with pytest.raises(RuntimeError):
             fair.submit("a", int)
         fair.shutdown()

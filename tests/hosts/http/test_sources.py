@@ -161,12 +161,45 @@ class TestDirect:
             *("via", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-anything"),
             *("x-forwarded", "x-real-ip", "true-client-ip", "cf-connecting-ip", "cf-ray", "cf-anything"),
             *("x_forwarded_for", "x-client-ip", "x-original-url", "cdn-loop"),
+            *("x-amzn-trace-id", "x-amz-cf-id", "cloudfront-viewer-address", "x-cloud-trace-context", "x-goog-iap-jwt"),
+            *("x-envoy-external-address", "x-envoy-attempt-count", "x-request-start", "x-queue-start", "x-varnish"),
+            *("forwarded-for", "x-azure-clientip", "x-azure-ref", "x-arr-log-id", "x-arr-ssl", "x-appengine-country"),
+            *("fly-client-ip", "fly-region", "wl-proxy-client-ip", "wl-proxy-ssl", "x-proxyuser-ip", "x-remote-addr"),
+            *("ngrok-agent-ips", "tailscale-user-login", "front-end-https", "x-scheme", "x-cluster-client-ip"),
+            *("fastly-client-ip", "fastly-ssl", "akamai-origin-hop", "x-akamai-edgescape", "x-sendfile-type"),
+            *("x-accel-mapping", "x-forward-for", "x-real-port", "x-ssl-client-verify", "ssl-client-cert"),
+            *("proxy-connection", "do-connecting-ip", "x-vercel-id", "incap-client-ip", "remote-user", "x-url-scheme"),
+            *("x_amzn_trace_id", "fly_client_ip"),
         ],
     )
     @pytest.mark.parametrize("value", ["127.0.0.1", ""])
     def test_a_proxy(self, name: str, value: str) -> None:
         """Any header that a proxy adds, whatever it says, and also an empty one."""
         assert name.replace("_", "-") in reason({name: value})
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("accept", "accept-encoding", "accept-language", "authorization", "cache-control", "connection", "cookie"),
+            *("content-length", "content-type", "dnt", "expect", "if-match", "if-none-match", "idempotency-key"),
+            *("last-event-id", "pragma", "priority", "range", "referer", "save-data", "te", "transfer-encoding"),
+            *(
+                "sec-fetch-dest",
+                "sec-fetch-mode",
+                "sec-fetch-user",
+                "sec-ch-ua",
+                "sec-gpc",
+                "sec-purpose",
+                "user-agent",
+            ),
+            *("upgrade-insecure-requests", "x-requested-with", "x-request-id", "x-correlation-id", "x-csrf-token"),
+            *("x-xsrftoken", "x-http-method-override", "traceparent", "tracestate", "baggage", "b3", "x-b3-traceid"),
+            *("hx-request", "access-control-request-method", "access-control-request-headers", "remotely", "x-clients"),
+        ],
+    )
+    def test_what_direct_clients_send(self, name: str) -> None:
+        """Headers of browsers, curl, HTTP libraries, notebooks and traces show no proxy."""
+        assert reason({name: "x"}) == ""
 
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://localhost:8000", ""]

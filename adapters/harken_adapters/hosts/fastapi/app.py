@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from threading import Thread
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +28,9 @@ from harken_adapters.hosts.http.pages import PAGES, Page
 from harken_adapters.hosts.http.problems import Problem, kind_of_status, nothing_here, other_methods
 from harken_adapters.hosts.http.service import connected
 from harken_adapters.hosts.http.settings import ServerSettings
+
+#: How long closing may take where some call still reads in the storage.
+_CLOSING_SECONDS: Final = 3.0
 
 
 def create_app(
@@ -59,7 +64,7 @@ def create_app(
         async with host.running():
             yield
         if harken is None:
-            await asyncio.to_thread(served.close)
+            await asyncio.to_thread(served.close if host.threads.ended else partial(_close_soon, served))
 
     # FastAPI's own layers would only take time here: nobody adds routes to this, and it describes itself.
     app = Starlette(
@@ -73,6 +78,16 @@ def create_app(
     if host.origins:
         app.add_middleware(Cors, origins=host.origins)
     return app
+
+
+def _close_soon(served: Harken) -> None:
+    """Close it where some call still reads in the storage, for which the storage itself would wait.
+
+    What was accepted is written and the relay is stopped before that; a storage that is left open loses nothing.
+    """
+    closing = Thread(target=served.close, name="harken-closing", daemon=True)
+    closing.start()
+    closing.join(_CLOSING_SECONDS)
 
 
 def _operations(host: Host) -> list[Route]:

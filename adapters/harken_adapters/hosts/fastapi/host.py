@@ -12,19 +12,20 @@ from contextvars import copy_context
 from threading import current_thread, main_thread
 from time import perf_counter
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from attrs import frozen
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streamed
+from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, disconnected, read_body, request_of, streamed
 from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.bodies import WITH_BODY
 from harken_adapters.hosts.http.hosting import ApiHost
-from harken_adapters.hosts.http.messages import Pending, Request, Response
+from harken_adapters.hosts.http.messages import SMALL, Pending, Request, Response
 from harken_adapters.hosts.http.operation import Admission, Operation
 from harken_adapters.hosts.http.pages import Page
 from harken_adapters.telemetry import request_span
@@ -36,6 +37,8 @@ Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 _THREADS: Final = 8
 #: How many of them one tenant may occupy, so that its slow calls never stop all others.
 _SHARE: Final = 6
+#: What nginx writes into its log for a client that went away; there is nobody to read an answer.
+_CLIENT_CLOSED: Final = 499
 
 
 class _Results:
@@ -71,7 +74,9 @@ class _Results:
             if waiting.done():
                 # Whoever asked went away.
                 continue
-            if error := done.exception():
+            if done.cancelled():
+                waiting.cancel()
+            elif error := done.exception():
                 waiting.set_exception(error)
             else:
                 waiting.set_result(done.result())
@@ -91,6 +96,9 @@ class _Direct:
 class Host(ApiHost):
     """What the endpoints share: the API, threads for what blocks, and the streams that are open."""
 
+    #: For how many seconds calls that run may go on at the end. By then nobody waits for what they find out.
+    ending_seconds: ClassVar = 1.0
+
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self.threads = FairThreads(_THREADS, _SHARE)
@@ -104,9 +112,9 @@ class Host(ApiHost):
         await self.close()
 
     async def close(self) -> None:
-        """Finish what was begun. Not in this thread, which has to answer it."""
+        """Drop what has not begun, and wait a little for the rest. Not in this thread, which has to answer it."""
         self.stop_streams()
-        await asyncio.to_thread(self.threads.shutdown)
+        await asyncio.to_thread(self.threads.shutdown, self.ending_seconds)
         self.api.close()
 
     def endpoint(self, operation: Operation) -> Endpoint:
@@ -147,22 +155,55 @@ class Host(ApiHost):
                 admission = await self._in_thread(incoming, self.api.admit, operation, incoming)
             if operation.method in WITH_BODY:
                 incoming.body = await read_body(request, incoming.header("content-length"), self.api.settings)
-            return self.opened(await self._performed(operation, admission, incoming))
+            return self.opened(await self._performed(operation, admission, request, incoming))
+        except ClientDisconnect:
+            return Response(_CLIENT_CLOSED, b"", None)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             return self.api.refuse(operation, incoming, error)
 
-    async def _performed(self, operation: Operation, admission: Admission, incoming: Request) -> Response:
-        if not operation.soon:
-            return await self._in_thread(incoming, self.api.complete, operation, admission)
+    async def _performed(
+        self, operation: Operation, admission: Admission, request: StarletteRequest, incoming: Request
+    ) -> Response:
+        if not operation.soon or len(incoming.body) > SMALL:
+            return await self._in_thread(incoming, self.api.complete, operation, admission, client=request)
         done = self.api.perform(operation, admission)
         if isinstance(done, Pending):
             done = done.present(await self._results.of(done.receipt))
         return self.api.finish(operation, admission, done)
 
-    async def _in_thread(self, incoming: Request, call: Callable[..., T], *arguments: object) -> T:
+    async def _in_thread(
+        self, incoming: Request, call: Callable[..., T], *arguments: object, client: StarletteRequest | None = None
+    ) -> T:
+        """What a call returns that takes its turn among the tenant's.
+
+        Args:
+            incoming: whose call it is.
+            call: is called in a thread.
+            *arguments: what it is called with.
+            client: where the request comes from, to drop the call if the client disconnects before it has begun. The
+                body must have been read, if there is one.
+
+        Raises:
+            ClientDisconnect: the call was dropped.
+        """
         # With the request's context, or its span would not be found there.
         context = copy_context()
-        return await self._results.of(self.threads.submit(incoming.tenant, context.run, call, *arguments))
+        future = self.threads.submit(incoming.tenant, context.run, call, *arguments)
+        result = self._results.of(future)
+        gone = None if client is None else asyncio.ensure_future(disconnected(client))
+        try:
+            if gone is not None:
+                await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not result.done() and gone.result() and future.cancel():
+                    raise ClientDisconnect
+            found: T = await result
+            return found
+        finally:
+            # At the end of a server also those that still wait are cancelled. What has begun goes on.
+            future.cancel()
+            result.cancel()
+            if gone is not None:
+                gone.cancel()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from starlette.datastructures import URL
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from harken_adapters.hosts.http.bodies import check_length, check_size, ended_early, too_slow
+from harken_adapters.hosts.http.bodies import WITH_BODY, check_length, check_size, ended_early, too_slow
 from harken_adapters.hosts.http.logs import request_id
 from harken_adapters.hosts.http.looping import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.messages import Headers, Request, Response
@@ -98,6 +98,18 @@ async def read_body(request: starlette.requests.Request, length: str | None, set
     except TimeoutError:
         raise too_slow(settings.body_timeout) from None
     return body
+
+
+async def disconnected(request: starlette.requests.Request) -> bool:
+    """Wait until the client goes away; the body must have been read, if the request has one.
+
+    Returns:
+        ``False`` if that cannot be found out, as what is around the application gives the body again and again.
+    """
+    message = await request.receive()
+    if message["type"] == "http.request" and request.method not in WITH_BODY:
+        message = await request.receive()
+    return bool(message["type"] == "http.disconnect")
 
 
 class Answer(starlette.responses.Response):

@@ -45,6 +45,8 @@ _APP: Final = "harken_adapters.hosts.fastapi.serving:app"
 _SWITCH_INTERVAL: Final = 0.001
 #: Connections that wait to be accepted.
 _BACKLOG: Final = 2048
+#: For so many seconds answers may go on after a signal.
+_GRACE: Final = 5
 
 
 @frozen
@@ -102,6 +104,7 @@ def serve(settings: ServerSettings, tell: Callable[[Started], object], *, comman
             lifespan="on",
             http=GuardedProtocol,
             ws="none",
+            timeout_graceful_shutdown=_GRACE,
         )
 
 

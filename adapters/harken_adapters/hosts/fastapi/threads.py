@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from functools import partial
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
+from time import monotonic
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -37,8 +39,10 @@ class _Call:
 class FairThreads:
     """Runs calls that block, in a few threads, of which no tenant occupies all.
 
-    What cannot begin at once waits, and the tenants take turns; the calls of one begin in their order. It is
-    thread-safe.
+    What cannot begin at once waits, and the tenants take turns; the calls of one begin in their order. A call whose
+    future was cancelled while it waited is not run. It is thread-safe.
+
+    No thread keeps the process from ending, however long its call takes.
 
     Args:
         threads: how many calls run at a time.
@@ -48,7 +52,9 @@ class FairThreads:
     def __init__(self, threads: int, share: int) -> None:
         self._threads = threads
         self._share = share
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="harken-http")
+        self._workers: list[Thread] = []
+        #: What begins now; ``None`` for each thread that is to end.
+        self._begun: SimpleQueue[_Call | None] = SimpleQueue()
         self._lock = Lock()
         self._busy = 0
         self._closed = False
@@ -69,18 +75,48 @@ class FairThreads:
             self._waiting.setdefault(tenant, deque()).append(_Call(tenant, partial(call, *arguments), future))
             if self._busy < self._threads and (following := self._next()):
                 self._busy += 1
-                self._pool.submit(self._work, following)
+                self._begun.put(following)
+                if self._busy > len(self._workers):
+                    self._start_worker()
         return future
 
     def of(self, tenant: str) -> Executor:
         """The same as an executor whose calls are all that tenant's."""
         return _Share(self, tenant)
 
-    def shutdown(self) -> None:
-        """Take nothing more, and wait until all is done that was taken."""
+    def shutdown(self, seconds: float | None = None) -> None:
+        """Take nothing more, cancel what has not begun, and wait for the rest.
+
+        Args:
+            seconds: for how long at most; ``None`` for as long as it takes.
+        """
         with self._lock:
-            self._closed = True
-        self._pool.shutdown()
+            first, self._closed = not self._closed, True
+            dropped = [call for calls in self._waiting.values() for call in calls]
+            self._waiting.clear()
+        for call in dropped:
+            call.future.cancel()
+        if first:
+            for _ in self._workers:
+                self._begun.put(None)
+        until = None if seconds is None else monotonic() + seconds
+        for worker in self._workers:
+            worker.join(None if until is None else max(0.0, until - monotonic()))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is shut down and no call runs any more."""
+        return self._closed and not any(worker.is_alive() for worker in self._workers)
+
+    def _start_worker(self) -> None:
+        # Not those of a pool: at its end the interpreter waits for them.
+        worker = Thread(target=self._run, name=f"harken-http_{len(self._workers)}", daemon=True)
+        self._workers.append(worker)
+        worker.start()
+
+    def _run(self) -> None:
+        while (call := self._begun.get()) is not None:
+            self._work(call)
 
     def _next(self) -> _Call | None:
         """Take what is to run next, if anything may. Only with the lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -31,6 +32,8 @@ _REFUSED_BYTES: Final = 4 * 1024 * 1024
 _DIGEST_BYTES: Final = 16
 #: The cookie of a browser that signed in: an API key.
 COOKIE: Final = "harken_key"
+#: A search, as a header may have tens of thousands of cookies.
+_KEY_COOKIE: Final = re.compile(rf"(?:\A|;)[ \t]*{COOKIE}=({KEY_PREFIX}[^;]{{,{_LONGEST_CREDENTIAL}}})(?:;|\Z)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a form on any page can send, without that its browser asks first.
 _TEXT: Final = "text/plain"
@@ -212,11 +215,8 @@ def _credential(request: Request) -> str:
 
 def cookie_of(request: Request) -> str | None:
     """The API key of a browser that signed in, as it sends it. Only keys can sign in, so nothing else counts."""
-    for pair in (request.header("cookie") or "").split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == COOKIE and value.startswith(KEY_PREFIX) and len(value) <= _LONGEST_CREDENTIAL:
-            return value
-    return None
+    found = _KEY_COOKIE.search(request.header("cookie") or "")
+    return found and found[1].rstrip()
 
 
 def check_source(principal: Principal, request: Request, origins: Origins, *, json: bool) -> None:

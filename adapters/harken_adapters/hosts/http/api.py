@@ -22,7 +22,7 @@ from harken_adapters.hosts.http.addresses import AddressHasher, client_address, 
 from harken_adapters.hosts.http.idempotency import InFlight
 from harken_adapters.hosts.http.limiting import MEMORY, Hit, RateLimiter, Verdict, rate_headers
 from harken_adapters.hosts.http.logs import log_failure
-from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
+from harken_adapters.hosts.http.messages import SMALL, Headers, Pending, Request, Response
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from harken_adapters.hosts.http.operation import Admission, Call, Operation
 from harken_adapters.hosts.http.origins import Origins
@@ -109,7 +109,7 @@ class Api:
     # --- step by step ----------------------------------------------------------------------------------------------
 
     def admit_soon(self, operation: Operation, request: Request) -> Admission | None:
-        """Let a request in, if that can be told without asking a storage; ``None`` if it cannot.
+        """Let a request in, if that can be told quickly and without asking a storage; ``None`` if it cannot.
 
         Raises:
             Problem: it is not let in.
@@ -124,7 +124,7 @@ class Api:
                 return None
             _within(failed)
             raise
-        if principal is None:
+        if principal is None or len(request.query) > SMALL:
             return None
         call = self._call(operation, request, principal, address)
         verdicts = self._limiter.check_all_soon(self._hits(operation, call))

@@ -14,6 +14,10 @@ from harken import Receipt
 
 JSON: Final = "application/json"
 
+#: The longest query string or body, in bytes, that an event loop handles itself: parsing it, and all that is done with
+#: the text in it, takes 5 ms at most.
+SMALL: Final = 2_048
+
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 Headers = tuple[tuple[str, str], ...]
 

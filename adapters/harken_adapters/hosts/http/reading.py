@@ -37,6 +37,8 @@ _CONTEXT: Final = "context."
 _SIDES: Final = ("", "before.", "after.")
 _MOST_PARAMETERS: Final = 100
 _NOTHING_SENT: Final = "no body was sent"
+#: A Content-Type names a type and a charset, or perhaps a profile.
+_LONGEST_CONTENT_TYPE: Final = 1_000
 
 
 # --- Bodies -----------------------------------------------------------------------------------------------------------
@@ -73,6 +75,9 @@ def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> P
 def _check_type(content_type: str | None) -> None:
     kind, _, parameters = (content_type or "").lower().partition(";")
     kind = kind.strip()
+    if len(content_type or "") > _LONGEST_CONTENT_TYPE:
+        detail = f"The Content-Type must be application/json, got one of more than {_LONGEST_CONTENT_TYPE:,} characters"
+        raise Problem("unsupported-media-type", detail)
     is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
     if not is_json:
         got = repr(kind[:100]) if kind else "none"
