@@ -216,7 +216,9 @@ class TestTokens:
     @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.tokens], ids=lambda one: one.name)
     @pytest.mark.parametrize("claims", [{"session_id": "t"}, {"author": "b"}, {"application": "shop"}])
     def test_whose_it_is(self, locked: tuple[Harken, Server], operation: Operation, claims: dict[str, Any]) -> None:
-        """A token for another session, author or application changes nothing of anybody else's."""
+        """A token for another session, author or application changes nothing of anybody else's, and does not tell what
+        is there: feedback of others is answered for exactly as feedback that does not exist.
+        """
         hk, server = locked
         feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
         before = kept(hk)
@@ -226,6 +228,11 @@ class TestTokens:
             # Feedback of its own, as nobody was named in whose place it might be.
             assert answer.status_code == 201
             assert kept(hk)[-1].author == "b"
+        elif "application" not in claims and "{feedback_id}" in operation.path:
+            unknown = asked(server, operation, "unknown", query="application=default", headers=bearing(token))
+            details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
+            assert details[0].replace(feedback_id, "unknown") == details[1]
+            assert kept(hk) == before
         else:
             problem(answer, 403, "forbidden")
             assert kept(hk) == before

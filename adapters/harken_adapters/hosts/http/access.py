@@ -10,9 +10,9 @@ from hashlib import blake2b
 from threading import Lock
 from typing import Any, Final, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from harken import ApiKey, InvalidCredentials, Scope
+from harken import ApiKey, Feedback, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
 from harken_adapters.hosts.http.messages import Headers, Request
@@ -66,6 +66,21 @@ class Principal:
     def may_see(self, agent_id: str | None) -> bool:
         """Whether they deal with feedback about that agent, or about none."""
         return self.agents is None or agent_id in self.agents
+
+    def owns(self, feedback: Feedback) -> bool:
+        """Whether they may see and change it as if it were their own: with a session token, only if it is."""
+        mine = self.token and (self.token.session_id, self.author)
+        return mine is None or (feedback.session_id, feedback.author) == mine
+
+    def seen(self, feedback: Feedback) -> Feedback:
+        """Feedback that they may see, without what they may not: everything that shows it has to go through here.
+
+        A vote may have been about another agent before, so with a key that is limited to agents its revisions, and what
+        could tell what was sent then, are left out. Other feedback is always about the same agent.
+        """
+        if self.agents is None or not feedback.vote:
+            return feedback
+        return evolve(feedback, revisions=(), idempotency_key=None, fingerprint="", later_keys=())
 
     @property
     def reads_all(self) -> bool:
@@ -412,18 +427,6 @@ def check_operator(principal: Principal, application: str) -> None:
     """
     if principal.application not in (None, application):
         raise Problem("forbidden", "All applications share this, and these credentials are for one of the others")
-
-
-def check_own(principal: Principal, session_id: str, author: str | None) -> None:
-    """Whether somebody may change that feedback: whoever has a token only their own.
-
-    Raises:
-        Problem: it is somebody else's.
-    """
-    if principal.token is None:
-        return
-    if (session_id, author) != (principal.token.session_id, principal.author):
-        raise Problem("forbidden", "The session token can only deal with its own author's feedback in its session")
 
 
 def author_of(principal: Principal, named: object) -> str | None:
