@@ -369,7 +369,10 @@ class CutIn:
 
 
 @pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"])
-@pytest.mark.parametrize("name", ["set_vote", "take_vote_back", "change_feedback", "withdraw_feedback"])
+@pytest.mark.parametrize(
+    "name",
+    ["set_vote", "take_vote_back", "change_feedback", "withdraw_feedback", "moderate_feedback", "undo_moderation"],
+)
 class TestVotesThatChangeHands:
     def test_whoever_is_faster(
         self, storage: str, name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -381,9 +384,11 @@ class TestVotesThatChangeHands:
         monkeypatch.setattr(access, "TRUSTED_FOR", 3_600.0)
         clock = CutIn()
         with harken.connect(url, clock=clock) as hk, served(hk, access="keys") as server:
-            headers = bearing(hk.keys.create("default", ["submit", "read"], agents=["mine"]).text)
+            headers = bearing(hk.keys.create("default", ["admin"], agents=["mine"]).text)
             set_vote = hk.collection.set_vote
             vote = set_vote(Target("s", "m", "mine"), "a", "up", "about mine").feedback
+            for status in FORMER:
+                hk.moderation.decide("default", vote.id, status)
             assert len(server.get("/api/feedback", headers=headers)["feedbacks"]) == 1
             clock.happen = lambda: set_vote(Target("s", "m", "other"), "a", "down", "SECRET")
             answer = asked(server, BY_NAME[name], vote.id, headers=headers)
@@ -396,7 +401,7 @@ class TestVotesThatChangeHands:
                 problem(answer, 404, "not-found")
             assert "SECRET" not in answer.text
             (left,) = kept(hk)
-            assert (left.agent_id, left.comment, left.withdrawn, left.version) == ("other", "SECRET", False, 2)
+            assert (left.agent_id, left.comment, left.withdrawn, left.version) == ("other", "SECRET", False, 4)
 
 
 class TestIdempotencyKeysOfAgents:
