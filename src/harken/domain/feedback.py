@@ -291,8 +291,9 @@ class Feedback:
     def revised(self, content: Feedback, *, at: datetime) -> Feedback:
         """This feedback saying what ``content`` says, with the replaced words kept as a revision.
 
-        A new rating drops the reply, which answered the old one.
+        A new rating or another agent drops the reply, which answered what was said before.
         """
+        answered = (content.rating, content.agent_id) == (self.rating, self.agent_id)
         replaced = Revision(
             version=self.version,
             rating=self.rating,
@@ -312,7 +313,7 @@ class Feedback:
             context=content.context,
             sentiment=content.sentiment,
             moderation=content.moderation,
-            reply=self.reply if content.rating is self.rating else None,
+            reply=self.reply if answered else None,
             withdrawn_at=None,
             updated_at=at,
             version=self.version + 1,

@@ -44,7 +44,7 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken.ports.responder import Responder
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.editing import Editor, find, get
+from harken.services.editing import Check, Editor, find, get
 from harken.services.ingestion import GroupCommit, OnWrite
 from harken.services.interruption import SafeFuture
 from harken.services.middleware import (
@@ -134,10 +134,13 @@ class FeedbackService:
             Overloaded: too much is waiting to be written; nothing was kept.
             StorageError: it could not be stored.
         """
+        return self._submit(submission)
+
+    def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
         opened: Opened = []
         try:
             item = self._prepare(submission, opened)
-            receipt = self._receipt(item, self._group_commit.commit(item))
+            receipt = self._receipt(item, self._group_commit.commit(item), check)
         except Exception as error:
             tell_failure(opened, error)
             raise
@@ -218,12 +221,16 @@ class FeedbackService:
         context: Mapping[str, Scalar] = NO_CONTEXT,
         idempotency_key: str | None = None,
         application: str | None = None,
+        check: Check | None = None,
     ) -> Receipt:
         """Make this the author's one vote on that session or message; an earlier vote becomes a revision of it.
 
-        A new rating drops the old one's tags and reply, and may get a reply of its own. Setting the same vote again
-        changes nothing and gives a duplicate; setting one that was withdrawn brings it back. Without ``application`` it
-        is the one connected for. Raises what :meth:`submit` raises.
+        A new rating drops the old one's tags and reply, and may get a reply of its own; another agent drops the reply
+        and what a moderator said, too. Setting the same vote again changes nothing and gives a duplicate; setting one
+        that was withdrawn brings it back. Without ``application`` it is the one connected for.
+
+        ``check`` is called with the earlier vote before it is replaced, see :meth:`change`. Raises what :meth:`submit`
+        raises.
         """
         submission = Submission(
             target=target,
@@ -236,7 +243,7 @@ class FeedbackService:
             application=self._application if application is None else application,
             vote=True,
         )
-        return self.submit(submission)
+        return self._submit(submission, check)
 
     def restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
         """Store feedback that was accepted elsewhere, as it was, without events: ids, versions and revisions are kept.
@@ -253,7 +260,13 @@ class FeedbackService:
     # --- later -----------------------------------------------------------------------------------------------------
 
     def change(
-        self, application: str, feedback_id: str, change: Change, *, expected_version: int | None = None
+        self,
+        application: str,
+        feedback_id: str,
+        change: Change,
+        *,
+        expected_version: int | None = None,
+        check: Check | None = None,
     ) -> Feedback:
         """Change what feedback says; the whole of it is checked again, and what it said before is kept.
 
@@ -265,6 +278,8 @@ class FeedbackService:
             feedback_id: which feedback.
             change: what shall be different.
             expected_version: the version that the author saw; ``None`` to change whatever is there.
+            check: is called with the feedback as it is right before the change, whoever else changes it meanwhile; what
+                it raises is raised, and nothing is changed.
 
         Raises:
             FeedbackNotFound: there is none.
@@ -278,13 +293,15 @@ class FeedbackService:
             _must_stand(current)
             return self._revise(current, change.applied_to(current))
 
-        updated = self._editor.update(application, feedback_id, edit, EventType.UPDATED)
+        updated = self._editor.update(application, feedback_id, edit, EventType.UPDATED, check=check)
         if self._replying and updated.changed:
             self._replying.ask(updated.feedback)
         return updated.feedback
 
-    def withdraw(self, application: str, feedback_id: str) -> Feedback:
+    def withdraw(self, application: str, feedback_id: str, *, check: Check | None = None) -> Feedback:
         """Take feedback back, for its author: it no longer counts. Doing so twice changes nothing.
+
+        ``check`` may refuse that, see :meth:`change`.
 
         Raises:
             FeedbackNotFound: there is none.
@@ -293,13 +310,18 @@ class FeedbackService:
         def edit(current: Feedback) -> Feedback:
             return current if current.withdrawn else current.withdraw(at=self._clock())
 
-        return self._editor.update(application, feedback_id, edit, EventType.DELETED).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.DELETED, check=check).feedback
 
-    def withdraw_vote(self, application: str, session_id: str, message_id: str | None, author: str) -> Feedback | None:
-        """Take an author's vote on a message back; ``None`` if there is none. Doing so twice changes nothing."""
+    def withdraw_vote(
+        self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None
+    ) -> Feedback | None:
+        """Take an author's vote on a message back; ``None`` if there is none. Doing so twice changes nothing.
+
+        ``check`` may refuse that, see :meth:`change`.
+        """
         cast = (vote for vote in self.votes(application, session_id, author) if vote.message_id == message_id)
         vote = next(cast, None)
-        return vote and self.withdraw(application, vote.id)
+        return vote and self.withdraw(application, vote.id, check=check)
 
     def reply(self, application: str, feedback_id: str, text: str | None) -> Feedback:
         """Answer the person, or take the answer back with ``None``.
@@ -408,29 +430,29 @@ class FeedbackService:
         reply = reply_to(self._reply_rules, feedback)
         return feedback if reply is None else evolve(feedback, reply=reply)
 
-    def _receipt(self, item: Accepted, outcome: Outcome) -> Receipt:
-        receipt = self._settled(item, outcome)
+    def _receipt(self, item: Accepted, outcome: Outcome, check: Check | None = None) -> Receipt:
+        receipt = self._settled(item, outcome, check)
         if self._replying and item.events and not receipt.duplicate:
             self._replying.ask(receipt.feedback)
         return receipt
 
-    def _settled(self, item: Accepted, outcome: Outcome) -> Receipt:
+    def _settled(self, item: Accepted, outcome: Outcome, check: Check | None) -> Receipt:
         match outcome:
             case Stored(feedback):
                 return Receipt(feedback)
             case DuplicateOf(feedback):
                 return Receipt(feedback, duplicate=True)
             case Conflict(feedback, Taken.VOTE_SLOT):
-                return self._vote_again(feedback, item)
+                return self._vote_again(feedback, item, check)
         raise _conflict(outcome)
 
-    def _vote_again(self, earlier: Feedback, item: Accepted) -> Receipt:
+    def _vote_again(self, earlier: Feedback, item: Accepted, check: Check | None) -> Receipt:
         """Put a vote in the place of the same author's earlier one."""
-        known_agent = item.feedback.agent_id or earlier.agent_id
-        vote = evolve(item.feedback, target=evolve(item.feedback.target, agent_id=known_agent))
         event = EventType.UPDATED if item.events else None
 
         def edit(current: Feedback) -> Feedback:
+            known_agent = item.feedback.agent_id or current.agent_id
+            vote = evolve(item.feedback, target=evolve(item.feedback.target, agent_id=known_agent))
             if _was_cast(current, vote) or (not current.withdrawn and _same_words(current, vote)):
                 return current
             revised = self._with_revision(current, vote)
@@ -441,13 +463,13 @@ class FeedbackService:
             return evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
 
         try:
-            updated = self._editor.update(earlier.application, earlier.id, edit, event)
+            updated = self._editor.update(earlier.application, earlier.id, edit, event, check=check)
         except FeedbackNotFound:
             # Somebody erased it meanwhile, so this vote is the first one.
             (outcome,) = self._repository.add([item])
             if item.events:
                 self._editor.tell()
-            return self._settled(item, outcome)
+            return self._settled(item, outcome, check)
         return Receipt(updated.feedback, duplicate=not updated.changed)
 
     def _revise(self, current: Feedback, wanted: Submission) -> Feedback:
@@ -468,7 +490,11 @@ class FeedbackService:
         if len(current.revisions) >= MAX_REVISIONS:
             message = f"This feedback was changed {MAX_REVISIONS} times, and more revisions are not kept"
             raise FeedbackRejected([Violation("revisions", "too_many", message)])
-        moderation = _moderation_after(current.moderation, content.moderation)
+        before = current.moderation
+        if content.agent_id != current.agent_id:
+            # What a moderator said was about feedback on another agent; only the status holds for this one.
+            before = Moderation(status=before.status)
+        moderation = _moderation_after(before, content.moderation)
         return current.revised(evolve(content, moderation=moderation), at=self._clock())
 
     def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:

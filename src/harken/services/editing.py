@@ -25,6 +25,9 @@ MAX_VERSIONS: Final = 1_000
 
 #: What is told that something was written.
 OnChange = Callable[[], object]
+#: What may refuse a change. It is called with exactly the feedback that is about to be changed, even if somebody else
+#: changes it at the same time, and refuses by raising an error.
+Check = Callable[[Feedback], object]
 
 
 def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
@@ -81,10 +84,12 @@ class Editor:
         feedback_id: str,
         edit: Callable[[Feedback], Feedback],
         event: EventType | None,
+        *,
+        check: Check | None = None,
     ) -> Updated:
         """Edit stored feedback, again and again while others change it in between; no change, no event.
 
-        With no ``event`` nobody is told.
+        With no ``event`` nobody is told. What ``check`` raises is raised, and nothing is changed.
 
         Raises:
             FeedbackNotFound: there is none.
@@ -92,6 +97,8 @@ class Editor:
         """
         while True:
             current = get(self._repository, application, feedback_id)
+            if check is not None:
+                check(current)
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)

@@ -14,7 +14,7 @@ from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.editing import Editor, find
+from harken.services.editing import Check, Editor, find
 
 
 class ModerationService:
@@ -46,8 +46,12 @@ class ModerationService:
         *,
         moderator: str | None = None,
         reason: str = "",
+        check: Check | None = None,
     ) -> Feedback:
         """Approve, reject, or set back to pending.
+
+        ``check`` is called with the feedback as it is right before the decision, whoever else changes it meanwhile;
+        what it raises is raised, and nothing is changed.
 
         Raises ``FeedbackRejected`` too, where the moderator or the reason is not what every storage could keep.
         """
@@ -57,22 +61,31 @@ class ModerationService:
             application,
             feedback_id,
             lambda moderation: moderation.decide(wanted, at=self._clock(), moderator=moderator, reason=reason),
+            check,
         )
 
-    def undo(self, application: str, feedback_id: str, *, moderator: str | None = None) -> Feedback:
-        """Go back to the status before the last decision. Raises ``FeedbackRejected`` as :meth:`decide` does."""
+    def undo(
+        self, application: str, feedback_id: str, *, moderator: str | None = None, check: Check | None = None
+    ) -> Feedback:
+        """Go back to the status before the last decision; ``check`` and ``FeedbackRejected`` as in :meth:`decide`."""
         _check(moderator)
         return self._moderate(
-            application, feedback_id, lambda moderation: moderation.undo(at=self._clock(), moderator=moderator)
+            application, feedback_id, lambda moderation: moderation.undo(at=self._clock(), moderator=moderator), check
         )
 
-    def _moderate(self, application: str, feedback_id: str, decision: Callable[[Moderation], Moderation]) -> Feedback:
+    def _moderate(
+        self,
+        application: str,
+        feedback_id: str,
+        decision: Callable[[Moderation], Moderation],
+        check: Check | None,
+    ) -> Feedback:
         def edit(current: Feedback) -> Feedback:
             if current.withdrawn:
                 raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was taken back by its author")
             return current.moderated(decision(current.moderation), at=self._clock())
 
-        return self._editor.update(application, feedback_id, edit, EventType.MODERATED).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.MODERATED, check=check).feedback
 
 
 def _status(value: ModerationStatus | str) -> ModerationStatus:

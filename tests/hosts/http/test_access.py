@@ -26,7 +26,7 @@ from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
-from support import ManualClock
+from support import ManualClock, eventually
 
 #: Many small ones: together they take too long for the fast subset.
 pytestmark = pytest.mark.slow
@@ -177,6 +177,37 @@ class TestKeys:
             seconds[0] = 5.001
             problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 401, "unauthorized")
 
+    @pytest.mark.parametrize("name", ["export_feedback", "watch_events"])
+    def test_long_answers_end_as_well(self, hk: Harken, name: str) -> None:
+        """Once a key is known to be revoked, its exports break off, so that they do not look complete, and its events
+        end; until then they go on.
+        """
+        seconds = [0.0]
+        for number in range(600):
+            hk.submit_soon("s", "up", f"{number}")
+        eventually(lambda: hk.summary().total == 600)
+        with closing(Api(hk, ServerSettings(**{**OPEN, "access": "keys"}), timer=lambda: seconds[0])) as api:
+            made = hk.keys.create("default", ["read"])
+            operation = next(one for one in OPERATIONS if one.name == name)
+            headers = {"authorization": f"Bearer {made.text}"}
+            request = Request(method="GET", path=operation.path, parts={}, header=headers.get)
+            source = api.handle(operation, request).chunks
+            assert source is not None
+            chunks = iter(source)
+            next(chunks)
+            hk.keys.revoke(made.key.id)
+            seconds[0] = 5.0
+            hk.submit("s", "up", "once more")
+            assert b"comment" in next(chunks)
+            hk.submit("s", "up", "private")
+            seconds[0] = 5.001
+            if name == "export_feedback":
+                with pytest.raises(Problem, match="revoked"):
+                    list(chunks)
+            else:
+                for chunk in chunks:
+                    assert b"private" not in chunk
+
     def test_a_slow_answer_is_old(self) -> None:
         """What the storage said of a key counts from when it was asked, not from when the answer came."""
         seconds = [0.0]
@@ -216,7 +247,9 @@ class TestTokens:
     @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.tokens], ids=lambda one: one.name)
     @pytest.mark.parametrize("claims", [{"session_id": "t"}, {"author": "b"}, {"application": "shop"}])
     def test_whose_it_is(self, locked: tuple[Harken, Server], operation: Operation, claims: dict[str, Any]) -> None:
-        """A token for another session, author or application changes nothing of anybody else's."""
+        """A token for another session, author or application changes nothing of anybody else's, and does not tell what
+        is there: feedback of others is answered for exactly as feedback that does not exist.
+        """
         hk, server = locked
         feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
         before = kept(hk)
@@ -226,6 +259,11 @@ class TestTokens:
             # Feedback of its own, as nobody was named in whose place it might be.
             assert answer.status_code == 201
             assert kept(hk)[-1].author == "b"
+        elif "application" not in claims and "{feedback_id}" in operation.path:
+            unknown = asked(server, operation, "unknown", query="application=default", headers=bearing(token))
+            details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
+            assert details[0].replace(feedback_id, "unknown") == details[1]
+            assert kept(hk) == before
         else:
             problem(answer, 403, "forbidden")
             assert kept(hk) == before

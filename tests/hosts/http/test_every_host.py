@@ -13,8 +13,10 @@ from attrs import field, frozen
 import harken
 from harken import Harken, Scope
 from harken_adapters.hosts import flask, wsgi
+from harken_adapters.hosts.http import access
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.tokens import SessionTokens
 from hosts.events import listening
 from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving_wsgi
@@ -679,6 +681,28 @@ def events_arrive(visit: Visit) -> None:
     with listening(visit.server.url, Last_Event_ID=event.id) as stream:
         assert stream.event().feedback["comment"] == "not heard"
     visit.refused("GET", "/api/events", 422, "invalid", headers={"Last-Event-ID": "nonsense"})
+
+
+@case(access="keys")
+def a_revoked_key_ends_its_stream(visit: Visit) -> None:
+    """Who listens with a key that is revoked hears no more, and the stream ends, whether something happens or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        # What the storage said of a key is old at once, so that no time has to pass.
+        patch.setattr(access, "TRUSTED_FOR", -1.0)
+        patch.setattr(EventStream, "heartbeat", 0.02)
+        for happens in (True, False):
+            made = visit.hk.keys.create("default", [Scope.READ])
+            with listening(visit.server.url, Authorization=f"Bearer {made.text}") as stream:
+                visit.clock.turn(seconds=1)
+                visit.hk.submit("s", "up", "heard")
+                assert stream.event().feedback["comment"] == "heard"
+                visit.hk.keys.revoke(made.key.id)
+                if happens:
+                    visit.clock.turn(seconds=1)
+                    visit.hk.submit("s", "up", "private")
+                for number, line in enumerate(stream.answer):
+                    assert b"private" not in line
+                    assert number < 1_000, "it does not end"
 
 
 @case()

@@ -3,7 +3,9 @@ says, idempotency keys of authors, and what an author may know of a moderator.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +13,12 @@ import requests
 from attrs import frozen
 
 import harken
-from harken import Feedback, Harken, ModerationStatus, Scope, Target
+from harken import Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, Scope, Target
 from harken.container import utc_now
 from harken.ports.storage import Storage
 from harken.testing import an_alert
 from harken_adapters.hosts.fastapi import SessionTokens
+from harken_adapters.hosts.http import access
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from hosts.serving import OPEN, Server, asked, kept, problem, served
@@ -215,15 +218,15 @@ class TestKeysForAgents:
     def test_a_vote_about_another_agent_is_out_of_reach(self, shop: Shop) -> None:
         """It can neither be replaced, which would show what it said, nor taken back, nor listed."""
         headers = shop.key("mine")
-        vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "ann", "down", "private").feedback
-        for _ in range(2):
+        for agent in ("other", None):
+            vote = shop.hk.collection.set_vote(Target("s", "m", agent), "ann", "down", f"private {agent}").feedback
             answer = shop.server.ask("PUT", f"{VOTE}?author=ann", json=UP, headers=headers)
-            problem(answer, 403, "forbidden")
+            detail = problem(answer, 403, "forbidden")["detail"]
+            assert detail == "This author's vote on this message cannot be replaced with this API key"
             assert shop.server.ask("DELETE", f"{VOTE}?author=ann", headers=headers).status_code == 204
             assert shop.server.get("/api/sessions/s/votes?author=ann", headers=headers)["votes"] == []
             assert shop.hk.collection.get("default", vote.id) == vote
-            # A vote that was taken back is one, too.
-            vote = shop.hk.collection.withdraw("default", vote.id)
+            shop.hk.collection.erase(FeedbackQuery(feedback_id=vote.id))
         assert shop.server.ask("PUT", f"{VOTE}?author=bob", json=UP, headers=headers).status_code == 204
         assert shop.server.get("/api/sessions/s/votes?author=bob", headers=headers)["votes"]
         assert shop.server.ask("DELETE", f"{VOTE}?author=bob", headers=headers).status_code == 204
@@ -270,6 +273,185 @@ class TestKeysForAgents:
         headers = bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
         assert len(shop.server.get("/api/feedback", headers=headers)["feedbacks"]) == 3
         assert shop.server.get(f"/api/feedback/{shop.nobodys.id}", headers=headers)["agent_id"] is None
+
+
+FORMER = ModerationStatus.PENDING, ModerationStatus.APPROVED
+
+
+class TestVotesThatWereAboutAnotherAgent:
+    """A vote can become one about a key's agent: the key shows what is said now, and nothing of what was said then."""
+
+    @pytest.fixture(params=FORMER)
+    def moved(self, shop: Shop, request: pytest.FixtureRequest) -> Feedback:
+        """A vote that was about another agent, with a reply and decisions, and is about ``mine`` now."""
+        collection, decide = shop.hk.collection, shop.hk.moderation.decide
+        secret = {"tags": ["SECRET"], "context": {"note": "SECRET"}, "idempotency_key": "SECRET"}
+        vote = collection.set_vote(Target("s", "m", "other"), "a", "down", "SECRET", **secret).feedback
+        collection.set_vote(Target("s", "m", "other"), "a", "down", "SECRET again", idempotency_key="SECRET 2")
+        collection.reply("default", vote.id, "SECRET reply")
+        for status in FORMER[: FORMER.index(request.param) + 1]:
+            decide("default", vote.id, status, moderator="SECRET Sam", reason="SECRET reason")
+        return collection.set_vote(Target("s", "m", "mine"), "a", "down", "about mine").feedback
+
+    @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events"}))
+    def test_nothing_of_that_is_shown(self, shop: Shop, moved: Feedback, name: str) -> None:
+        """No operation shows what it said, its reply, who decided on it or why, or what could tell what was sent."""
+        secrets = ("SECRET", moved.fingerprint, moved.later_keys[0][1])
+        state = "" if "status" not in BY_NAME[name].filters else "status=any"
+        if name == "moderation_queue":
+            state = ""
+        answer = asked(shop.server, BY_NAME[name], moved.id, headers=shop.key("mine"), query=state)
+        shown = _shown(answer)
+        assert answer.status_code < 300 or name == "undo_moderation", shown
+        assert not [secret for secret in secrets if secret in shown]
+        if "{feedback_id}" in BY_NAME[name].path and answer.status_code == 200:
+            assert moved.id in shown
+
+    def test_neither_do_events_show_it(self, shop: Shop, moved: Feedback) -> None:
+        """An event has the feedback as the key's holder sees it elsewhere."""
+        headers = shop.key("mine")
+        with shop.server.ask("GET", "/api/events", headers=headers, stream=True) as stream:
+            lines = stream.iter_lines(decode_unicode=True)
+            assert next(lines).startswith("retry")
+            shop.hk.collection.reply("default", moved.id, "about mine, too")
+            told = next(line for line in lines if line.startswith("data:"))
+        assert "SECRET" not in told
+        shown = shop.server.get(f"/api/feedback/{moved.id}", headers=headers)
+        assert json.loads(told.removeprefix("data:"))["data"] == shown
+        assert (shown["reply"], shown["revisions"]) == ("about mine, too", [])
+
+    def test_others_see_all_that_was_said(self, shop: Shop, moved: Feedback) -> None:
+        """With a key that is not limited the history is complete. Feedback that is not a vote shows its own to all."""
+        everything = bearing(shop.hk.keys.create("default", ["read"]).text)
+        revisions = shop.server.get(f"/api/feedback/{moved.id}", headers=everything)["revisions"]
+        assert [one["comment"] for one in revisions] == ["SECRET", "SECRET again"]
+        headers, path = shop.key("mine"), f"/api/feedback/{shop.mine.id}"
+        changed = shop.server.ask("PATCH", path, json={"comment": "else"}, headers=headers).json()
+        assert [one["comment"] for one in changed["revisions"]] == ["mine slow"]
+
+    def test_what_is_left_of_a_decision_is_its_status(self, shop: Shop, moved: Feedback) -> None:
+        """A vote about another agent cannot approve itself, and has none of the notes on the one before."""
+        stored = shop.hk.collection.get("default", moved.id)
+        assert stored.moderation.status in FORMER
+        assert stored.moderation == Moderation(status=stored.moderation.status)
+        assert stored.reply is None
+
+    def test_a_retry_does_not_show_the_reply_to_another_vote(self, shop: Shop) -> None:
+        """A vote that was replaced since, by one about another agent, is answered for as one without a reply."""
+        headers = {**shop.key("mine"), "Idempotency-Key": "k"}
+        assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 204
+        vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "a", "up", "SECRET").feedback
+        shop.hk.collection.reply("default", vote.id, "SECRET")
+        again = shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers)
+        assert (again.status_code, again.text) == (204, "")
+
+    def test_a_vote_that_was_withdrawn_is_in_nobodys_way(self, shop: Shop) -> None:
+        """Its author can vote again, about the key's agent; what they said before stays out of sight."""
+        vote = shop.hk.collection.set_vote(Target("s", "m", "other"), "a", "down", "SECRET").feedback
+        shop.hk.collection.withdraw("default", vote.id)
+        headers = shop.key("mine")
+        assert shop.server.ask("PUT", f"{VOTE}?author=a", json=UP, headers=headers).status_code == 204
+        (shown,) = shop.server.get("/api/feedback?author=a", headers=headers)["feedbacks"]
+        assert (shown["agent_id"], shown["comment"], shown["revisions"]) == ("mine", "", [])
+
+
+class CutIn:
+    """A clock of which something is asked in the middle of what others do: that is when ``happen`` happens, once."""
+
+    def __init__(self) -> None:
+        self.happen: Callable[[], object] | None = None
+
+    def __call__(self) -> datetime:
+        """The time now."""
+        happen, self.happen = self.happen, None
+        if happen:
+            happen()
+        return utc_now()
+
+
+@pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"])
+@pytest.mark.parametrize(
+    "name",
+    ["set_vote", "take_vote_back", "change_feedback", "withdraw_feedback", "moderate_feedback", "undo_moderation"],
+)
+class TestVotesThatChangeHands:
+    def test_whoever_is_faster(
+        self, storage: str, name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A vote that becomes one about another agent at the last moment is neither changed nor shown."""
+        urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/f.db"}
+        url = urls.get(storage) or request.getfixturevalue("mongodb_url")
+        # The key is looked up once, so that it is not that for which the time is asked.
+        monkeypatch.setattr(access, "TRUSTED_FOR", 3_600.0)
+        clock = CutIn()
+        with harken.connect(url, clock=clock) as hk, served(hk, access="keys") as server:
+            headers = bearing(hk.keys.create("default", ["admin"], agents=["mine"]).text)
+            set_vote = hk.collection.set_vote
+            vote = set_vote(Target("s", "m", "mine"), "a", "up", "about mine").feedback
+            for status in FORMER:
+                hk.moderation.decide("default", vote.id, status)
+            assert len(server.get("/api/feedback", headers=headers)["feedbacks"]) == 1
+            clock.happen = lambda: set_vote(Target("s", "m", "other"), "a", "down", "SECRET")
+            answer = asked(server, BY_NAME[name], vote.id, headers=headers)
+            assert clock.happen is None
+            if name == "set_vote":
+                problem(answer, 403, "forbidden")
+            elif name == "take_vote_back":
+                assert answer.status_code == 204
+            else:
+                problem(answer, 404, "not-found")
+            assert "SECRET" not in answer.text
+            (left,) = kept(hk)
+            assert (left.agent_id, left.comment, left.withdrawn, left.version) == ("other", "SECRET", False, 4)
+
+
+class TestIdempotencyKeysOfAgents:
+    @pytest.mark.parametrize("limited_first", [True, False])
+    def test_a_key_for_another_agent_is_a_key_of_its_own(self, shop: Shop, limited_first: bool) -> None:
+        """With an API key that is limited to agents nobody learns that another agent's idempotency key is used, or
+        gets in its way; and a retry is a retry.
+        """
+        sent = [
+            ({**shop.key("mine"), "Idempotency-Key": "k"}, {**UP, "author": "a"}),
+            ({**shop.key("mine", "third"), "Idempotency-Key": "k"}, {**UP, "author": "a", "agent_id": "third"}),
+            ({**free_key(shop), "Idempotency-Key": "k"}, {**UP, "author": "a", "agent_id": "other"}),
+        ]
+        if not limited_first:
+            sent.reverse()
+        answers = [shop.server.ask("POST", PATH, json=body, headers=headers) for headers, body in sent]
+        assert [answer.status_code for answer in answers] == [201] * 3
+        assert not any("idempotency-replayed" in answer.headers for answer in answers)
+        assert len({answer.json()["feedback_id"] for answer in answers}) == 3
+        for (headers, body), first in zip(sent, answers, strict=True):
+            again = shop.server.ask("POST", PATH, json=body, headers=headers)
+            assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
+            other = shop.server.ask("POST", PATH, json={**body, "comment": "else"}, headers=headers)
+            assert "k" in problem(other, 422, "idempotency-key-reused")["detail"]
+
+    @pytest.mark.parametrize("limited_first", [True, False])
+    def test_so_it_is_for_votes(self, shop: Shop, limited_first: bool) -> None:
+        """A vote's key is the agent's too, whether it is the first vote on a message or replaces one."""
+        sent = [(shop.key("mine"), {**UP, "agent_id": "mine"}, "m"), (free_key(shop), {**UP, "agent_id": "other"}, "o")]
+        for rating in ("up", None):
+            for headers, body, message in sent if limited_first else reversed(sent):
+                path = f"/api/sessions/s/messages/{message}/feedback?author=a"
+                for _ in range(2):
+                    keyed = {**headers, "Idempotency-Key": f"k {rating}"}
+                    answer = shop.server.ask("PUT", path, json={**body, "rating": rating}, headers=keyed)
+                    assert answer.status_code == 204, answer.text
+        assert [one.version for one in kept(shop.hk) if one.vote] == [2, 2]
+
+    @pytest.mark.parametrize("key", ["", " ", "k" * 201, "mine \u2192 k"])
+    def test_a_key_that_is_invalid_is_refused(self, shop: Shop, key: str) -> None:
+        """An empty key, one that is too long, or one in the form in which an agent's is stored, with any API key."""
+        for headers in (shop.key("mine"), free_key(shop)):
+            sent = {**headers, "Idempotency-Key": f'"{key}"'.encode()}
+            problem(shop.server.ask("POST", PATH, json=UP, headers=sent), 422, "invalid")
+
+
+def free_key(shop: Shop) -> dict[str, str]:
+    """The header with a key that is not limited to agents."""
+    return bearing(shop.hk.keys.create("default", ["submit"]).text)
 
 
 class TestTokensThatFix:

@@ -9,9 +9,9 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from harken import ApiKey, InvalidCredentials, Scope
+from harken import ApiKey, Feedback, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
 from harken_adapters.hosts.http.credential_cache import CredentialCache
@@ -65,6 +65,21 @@ class Principal:
     def may_see(self, agent_id: str | None) -> bool:
         """Whether they deal with feedback about that agent, or about none."""
         return self.agents is None or agent_id in self.agents
+
+    def owns(self, feedback: Feedback) -> bool:
+        """Whether they may see and change it as if it were their own: with a session token, only if it is."""
+        mine = self.token and (self.token.session_id, self.author)
+        return mine is None or (feedback.session_id, feedback.author) == mine
+
+    def seen(self, feedback: Feedback) -> Feedback:
+        """Feedback that they may see, without what they may not: everything that shows it has to go through here.
+
+        A vote may have been about another agent before, so with a key that is limited to agents its revisions, and what
+        could tell what was sent then, are left out. Other feedback is always about the same agent.
+        """
+        if self.agents is None or not feedback.vote:
+            return feedback
+        return evolve(feedback, revisions=(), idempotency_key=None, fingerprint="", later_keys=())
 
     @property
     def reads_all(self) -> bool:

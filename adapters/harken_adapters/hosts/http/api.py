@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -236,6 +237,7 @@ class Api:
             client=self._hasher.hashed if self.settings.keep_client == "hashed" else str,
             in_flight=self._in_flight,
             root=_root(operation, request),
+            check_admitted=partial(self._access.principal, request),
         )
 
     def _hits(self, operation: Operation, call: Call) -> list[Hit]:

@@ -5,18 +5,33 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final
 
+from harken_adapters.hosts.http.access import Principal
 from harken_adapters.hosts.http.messages import Headers, Request
 from harken_adapters.hosts.http.problems import Problem
 
 HEADER: Final = "idempotency-key"
 _RETRY: Final[Headers] = (("retry-after", "1"),)
+#: Between an agent and its key. Headers have no such character, so no key that is sent can look like another agent's.
+_OF_AGENT: Final = " \N{RIGHTWARDS ARROW} "
 
 #: Application, session, author and key. The author is as Python writes it, as nobody has checked yet what was sent.
 Place = tuple[str, str, str, str]
 
 
-def idempotency_key(request: Request) -> str | None:
-    """The key that came with a request, bare or in the quotes of a structured field."""
+def idempotency_key(request: Request, principal: Principal, agent_id: str | None) -> str | None:
+    """The key that came with a request about that agent, as it is stored.
+
+    With an API key that is limited to agents it is the agent's own: it is neither refused nor in the way because it is
+    used for feedback on another agent, which would tell of that.
+    """
+    key = _sent(request)
+    if key is None or not key.strip() or principal.agents is None:
+        return key
+    return f"{agent_id}{_OF_AGENT}{key}"
+
+
+def _sent(request: Request) -> str | None:
+    """The key as it was sent, bare or in the quotes of a structured field."""
     value = request.header(HEADER)
     if value is not None and len(value) > 1 and value[0] == value[-1] == '"':
         return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")

@@ -33,6 +33,8 @@ class Call:
         client: what is kept of the address, if anything is.
         in_flight: the idempotency keys whose submissions are being handled.
         root: what the API's paths stand behind.
+        check_admitted: whether the credentials are still valid, for answers that take long; may ask the storage, and
+            raises what :meth:`Api.admit` raises.
     """
 
     harken: Harken
@@ -46,6 +48,7 @@ class Call:
     client: Callable[[str], str]
     in_flight: InFlight
     root: str
+    check_admitted: Callable[[], object]
 
     def part(self, name: str) -> str:
         """What the path says for that parameter."""
@@ -75,9 +78,17 @@ class Call:
             FeedbackNotFound: there is none, or none that the caller may see.
         """
         found = self.harken.collection.get(self.application, self.part("feedback_id"))
-        if not self.principal.may_see(found.agent_id):
-            raise FeedbackNotFound(self.application, found.id)
+        self.check_visible(found)
         return found
+
+    def check_visible(self, feedback: Feedback) -> None:
+        """Whether the caller may see that feedback, as it is now; a vote may be about another agent than before.
+
+        Raises:
+            FeedbackNotFound: they may not, so that for them it is not there.
+        """
+        if not self.principal.may_see(feedback.agent_id):
+            raise FeedbackNotFound(self.application, feedback.id)
 
     def link_to_next(self, following: str | None) -> Headers:
         """Where the next page is (RFC 8288), if there is one: what it goes on behind."""

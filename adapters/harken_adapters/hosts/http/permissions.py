@@ -105,18 +105,6 @@ def check_operator(principal: Principal, application: str) -> None:
         raise Problem("forbidden", "All applications share this, and these credentials are for one of the others")
 
 
-def check_own(principal: Principal, session_id: str, author: str | None) -> None:
-    """Whether somebody may change that feedback: whoever has a token only their own.
-
-    Raises:
-        Problem: it is somebody else's.
-    """
-    if principal.token is None:
-        return
-    if (session_id, author) != (principal.token.session_id, principal.author):
-        raise Problem("forbidden", "The session token can only deal with its own author's feedback in its session")
-
-
 def author_of(principal: Principal, named: object) -> str | None:
     """Who gives feedback: with a token always who that is for; else whoever the call names, if it names anybody.
 

@@ -9,8 +9,10 @@ from harken.domain.alerts import Alert
 from harken.domain.events import Delivery
 from harken.ports.notifier import Notification
 from harken.services.channels import ChannelState
+from harken_adapters.formats import record
 from harken_adapters.formats.notification import notification_record
-from harken_adapters.formats.record import author_record, feedback_record, stamp
+from harken_adapters.formats.record import stamp
+from harken_adapters.hosts.http.access import Principal
 
 __all__ = [
     "alert_event_record",
@@ -25,22 +27,36 @@ __all__ = [
 ]
 
 
-def receipt_record(receipt: Receipt) -> dict[str, Any]:
-    """What who gave feedback is told: the reply too, if there is one."""
-    record = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": receipt.feedback.id}
-    return record if receipt.reply is None else {**record, "reply": receipt.reply}
+def feedback_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
+    """Everything that they may know of feedback."""
+    return record.feedback_record(principal.seen(feedback))
 
 
-def page_record(page: Page) -> dict[str, Any]:
+def author_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
+    """The same for its author: its status, but not who decided on that, when or why."""
+    return record.author_record(principal.seen(feedback))
+
+
+def receipt_record(principal: Principal, receipt: Receipt) -> dict[str, Any]:
+    """What who gave feedback is told: the reply too, if there is one, and they may see it."""
+    told = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": receipt.feedback.id}
+    # A vote that is sent again may have been replaced since, by one about another agent.
+    if receipt.reply is None or not principal.may_see(receipt.feedback.agent_id):
+        return told
+    return {**told, "reply": receipt.reply}
+
+
+def page_record(principal: Principal, page: Page) -> dict[str, Any]:
     """A page of feedback, and the cursor behind it."""
-    return {"feedbacks": list(map(feedback_record, page.items)), "next": str(page.next) if page.next else None}
+    shown = [feedback_record(principal, feedback) for feedback in page.items]
+    return {"feedbacks": shown, "next": str(page.next) if page.next else None}
 
 
 def vote_record(feedback: Feedback) -> dict[str, Any]:
     """A vote as who gave it needs to see it."""
-    record = feedback_record(feedback)
+    known = record.feedback_record(feedback)
     shown = ("message_id", "rating", "comment", "tags", "reply", "version", "updated_at")
-    return {"feedback_id": feedback.id} | {name: record[name] for name in shown}
+    return {"feedback_id": feedback.id} | {name: known[name] for name in shown}
 
 
 def alert_event_record(alert: Alert) -> dict[str, Any]:
@@ -59,8 +75,8 @@ def alert_event_record(alert: Alert) -> dict[str, Any]:
 
 def alert_record(alert: Alert) -> dict[str, Any]:
     """An alert."""
-    record: dict[str, Any] = alert_event_record(alert)["data"]
-    return record
+    shown: dict[str, Any] = alert_event_record(alert)["data"]
+    return shown
 
 
 def delivery_record(delivery: Delivery) -> dict[str, Any]:

@@ -9,28 +9,33 @@ from typing import Any, Final
 from harken import Harken, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
+from harken_adapters.hosts.http.access import ANYBODY, TRUSTED_FOR, Principal
 from harken_adapters.hosts.http.messages import to_json
 from harken_adapters.hosts.http.presenting import alert_event_record, feedback_record
+from harken_adapters.hosts.http.problems import Problem
 
 #: How many milliseconds a browser waits before it connects again.
 _RETRY: Final = 2_000
 ALIVE: Final = b": still here\n\n"
 
 
-def _anything(_agent_id: str | None) -> bool:
-    return True
+def _admitted() -> None:
+    """Everybody is, always."""
 
 
 class EventStream:
-    """One listener's events, of agents that they may see.
+    """One listener's events, as far as ``principal`` may see them.
 
-    To be iterated over, which blocks; or to be taken from after each call of ``on_news``.
+    To be iterated over, which blocks; or to be taken from after each call of ``on_news``, and after each ``heartbeat``
+    without one.
 
-    It ends when :meth:`stop` is called or the feed is closed, and has to be closed.
+    It ends when :meth:`stop` is called, when the feed is closed, or when ``check_admitted`` raises a problem; that is
+    called before anything is taken. It has to be closed.
     """
 
-    #: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there.
-    heartbeat = 15.0
+    #: After so many seconds without news a comment is sent, so that whoever is in between sees that somebody is there,
+    #: and the credentials are checked.
+    heartbeat = TRUSTED_FOR
 
     def __init__(
         self,
@@ -38,12 +43,14 @@ class EventStream:
         application: str,
         after: Place | None,
         *,
-        may_see: Callable[[str | None], bool] = _anything,
+        principal: Principal = ANYBODY,
+        check_admitted: Callable[[], object] = _admitted,
         share: tuple[str, ...] | None = None,
     ) -> None:
         self._news = Event()
         self._stopped = False
-        self._may_see = may_see
+        self._principal = principal
+        self._check_admitted = check_admitted
         self._closed = False
         #: Called by another thread when there is something to take, or when the stream is to end.
         self.on_news: Callable[[], object] = self._news.set
@@ -68,15 +75,16 @@ class EventStream:
     def take(self) -> bytes:
         """What there is to send now, if anything; reads the storage. What cannot be read now is sent later."""
         try:
+            self._check_admitted()
             news = self._listener.take()
-        except (StorageClosed, Overloaded):
+        except (StorageClosed, Overloaded, Problem):
             self.stop()
             return b""
         except StorageError:
             return b""
         if self._listener.waiting:
             self.on_news()
-        return self._missed() + b"".join(_news_frame(one) for one in news if self._is_visible(one))
+        return self._missed() + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
 
     def stop(self) -> None:
         """Let it end."""
@@ -91,7 +99,20 @@ class EventStream:
 
     def _is_visible(self, news: News) -> bool:
         # An alert may be about several agents, so it is as feedback without one.
-        return self._may_see(news.feedback.agent_id if news.feedback else None)
+        return self._principal.may_see(news.feedback.agent_id if news.feedback else None)
+
+    def _frame_of(self, news: News) -> bytes:
+        return _frame(news.type.value, str(news.place), self._record_of(news))
+
+    def _record_of(self, news: News) -> dict[str, Any]:
+        if news.alert is not None:
+            return alert_event_record(news.alert)
+        assert news.feedback is not None  # noqa: S101 - it is about one or the other
+        return {
+            "type": news.type.value,
+            "timestamp": stamp(news.place.at.created_at),
+            "data": feedback_record(self._principal, news.feedback),
+        }
 
     def _missed(self) -> bytes:
         if not self._listener.missed:
@@ -112,21 +133,6 @@ class EventStream:
                     yield frames
         finally:
             self.close()
-
-
-def _news_frame(news: News) -> bytes:
-    return _frame(news.type.value, str(news.place), _news_record(news))
-
-
-def _news_record(news: News) -> dict[str, Any]:
-    if news.alert is not None:
-        return alert_event_record(news.alert)
-    assert news.feedback is not None  # noqa: S101 - it is about one or the other
-    return {
-        "type": news.type.value,
-        "timestamp": stamp(news.place.at.created_at),
-        "data": feedback_record(news.feedback),
-    }
 
 
 def _frame(name: str, place: str | None, document: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
@@ -18,12 +19,19 @@ def _export(call: Call) -> Response:
     chosen = call.parameters.get("format", "jsonl")
     if chosen not in WRITERS:
         raise invalid("format", "unknown", f"format must be one of {', '.join(WRITERS)}; got {chosen[:100]!a}")
-    found = call.harken.collection.stream(call.query())
+    found = map(call.principal.seen, call.harken.collection.stream(call.query()))
     headers: Headers = (("content-disposition", f'attachment; filename="feedback.{chosen}"'),)
     rows = chunks(found, chosen)
     # The first ones are read before anything is answered: a storage that is down must not look like an empty one.
     first = next(rows)
-    return Response(200, b"", MEDIA_TYPES[chosen], headers, chunks=chain([first], rows))
+    return Response(200, b"", MEDIA_TYPES[chosen], headers, chunks=chain([first], _while_admitted(call, rows)))
+
+
+def _while_admitted(call: Call, rows: Iterator[bytes]) -> Iterator[bytes]:
+    """The rows, as long as the credentials are valid. Then the answer breaks off, so that it does not look complete."""
+    for some in rows:
+        call.check_admitted()
+        yield some
 
 
 OPERATIONS: Final = (

@@ -7,11 +7,11 @@ from typing import Final
 
 from attrs import evolve
 
-from harken import Change, Cursor, Feedback, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
+from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
 from harken.services.editing import MAX_PAGE
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.permissions import check_own, context_of
+from harken_adapters.hosts.http.permissions import context_of
 from harken_adapters.hosts.http.presenting import author_record, feedback_record, page_record
 from harken_adapters.hosts.http.problems import Problem
 from harken_adapters.hosts.http.reading import FILTERS, invalid, json_object
@@ -33,7 +33,7 @@ def _of_session(call: Call) -> Response:
     document = {
         "session_id": session_id,
         "total_feedbacks": total,
-        "feedbacks": list(map(feedback_record, items)),
+        "feedbacks": [feedback_record(call.principal, one) for one in items],
         "next": following,
     }
     return answer(document, headers=call.link_to_next(following))
@@ -72,7 +72,7 @@ def _stats_of_session(call: Call) -> Response:
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", _DEFAULT_PAGE), call.parameters.cursor()
     page = call.harken.collection.find(call.query(), limit=limit, after=after)
-    return answer(page_record(page), headers=call.link_to_next(str(page.next) if page.next else None))
+    return answer(page_record(call.principal, page), headers=call.link_to_next(str(page.next) if page.next else None))
 
 
 def _get(call: Call) -> Response:
@@ -86,7 +86,11 @@ def _change(call: Call) -> Response:
     feedback, expected = _own(call), _expected_version(call)
     try:
         changed = call.harken.collection.change(
-            call.application, feedback.id, Change(**body), expected_version=expected
+            call.application,
+            feedback.id,
+            Change(**body),
+            expected_version=expected,
+            check=call.check_visible,
         )
     except StaleFeedback as error:
         raise Problem("changed-meanwhile", str(error)) from error
@@ -94,20 +98,25 @@ def _change(call: Call) -> Response:
 
 
 def _withdraw(call: Call) -> Response:
-    call.harken.collection.withdraw(call.application, _own(call).id)
+    call.harken.collection.withdraw(call.application, _own(call).id, check=call.check_visible)
     return no_content()
 
 
 def _own(call: Call) -> Feedback:
-    """The feedback that the path names, if whoever asks may have it."""
+    """The feedback that the path names.
+
+    Raises:
+        FeedbackNotFound: there is none, or none that the caller may have; which of both, nobody is told.
+    """
     feedback = call.feedback()
-    check_own(call.principal, feedback.session_id, feedback.author)
+    if not call.principal.owns(feedback):
+        raise FeedbackNotFound(call.application, feedback.id)
     return feedback
 
 
 def _shown(call: Call, feedback: Feedback) -> Response:
-    record = feedback_record(feedback) if call.principal.reads_all else author_record(feedback)
-    return answer(record, headers=(("etag", f'"{feedback.version}"'),))
+    record = feedback_record if call.principal.reads_all else author_record
+    return answer(record(call.principal, feedback), headers=(("etag", f'"{feedback.version}"'),))
 
 
 def _expected_version(call: Call) -> int | None:

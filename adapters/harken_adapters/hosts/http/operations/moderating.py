@@ -16,7 +16,8 @@ _STATUSES: Final = tuple(status.value for status in ModerationStatus)
 
 def _queue(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.cursor()
-    return answer(page_record(call.harken.moderation.queue(call.query(), limit=limit, after=after)))
+    page = call.harken.moderation.queue(call.query(), limit=limit, after=after)
+    return answer(page_record(call.principal, page))
 
 
 def _decide(call: Call) -> Response:
@@ -29,15 +30,18 @@ def _decide(call: Call) -> Response:
         body["status"],
         moderator=_moderator(call, body),
         reason=body.get("reason", ""),
+        check=call.check_visible,
     )
-    return answer(feedback_record(decided))
+    return answer(feedback_record(call.principal, decided))
 
 
 def _undo(call: Call) -> Response:
     body = json_object(call.request, ("moderator",)) if call.request.body else {}
     moderator = _moderator(call, body)
-    undone = call.harken.moderation.undo(call.application, call.feedback().id, moderator=moderator)
-    return answer(feedback_record(undone))
+    undone = call.harken.moderation.undo(
+        call.application, call.feedback().id, moderator=moderator, check=call.check_visible
+    )
+    return answer(feedback_record(call.principal, undone))
 
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:

@@ -21,14 +21,15 @@ _REPLAYED: Final[Headers] = (("idempotency-replayed", "true"),)
 
 def submission(call: Call, session_id: str, body: dict[str, Any]) -> Submission:
     """The submission that a body means. Whether its parts make sense is for the rules to say."""
+    agent_id = agent_of(call.principal, body.get("agent_id"))
     return Submission(
-        target=Target(session_id, body.get("message_id"), agent_of(call.principal, body.get("agent_id"))),
+        target=Target(session_id, body.get("message_id"), agent_id),
         rating=body.get("rating"),
         comment=body.get("comment", ""),
         author=author_of(call.principal, body.get("author")),
         tags=body.get("tags", ()),
         context=context_of(call.principal, body),
-        idempotency_key=idempotency_key(call.request),
+        idempotency_key=idempotency_key(call.request, call.principal, agent_id),
         application=call.application,
     )
 
@@ -70,7 +71,8 @@ def _soon(call: Call, said: Submission) -> Pending:
 
 def _kept(call: Call, receipt: Receipt) -> Response:
     headers: Headers = (("location", f"{call.root}/api/feedback/{receipt.feedback.id}"),)
-    return answer(receipt_record(receipt), 201, headers + _REPLAYED if receipt.duplicate else headers)
+    told = receipt_record(call.principal, receipt)
+    return answer(told, 201, headers + _REPLAYED if receipt.duplicate else headers)
 
 
 _EXAMPLE: Final = {

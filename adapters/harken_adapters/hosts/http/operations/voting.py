@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
-from harken import Feedback, FeedbackNotFound, FeedbackQuery, Scope, Target
+from harken import Feedback, FeedbackNotFound, Scope, Target
 from harken_adapters.hosts.http.idempotency import idempotency_key
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
@@ -24,7 +25,6 @@ def _set(call: Call) -> Response:
         raise invalid("rating", "missing", "Say what the vote is: rating must be 'up', 'down' or null")
     target = Target(call.part("session_id"), call.part("message_id"), agent_of(call.principal, body.get("agent_id")))
     voter = _voter(call, body.get("author"))
-    _check_replaced(call, target, voter)
     receipt = call.harken.collection.set_vote(
         target,
         voter,
@@ -32,22 +32,18 @@ def _set(call: Call) -> Response:
         body.get("comment", ""),
         tags=body.get("tags", ()),
         context=context_of(call.principal, body),
-        idempotency_key=idempotency_key(call.request),
+        idempotency_key=idempotency_key(call.request, call.principal, target.agent_id),
         application=call.application,
+        check=partial(_check_replaced, call),
     )
-    return no_content() if receipt.reply is None else answer(receipt_record(receipt))
+    told = receipt_record(call.principal, receipt)
+    return answer(told) if "reply" in told else no_content()
 
 
-def _check_replaced(call: Call, target: Target, voter: Any) -> None:
-    """Whether the vote that this one would replace, if there is one, is one that the API key may deal with."""
-    if call.principal.agents is None:
-        return
-    place = FeedbackQuery(
-        application=call.application, session_id=target.session_id, message_id=target.message_id, author=voter
-    )
-    earlier = call.harken.collection.stream(place.in_any_state())
-    if any(one.vote and not call.principal.may_see(one.agent_id) for one in earlier):
-        raise Problem("forbidden", "This author has a vote on this message that is about another agent")
+def _check_replaced(call: Call, earlier: Feedback) -> None:
+    """Whether the caller may replace that vote. One that was withdrawn is in nobody's way."""
+    if not earlier.withdrawn and not call.principal.may_see(earlier.agent_id):
+        raise Problem("forbidden", "This author's vote on this message cannot be replaced with this API key")
 
 
 def _take_back(call: Call) -> Response:
@@ -56,7 +52,7 @@ def _take_back(call: Call) -> Response:
     if vote is not None:
         # By its id, so that it is this one. If it was erased meanwhile, there is nothing to take back.
         with suppress(FeedbackNotFound):
-            call.harken.collection.withdraw(call.application, vote.id)
+            call.harken.collection.withdraw(call.application, vote.id, check=call.check_visible)
     return no_content()
 
 

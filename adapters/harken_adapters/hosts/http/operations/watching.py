@@ -21,7 +21,14 @@ def _watch(call: Call) -> Response:
     after = Place.parse(last) if last else None
     key = call.principal.key
     share = (call.application, key.id if key else "", rate_key(call.address) if call.address else "")
-    stream = EventStream(call.harken, call.application, after, may_see=call.principal.may_see, share=share)
+    stream = EventStream(
+        call.harken,
+        call.application,
+        after,
+        principal=call.principal,
+        check_admitted=call.check_admitted,
+        share=share,
+    )
     return Response(200, b"", MEDIA_TYPE, _UNBUFFERED, chunks=stream)
 
 
