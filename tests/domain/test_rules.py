@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Context, ModerationStatus, Rating, RatingPolicy, Sentiment, Submission, Target, Violation
-from harken.domain.rules import accepted, comment_within, no_spam, number_problem, text_problem, trimmed, well_formed
+from harken.domain.feedback import NO_CONTEXT, Revision
+from harken.domain.rules import (
+    accepted,
+    comment_within,
+    no_spam,
+    number_problem,
+    size_problem,
+    text_problem,
+    trimmed,
+    well_formed,
+)
 from support import NOON, a_feedback, a_submission
 
 anything = (
@@ -391,3 +401,22 @@ class TestAccepted:
         )
         facts["tier"] = "premium"
         assert feedback.context == Context({"tier": "free"})
+
+
+@pytest.mark.parametrize(("letter", "fits"), [("a", True), ("é", True), ("€", False), ("😀", False)])
+def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> None:
+    """What is stored is UTF-8, so letters count as much as they take there, with all revisions."""
+    said = letter * 250_000
+    plain = Revision(
+        version=1,
+        rating=Rating.UP,
+        comment=said,
+        tags=(),
+        context=NO_CONTEXT,
+        sentiment=None,
+        reply=None,
+        replaced_at=NOON,
+    )
+    revisions = tuple(evolve(plain, version=version) for version in range(1, 13))
+    problem = size_problem(a_feedback(comment=said, revisions=revisions))
+    assert (problem is None) == fits
