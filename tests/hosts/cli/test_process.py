@@ -139,3 +139,16 @@ def _wait_for(tmp_path: Path, total: int) -> None:
         while hk.summary().total < total:
             assert time.monotonic() < deadline, "the import does not get on"
             time.sleep(0.01)
+
+
+def test_the_command_needs_no_package_of_the_service(tmp_path: Path) -> None:
+    """With the extra ``cli`` alone, every command but ``serve`` is there."""
+    program = (
+        "import sys\n"
+        "for name in ('jwt', 'fastapi', 'starlette', 'uvicorn', 'limits', 'structlog', 'prometheus_client', 'flask', "
+        "'django'): sys.modules[name] = None\n"
+        "from harken_adapters.hosts.cli import main\nmain()"
+    )
+    words = [sys.executable, "-c", program, "--storage", "memory://", "stats"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -211,12 +211,14 @@ def test_a_deadline_whose_thread_could_not_start(hk: Harken, monkeypatch: pytest
     def refuse(_: Thread) -> None:
         raise RuntimeError("can't start new thread")
 
+    # One that nobody has asked yet, so that the thread is not there.
+    monkeypatch.setattr(deadlines, "_of_this_process", [deadlines._Reads()])
     with serving_wsgi(app) as server:
-        with connections(server.host, server.port, 1, HALF) as [connection]:
+        with monkeypatch.context() as patch:
             # Only the one of deadlines: the server has a thread for each connection.
-            monkeypatch.setattr(deadlines, "Thread", type("Refused", (Thread,), {"start": refuse}))
-            problem(answered(connection), 500, "internal")
-            monkeypatch.undo()
+            patch.setattr(deadlines, "Thread", type("Refused", (Thread,), {"start": refuse}))
+            with connections(server.host, server.port, 1, HALF) as [connection]:
+                problem(answered(connection), 500, "internal")
         with connections(server.host, server.port, 1, HALF) as [connection]:
             problem(answered(connection), 408, "body-timeout")
         app.service.close()

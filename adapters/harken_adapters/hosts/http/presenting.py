@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harken import Feedback, Page, Receipt
 from harken.domain.alerts import Alert
@@ -12,7 +12,10 @@ from harken.services.channels import ChannelState
 from harken_adapters.formats import record
 from harken_adapters.formats.notification import notification_record
 from harken_adapters.formats.record import stamp
-from harken_adapters.hosts.http.access import Principal
+
+if TYPE_CHECKING:
+    # The command line presents things too, and has nothing of what access needs.
+    from harken_adapters.hosts.http.access import Principal
 
 __all__ = [
     "alert_event_record",
