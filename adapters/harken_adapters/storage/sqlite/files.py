@@ -51,6 +51,12 @@ class Place:
         real = os.path.realpath(self.path)
         return str(self.path), real + _LOG, real + _INDEX
 
+    _is_link: bool = field(init=False, repr=False)
+
+    @_is_link.default
+    def _find_out(self) -> bool:
+        return self.path.is_symlink()
+
     #: What was found in place, and the folder as it was then.
     _settled: tuple[Files, _Folder] | None = field(init=False, default=None, repr=False)
 
@@ -77,7 +83,7 @@ class Place:
         if self._is_unchanged(opened):
             return
         # Before the files, so that what happens meanwhile is noticed the next time.
-        folder = _folder_of(self._names[1])
+        folder = _folder_of(self._names[self._is_link])
         found = self.files()
         if found == opened:
             self._settled = (opened, folder) if folder is not None and folder.is_settled() else None
@@ -91,12 +97,14 @@ class Place:
     def _is_unchanged(self, opened: Files) -> bool:
         """Whether nothing was made, removed or renamed in the folder since these files were found in place.
 
-        Only the folder and the database are asked. To ask for the log each time would make each write to it slower, as
-        file systems keep exact times for files whose times somebody looks at.
+        Only the folder is asked, and the database if a link leads to it from elsewhere. To ask for the log each time
+        would make each write to it slower, as file systems keep exact times for files whose times somebody looks at.
         """
         if self._settled is None or self._settled[0] != opened:
             return False
-        return _id_of(self._names[0]) == opened.main and _folder_of(self._names[1]) == self._settled[1]
+        if self._is_link and _id_of(self._names[0]) != opened.main:
+            return False
+        return _folder_of(self._names[self._is_link]) == self._settled[1]
 
     def check_main(self, opened: FileId | None, found: Files | None = None) -> None:
         """The same for the database itself; its log may be another file.
