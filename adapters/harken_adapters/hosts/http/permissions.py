@@ -96,7 +96,7 @@ def _listed(agents: Iterable[str]) -> str:
 
 
 def check_operator(principal: Principal, application: str) -> None:
-    """Whether somebody may change what all applications share: whoever has a key only with one for ``application``.
+    """Raise unless they may change what all applications share: with a key, only one for ``application`` will do.
 
     Raises:
         Problem: they may not.
@@ -106,7 +106,7 @@ def check_operator(principal: Principal, application: str) -> None:
 
 
 def author_of(principal: Principal, named: object) -> str | None:
-    """Who gives feedback: with a token always who that is for; else whoever the call names, if it names anybody.
+    """The author of feedback: with a token always its author; else the one that the call names, if any.
 
     Raises:
         Problem: the call names somebody else.
