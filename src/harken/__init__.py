@@ -10,6 +10,7 @@
 from harken.container import Container, connect, ready
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts import Alert
+from harken.domain.erasure import Erased
 from harken.domain.errors import (
     AlertNotFound,
     ConfigurationError,
@@ -87,6 +88,7 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryNotFound",
     "Down",
+    "Erased",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",

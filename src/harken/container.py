@@ -40,6 +40,7 @@ from harken.services.conversations import ConversationService
 from harken.services.deliveries import DeliveryService
 from harken.services.delivery import Relay
 from harken.services.editing import Editor
+from harken.services.erasing import Eraser
 from harken.services.feed import Feed
 from harken.services.keys import KeyService
 from harken.services.lane import Means
@@ -115,6 +116,9 @@ class Container(containers.DeclarativeContainer):
         reply_rules=notifying.provided.replies,
         responder=responder,
         editor=editor,
+        eraser=Singleton(
+            Eraser, feedback_repository, clock=clock, sessions=session_repository, conversations=conversation_repository
+        ),
         max_queue=config.max_queue,
         max_batch=config.max_batch,
     )

@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from harken import Context, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Target
+from attrs import asdict
+
+from harken import Context, Erased, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Target
 from harken.domain.instants import utc
 from harken.domain.rules import unfit_to_restore
 from harken_adapters.formats.errors import BadRow
@@ -34,6 +36,11 @@ def is_export(names: Collection[str]) -> bool:
 def stamp(moment: datetime) -> str:
     """An instant as ISO 8601 in UTC, always with microseconds."""
     return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
+
+
+def erasure_record(erased: Erased) -> Record:
+    """How much was erased: ``erased``, the number of feedback, and ``removed``, the numbers by kind."""
+    return {"erased": erased.feedback, "removed": asdict(erased)}
 
 
 def to_record(feedback: Feedback) -> Record:

@@ -95,6 +95,19 @@ class Alert:
         """This alert when its pattern has ended."""
         return evolve(self, resolved_at=at, version=self.version + 1)
 
+    def emptied(self, *, at: datetime) -> Alert:
+        """This alert when feedback that it tells of was erased: closed, and with nothing in it that tells of anybody."""
+        subject = Subject("session", "") if self.subject.by == "session" else self.subject
+        return evolve(
+            self,
+            subject=subject,
+            message="",
+            figures={},
+            feedback_ids=(),
+            resolved_at=self.resolved_at or max(at, self.raised_at),
+            version=self.version + 1,
+        )
+
     def raised_again(self, alert: Alert, *, at: datetime) -> Alert:
         """This alert, when it turns out that its pattern goes on after all, as ``alert`` has it."""
         return evolve(alert, id=self.id, raised_at=at, version=self.version + 1)

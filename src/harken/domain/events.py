@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 from hashlib import blake2b
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from harken.domain.feedback import Feedback
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.moderation import ModerationStatus
 
 
 class EventType(Enum):
@@ -18,6 +20,7 @@ class EventType(Enum):
     UPDATED = "feedback.updated"
     DELETED = "feedback.deleted"
     MODERATED = "feedback.moderated"
+    ERASED = "feedback.erased"
     ALERT_RAISED = "alert.raised"
     ALERT_RESOLVED = "alert.resolved"
 
@@ -26,12 +29,41 @@ class EventType(Enum):
         """Whether it tells of an alert; all others tell of feedback."""
         return self in {EventType.ALERT_RAISED, EventType.ALERT_RESOLVED}
 
+    @property
+    def about_feedback(self) -> bool:
+        """Whether it tells of feedback that is there: neither of an alert, nor of what was erased."""
+        return not self.about_alert and self is not EventType.ERASED
+
+
+@frozen(kw_only=True)
+class Traits:
+    """What routes look at in feedback."""
+
+    rating: Rating
+    status: ModerationStatus
+    withdrawn: bool = False
+    agent_id: str | None = None
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, feedback: Feedback) -> Traits:
+        """Those of that feedback."""
+        return cls(
+            rating=feedback.rating,
+            status=feedback.moderation.status,
+            withdrawn=feedback.withdrawn,
+            agent_id=feedback.agent_id,
+            tags=feedback.tags,
+        )
+
 
 @frozen(kw_only=True)
 class Event:
     """Something that happened to one version of its subject: of one feedback, or of one alert.
 
-    Its id is made of these two (and the application), so the same happening always has the same id.
+    Its id is made of these two (and the application), so the same happening always has the same id. ``before`` is what
+    routes looked at before a change: whether a filter became true can be told only from both sides. ``session_id`` is
+    there where the feedback no longer is: when it was erased.
     """
 
     id: str
@@ -40,20 +72,44 @@ class Event:
     subject_id: str
     version: int
     occurred_at: datetime
+    before: Traits | None = None
+    session_id: str | None = None
 
     @classmethod
-    def about(cls, feedback: Feedback, type: EventType) -> Event:  # noqa: A002 - the field's name
-        """The event that made ``feedback`` what it is now."""
+    def about(
+        cls,
+        feedback: Feedback,
+        type: EventType,  # noqa: A002 - the field's name
+        *,
+        before: Feedback | None = None,
+    ) -> Event:
+        """The event that made ``feedback`` what it is now; ``before`` is the version that it changed."""
         return cls(
-            id=blake2b(
-                f"{feedback.application}\0{feedback.id}\0{feedback.version}".encode(), digest_size=16
-            ).hexdigest(),
+            id=_event_id(feedback, feedback.version),
             type=type,
             application=feedback.application,
             subject_id=feedback.id,
             version=feedback.version,
             occurred_at=feedback.updated_at,
+            before=None if before is None else Traits.of(before),
         )
+
+    @classmethod
+    def erasure(cls, feedback: Feedback, *, at: datetime) -> Event:
+        """The event that ends ``feedback``: its last, and with nothing of it but ids."""
+        return cls(
+            id=_event_id(feedback, feedback.version + 1),
+            type=EventType.ERASED,
+            application=feedback.application,
+            subject_id=feedback.id,
+            version=feedback.version + 1,
+            occurred_at=at,
+            session_id=feedback.session_id,
+        )
+
+
+def _event_id(feedback: Feedback, version: int) -> str:
+    return blake2b(f"{feedback.application}\0{feedback.id}\0{version}".encode(), digest_size=16).hexdigest()
 
 
 def event_order(event: Event) -> tuple[datetime, str, int, str]:
@@ -76,6 +132,10 @@ class Delivery:
     Its id is ``<event id>:<channel>``, so a receiver that keeps ids sees each delivery once. ``attempts`` counts the
     claims so far and marks the lease: only who holds the latest claim may settle it. ``attempts_before`` is how many of
     them were before it was last replayed.
+
+    A delivery that tells of an erasure may wait for another one, which was claimed when its feedback was erased:
+    ``awaits`` is that claim. It is ``certain`` unless that claim is all that says that the channel may know of the
+    feedback.
     """
 
     id: str
@@ -87,6 +147,8 @@ class Delivery:
     due_at: datetime
     leased_until: datetime | None = None
     error: str = ""
+    awaits: str | None = None
+    certain: bool = True
 
     @property
     def tries(self) -> int:
@@ -96,4 +158,54 @@ class Delivery:
     @classmethod
     def of(cls, event: Event, channel: str, *, due_at: datetime) -> Delivery:
         """This event on its way to this channel, not tried yet."""
+        event = event if event.before is None else evolve(event, before=None)
         return cls(id=f"{event.id}:{channel}", event=event, channel=channel, due_at=due_at)
+
+    @property
+    def claim(self) -> str:
+        """Names the latest claim on it."""
+        return f"{self.id}#{self.attempts}"
+
+    def awaiting(self, claimed: Delivery, *, certain: bool) -> Delivery:
+        """This delivery of an erasure, which waits until another one to the same channel is no longer being sent."""
+        return evolve(self, leased_until=claimed.leased_until, awaits=claimed.claim, certain=certain)
+
+    def handed_over(self, *, sent: bool) -> Delivery | None:
+        """This delivery of an erasure when the claim that it awaits has ended: free, unless nobody needs it.
+
+        Args:
+            sent: whether what was claimed was sent, or may have been.
+        """
+        if not sent and not self.certain:
+            return None
+        return evolve(self, leased_until=None, awaits=None, certain=True)
+
+
+def erasure_deliveries(
+    feedback: Feedback, deliveries: Collection[Delivery], told: Collection[str], *, at: datetime
+) -> list[Delivery]:
+    """What tells of the erasure of feedback: one delivery to each channel that knows, or may know, of it.
+
+    Args:
+        feedback: what is erased.
+        deliveries: all about it, in whatever state, but those that tell of an erasure.
+        told: the channels to which something about it was delivered that is forgotten by now.
+        at: when it is erased.
+    """
+    event = Event.erasure(feedback, at=at)
+    tried = {delivery.channel for delivery in deliveries if delivery.attempts}
+    return [
+        _of_erasure(event, channel, [one for one in deliveries if one.channel == channel], told=channel in told)
+        for channel in sorted({*told, *tried})
+    ]
+
+
+def _of_erasure(event: Event, channel: str, deliveries: Collection[Delivery], *, told: bool) -> Delivery:
+    made = Delivery.of(event, channel, due_at=event.occurred_at)
+    claimed = max((one for one in deliveries if one.leased_until), key=lambda one: one.leased_until, default=None)
+    if claimed is None or claimed.leased_until is None:
+        return made
+    others = any(one.attempts for one in deliveries if one is not claimed)
+    # Whoever lost a lease may have sent what was claimed.
+    certain = told or others or claimed.attempts > 1 or claimed.leased_until <= event.occurred_at
+    return made.awaiting(claimed, certain=certain)

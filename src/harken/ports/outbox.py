@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
@@ -34,20 +34,35 @@ class Outbox(ABC):
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """Lease a channel's pending deliveries that are due and not leased, earliest due first, then by ``id``.
 
-        Each comes with ``leased_until=until`` and one attempt more. Two callers never get the same one, until its lease
-        has run out: a lease is over when ``now`` has reached ``leased_until``.
+        Each comes with ``leased_until=until`` and one attempt more, and awaits nothing any more. Two callers never get
+        the same one, until its lease has run out: a lease is over when ``now`` has reached ``leased_until``.
+
+        What happened to one subject arrives in order: while a delivery is pending, due or not, no later one about the
+        same subject (application, ``subject_id``, and whether it is an alert) to the same channel is claimed; later is
+        what has a higher version.
         """
 
     @abstractmethod
     def release(self, claimed: Sequence[Delivery]) -> None:
-        """Give claims back unused: the leases end, and the attempts are not counted. What is no longer held is left."""
+        """Give claims back unused: the leases end, and the attempts are not counted. What is no longer held is left.
+
+        Of an erasure that awaits one of these, see :meth:`FeedbackRepository.erase`, nobody is told if that claim is
+        all that speaks for it; otherwise it is free.
+        """
+
+    @abstractmethod
+    def discard(self, claimed: Sequence[Delivery]) -> None:
+        """Remove claims, which shall not be sent: what they tell is not true any more. What is no longer held is left.
+
+        Of an erasure that awaits one of these nobody is told, or it is free, as in :meth:`release`.
+        """
 
     @abstractmethod
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """They have arrived: their state becomes ``DELIVERED``. Durable on return. None may be there twice.
 
         Gives those that could not be settled, in order: the claim is no longer the latest, the delivery is settled or
-        dead, or it was erased.
+        dead, or it was erased. An erasure that awaits one of these is free.
         """
 
     @abstractmethod
@@ -55,12 +70,21 @@ class Outbox(ABC):
         """It did not arrive and shall be tried again at ``due_at``; the lease ends.
 
         Raises:
-            LeaseLost: this claim is no longer the latest, the delivery is settled or dead, or it was erased.
+            LeaseLost: this claim is no longer the latest, the delivery is settled or dead, or it was erased. An erasure
+                that awaits it is free.
         """
 
     @abstractmethod
     def bury(self, delivery: Delivery, *, error: str) -> None:
         """It did not arrive and shall not be tried again: its state becomes ``DEAD``. Raises ``LeaseLost`` likewise."""
+
+    @abstractmethod
+    def move(self, delivery: Delivery, channel: str) -> None:
+        """Put a pending delivery to another channel in the place of this claim: due as it is, and not tried yet.
+
+        Where there is one to that channel already, in whatever state, that one stays as it is. Raises ``LeaseLost``
+        likewise; then nothing is made.
+        """
 
     @abstractmethod
     def delivery(self, delivery_id: str) -> Delivery:
@@ -84,17 +108,25 @@ class Outbox(ABC):
 
     @abstractmethod
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        """Make a dead delivery pending again, under its old id, at the beginning of its schedule and without its error.
+        """Make a delivery pending, under its old id, at the beginning of its schedule and without its error.
 
-        ``attempts`` go on counting, and ``attempts_before`` becomes what they are now.
+        It may be in any state. ``attempts`` go on counting, and ``attempts_before`` becomes what they are now. A lease
+        stays as it is: whoever holds it decides what becomes of it.
 
         Raises:
-            DeliveryNotFound: no dead delivery has that id.
+            DeliveryNotFound: there is none.
         """
 
     @abstractmethod
     def forget(self, *, before: datetime) -> int:
-        """Remove delivered deliveries that were due before then, for good; and say how many. Others stay."""
+        """Remove delivered deliveries that were due before then, for good; and say how many. Others stay.
+
+        Which channels were told of feedback is kept as long as that feedback.
+        """
+
+    @abstractmethod
+    def pending(self) -> Mapping[str, int]:
+        """How many deliveries are pending for each channel that has any, sorted by channel."""
 
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:  # noqa: ARG002 - for overriding
         """While the context lasts, call ``nudge`` soon after any process has stored an event; it must not block.

@@ -9,6 +9,7 @@ from enum import Enum
 
 from attrs import frozen
 
+from harken.domain.erasure import Erased
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -134,8 +135,20 @@ class FeedbackRepository(ABC):
         """
 
     @abstractmethod
-    def erase(self, query: FeedbackQuery) -> int:
-        """Remove all that match, for good, with revisions, events, deliveries and figures; and say how many."""
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        """Remove all that match, for good, with revisions, events, deliveries and figures; and say how much.
+
+        On return it is durable, and with it, for each feedback:
+
+        - Alerts of its application that list it are emptied, see :meth:`Alert.emptied`; the event of one that stood
+          waits in the outbox.
+        - Each channel that knows of it, or may know, has a pending delivery of ``feedback.erased``, due ``at``, as
+          ``erasure_deliveries`` makes it. One that awaits a claim cannot be claimed before that claim has ended, or its
+          lease has run out.
+        - Deliveries that tell of an erasure stay until they are forgotten.
+
+        A call that was interrupted may be repeated; nobody is told of an erasure that has not taken place.
+        """
 
     @abstractmethod
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:

@@ -14,11 +14,17 @@ from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
+from harken.ports.time import Clock
 
 
 def nothing_to_check() -> Sequence[str]:
     """For a storage that cannot be damaged."""
     return ()
+
+
+def same_clock(clock: Clock) -> Clock:
+    """For a storage whose processes all share one machine."""
+    return clock
 
 
 def nothing_to_rebuild() -> Sequence[str]:
@@ -32,6 +38,8 @@ class Storage:
 
     ``check`` looks for damage, however long that takes, and gives a sentence for each problem. ``rebuild`` counts anew
     what figures are kept, mends what differs from the feedback, and gives a sentence for each figure that was wrong.
+    ``clock`` makes a clock that all processes on the storage agree on, from that of this process: leases and due times
+    go by it.
     """
 
     feedback: FeedbackRepository
@@ -43,6 +51,7 @@ class Storage:
     conversations: ConversationRepository
     check: Callable[[], Sequence[str]] = nothing_to_check
     rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild
+    clock: Callable[[Clock], Clock] = same_clock
 
 
 #: Opens the storage that a URL names, for as long as the context lasts. The entry points of the group

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve
 
+from harken.domain.erasure import Erased
 from harken.domain.errors import (
     FeedbackNotFound,
     FeedbackRejected,
@@ -45,6 +46,7 @@ from harken.ports.responder import Responder
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
 from harken.services.editing import Check, Editor, find, get
+from harken.services.erasing import Eraser
 from harken.services.ingestion import GroupCommit, OnWrite
 from harken.services.interruption import SafeFuture
 from harken.services.middleware import (
@@ -84,6 +86,7 @@ class FeedbackService:
         reply_rules: Sequence[ReplyRule] = (),
         responder: Responder | None = None,
         editor: Editor | None = None,
+        eraser: Eraser | None = None,
         max_queue: int = 10_000,
         max_batch: int = 1_000,
     ) -> None:
@@ -97,6 +100,7 @@ class FeedbackService:
         self._sentiment_analyzer = sentiment_analyzer
         self._reply_rules = tuple(reply_rules)
         self._editor = editor or Editor(repository)
+        self._eraser = eraser or Eraser(repository, clock=clock)
         self._replying = Replying(repository, responder, clock=clock, editor=self._editor) if responder else None
         self._group_commit = GroupCommit(repository.add, max_queue=max_queue, max_batch=max_batch)
 
@@ -340,12 +344,17 @@ class FeedbackService:
 
         return self._editor.update(application, feedback_id, edit, EventType.UPDATED).feedback
 
-    def erase(self, query: FeedbackQuery) -> int:
-        """Remove all that match for good, with revisions, pending deliveries and figures; and say how many.
+    def erase(self, query: FeedbackQuery) -> Erased:
+        """Remove all that match for good, with revisions, deliveries, alerts and figures; and say how much, by kind.
 
-        A query finds only what counts unless it says more: ``query.in_any_state()`` leaves nothing behind.
+        A query that says nothing but a session, or an author, means all of it, with the conversation and the metadata
+        of the session; see :meth:`Eraser.erase`. Any other finds only what counts unless it says more:
+        ``query.in_any_state()`` leaves nothing behind. Channels that know of the feedback are told that it was erased.
         """
-        return self._repository.erase(query)
+        erased = self._eraser.erase(query)
+        if erased.feedback:
+            self._editor.tell()
+        return erased
 
     # --- out -------------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ class Editor:
             if not edited.withdrawn and (problem := _version_problem(edited) or size_problem(edited)):
                 raise FeedbackRejected([problem])
             try:
-                self._repository.replace(edited, [Event.about(edited, event)] if event else [])
+                self._repository.replace(edited, [Event.about(edited, event, before=current)] if event else [])
             except StaleFeedback:
                 # Somebody's change was stored, so the loop as a whole always gets on.
                 continue

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from attrs import evolve
+from attrs import asdict, evolve
 
-from harken import Cursor, Feedback, FeedbackQuery, Harken, Target
+from harken import Cursor, Feedback, Target
 from harken.services.middleware import Receipt
-from harken_adapters.formats.record import to_record
+from harken_adapters.formats.record import erasure_record, to_record
 from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
 from harken_adapters.hosts.cli.output import confirmed, feedback_list, page_record, print_json, say, table, time_text
 
@@ -151,7 +151,9 @@ def erase(
     context: typer.Context,
     *,
     feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="This feedback.")] = None,
-    session: Annotated[str | None, typer.Option(help="Everything of this session, its metadata too.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Everything of this session, its conversation and metadata too.")
+    ] = None,
     author: Annotated[str | None, typer.Option(help="Everything by this author.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
@@ -165,15 +167,9 @@ def erase(
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
         if not yes and not confirmed(f"Erase {hk.analytics.summary(query).total} feedback for good?"):
             raise typer.Abort
-        erased = _erase(hk, query)
+        erased = hk.collection.erase(query)
     if as_json:
-        print_json({"erased": erased})
+        print_json(erasure_record(erased))
     else:
-        say(f"Erased {erased} feedback")
-
-
-def _erase(hk: Harken, query: FeedbackQuery) -> int:
-    erased = hk.collection.erase(query)
-    if query.session_id is not None and query.feedback_id is None and query.author is None:
-        hk.sessions.delete(query.application, query.session_id)
-    return erased
+        others = [f"{number:,} {name}" for name, number in asdict(erased).items() if number and name != "feedback"]
+        say(f"Erased {erased.feedback:,} feedback" + (f", with {', '.join(others)}" if others else ""))

@@ -339,7 +339,22 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
         {"session_id": _ANY_TEXT, "metadata": {"type": "object", "propertyNames": NAME, "description": "By name."}}
     ),
     "Removed": _object({"session_id": _ANY_TEXT, "removed": _described(_COUNT, "How many names there were.")}),
-    "Erased": _object({"erased": _described(_COUNT, "How many feedbacks there were.")}),
+    "Erased": _object(
+        {
+            "erased": _described(_COUNT, "How many feedbacks there were."),
+            "removed": _object(
+                {
+                    "feedback": _described(_COUNT, "Feedback, with its revisions."),
+                    "messages": _described(_COUNT, "Messages of conversations."),
+                    "agents": _described(_COUNT, "What agents knew, one for each agent and session."),
+                    "metadata": _described(_COUNT, "Names in the metadata of sessions."),
+                    "alerts": _described(_COUNT, "Alerts that were closed and emptied."),
+                    "deliveries": _described(_COUNT, "Deliveries about the feedback, in whatever state."),
+                },
+                description="How much was removed, by kind.",
+            ),
+        }
+    ),
     "Interval": _object(
         {"low": {"type": "number"}, "high": {"type": "number"}},
         description="Where the true figure lies with 95% confidence, in percent or percentage points.",

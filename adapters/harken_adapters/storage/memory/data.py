@@ -248,13 +248,17 @@ class Deliveries(_Stepwise):
         super().__init__()
         self.by_id: dict[str, Delivery] = {}
         self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
+        self._subjects: defaultdict[_Subject, dict[str, None]] = defaultdict(dict)
+        #: The channels to which something about a feedback was delivered that is forgotten.
+        self.told: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
 
     def put(self, delivery: Delivery) -> None:
         """Keep it, in the place of the one with its id."""
         before = self.by_id.get(delivery.id)
         keep: _Step = (_put, (self.by_id, delivery.id, delivery))
         if before is None:
-            self._take([keep, self._placed(insert_place, delivery)])
+            subject = (_put, (self._subjects[_subject(delivery.event)], delivery.id, None))
+            self._take([keep, subject, self._placed(insert_place, delivery)])
         elif _stays(before, delivery):
             self._take([keep])
         else:
@@ -262,7 +266,20 @@ class Deliveries(_Stepwise):
 
     def remove(self, delivery: Delivery) -> None:
         """Forget it."""
-        self._take([(_drop, (self.by_id, delivery.id)), self._placed(_delete, delivery)])
+        subject = _subject(delivery.event)
+        steps: list[_Step] = [
+            (_drop, (self.by_id, delivery.id)),
+            (_drop, (self._subjects[subject], delivery.id)),
+            self._placed(_delete, delivery),
+        ]
+        self._take(steps)
+        if not self._subjects[subject]:
+            del self._subjects[subject]
+
+    def about(self, event: Event) -> list[Delivery]:
+        """All about the subject of that event, in the order of versions."""
+        found = [self.by_id[delivery_id] for delivery_id in self._subjects.get(_subject(event), ())]
+        return sorted(found, key=lambda delivery: delivery.event.version)
 
     def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
         """Those in that state, of one channel or of all, earliest due first."""
@@ -276,6 +293,14 @@ class Deliveries(_Stepwise):
 
     def _placed(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> _Step:
         return change, (self.order[delivery.state, delivery.channel], _due_place(delivery))
+
+
+#: An application, an id in it, and whether it is an alert's.
+_Subject = tuple[str, str, bool]
+
+
+def _subject(event: Event) -> _Subject:
+    return event.application, event.subject_id, event.type.about_alert
 
 
 #: When a delivery is due, and its id.

@@ -6,8 +6,9 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
-from harken.domain.events import Event
+from harken.domain.events import Event, erasure_deliveries
 from harken.domain.feedback import Feedback
 from harken.domain.instants import slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
@@ -96,25 +97,49 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 self._data.events.put(event)
             self._data.applications[feedback.application].replace(stored, feedback)
 
-    def erase(self, query: FeedbackQuery) -> int:
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """See the port."""
         with self._data.locked():
-            erased = {feedback.id for feedback in self.stream(query)}
+            doomed = {feedback.id: feedback for feedback in self.stream(query)}
 
-            def about_erased(event: Event) -> bool:
-                known = event.application == query.application and event.subject_id in erased
-                return known and not event.type.about_alert
+            def about_doomed(event: Event) -> bool:
+                known = event.application == query.application and event.subject_id in doomed
+                return known and event.type.about_feedback
 
-            for event in [event for event in self._data.events.by_id.values() if about_erased(event)]:
+            for event in [event for event in self._data.events.by_id.values() if about_doomed(event)]:
                 self._data.events.take(event.id)
-            deliveries = self._data.deliveries.by_id.values()
-            for delivery in [delivery for delivery in deliveries if about_erased(delivery.event)]:
-                self._data.deliveries.remove(delivery)
-            # Last, so that a call which was interrupted finds it again when it is repeated.
-            application = self._data.applications[query.application]
-            for feedback_id in erased:
-                application.remove(application.feedback[feedback_id])
-        return len(erased)
+            alerts = self._empty_alerts(query.application, doomed.keys(), at)
+            deliveries = 0
+            for feedback in doomed.values():
+                deliveries += self._erase(feedback, at)
+        return Erased(feedback=len(doomed), alerts=alerts, deliveries=deliveries)
+
+    def _empty_alerts(self, application: str, feedback_ids: Collection[str], at: datetime) -> int:
+        """Empty the alerts that list any of these, and say how many."""
+        alerts = self._data.alerts[application]
+        telling = [alert for alert in alerts.by_id.values() if not set(feedback_ids).isdisjoint(alert.feedback_ids)]
+        for alert in telling:
+            emptied = alert.emptied(at=at)
+            if alert.stands:
+                self._data.events.put(emptied.event())
+            alerts.put(emptied)
+        return len(telling)
+
+    def _erase(self, feedback: Feedback, at: datetime) -> int:
+        """Remove it with the deliveries about it, and say how many these were."""
+        kept = self._data.deliveries
+        about_it = Event.erasure(feedback, at=at)
+        doomed = [delivery for delivery in kept.about(about_it) if delivery.event.type.about_feedback]
+        told = kept.told.get((feedback.application, feedback.id), {})
+        for delivery in erasure_deliveries(feedback, doomed, told, at=at):
+            if delivery.id not in kept.by_id:
+                kept.put(delivery)
+        for delivery in doomed:
+            kept.remove(delivery)
+        # Last, so that a call which was interrupted finds it again when it is repeated.
+        self._data.applications[feedback.application].remove(feedback)
+        kept.told.pop((feedback.application, feedback.id), None)
+        return len(doomed)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.memory.data import Data
 
@@ -45,8 +45,8 @@ class MemoryOutbox(Outbox):
         with self._data.locked():
             pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
             due = takewhile(lambda delivery: delivery.due_at <= now, pending)
-            free = (d for d in due if d.leased_until is None or d.leased_until <= now)
-            claimed = [evolve(d, leased_until=until, attempts=d.attempts + 1) for d in islice(free, limit)]
+            free = (d for d in due if (d.leased_until is None or d.leased_until <= now) and self._is_next(d))
+            claimed = [_claimed(delivery, until) for delivery in islice(free, limit)]
             for delivery in claimed:
                 self._data.deliveries.put(delivery)
             return claimed
@@ -55,12 +55,25 @@ class MemoryOutbox(Outbox):
         """See the port."""
         with self._data.locked():
             for claim in claimed:
-                self._end(claim, attempts=claim.attempts - 1)
+                if not self._end(claim, attempts=claim.attempts - 1):
+                    self._hand_over(claim, sent=False)
+
+    def discard(self, claimed: Sequence[Delivery]) -> None:
+        """See the port."""
+        with self._data.locked():
+            for claim in claimed:
+                if (held := self._held(claim)) is not None:
+                    self._data.deliveries.remove(held)
+                else:
+                    self._hand_over(claim, sent=False)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
         with self._data.locked():
-            return [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+            lost = [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+            for claim in lost:
+                self._hand_over(claim, sent=True)
+            return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         """See the port."""
@@ -69,6 +82,16 @@ class MemoryOutbox(Outbox):
     def bury(self, delivery: Delivery, *, error: str) -> None:
         """See the port."""
         self._must_end(delivery, state=DeliveryState.DEAD, error=error)
+
+    def move(self, delivery: Delivery, channel: str) -> None:
+        """See the port."""
+        with self._data.locked():
+            moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
+            if self._held(delivery) is None:
+                raise _lost(delivery)
+            if moved.id not in self._data.deliveries.by_id:
+                self._data.deliveries.put(moved)
+            self.discard([delivery])
 
     def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
@@ -96,8 +119,8 @@ class MemoryOutbox(Outbox):
         """See the port."""
         with self._data.locked():
             stored = self._data.deliveries.by_id.get(delivery_id)
-            if stored is None or stored.state is not DeliveryState.DEAD:
-                raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
+            if stored is None:
+                raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
             pending = evolve(stored, state=DeliveryState.PENDING, due_at=due_at, error="")
             revived = evolve(pending, attempts_before=stored.attempts)
             self._data.deliveries.put(revived)
@@ -109,19 +132,65 @@ class MemoryOutbox(Outbox):
             delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
             old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
             for delivery in old:
+                if delivery.event.type.about_feedback:
+                    self._data.deliveries.told[delivery.event.application, delivery.event.subject_id][
+                        delivery.channel
+                    ] = None
                 self._data.deliveries.remove(delivery)
             return len(old)
+
+    def pending(self) -> Mapping[str, int]:
+        """See the port."""
+        with self._data.locked():
+            orders = sorted(self._data.deliveries.order.items(), key=lambda item: item[0][1])
+            return {name: len(places) for (state, name), places in orders if places and state is DeliveryState.PENDING}
+
+    def _is_next(self, delivery: Delivery) -> bool:
+        """Whether nothing that happened to its subject before is still on its way to the channel."""
+        event = delivery.event
+        if event.type is EventType.ERASED and event.subject_id in self._data.applications[event.application].feedback:
+            # The erasure was interrupted.
+            return False
+        return not any(
+            other.state is DeliveryState.PENDING
+            and other.channel == delivery.channel
+            and other.event.version < event.version
+            for other in self._data.deliveries.about(event)
+        )
 
     def _must_end(self, claim: Delivery, **changes: Any) -> None:
         with self._data.locked():
             if not self._end(claim, **changes):
-                raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
+                self._hand_over(claim, sent=True)
+                raise _lost(claim)
+
+    def _held(self, claim: Delivery) -> Delivery | None:
+        """What is claimed, if the claim is held."""
+        stored = self._data.deliveries.by_id.get(claim.id)
+        held = stored is not None and stored.state is DeliveryState.PENDING and stored.leased_until is not None
+        return stored if stored is not None and held and stored.attempts == claim.attempts else None
 
     def _end(self, claim: Delivery, **changes: Any) -> bool:
         """End the lease of a claim, and say whether it was held."""
-        stored = self._data.deliveries.by_id.get(claim.id)
-        held = stored is not None and stored.state is DeliveryState.PENDING and stored.leased_until is not None
-        if stored is None or not held or stored.attempts != claim.attempts:
+        if (stored := self._held(claim)) is None:
             return False
         self._data.deliveries.put(evolve(stored, leased_until=None, **changes))
         return True
+
+    def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
+        """Go on with the erasure that awaits this claim, if there is one."""
+        for waiting in self._data.deliveries.about(claim.event):
+            if waiting.awaits != claim.claim:
+                continue
+            if (free := waiting.handed_over(sent=sent)) is None:
+                self._data.deliveries.remove(waiting)
+            else:
+                self._data.deliveries.put(free)
+
+
+def _claimed(delivery: Delivery, until: datetime) -> Delivery:
+    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None)
+
+
+def _lost(claim: Delivery) -> LeaseLost:
+    return LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")

@@ -6,8 +6,9 @@ from typing import Final
 
 from attrs import evolve
 
-from harken import FeedbackQuery, FeedbackRejected, Scope
+from harken import Erased, FeedbackQuery, FeedbackRejected, Scope
 from harken.domain.rules import label_problem
+from harken_adapters.formats.record import erasure_record
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.problems import Problem
@@ -27,10 +28,8 @@ def _erase(call: Call) -> Response:
     query = FeedbackQuery(application=call.application, **conditions).in_any_state()
     agents = call.principal.agents
     parts = [query] if agents is None else [evolve(query, agent_id=agent) for agent in sorted(agents)]
-    erased = sum(map(call.harken.collection.erase, parts))
-    if set(conditions) == {"session_id"} and agents is None:
-        call.harken.sessions.delete(call.application, conditions["session_id"])
-    return answer({"erased": erased})
+    erased = sum(map(call.harken.collection.erase, parts), Erased())
+    return answer(erasure_record(erased))
 
 
 OPERATIONS: Final = (
@@ -42,13 +41,31 @@ OPERATIONS: Final = (
         handle=_erase,
         summary="Erase feedback for good",
         description=(
-            "Of a session, an author, or one by its id, in whatever state; several conditions must all hold. A whole "
-            "session's metadata goes with it, unless the API key is limited to agents."
+            "Of a session, an author, or one by its id, in whatever state; several conditions must all hold. The "
+            "conversation and the metadata of a session go with it, and with an author those of sessions in which "
+            "nobody else gave feedback, unless the API key is limited to agents. Alerts about what is erased are "
+            "closed and emptied. Channels that know of the feedback are told with `feedback.erased`, which has ids only."
         ),
         tag="Export and erasure",
         agent_keys=True,
         body="Erasure",
         example={"author": "user-7"},
-        answers={200: Answer(description="How many were erased.", schema="Erased", example={"erased": 3})},
+        answers={
+            200: Answer(
+                description="How much was erased.",
+                schema="Erased",
+                example={
+                    "erased": 3,
+                    "removed": {
+                        "feedback": 3,
+                        "messages": 12,
+                        "agents": 1,
+                        "metadata": 2,
+                        "alerts": 1,
+                        "deliveries": 4,
+                    },
+                },
+            )
+        },
     ),
 )
