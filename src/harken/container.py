@@ -152,7 +152,15 @@ class Container(containers.DeclarativeContainer):
         channels=notifying.provided.channels.names,
         renderer=renderer.provider,
     )
-    deliveries: Provider[DeliveryService] = Singleton(DeliveryService, outbox, clock=clock)
+    deliveries: Provider[DeliveryService] = Singleton(
+        DeliveryService,
+        outbox,
+        feedback=feedback_repository,
+        alerts=alert_repository,
+        routes=routes,
+        channels=notifying.provided.channels.names,
+        clock=clock,
+    )
     relay: Provider[Relay] = Singleton(
         Relay,
         Singleton(

@@ -17,6 +17,7 @@
     ├── KeyRejected (ValueError)              an API key that cannot be made as asked
     ├── KeyNotFound (LookupError)             no API key with that id
     ├── RouteRejected (ValueError)            a route that cannot be meant
+    ├── NoSuchRoute (LookupError)             no route has that name
     ├── NoSuchChannel (LookupError)           no channel has that name
     ├── AlertNotFound (LookupError)           no such alert in that application
     ├── DeliveryNotFound (LookupError)        no such delivery
@@ -120,6 +121,10 @@ class KeyNotFound(HarkenError, LookupError):
 
 class RouteRejected(HarkenError, ValueError):
     """A route that cannot be meant: of a channel that is not there, or by an unknown word."""
+
+
+class NoSuchRoute(HarkenError, LookupError):
+    """No route has that name."""
 
 
 class NoSuchChannel(HarkenError, LookupError):

@@ -9,7 +9,7 @@ import pytest
 
 import harken
 from channels import Recorder
-from harken import Harken
+from harken import Harken, Rating, Route
 from harken.domain.errors import DeliveryFailed
 from harken.ports.notifier import Notification
 from harken_adapters.hosts.fastapi import ServerSettings, create_app
@@ -125,11 +125,13 @@ class TestDeliveries:
         channels.refusing = False
         again = server.post(f"/api/deliveries/{first}/replay", None, status=200)
         assert (again["id"], again["state"], again["tries"], again["attempts"]) == (first, "pending", 0, 1)
-        problem(server.ask("POST", f"/api/deliveries/{first}/replay"), 409, "conflict")
         hk.relay.run_due()
         assert channels.bad.ids == [first]
         assert [one.id for one in hk.deliveries.find("dead")] == [second]
-        problem(server.ask("POST", f"/api/deliveries/{first}/replay"), 409, "conflict")
+        # A receiver that lost its data gets what was delivered once more.
+        assert server.post(f"/api/deliveries/{first}/replay", None, status=200)["state"] == "pending"
+        hk.relay.run_due()
+        assert channels.bad.ids == [first, first]
         problem(server.ask("POST", "/api/deliveries/nothing/replay"), 404, "not-found")
 
     def test_all_are_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
@@ -143,6 +145,30 @@ class TestDeliveries:
         hk.relay.run_due()
         assert len(set(channels.bad.ids)) == 3
         assert server.post("/api/deliveries/replay", {}, status=200) == {"replayed": 0}
+
+    def test_what_was_delivered_is_sent_again(self, hk: Harken, server: Server, channels: Channels) -> None:
+        """By time and by route; what was asked for and cannot be meant is refused, and nothing is sent."""
+        given(hk, 2)
+        arrived = len(channels.good.ids)
+        happened = hk.deliveries.find("delivered")[0].event.occurred_at
+        hk.routes.put(Route(name="mine", channel="good", ratings=[Rating.UP], applications=["shop"]))
+        body = {"state": "delivered", "channel": "good"}
+        later = (happened + timedelta(days=1)).isoformat()
+        assert server.post("/api/deliveries/replay", {**body, "since": later}, status=200) == {"replayed": 0}
+        for wrong in (
+            {"state": "lost"},
+            {"state": ["dead"]},
+            {"since": "yesterday"},
+            {"until": 7},
+            {"route": "a b"},
+            {"channels": "good"},
+        ):
+            problem(server.ask("POST", "/api/deliveries/replay", json=wrong), 422, "invalid")
+        for route in ("unknown", "mine"):
+            problem(server.ask("POST", "/api/deliveries/replay", json={"route": route}), 409, "conflict")
+        assert server.post("/api/deliveries/replay", {**body, "until": later}, status=200) == {"replayed": arrived}
+        hk.relay.run_due()
+        assert len(channels.good.ids) == 2 * arrived
 
     def test_of_one_application(self, hk: Harken, locked: Server) -> None:
         """A key sees and sends again what is its application's; another one's deliveries are not even there."""

@@ -372,7 +372,7 @@ class TestApi:
         assert [stale.status, refused.status, decided.status, *missing] == [412, 400, 409, 404, 404, 404]
         assert [one.status for one in again] == [204, 422]
         twice = [client.ask(named(name)).status for name in ("replay_delivery", "delete_route") for _ in range(2)]
-        assert twice == [200, 409, 204, 404]
+        assert twice == [200, 200, 204, 404]
 
     def test_every_delivery(self, hk: Harken, client: Client) -> None:
         """Deliveries are described in every state, and alerts also while they stand."""
@@ -398,6 +398,9 @@ class TestSchemas:
             # What is there, and whose it is, no schema can say; nor what is a template.
             drawn = {name: value for name, value in drawn.items() if name not in ("name", "applications", "template")}
             drawn["channel"] = "support"
+        if operation.name == "replay_deliveries":
+            # Which instants there are in UTC, no schema can say.
+            drawn = {name: value for name, value in (drawn or {}).items() if name not in ("since", "until")}
         with harken.connect("memory://", channels={"support": Recorder()}) as hk:
             feedback_id = hk.submit("user-123", rating="up").feedback.id
             client = Client(Api(hk, OPEN), feedback_id)
@@ -442,7 +445,7 @@ class TestSchemas:
             ("SwitchingOff", {"reason": ""}),
             ("SwitchingOff", {"reason": None}),
             ("Replaying", {"channel": "a b"}),
-            ("Replaying", {"state": "dead"}),
+            ("Replaying", {"state": "lost"}),
             ("MetadataChanges", {"a.b": 1}),
             ("MetadataChanges", {"a": [{"b": {"": 1}}]}),
         ],
@@ -470,6 +473,7 @@ class TestSchemas:
             ("Route", {"channel": "support", "ratings": ["neutral", None], "template": "{{ comment }}"}),
             ("SwitchingOff", {"reason": "\U0001f600"}),
             ("Replaying", {}),
+            ("Replaying", {"state": "delivered", "since": "2026-01-31", "until": None}),
             ("Replaying", {"channel": None}),
             ("MetadataChanges", {}),
             ("MetadataChanges", {"a": [{"b": {"c": [None, True, 1.5, "x"]}}]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -18,16 +19,22 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The channel, as `chan
 
 @channels.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the channels of the settings: whether they are on, and since when they fail."""
-    with door(context).open() as hk:
-        states = hk.channels.states()
+    """List the channels of the settings: whether they are on, and since when they fail.
+
+    Channels that the settings do not name are listed too if anything waits for them.
+    """
+    chosen = door(context)
+    with chosen.open() as hk:
+        states, stranded = hk.channels.states(), hk.deliveries.stranded()
     if as_json:
-        print_json({"channels": list(map(channel_record, states))})
+        print_json({"channels": list(map(channel_record, states)), "stranded": stranded})
         return
     for state in states:
         say(channel_line(state), style=_style(state))
     if not states:
         say("There are no channels: the settings name none")
+    for name, number in stranded.items():
+        say(stranded_line(name, number, chosen.command), style="yellow")
 
 
 @channels.command("on")
@@ -54,6 +61,16 @@ def off(
 def channel_line(state: ChannelState) -> str:
     """A channel for people."""
     return f"{state.name}  {how_it_fares(state)}"
+
+
+def stranded_line(name: str, number: int, command: str) -> str:
+    """What waits for a channel that the settings do not name, and what can be done."""
+    waits = "1 delivery waits" if number == 1 else f"{number:,} deliveries wait"
+    shown, quoted = in_one_line(name), shlex.quote(name)
+    return (
+        f"{waits} for the channel {shown}, which the settings do not name; if it was renamed: "
+        f"{command} deliveries move {quoted} TO; if it was removed: {command} deliveries bury {quoted}"
+    )
 
 
 def how_it_fares(state: ChannelState) -> str:

@@ -1,20 +1,21 @@
-"""``deliveries``: what is on its way, what did not arrive, and sending that again."""
+"""``deliveries``: what is on its way, what did not arrive, sending it again, and what waits for no channel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from harken import DeliveryNotFound, Harken
+from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Json, WrongUsage, door, text_or_none
+from harken_adapters.hosts.cli.options import Json, WrongUsage, door, instant, text, text_or_none
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.presenting import delivery_record
 
-deliveries = typer.Typer(no_args_is_help=True, help="Look at what is on its way, and replay what did not arrive.")
+deliveries = typer.Typer(no_args_is_help=True, help="Look at what is on its way, and send it again.")
 
 Channel = Annotated[str | None, typer.Option(metavar="NAME", help="On their way to this channel.")]
 
@@ -77,41 +78,86 @@ def replay(
     context: typer.Context,
     *,
     delivery_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Dead deliveries.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Deliveries in any state.", show_default=False)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that are dead now.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All in that state now.")] = False,
+    state: Annotated[DeliveryState, typer.Option(help="With --all: how far they have come.")] = DeliveryState.DEAD,
     channel: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --all: only those on their way to this channel.")
     ] = None,
+    route: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --all: only what this route takes, to its channel.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(metavar="DATE", parser=instant, help="With --all: only what happened then or later; UTC."),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(metavar="DATE", parser=instant, help="With --all: only what happened before then; UTC."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send dead deliveries again, under their old ids: at once, where a relay runs.
+    """Send deliveries again, under their old ids and with what is true now: at once, where a relay runs.
 
-    --all means those of all applications, or only of that of --application.
+    --all means those of all applications, or only of that of --application; and those that are dead, unless --state
+    says otherwise. What was delivered is kept for a week.
     """
-    chosen, to = door(context), text_or_none("--channel", channel)
+    chosen, to, by = door(context), text_or_none("--channel", channel), text_or_none("--route", route)
     ids = list(dict.fromkeys(delivery_ids or ()))
     if bool(ids) == everything:
-        raise WrongUsage("say what to replay: either the ids of dead deliveries, or --all")
-    if to is not None and not everything:
-        raise WrongUsage("--channel belongs to --all; leave it out, or leave out the ids")
+        raise WrongUsage("say what to replay: either the ids of deliveries, or --all")
+    narrowed = (state, to, by, since, until) != (DeliveryState.DEAD, None, None, None, None)
+    if narrowed and not everything:
+        raise WrongUsage("--state, --channel, --route, --since and --until belong to --all; leave out these or the ids")
     with chosen.open() as hk:
         if everything:
-            replayed = hk.deliveries.replay_all(application=chosen.application, channel=to)
+            replayed = hk.deliveries.replay_all(
+                state, application=chosen.application, channel=to, route=by, since=since, until=until
+            )
         else:
             replayed = _replay(hk, ids, chosen.application)
     if as_json:
         print_json({"replayed": replayed})
     else:
-        say(f"{replayed:,} replayed" if replayed else "Nothing is dead: nothing was replayed")
+        say(f"{replayed:,} replayed" if replayed else f"There are no such {state.value} deliveries: none was replayed")
+
+
+@deliveries.command()
+def move(
+    context: typer.Context,
+    channel: Annotated[str, typer.Argument(metavar="FROM", help="The channel that is gone, see `channels list`.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="The channel of the settings that they go to.")],
+    as_json: Json = False,
+) -> None:
+    """Let what waits for a channel that was renamed or removed go to another one."""
+    with door(context).open() as hk:
+        moved = hk.deliveries.move(text("FROM", channel), text("TO", to))
+    if as_json:
+        print_json({"moved": moved})
+    else:
+        say(f"{moved:,} moved from {channel} to {to}")
+
+
+@deliveries.command()
+def bury(
+    context: typer.Context,
+    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel that is gone, see `channels list`.")],
+    as_json: Json = False,
+) -> None:
+    """Give up what waits for a channel that was removed: it is dead, and can be replayed."""
+    with door(context).open() as hk:
+        buried = hk.deliveries.bury(text("CHANNEL", channel))
+    if as_json:
+        print_json({"buried": buried})
+    else:
+        say(f"{buried:,} buried")
 
 
 def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
     # All are looked up before any is sent: one that is mistyped shall not leave half of it done.
     for delivery_id in ids:
-        state = hk.deliveries.get(delivery_id, application=application).state
-        if state is not DeliveryState.DEAD:
-            raise DeliveryNotFound(f"Delivery {delivery_id} is {state.value}; only dead ones are replayed")
+        hk.deliveries.get(delivery_id, application=application)
     for delivery_id in ids:
         hk.deliveries.replay(delivery_id, application=application)
     return len(ids)

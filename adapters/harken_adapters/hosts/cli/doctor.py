@@ -19,7 +19,7 @@ from harken.notifying import Notifying
 from harken.services.channels import ChannelState
 from harken.settings import Settings
 from harken.storage import ENTRY_POINTS
-from harken_adapters.hosts.cli.channels import how_it_fares
+from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import print_json, say, table
 from harken_adapters.hosts.http.presenting import channel_record
@@ -52,6 +52,7 @@ def _report(chosen: Door) -> dict[str, Any]:
         "counts": None,
         "channels": None,
         "dead_letters": None,
+        "stranded": None,
         "problems": [],
     }
     try:
@@ -63,8 +64,10 @@ def _report(chosen: Door) -> dict[str, Any]:
             states = hk.channels.states()
             report["channels"] = list(map(channel_record, states))
             report["dead_letters"] = dead = _dead_letters(hk, chosen.application)
+            report["stranded"] = stranded = hk.deliveries.stranded()
         troubles = (_trouble(state, chosen.command) for state in states)
         report["problems"] += [*filter(None, troubles), *_lost(dead, chosen.command)]
+        report["problems"] += [stranded_line(*waiting, chosen.command) for waiting in stranded.items()]
         with Notifying.load(os.environ, Path.cwd()).channels.open():
             # All of them can be used as they are configured.
             pass

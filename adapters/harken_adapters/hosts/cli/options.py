@@ -166,7 +166,8 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
-def _instant(text: str) -> datetime:
+def instant(text: str) -> datetime:
+    """The instant that an option says in ISO 8601, in UTC without a zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -192,11 +193,11 @@ def _filters(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=_instant, help="Not before; ISO 8601, UTC.", rich_help_panel=_PANEL),
+        typer.Option(metavar="DATE", parser=instant, help="Not before; ISO 8601, UTC.", rich_help_panel=_PANEL),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=_instant, help="Before; ISO 8601, UTC.", rich_help_panel=_PANEL),
+        typer.Option(metavar="DATE", parser=instant, help="Before; ISO 8601, UTC.", rich_help_panel=_PANEL),
     ] = None,
     status: Annotated[Status, typer.Option(help="In this status.", rich_help_panel=_PANEL)] = Status.APPROVED,
     withdrawn: Annotated[

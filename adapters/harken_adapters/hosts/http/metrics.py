@@ -208,7 +208,7 @@ class _Stored(Collector):
     def _read(self, reading: Future[list[GaugeMetricFamily]]) -> None:
         try:
             now = self._clock()
-            reading.set_result([self._age(now), *self._channels(now)])
+            reading.set_result([self._age(now), *self._channels(now), self._stranded()])
         except BaseException as error:  # noqa: BLE001 - raised where the figures are asked for
             reading.set_exception(error)
 
@@ -234,6 +234,16 @@ class _Stored(Collector):
             failing.add_metric([state.name], _seconds(now, state.failing_since))
             late.add_metric([state.name], _seconds(now, first[0].due_at if first else None))
         yield from (on, failing, late)
+
+    def _stranded(self) -> GaugeMetricFamily:
+        stranded = GaugeMetricFamily(
+            "harken_deliveries_stranded",
+            "How many deliveries wait for a channel that is not configured here.",
+            labels=["channel"],
+        )
+        for name, number in self._harken.deliveries.stranded().items():
+            stranded.add_metric([name], number)
+        return stranded
 
 
 def _seconds(now: datetime, since: datetime | None) -> float:

@@ -22,6 +22,7 @@ from harken_adapters.hosts.http.schemas import (
     DELIVERY_STATE,
     EXAMPLES,
     LABEL,
+    MOMENT,
     PATH_LABEL,
     PATH_TEXT,
     SCHEMAS,
@@ -254,10 +255,6 @@ def _parameter_reference(name: str) -> Document:
 
 _CURSOR: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
 _PLACE: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$"}
-_MOMENT: Final[Schema] = {
-    "type": "string",
-    "anyOf": [{"format": "date-time"}, {"format": "date"}],
-}
 _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
     "session_id": ("Only of that session.", TEXT),
     "message_id": ("Only about that message.", TEXT),
@@ -265,8 +262,8 @@ _FILTERED_BY: Final[Mapping[str, tuple[str, Schema]]] = {
     "author": ("Only what that person gave.", TEXT),
     "rating": ("Only with that rating.", {"type": "string", "enum": ["up", "down", "neutral", "null"]}),
     "tag": ("Only with that tag.", TEXT),
-    "since": ("Only from then on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC without a zone.", _MOMENT),
-    "until": ("Only before then.", _MOMENT),
+    "since": ("Only from then on, such as 2026-01-31 or 2026-01-31T12:00Z; UTC without a zone.", MOMENT),
+    "until": ("Only before then.", MOMENT),
     "status": (
         "Only with that status of moderation.",
         {"type": "string", "enum": [*STATUS["enum"], "any"], "default": "approved"},

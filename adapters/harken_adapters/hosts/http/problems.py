@@ -19,7 +19,7 @@ from harken import (
     StorageError,
     Violation,
 )
-from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, RouteRejected
+from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, NoSuchRoute, RouteRejected
 from harken_adapters.hosts.http.messages import Headers, Response, to_json
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -127,6 +127,7 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
     (AlertNotFound, "not-found"),
     (DeliveryNotFound, "not-found"),
     (NoSuchChannel, "not-found"),
+    (NoSuchRoute, "conflict"),
 )
 
 

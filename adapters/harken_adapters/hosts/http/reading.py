@@ -181,7 +181,7 @@ class Parameters:
 
     def moment(self, name: str) -> datetime | None:
         """The instant that a parameter is; without a zone it is taken as UTC."""
-        return _moment(name, self.get(name))
+        return moment(name, self.get(name))
 
     def truth(self, name: str) -> bool | None:
         """Whether a parameter is ``true`` or ``false``."""
@@ -219,8 +219,8 @@ class Parameters:
             rating=_rating(chosen("rating")),
             tag=chosen("tag"),
             context=self._context(side),
-            since=_moment("since", chosen("since")),
-            until=_moment("until", chosen("until")),
+            since=moment("since", chosen("since")),
+            until=moment("until", chosen("until")),
         )
         return evolve(query, statuses=_statuses(chosen("status")), withdrawn=_withdrawn(chosen("withdrawn")))
 
@@ -260,16 +260,23 @@ def _rating(word: str | None) -> Rating | None:
         raise invalid("rating", "unknown", f"rating must be up, down or neutral, got {word[:100]!a}") from None
 
 
-def _moment(name: str, text: str | None) -> datetime | None:
+def moment(name: str, text: object) -> datetime | None:
+    """The instant that a field or parameter says in ISO 8601; without a zone it is taken as UTC.
+
+    Raises:
+        Problem: it is not one.
+    """
     if text is None:
         return None
+    expected = "expected one like 2026-01-31 or 2026-01-31T12:00Z"
+    if not isinstance(text, str):
+        raise invalid(name, "type", f"{name} is not a text; {expected}")
     try:
         # In a query string a plus that was not encoded is a space, also that of a time zone.
-        moment = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
+        found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
     except ValueError:
-        expected = "expected one like 2026-01-31 or 2026-01-31T12:00Z"
         raise invalid(name, "type", f"{name} is no ISO 8601 date: {text[:100]!a}; {expected}") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _statuses(word: str | None) -> frozenset[ModerationStatus]:

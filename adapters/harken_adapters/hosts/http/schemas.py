@@ -52,6 +52,8 @@ DELIVERY_STATE: Final[Schema] = {"type": "string", "enum": [state.value for stat
 CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+#: A point in time that somebody asks for.
+MOMENT: Final[Schema] = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
 _INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 _ANY_TEXT: Final[Schema] = {"type": "string"}
 
@@ -171,9 +173,15 @@ _TAKEN: Final[Mapping[str, Schema]] = {
         description="Why a channel is switched off.",
     ),
     "Replaying": _object(
-        {"channel": _described(_nullable(CHANNEL_NAME), "Only what was on its way there.")},
-        optional=("channel",),
-        description="What to send again.",
+        {
+            "state": _described(DELIVERY_STATE, "How far it has come; dead, if nothing is said."),
+            "channel": _described(_nullable(CHANNEL_NAME), "Only what is on its way there."),
+            "route": _described(_nullable(CHANNEL_NAME), "Only what this route takes, to its channel."),
+            "since": _described(_nullable(MOMENT), "Only what happened then or later; UTC without a zone."),
+            "until": _described(_nullable(MOMENT), "Only what happened before then."),
+        },
+        optional=("state", "channel", "route", "since", "until"),
+        description="What to send again: all that is given must hold.",
     ),
     "MetadataChanges": {
         "type": "object",
@@ -466,7 +474,7 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
         description="One event on its way to one channel.",
     ),
     "Deliveries": _object({"deliveries": _list(reference("Delivery")), "next": _CURSOR_OR_NULL}),
-    "Replayed": _object({"replayed": _described(_COUNT, "How many deliveries were dead.")}),
+    "Replayed": _object({"replayed": _described(_COUNT, "How many deliveries are sent again.")}),
     "Problem": _object(
         {
             "type": {"type": "string", "enum": [f"urn:harken:problem:{kind}" for kind in KINDS]},

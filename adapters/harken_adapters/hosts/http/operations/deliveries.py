@@ -11,11 +11,11 @@ from harken.domain.routing import name_problem
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.presenting import delivery_record
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.reading import invalid, json_object, moment
 
 _PATH: Final = "/api/deliveries/{delivery_id}"
 _STATES: Final = tuple(state.value for state in DeliveryState)
+_REPLAYED_BY: Final = ("state", "channel", "route", "since", "until")
 
 
 def _list(call: Call) -> Response:
@@ -31,15 +31,11 @@ def _list(call: Call) -> Response:
 
 
 def _page(call: Call, limit: int, after: str | None) -> Sequence[Delivery]:
-    state = call.parameters.get("state", DeliveryState.DEAD.value)
-    if state not in _STATES:
-        raise invalid("state", "unknown", f"state must be one of {', '.join(_STATES)}; got {state[:100]!a}")
+    state = _state(call.parameters.get("state", DeliveryState.DEAD.value))
     channel = call.parameters.get("channel")
     if channel is not None and (problem := name_problem("channel", channel)):
         raise invalid("channel", "name", problem)
-    return call.harken.deliveries.find(
-        DeliveryState(state), limit=limit, after=after, application=call.application, channel=channel
-    )
+    return call.harken.deliveries.find(state, limit=limit, after=after, application=call.application, channel=channel)
 
 
 def _get(call: Call) -> Response:
@@ -47,18 +43,30 @@ def _get(call: Call) -> Response:
 
 
 def _replay(call: Call) -> Response:
-    delivery = _own(call)
-    if delivery.state is not DeliveryState.DEAD:
-        raise Problem("conflict", f"This delivery is {delivery.state.value}; only a dead one can be sent again")
-    return answer(delivery_record(call.harken.deliveries.replay(delivery.id, application=call.application)))
+    delivery = call.harken.deliveries.replay(call.part("delivery_id"), application=call.application)
+    return answer(delivery_record(delivery))
 
 
 def _replay_all(call: Call) -> Response:
-    body = json_object(call.request, ("channel",)) if call.request.body else {}
-    channel = body.get("channel")
-    if channel is not None and (problem := name_problem("channel", channel)):
-        raise invalid("channel", "name", problem)
-    return answer({"replayed": call.harken.deliveries.replay_all(application=call.application, channel=channel)})
+    body = json_object(call.request, _REPLAYED_BY) if call.request.body else {}
+    for name in ("channel", "route"):
+        if body.get(name) is not None and (problem := name_problem(name, body[name])):
+            raise invalid(name, "name", problem)
+    replayed = call.harken.deliveries.replay_all(
+        _state(body.get("state") or DeliveryState.DEAD.value),
+        application=call.application,
+        channel=body.get("channel"),
+        route=body.get("route"),
+        since=moment("since", body.get("since")),
+        until=moment("until", body.get("until")),
+    )
+    return answer({"replayed": replayed})
+
+
+def _state(value: object) -> DeliveryState:
+    if value not in _STATES:
+        raise invalid("state", "unknown", f"state must be one of {', '.join(_STATES)}; got {str(value)[:100]!a}")
+    return DeliveryState(value)
 
 
 def _own(call: Call) -> Delivery:
@@ -107,11 +115,13 @@ OPERATIONS: Final = (
         path=f"{_PATH}/replay",
         scope=Scope.ADMIN,
         handle=_replay,
-        summary="Send a dead delivery again",
-        description="Under its old id, and from the beginning of the schedule.",
+        summary="Send a delivery again",
+        description=(
+            "Whatever became of it: under its old id, with what is true now, and from the beginning of the schedule."
+        ),
         tag="Notifications",
         answers={200: _ONE},
-        problems=("not-found", "conflict"),
+        problems=("not-found",),
     ),
     Operation(
         name="replay_deliveries",
@@ -120,10 +130,14 @@ OPERATIONS: Final = (
         scope=Scope.ADMIN,
         handle=_replay_all,
         summary="Send everything that is dead again",
-        description="Or what of it was on its way to one channel.",
+        description=(
+            "Or everything that was delivered, or waits for its next try; all that is given must hold. What was "
+            "delivered is kept for a week."
+        ),
         tag="Notifications",
         body="Replaying",
         example={"channel": "support"},
         answers={200: Answer(description="How many there were.", schema="Replayed", example={"replayed": 3})},
+        problems=("conflict",),
     ),
 )
