@@ -27,8 +27,8 @@ from harken.domain.events import Event as Happening
 from harken.ports.notifier import Notification
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Outcome
+from harken.storage import open_storage
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
-from harken_adapters.storage.memory import open_storage
 from support import PATIENCE, ManualClock, eventually
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -293,6 +293,20 @@ class TestChannels:
             clock.turn(seconds=20)
             assert self.shown(metrics) == {"good": (0, 0, 0), "bad": (1, 40, 35)}
 
+    def test_what_waits_for_a_channel_that_is_gone(self, clock: ManualClock, metrics: Metrics) -> None:
+        """How much it is, by the channel's old name; what waits for a channel that is there is not meant."""
+        with open_storage("memory://") as storage:
+            with telling(clock, storage, channels={"old": Recorder(refuse), "bad": Recorder(refuse)}) as before:
+                before.submit("s", "up")
+                before.relay.run_due()
+            with telling(clock, storage, channels={"bad": Recorder(refuse)}) as hk:
+                metrics.observe(hk)
+                assert figure(metrics, "harken_deliveries_stranded", channel="old") == 1
+                assert figure(metrics, "harken_deliveries_stranded", channel="bad") is None
+                hk.deliveries.move("old", "bad")
+                clock.turn(seconds=20)
+                assert figure(metrics, "harken_deliveries_stranded", channel="old") is None
+
     def shown(self, metrics: Metrics) -> dict[str, tuple[float | None, ...]]:
         """Whether each is on, for how long it fails, and for how long something is due."""
         names = ("harken_channel_on", "harken_channel_failing_seconds", "harken_delivery_lateness_seconds")
@@ -321,7 +335,6 @@ from threading import Event
 from attrs import evolve
 import harken
 from harken_adapters.hosts.http.metrics import Metrics
-from harken_adapters.storage.memory import open_storage
 
 entered, go = Event(), Event()
 
