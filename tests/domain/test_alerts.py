@@ -303,7 +303,7 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, silence; got None"),
+        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, silence, queue; got None"),
         ({"name": "r", "kind": ["streak"]}, "needs a kind"),
         ({"name": "r", "kind": "hunch"}, "got 'hunch'"),
         ({"kind": "streak"}, "of kind streak needs a name"),
