@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
@@ -38,6 +38,10 @@ class ModerationService:
         """
         waiting = evolve(query, statuses=frozenset({ModerationStatus.PENDING}), withdrawn=False)
         return find(self._repository, waiting, limit=limit, after=after)
+
+    def applications(self) -> Sequence[str]:
+        """The applications that have feedback, sorted by code point: those that may have something to moderate."""
+        return self._repository.applications()
 
     def backlog(self, application: str) -> Backlog:
         """How many entries of an application await a decision, and since when the oldest does.
