@@ -56,7 +56,7 @@ def _parsed(name: object, key: str, value: object) -> object:
     try:
         return _PARSERS[key](value) if key in _PARSERS else value
     except ValueError as error:
-        raise ConfigurationError(f"{key} of alert rule {name!r} makes no sense: {error}") from None
+        raise ConfigurationError(f"{key} of alert rule {name!r} is invalid: {error}") from None
 
 
 def _recorded(key: str, value: object) -> object:
