@@ -81,7 +81,7 @@ class AlertingService:
         """Let the rules that go by time look at all applications now; how many alerts were raised or resolved.
 
         Alerts about streaks whose feedback was erased are resolved as well, and so are those of rules that have not
-        been configured in any relay for an hour.
+        been configured in any relay for two hours.
 
         Raises:
             StorageError: the storage failed; what was raised or resolved before stays so.

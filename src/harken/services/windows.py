@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 #: For how long no relay may have known a rule before its alerts are resolved: a rule that was renamed or removed. Long
 #: enough for relays to be updated one after the other, and for one that knows the rule to be restarted.
-RETIRED: Final = timedelta(hours=1)
+RETIRED: Final = timedelta(hours=2)
 
 
 @frozen

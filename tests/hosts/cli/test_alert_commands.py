@@ -160,14 +160,6 @@ def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
     assert "Alert rule 'moderation' sets unknown longer_then; known for queue are kind, name" in refused.err
 
 
-def test_an_application_with_a_control_character_stays_on_its_line(cli: Any, tmp_path: Path) -> None:
-    """What people named is told in one line, whatever is in it."""
-    (tmp_path / "harken.toml").write_text(QUEUE)
-    for _ in range(2):
-        cli("--application", "a\x1b[31mb", "submit", "s", "up", "Click here to win")
-    assert "\x1b" not in cli("doctor").out
-
-
 def test_an_alert_without_words(cli: Any, streak: list[str]) -> None:
     """An alert whose feedback was erased has neither a message nor ids, and is listed and shown nevertheless."""
     with harken.connect("sqlite:///feedback.db") as hk:
