@@ -260,6 +260,28 @@ def test_when_dissatisfaction_is_over(positive: int, negative: int, goes_on: boo
     assert rule.goes_on(Summary(positive=positive, negative=negative)) is goes_on
 
 
+@pytest.mark.parametrize(
+    ("count", "baseline", "found", "goes_on"),
+    [
+        (250, 390, True, True),
+        (200, 390, False, True),
+        (165, 390, False, False),
+        (8, 0, False, True),
+        (7, 0, False, False),
+    ],
+)
+def test_when_a_rise_is_over(count: int, baseline: int, found: bool, goes_on: bool) -> None:
+    """It is over with fewer than 80% of the number, or when it is not surely 80% of the factor above the usual."""
+    rule = RateRule(name="r", factor=2, at_least=10)
+    assert (rule.finding(AGENT, count, baseline, 4) is not None) is found
+    assert rule.goes_on(count, baseline, 4) is goes_on
+
+
+def test_the_usual_is_no_rise() -> None:
+    """However wide the margin, what is as often as usual ends it: otherwise a rule with a small factor never would."""
+    assert not RateRule(name="r", factor=1, margin=90).goes_on(1_000, 4_000, 4)
+
+
 def test_satisfaction_cannot_be_better_than_100() -> None:
     """Where the bound and the margin are more than that together, all thumbs up are enough."""
     rule = SatisfactionRule(name="r", below=98)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harken
-from harken import FeedbackQuery, Moderation, ModerationStatus, Rating, StorageUnavailable
+from harken import Feedback, FeedbackQuery, Moderation, ModerationStatus, Rating, StorageUnavailable
 from harken.domain.alerts import (
     Alert,
     AlertRule,
@@ -575,3 +575,20 @@ def test_the_backlog_in_every_storage(url: str, tmp_path: Any, request: pytest.F
         hk.collection.erase(hk.query(until=NOON - 5 * MINUTE).in_any_state())
         assert hk.moderation.backlog(APP) == Backlog()
         assert hk.moderation.applications() == [APP, "shop"]
+
+
+def test_only_what_awaits_moderation_is_read_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much feedback an application has, nothing else is looked at to count its queue."""
+    read: list[str] = []
+    matches = FeedbackQuery.matches
+
+    def counted(query: FeedbackQuery, feedback: Feedback) -> bool:
+        read.append(feedback.id)
+        return matches(query, feedback)
+
+    with watching() as watch:
+        watch.give(ups=100)
+        watch.hold(2)
+        monkeypatch.setattr(FeedbackQuery, "matches", counted)
+        assert backlog(watch.storage.feedback, APP) == Backlog(2, NOON)
+        assert set(read) == {"f000100", "f000101"}
