@@ -54,6 +54,8 @@ def main(storage: str) -> None:
         print("Somebody mended it:")
         hk.submit("session-1", "up", "It works now", agent_id="helper")
         day.passes(hk, hours=2)
+        print("When there has been no sign of it for an hour:")
+        day.passes(hk, hours=1)
 
         print("Then nobody says anything:")
         day.passes(hk, hours=6)

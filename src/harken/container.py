@@ -134,6 +134,7 @@ class Container(containers.DeclarativeContainer):
         AlertingService,
         feedback_repository,
         alert_repository,
+        document_repository,
         rules=notifying.provided.alert_rules,
         clock=clock,
     )

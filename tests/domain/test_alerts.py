@@ -13,6 +13,7 @@ from harken import ConfigurationError, Feedback, Moderation, ModerationStatus, R
 from harken.domain.alerts import (
     AlertKind,
     AlertRule,
+    QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
@@ -27,6 +28,7 @@ from harken.domain.alerts import (
 )
 from harken.domain.events import EventType
 from harken.domain.instants import format_duration, parse_duration
+from harken.domain.moderation import Backlog
 from harken.domain.patterns import has_risen
 from support import NOON, a_feedback
 
@@ -227,6 +229,107 @@ def test_what_is_said_of_a_rise() -> None:
     )
 
 
+@given(
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.sampled_from([0, 0.1, 20, 90]),
+    st.sampled_from([15.0, 60.0, 100]),
+    st.sampled_from([1, 1.1, 2.0, 10]),
+)
+def test_what_is_found_goes_on(one: int, other: int, margin: float, below: float, factor: float) -> None:
+    """Whatever the margin, a pattern is never over while the rule still finds it."""
+    satisfaction = SatisfactionRule(name="r", below=below, margin=margin, at_least=7)
+    if satisfaction.finding(AGENT, Summary(positive=one, negative=other)):
+        assert satisfaction.goes_on(Summary(positive=one, negative=other))
+    rate = RateRule(name="r", factor=factor, margin=margin, at_least=7)
+    if rate.finding(AGENT, one, other, 3):
+        assert rate.goes_on(one, other, 3)
+    queue = QueueRule(name="r", longer_than=20, older_than=HOUR, margin=margin)
+    backlog = Backlog(one, NOON - timedelta(minutes=other))
+    if queue.finding(APPLICATION, backlog, NOON):
+        assert queue.goes_on(backlog, NOON)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "goes_on"),
+    [(6, 34, True), (7, 33, True), (8, 32, False), (0, 10, True), (0, 9, False), (0, 0, False), (5, 5, False)],
+)
+def test_when_dissatisfaction_is_over(positive: int, negative: int, goes_on: bool) -> None:
+    """At the bound and the margin, in points, it is over; so it is with fewer than half the thumbs it takes."""
+    rule = SatisfactionRule(name="r", below=15, at_least=20)
+    assert rule.goes_on(Summary(positive=positive, negative=negative)) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("count", "baseline", "found", "goes_on"),
+    [
+        (250, 390, True, True),
+        (200, 390, False, True),
+        (165, 390, False, False),
+        (8, 0, False, True),
+        (7, 0, False, False),
+    ],
+)
+def test_when_a_rise_is_over(count: int, baseline: int, found: bool, goes_on: bool) -> None:
+    """It is over with fewer than 80% of the number, or when it is not surely 80% of the factor above the usual."""
+    rule = RateRule(name="r", factor=2, at_least=10)
+    assert (rule.finding(AGENT, count, baseline, 4) is not None) is found
+    assert rule.goes_on(count, baseline, 4) is goes_on
+
+
+def test_the_usual_is_no_rise() -> None:
+    """However wide the margin, what is as often as usual ends it: otherwise a rule with a small factor never would."""
+    assert not RateRule(name="r", factor=1, margin=90).goes_on(1_000, 4_000, 4)
+
+
+def test_satisfaction_cannot_be_better_than_100() -> None:
+    """Where the bound and the margin are more than that together, all thumbs up are enough."""
+    rule = SatisfactionRule(name="r", below=98)
+    assert not rule.goes_on(Summary(positive=40))
+    assert rule.goes_on(Summary(positive=40, negative=1))
+
+
+@pytest.mark.parametrize(
+    ("backlog", "found", "goes_on"),
+    [
+        (Backlog(), False, False),
+        (Backlog(8, NOON), False, False),
+        (Backlog(9, NOON), False, True),
+        (Backlog(10, NOON), False, True),
+        (Backlog(11, NOON), True, True),
+        (Backlog(1, NOON - timedelta(minutes=48)), False, False),
+        (Backlog(1, NOON - timedelta(minutes=48, microseconds=1)), False, True),
+        (Backlog(1, NOON - HOUR), False, True),
+        (Backlog(1, NOON - timedelta(hours=1, microseconds=1)), True, True),
+        (Backlog(1, NOON + HOUR), False, False),
+    ],
+)
+def test_when_a_queue_is_too_long_or_too_old(backlog: Backlog, found: bool, goes_on: bool) -> None:
+    """Above either threshold it is found; it is over when neither figure is above 80% of its own."""
+    rule = QueueRule(name="r", longer_than=10, older_than=HOUR)
+    assert (rule.finding(APPLICATION, backlog, NOON) is not None) is found
+    assert rule.goes_on(backlog, NOON) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (QueueRule(name="r", longer_than=999), "the oldest for 2h: more than 999"),
+        (QueueRule(name="r", older_than=HOUR), "the oldest for 2h: longer than 1h"),
+        (QueueRule(name="r", longer_than=0, older_than=HOUR), "the oldest for 2h: more than 0 and longer than 1h"),
+    ],
+)
+def test_what_is_said_of_a_queue(rule: QueueRule, says: str) -> None:
+    """A person learns how many wait, for how long, and what is too much of it."""
+    finding = rule.finding(APPLICATION, Backlog(1_200, NOON - 2 * HOUR), NOON)
+    assert finding is not None
+    assert finding.message == f"1,200 entries await moderation for application default, {says}"
+    assert finding.figures == {"waiting": 1200, "seconds": 7200}
+    one = QueueRule(name="r", longer_than=0).finding(APPLICATION, Backlog(1, NOON), NOON)
+    assert one is not None
+    assert one.message == "1 entry awaits moderation for application default, the oldest for 0s: more than 0"
+
+
 @pytest.mark.parametrize(("rating", "count"), [(UP, 1), (DOWN, 2), (NEUTRAL, 3)])
 def test_a_rate_is_that_of_one_rating(rating: Rating, count: int) -> None:
     """Each rating has its own count."""
@@ -265,7 +368,13 @@ common: dict[str, Any] = {
     "agent": st.none() | names,
     "cooldown": st.just(timedelta()) | seconds,
 }
+steady: dict[str, Any] = {
+    **common,
+    "margin": st.floats(0, 90) | st.integers(0, 90),
+    "resolve_after": st.just(timedelta()) | seconds,
+}
 rising: dict[str, Any] = {
+    **steady,
     "window": st.integers(1, 7 * 86_400).map(lambda number: timedelta(seconds=number)),
     "weeks": st.integers(1, 52),
     "factor": st.floats(1, 100) | st.integers(1, 100),
@@ -276,10 +385,15 @@ rules: st.SearchStrategy[AlertRule] = st.one_of(
         StreakRule,
         **{**common, "by": st.sampled_from(["agent", "application", "session"]), "length": st.integers(1, 100)},
     ),
-    st.builds(SatisfactionRule, **common, below=st.floats(1, 100), window=seconds, at_least=st.integers(1, 1_000_000)),
-    st.builds(RateRule, **common, **rising, rating=st.sampled_from(Rating)),
-    st.builds(ThemeRule, **common, **rising, keywords=st.lists(names, min_size=1)),
+    st.builds(SatisfactionRule, **steady, below=st.floats(1, 100), window=seconds, at_least=st.integers(1, 1_000_000)),
+    st.builds(RateRule, **rising, rating=st.sampled_from(Rating)),
+    st.builds(ThemeRule, **rising, keywords=st.lists(names, min_size=1)),
     st.builds(SilenceRule, **common, after=seconds),
+    st.builds(
+        QueueRule,
+        **{**steady, "by": st.just("application"), "agent": st.none(), "longer_than": st.integers(0, 1_000_000)},
+        older_than=st.none() | seconds,
+    ),
 )
 
 
@@ -303,7 +417,7 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, silence; got None"),
+        ({"name": "r"}, "'r' needs a kind, one of streak, satisfaction, rate, theme, silence, queue; got None"),
         ({"name": "r", "kind": ["streak"]}, "needs a kind"),
         ({"name": "r", "kind": "hunch"}, "got 'hunch'"),
         ({"kind": "streak"}, "of kind streak needs a name"),
@@ -315,7 +429,7 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
         ({"name": "r", "kind": "streak", "length": True}, "as length, got True"),
         ({"name": "r", "kind": "streak", "length": "3"}, "as length, got '3'"),
         ({"name": "r", "kind": "streak", "by": "planet"}, "one of session, agent, application, not by 'planet'"),
-        ({"name": "r", "kind": "streak", "cooldown": 60}, "cooldown of alert rule 'r' makes no sense.*not 60"),
+        ({"name": "r", "kind": "streak", "cooldown": 60}, "cooldown of alert rule 'r' is invalid.*not 60"),
         ({"name": "r", "kind": "streak", "cooldown": "an hour"}, "such as '90s', '15m', '6h', '7d' or '1h30m'"),
         ({"name": "r", "kind": "streak", "cooldown": "367d"}, "from 0s to 366d"),
         ({"name": "r", "kind": "streak", "agent": ""}, "cannot be kept to that agent: agent must not be empty"),
@@ -334,6 +448,28 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
         ({"name": "r", "kind": "theme", "keywords": [""]}, "keyword must not be empty"),
         ({"name": "r", "kind": "theme", "keywords": ["a:b"]}, "a keyword has no ':'"),
         ({"name": "r", "kind": "silence", "after": "0s"}, "needs after in whole seconds, from 1s"),
+        ({"name": "r", "kind": "silence", "margin": 5}, "unknown margin; known for silence are"),
+        ({"name": "r", "kind": "streak", "resolve_after": "1h"}, "unknown resolve_after; known for streak are"),
+        ({"name": "r", "kind": "satisfaction", "margin": 91}, "a number from 0 to 90 as margin, got 91"),
+        ({"name": "r", "kind": "satisfaction", "margin": -1}, "as margin, got -1"),
+        ({"name": "r", "kind": "rate", "margin": True}, "as margin, got True"),
+        ({"name": "r", "kind": "theme", "margin": float("nan")}, "as margin, got nan"),
+        ({"name": "r", "kind": "rate", "resolve_after": 60}, "resolve_after of alert rule 'r' is invalid.*not 60"),
+        (
+            {"name": "r", "kind": "theme", "resolve_after": "367d"},
+            "needs resolve_after in whole seconds, from 0s to 366d",
+        ),
+        ({"name": "r", "kind": "queue"}, "'r' needs longer_than, older_than, or both"),
+        (
+            {"name": "r", "kind": "queue", "longer_than": -1},
+            "a whole number from 0 to 1,000,000 as longer_than, got -1",
+        ),
+        ({"name": "r", "kind": "queue", "longer_than": "9"}, "as longer_than, got '9'"),
+        ({"name": "r", "kind": "queue", "older_than": "0s"}, "needs older_than in whole seconds, from 1s"),
+        ({"name": "r", "kind": "queue", "older_than": 60}, "older_than of alert rule 'r' is invalid"),
+        ({"name": "r", "kind": "queue", "longer_than": 9, "margin": 91}, "as margin, got 91"),
+        ({"name": "r", "kind": "queue", "longer_than": 9, "by": "agent"}, "one of application, not by 'agent'"),
+        ({"name": "r", "kind": "queue", "longer_than": 9, "agent": "a"}, "cannot be kept to an agent"),
     ],
 )
 def test_what_no_rule_can_mean(table: dict[str, object], says: str) -> None:

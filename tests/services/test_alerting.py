@@ -59,7 +59,7 @@ def watching(*rules: AlertRule, clock: ManualClock | None = None) -> Iterator[tu
 
 def alerting(storage: Storage, *rules: AlertRule, clock: Callable[[], datetime]) -> AlertingService:
     """A service as one of several relays has it."""
-    return AlertingService(storage.feedback, storage.alerts, rules=rules, clock=clock)
+    return AlertingService(storage.feedback, storage.alerts, storage.documents, rules=rules, clock=clock)
 
 
 def plain_loop(feedback: Iterable[Feedback], rule: StreakRule) -> set[Told]:
@@ -331,7 +331,9 @@ def test_what_happens_between_reading_and_raising(clock: ManualClock) -> None:
         def meanwhile() -> None:
             service.look_at(downs(hk, clock, 1, rating="up"))
 
-        slow = AlertingService(storage.feedback, Interrupted(storage.alerts, meanwhile), rules=[THREE], clock=clock)
+        slow = AlertingService(
+            storage.feedback, Interrupted(storage.alerts, meanwhile), storage.documents, rules=[THREE], clock=clock
+        )
         slow.look_at(given_)
         assert as_told(alerts(storage)) == plain_loop(everything(hk), THREE)
 
@@ -461,7 +463,7 @@ def stored(storage: Storage, ratings: str, at: datetime, agent_id: str | None = 
 
 def test_satisfaction_under_a_bound(clock: ManualClock) -> None:
     """Raised once while it lasts, resolved when the window is better, and not raised again while it cools down."""
-    rule = SatisfactionRule(name="unhappy", by="agent", cooldown=2 * HOUR)
+    rule = SatisfactionRule(name="unhappy", by="agent", cooldown=2 * HOUR, resolve_after=timedelta())
     with watching(rule, clock=clock) as (_, service, storage):
         stored(storage, "d" * 30 + "u" * 5, clock() - HOUR + timedelta(minutes=1))
         stored(storage, "d" * 10, clock(), agent_id="few")
@@ -483,7 +485,7 @@ def test_satisfaction_under_a_bound(clock: ManualClock) -> None:
 
 def test_who_looks_around_at_once_raises_one_alert(clock: ManualClock) -> None:
     """Relays that find the same pattern at the same moment make the same alert, time after time."""
-    rule = SatisfactionRule(name="unhappy", cooldown=timedelta())
+    rule = SatisfactionRule(name="unhappy", cooldown=timedelta(), resolve_after=timedelta())
     with watching(rule, clock=clock) as (_, service, storage):
         for time in (1, 2, 3):
             stored(storage, "d" * 30, clock())
@@ -525,7 +527,7 @@ def test_a_rate_is_compared_with_the_agents_own(clock: ManualClock) -> None:
 @pytest.mark.parametrize(("by", "subject"), [("application", "slow"), ("agent", "slow: a")])
 def test_a_theme_surges(clock: ManualClock, by: str, subject: str) -> None:
     """Each keyword that suddenly comes up has an alert of its own, which is about the theme."""
-    with watching(ThemeRule(name="themes", by=by), clock=clock) as (_, service, storage):
+    with watching(ThemeRule(name="themes", by=by, resolve_after=timedelta()), clock=clock) as (_, service, storage):
         stored(storage, "d" * 20, clock() - WEEK, comment="An error")
         stored(storage, "d", clock() - WEEK, comment="slow")
         stored(storage, "d" * 20, clock(), comment="So slow, an ERROR")

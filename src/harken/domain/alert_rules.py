@@ -12,6 +12,7 @@ from attrs import field, frozen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.instants import format_duration
+from harken.domain.moderation import Backlog
 from harken.domain.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
@@ -24,6 +25,7 @@ _HOUR: Final = timedelta(hours=1)
 _LONGEST: Final = timedelta(days=366)
 _NONE: Final = timedelta()
 _SECOND: Final = timedelta(seconds=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
 #: What belongs to one application, agent or session, and how feedback says which.
 GROUPS: Final = ("session", "agent", "application")
 _LARGE_GROUPS: Final = ("agent", "application")
@@ -85,6 +87,29 @@ class _Rule:
 
 
 _MANY: Final = 1_000_000
+#: The largest margin that is a share of a threshold, in percent: at 100 nothing would be under what is left of it.
+_WIDEST: Final = 90.0
+
+
+@frozen(kw_only=True)
+class _SteadyRule(_Rule):
+    """A rule whose figures go up and down, so that its alert ends only when the pattern is clearly over, and stays so.
+
+    Attributes:
+        margin: how far from the threshold the figures must be for the pattern to be over; see each rule for the unit.
+        resolve_after: for how long the pattern must have been over before the alert is resolved.
+    """
+
+    margin: float = 20.0
+    resolve_after: timedelta = _HOUR
+
+    def _check(self) -> None:
+        self._check_number("margin", self.margin, 0, _WIDEST)
+        self._check_duration("resolve_after", self.resolve_after, _NONE, _LONGEST)
+
+    def _eased(self, threshold: float) -> Fraction:
+        """The threshold, lower by the margin in percent: the pattern is over when the figure is under it."""
+        return Fraction(threshold) * (100 - Fraction(self.margin)) / 100
 
 
 @frozen(kw_only=True)
@@ -120,13 +145,15 @@ class StreakRule(_Rule):
 
 
 @frozen(kw_only=True)
-class SatisfactionRule(_Rule):
+class SatisfactionRule(_SteadyRule):
     """Satisfaction in a window is surely under a bound: also the upper end of its 95% interval is.
 
     Attributes:
         below: the bound, in percent.
         window: how long the window is, which ends now.
         at_least: how many thumbs there must be in it.
+        margin: in percentage points: the pattern is over when satisfaction is at ``below + margin`` or better (100 at
+            most), or when fewer than half of ``at_least`` thumbs are left in the window.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.SATISFACTION
@@ -134,8 +161,10 @@ class SatisfactionRule(_Rule):
     below: float = 60.0
     window: timedelta = _HOUR
     at_least: int = 20
+    margin: float = 5.0
 
     def _check(self) -> None:
+        super()._check()
         self._check_number("below", self.below, 0.1, 100)
         self._check_duration("window", self.window, _SECOND, _LONGEST)
         self._check_whole("at_least", self.at_least, 1, _MANY)
@@ -153,9 +182,17 @@ class SatisfactionRule(_Rule):
         )
         return Finding(message, {"positive": summary.positive, "negative": summary.negative})
 
+    def goes_on(self, summary: Summary) -> bool:
+        """Whether a pattern that was found is not clearly over yet, by the figures of the window."""
+        # A few thumbs that are still as bad are no recovery; too few to judge are no pattern any more.
+        if not summary.decided or 2 * summary.decided < self.at_least:
+            return False
+        recovered = min(Fraction(self.below) + Fraction(self.margin), Fraction(100))
+        return 100 * summary.positive < recovered * summary.decided
+
 
 @frozen(kw_only=True)
-class _RisingRule(_Rule):
+class _RisingRule(_SteadyRule):
     """Something happens surely more often than in the same hours of the weeks before, see :func:`has_risen`.
 
     Attributes:
@@ -163,6 +200,8 @@ class _RisingRule(_Rule):
         weeks: how many weeks back it is compared. Weeks without any feedback of the application do not count.
         factor: how many times as often it must happen.
         at_least: how often it must happen within the window.
+        margin: in percent of ``at_least`` and ``factor``: the pattern is over when it would not be found with one of
+            them lowered by that much (the factor to 1 at least).
     """
 
     window: timedelta = _HOUR
@@ -171,11 +210,22 @@ class _RisingRule(_Rule):
     at_least: int = 10
 
     def _check(self) -> None:
+        super()._check()
         # A longer window would be compared with a part of itself.
         self._check_duration("window", self.window, _SECOND, WEEK)
         self._check_whole("weeks", self.weeks, 1, 52)
         self._check_number("factor", self.factor, 1, 1_000)
         self._check_whole("at_least", self.at_least, 1, _MANY)
+
+    def enough(self, count: int, *, standing: bool) -> bool:
+        """Whether it happens often enough to look further; less is enough while an alert stands."""
+        return count >= (self._eased(self.at_least) if standing else self.at_least)
+
+    def goes_on(self, count: int, baseline: int, weeks: int) -> bool:
+        """Whether a pattern that was found is not clearly over yet."""
+        # More than usual by chance is no reason to go on, so the factor is not lowered under 1.
+        factor = max(self._eased(self.factor), Fraction(1))
+        return self.enough(count, standing=True) and has_risen(count, baseline, weeks, factor)
 
     def _risen(self, what: str, subject: str, count: int, baseline: int, weeks: int) -> Finding | None:
         if count < self.at_least or not has_risen(count, baseline, weeks, self.factor):
@@ -273,8 +323,67 @@ class SilenceRule(_Rule):
         return Finding(message, {"seconds": (now - last) // _SECOND})
 
 
-WindowRule = SatisfactionRule | RateRule | ThemeRule | SilenceRule
-AlertRule = StreakRule | SatisfactionRule | RateRule | ThemeRule | SilenceRule
+@frozen(kw_only=True)
+class QueueRule(_SteadyRule):
+    """Too much feedback of an application awaits moderation, or some of it for too long.
+
+    Attributes:
+        longer_than: how many entries are not too many yet.
+        older_than: for how long an entry may wait.
+        margin: in percent of both: the pattern is over when neither figure is above its threshold lowered by that much.
+    """
+
+    kind: ClassVar[AlertKind] = AlertKind.QUEUE
+    groups: ClassVar[tuple[str, ...]] = ("application",)
+
+    longer_than: int | None = None
+    older_than: timedelta | None = None
+
+    def _check(self) -> None:
+        super()._check()
+        limits = (self.longer_than, self.older_than)
+        self.require(limits != (None, None), "needs longer_than, older_than, or both")
+        if self.longer_than is not None:
+            self._check_whole("longer_than", self.longer_than, 0, _MANY)
+        if self.older_than is not None:
+            self._check_duration("older_than", self.older_than, _SECOND, _LONGEST)
+        self.require(
+            self.agent is None, "looks at the moderation queue of an application; it cannot be kept to an agent"
+        )
+
+    def finding(self, subject: Subject, backlog: Backlog, now: datetime) -> Finding | None:
+        """What the moderation queue says."""
+        waiting, age = backlog.waiting, backlog.age(now)
+        long = self.longer_than is not None and waiting > self.longer_than
+        old = self.older_than is not None and age > self.older_than
+        if not long and not old:
+            return None
+        entries = "1 entry awaits" if waiting == 1 else f"{waiting:,} entries await"
+        reasons = [
+            f"more than {self.longer_than:,}" if long else "",
+            f"longer than {format_duration(self.older_than)}" if old and self.older_than else "",
+        ]
+        waited = format_duration(timedelta(seconds=age // _SECOND))
+        message = f"{entries} moderation for {subject}, the oldest for {waited}: {' and '.join(filter(None, reasons))}"
+        return Finding(message, {"waiting": waiting, "seconds": age // _SECOND})
+
+    def goes_on(self, backlog: Backlog, now: datetime) -> bool:
+        """Whether a queue that was too long or too old is not clearly shorter or younger yet."""
+        long = self.longer_than is not None and backlog.waiting > self._eased(self.longer_than)
+        # In microseconds, so that it is exact.
+        old = self.older_than is not None and backlog.age(now) // _MICROSECOND > self._eased(
+            self.older_than // _MICROSECOND
+        )
+        return long or old
+
+
+WindowRule = SatisfactionRule | RateRule | ThemeRule | SilenceRule | QueueRule
+AlertRule = StreakRule | WindowRule
 RULES: Final[Mapping[str, type[AlertRule]]] = {
-    kind.kind.value: kind for kind in (StreakRule, SatisfactionRule, RateRule, ThemeRule, SilenceRule)
+    kind.kind.value: kind for kind in (StreakRule, SatisfactionRule, RateRule, ThemeRule, SilenceRule, QueueRule)
 }
+
+
+def resolve_after(rule: AlertRule) -> timedelta:
+    """For how long the pattern must have been over before an alert of that rule is resolved."""
+    return rule.resolve_after if isinstance(rule, _SteadyRule) else _NONE

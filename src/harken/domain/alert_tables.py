@@ -19,8 +19,9 @@ _NEUTRAL: Final = "neutral"
 def parse_rule(table: Mapping[str, object]) -> AlertRule:
     """The alert rule that a table describes, such as ``{"name": "three", "kind": "streak", "by": "agent"}``.
 
-    ``kind`` is one of ``streak``, ``satisfaction``, ``rate``, ``theme`` and ``silence``; the other keys are the
-    attributes of that rule. Durations are texts such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or ``"1h30m"``.
+    ``kind`` is one of ``streak``, ``satisfaction``, ``rate``, ``theme``, ``silence`` and ``queue``; the other keys
+    are the attributes of that rule. Durations are texts such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or
+    ``"1h30m"``.
 
     Raises:
         ConfigurationError: a key is unknown or absent, or a value makes no sense.
@@ -55,7 +56,7 @@ def _parsed(name: object, key: str, value: object) -> object:
     try:
         return _PARSERS[key](value) if key in _PARSERS else value
     except ValueError as error:
-        raise ConfigurationError(f"{key} of alert rule {name!r} makes no sense: {error}") from None
+        raise ConfigurationError(f"{key} of alert rule {name!r} is invalid: {error}") from None
 
 
 def _recorded(key: str, value: object) -> object:
@@ -75,7 +76,7 @@ def _texts(value: object) -> tuple[str, ...]:
     raise ValueError(f"expected a list of texts, got {value!r}")
 
 
-_DURATIONS: Final = ("cooldown", "window", "after")
+_DURATIONS: Final = ("cooldown", "window", "after", "older_than", "resolve_after")
 _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     **dict.fromkeys(_DURATIONS, parse_duration),
     "rating": _rating,

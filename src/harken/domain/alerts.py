@@ -13,6 +13,7 @@ from attrs.converters import optional
 from harken.domain.alert_rules import (
     CHANNEL_RULE,
     AlertRule,
+    QueueRule,
     RateRule,
     SatisfactionRule,
     SilenceRule,
@@ -23,7 +24,7 @@ from harken.domain.alert_rules import (
 from harken.domain.alert_tables import parse_rule, rule_record
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION
-from harken.domain.instants import utc
+from harken.domain.instants import MICROSECOND, utc
 from harken.domain.patterns import AlertKind, Finding, Streak, Subject, copied, streaks
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "AlertKind",
     "AlertRule",
     "Finding",
+    "QueueRule",
     "RateRule",
     "SatisfactionRule",
     "SilenceRule",
@@ -167,7 +169,12 @@ def pattern_alert(
     began_at: datetime,
     at: datetime,
 ) -> Alert:
-    """The alert about a pattern that no one feedback begins: it begins after the alert before, so that is in its id."""
+    """The alert about a pattern that no one feedback begins: it begins after the alert before, so that is in its id.
+
+    It is raised after the one before, also if that was raised by a clock that was ahead: the latest alert of a rule
+    must be the last one, or no other could follow it.
+    """
+    raised_at = at if previous is None else max(at, previous.raised_at + MICROSECOND)
     return Alert(
         id=alert_id(application, rule, subject, previous.id if previous else _FIRST),
         application=application,
@@ -177,7 +184,7 @@ def pattern_alert(
         message=finding.message,
         figures=finding.figures,
         began_at=began_at,
-        raised_at=at,
+        raised_at=raised_at,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -74,3 +74,15 @@ class Moderation:
 
 #: What feedback has that nobody and nothing found a reason to hold.
 APPROVED: Final = Moderation()
+
+
+@frozen
+class Backlog:
+    """What awaits moderation: how many entries, and since when the one waits that has waited the longest."""
+
+    waiting: int = 0
+    since: datetime | None = None
+
+    def age(self, now: datetime) -> timedelta:
+        """For how long the oldest entry has been waiting; zero if none waits, or only since later than ``now``."""
+        return timedelta(0) if self.since is None else max(now - self.since, timedelta(0))

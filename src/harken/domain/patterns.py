@@ -22,6 +22,7 @@ class AlertKind(Enum):
     RATE = "rate"
     THEME = "theme"
     SILENCE = "silence"
+    QUEUE = "queue"
     CHANNEL = "channel"
 
 
@@ -115,7 +116,7 @@ def streaks(feedback: Iterable[Feedback], length: int) -> Iterator[Streak]:
         yield streak
 
 
-def has_risen(count: int, baseline: int, weeks: int, factor: float) -> bool:
+def has_risen(count: int, baseline: int, weeks: int, factor: float | Fraction) -> bool:
     """Whether something that was counted happens surely more than ``factor`` times as often as before.
 
     ``count`` is from one window, ``baseline`` from ``weeks`` windows that are as long. If the counts are Poisson with

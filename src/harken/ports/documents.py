@@ -1,4 +1,4 @@
-"""Where what people set up at run time is kept: routes, and how channels fare."""
+"""Where routes that were added at run time, the state of channels, and what alerting has to remember are kept."""
 
 from __future__ import annotations
 

@@ -25,8 +25,10 @@ from harken.domain.patterns import next_streak
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import text_problem
 from harken.ports.alerts import AlertRepository
+from harken.ports.documents import DocumentRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.calm import Calm, CalmNotes
 from harken.services.streaks import Group, StreakWatch
 from harken.services.windows import WindowWatch
 
@@ -41,14 +43,21 @@ class AlertingService:
     """
 
     def __init__(
-        self, repository: FeedbackRepository, alerts: AlertRepository, *, rules: Sequence[AlertRule], clock: Clock
+        self,
+        repository: FeedbackRepository,
+        alerts: AlertRepository,
+        documents: DocumentRepository,
+        *,
+        rules: Sequence[AlertRule],
+        clock: Clock,
     ) -> None:
         self._repository = repository
         self._alerts = alerts
         self._clock = clock
         self.rules = tuple(rules)
         self._streaks = StreakWatch(repository, alerts, clock)
-        self._windows = WindowWatch(repository, alerts)
+        self._notes = CalmNotes(documents)
+        self._windows = WindowWatch(repository, alerts, self._notes)
         # An application whose feedback was erased to the last is not listed any more, but its alerts must end.
         self._seen: set[str] = set()
         if len({rule.name for rule in rules}) < len(rules):
@@ -69,23 +78,25 @@ class AlertingService:
         return sum(self._look_for_streaks(rule, feedback) for rule in self.rules if isinstance(rule, StreakRule))
 
     def look_around(self) -> int:
-        """Let the rules about windows of time look at all applications now; how many alerts were raised or resolved.
+        """Let the rules that go by time look at all applications now; how many alerts were raised or resolved.
 
-        Alerts about streaks whose feedback was erased are resolved as well.
+        Alerts about streaks whose feedback was erased are resolved as well, and so are those of rules that have not
+        been configured in any relay for two hours.
 
         Raises:
             StorageError: the storage failed; what was raised or resolved before stays so.
         """
-        if not self.rules:
-            return 0
-        now = self._clock()
-        self._seen.update(self._repository.applications())
-        return sum(
-            self._look_around(rule, application, now)
-            for application in sorted(self._seen)
-            for rule in self.rules
-            if rule.application in (None, application)
-        )
+        now, notes = self._clock(), self._notes.all()
+        changed = 0
+        if self.rules:
+            self._seen.update(self._repository.applications(), (application for application, _ in notes))
+            for application in sorted(self._seen):
+                for rule in self.rules:
+                    if rule.application in (None, application):
+                        note = notes.pop((application, rule.name), Calm(application, rule.name))
+                        changed += self._look_around(rule, application, now, note)
+        # What is left is about rules that are not configured here, at least not for that application.
+        return changed + sum(self._windows.retire(note, now) for note in notes.values())
 
     def find(
         self,
@@ -168,10 +179,13 @@ class AlertingService:
                 groups[Group(rule, one.application, subject)].append(one)
         return sum(self._streaks.look(group, touched) for group, touched in groups.items())
 
-    def _look_around(self, rule: AlertRule, application: str, now: datetime) -> int:
-        if isinstance(rule, StreakRule):
-            return self._streaks.revise(rule, application)
-        return self._windows.look(rule, application, now)
+    def _look_around(self, rule: AlertRule, application: str, now: datetime, note: Calm) -> int:
+        if not isinstance(rule, StreakRule):
+            return self._windows.look(rule, application, now, note)
+        changed = self._streaks.revise(rule, application)
+        standing = self._alerts.find(application, limit=1, standing=True, rule=rule.name)
+        self._notes.keep(note, {}, standing=bool(standing))
+        return changed
 
     def _rehearsed(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[tuple[Subject, Streak]]:
         going: dict[Subject, Streak] = {}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
 from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, InvalidTransition
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
-from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.moderation import Backlog, Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
+from harken.services.backlog import backlog
 from harken.services.editing import Check, Editor, find
 
 
@@ -37,6 +38,17 @@ class ModerationService:
         """
         waiting = evolve(query, statuses=frozenset({ModerationStatus.PENDING}), withdrawn=False)
         return find(self._repository, waiting, limit=limit, after=after)
+
+    def applications(self) -> Sequence[str]:
+        """The applications that have feedback, sorted by code point: those that may have something to moderate."""
+        return self._repository.applications()
+
+    def backlog(self, application: str) -> Backlog:
+        """How many entries of an application await a decision, and since when the oldest does.
+
+        An entry waits since it was given, or since a moderator set it back to pending.
+        """
+        return backlog(self._repository, application)
 
     def decide(
         self,

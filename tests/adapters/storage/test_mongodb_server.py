@@ -1,6 +1,7 @@
 """What MongoDB alone can show: what is sent to the server, which indexes it uses, and what it refuses."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from harken.domain.errors import (
     StorageUnavailable,
 )
 from harken.domain.events import DeliveryState
+from harken.domain.moderation import Backlog, Moderation
 from harken.domain.query import Dimension
 from harken.ports.documents import Document
 from harken.ports.repository import DuplicateOf, Stored
@@ -258,6 +260,27 @@ def _stages(plan: Any) -> Iterator[str]:
     elif isinstance(plan, list):
         for value in plan:
             yield from _stages(value)
+
+
+def test_only_what_awaits_moderation_is_read_to_count_it(
+    client: MongoClient[dict[str, Any]], name: str, commands: Commands
+) -> None:
+    """However much feedback an application has, its queue is counted from the index of what is pending."""
+    held = [a_feedback(f"held-{number}", moderation=Moderation.held("spam")) for number in range(3)]
+    with harken.connect(mongo_storage(client, name)) as hk:
+        hk.collection.restore([*(a_feedback(f"f-{number}") for number in range(50)), *held])
+        commands.sent.clear()
+        assert hk.moderation.backlog("default") == Backlog(3, NOON)
+    reads = commands.named(_READS)
+    assert {next(iter(command)) for command in reads} == {"aggregate", "find"}
+    session = {"lsid", "$clusterTime", "$db", "$readPreference", "readConcern", "maxTimeMS"}
+    for command in reads:
+        plain = {key: value for key, value in command.items() if key not in session}
+        explained = str(client[name].command("explain", plain, verbosity="executionStats"))
+        assert "'indexName': 'pending'" in explained
+        examined = [int(number) for number in re.findall(r"'(?:totalDocsExamined|docsExamined)': (\d+)", explained)]
+        assert examined
+        assert max(examined) <= len(held)
 
 
 def test_writes_are_majority_and_journaled_whatever_the_default(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import harken
-from harken import Harken
+from harken import Harken, Moderation
 from harken.domain.alerts import Subject
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.documents import Document
@@ -29,6 +29,8 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
     "a page of an agent": (lambda hk: hk.feedback(agent_id="helper"), "agent_id=?"),
     "downs of an agent": (lambda hk: hk.summary(agent_id="helper", rating="down"), "agent_id=?"),
     "a page of all": (lambda hk: hk.feedback(limit=1), "feedback_time"),
+    "what awaits moderation": (lambda hk: hk.moderation.backlog("default"), "feedback_waiting"),
+    "a page of what awaits moderation": (lambda hk: hk.moderation.queue(hk.query(), limit=1), "feedback_waiting"),
     "an erased session": (
         lambda hk: hk.collection.erase(hk.query(session_id="s-1").in_any_state()),
         "session_id=?",
@@ -189,7 +191,7 @@ def test_what_is_asked_for_is_found_by_its_index(asked: str, tmp_path: Path, sen
     call, by = _ASKED[asked]
     path = tmp_path / "feedback.db"
     with harken.connect(f"sqlite:///{path}") as hk:
-        hk.collection.restore(a_series(5))
+        hk.collection.restore([*a_series(5), a_feedback(id="held", moderation=Moderation.held("spam"))])
         sent.clear()
         call(hk)
         statements = [text for text in sent if text.startswith(("SELECT", "DELETE FROM feedback"))]

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 import harken
+from harken.storage import open_storage
 
 pytestmark = pytest.mark.slow
 
@@ -112,3 +114,59 @@ def test_what_makes_no_sense_of_alerts_is_refused(cli: Any, arguments: tuple[str
     ran = cli("alerts", *arguments)
     assert (ran.code, ran.out) == (code, "")
     assert said in ran.err
+
+
+QUEUE = """
+spam = "hold"
+
+[[alerts]]
+name = "moderation"
+kind = "queue"
+longer_than = 1
+older_than = "1h"
+"""
+
+
+def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
+    """Doctor names it, and it is a problem exactly where a rule says so; the alert about it is listed and shown."""
+    settings = tmp_path / "harken.toml"
+    settings.write_text('spam = "hold"\n')
+    for _ in range(2):
+        assert cli("submit", "s", "up", "Click here to win").code == 0
+    assert cli("--application", "shop", "submit", "s", "up", "Click here to win").code == 0
+    ran = cli("doctor", "--json")
+    assert (ran.code, ran.json["problems"]) == (0, [])
+    queues = ran.json["moderation"]
+    assert {name: queue["waiting"] for name, queue in queues.items()} == {"default": 2, "shop": 1}
+    assert list(cli("--application", "shop", "doctor", "--json").json["moderation"]) == ["shop"]
+    assert "default: 2 waiting, the oldest for " in cli("doctor").out
+    settings.write_text(QUEUE)
+    ran = cli("doctor", "--json")
+    (problem,) = ran.json["problems"]
+    assert ran.code == 1
+    assert problem.startswith("2 entries await moderation for application default, the oldest for ")
+    assert problem.endswith("s: more than 1 (alert rule moderation)")
+    assert cli("--application", "shop", "doctor").code == 0
+    assert cli("relay", "--once").code == 0
+    (alert,) = cli("alerts", "list", "--standing", "--json").json["alerts"]
+    assert (alert["kind"], alert["figures"]["waiting"]) == ("queue", 2)
+    shown = cli("alerts", "show", alert["id"]).out
+    assert "queue" in shown
+    assert "waiting       2" in shown
+    wrong = QUEUE.replace("longer_than = 1", "longer_then = 1")
+    settings.write_text(wrong)
+    refused = cli("alerts", "list")
+    assert refused.code != 0
+    assert "Alert rule 'moderation' sets unknown longer_then; known for queue are kind, name" in refused.err
+
+
+def test_an_alert_without_words(cli: Any, streak: list[str]) -> None:
+    """An alert whose feedback was erased has neither a message nor ids, and is listed and shown nevertheless."""
+    with harken.connect("sqlite:///feedback.db") as hk:
+        (alert,) = hk.alerts.find("default")
+    with open_storage("sqlite:///feedback.db") as storage:
+        emptied = evolve(alert, message="", figures={}, feedback_ids=(), version=alert.version + 1)
+        assert storage.alerts.replace(emptied, emptied.event())
+    assert alert.id in cli("alerts", "list").out
+    assert alert.id in cli("alerts", "show", alert.id).out
+    assert cli("alerts", "list", "--json").json["alerts"][0]["feedback_ids"] == []

@@ -716,6 +716,7 @@ def whoever_runs_it_is_told(visit: Visit) -> None:
     figures = visit.server.ask("GET", "/metrics")
     assert figures.headers["content-type"].startswith("text/plain")
     assert 'harken_submissions_total{outcome="stored"} 1.0' in figures.text
+    assert 'harken_moderation_waiting{application="default"} 0.0' in figures.text
     page = visit.ask("GET", "/docs")
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         assert visit.ask("GET", link).headers["x-content-type-options"] == "nosniff"

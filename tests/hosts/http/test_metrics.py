@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -24,12 +25,13 @@ from harken import ConfigurationError, Harken, StorageUnavailable
 from harken.domain.errors import DeliveryFailed
 from harken.domain.events import Delivery, DeliveryState
 from harken.domain.events import Event as Happening
+from harken.domain.moderation import Backlog, Moderation
 from harken.ports.notifier import Notification
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Outcome
 from harken.storage import open_storage
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
-from support import PATIENCE, ManualClock, eventually
+from support import PATIENCE, ManualClock, a_feedback, eventually
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 OUTCOMES: tuple[SubmissionOutcome, ...] = get_args(SubmissionOutcome)
@@ -311,6 +313,50 @@ class TestChannels:
         """Whether each is on, for how long it fails, and for how long something is due."""
         names = ("harken_channel_on", "harken_channel_failing_seconds", "harken_delivery_lateness_seconds")
         return {channel: tuple(figure(metrics, name, channel=channel) for name in names) for channel in ("good", "bad")}
+
+
+class TestModeration:
+    NAMES = ("harken_moderation_waiting", "harken_moderation_age_seconds")
+
+    def test_how_long_and_how_old_a_queue_is(self, hk: Harken, metrics: Metrics, clock: ManualClock) -> None:
+        """Each application has its own, from the first feedback on, and none that waits is zero."""
+        metrics.observe(hk)
+        held = [
+            a_feedback(f"f{minutes}", application="shop", created_at=clock() - timedelta(minutes=minutes))
+            for minutes in (0, 2, 5)
+        ]
+        hk.collection.restore([*(evolve(one, moderation=Moderation.held("spam")) for one in held), a_feedback()])
+        assert (self.shown(metrics, "shop"), self.shown(metrics, "default")) == ((3, 300), (0, 0))
+        hk.moderation.decide("shop", "f5", "approved")
+        assert self.shown(metrics, "shop") == (3, 300)
+        clock.turn(seconds=15)
+        assert self.shown(metrics, "shop") == (2, 135)
+        assert self.shown(metrics, "other") == (None, None)
+        assert figure(metrics, "harken_moderation_applications_left_out") == 0
+
+    def test_too_many_applications_to_show(self, hk: Harken, metrics: Metrics) -> None:
+        """A scrape takes so many questions and series at most, and tells how many applications it leaves out."""
+        hk.collection.restore([a_feedback(application=f"tenant-{number:03}") for number in range(103)])
+        metrics.observe(hk)
+        shown = {dict(labels).get("application") for name, labels in figures(metrics) if name == self.NAMES[0]}
+        assert shown == {f"tenant-{number:03}" for number in range(100)}
+        assert figure(metrics, "harken_moderation_applications_left_out") == 3
+
+    def test_a_queue_that_cannot_be_read(self, hk: Harken, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is left out, and takes nothing else of what the storage knows along."""
+
+        def refuse_to_count(_: str) -> Backlog:
+            raise StorageUnavailable("away")
+
+        hk.submit("s", "up")
+        monkeypatch.setattr(hk.moderation, "backlog", refuse_to_count)
+        metrics.observe(hk)
+        assert self.shown(metrics, "default") == (None, None)
+        assert figure(metrics, "harken_outbox_age_seconds") == 0
+
+    def shown(self, metrics: Metrics, application: str) -> tuple[float | None, ...]:
+        """How many wait in an application, and for how long the oldest has."""
+        return tuple(figure(metrics, name, application=application) for name in self.NAMES)
 
 
 def refuse(_: Notification) -> None:

@@ -370,6 +370,35 @@ class TestAlerts:
             problem(locked.ask("GET", path, **shop), 404, "not-found")
 
 
+class TestQueue:
+    @pytest.fixture
+    def hk(self, clock: ManualClock) -> Iterator[Harken]:
+        """A Harken that holds what looks like spam, and is told when somebody should look at it."""
+        rule = {"name": "moderation", "kind": "queue", "longer_than": 1, "older_than": "1h", "resolve_after": "10m"}
+        with harken.connect("memory://", clock=clock, spam="hold", alert_rules=[rule]) as connected:
+            yield connected
+
+    def test_a_queue_that_is_too_long(self, hk: Harken, server: Server, clock: ManualClock) -> None:
+        """The alert has the figures, and is resolved when the queue has been short again for as long as it takes."""
+        spam = {"rating": "up", "comment": "Click here to win"}
+        for _ in range(2):
+            assert server.ask("POST", "/api/sessions/s/feedback", json=spam).ok
+        held = [one.id for one in hk.moderation.queue(hk.query()).items]
+        assert len(held) == 2
+        clock.turn(minutes=3)
+        hk.relay.run_due()
+        (alert,) = server.get("/api/alerts?rule=moderation")["alerts"]
+        assert (alert["kind"], alert["figures"]) == ("queue", {"waiting": 2, "seconds": 180})
+        assert alert["subject"] == {"by": "application", "value": "default"}
+        assert alert["began_at"] == "2026-03-04T12:00:00.000000Z"
+        for feedback_id in held:
+            assert server.ask("POST", f"/api/feedback/{feedback_id}/moderation", json={"status": "approved"}).ok
+        for minutes, standing in ((1, 1), (10, 0)):
+            clock.turn(minutes=minutes)
+            hk.relay.run_due()
+            assert len(server.get("/api/alerts?standing=true")["alerts"]) == standing
+
+
 class TestReplies:
     def test_are_in_the_answer(self, hk: Harken, server: Server) -> None:
         """Whoever gives a down gets the reply, by each way to give one, and it is shown with the feedback."""

@@ -6,7 +6,8 @@ import os
 import platform
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +16,17 @@ import typer
 from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
+from harken.container import utc_now
+from harken.domain.alerts import QueueRule, Subject
+from harken.domain.instants import format_duration
+from harken.domain.moderation import Backlog
 from harken.notifying import Notifying
 from harken.services.channels import ChannelState
 from harken.settings import Settings
 from harken.storage import ENTRY_POINTS
 from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
 from harken_adapters.hosts.cli.options import Door, Json, door
-from harken_adapters.hosts.cli.output import print_json, say, table
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 from harken_adapters.hosts.http.presenting import channel_record
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
@@ -50,6 +55,7 @@ def _report(chosen: Door) -> dict[str, Any]:
         "schemes": sorted(entry_points(group=ENTRY_POINTS).names),
         "storage": None,
         "counts": None,
+        "moderation": None,
         "channels": None,
         "dead_letters": None,
         "stranded": None,
@@ -61,6 +67,9 @@ def _report(chosen: Door) -> dict[str, Any]:
         with chosen.open() as hk:
             report["counts"] = _counts(hk)
             report["problems"] += hk.check()
+            now, queues = utc_now(), _queues(hk, chosen.application)
+            report["moderation"] = {name: _queue_record(queue, now) for name, queue in queues.items()}
+            report["problems"] += _overdue(hk, queues, now)
             states = hk.channels.states()
             report["channels"] = list(map(channel_record, states))
             report["dead_letters"] = dead = _dead_letters(hk, chosen.application)
@@ -82,6 +91,28 @@ def _dead_letters(hk: Harken, application: str | None) -> int:
     while page := hk.deliveries.find(limit=_PAGE, after=after, application=application):
         total, after = total + len(page), page[-1].id
     return total
+
+
+def _queues(hk: Harken, application: str | None) -> dict[str, Backlog]:
+    """What awaits moderation, by application, the oldest first; of all applications, unless one was chosen."""
+    names = hk.moderation.applications() if application is None else [application]
+    queues = {name: hk.moderation.backlog(name) for name in names}
+    waiting = {name: queue for name, queue in queues.items() if queue.waiting}
+    return dict(sorted(waiting.items(), key=lambda item: (item[1].since is None, item[1].since, item[0])))
+
+
+def _queue_record(queue: Backlog, now: datetime) -> dict[str, int]:
+    return {"waiting": queue.waiting, "oldest_seconds": queue.age(now) // timedelta(seconds=1)}
+
+
+def _overdue(hk: Harken, queues: Mapping[str, Backlog], now: datetime) -> Iterator[str]:
+    """The queues that are too long or too old by a rule of the settings: how many are too many is for people to say."""
+    for name, queue in queues.items():
+        for rule in hk.alerts.rules:
+            if isinstance(rule, QueueRule) and rule.application in (None, name):
+                finding = rule.finding(Subject("application", name), queue, now)
+                if finding:
+                    yield in_one_line(f"{finding.message} (alert rule {rule.name})")
 
 
 def _trouble(state: ChannelState, command: str) -> str | None:
@@ -130,6 +161,11 @@ def _counts(hk: Harken) -> dict[str, int]:
 def _show(report: Mapping[str, Any]) -> None:
     extras = ", ".join(f"{name} {'installed' if there else 'missing'}" for name, there in report["extras"].items())
     counts = ", ".join(f"{total:,} {status}" for status, total in (report["counts"] or {}).items())
+    moderation = ", ".join(
+        f"{in_one_line(name)}: {queue['waiting']:,} waiting, the oldest for "
+        f"{format_duration(timedelta(seconds=queue['oldest_seconds']))}"
+        for name, queue in (report["moderation"] or {}).items()
+    )
     rows = [
         ("Python", report["python"]),
         ("Harken", report["harken"]),
@@ -138,6 +174,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
+        ("moderation", moderation or "nothing waits"),
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]

@@ -43,6 +43,8 @@ _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000
 _KEPT: Final = timedelta(seconds=15)
 #: How many seconds a reader of the figures waits for the storage at most. Without the storage all others still count.
 _PATIENCE: Final = 1.0
+#: Of how many applications the moderation queue is shown: each takes a question to the storage, and is two series.
+_MAX_APPLICATIONS: Final = 100
 
 
 class Metrics:
@@ -106,7 +108,9 @@ class Metrics:
         ).labels(version("harken")).set(1)
 
     def observe(self, hk: Harken) -> None:
-        """Show how many submissions wait in it, how many share a write, its oldest event's age, and how channels fare.
+        """Show how many submissions wait in it, how many share a write, the age of the oldest event, and more.
+
+        That is what the storage knows: the state of the channels, and of the moderation queues.
 
         Raises:
             ConfigurationError: these figures show a Harken already.
@@ -116,6 +120,7 @@ class Metrics:
         self._harken = hk
         hk.collection.on_write(self._batches.observe)
         self._shown.register(_Stored(hk, self._clock))
+        self._shown.register(_Moderation(hk, self._clock))
         self._depth = Gauge(
             "harken_queue_depth",
             "How many submissions wait to be written.",
@@ -207,10 +212,12 @@ class _Stored(Collector):
 
     def _read(self, reading: Future[list[GaugeMetricFamily]]) -> None:
         try:
-            now = self._clock()
-            reading.set_result([self._age(now), *self._channels(now), self._stranded()])
+            reading.set_result(self._figures(self._clock()))
         except BaseException as error:  # noqa: BLE001 - raised where the figures are asked for
             reading.set_exception(error)
+
+    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
+        return [self._age(now), *self._channels(now), self._stranded()]
 
     def _age(self, now: datetime) -> GaugeMetricFamily:
         oldest = self._harken.outbox.events(limit=1)
@@ -244,6 +251,29 @@ class _Stored(Collector):
         for name, number in self._harken.deliveries.stranded().items():
             stranded.add_metric([name], number)
         return stranded
+
+
+class _Moderation(_Stored):
+    """The moderation queues. They are read apart: one question for each application must not hold up the others."""
+
+    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
+        waiting = GaugeMetricFamily("harken_moderation_waiting", "How many await moderation.", labels=["application"])
+        age = GaugeMetricFamily(
+            "harken_moderation_age_seconds",
+            "For how long the oldest has been awaiting moderation; 0 if none is.",
+            labels=["application"],
+        )
+        applications = self._harken.moderation.applications()
+        for application in applications[:_MAX_APPLICATIONS]:
+            backlog = self._harken.moderation.backlog(application)
+            waiting.add_metric([application], backlog.waiting)
+            age.add_metric([application], backlog.age(now).total_seconds())
+        left_out = GaugeMetricFamily(
+            "harken_moderation_applications_left_out",
+            "How many applications are not shown, as there are too many.",
+            value=max(len(applications) - _MAX_APPLICATIONS, 0),
+        )
+        return [waiting, age, left_out]
 
 
 def _seconds(now: datetime, since: datetime | None) -> float:

@@ -18,6 +18,7 @@ from harken.domain.errors import StorageClosed
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.instants import slot_number
+from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
@@ -151,6 +152,7 @@ class Application(_Stepwise):
         self.feedback: dict[str, Feedback] = {}
         self.order: list[Cursor] = []
         self.changed: list[tuple[datetime, str]] = []
+        self.pending: list[Cursor] = []
         self.sessions: defaultdict[str, list[Cursor]] = defaultdict(list)
         self.keys: dict[tuple[str, str | None, str], str] = {}
         self.votes: dict[tuple[str, str | None, str], str] = {}
@@ -197,7 +199,9 @@ class Application(_Stepwise):
 
     def places(self, query: FeedbackQuery) -> list[Cursor]:
         """Where to look for what matches, oldest first."""
-        return self.order if query.session_id is None else self.sessions.get(query.session_id, [])
+        if query.session_id is not None:
+            return self.sessions.get(query.session_id, [])
+        return self.pending if query.statuses == _PENDING else self.order
 
     def occupant(self, feedback: Feedback) -> tuple[Feedback, Taken] | None:
         """Who has the place of this feedback, and which."""
@@ -220,8 +224,11 @@ class Application(_Stepwise):
             yield self.votes, slot
 
     def _change_steps(self, change: Callable[[list[Any], Any], None], feedback: Feedback) -> Iterator[_Step]:
+        """What changes the lists in which feedback is only as it reads now."""
         if feedback.version > 1:
             yield change, (self.changed, change_place(feedback))
+        if feedback.moderation.status is ModerationStatus.PENDING:
+            yield change, (self.pending, Cursor.behind(feedback))
 
     def _counter_steps(self, *changes: tuple[Feedback, Callable[[Summary, Summary], Summary]]) -> Iterator[_Step]:
         """What sets the figures to what they are after these changes."""
@@ -239,6 +246,7 @@ class Application(_Stepwise):
 
 
 _EMPTY: Final = Summary()
+_PENDING: Final = frozenset({ModerationStatus.PENDING})
 
 
 def _put(mapping: dict[Any, Any], key: object, value: object) -> None:

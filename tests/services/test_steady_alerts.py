@@ -1,0 +1,594 @@
+"""Alerts that do not flap: they are resolved when the pattern is clearly over and stays so, whoever looks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from itertools import count, pairwise
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harken
+from harken import Feedback, FeedbackQuery, Moderation, ModerationStatus, Rating, StorageUnavailable
+from harken.domain.alerts import (
+    Alert,
+    AlertRule,
+    QueueRule,
+    RateRule,
+    SatisfactionRule,
+    SilenceRule,
+    StreakRule,
+    Subject,
+    ThemeRule,
+)
+from harken.domain.events import EventType
+from harken.domain.moderation import Backlog
+from harken.ports.storage import Storage
+from harken.services.alerting import AlertingService
+from harken.services.backlog import backlog
+from harken.services.windows import RETIRED
+from harken.storage import open_storage
+from harken.testing import accepted
+from support import NOON, ManualClock, a_feedback, in_threads
+
+APP = "default"
+MINUTE, HOUR, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
+NONE = timedelta()
+#: Ups and downs about an airline on a bad day, in ten minutes each: satisfaction over three hours is 9 to 13 percent.
+BAD_DAY = """
+    0/2 4/6 3/15 1/12 0/14 0/14 5/14 3/22 0/16 3/14 1/10 0/10 1/14 2/13 1/27 2/5 2/12 1/11 1/21 2/6 2/7 0/11 5/12 1/17
+    2/11 1/8 0/17 1/12 1/10 1/21 1/21 2/20 1/12 2/8 4/13 0/20 2/17 3/14 1/10 4/7 0/12 2/18 0/24 0/12 3/9 0/2
+"""
+UNHAPPY = SatisfactionRule(name="unhappy", by="agent", below=15, window=3 * HOUR)
+
+
+class Watch:
+    """Rules that look at a storage whose clock is turned by hand."""
+
+    def __init__(self, storage: Storage, *rules: AlertRule) -> None:
+        self.storage = storage
+        self.clock = ManualClock()
+        self.rules = rules
+        self.service = self.relay()
+        self._numbers = count()
+
+    def relay(self, *rules: AlertRule, clock: Callable[[], datetime] | None = None) -> AlertingService:
+        """A service as another relay, or one that was restarted, has it: it remembers nothing."""
+        parts = self.storage.feedback, self.storage.alerts, self.storage.documents
+        return AlertingService(*parts, rules=rules or self.rules, clock=clock or self.clock)
+
+    def give(self, ups: int = 0, downs: int = 0, *, ago: timedelta = NONE, **parts: Any) -> None:
+        """Store so many ratings."""
+        parts = {"agent_id": "a", "created_at": self.clock() - ago, "comment": "slow", **parts}
+        ratings = [Rating.UP] * ups + [Rating.DOWN] * downs
+        rows = [a_feedback(f"f{next(self._numbers):06}", rating, **parts) for rating in ratings]
+        self.storage.feedback.add(accepted(*rows))
+
+    def hold(self, entries: int, **parts: Any) -> None:
+        """Store feedback that awaits moderation."""
+        self.give(entries, moderation=Moderation.held("spam"), **parts)
+
+    def decide(self, entries: int | None = None) -> None:
+        """Approve the oldest of what awaits moderation, or all of it."""
+        pending = FeedbackQuery(statuses=frozenset({ModerationStatus.PENDING}))
+        for one in list(self.storage.feedback.stream(pending))[:entries]:
+            decided = one.moderated(one.moderation.decide(ModerationStatus.APPROVED, at=self.clock()), at=self.clock())
+            self.storage.feedback.replace(decided, [])
+
+    def later(self, **by: float) -> list[bool]:
+        """Look after so much time; of each alert, the last raised first, whether it stands."""
+        self.clock.turn(**by)
+        self.service.look_around()
+        return [alert.stands for alert in self.alerts()]
+
+    def alerts(self) -> list[Alert]:
+        """All that were raised, the last first."""
+        return list(self.storage.alerts.find(APP, limit=1_000))
+
+
+@contextmanager
+def watching(*rules: AlertRule) -> Iterator[Watch]:
+    """A watch over an empty memory storage."""
+    with open_storage("memory://") as storage:
+        yield Watch(storage, *rules)
+
+
+def replay(watch: Watch, *, every: int, parts: int | None = None) -> list[Alert]:
+    """The alerts about the bad day, or its first parts, looked at every so many minutes, until it is long over."""
+    for ups, downs in (map(int, part.split("/")) for part in BAD_DAY.split()[:parts]):
+        # The ups come at the end of each ten minutes.
+        watch.give(downs=downs)
+        for _ in range(10 // every - 1):
+            watch.later(minutes=every)
+        watch.give(ups)
+        watch.later(minutes=every)
+    for _ in range(5):
+        watch.later(hours=1)
+    return watch.alerts()
+
+
+# --- one bad afternoon ------------------------------------------------------------------------------------------------
+
+
+def test_one_bad_afternoon_is_one_alert() -> None:
+    """Satisfaction that is now surely and now perhaps under its bound for hours is told once, and once when it ends."""
+    with watching(UNHAPPY) as watch:
+        (alert,) = replay(watch, every=10, parts=30)
+        assert not alert.stands
+        told = [event for event in watch.storage.outbox.events(limit=10_000) if event.type.about_alert]
+        assert [event.type for event in told] == [EventType.ALERT_RAISED, EventType.ALERT_RESOLVED]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/feedback.db", "mongodb"])
+def test_one_bad_afternoon_in_every_storage(
+    url: str, every: int, tmp_path: Any, request: pytest.FixtureRequest
+) -> None:
+    """However often one looks, and with nothing that has to cool down."""
+    named = request.getfixturevalue("mongodb_url") if url == "mongodb" else url.format(tmp_path)
+    with open_storage(named) as storage:
+        assert len(replay(Watch(storage, evolve(UNHAPPY, cooldown=NONE)), every=every)) == 1
+
+
+def test_two_bad_afternoons_are_two_alerts() -> None:
+    """What was over for long enough and comes back is news again."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        for _ in range(2):
+            watch.give(downs=30)
+            watch.later()
+            watch.later(hours=2)
+            watch.later(hours=1)
+        assert [alert.stands for alert in watch.alerts()] == [False, False]
+
+
+def test_a_standing_alert_that_gets_worse_is_still_one() -> None:
+    """More of the same, and worse, changes nothing about the alert."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        watch.give(ups=10, downs=30)
+        watch.later()
+        (alert,) = watch.alerts()
+        for _ in range(10):
+            watch.give(downs=30)
+            watch.later(minutes=30)
+        assert watch.alerts() == [alert]
+
+
+# --- the margin -------------------------------------------------------------------------------------------------------
+
+
+def test_satisfaction_must_be_back_by_the_margin() -> None:
+    """Just above the bound it is not over; by the margin it is, once that has held for long enough."""
+    with watching(SatisfactionRule(name="unhappy", window=HOUR, resolve_after=10 * MINUTE)) as watch:
+        watch.give(ups=5, downs=30)
+        assert watch.later() == [True]
+        watch.clock.turn(hours=1)
+        for _ in range(9):
+            watch.give(ups=63, downs=37)
+            assert watch.later(minutes=20) == [True]
+        watch.clock.turn(hours=1)
+        watch.give(ups=65, downs=35)
+        assert watch.later() == [True]
+        assert watch.later(minutes=9, seconds=59) == [True]
+        assert watch.later(seconds=1) == [False]
+
+
+def test_a_relapse_starts_the_time_again() -> None:
+    """The pattern must have been over all the time: a look that finds it going on counts from the beginning."""
+    with watching(SatisfactionRule(name="unhappy", window=10 * MINUTE, resolve_after=30 * MINUTE)) as watch:
+        watch.give(downs=30)
+        assert watch.later() == [True]
+        assert watch.later(minutes=10) == [True]
+        assert watch.later(minutes=29) == [True]
+        watch.give(ups=12, downs=9)
+        assert watch.later(minutes=1) == [True]
+        assert watch.later(minutes=20) == [True]
+        assert watch.later(minutes=29) == [True]
+        assert watch.later(minutes=1) == [False]
+
+
+@pytest.mark.parametrize(("thumbs", "stands"), [(0, False), (9, False), (10, True), (19, True)])
+def test_too_few_thumbs(thumbs: int, stands: bool) -> None:
+    """Half as many as the rule asks for still tell that it goes on; fewer, or none, are nothing to judge by."""
+    with watching(SatisfactionRule(name="unhappy", resolve_after=NONE)) as watch:
+        watch.give(downs=30)
+        watch.later()
+        watch.clock.turn(hours=1)
+        watch.give(downs=thumbs)
+        assert watch.later() == [stands]
+
+
+@pytest.mark.parametrize("kind", [RateRule, ThemeRule])
+def test_rates_must_be_under_a_share_of_the_threshold(kind: type[RateRule | ThemeRule]) -> None:
+    """With a margin of 20%, both fewer than 80% of the number, and no rise to 80% of the factor, end it."""
+    with watching(kind(name="rising", at_least=20, factor=2.5, resolve_after=NONE)) as watch:
+        watch.give(downs=2, ago=WEEK + 6 * HOUR)
+        watch.give(downs=20)
+        assert watch.later() == [True]
+        for downs in (19, 16):
+            watch.clock.turn(hours=1)
+            watch.give(downs=downs)
+            assert watch.later() == [True]
+        watch.clock.turn(hours=1)
+        watch.give(downs=15)
+        assert watch.later() == [False]
+
+
+def test_a_rate_that_is_no_longer_far_above_the_usual() -> None:
+    """Enough of them are no pattern any more when they are as many as usual."""
+    with watching(RateRule(name="rising", resolve_after=NONE)) as watch:
+        watch.give(downs=50, ago=WEEK - HOUR)
+        watch.give(downs=10, ago=WEEK)
+        watch.give(downs=50)
+        assert watch.later() == [True]
+        watch.clock.turn(hours=1)
+        watch.give(downs=50)
+        assert watch.later() == [False]
+
+
+# --- since when it has been over --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["memory://", *(pytest.param(url, marks=pytest.mark.slow) for url in ("sqlite:///{}/feedback.db", "mongodb"))],
+)
+def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.FixtureRequest) -> None:
+    """Since when the pattern has been over is in the storage, so that it does not matter which relay looks."""
+    named = request.getfixturevalue("mongodb_url") if url == "mongodb" else url.format(tmp_path)
+    with open_storage(named) as storage:
+        watch = Watch(storage, SatisfactionRule(name="unhappy"))
+        watch.give(downs=30)
+        watch.later()
+        for minutes, stands in ((60, True), (59, True), (1, False)):
+            watch.service = watch.relay()
+            assert watch.later(minutes=minutes) == [stands]
+        assert list(storage.documents.all("calm")) == []
+
+
+def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
+    """They agree since when it has been over, also those that are the first to find that, and one of them resolves."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        watch.give(downs=30)
+        watch.later()
+        for minutes, resolved in ((60, 0), (59, 0), (1, 1)):
+            watch.clock.turn(minutes=minutes)
+            relays = [watch.relay() for _ in range(4)]
+            assert sum(map(int, map(str, in_threads([relay.look_around for relay in relays])))) == resolved
+        told = [event for event in watch.storage.outbox.events(limit=1_000) if event.type.about_alert]
+        assert len(told) == 2
+
+
+@pytest.mark.parametrize("broken", range(6))
+def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever write about alerts fails, later looks raise one alert and resolve it in the end, and leave nothing."""
+    calls = count()
+
+    def failing(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            number = next(calls)
+            # Half of them fail before they write, the others behind that.
+            if number == broken // 2 and broken % 2:
+                raise StorageUnavailable("away")
+            written = write(*arguments)
+            if number == broken // 2:
+                raise StorageUnavailable("away")
+            return written
+
+        return call
+
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        for repository, name in (
+            (watch.storage.alerts, "add"),
+            (watch.storage.alerts, "replace"),
+            (watch.storage.documents, "put"),
+            (watch.storage.documents, "delete"),
+        ):
+            monkeypatch.setattr(repository, name, failing(getattr(repository, name)))
+        watch.give(downs=30)
+        for minutes in (0, 1, 61, 1, 62, 1, 61):
+            with suppress(StorageUnavailable):
+                watch.later(minutes=minutes)
+        assert [alert.version for alert in watch.alerts()] == [2]
+        assert list(watch.storage.documents.all("calm")) == []
+        assert next(calls) > broken // 2
+
+
+def test_an_hourly_look_is_enough() -> None:
+    """Two looks in a row that find it over are enough, if they are far enough apart."""
+    with watching(SatisfactionRule(name="unhappy", resolve_after=30 * MINUTE)) as watch:
+        watch.give(downs=30)
+        assert watch.later() == [True]
+        assert watch.later(hours=1) == [True]
+        assert watch.later(hours=1) == [False]
+
+
+def test_silence_ends_at_once() -> None:
+    """What arrives ends it, so there is nothing to wait for."""
+    with watching(SilenceRule(name="quiet")) as watch:
+        watch.give(ups=1)
+        assert watch.later(hours=6) == [True]
+        watch.give(ups=1)
+        assert watch.later() == [False]
+
+
+def test_erased_feedback_ends_a_pattern() -> None:
+    """Without its feedback the pattern is over, also where nothing is left of the application and a relay restarts."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        watch.give(downs=30)
+        watch.later()
+        watch.storage.feedback.erase(FeedbackQuery().in_any_state())
+        watch.service = watch.relay()
+        assert watch.later(minutes=1) == [True]
+        assert watch.later(hours=1) == [False]
+
+
+def test_an_alert_that_was_emptied() -> None:
+    """An alert without words and ids that still stands is resolved like any other."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        watch.give(downs=30)
+        watch.later()
+        (alert,) = watch.alerts()
+        emptied = evolve(alert, message="", figures={}, feedback_ids=(), version=2)
+        watch.storage.alerts.replace(emptied, emptied.event())
+        assert watch.later(hours=1) == [True]
+        assert watch.later(hours=1) == [False]
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_put_back() -> None:
+    """What a clock that was ahead noted counts from now on, so that the alert is resolved in time."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        watch.give(downs=30)
+        watch.later()
+        watch.relay(clock=lambda: watch.clock() + timedelta(days=365)).look_around()
+        assert watch.later(hours=1) == [True]
+        assert watch.later(minutes=59) == [True]
+        assert watch.later(minutes=1) == [False]
+
+
+def test_a_clock_that_jumps_ahead_for_a_moment() -> None:
+    """One look from the future resolves nothing while the pattern goes on for everybody else."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        for _ in range(3):
+            watch.give(downs=30)
+            watch.relay(clock=lambda: watch.clock() + timedelta(days=365)).look_around()
+            assert watch.later(minutes=1) == [True]
+
+
+def test_an_alert_from_the_future_holds_up_no_other() -> None:
+    """What was raised by a clock that was years ahead is resolved, and later patterns have alerts of their own."""
+    rule = SatisfactionRule(name="unhappy", resolve_after=10 * MINUTE, cooldown=NONE)
+    with watching(rule) as watch:
+        watch.clock.turn(days=3650)
+        watch.give(downs=30)
+        watch.later()
+        watch.clock.turn(days=-3650)
+        for number in (1, 2, 3):
+            watch.later(hours=2)
+            assert watch.later(minutes=10) == [False] * number
+            watch.give(downs=30)
+            assert watch.later(minutes=1) == [True] + [False] * number
+
+
+# --- rules that come and go -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [SatisfactionRule(name="old"), StreakRule(name="old", by="agent")])
+@pytest.mark.parametrize("left", [(), (SilenceRule(name="other", after=timedelta(days=9)),)])
+def test_a_rule_that_was_removed(rule: AlertRule, left: tuple[AlertRule, ...]) -> None:
+    """Its alerts are resolved when no relay has known it for two hours, also if no rule is left at all."""
+    with watching(rule) as watch:
+        watch.give(downs=30)
+        watch.service.look_at(list(watch.storage.feedback.stream(FeedbackQuery())))
+        assert watch.later() == [True]
+        watch.rules = left
+        watch.service = watch.relay()
+        assert watch.later(minutes=1) == [True]
+        assert watch.later(minutes=119) == [True]
+        assert watch.later(minutes=1) == [False]
+        assert list(watch.storage.documents.all("calm")) == []
+
+
+@pytest.mark.parametrize("rule", [SatisfactionRule(name="new"), StreakRule(name="new", by="agent")])
+def test_a_rule_that_not_all_relays_know_yet(rule: AlertRule) -> None:
+    """While any relay knows the rule, the others leave its alerts alone."""
+    with watching(rule) as watch:
+        watch.give(downs=30)
+        watch.service.look_at(list(watch.storage.feedback.stream(FeedbackQuery())))
+        watch.later()
+        other = watch.relay(SilenceRule(name="other"))
+        for _ in range(4):
+            watch.give(downs=30)
+            assert watch.later(minutes=50) == [True]
+            other.look_around()
+        assert RETIRED < 4 * 50 * MINUTE
+
+
+def test_a_rule_of_another_kind_under_the_same_name() -> None:
+    """The alert that the earlier rule left is resolved, so that the new one can raise its own."""
+    with watching(SatisfactionRule(name="bad")) as watch:
+        watch.give(downs=30, ago=WEEK)
+        watch.give(downs=200)
+        watch.later()
+        watch.rules = (RateRule(name="bad", window=timedelta(days=1), resolve_after=HOUR),)
+        watch.service = watch.relay()
+        assert watch.later(hours=1) == [True]
+        assert watch.later(hours=1) == [False]
+        assert watch.later(minutes=1) == [True, False]
+
+
+def test_a_rule_that_is_kept_to_another_application() -> None:
+    """To the application that it no longer looks at it is as good as removed."""
+    with watching(SatisfactionRule(name="unhappy")) as watch:
+        watch.give(downs=30)
+        watch.later()
+        watch.rules = (SatisfactionRule(name="unhappy", application="shop"),)
+        watch.service = watch.relay()
+        assert watch.later(minutes=1) == [True]
+        assert watch.later(hours=2) == [False]
+
+
+# --- whatever happens -------------------------------------------------------------------------------------------------
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([1, 1, 5, 10, 30, 60, 200]),
+        st.integers(0, 12),
+        st.integers(0, 12),
+        st.sampled_from(["look", "look", "look", "restart", "nobody looks", "erase", "decide"]),
+    ),
+    max_size=25,
+)
+
+
+@pytest.mark.slow
+@given(
+    steps,
+    st.sampled_from([NONE, 5 * MINUTE, HOUR, 3 * HOUR]),
+    st.sampled_from([NONE, HOUR]),
+    st.sampled_from([5 * MINUTE, HOUR]),
+)
+def test_alerts_are_apart_and_none_stands_for_ever(
+    series: list[tuple[int, int, int, str]], resolve_after: timedelta, cooldown: timedelta, window: timedelta
+) -> None:
+    """Whatever is said, two alerts of a rule are at least as far apart as it takes to resolve one, and all end."""
+    every = {"resolve_after": resolve_after, "cooldown": cooldown}
+    rules = (
+        SatisfactionRule(name="unhappy", at_least=5, window=window, **every),
+        RateRule(name="rising", at_least=5, window=window, **every),
+        ThemeRule(name="themes", at_least=5, window=window, keywords=("slow",), **every),
+        QueueRule(name="queue", longer_than=5, older_than=window, **every),
+    )
+    with watching(*rules) as watch:
+        watch.give(ups=1, ago=WEEK)
+        for minutes, ups, downs, what in series:
+            watch.give(ups, downs)
+            watch.hold(ups)
+            match what:
+                case "restart":
+                    watch.service = watch.relay()
+                case "erase":
+                    watch.storage.feedback.erase(FeedbackQuery(until=watch.clock() - HOUR))
+                case "decide":
+                    watch.decide(downs)
+            if what == "nobody looks":
+                watch.clock.turn(minutes=minutes)
+                continue
+            watch.later(minutes=minutes)
+        watch.decide()
+        watch.later(hours=2)
+        watch.clock.turn(hours=3)
+        assert not any(watch.later())
+        for rule in rules:
+            raised = [alert for alert in watch.alerts()[::-1] if alert.rule == rule.name]
+            for before, after in pairwise(raised):
+                assert before.resolved_at is not None
+                assert before.resolved_at >= before.raised_at + resolve_after
+                assert after.raised_at >= before.resolved_at
+                assert after.raised_at - before.raised_at >= max(resolve_after, cooldown)
+        assert list(watch.storage.documents.all("calm")) == []
+
+
+# --- the moderation queue ---------------------------------------------------------------------------------------------
+
+
+def test_a_queue_that_is_too_long() -> None:
+    """More entries than the rule allows raise an alert; by a margin fewer, for long enough, end it."""
+    with watching(QueueRule(name="queue", longer_than=10, resolve_after=10 * MINUTE)) as watch:
+        watch.hold(10)
+        assert watch.later(minutes=5) == []
+        watch.hold(1)
+        assert watch.later() == [True]
+        (alert,) = watch.alerts()
+        assert alert.subject == Subject("application", APP)
+        assert (alert.figures, alert.began_at) == ({"waiting": 11, "seconds": 300}, NOON)
+        assert alert.message == ("11 entries await moderation for application default, the oldest for 5m: more than 10")
+        watch.decide(2)
+        assert watch.later(hours=1) == [True]
+        watch.decide(1)
+        assert watch.later() == [True]
+        assert watch.later(minutes=10) == [False]
+
+
+def test_an_entry_that_waits_for_too_long() -> None:
+    """What was decided no longer waits; what a moderator sets back to pending waits since then."""
+    with watching(QueueRule(name="queue", older_than=HOUR, resolve_after=NONE)) as watch:
+        watch.hold(2)
+        assert watch.later(hours=1) == []
+        assert watch.later(seconds=1) == [True]
+        (alert,) = watch.alerts()
+        assert alert.message == (
+            "2 entries await moderation for application default, the oldest for 1h1s: longer than 1h"
+        )
+        watch.decide(1)
+        assert watch.later() == [True]
+        watch.decide()
+        assert watch.later() == [False]
+        (one, *_) = watch.storage.feedback.stream(FeedbackQuery())
+        back = one.moderated(one.moderation.decide(ModerationStatus.PENDING, at=watch.clock()), at=watch.clock())
+        watch.storage.feedback.replace(back, [])
+        assert watch.later(hours=1) == [False]
+        assert watch.later(seconds=1) == [True, False]
+
+
+def test_queues_of_applications_are_apart() -> None:
+    """Each application has its own queue; what was withdrawn or belongs to others is not in it."""
+    with watching(QueueRule(name="queue", longer_than=1)) as watch:
+        for application in (APP, "default2", "shop"):
+            watch.hold(1, application=application)
+        watch.hold(1, application="shop")
+        watch.hold(5, withdrawn_at=NOON)
+        assert watch.later() == []
+        assert [alert.subject.value for alert in watch.storage.alerts.find("shop", limit=9)] == ["shop"]
+        assert backlog(watch.storage.feedback, APP) == Backlog(1, NOON)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["memory://", *(pytest.param(url, marks=pytest.mark.slow) for url in ("sqlite:///{}/feedback.db", "mongodb"))],
+)
+def test_the_backlog_in_every_storage(url: str, tmp_path: Any, request: pytest.FixtureRequest) -> None:
+    """How many wait and since when, whatever was decided, set back, withdrawn or erased before."""
+    named = request.getfixturevalue("mongodb_url") if url == "mongodb" else url.format(tmp_path)
+    with open_storage(named) as storage, harken.connect(storage, clock=(clock := ManualClock())) as hk:
+        watch = Watch(storage)
+        assert hk.moderation.backlog(APP) == Backlog()
+        watch.give(ups=3)
+        for minutes in (30, 20, 10):
+            watch.hold(1, ago=minutes * MINUTE)
+        watch.hold(7, application="shop")
+        assert hk.moderation.backlog(APP) == Backlog(3, NOON - 30 * MINUTE)
+        oldest, second, _ = hk.moderation.queue(hk.query()).items[::-1]
+        clock.turn(minutes=5)
+        hk.moderation.decide(APP, oldest.id, "approved")
+        assert hk.moderation.backlog(APP) == Backlog(2, NOON - 20 * MINUTE)
+        hk.moderation.decide(APP, oldest.id, "pending")
+        assert hk.moderation.backlog(APP) == Backlog(3, NOON - 20 * MINUTE)
+        hk.collection.withdraw(APP, second.id)
+        assert hk.moderation.backlog(APP) == Backlog(2, NOON - 10 * MINUTE)
+        hk.collection.erase(hk.query(until=NOON - 5 * MINUTE).in_any_state())
+        assert hk.moderation.backlog(APP) == Backlog()
+        assert hk.moderation.applications() == [APP, "shop"]
+
+
+def test_only_what_awaits_moderation_is_read_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much feedback an application has, nothing else is looked at to count its queue."""
+    read: list[str] = []
+    matches = FeedbackQuery.matches
+
+    def counted(query: FeedbackQuery, feedback: Feedback) -> bool:
+        read.append(feedback.id)
+        return matches(query, feedback)
+
+    with watching() as watch:
+        watch.give(ups=100)
+        watch.hold(2)
+        monkeypatch.setattr(FeedbackQuery, "matches", counted)
+        assert backlog(watch.storage.feedback, APP) == Backlog(2, NOON)
+        assert set(read) == {"f000100", "f000101"}
