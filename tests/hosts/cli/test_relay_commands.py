@@ -211,6 +211,7 @@ def test_what_it_relays_to_is_told_as_json(cli: Any, tmp_path: Path, receiver: R
     """A program learns at the start which channels and routes there are."""
     configured(tmp_path, receiver)
     channels, routes = cli("channels", "list", "--json").json, cli("routes", "list", "--json").json
+    del channels["stranded"]
     with relaying(tmp_path, "--json") as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "}\n")
@@ -267,16 +268,33 @@ def test_a_delivery_is_shown_with_all_that_is_known(cli: Any, dead: list[str]) -
     assert (other.code, other.error["error"]) == (4, "DeliveryNotFound")
 
 
-def test_a_dead_delivery_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
-    """It arrives under its old id, and is dead no more."""
+def test_a_delivery_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
+    """A dead one arrives under its old id, and is dead no more; what was delivered arrives once more."""
     assert cli("deliveries", "replay", dead[0], dead[0]).out == "1 replayed\n"
     assert cli("relay", "--once").out == "1 delivery tried\n"
     assert receiver.ids == dead[:1]
     delivered = cli("deliveries", "list", "--state", "delivered", "--json").json["deliveries"]
     assert [one["id"] for one in delivered] == [dead[0]]
-    again = cli("deliveries", "replay", dead[0])
-    assert again.code == 4
-    assert "is delivered; only dead ones are replayed" in again.err
+    assert cli("deliveries", "replay", dead[0]).out == "1 replayed\n"
+    cli("relay", "--once")
+    assert receiver.ids == [dead[0], dead[0]]
+
+
+def test_what_was_delivered_is_replayed_by_time_and_route(cli: Any, dead: list[str], receiver: Receiver) -> None:
+    """For a receiver that lost its data; where nothing is meant, that is said."""
+    cli("deliveries", "replay", "--all")
+    cli("relay", "--once")
+    receiver.ids.clear()
+    cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--of", "shop")
+    delivered = ("deliveries", "replay", "--all", "--state", "delivered")
+    nothing = "There are no such delivered deliveries: none was replayed\n"
+    assert cli(*delivered, "--until", "2020-01-01").out == nothing
+    assert cli(*delivered, "--channel", "log").out == nothing
+    assert cli(*delivered, "--since", "2020-01-01", "--route", "happy", "--json").json == {"replayed": 1}
+    cli("relay", "--once")
+    assert receiver.ids == [dead[1]]
+    unknown = cli(*delivered, "--route", "unhappy", "--json")
+    assert (unknown.code, unknown.error["error"]) == (4, "NoSuchRoute")
 
 
 def test_all_that_is_dead_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
@@ -284,7 +302,7 @@ def test_all_that_is_dead_is_replayed(cli: Any, dead: list[str], receiver: Recei
     assert cli("deliveries", "replay", "--all", "--channel", "log", "--json").json == {"replayed": 0}
     assert cli("--application", "shop", "deliveries", "replay", "--all").out == "1 replayed\n"
     assert cli("deliveries", "replay", "--all", "--channel", "support").out == "1 replayed\n"
-    assert cli("deliveries", "replay", "--all").out == "Nothing is dead: nothing was replayed\n"
+    assert cli("deliveries", "replay", "--all").out == "There are no such dead deliveries: none was replayed\n"
     cli("relay", "--once")
     assert sorted(receiver.ids) == sorted(dead)
 
@@ -300,7 +318,14 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
     [
         (("replay",), 2, "--all"),
         (("replay", "x", "--all"), 2, "--all"),
-        (("replay", "x", "--channel", "log"), 2, "--channel belongs to --all"),
+        (("replay", "x", "--channel", "log"), 2, "belong to --all"),
+        (("replay", "x", "--since", "2026-01-01"), 2, "belong to --all"),
+        (("replay", "--all", "--since", "yesterday"), 2, "ISO 8601"),
+        (("replay", "--all", "--route", "\udcff"), 2, "--route"),
+        (("move", "log", "pigeons"), 4, "no channel 'pigeons'"),
+        (("move", "pigeons", "log"), 4, "Nothing waits for a channel 'pigeons'"),
+        (("bury", "pigeons"), 4, "Nothing waits for a channel 'pigeons'"),
+        (("bury", "log"), 3, "is configured"),
         (("show", "nobody"), 4, "nobody"),
         (("list", "--channel", "\udcff"), 2, "--channel"),
         (("replay", "--all", "--channel", "\udcff"), 2, "--channel"),
@@ -344,10 +369,10 @@ def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Re
 def test_a_channel_as_json(cli: Any) -> None:
     """A program learns whether it is on, since when it is not, and why."""
     on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
-    assert cli("channels", "list", "--json").json == {"channels": [on]}
+    assert cli("channels", "list", "--json").json == {"channels": [on], "stranded": {}}
     off = cli("channels", "off", "log", "--json").json
     assert {**off, "off_since": None} == {**on, "on": False, "reason": "by hand"}
-    assert cli("channels", "list", "--json").json == {"channels": [off]}
+    assert cli("channels", "list", "--json").json == {"channels": [off], "stranded": {}}
     assert cli("channels", "on", "log", "--json").json == on
 
 
@@ -375,6 +400,37 @@ def test_doctor_counts_what_is_dead(cli: Any, dead: list[str]) -> None:
         assert (ran.code, ran.json["dead_letters"]) == (1, count)
     assert "Problem: 2 deliveries are dead; to see why: harken --storage" in cli("doctor").out
     assert cli("--application", "other", "doctor").code == 0
+
+
+def test_what_waits_for_a_channel_that_is_gone_is_named_and_moved_or_buried(
+    cli: Any, tmp_path: Path, receiver: Receiver
+) -> None:
+    """After a channel was renamed, doctor and the list say how much waits for it and what to type."""
+    configured(tmp_path, receiver)
+    receiver.status = 500
+    for session in ("s-1", "s-2"):
+        cli("submit", session, "up")
+    cli("relay", "--once")
+    settings = tmp_path / "harken.toml"
+    settings.write_text(settings.read_text().replace("support", "help"))
+    said = "2 deliveries wait for the channel support, which the settings do not name"
+    assert said in cli("channels", "list").out
+    assert cli("channels", "list", "--json").json["stranded"] == {"support": 2}
+    report = cli("doctor", "--json")
+    assert (report.code, report.json["stranded"]) == (1, {"support": 2})
+    assert [problem[: len(said)] for problem in report.json["problems"]] == [said]
+    receiver.status = 204
+    assert cli("deliveries", "move", "support", "help").out == "2 moved from support to help\n"
+    cli("relay", "--once")
+    assert len(receiver.ids) == 4  # each was tried once before
+    assert cli("doctor").code == 0
+    receiver.status = 500
+    cli("submit", "s-3", "up")
+    cli("relay", "--once")
+    settings.write_text(settings.read_text().replace("help", "support"))
+    assert cli("deliveries", "bury", "help", "--json").json == {"buried": 1}
+    (letter,) = cli("deliveries", "list", "--json").json["deliveries"]
+    assert letter["error"] == "There is no channel 'help' any more"
 
 
 def test_without_channels_that_is_said(cli: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import typer
 from harken import (
     AlertNotFound,
     ConfigurationError,
+    DecisionConflict,
     DeliveryNotFound,
     FeedbackNotFound,
     FeedbackRejected,
@@ -27,6 +28,7 @@ from harken import (
     StorageError,
 )
 from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.cli import (
     alerts,
     channels,
@@ -192,9 +194,11 @@ def _tell(error: Exception, message: str, *, as_json: bool) -> None:
         warn(f"Error: {message}", style="red")
         return
     violations = error.violations if isinstance(error, FeedbackRejected) else ()
-    document = {
+    document: dict[str, object] = {
         "error": type(error).__name__,
         "message": message,
         "violations": [{"field": one.field, "code": one.code, "message": one.message} for one in violations],
     }
+    if isinstance(error, DecisionConflict):
+        document["current"] = current_record(error)
     typer.echo(json.dumps(document), err=True)

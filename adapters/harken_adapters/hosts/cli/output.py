@@ -129,14 +129,16 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
-def feedback_list(page: Page) -> None:
-    """A page of feedback, each with its comment below it, and how to get the next page."""
+def feedback_list(page: Page, *, versions: bool = False) -> None:
+    """A page of feedback, each with its comment below it, and how to get the next page; with versions, if wanted."""
     for one in page.items:
         state = "withdrawn" if one.withdrawn else one.moderation.status.value
         facts = (f"{one.created_at:%Y-%m-%d %H:%M}", one.session_id, one.agent_id or "", ", ".join(one.tags))
         line = Text.assemble((one.id, "dim"), "  ", rating_text(one.rating))
         line.append("" if one.counts else f" ({state})", style="yellow")
         line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
+        if versions:
+            line.append(f"  version {one.version}", style="dim")
         out.print(line, soft_wrap=True)
         if one.comment:
             out.print(Padding(Text(shown(one.comment)), (0, 0, 0, 4)))
