@@ -47,7 +47,7 @@ def author_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
 
 
 def receipt_record(principal: Principal, receipt: Receipt) -> dict[str, Any]:
-    """What the author is told: the reply, if there is one, and that it is held, if it is; both only if they may see it."""
+    """What the author is told: the reply, and that it is held, where that is so and they may see it."""
     feedback = receipt.feedback
     told = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback.id}
     # A vote that is sent again may have been replaced since, by one about another agent.
