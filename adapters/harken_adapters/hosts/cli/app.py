@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -48,7 +47,7 @@ from harken_adapters.hosts.cli import (
     transfer,
 )
 from harken_adapters.hosts.cli.options import Door, WrongUsage
-from harken_adapters.hosts.cli.output import say, warn
+from harken_adapters.hosts.cli.output import print_json, say, shown, warn
 
 # Every usage error that Typer raises has this base, which not every version exports.
 _UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
@@ -175,7 +174,7 @@ def _forget_stdout() -> None:
 
 def _tell_usage_error(error: Exception, *, as_json: bool) -> None:
     if isinstance(text := getattr(error, "message", None), str):
-        error.message = _without_keys(text)  # type: ignore[attr-defined] # every usage error has it
+        error.message = shown(_without_keys(text))  # type: ignore[attr-defined] # every usage error has it
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
         _tell(error, message, as_json=True)
@@ -201,4 +200,4 @@ def _tell(error: Exception, message: str, *, as_json: bool) -> None:
     }
     if isinstance(error, DecisionConflict):
         document["current"] = current_record(error)
-    typer.echo(json.dumps(document), err=True)
+    print_json(document, to_stderr=True)
