@@ -75,7 +75,8 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 done; 1 unexpected failure, or doctor found problems; 2 wrong usage or configuration; "
-    "3 refused: it breaks rules, conflicts, or cannot be answered; 4 not found; 5 storage trouble; 130 interrupted; "
+    "3 refused: it breaks rules, conflicts, or cannot be answered, or copy left differences; "
+    "4 not found; 5 storage trouble; 130 interrupted; "
     "141 nobody reads the output any more."
     "\n\nStorage and settings also come from HARKEN_STORAGE and its like, and from harken.toml."
 )
