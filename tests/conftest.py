@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -44,3 +45,11 @@ def mongodb_url(mongodb_server: str) -> Iterator[str]:
     """The URL of a new database on it, dropped at the end."""
     with mongod.database(mongodb_server) as url:
         yield url
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty storage, of each kind that Harken ships."""
+    if request.param == "mongodb":
+        return str(request.getfixturevalue("mongodb_url"))
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/feedback.db"

@@ -45,12 +45,19 @@ pytestmark = pytest.mark.slow
 class LostUpdate(MemoryFeedbackRepository):
     """Replaces whatever is there, without looking at its version."""
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         stored = self.get(feedback.application, feedback.id)
         try:
-            super().replace(feedback, events)
+            super().replace(feedback, events, over=over)
         except StaleFeedback:
             self._data.applications[feedback.application].replace(stored, feedback)
+
+
+class NextVersionOnly(MemoryFeedbackRepository):
+    """Does not look at the version that is to be replaced, but at the one right before."""
+
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
+        super().replace(feedback, events)
 
 
 class WrongOrder(MemoryFeedbackRepository):
@@ -138,9 +145,9 @@ class EmptyLastPage(MemoryFeedbackRepository):
 class DriftingCounter(MemoryFeedbackRepository):
     """Forgets to take out of the figures what was withdrawn."""
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         before = self.get(feedback.application, feedback.id)
-        super().replace(feedback, events)
+        super().replace(feedback, events, over=over)
         if before.counts and feedback.withdrawn:
             totals = self._data.applications[feedback.application].totals
             totals[feedback.agent_id] = totals[feedback.agent_id] + Summary.of(feedback)
@@ -440,8 +447,8 @@ class ChangesAfter(MemoryFeedbackRepository):
 class RemembersFirstChange(MemoryFeedbackRepository):
     """Does not move feedback that is changed once more."""
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
-        super().replace(feedback, events)
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
+        super().replace(feedback, events, over=over)
         places = self._data.applications[feedback.application].changed
         for moved in [place for place in places if place[1] == feedback.id and feedback.version > 2]:
             places.remove(moved)
@@ -756,6 +763,7 @@ ABOUT_TALKING: list[Broken] = [
 ]
 BROKEN: list[Broken] = [
     LostUpdate,
+    NextVersionOnly,
     WrongOrder,
     SharedObject,
     DoubleIdempotency,

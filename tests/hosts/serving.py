@@ -113,7 +113,7 @@ def problem(answer: requests.Response | RawAnswer, status: int, kind: str) -> di
     assert (code, document["type"]) == (status, f"urn:harken:problem:{kind}"), document
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
-    assert document.keys() - {"violations"} == {"type", "title", "status", "detail", "instance"}
+    assert document.keys() - {"violations", "current"} == {"type", "title", "status", "detail", "instance"}
     assert document["status"] == status
     assert all(isinstance(document[name], str) and document[name] for name in ("title", "detail", "instance"))
     for violation in document.get("violations", ()):

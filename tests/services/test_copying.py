@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from attrs import asdict, evolve
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Feedback, FeedbackQuery, StorageUnavailable
 from harken.ports.repository import Stored
 from harken.ports.storage import Storage
-from harken.services.copying import BATCH, ConversationPart, Copyable, Copying, SessionValue
+from harken.services.copying import BATCH, ConversationPart, Copied, Copyable, Copying, Extra, Kind, SessionValue
 from harken.storage import open_storage, same_storage
 from harken.testing import NOON, a_feedback, a_series, accepted, reference_storage
 from harken.testing import strategies as hst
@@ -40,9 +40,15 @@ def said(storage: Storage) -> dict[tuple[str, ...], Any]:
     return {**known, **{(*agent, "said"): list(kept.messages(*agent, limit=9_999)) for agent in agents}}
 
 
+def counts(tally: Copied) -> tuple[int, int, int, int]:
+    """What was read, added, there already and in conflict."""
+    assert tally.read == tally.added + tally.updated + tally.duplicates + tally.conflicts
+    return tally.read, tally.added, tally.duplicates, tally.conflicts
+
+
 def tally(copying: Copying) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What was read, added, there already and in conflict: feedback, and values of metadata."""
-    return tuple(asdict(copying.feedback).values()), tuple(asdict(copying.metadata).values())
+    return counts(copying.feedback), counts(copying.metadata)
 
 
 def everything(storage: Storage) -> dict[str, list[Feedback]]:
@@ -51,6 +57,14 @@ def everything(storage: Storage) -> dict[str, list[Feedback]]:
         name: list(storage.feedback.stream(FeedbackQuery(application=name).in_any_state()))
         for name in storage.feedback.applications()
     }
+
+
+ERASED = "The source does not have it (any more); --mirror removes it"
+
+
+def only_there(kind: Kind, name: str = "", session_id: str = "session") -> Extra:
+    """What only the target has."""
+    return Extra(kind, "default", session_id, name)
 
 
 @contextmanager
@@ -126,11 +140,11 @@ def test_conversations_are_copied_once() -> None:
     with two_storages() as (source, target):
         talk(source, model="local")
         messages = BATCH + 2
-        assert tuple(asdict(copied(source, target)[0].conversations).values()) == (messages + 1, messages + 1, 0, 0)
+        assert counts(copied(source, target)[0].conversations) == (messages + 1, messages + 1, 0, 0)
         assert said(target) == said(source)
         source.conversations.append("default", "s", "quiet", 1, {"n": 1})
         copying, reported = copied(source, target)
-        assert tuple(asdict(copying.conversations).values()) == (messages + 2, 1, messages + 1, 0)
+        assert counts(copying.conversations) == (messages + 2, 1, messages + 1, 0)
         assert (said(target), reported) == (said(source), [])
 
 
@@ -205,10 +219,13 @@ def test_what_is_there_otherwise_is_a_conflict() -> None:
         copying, reported = copied(source, target)
         assert tally(copying)[0] == (5, 1, 0, 4)
         assert reported == [
-            (changed, "Its id is taken by feedback that reads otherwise, in version 2"),
+            (changed, "The target has a later version, 2; this is version 1"),
             (keyed, "Its idempotency key is taken by other feedback, other-1"),
             (again, "Its idempotency key is taken by other feedback, other-2"),
             (vote, "Its vote slot is taken by other feedback, other-3"),
+            (only_there(Kind.FEEDBACK, "other-1"), ERASED),
+            (only_there(Kind.FEEDBACK, "other-2", "again"), ERASED),
+            (only_there(Kind.FEEDBACK, "other-3"), ERASED),
         ]
         stored = everything(target)["default"]
         assert sorted(stored, key=lambda one: one.id) == sorted([*there, fine], key=lambda one: one.id)
@@ -229,6 +246,7 @@ def test_metadata_that_is_there_otherwise_is_kept_and_reported() -> None:
         (SessionValue("default", "s", "number", 1), f"metadata.number {kept}: 1.0"),
         (SessionValue("default", "s", "other", "new"), f'metadata.other {kept}: "old"'),
         (SessionValue("default", "s", "truth", True), f"metadata.truth {kept}: 1"),
+        (only_there(Kind.METADATA, "kept", "s"), ERASED),
     ]
 
 
@@ -242,7 +260,7 @@ def test_what_was_said_otherwise_is_kept_and_reported() -> None:
             target.conversations.append("default", "s", "helper", number, value)
         target.conversations.put_agent("default", "s", "helper", {"knows": 1.0})
         copying, reported = copied(source, target)
-        assert tuple(asdict(copying.conversations).values()) == (4, 1, 1, 2)
+        assert counts(copying.conversations) == (4, 1, 1, 2)
         assert repr(target.conversations.agent("default", "s", "helper")) == "{'knows': 1.0}"
         messages = target.conversations.messages("default", "s", "helper", limit=9)
         assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True}), (2, {'a': 3})]"

@@ -320,7 +320,7 @@ def test_erased_feedback_ends_a_pattern() -> None:
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
-        watch.storage.feedback.erase(FeedbackQuery().in_any_state())
+        watch.storage.feedback.erase(FeedbackQuery().in_any_state(), at=watch.clock())
         watch.service = watch.relay()
         assert watch.later(minutes=1) == [True]
         assert watch.later(hours=1) == [False]
@@ -474,7 +474,7 @@ def test_alerts_are_apart_and_none_stands_for_ever(
                 case "restart":
                     watch.service = watch.relay()
                 case "erase":
-                    watch.storage.feedback.erase(FeedbackQuery(until=watch.clock() - HOUR))
+                    watch.storage.feedback.erase(FeedbackQuery(until=watch.clock() - HOUR), at=watch.clock())
                 case "decide":
                     watch.decide(downs)
             if what == "nobody looks":

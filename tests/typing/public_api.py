@@ -74,7 +74,7 @@ def changing(hk: Harken) -> None:
     assert_type(hk.collection.change("default", "f", change, expected_version=1), Feedback)
     assert_type(hk.collection.withdraw("default", "f").withdrawn_at, datetime | None)
     assert_type(hk.collection.set_vote(Target("s"), "ann", "up"), Receipt)
-    assert_type(hk.moderation.undo("default", "f").moderation, harken.Moderation)
+    assert_type(hk.moderation.undo("default", "f", expected_version=2).moderation, harken.Moderation)
     assert_type(hk.sessions.get("default", "s"), dict[str, JsonValue])
     Change(comment=None)  # type: ignore[arg-type]
 

@@ -86,11 +86,11 @@ class Importer:
                 self.tally.added += 1
             case Receipt() | DuplicateOf():
                 self.tally.duplicates += 1
-            case Conflict(there, Taken.ID) if _same_one(there, row.content):
+            case Conflict(there, Taken.ID) if _same_one(there, row.content) and not _earlier(there, row.content):
                 self.tally.duplicates += 1
             case _:
                 self.tally.rejected += 1
-                self._reject(row.line, *self._source.rejection(row, _reason(answer)))
+                self._reject(row.line, *self._source.rejection(row, _reason(answer, row.content)))
 
 
 def _same_one(there: Feedback, restored: Submission | Feedback | None) -> bool:
@@ -101,7 +101,15 @@ def _same_one(there: Feedback, restored: Submission | Feedback | None) -> bool:
     )
 
 
-def _reason(answer: FeedbackRejected | Outcome | str) -> str:
+def _earlier(there: Feedback, restored: Submission | Feedback | None) -> bool:
+    """Whether the restored feedback is a later version of that one; which of both to keep is not for a file to say."""
+    return isinstance(restored, Feedback) and there.version < restored.version
+
+
+def _reason(answer: FeedbackRejected | Outcome | str, restored: Submission | Feedback | None) -> str:
     if isinstance(answer, Conflict):
+        there = answer.feedback
+        if answer.taken is Taken.ID and _same_one(there, restored):
+            return f"An earlier version of it, {there.version}, was kept; harken copy takes over later ones"
         return f"Its {answer.taken.value} is taken by other feedback, {answer.feedback.id}"
     return str(answer)

@@ -11,7 +11,18 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from harken import Context, Erased, Feedback, Moderation, ModerationStatus, Rating, Revision, Sentiment, Target
+from harken import (
+    Context,
+    DecisionConflict,
+    Erased,
+    Feedback,
+    Moderation,
+    ModerationStatus,
+    Rating,
+    Revision,
+    Sentiment,
+    Target,
+)
 from harken.domain.instants import utc
 from harken.domain.rules import unfit_to_restore
 from harken_adapters.formats.errors import BadRow
@@ -82,6 +93,16 @@ def feedback_record(feedback: Feedback) -> Record:
 def author_record(feedback: Feedback) -> Record:
     """What the author of feedback may know of it: its status, but not who decided on that, when or why."""
     return {**feedback_record(feedback), "moderation": None}
+
+
+def current_record(conflict: DecisionConflict) -> Record:
+    """What a moderator needs to know of feedback that another one has decided on."""
+    return {
+        "version": conflict.version,
+        "status": conflict.status.value,
+        "moderator": conflict.moderator,
+        "decided_at": _stamp_or_none(conflict.decided_at),
+    }
 
 
 def _stamp_or_none(moment: datetime | None) -> str | None:

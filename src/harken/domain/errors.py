@@ -8,7 +8,9 @@
     ├── FeedbackNotFound (LookupError)        no such feedback in that application
     ├── FeedbackWithdrawn (ValueError)        its author took it back, so it cannot be changed or moderated
     ├── StaleFeedback                         somebody else changed it first
+    │   └── DecisionConflict                  another moderator decided first; says who, what and when
     ├── InvalidTransition (ValueError)        moderation cannot go from that status to that one
+    │   └── DecisionConflict                  the same
     ├── InvalidQuery (ValueError)             a filter, limit, cursor or period that cannot be answered
     ├── InvalidMetadata (ValueError)          session metadata that no storage could keep
     ├── InvalidConversation (ValueError)      a message, or what an agent knows, that no storage could keep
@@ -41,8 +43,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from harken.domain.violation import Violation
+
+if TYPE_CHECKING:
+    from harken.domain.moderation import Moderation
 
 
 class HarkenError(Exception):
@@ -93,6 +99,29 @@ class InvalidTransition(HarkenError, ValueError):
 
 class InvalidQuery(HarkenError, ValueError):
     """A filter, limit, cursor, period or zone that cannot be answered."""
+
+
+class DecisionConflict(StaleFeedback, InvalidTransition):
+    """Another moderator decided first, or the feedback was changed since it was read. Nothing was changed.
+
+    ``version`` and ``status`` are those that it has now; ``moderator`` and ``decided_at`` (in UTC) say who took the
+    last decision, and when. Both are ``None`` if nobody has decided yet, ``moderator`` also if no name was given.
+    """
+
+    def __init__(self, feedback_id: str, version: int, moderation: Moderation) -> None:
+        self.feedback_id = feedback_id
+        self.version = version
+        self.status = moderation.status
+        self.moderator = moderation.moderator
+        self.decided_at = moderation.decided_at
+        self._moderation = moderation
+        super().__init__(
+            f"Feedback {feedback_id!r} is {moderation} in version {version}; look at it again, "
+            "and make the decision on that version"
+        )
+
+    def __reduce__(self) -> tuple[type[DecisionConflict], tuple[str, int, Moderation]]:
+        return type(self), (self.feedback_id, self.version, self._moderation)
 
 
 class InvalidMetadata(HarkenError, ValueError):

@@ -50,7 +50,7 @@ class Moderation:
         """
         if status not in TRANSITIONS[self.status]:
             raise InvalidTransition(
-                f"This feedback is {self.status.value} already; "
+                f"This feedback is {self} already; "
                 f"it can become {' or '.join(sorted(to.value for to in TRANSITIONS[self.status]))}"
             )
         kept = reason or self.reason
@@ -65,6 +65,21 @@ class Moderation:
         if self.previous is None:
             raise InvalidTransition("No decision has been taken on this feedback, so there is none to undo")
         return self.decide(self.previous, at=at, moderator=moderator)
+
+    def overridden_by(self, moderator: str | None) -> bool:
+        """Whether a decision of this moderator would override what another one decided; only names tell them apart.
+
+        What is pending waits for anybody's decision.
+        """
+        known = self.moderator is not None and moderator is not None
+        return known and self.status is not ModerationStatus.PENDING and self.moderator != moderator
+
+    def __str__(self) -> str:
+        """The status, and who decided that and when, as people say it."""
+        if self.decided_at is None:
+            return self.status.value
+        moderator = repr(self.moderator) if self.moderator else "an unnamed moderator"
+        return f"{self.status.value} (decided by {moderator} at {self.decided_at:%Y-%m-%d %H:%M:%S} UTC)"
 
     @classmethod
     def held(cls, reason: str) -> Moderation:

@@ -124,14 +124,16 @@ class FeedbackRepository(ABC):
         """The applications that have feedback, in whatever state, sorted by code point; without reading all of it."""
 
     @abstractmethod
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         """Put ``feedback`` in the place of the version before it, with events, atomically and durably.
 
-        Application, session, message, author, id, idempotency key and creation time are those of the version before.
+        ``over`` is the version that it takes the place of, where that is not the one right before it but an earlier
+        one: so a copy takes over what was changed several times since. Application, session, message, author, id,
+        idempotency key and creation time are those of the version before.
 
         Raises:
             FeedbackNotFound: there is none in that application.
-            StaleFeedback: the stored version is not ``feedback.version - 1``; nothing was written.
+            StaleFeedback: the stored version is not ``feedback.version - 1``, or not ``over``; nothing was written.
         """
 
     @abstractmethod

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import Enum
 from itertools import islice
 from typing import Final
 
 from attrs import define, frozen
 
-from harken.domain.errors import ConversationConflict, InvalidConversation, InvalidMetadata
+from harken.domain.errors import (
+    ConversationConflict,
+    FeedbackNotFound,
+    InvalidConversation,
+    InvalidMetadata,
+    StaleFeedback,
+)
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import unfit_to_restore
-from harken.ports.conversations import JsonObject
+from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
+from harken.services.collection import MAX_REVISIONS
 from harken.services.conversations import ConversationService
 from harken.services.sessions import SessionService
 
@@ -44,20 +53,60 @@ class ConversationPart:
     value: JsonObject
 
 
+class Kind(Enum):
+    """What can be in the target alone."""
+
+    FEEDBACK = "feedback"
+    METADATA = "values of metadata"
+    CONVERSATION = "conversations"
+    APPLICATION = "applications"
+
+
+@frozen
+class Extra:
+    """What the target has and the source does not.
+
+    ``name`` is the id of feedback, or the name of a value of metadata. A conversation is extra if it has an agent or a
+    message that the source's does not have. Of an application of which the source has nothing, that is all there is.
+    """
+
+    kind: Kind
+    application: str
+    session_id: str = ""
+    name: str = ""
+
+
 @define
 class Copied:
-    """How many were read, and what became of them: ``read`` is the sum of the others."""
+    """How many were read, and what became of them: ``read`` is the sum of the next four.
+
+    ``updated`` took the place of an earlier version. ``extra`` is only in the target, and ``removed`` was. Of
+    conversations, ``extra`` and ``removed`` count sessions, and all else messages and what agents know.
+    """
 
     read: int = 0
     added: int = 0
+    updated: int = 0
     duplicates: int = 0
     conflicts: int = 0
+    extra: int = 0
+    removed: int = 0
+
+    @property
+    def differences(self) -> int:
+        """How much is not in the target as it is in the source."""
+        return self.conflicts + self.extra
 
 
-#: What can be copied.
-Copyable = Feedback | SessionValue | ConversationPart
-#: Told of each of these that was not copied, and why.
+#: What can be copied, or is in the target alone.
+Copyable = Feedback | SessionValue | ConversationPart | Extra
+#: Told of each difference that is left: what was not copied, or is in the target alone; and why.
 Report = Callable[[Copyable, str], object]
+
+_CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
+#: What tells feedback from any other, and never changes.
+_LASTING: Final = ("session_id", "message_id", "author", "created_at", "idempotency_key", "fingerprint", "vote")
+_SAID: Final = ("rating", "comment", "tags", "context", "sentiment")
 
 
 class Copying:
@@ -65,12 +114,18 @@ class Copying:
 
     API keys are not copied: whoever may use one storage may not therefore use another.
 
-    No events are stored with it: what is old is no news. Nothing in the target is ever changed. What is there already
-    is recognised, so a copy that was cut off is simply made again. What the target has otherwise is a conflict: it is
-    told to ``report``, and stops nothing else.
+    No events are stored with it: what is old is no news. What is there already is recognised, so a copy that was cut
+    off is simply made again. Feedback of which the target has an earlier version is replaced by the later one; nothing
+    else in the target is changed. What differs is told to ``report``, and stops nothing else.
+
+    With ``mirror``, values of metadata, messages and what agents know are taken over from the source, too: they have no
+    versions that could tell which is the later one. :meth:`extras` and :meth:`remove` are for what was erased from the
+    source.
     """
 
-    def __init__(self, source: Storage, target: Storage, report: Report, *, application: str | None = None) -> None:
+    def __init__(
+        self, source: Storage, target: Storage, report: Report, *, application: str | None = None, mirror: bool = False
+    ) -> None:
         """Copies all applications, or only the one that is given."""
         self._source = source
         self._target = target
@@ -78,9 +133,17 @@ class Copying:
         self._conversations_there = ConversationService(target.conversations)
         self._report = report
         self._application = application
+        self._mirror = mirror
         self.feedback = Copied()
         self.metadata = Copied()
         self.conversations = Copied()
+        self.other_applications: Sequence[str] = ()
+
+    @property
+    def differences(self) -> int:
+        """How much is not in the target as it is in the source, as far as it was compared."""
+        parts = (self.feedback, self.metadata, self.conversations)
+        return sum(part.differences for part in parts) + len(self.other_applications)
 
     def total(self) -> int:
         """How much feedback there is to copy; counting it may take a moment."""
@@ -89,6 +152,8 @@ class Copying:
 
     def batches(self) -> Iterator[int]:
         """Copy everything; gives how much feedback was read so far after each batch, which is durable by then.
+
+        At the end the target is searched for what the source does not have, which is told to ``report``.
 
         Raises:
             StorageError: one of the storages failed; what was copied before stays.
@@ -106,6 +171,80 @@ class Copying:
             if self._application in (None, application):
                 self._copy_conversation(application, session_id)
                 yield self.feedback.read
+        self._compare()
+
+    def extras(self) -> Iterator[Extra]:
+        """What the target has and the source does not, of the applications that are copied.
+
+        That is looked up in the source for each, so that nothing is among it which was merely not read.
+        """
+        copied = self._copied_applications()
+        for application in sorted(copied):
+            yield from self._extra_feedback(application)
+        yield from self._extra_metadata(copied)
+        for application, session_id in self._target.conversations.sessions():
+            if application in copied and self._has_more_to_say(application, session_id):
+                yield Extra(Kind.CONVERSATION, application, session_id)
+
+    def remove(self, extras: Iterable[Extra], *, at: datetime) -> None:
+        """Remove these from the target for good, unless the source has them by now; ``at`` is the time now.
+
+        A conversation is removed as a whole: copying then brings back what the source has of it.
+        """
+        for extra in extras:
+            match extra:
+                case Extra(Kind.FEEDBACK, application, _, name):
+                    if not self._source.feedback.get_many(application, [name]):
+                        query = FeedbackQuery(application=application, feedback_id=name).in_any_state()
+                        self.feedback.removed += self._target.feedback.erase(query, at=at).feedback
+                case Extra(Kind.METADATA, application, session_id, name):
+                    if name not in self._source.sessions.get(application, session_id):
+                        self.metadata.removed += self._target.sessions.delete(application, session_id, [name])
+                case Extra(Kind.CONVERSATION, application, session_id):
+                    if self._has_more_to_say(application, session_id):
+                        self._target.conversations.erase(application, session_id)
+                        self.conversations.removed += 1
+
+    def _extra_feedback(self, application: str) -> Iterator[Extra]:
+        stream = self._target.feedback.stream(_all_of(application))
+        while batch := list(islice(stream, BATCH)):
+            there = self._source.feedback.get_many(application, [one.id for one in batch])
+            for one in batch:
+                if one.id not in there:
+                    yield Extra(Kind.FEEDBACK, application, one.session_id, one.id)
+
+    def _extra_metadata(self, applications: Collection[str]) -> Iterator[Extra]:
+        for application, session_id, metadata in self._target.sessions.stream():
+            if application in applications:
+                names = metadata.keys() - self._source.sessions.get(application, session_id).keys()
+                yield from (Extra(Kind.METADATA, application, session_id, name) for name in sorted(names))
+
+    def _compare(self) -> None:
+        tallies = {
+            Kind.FEEDBACK: self.feedback,
+            Kind.METADATA: self.metadata,
+            Kind.CONVERSATION: self.conversations,
+        }
+        for extra in self.extras():
+            tallies[extra.kind].extra += 1
+            self._report(extra, "The source does not have it (any more); --mirror removes it")
+        if self._application is None:
+            self.other_applications = sorted(_applications(self._target) - self._copied_applications())
+        for name in self.other_applications:
+            self._report(Extra(Kind.APPLICATION, name), "The source has nothing of this application")
+
+    def _copied_applications(self) -> set[str]:
+        return _applications(self._source) if self._application is None else {self._application}
+
+    def _has_more_to_say(self, application: str, session_id: str) -> bool:
+        """Whether a conversation of the target has an agent, or a message, that the source's does not have."""
+        place, here, there = (application, session_id), self._source.conversations, self._target.conversations
+        if there.agents(*place).keys() - here.agents(*place).keys():
+            return True
+        return any(
+            set(_numbers(there, *place, agent_id)) - set(_numbers(here, *place, agent_id))
+            for agent_id in there.speakers(*place)
+        )
 
     def _applications(self) -> Sequence[str]:
         return self._source.feedback.applications() if self._application is None else [self._application]
@@ -124,9 +263,22 @@ class Copying:
                 self.feedback.added += 1
             case DuplicateOf(there) if there == feedback:
                 self.feedback.duplicates += 1
+            case Conflict(there, Taken.ID) if there.version < feedback.version and _precedes(there, feedback):
+                self._take_over(feedback, there)
             case _:
-                self.feedback.conflicts += 1
-                self._report(feedback, outcome if isinstance(outcome, str) else _reason(outcome))
+                self._differs(feedback, outcome if isinstance(outcome, str) else _reason(feedback, outcome))
+
+    def _take_over(self, feedback: Feedback, there: Feedback) -> None:
+        try:
+            self._target.feedback.replace(feedback, [], over=there.version)
+        except (FeedbackNotFound, StaleFeedback):
+            self._differs(feedback, _CHANGED_MEANWHILE)
+        else:
+            self.feedback.updated += 1
+
+    def _differs(self, feedback: Feedback, reason: str) -> None:
+        self.feedback.conflicts += 1
+        self._report(feedback, reason)
 
     def _copy_metadata(self, application: str, session_id: str, metadata: dict[str, JsonValue]) -> None:
         self.metadata.read += len(metadata)
@@ -138,9 +290,26 @@ class Copying:
             self.metadata.added += len(merged.added)
             self.metadata.duplicates += len(merged.there)
             refused = dict(merged.refused)
+            if self._mirror:
+                refused = self._take_over_metadata(application, session_id, metadata, refused)
         self.metadata.conflicts += len(refused)
         for name, reason in refused.items():
             self._report(SessionValue(application, session_id, name, metadata[name]), reason)
+
+    def _take_over_metadata(
+        self, application: str, session_id: str, metadata: dict[str, JsonValue], refused: dict[str, str]
+    ) -> dict[str, str]:
+        """Set what has another value in the target; gives what is refused all the same, and why."""
+        there = self._target.sessions.get(application, session_id)
+        changes = {name: metadata[name] for name in refused if name in there}
+        if not changes:
+            return refused
+        try:
+            self._metadata_there.update(application, session_id, changes)
+        except InvalidMetadata as error:
+            return refused | dict.fromkeys(changes, str(error))
+        self.metadata.updated += len(changes)
+        return {name: reason for name, reason in refused.items() if name not in changes}
 
     def _copy_conversation(self, application: str, session_id: str) -> None:
         source = self._source.conversations
@@ -165,9 +334,21 @@ class Copying:
             self.conversations.added += 1
         elif _same_json(there, part.value):
             self.conversations.duplicates += 1
+        elif self._mirror:
+            self._take_over_part(part)
         else:
             self.conversations.conflicts += 1
             self._report(part, "Something else is there already, which was kept")
+
+    def _take_over_part(self, part: ConversationPart) -> None:
+        agent = (part.application, part.session_id, part.agent_id)
+        if part.number is None:
+            self._conversations_there.put_agent(*agent, part.value)
+        elif not self._target.conversations.replace(*agent, part.number, part.value):
+            self.conversations.conflicts += 1
+            self._report(part, _CHANGED_MEANWHILE)
+            return
+        self.conversations.updated += 1
 
     def _before(self, part: ConversationPart) -> JsonObject | None:
         """What is in its place; keeps the part if nothing is."""
@@ -192,9 +373,48 @@ def _all_of(application: str) -> FeedbackQuery:
     return FeedbackQuery(application=application).in_any_state()
 
 
-def _reason(outcome: Outcome) -> str:
+def _applications(storage: Storage) -> set[str]:
+    """The applications that have anything that can be copied."""
+    return {
+        *storage.feedback.applications(),
+        *(application for application, _, _ in storage.sessions.stream()),
+        *(application for application, _ in storage.conversations.sessions()),
+    }
+
+
+def _numbers(conversations: ConversationRepository, application: str, session_id: str, agent_id: str) -> Iterator[int]:
+    """The numbers of an agent's messages."""
+    after = -1
+    while page := conversations.messages(application, session_id, agent_id, limit=BATCH, after=after):
+        yield from (number for number, _ in page)
+        after = page[-1][0]
+
+
+def _is_same(one: Feedback, other: Feedback) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in _LASTING)
+
+
+def _precedes(there: Feedback, later: Feedback) -> bool:
+    """Whether that is an earlier version of feedback: what it says is what the later one once said."""
+    if not _is_same(there, later):
+        return False
+    if len(later.revisions) >= MAX_REVISIONS:
+        # Not all revisions may have been kept.
+        return True
+    replaced = len(there.revisions)
+    if later.revisions[:replaced] != there.revisions:
+        return False
+    then = (*later.revisions, later)[replaced]
+    return all(getattr(then, name) == getattr(there, name) for name in _SAID)
+
+
+def _reason(feedback: Feedback, outcome: Outcome) -> str:
     there = outcome.feedback
     taken = outcome.taken if isinstance(outcome, Conflict) else Taken.IDEMPOTENCY_KEY
-    if taken is Taken.ID:
-        return f"Its id is taken by feedback that reads otherwise, in version {there.version}"
-    return f"Its {taken.value} is taken by other feedback, {there.id}"
+    if taken is not Taken.ID:
+        return f"Its {taken.value} is taken by other feedback, {there.id}"
+    if not _is_same(there, feedback):
+        return f"Its id is taken by other feedback, in version {there.version}"
+    if there.version > feedback.version:
+        return f"The target has a later version, {there.version}; this is version {feedback.version}"
+    return f"It was changed in the target, too: version {there.version} there is not version {there.version} here"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
-from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, InvalidTransition
+from harken.domain.errors import DecisionConflict, FeedbackRejected, FeedbackWithdrawn, InvalidTransition
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.moderation import Backlog, Moderation, ModerationStatus
@@ -23,6 +23,10 @@ class ModerationService:
 
     Every decision raises ``FeedbackNotFound`` where there is no such feedback, ``FeedbackWithdrawn`` where its author
     took it back, and ``InvalidTransition`` where the status would not change.
+
+    A decision is made on a version, ``expected_version``: if the feedback has another one by now, ``DecisionConflict``
+    says who decided what, and when. Without a version it is made on the feedback as it is now, but it never overrides
+    the decision of another moderator: that raises ``DecisionConflict``, too, if both gave their names.
     """
 
     def __init__(self, repository: FeedbackRepository, *, clock: Clock, editor: Editor | None = None) -> None:
@@ -58,6 +62,7 @@ class ModerationService:
         *,
         moderator: str | None = None,
         reason: str = "",
+        expected_version: int | None = None,
         check: Check | None = None,
     ) -> Feedback:
         """Approve, reject, or set back to pending.
@@ -69,35 +74,59 @@ class ModerationService:
         """
         _check(moderator, reason)
         wanted = _status(status)
-        return self._moderate(
-            application,
-            feedback_id,
-            lambda moderation: moderation.decide(wanted, at=self._clock(), moderator=moderator, reason=reason),
-            check,
-        )
+
+        def decision(current: Feedback) -> Moderation:
+            if expected_version is None and current.moderation.overridden_by(moderator):
+                raise _conflict(current)
+            return current.moderation.decide(wanted, at=self._clock(), moderator=moderator, reason=reason)
+
+        return self._moderate(application, feedback_id, decision, expected_version, check)
 
     def undo(
-        self, application: str, feedback_id: str, *, moderator: str | None = None, check: Check | None = None
+        self,
+        application: str,
+        feedback_id: str,
+        *,
+        moderator: str | None = None,
+        expected_version: int | None = None,
+        check: Check | None = None,
     ) -> Feedback:
-        """Go back to the status before the last decision; ``check`` and ``FeedbackRejected`` as in :meth:`decide`."""
+        """Go back to the status before the last decision, whoever took it.
+
+        ``check`` and ``FeedbackRejected`` as in :meth:`decide`.
+        """
         _check(moderator)
-        return self._moderate(
-            application, feedback_id, lambda moderation: moderation.undo(at=self._clock(), moderator=moderator), check
-        )
+
+        def decision(current: Feedback) -> Moderation:
+            return current.moderation.undo(at=self._clock(), moderator=moderator)
+
+        return self._moderate(application, feedback_id, decision, expected_version, check)
 
     def _moderate(
         self,
         application: str,
         feedback_id: str,
-        decision: Callable[[Moderation], Moderation],
+        decision: Callable[[Feedback], Moderation],
+        expected_version: int | None,
         check: Check | None,
     ) -> Feedback:
+        read: list[Moderation] = []
+
         def edit(current: Feedback) -> Feedback:
             if current.withdrawn:
                 raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was taken back by its author")
-            return current.moderated(decision(current.moderation), at=self._clock())
+            read.append(current.moderation)
+            # Read again because of a change in between: another moderator's decision is not for this one to override.
+            decided_meanwhile = current.moderation != read[0]
+            if decided_meanwhile or expected_version not in (None, current.version):
+                raise _conflict(current)
+            return current.moderated(decision(current), at=self._clock())
 
         return self._editor.update(application, feedback_id, edit, EventType.MODERATED, check=check).feedback
+
+
+def _conflict(current: Feedback) -> DecisionConflict:
+    return DecisionConflict(current.id, current.version, current.moderation)
 
 
 def _status(value: ModerationStatus | str) -> ModerationStatus:

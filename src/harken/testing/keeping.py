@@ -350,6 +350,34 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.get("default", first.id), second)
             check_same(len(storage.outbox.events(limit=9)), 2)
 
+    def test_a_later_version_is_taken_over(self) -> None:
+        """A version far ahead replaces the one that is named, and no other; figures and the order of changes follow."""
+        first = a_feedback(author="ann", vote=True, idempotency_key="key", fingerprint="a")
+        ahead = first
+        for hour in range(1, 5):
+            content = evolve(ahead, rating=Rating.DOWN if hour % 2 else Rating.UP, comment=f"{hour}")
+            ahead = ahead.revised(content, at=NOON + timedelta(hours=hour))
+        ahead = ahead.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON + timedelta(hours=5))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(first))
+            for wrong in (2, 5, 6):
+                check_raises(StaleFeedback, lambda: storage.feedback.replace(ahead, [], over=wrong))  # noqa: B023
+            check_same(storage.feedback.get("default", first.id), first)
+            storage.feedback.replace(ahead, [], over=1)
+            check_same(storage.feedback.get("default", first.id), ahead)
+            check_same(dict(storage.feedback.summarize(FeedbackQuery())), {})
+            check_same(list(storage.feedback.changes("default", since=NOON)), [ahead])
+            approved = ahead.moderated(Moderation(), at=NOON + timedelta(hours=6))
+            storage.feedback.replace(approved, [], over=6)
+            check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.of(approved)})
+            check_raises(StaleFeedback, lambda: storage.feedback.replace(ahead, [], over=6))
+            again = evolve(a_feedback(), author="ann", idempotency_key="key", fingerprint="a")
+            check_same(list(storage.feedback.add(accepted(again))), [DuplicateOf(approved)])
+            rival = evolve(a_feedback(), author="ann", vote=True)
+            check_same(list(storage.feedback.add(accepted(rival))), [Conflict(approved, Taken.VOTE_SLOT)])
+            gone = evolve(approved, id="gone", version=9)
+            check_raises(FeedbackNotFound, lambda: storage.feedback.replace(gone, [], over=8))
+
     def test_one_of_many_racing_changes_wins(self) -> None:
         """Of many threads that replace the same version at once, one succeeds."""
         first = a_feedback()

@@ -82,9 +82,9 @@ class _Feedback(FeedbackRepository):
     def applications(self) -> Sequence[str]:
         return sorted({feedback.application for feedback in self.stored})
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         stored = self.get(feedback.application, feedback.id)
-        if stored.version != feedback.version - 1:
+        if stored.version != (feedback.version - 1 if over is None else over):
             raise StaleFeedback(feedback.id)
         self.stored[self.stored.index(stored)] = feedback
         self.outbox.waiting.extend(events)

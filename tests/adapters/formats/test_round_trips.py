@@ -165,6 +165,15 @@ def test_what_changed_since_counts_as_there(hk: Harken) -> None:
     assert hk.collection.get(hk.application, feedback.id).withdrawn
 
 
+def test_a_later_version_is_not_there(hk: Harken) -> None:
+    """Feedback that the file knows to have changed is not called a duplicate: it is rejected, and nothing changes."""
+    feedback = hk.submit("s", "up").feedback
+    data = exported([feedback.withdraw(at=feedback.created_at)], "jsonl")
+    [(_, reason, _)] = imported(hk, data, "jsonl")
+    assert reason == "An earlier version of it, 1, was kept; harken copy takes over later ones"
+    assert list(hk.stream()) == [feedback]
+
+
 @pytest.mark.parametrize("other", [{"session_id": "t"}, {"created_at": "2020-01-01T00:00:00Z"}])
 def test_a_taken_id_is_a_reason(hk: Harken, other: dict[str, Any]) -> None:
     """Other feedback with the same id is not the same feedback: the row is rejected, and the reason says so."""

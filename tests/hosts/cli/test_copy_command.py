@@ -21,9 +21,15 @@ COPY = ("copy", "--from", ONE, "--to", TWO)
 DATA = Path(__file__).parents[4] / "shared" / "data" / "airline-feedback.csv"
 
 
-def copy(cli: Any, *arguments: str) -> Any:
+def copy(cli: Any, *arguments: str, stdin: str = "") -> Any:
     """Copy the first storage into the second."""
-    return cli(*COPY, *arguments, storage=None)
+    return cli(*COPY, *arguments, storage=None, stdin=stdin)
+
+
+def copied_of(read: int, **others: int) -> dict[str, int]:
+    """What became of that many."""
+    nothing = dict.fromkeys(("added", "updated", "duplicates", "conflicts", "extra", "removed"), 0)
+    return {"read": read, **nothing, **others}
 
 
 def exported(cli: Any, folder: Path, storage: str) -> list[bytes]:
@@ -91,17 +97,18 @@ def test_a_copy_tells_what_became_of_everything(cli: Any, tmp_path: Path) -> Non
     ran = copy(cli, "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.json == {
-        "feedback": {"read": 2, "added": 2, "duplicates": 0, "conflicts": 0},
-        "metadata": {"read": 2, "added": 2, "duplicates": 0, "conflicts": 0},
-        "conversations": {"read": 2, "added": 2, "duplicates": 0, "conflicts": 0},
+        "feedback": copied_of(2, added=2),
+        "metadata": copied_of(2, added=2),
+        "conversations": copied_of(2, added=2),
+        "other_applications": [],
         "rejected_file": None,
         "seconds": ran.json["seconds"],
     }
     lines = copy(cli).out.splitlines()
-    assert lines[0].startswith("Feedback: 2 read: 0 added, 2 there already, 0 in conflict; ")
+    assert lines[0].startswith("Feedback: 2 read: 0 added, 0 updated, 2 duplicates, 0 in conflict; ")
     assert lines[1:] == [
-        "Values of metadata: 2 read: 0 added, 2 there already, 0 in conflict",
-        "Messages of agents, and what these know: 2 read: 0 added, 2 there already, 0 in conflict",
+        "Values of metadata: 2 read: 0 added, 0 updated, 2 duplicates, 0 in conflict",
+        "Messages of agents, and what these know: 2 read: 0 added, 0 updated, 2 duplicates, 0 in conflict",
     ]
     assert not list(tmp_path.glob("*.jsonl"))
 
@@ -112,7 +119,7 @@ def test_only_the_application_that_is_chosen(cli: Any, monkeypatch: pytest.Monke
         cli("--application", name, "submit", "s", "up", storage=ONE)
     monkeypatch.setenv("HARKEN_APPLICATION", "nobody")
     assert cli("--application", "other", *COPY, "--json", storage=None).json["feedback"]["added"] == 1
-    assert copy(cli, "--json").json["feedback"] == {"read": 2, "added": 1, "duplicates": 1, "conflicts": 0}
+    assert copy(cli, "--json").json["feedback"] == copied_of(2, added=1, duplicates=1)
 
 
 def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
@@ -126,12 +133,14 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
             storage.conversations.append("default", "s", "helper", 0, {"text": words})
     lost = cli("submit", "s", "down", "second", "--key", "k", "--json", storage=ONE).json["id"]
     cli("submit", "s", "up", storage=ONE)
-    report = copy(cli, "--json").json
-    assert report["feedback"] == {"read": 2, "added": 1, "duplicates": 0, "conflicts": 1}
-    assert report["metadata"] == {"read": 1, "added": 0, "duplicates": 0, "conflicts": 1}
-    assert report["conversations"] == {"read": 2, "added": 0, "duplicates": 0, "conflicts": 2}
+    ran = copy(cli, "--json")
+    report = ran.json
+    assert ran.code == 3
+    assert report["feedback"] == copied_of(2, added=1, conflicts=1, extra=1)
+    assert report["metadata"] == copied_of(1, conflicts=1)
+    assert report["conversations"] == copied_of(2, conflicts=2)
     assert report["rejected_file"] == "copy.rejected.jsonl"
-    feedback, value, knows, said = map(json.loads, (tmp_path / "copy.rejected.jsonl").read_text().splitlines())
+    feedback, value, knows, said, extra = map(json.loads, (tmp_path / "copy.rejected.jsonl").read_text().splitlines())
     assert (feedback["application"], feedback["reason"], feedback["row"]["id"]) == (
         "default",
         f"Its idempotency key is taken by other feedback, {kept}",
@@ -145,14 +154,77 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
     assert [one["reason"] for one in (knows, said)] == ["Something else is there already, which was kept"] * 2
     assert knows["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
     assert said["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
-    assert "Conflicts, with reasons: elsewhere.jsonl" in copy(cli, "--rejected", "elsewhere.jsonl").out
+    # Only its id: what the source does not have any more was perhaps erased there.
+    assert extra["row"] == {"session_id": "s", "id": kept}
+    assert "5 differences, with reasons: elsewhere.jsonl" in copy(cli, "--rejected", "elsewhere.jsonl").out
     cli("erase", kept, "--yes", storage=TWO)
     with open_storage(TWO) as two:
         two.sessions.delete("default", "s")
         two.conversations.erase("default", "s")
-    assert copy(cli, "--json").json["rejected_file"] is None
+    again = copy(cli, "--json")
+    assert (again.code, again.json["rejected_file"]) == (0, None)
     assert not (tmp_path / "copy.rejected.jsonl").exists()
     assert (tmp_path / "elsewhere.jsonl").exists()
+
+
+def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
+    """What would be removed is named; no answer is no, and then nothing is copied, either; --yes is an answer."""
+    ids = [cli("submit", f"s-{n}", "up", "--json", storage=ONE).json["id"] for n in range(5)]
+    with open_storage(ONE) as storage:
+        storage.sessions.update("default", "s-0", {"tier": "gold"})
+        storage.conversations.append("default", "s-0", "helper", 0, {})
+    assert copy(cli).code == 0
+    for feedback_id in ids[:2]:
+        cli("erase", feedback_id, "--yes", storage=ONE)
+    with open_storage(ONE) as storage:
+        storage.sessions.delete("default", "s-0")
+        storage.conversations.erase("default", "s-0")
+    cli("submit", "s-9", "up", storage=ONE)
+    cli("moderate", "reject", ids[2], storage=ONE)
+    for answer in ("", "n\n", "perhaps\n"):
+        ran = copy(cli, "--mirror", stdin=answer)
+        assert (ran.code, ran.out) == (1, "")
+        asked = "2 feedback of application 'default', 1 values of metadata of application 'default', 1 conversations"
+        assert asked in " ".join(ran.err.split())
+        assert cli("stats", "--json", storage=TWO).json["total_feedbacks"] == 5
+    before = exported(cli, tmp_path, TWO)
+    behind = copy(cli, "--json")
+    assert behind.code == 3
+    assert behind.json["feedback"] == copied_of(4, added=1, updated=1, duplicates=2, extra=2)
+    assert exported(cli, tmp_path, TWO) != before
+    ran = copy(cli, "--mirror", "--yes", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json["feedback"] == copied_of(4, duplicates=4, removed=2)
+    assert (ran.json["metadata"]["removed"], ran.json["conversations"]["removed"]) == (1, 1)
+    assert exported(cli, tmp_path, TWO) == exported(cli, tmp_path, ONE)
+    assert not list(tmp_path.glob("copy.rejected.jsonl"))
+    # Nothing left to ask about.
+    assert copy(cli, "--mirror").code == 0
+
+
+def test_a_mirror_answered_with_yes_removes(cli: Any) -> None:
+    """Somebody who types yes is taken at their word."""
+    erased = cli("submit", "s", "up", "--json", storage=ONE).json["id"]
+    cli("submit", "s", "up", storage=ONE)
+    copy(cli)
+    cli("erase", erased, "--yes", storage=ONE)
+    ran = copy(cli, "--mirror", stdin="y\n")
+    assert ran.code == 0
+    assert "1 removed from the target" in ran.out
+    assert cli("show", erased, storage=TWO).code == 4
+
+
+def test_a_wrong_source_erases_nothing(cli: Any) -> None:
+    """A source that has nothing, such as a file that was just made, removes nothing unless its application is named."""
+    kept = cli("submit", "s", "up", "--json", storage=TWO).json["id"]
+    ran = cli("copy", "--from", "sqlite:///tpyo.db", "--to", TWO, "--mirror", "--yes", storage=None)
+    assert ran.code == 3
+    assert "Applications in the target of which the source has nothing: 'default'" in ran.out
+    named = ("--application", "default", "copy", "--from", "sqlite:///tpyo.db", "--to", TWO, "--mirror")
+    assert cli(*named, storage=None).code == 1
+    assert cli("show", kept, storage=TWO).code == 0
+    assert cli(*named, "--yes", storage=None).code == 0
+    assert cli("show", kept, storage=TWO).code == 4
 
 
 @pytest.mark.parametrize(

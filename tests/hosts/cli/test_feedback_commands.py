@@ -170,6 +170,26 @@ def test_moderation_goes_forth_and_back(cli: Any, monkeypatch: pytest.MonkeyPatc
     assert cli("moderate", "hold", feedback_id, "--json").json["status"] == "pending"
 
 
+def test_a_second_moderator_is_refused(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue shows versions; a decision on one that is no longer there says who decided what, and when."""
+    monkeypatch.setenv("HARKEN_SPAM", "hold")
+    feedback_id = cli("submit", "s", "up", "click here", "--json").json["id"]
+    assert cli("moderate", "queue").out.splitlines()[0].endswith("  s  version 1")
+    assert [one["version"] for one in cli("moderate", "queue", "--json").json["feedback"]] == [1]
+    mo = cli("moderate", "approve", feedback_id, "--moderator", "mo", "--version", "1", "--json").json
+    for command in ("reject", "approve", "hold", "undo"):
+        late = cli("moderate", command, feedback_id, "--moderator", "bo", "--version", "1")
+        assert late.code == 3
+        assert "is approved (decided by 'mo' at 20" in late.err
+    told = cli("moderate", "reject", feedback_id, "--version", "1", "--json").error
+    decided_at = mo["moderation"]["decided_at"]
+    assert told["error"] == "DecisionConflict"
+    assert told["current"] == {"version": 2, "status": "approved", "moderator": "mo", "decided_at": decided_at}
+    assert cli("moderate", "reject", feedback_id, "--moderator", "bo").code == 3
+    assert cli("moderate", "reject", feedback_id, "--moderator", "bo", "--version", "2").code == 0
+    assert cli("moderate", "undo", feedback_id, "--version", "3").code == 0
+
+
 @pytest.mark.parametrize("command", [("show",), ("moderate", "approve"), ("moderate", "undo"), ("erase", "--yes")])
 def test_what_is_not_there_is_not_found(cli: Any, command: tuple[str, ...]) -> None:
     """An unknown id ends with a code of its own."""

@@ -133,7 +133,7 @@ CASES: Final[dict[str, tuple[Case, dict[str, Any]]]] = {}
 
 
 def case(**settings: Any) -> Callable[[Case], Case]:
-    """A case, at a host with these settings."""
+    """A case, at a host with these settings, and with Harken's setting ``spam``."""
 
     def add(function: Case) -> Case:
         CASES[function.__name__.replace("_", " ")] = function, settings
@@ -147,7 +147,12 @@ def told(host: str, name: str) -> list[Told]:
     """What a host tells in a case."""
     function, settings = CASES[name]
     clock = ManualClock()
-    with harken.connect("memory://", clock=clock, new_id=counting_ids()) as hk, HOSTS[host](hk, **settings) as server:
+    spam = settings.get("spam")
+    served_with = {name: value for name, value in settings.items() if name != "spam"}
+    with (
+        harken.connect("memory://", clock=clock, new_id=counting_ids(), spam=spam) as hk,
+        HOSTS[host](hk, **served_with) as server,
+    ):
         visit = Visit(server, hk, clock)
         function(visit)
     return visit.told
@@ -323,6 +328,45 @@ def feedback_is_moderated(visit: Visit) -> None:
     visit.ask("POST", f"{path}/moderation", json={"status": "rejected"})
     visit.ask("POST", f"{path}/moderation/undo", json={})
     assert [one["id"] for one in visit.ask("GET", "/api/moderation/queue").json()["feedbacks"]] == [feedback_id]
+
+
+@case()
+def a_second_moderator_is_refused(visit: Visit) -> None:
+    """Who decides on a version that is no longer there learns who decided what, and when."""
+    path = f"/api/feedback/{visit.give()}/moderation"
+    decided = visit.ask("POST", path, json={"status": "pending", "moderator": "kim", "version": 1})
+    current = {"version": 2, "status": "pending", "moderator": "kim", "decided_at": decided.json()["updated_at"]}
+    late: list[dict[str, Any]] = [
+        {"json": {"status": "rejected", "moderator": "lee", "version": 1}},
+        {"json": {"status": "pending", "version": 1}},
+        {"json": {"status": "rejected"}, "headers": {"If-Match": '"1"'}},
+    ]
+    for options in late:
+        assert visit.refused("POST", path, 409, "conflict", **options).json()["current"] == current
+    assert visit.refused("POST", f"{path}/undo", 409, "conflict", json={"version": 1}).json()["current"] == current
+    (waiting,) = visit.ask("GET", "/api/moderation/queue").json()["feedbacks"]
+    assert decided.headers["etag"] == f'"{waiting["version"]}"'
+    visit.ask("POST", path, json={"status": "rejected", "moderator": "lee", "version": waiting["version"]})
+    # Without a version, too, another moderator's decision is not overridden.
+    visit.refused("POST", path, 409, "conflict", json={"status": "approved", "moderator": "kim"})
+    visit.ask("POST", f"{path}/undo", json={}, headers={"If-Match": '"3"'})
+
+
+@case(spam="hold")
+def what_is_held_says_so(visit: Visit) -> None:
+    """The answer to feedback that waits for a moderator says so, also when it is sent again; and of a vote, too."""
+    spam, key = {"rating": "up", "comment": "casino"}, {"Idempotency-Key": "k"}
+    held = visit.ask("POST", PATH, 201, json=spam, headers=key)
+    assert held.json()["moderation"] == "pending"
+    assert visit.ask("POST", PATH, 201, json=spam, headers=key).json() == held.json()
+    visit.ask("POST", "/api/feedback?session_id=s", 201, json=spam)
+    vote = visit.ask("PUT", MESSAGE, json={**spam, "author": "kim"}).json()
+    assert vote == {**held.json(), "feedback_id": vote["feedback_id"]}
+    assert visit.ask("PUT", MESSAGE, json={**spam, "author": "kim"}).json() == vote
+    visit.ask("POST", f"/api/feedback/{held.json()['feedback_id']}/moderation", json={"status": "approved"})
+    assert "moderation" not in visit.ask("POST", PATH, 201, json=spam, headers=key).json()
+    assert "moderation" not in visit.ask("POST", PATH, 201, json=UP).json()
+    visit.ask("PUT", MESSAGE, 204, json={"rating": "up", "author": "lee"})
 
 
 @case()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ import typer
 from harken import (
     AlertNotFound,
     ConfigurationError,
+    DecisionConflict,
     DeliveryNotFound,
     FeedbackNotFound,
     FeedbackRejected,
@@ -28,6 +28,7 @@ from harken import (
     StorageError,
 )
 from harken_adapters.formats.errors import UnusableFile
+from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.cli import (
     alerts,
     channels,
@@ -47,7 +48,7 @@ from harken_adapters.hosts.cli import (
     transfer,
 )
 from harken_adapters.hosts.cli.options import Door, WrongUsage
-from harken_adapters.hosts.cli.output import say, warn
+from harken_adapters.hosts.cli.output import print_json, say, shown, warn
 
 # Every usage error that Typer raises has this base, which not every version exports.
 _UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
@@ -76,7 +77,8 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 done; 1 unexpected failure, or doctor found problems; 2 wrong usage or configuration; "
-    "3 refused: it breaks rules, conflicts, or cannot be answered; 4 not found; 5 storage trouble; 130 interrupted; "
+    "3 refused: it breaks rules, conflicts, or cannot be answered, or copy left differences; "
+    "4 not found; 5 storage trouble; 130 interrupted; "
     "141 nobody reads the output any more."
     "\n\nStorage and settings also come from HARKEN_STORAGE and its like, and from harken.toml."
 )
@@ -175,7 +177,7 @@ def _forget_stdout() -> None:
 
 def _tell_usage_error(error: Exception, *, as_json: bool) -> None:
     if isinstance(text := getattr(error, "message", None), str):
-        error.message = _without_keys(text)  # type: ignore[attr-defined] # every usage error has it
+        error.message = shown(_without_keys(text))  # type: ignore[attr-defined] # every usage error has it
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
         _tell(error, message, as_json=True)
@@ -194,9 +196,11 @@ def _tell(error: Exception, message: str, *, as_json: bool) -> None:
         warn(f"Error: {message}", style="red")
         return
     violations = error.violations if isinstance(error, FeedbackRejected) else ()
-    document = {
+    document: dict[str, object] = {
         "error": type(error).__name__,
         "message": message,
         "violations": [{"field": one.field, "code": one.code, "message": one.message} for one in violations],
     }
-    typer.echo(json.dumps(document), err=True)
+    if isinstance(error, DecisionConflict):
+        document["current"] = current_record(error)
+    print_json(document, to_stderr=True)

@@ -17,6 +17,15 @@ moderate = typer.Typer(no_args_is_help=True, help="Decide what may be seen and c
 
 Moderator = Annotated[str | None, typer.Option(help="Who decides.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version",
+        min=1,
+        metavar="N",
+        help="The version that you saw, as the queue shows it: refused if somebody has decided since.",
+    ),
+]
 
 
 @moderate.command()
@@ -28,7 +37,7 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
     if as_json:
         print_json(page_record(page))
     else:
-        feedback_list(page)
+        feedback_list(page, versions=True)
 
 
 def _deciding(status: ModerationStatus) -> Callable[..., None]:
@@ -36,13 +45,17 @@ def _deciding(status: ModerationStatus) -> Callable[..., None]:
 
     def decide(
         context: typer.Context,
+        *,
         feedback_id: FeedbackId,
         moderator: Moderator = None,
         reason: Reason = "",
+        version: Version = None,
         as_json: Json = False,
     ) -> None:
         with door(context).open() as hk:
-            feedback = hk.moderation.decide(hk.application, feedback_id, status, moderator=moderator, reason=reason)
+            feedback = hk.moderation.decide(
+                hk.application, feedback_id, status, moderator=moderator, reason=reason, expected_version=version
+            )
         _show(feedback, as_json=as_json)
 
     return decide
@@ -54,10 +67,16 @@ moderate.command("hold", help="Set it back to pending.")(_deciding(ModerationSta
 
 
 @moderate.command()
-def undo(context: typer.Context, feedback_id: FeedbackId, moderator: Moderator = None, as_json: Json = False) -> None:
+def undo(
+    context: typer.Context,
+    feedback_id: FeedbackId,
+    moderator: Moderator = None,
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
     """Go back to the status before the last decision."""
     with door(context).open() as hk:
-        feedback = hk.moderation.undo(hk.application, feedback_id, moderator=moderator)
+        feedback = hk.moderation.undo(hk.application, feedback_id, moderator=moderator, expected_version=version)
     _show(feedback, as_json=as_json)
 
 

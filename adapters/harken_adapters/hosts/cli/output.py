@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
@@ -43,14 +44,27 @@ def shown(text: str) -> str:
     return _TRICKS.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
+def shown_json(text: str) -> str:
+    r"""JSON that says the same without such characters, each spelt out as JSON does, such as ``\u001b``."""
+    return _TRICKS.sub(lambda match: _in_json(match[0]), text)
+
+
+def _in_json(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
 def in_one_line(text: str) -> str:
     """The text as :func:`shown`, with line breaks as spaces."""
     return " ".join(shown(text).split())
 
 
-def print_json(document: object) -> None:
-    """One JSON document on stdout. Plain ASCII, so that it passes any terminal and pipe unharmed."""
-    typer.echo(json.dumps(document, indent=2))
+def print_json(document: object, *, to_stderr: bool = False) -> None:
+    """One JSON document on stdout, or in one line on stderr. Plain ASCII, so that it passes any pipe unharmed."""
+    text = json.dumps(document, indent=None if to_stderr else 2)
+    # ASCII has one control character that JSON need not spell out, which is no matter to a program.
+    terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
+    typer.echo(shown_json(text) if terminal else text, err=to_stderr)
 
 
 def say(message: str, style: str = "") -> None:
@@ -129,14 +143,16 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
             progress.update(task, completed=done)
 
 
-def feedback_list(page: Page) -> None:
-    """A page of feedback, each with its comment below it, and how to get the next page."""
+def feedback_list(page: Page, *, versions: bool = False) -> None:
+    """A page of feedback, each with its comment below it, and how to get the next page; with versions, if wanted."""
     for one in page.items:
         state = "withdrawn" if one.withdrawn else one.moderation.status.value
         facts = (f"{one.created_at:%Y-%m-%d %H:%M}", one.session_id, one.agent_id or "", ", ".join(one.tags))
-        line = Text.assemble((one.id, "dim"), "  ", rating_text(one.rating))
+        line = Text.assemble((in_one_line(one.id), "dim"), "  ", rating_text(one.rating))
         line.append("" if one.counts else f" ({state})", style="yellow")
         line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
+        if versions:
+            line.append(f"  version {one.version}", style="dim")
         out.print(line, soft_wrap=True)
         if one.comment:
             out.print(Padding(Text(shown(one.comment)), (0, 0, 0, 4)))

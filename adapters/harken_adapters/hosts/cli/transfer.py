@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,7 +22,7 @@ from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, pairs
-from harken_adapters.hosts.cli.output import err, print_json, say, warn
+from harken_adapters.hosts.cli.output import err, print_json, say, shown, shown_json, warn
 
 _STANDARD = "-"
 
@@ -172,7 +173,7 @@ def export(
         query = filters.query(hk)
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         with _written(file) as data:
-            exported = write_all(stream, data, chosen.value)
+            exported = write_all(stream, _safe(data, chosen), chosen.value)
     if file == _STANDARD:
         # Stdout is the export itself.
         warn(f"{exported:,} exported")
@@ -180,6 +181,30 @@ def export(
         print_json({"exported": exported, "file": file})
     else:
         say(f"{exported:,} exported to {file}")
+
+
+class _Terminal(io.RawIOBase):
+    """A terminal, which is not to obey what people wrote. Only whole characters are written to it."""
+
+    def __init__(self, terminal: BinaryIO, escape: Callable[[str], str]) -> None:
+        self._terminal = terminal
+        self._escape = escape
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._terminal.write(self._escape(bytes(data).decode()).encode())
+        self._terminal.flush()
+        return len(data)
+
+
+def _safe(data: BinaryIO, chosen: Format) -> BinaryIO:
+    """Where an export is written: byte for byte as it is, unless a person looks at it."""
+    if not data.isatty():
+        return data
+    # What is typed into a program from there is JSON all the same.
+    return cast("BinaryIO", _Terminal(data, shown_json if chosen is Format.JSONL else shown))
 
 
 @contextmanager

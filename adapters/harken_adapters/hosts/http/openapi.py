@@ -190,7 +190,7 @@ def _parameters(operation: Operation) -> Iterator[Document]:
     yield _parameter_reference(f"application{'' if strict else '.any'}")
     if "idempotency-key-reused" in operation.problems:
         yield _parameter_reference("Idempotency-Key")
-    if "changed-meanwhile" in operation.problems:
+    if operation.method != "GET" and any("ETag" in answer.headers for answer in operation.answers.values()):
         yield _parameter_reference("If-Match")
     if _streams(operation):
         yield _parameter_reference("Last-Event-ID")
@@ -351,7 +351,7 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     ),
     "If-Match": _in_header(
         "If-Match",
-        "The ETag that came with the feedback: it is changed only if it is still that version.",
+        "The ETag that came with the feedback: it is changed, or decided on, only if it is still that version.",
         {"type": "string", "pattern": r'^(?:\*|(?:W/)?"[0-9]{1,19}"|[0-9]{1,19})$'},
     ),
     "Last-Event-ID": _in_header(

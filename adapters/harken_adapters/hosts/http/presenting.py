@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harken import Feedback, Page, Receipt
+from harken import Feedback, ModerationStatus, Page, Receipt
 from harken.domain.alerts import Alert
 from harken.domain.events import Delivery
 from harken.ports.notifier import Notification
@@ -23,6 +23,7 @@ __all__ = [
     "author_record",
     "channel_record",
     "delivery_record",
+    "etag",
     "feedback_record",
     "page_record",
     "receipt_record",
@@ -35,18 +36,28 @@ def feedback_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
     return record.feedback_record(principal.seen(feedback))
 
 
+def etag(feedback: Feedback) -> tuple[tuple[str, str]]:
+    """The header that names the version of feedback."""
+    return (("etag", f'"{feedback.version}"'),)
+
+
 def author_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
     """The same for its author: its status, but not who decided on that, when or why."""
     return record.author_record(principal.seen(feedback))
 
 
 def receipt_record(principal: Principal, receipt: Receipt) -> dict[str, Any]:
-    """What who gave feedback is told: the reply too, if there is one, and they may see it."""
-    told = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": receipt.feedback.id}
+    """What the author is told: the reply, and that it is held, where that is so and they may see it."""
+    feedback = receipt.feedback
+    told = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback.id}
     # A vote that is sent again may have been replaced since, by one about another agent.
-    if receipt.reply is None or not principal.may_see(receipt.feedback.agent_id):
+    if not principal.may_see(feedback.agent_id):
         return told
-    return {**told, "reply": receipt.reply}
+    if receipt.reply is not None:
+        told["reply"] = receipt.reply
+    if feedback.moderation.status is ModerationStatus.PENDING and not feedback.withdrawn:
+        told["moderation"] = ModerationStatus.PENDING.value
+    return told
 
 
 def page_record(principal: Principal, page: Page) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from harken import (
+    DecisionConflict,
     FeedbackNotFound,
     FeedbackRejected,
     FeedbackWithdrawn,
@@ -20,6 +21,7 @@ from harken import (
     Violation,
 )
 from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, NoSuchRoute, RouteRejected
+from harken_adapters.formats.record import current_record
 from harken_adapters.hosts.http.messages import Headers, Response, to_json
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -65,14 +67,24 @@ class Problem(Exception):
         detail: what is wrong here, what was expected and what to do, for people.
         violations: what is wrong with which field, where that can be said.
         headers: what else the answer carries.
+        current: what was found instead of what was expected, where that can be said.
     """
 
-    def __init__(self, kind: str, detail: str, *, violations: Sequence[Violation] = (), headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        violations: Sequence[Violation] = (),
+        headers: Headers = (),
+        current: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.violations = tuple(violations)
         self.headers = headers
+        self.current = current
         self.status, self.title = KINDS[kind]
 
     def response(self, instance: str) -> Response:
@@ -88,6 +100,8 @@ class Problem(Exception):
             document["violations"] = [
                 {"field": one.field, "code": one.code, "message": _shortened(one.message)} for one in self.violations
             ]
+        if self.current is not None:
+            document["current"] = dict(self.current)
         return Response(self.status, to_json(document), MEDIA_TYPE, self.headers)
 
 
@@ -102,6 +116,8 @@ def problem_of(error: Exception) -> Problem | None:
         return error
     if isinstance(error, FeedbackRejected):
         return _rejected(error)
+    if isinstance(error, DecisionConflict):
+        return Problem("conflict", str(error), current=current_record(error))
     if isinstance(error, Overloaded):
         return Problem("overloaded", str(error), headers=_RETRY)
     if isinstance(error, StorageError):

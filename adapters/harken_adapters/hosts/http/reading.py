@@ -111,6 +111,21 @@ def _kind(document: object) -> str:
     return kinds.get(type(document), "a number")
 
 
+def if_match(request: Request) -> int | None:
+    """The version of feedback that the caller expects, as the header If-Match says; ``None`` for any.
+
+    Raises:
+        Problem: it is not the ETag of a version.
+    """
+    tag = request.header("if-match")
+    if tag in (None, "*"):
+        return None
+    version = tag.strip().removeprefix("W/").strip('"') if tag else ""
+    if not (version.isascii() and version.isdigit() and len(version) < 20):
+        raise invalid("If-Match", "type", 'If-Match must be an ETag that came with the feedback, such as "3"')
+    return int(version)
+
+
 # --- Query strings ----------------------------------------------------------------------------------------------------
 
 

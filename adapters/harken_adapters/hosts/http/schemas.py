@@ -112,6 +112,11 @@ _GIVEN: Final[Mapping[str, Schema]] = {
 _VOTED: Final = {name: schema for name, schema in _GIVEN.items() if name != "message_id"}
 _ERASED_BY: Final = ("session_id", "author", "feedback_id")
 _EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
+_DECIDED_ON: Final = _described(
+    {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1},
+    "The version that the moderator saw; if the feedback has another one by now, the answer is 409. Without one, only "
+    "the decision of another moderator who gave a name is not overridden.",
+)
 _ROUTED: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
     "channel": _described(CHANNEL_NAME, "Where it leads to."),
@@ -141,13 +146,17 @@ _TAKEN: Final[Mapping[str, Schema]] = {
             "status": STATUS,
             "reason": _described(TEXT, "Why; without one, the reason that was there stays."),
             "moderator": _described(_nullable(LABEL), "Who decides; without one, the API key by its name."),
+            "version": _DECIDED_ON,
         },
-        optional=("reason", "moderator"),
+        optional=("reason", "moderator", "version"),
         description="What a moderator decides.",
     ),
     "Undoing": _object(
-        {"moderator": _described(_nullable(LABEL), "Who undoes it; without one, the API key by its name.")},
-        optional=("moderator",),
+        {
+            "moderator": _described(_nullable(LABEL), "Who undoes it; without one, the API key by its name."),
+            "version": _DECIDED_ON,
+        },
+        optional=("moderator", "version"),
         description="Who undoes the last decision.",
     ),
     "Erasure": {
@@ -271,8 +280,11 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
             "message": _ANY_TEXT,
             "feedback_id": _ANY_TEXT,
             "reply": _described(_ANY_TEXT, "What to say to who gave it, if there is something to say."),
+            "moderation": _described(
+                {"const": "pending"}, "If it is held: it counts once a moderator has approved it."
+            ),
         },
-        optional=("reply",),
+        optional=("reply", "moderation"),
         description="The feedback is durable.",
     ),
     "Context": {
@@ -475,6 +487,15 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
     ),
     "Deliveries": _object({"deliveries": _list(reference("Delivery")), "next": _CURSOR_OR_NULL}),
     "Replayed": _object({"replayed": _described(_COUNT, "How many deliveries are sent again.")}),
+    "Current": _object(
+        {
+            "version": _described({"type": "integer", "minimum": 1}, "What to make the next decision on."),
+            "status": STATUS,
+            "moderator": _described({"type": ["string", "null"]}, "Who took the last decision, if they gave a name."),
+            "decided_at": _described(_nullable(_INSTANT), "When that was; null if nobody has decided yet."),
+        },
+        description="Feedback as it is by now, where a decision was made on an earlier version.",
+    ),
     "Problem": _object(
         {
             "type": {"type": "string", "enum": [f"urn:harken:problem:{kind}" for kind in KINDS]},
@@ -486,8 +507,9 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
                 _list(_object({"field": _ANY_TEXT, "code": _ANY_TEXT, "message": _ANY_TEXT}), minItems=1),
                 "What is wrong with which field, where that can be said: all of it at once.",
             ),
+            "current": reference("Current"),
         },
-        optional=("violations",),
+        optional=("violations", "current"),
         description="Problem details (RFC 9457).",
     ),
 }

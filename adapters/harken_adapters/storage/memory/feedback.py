@@ -85,11 +85,11 @@ class MemoryFeedbackRepository(FeedbackRepository):
         with self._data.locked():
             return sorted(name for name, application in self._data.applications.items() if application.feedback)
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         """See the port."""
         with self._data.locked():
             stored = self.get(feedback.application, feedback.id)
-            if stored.version != feedback.version - 1:
+            if stored.version != (feedback.version - 1 if over is None else over):
                 raise StaleFeedback(
                     f"Feedback {feedback.id!r} has version {stored.version} by now; "
                     f"version {feedback.version} cannot follow it"

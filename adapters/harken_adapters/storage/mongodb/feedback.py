@@ -129,7 +129,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         with self._database.calling():
             return sorted(self._collection.distinct("application"))
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         """See the port."""
         document = to_document(feedback)
         # The shard's key is among the conditions, so that only one shard is asked.
@@ -137,7 +137,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             "_id": {"$eq": document.pop("_id")},
             "application": {"$eq": feedback.application},
             "session_id": {"$eq": feedback.session_id},
-            "version": {"$eq": feedback.version - 1},
+            "version": {"$eq": feedback.version - 1 if over is None else over},
         }
         change: Document = {"$set": document, "$unset": {name: "" for name in OPTIONAL if name not in document}}
         if events:

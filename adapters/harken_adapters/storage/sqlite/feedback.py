@@ -127,9 +127,9 @@ class SqliteFeedbackRepository(FeedbackRepository):
         """See the port."""
         return [application for (application,) in self._database.rows(_APPLICATIONS)]
 
-    def replace(self, feedback: Feedback, events: Sequence[Event]) -> None:
+    def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         """See the port."""
-        key = (feedback.application, feedback.id, feedback.version - 1)
+        key = (feedback.application, feedback.id, feedback.version - 1 if over is None else over)
 
         def replace(connection: sqlite3.Connection) -> None:
             if connection.execute(_UPDATE, (*to_row(feedback), *key)).rowcount == 0:

@@ -12,9 +12,9 @@ from harken.services.editing import MAX_PAGE
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.permissions import context_of
-from harken_adapters.hosts.http.presenting import author_record, feedback_record, page_record
+from harken_adapters.hosts.http.presenting import author_record, etag, feedback_record, page_record
 from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import FILTERS, invalid, json_object
+from harken_adapters.hosts.http.reading import FILTERS, if_match, json_object
 
 _CHANGEABLE: Final = ("rating", "comment", "tags", "context")
 _DEFAULT_PAGE: Final = 100
@@ -83,7 +83,7 @@ def _change(call: Call) -> Response:
     body = json_object(call.request, _CHANGEABLE)
     if "context" in body:
         body["context"] = context_of(call.principal, body)
-    feedback, expected = _own(call), _expected_version(call)
+    feedback, expected = _own(call), if_match(call.request)
     try:
         changed = call.harken.collection.change(
             call.application,
@@ -116,17 +116,7 @@ def _own(call: Call) -> Feedback:
 
 def _shown(call: Call, feedback: Feedback) -> Response:
     record = feedback_record if call.principal.reads_all else author_record
-    return answer(record(call.principal, feedback), headers=(("etag", f'"{feedback.version}"'),))
-
-
-def _expected_version(call: Call) -> int | None:
-    tag = call.request.header("if-match")
-    if tag in (None, "*"):
-        return None
-    version = tag.strip().removeprefix("W/").strip('"') if tag else ""
-    if not (version.isascii() and version.isdigit() and len(version) < 20):
-        raise invalid("If-Match", "type", 'If-Match must be an ETag that came with the feedback, such as "3"')
-    return int(version)
+    return answer(record(call.principal, feedback), headers=etag(feedback))
 
 
 _PAGED: Final = ("limit", "after")

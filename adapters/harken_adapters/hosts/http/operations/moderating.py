@@ -7,8 +7,8 @@ from typing import Any, Final
 from harken import ModerationStatus, Scope
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.presenting import feedback_record, page_record
-from harken_adapters.hosts.http.reading import FILTERS_IN_ANY_STATE, invalid, json_object
+from harken_adapters.hosts.http.presenting import etag, feedback_record, page_record
+from harken_adapters.hosts.http.reading import FILTERS_IN_ANY_STATE, if_match, invalid, json_object
 
 _PATH: Final = "/api/feedback/{feedback_id}/moderation"
 _STATUSES: Final = tuple(status.value for status in ModerationStatus)
@@ -21,7 +21,7 @@ def _queue(call: Call) -> Response:
 
 
 def _decide(call: Call) -> Response:
-    body = json_object(call.request, ("status", "reason", "moderator"))
+    body = json_object(call.request, ("status", "reason", "moderator", "version"))
     if body.get("status") not in _STATUSES:
         raise invalid("status", "unknown", f"status must be one of {', '.join(_STATUSES)}")
     decided = call.harken.moderation.decide(
@@ -30,18 +30,22 @@ def _decide(call: Call) -> Response:
         body["status"],
         moderator=_moderator(call, body),
         reason=body.get("reason", ""),
+        expected_version=_version(call, body),
         check=call.check_visible,
     )
-    return answer(feedback_record(call.principal, decided))
+    return answer(feedback_record(call.principal, decided), headers=etag(decided))
 
 
 def _undo(call: Call) -> Response:
-    body = json_object(call.request, ("moderator",)) if call.request.body else {}
-    moderator = _moderator(call, body)
+    body = json_object(call.request, ("moderator", "version")) if call.request.body else {}
     undone = call.harken.moderation.undo(
-        call.application, call.feedback().id, moderator=moderator, check=call.check_visible
+        call.application,
+        call.feedback().id,
+        moderator=_moderator(call, body),
+        expected_version=_version(call, body),
+        check=call.check_visible,
     )
-    return answer(feedback_record(call.principal, undone))
+    return answer(feedback_record(call.principal, undone), headers=etag(undone))
 
 
 def _moderator(call: Call, body: dict[str, Any]) -> Any:
@@ -50,7 +54,30 @@ def _moderator(call: Call, body: dict[str, Any]) -> Any:
     return key.name or key.id if named is None and key else named
 
 
-_DECIDED: Final = Answer(description="The feedback after the decision.", schema="Feedback")
+def _version(call: Call, body: dict[str, Any]) -> int | None:
+    """The version that the decision is made on, if the body or If-Match says so."""
+    version, expected = body.get("version"), if_match(call.request)
+    if version is None:
+        return expected
+    # To JSON Schema 3.0 is a whole number, too.
+    whole = type(version) is int or (isinstance(version, float) and version.is_integer())
+    if not (whole and 1 <= version < 2**63):
+        raise invalid("version", "type", "version must be the whole number that came with the feedback, such as 3")
+    if expected not in (None, version):
+        raise invalid("version", "repeated", "The body and If-Match name different versions; expected one")
+    return int(version)
+
+
+_DECIDED: Final = Answer(
+    description="The feedback after the decision.",
+    schema="Feedback",
+    headers={"ETag": "Its version: what the next decision is made on."},
+)
+_ON_A_VERSION: Final = (
+    "With the version that the moderator saw, as ``version`` or as If-Match, a decision is refused (409) if the "
+    "feedback has another one by now; ``current`` says who decided what, and when. Without one, it does not override "
+    "the decision of another moderator, if both gave their names."
+)
 _PROBLEMS: Final = ("not-found", "conflict")
 OPERATIONS: Final = (
     Operation(
@@ -74,10 +101,11 @@ OPERATIONS: Final = (
         scope=Scope.MODERATE,
         handle=_decide,
         summary="Approve, reject, or set back to pending",
+        description=_ON_A_VERSION,
         tag="Moderation",
         agent_keys=True,
         body="Decision",
-        example={"status": "rejected", "reason": "advertising"},
+        example={"status": "rejected", "reason": "advertising", "version": 3},
         answers={200: _DECIDED},
         problems=_PROBLEMS,
     ),
@@ -88,7 +116,7 @@ OPERATIONS: Final = (
         scope=Scope.MODERATE,
         handle=_undo,
         summary="Undo the last decision",
-        description="Undoing twice brings the decision back.",
+        description="Undoing twice brings the decision back. With a version, as for a decision.",
         tag="Moderation",
         agent_keys=True,
         body="Undoing",

@@ -37,7 +37,7 @@ def _set(call: Call) -> Response:
         check=partial(_check_replaced, call),
     )
     told = receipt_record(call.principal, receipt)
-    return answer(told) if "reply" in told else no_content()
+    return answer(told) if {"reply", "moderation"} & told.keys() else no_content()
 
 
 def _check_replaced(call: Call, earlier: Feedback) -> None:
@@ -96,7 +96,10 @@ OPERATIONS: Final = (
         body="Vote",
         example={"rating": "up", "author": "user-7"},
         answers={
-            200: Answer(description="The vote is durable, and there is a reply to it.", schema="Receipt"),
+            200: Answer(
+                description="The vote is durable, and there is a reply to it, or it is held for a moderator.",
+                schema="Receipt",
+            ),
             204: Answer(description="The vote is durable."),
         },
         problems=("feedback-refused", "idempotency-key-reused", "overloaded"),

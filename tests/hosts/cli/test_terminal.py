@@ -1,0 +1,150 @@
+"""What people wrote is shown on a terminal, and never obeyed by it; a real terminal is asked."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harken
+from harken import DeliveryFailed
+from harken.ports.notifier import Notification, Notifier
+from harken_adapters.hosts.cli.output import shown_json
+
+END = "\n--- end of a command ---\n"
+#: One process for all, as it takes long to start.
+PROGRAM = f"""
+import json, sys
+from harken_adapters.hosts.cli import main
+for command in json.loads(sys.argv[1]):
+    main(command)
+    sys.stderr.flush()
+    print({END!r}, end="", flush=True)
+"""
+HARKEN = (sys.executable, "-c", "import sys; from harken_adapters.hosts.cli import main; sys.exit(main())")
+#: Clears the screen, sets the title, rings, deletes, and turns the reading direction; some are only an 8-bit character.
+EVIL = "Fine\x1b[2J\x1b]0;title\x07\x7f\x9b31m\u202etxt.exe\u2066\u200f\U000e0041 \N{PILE OF POO}é"
+#: What no label may have is left out.
+EVIL_LABEL = "lab\u202eel\u2067\u200f\U000e0041"
+_OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0041]")
+
+
+class Refusing(Notifier):
+    """A channel whose receiver answers with something nasty."""
+
+    def deliver(self, notification: Notification) -> None:
+        """Refuse it."""
+        raise DeliveryFailed(f"The receiver said {EVIL}", retryable=False)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The URL of a storage that is full of them."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    rules = [{"name": "streak", "kind": "streak", "by": "agent", "length": 1}]
+    routes = [{"name": "all", "channel": "team"}]
+    channels = {"team": Refusing()}
+    with harken.connect(url, alert_rules=rules, routes=routes, channels=channels, spam="allow") as hk:
+        given = hk.submit("s", "down", EVIL, agent_id=EVIL_LABEL, author=EVIL_LABEL, tags=[EVIL_LABEL]).feedback
+        hk.collection.change("default", given.id, harken.Change(comment=f"{EVIL} again"))
+        hk.collection.reply("default", given.id, EVIL)
+        hk.moderation.decide("default", given.id, "pending", moderator=EVIL_LABEL, reason=EVIL)
+        hk.submit(EVIL_LABEL, "up", EVIL, tags=[EVIL_LABEL])
+        hk.relay.run_due()
+    return url
+
+
+def on_a_terminal(*commands: Sequence[str]) -> list[str]:
+    """What each of these commands writes to a terminal that has no colours."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HARKEN_")}
+    with (
+        closing(os.fdopen(ours, "rb", buffering=0)) as terminal,
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps(commands)],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={**environment, "TERM": "dumb", "COLUMNS": "200"},
+        ) as process,
+    ):
+        os.close(theirs)
+        written = b"".join(iter(lambda: _read(terminal), b""))
+    assert process.returncode == 0, written
+    return written.decode().replace("\r\n", "\n").split(END)[:-1]
+
+
+def _read(terminal: Any) -> bytes:
+    try:
+        return bytes(terminal.read(65_536))
+    except OSError:
+        # Linux says so when the other side is closed.
+        return b""
+
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("export", "--all"),
+    ("export", "--all", "--format", "csv"),
+    ("export", "--all", "--format", "jsonl", "/dev/stdout"),
+    ("list", "--status", "any"),
+    ("list", "--status", "any", "--json"),
+    ("moderate", "queue"),
+    ("stats", "--by", "tag"),
+    ("trends", "--by", "agent"),
+    ("alerts", "list"),
+    ("alerts", "list", "--json"),
+    ("deliveries", "list", "--state", "dead"),
+    ("deliveries", "list", "--state", "dead", "--json"),
+    ("show", EVIL),
+    ("show", EVIL, "--json"),
+    ("list", "--tag", EVIL, f"--{EVIL}"),
+    ("list", EVIL),
+    ("list", EVIL, "--json"),
+    ("list", "--since", EVIL),
+    ("import", f"{EVIL}.csv"),
+    ("copy", "--from", f"sqlite:///{EVIL}/x.db", "--to", "memory://"),
+    ("doctor",),
+]
+
+
+@pytest.mark.slow
+def test_a_terminal_obeys_nobody(url: str) -> None:
+    """Whatever shows what people wrote, errors included: control and bidirectional characters are spelt out."""
+    with harken.connect(url) as hk:
+        (held,) = hk.moderation.queue(hk.query()).items
+    commands = [*COMMANDS, ("show", held.id), ("show", held.id, "--json")]
+    stored = ("--storage", url)
+    written = on_a_terminal(*((*(() if words[0] == "copy" else stored), *words) for words in commands))
+    assert [bool(text.strip()) for text in written] == [True] * len(commands)
+    obeyed = {words: found for words, text in zip(commands, written, strict=True) if (found := _OBEYED.findall(text))}
+    assert obeyed == {}
+    assert all(text.lower().count("\\u202e") >= 8 for text in written[-2:])
+    assert json.loads(written[-1])["comment"] == held.comment
+
+
+@pytest.mark.slow
+def test_an_export_that_nobody_looks_at_is_exact(url: str, tmp_path: Path) -> None:
+    """In a file and in a pipe it is byte for byte the same; on a terminal JSON lines still say the same."""
+    for file_format in ("csv", "jsonl"):
+        words = ("--storage", url, "export", "--all", "--format", file_format)
+        piped = subprocess.run([*HARKEN, *words], capture_output=True, check=True).stdout
+        subprocess.run([*HARKEN, *words, str(tmp_path / "file")], capture_output=True, check=True)
+        assert (tmp_path / "file").read_bytes() == piped
+        assert "\u202etxt.exe\u2066".encode() in piped
+    (shown,) = on_a_terminal(words)
+    lines = [line for line in shown.splitlines() if line.startswith("{")]
+    assert list(map(json.loads, lines)) == list(map(json.loads, piped.splitlines()))
+
+
+@pytest.mark.parametrize("dump", [json.dumps, lambda text: json.dumps(text, ensure_ascii=False)])
+def test_json_says_the_same(dump: Callable[[str], str]) -> None:
+    """Spelt out, a text is the same text, and what is harmless is left as it is."""
+    assert json.loads(shown_json(dump(EVIL))) == EVIL
+    assert shown_json('{"é": "\N{PILE OF POO}"}\n') == '{"é": "\N{PILE OF POO}"}\n'

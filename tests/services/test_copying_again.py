@@ -1,0 +1,359 @@
+"""Copying again: the target catches up with the source, between all kinds of storages, and loses nothing by mistake."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import mongod
+from harken import (
+    Feedback,
+    FeedbackNotFound,
+    FeedbackQuery,
+    Moderation,
+    ModerationStatus,
+    Rating,
+    StaleFeedback,
+    StorageUnavailable,
+)
+from harken.ports.storage import Storage
+from harken.services.copying import Copyable, Copying, Extra, Kind
+from harken.storage import open_storage
+from harken.testing import NOON, a_feedback, accepted
+
+KINDS = ("memory", "sqlite", "mongodb")
+PAIRS = [
+    pytest.param((one, other), marks=[] if one == other == "memory" else [pytest.mark.slow], id=f"{one}-{other}")
+    for one in KINDS
+    for other in KINDS
+]
+LATER = NOON + timedelta(hours=3)
+REJECTED = Moderation(status=ModerationStatus.REJECTED, moderator="mo", decided_at=LATER)
+
+Pair = tuple[Storage, Storage]
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    """Two empty storages, of each kind that Harken ships."""
+    with ExitStack() as stack:
+
+        def opened(kind: str, name: str) -> Storage:
+            if kind == "mongodb":
+                server = request.getfixturevalue("mongodb_server")
+                return stack.enter_context(open_storage(stack.enter_context(mongod.database(server))))
+            url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/{name}.db"
+            return stack.enter_context(open_storage(url))
+
+        source, target = request.param
+        yield opened(source, "source"), opened(target, "target")
+
+
+@pytest.fixture
+def two() -> Iterator[Pair]:
+    """Two empty storages in memory."""
+    with open_storage("memory://") as source, open_storage("memory://") as target:
+        yield source, target
+
+
+def copied(source: Storage, target: Storage, *, mirror: bool = False, application: str | None = None) -> Copying:
+    """Copy everything, and remove what the source does not have if it shall be a mirror."""
+    copying = Copying(source, target, lambda *_: None, application=application, mirror=mirror)
+    if mirror:
+        copying.remove(list(copying.extras()), at=NOON)
+    for _ in copying.batches():
+        pass
+    return copying
+
+
+def contents(storage: Storage, applications: tuple[str, ...] = ("default", "other")) -> dict[str, Any]:
+    """All that can be copied, and its figures."""
+    kept = storage.conversations
+    everything = {name: FeedbackQuery(application=name).in_any_state() for name in applications}
+    return {
+        "feedback": {name: list(storage.feedback.stream(query)) for name, query in everything.items()},
+        "figures": {name: dict(storage.feedback.summarize(FeedbackQuery(application=name))) for name in applications},
+        "metadata": list(storage.sessions.stream()),
+        "agents": {place: repr(kept.agents(*place)) for place in kept.sessions()},
+        "messages": {
+            (*place, agent): repr(list(kept.messages(*place, agent, limit=9)))
+            for place in kept.sessions()
+            for agent in kept.speakers(*place)
+        },
+    }
+
+
+def voted_again(vote: Feedback, *comments: str) -> Feedback:
+    """A vote after its author thought better of it that often."""
+    for comment in comments:
+        content = evolve(vote, rating=Rating.UP if vote.rating is Rating.DOWN else Rating.DOWN, comment=comment)
+        vote = vote.revised(content, at=vote.updated_at + timedelta(minutes=1))
+    return vote
+
+
+def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
+    """Change, moderate, withdraw, answer and erase feedback, erase a session, and go on with others; a new vote."""
+    for one in given[:4]:
+        changed = voted_again(one, "else", "and else", "at last")
+        source.feedback.replace(changed, [], over=1)
+    source.feedback.replace(given[4].moderated(REJECTED, at=LATER), [])
+    source.feedback.replace(given[5].withdraw(at=LATER), [])
+    source.feedback.replace(given[6].answered("Sorry", at=LATER), [])
+    for one in given[7:10]:
+        source.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state(), at=NOON)
+    # The same person votes on the same message as before the erasure.
+    anew = evolve(given[9], id=f"{given[9].id}-2", comment="anew")
+    source.feedback.add(accepted(anew, a_feedback()))
+    source.sessions.update("default", "s", {"tier": "gold"})
+    source.sessions.delete("default", "s", ["age"])
+    source.sessions.delete("other", "s")
+    source.conversations.erase("default", "restarted")
+    source.conversations.append("default", "restarted", "helper", 0, {"text": "new"})
+    source.conversations.erase("default", "over")
+    source.conversations.put_agent("default", "s", "helper", {"turns": 2})
+    source.conversations.replace("default", "s", "helper", 0, {"text": "redacted"})
+    source.conversations.append("default", "s", "helper", 1, {"text": "more"})
+    return anew
+
+
+def filled(source: Storage) -> list[Feedback]:
+    """Feedback, metadata and conversations in two applications; gives the votes of the first."""
+    votes = [
+        a_feedback(author=f"a-{n}", vote=True, comment=f"{n}", idempotency_key=f"k-{n}", fingerprint=f"{n}")
+        for n in range(12)
+    ]
+    source.feedback.add(accepted(*votes, a_feedback(application="other")))
+    source.sessions.update("default", "s", {"tier": "free", "age": 7})
+    source.sessions.update("other", "s", {"tier": "free"})
+    for session in ("s", "restarted", "over"):
+        source.conversations.put_agent("default", session, "helper", {"turns": 1})
+        source.conversations.append("default", session, "helper", 0, {"text": session})
+    source.conversations.append("default", "restarted", "helper", 1, {"text": "old"})
+    return votes
+
+
+def test_copying_again_catches_up(pair: Pair) -> None:
+    """Later versions are taken over, with exact figures; what else differs is counted, and removed on request."""
+    source, target = pair
+    given = filled(source)
+    assert copied(source, target).differences == 0
+    assert contents(target) == contents(source)
+    anew = much_happens(source, given)
+    again = copied(source, target)
+    assert (again.feedback.added, again.feedback.updated, again.feedback.duplicates) == (1, 7, 3)
+    # The vote that was cast again, and the three that were erased.
+    assert (again.feedback.conflicts, again.feedback.extra) == (1, 3)
+    assert (again.metadata.conflicts, again.metadata.extra) == (1, 2)
+    # What the agent knows, the message that was redacted, and what was said anew.
+    assert (again.conversations.conflicts, again.conversations.added, again.conversations.extra) == (3, 1, 2)
+    assert again.differences == 12
+    kept = {one.id: one for one in contents(target)["feedback"]["default"]}
+    for one in contents(source)["feedback"]["default"]:
+        assert kept.get(one.id, one) == one
+    mirrored = copied(source, target, mirror=True)
+    removed = [part.removed for part in (mirrored.feedback, mirrored.metadata, mirrored.conversations)]
+    assert (mirrored.differences, removed) == (0, [3, 2, 2])
+    assert contents(target) == contents(source)
+    assert target.feedback.get("default", anew.id) == anew
+    assert target.outbox.events(limit=1) == []
+    assert not target.rebuild()
+    last = copied(source, target)
+    assert (last.differences, last.feedback.updated, last.feedback.added) == (0, 0, 0)
+
+
+def test_places_of_what_was_taken_over_stay_taken(pair: Pair) -> None:
+    """A retry finds the feedback under its key, and its author has one vote, in the target as in the source."""
+    source, target = pair
+    vote = a_feedback(author="ann", vote=True, idempotency_key="k", fingerprint="f")
+    source.feedback.add(accepted(vote))
+    copied(source, target)
+    changed = voted_again(vote, "one", "two")
+    source.feedback.replace(changed, [], over=1)
+    copied(source, target)
+    retry = evolve(a_feedback(), author="ann", idempotency_key="k", fingerprint="f")
+    rival = evolve(a_feedback(), author="ann", vote=True)
+    for storage in (source, target):
+        assert [outcome.feedback for outcome in storage.feedback.add(accepted(retry, rival))] == [changed, changed]
+
+
+def test_a_target_that_is_ahead_is_left_alone(pair: Pair) -> None:
+    """Neither a later version nor other words in the target are overwritten; each is a difference, mirror or not."""
+    source, target = pair
+    ahead, apart, rivals = a_feedback(), a_feedback(), a_feedback()
+    for storage in pair:
+        storage.feedback.add(accepted(ahead, apart, rivals))
+    target.feedback.replace(ahead.answered("Sorry", at=LATER), [])
+    # The author changed it in both, to something else.
+    target.feedback.replace(voted_again(apart, "in the target"), [])
+    source.feedback.replace(voted_again(apart, "in the source", "again"), [], over=1)
+    target.feedback.replace(rivals.answered("target", at=LATER), [])
+    source.feedback.replace(rivals.answered("source", at=LATER), [])
+    before = contents(target)
+    for mirror in (False, True):
+        reported: list[tuple[Copyable, str]] = []
+        copying = Copying(source, target, lambda *told, to=reported: to.append(told), mirror=mirror)
+        assert list(copying.extras()) == []
+        list(copying.batches())
+        assert (copying.feedback.conflicts, copying.differences) == (3, 3)
+        reasons = {one.id: reason for one, reason in reported if isinstance(one, Feedback)}
+        assert reasons == {
+            ahead.id: "The target has a later version, 2; this is version 1",
+            apart.id: "It was changed in the target, too: version 2 there is not version 2 here",
+            rivals.id: "It was changed in the target, too: version 2 there is not version 2 here",
+        }
+        assert contents(target) == before
+
+
+def test_another_feedback_under_the_same_id_is_not_an_earlier_version(two: Pair) -> None:
+    """Whatever its version is."""
+    source, target = two
+    theirs = a_feedback("elsewhere")
+    ours = evolve(a_feedback(), id=theirs.id, version=5)
+    source.feedback.add(accepted(ours))
+    target.feedback.add(accepted(theirs))
+    copying = copied(source, target, mirror=True)
+    assert (copying.feedback.updated, copying.differences) == (0, 1)
+    assert target.feedback.get("default", theirs.id) == theirs
+
+
+def test_what_changes_in_the_target_meanwhile_is_a_difference(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not overwritten, and copying again sorts it out."""
+    source, target = two
+    one = a_feedback()
+    for storage in two:
+        storage.feedback.add(accepted(one))
+    later = one.answered("Sorry", at=LATER).answered("Very sorry", at=LATER)
+    source.feedback.replace(later, [], over=1)
+    for error in (StaleFeedback(), FeedbackNotFound("default", one.id)):
+        with monkeypatch.context() as patch:
+
+            def refuses(*_: object, error: Exception = error, **__: object) -> None:
+                raise error
+
+            patch.setattr(target.feedback, "replace", refuses)
+            assert copied(source, target).differences == 1
+    assert copied(source, target).differences == 0
+    assert target.feedback.get("default", one.id) == later
+
+
+# --- mirrors ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_mirror_is_of_the_applications_that_are_copied(two: Pair) -> None:
+    """What the target has of others stays; of which the source has nothing, that is a difference, and nothing more."""
+    source, target = two
+    source.feedback.add(accepted(a_feedback()))
+    for name in ("default", "other"):
+        target.feedback.add(accepted(a_feedback(application=name)))
+        target.sessions.update(name, "s", {"a": 1})
+        target.conversations.append(name, "s", "helper", 0, {})
+    other = contents(target)["feedback"]["other"]
+    copying = copied(source, target, mirror=True)
+    assert (copying.other_applications, copying.differences) == (["other"], 1)
+    assert contents(target)["feedback"] == contents(source)["feedback"] | {"other": other}
+    assert list(target.sessions.stream()) == [("other", "s", {"a": 1})]
+    assert list(target.conversations.sessions()) == [("other", "s")]
+    copying = copied(source, target, mirror=True, application="default")
+    assert (copying.other_applications, copying.differences) == ((), 0)
+    assert copied(source, target, mirror=True, application="other").differences == 0
+    assert target.feedback.applications() == ["default"]
+
+
+def test_an_empty_source_erases_nothing(pair: Pair) -> None:
+    """It may be the wrong one."""
+    source, target = pair
+    filled(target)
+    before = contents(target)
+    copying = copied(source, target, mirror=True)
+    assert (copying.other_applications, copying.differences) == (["default", "other"], 2)
+    assert contents(target) == before
+
+
+def test_what_could_not_be_read_is_not_removed(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that fails while it is compared leaves the target as it is."""
+    source, target = two
+    filled(source)
+    copied(source, target)
+    target.feedback.add(accepted(a_feedback()))
+    before = contents(target)
+
+    def fails(*_: object) -> None:
+        raise StorageUnavailable("no answer")
+
+    for part, name in ((source.feedback, "get_many"), (source.sessions, "get"), (source.conversations, "agents")):
+        with monkeypatch.context() as patch:
+            patch.setattr(part, name, fails)
+            with pytest.raises(StorageUnavailable):
+                copied(source, target, mirror=True)
+        assert contents(target) == before
+
+
+def test_what_the_source_has_by_now_is_not_removed(two: Pair) -> None:
+    """Whatever was extra when somebody was asked: it is looked up again before it is removed."""
+    source, target = two
+    one = a_feedback()
+    target.feedback.add(accepted(one))
+    target.sessions.update("default", "s", {"a": 1})
+    target.conversations.append("default", "s", "helper", 0, {})
+    before = contents(target)
+    copying = Copying(source, target, print, application="default", mirror=True)
+    extras = list(copying.extras())
+    assert extras == [
+        Extra(Kind.FEEDBACK, "default", one.session_id, one.id),
+        Extra(Kind.METADATA, "default", "s", "a"),
+        Extra(Kind.CONVERSATION, "default", "s"),
+    ]
+    copied(target, source)
+    copying.remove(extras, at=NOON)
+    assert contents(target) == before
+    assert copying.feedback.removed == copying.metadata.removed == copying.conversations.removed == 0
+
+
+@contextmanager
+def dying_after(target: Storage, writes: int) -> Iterator[list[str]]:
+    """The next writes to a storage succeed, that many of them, and then each is as if the process died; their names."""
+    written: list[str] = []
+
+    def dying(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if len(written) == writes:
+                raise KeyboardInterrupt
+            written.append(write.__name__)
+            return write(*arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for part, names in (
+            (target.feedback, ("add", "replace", "erase")),
+            (target.sessions, ("update", "delete")),
+            (target.conversations, ("append", "replace", "put_agent", "erase")),
+        ):
+            for name in names:
+                patch.setattr(part, name, dying(getattr(part, name)))
+        yield written
+
+
+@pytest.mark.slow
+def test_a_copy_that_was_killed_is_repeated(two: Pair) -> None:
+    """Wherever it broke off, at any write to the target: the next run does the rest."""
+    source, before = two
+    given = filled(source)
+    copied(source, before)
+    before.feedback.add(accepted(a_feedback("stranger")))
+    much_happens(source, given)
+    for writes in count():
+        with open_storage("memory://") as target:
+            copied(before, target)
+            with dying_after(target, writes) as written, suppress(KeyboardInterrupt):
+                copied(source, target, mirror=True)
+            assert copied(source, target, mirror=True).differences == 0
+            assert contents(target) == contents(source)
+        if len(written) < writes:
+            break
+    assert {"add", "replace", "erase", "update", "delete", "append", "put_agent"} <= set(written)
