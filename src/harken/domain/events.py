@@ -192,7 +192,11 @@ def erasure_deliveries(
         told: the channels to which something about it was delivered that is forgotten by now.
         at: when it is erased.
     """
-    event = Event.erasure(feedback, at=at)
+    return deliveries_of_erasure(Event.erasure(feedback, at=at), deliveries, told)
+
+
+def deliveries_of_erasure(event: Event, deliveries: Collection[Delivery], told: Collection[str]) -> list[Delivery]:
+    """As :func:`erasure_deliveries`, for where the feedback is gone and the event of its erasure was kept."""
     tried = {delivery.channel for delivery in deliveries if delivery.attempts}
     return [
         _of_erasure(event, channel, [one for one in deliveries if one.channel == channel], told=channel in told)
