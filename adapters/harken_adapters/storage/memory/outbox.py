@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryState, Event
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.memory.data import Data
 
@@ -62,10 +62,12 @@ class MemoryOutbox(Outbox):
         """See the port."""
         with self._data.locked():
             for claim in claimed:
-                if (held := self._held(claim)) is not None:
-                    self._data.deliveries.remove(held)
-                else:
+                if (held := self._held(claim)) is None:
                     self._hand_over(claim, sent=False)
+                    continue
+                if claim.attempts > 1:
+                    self._data.deliveries.tell(held)
+                self._data.deliveries.remove(held)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
@@ -86,9 +88,12 @@ class MemoryOutbox(Outbox):
     def move(self, delivery: Delivery, channel: str) -> None:
         """See the port."""
         with self._data.locked():
-            moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
             if self._held(delivery) is None:
+                self._hand_over(delivery, sent=False)
                 raise _lost(delivery)
+            moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
+            if moved.id == delivery.id:
+                return
             if moved.id not in self._data.deliveries.by_id:
                 self._data.deliveries.put(moved)
             self.discard([delivery])
@@ -132,10 +137,7 @@ class MemoryOutbox(Outbox):
             delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
             old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
             for delivery in old:
-                if delivery.event.type.about_feedback:
-                    self._data.deliveries.told[delivery.event.application, delivery.event.subject_id][
-                        delivery.channel
-                    ] = None
+                self._data.deliveries.tell(delivery)
                 self._data.deliveries.remove(delivery)
             return len(old)
 
@@ -147,15 +149,11 @@ class MemoryOutbox(Outbox):
 
     def _is_next(self, delivery: Delivery) -> bool:
         """Whether nothing that happened to its subject before is still on its way to the channel."""
-        event = delivery.event
-        if event.type is EventType.ERASED and event.subject_id in self._data.applications[event.application].feedback:
-            # The erasure was interrupted.
-            return False
         return not any(
             other.state is DeliveryState.PENDING
             and other.channel == delivery.channel
-            and other.event.version < event.version
-            for other in self._data.deliveries.about(event)
+            and other.event.version < delivery.event.version
+            for other in self._data.deliveries.about(delivery.event)
         )
 
     def _must_end(self, claim: Delivery, **changes: Any) -> None:
@@ -189,7 +187,7 @@ class MemoryOutbox(Outbox):
 
 
 def _claimed(delivery: Delivery, until: datetime) -> Delivery:
-    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None)
+    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True)
 
 
 def _lost(claim: Delivery) -> LeaseLost:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
 
@@ -27,6 +27,7 @@ from harken_adapters.storage.mongodb.documents import (
 
 _LAST_RAISED_FIRST: Final = [("raised_at", -1), ("raised_us", -1), ("id", -1)]
 _CHUNK: Final = 1_000
+NOTHING_MORE: Final[Mapping[str, Any]] = {}
 #: What only some alerts have: ``standing`` is there for the index of those that stand.
 _OPTIONAL: Final = ("standing", "resolved_at", "resolved_us")
 
@@ -110,8 +111,23 @@ class MongoAlertRepository(AlertRepository):
             return list(map(_alert, at_once(cursor, limit)))
 
 
-def empty_alerts(database: Database, application: str, feedback_ids: Collection[str], *, at: datetime) -> int:
-    """Empty the alerts that list any of that feedback, and say how many."""
+def empty_alerts(
+    database: Database,
+    application: str,
+    feedback_ids: Collection[str],
+    *,
+    at: datetime,
+    remaining: Mapping[str, Any] = NOTHING_MORE,
+) -> int:
+    """Empty the alerts that list any of that feedback, and say how many.
+
+    Args:
+        database: where.
+        application: whose.
+        feedback_ids: of what was erased.
+        at: when that was.
+        remaining: the condition for what is not about to be erased as well.
+    """
     listing = {"application": {"$eq": application}, "feedback_ids": {"$in": list(feedback_ids)}}
     emptied = 0
     while True:
@@ -120,7 +136,7 @@ def empty_alerts(database: Database, application: str, feedback_ids: Collection[
         if not alerts:
             return emptied
         for alert in alerts:
-            empty = alert.emptied(at=at)
+            empty = alert.emptied(at=at, session_remains=_session_remains(database, alert, remaining))
             # One that has changed since is found again.
             emptied += _replace(database, empty, [empty.event()] if alert.stands else [])
 
@@ -131,6 +147,13 @@ def gone(database: Database, application: str, feedback_ids: Collection[str]) ->
     wanted = {"_id": {"$in": [identity(application, one) for one in feedback_ids]}}
     found = at_once(database.feedback.find(wanted, {"_id": 1}), len(feedback_ids))
     return set(feedback_ids) - {one["_id"]["id"] for one in found}
+
+
+def _session_remains(database: Database, alert: Alert, remaining: Mapping[str, Any]) -> bool:
+    if alert.subject.by != "session":
+        return False
+    others = {"application": {"$eq": alert.application}, "session_id": {"$eq": alert.subject.value}, **remaining}
+    return database.feedback.find_one(others, {"_id": 1}, hint="session") is not None
 
 
 def _replace(database: Database, alert: Alert, events: Sequence[Event]) -> bool:

@@ -25,6 +25,8 @@ STORED: Final = {
     DeliveryState.DELIVERED: (DeliveryState.DELIVERED.value,),
     DeliveryState.DEAD: (DeliveryState.DEAD.value,),
 }
+#: The change that wakes what waits.
+AWAKE: Final[Document] = {"$set": {"state": DeliveryState.PENDING.value}, "$unset": {"again": ""}}
 #: The condition for what is claimed.
 HELD: Final[Document] = {
     "state": {"$in": list(STORED[DeliveryState.PENDING])},

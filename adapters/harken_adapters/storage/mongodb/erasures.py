@@ -28,11 +28,11 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from harken.domain.erasure import Erased
-from harken.domain.events import Delivery, Event, EventType, deliveries_of_erasure
+from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
 from harken.domain.feedback import Feedback
-from harken_adapters.storage.mongodb.alerts import empty_alerts, gone
+from harken_adapters.storage.mongodb.alerts import NOTHING_MORE, empty_alerts, gone
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.deliveries import HELD, WAITING, delivery_document, delivery_of
+from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 
@@ -71,22 +71,28 @@ class Erasures:
         if feedback_ids:
             self._plans.delete_many({**_about(application, feedback_ids, name="id"), "batch": batch})
 
-    def finish(self, application: str, feedback_ids: Collection[str]) -> Erased:
-        """Steps 3 to 5, for feedback that is gone. Without a plan, nobody can know of it."""
+    def finish(
+        self, application: str, feedback_ids: Collection[str], *, remaining: Mapping[str, Any] = NOTHING_MORE
+    ) -> Erased:
+        """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it.
+
+        Args:
+            application: whose.
+            feedback_ids: which.
+            remaining: the condition for feedback that is not about to be erased as well.
+        """
         about = _about(application, feedback_ids)
         # The deliveries first: what was forgotten in between is noted in the plans.
         stored = list(map(delivery_of, self._deliveries.find(about)))
-        unfinished = {**_about(application, feedback_ids, name="id"), "done_at": None}
-        plans = list(self._plans.find(unfinished))
-        removed = self._tell(plans, stored) if plans else 0
+        plans = list(self._plans.find({**_about(application, feedback_ids, name="id"), "done_at": None}))
+        removed = self._notify(plans, stored) if plans else 0
         others = {**about, "event.type": {"$ne": EventType.ERASED.value}}
         removed += self._deliveries.delete_many(others).deleted_count
-        awake = {"$set": {"state": "pending"}, "$unset": {"again": ""}}
-        self._deliveries.update_many({**about, "state": WAITING}, awake)
+        self._deliveries.update_many({**about, "state": WAITING}, AWAKE)
         if not plans:
             return Erased(deliveries=removed)
         at = max(_event(plan).occurred_at for plan in plans)
-        alerts = empty_alerts(self._database, application, feedback_ids, at=at)
+        alerts = empty_alerts(self._database, application, feedback_ids, at=at, remaining=remaining)
         done = {"_id": {"$in": [plan["_id"] for plan in plans]}}
         self._plans.update_many(done, {"$currentDate": {"done_at": True}})
         return Erased(alerts=alerts, deliveries=removed)
@@ -131,27 +137,36 @@ class Erasures:
                 ids = [feedback_id for one, feedback_id in subjects if one == application]
                 self._plans.update_many({**_about(application, ids, name="id"), "done_at": None}, note)
 
-    def _tell(self, plans: Sequence[Document], stored: Sequence[Delivery]) -> int:
-        """Store the deliveries that tell of an erasure; how many were removed, as they are being sent."""
+    def _notify(self, plans: Sequence[Document], stored: Sequence[Delivery]) -> int:
+        """Store the deliveries that notify of an erasure; how many others were removed, as they are being sent."""
         about: defaultdict[str, list[Delivery]] = defaultdict(list)
         for delivery in stored:
             about[delivery.event.subject_id].append(delivery)
-        made: list[Delivery] = []
-        for feedback_id, (event, told) in _latest(plans).items():
-            known = [one for one in about[feedback_id] if one.event.type.about_feedback]
-            # Someone else erased it, and in a later version.
-            done = {one.channel for one in about[feedback_id] if one.event.version > event.version}
-            made += [one for one in deliveries_of_erasure(event, known, told) if one.channel not in done]
-        if made:
-            self._insert(made)
+        made = [
+            delivery
+            for feedback_id, (event, told) in _latest(plans).items()
+            for delivery in deliveries_of_erasure(event, about[feedback_id], told)
+        ]
+        self._store(made, {one.id: one for one in stored})
         claims = {one.claim: one for one in stored}
-        return sum(self._take_from(claims[one.awaits]) for one in made if one.awaits is not None)
+        return sum(self._take_from(claims[one.awaits]) for one in made if one.awaits in claims)
 
-    def _insert(self, made: Sequence[Delivery]) -> None:
+    def _store(self, made: Sequence[Delivery], there: Mapping[str, Delivery]) -> None:
+        new = [delivery_document(one) for one in made if one.id not in there]
         try:
-            self._deliveries.insert_many([delivery_document(one) for one in made], ordered=False)
+            if new:
+                self._deliveries.insert_many(new, ordered=False)
         except BulkWriteError as error:
             only_duplicate_keys(error)
+        for one in made:
+            if (earlier := there.get(one.id)) is None:
+                continue
+            # Feedback that was restored, and erased once more.
+            if earlier.state is DeliveryState.PENDING:
+                self._deliveries.update_one({"_id": one.id}, {"$unset": {"certain": ""}})
+            else:
+                as_read = {"_id": one.id, "state": earlier.state.value, "attempts": earlier.attempts}
+                self._deliveries.replace_one(as_read, delivery_document(one))
 
     def _take_from(self, claimed: Delivery) -> int:
         """Remove what is claimed: the claim then ends at the erasure that awaits it. It may have ended just before."""

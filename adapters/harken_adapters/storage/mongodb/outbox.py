@@ -33,7 +33,7 @@ from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.mongodb.database import Database, at_once
-from harken_adapters.storage.mongodb.deliveries import HELD, STORED, WAITING, delivery_document, delivery_of
+from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, STORED, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_of, identity
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
@@ -51,7 +51,6 @@ _OPEN: Final = {"state": {"$gte": DeliveryState.PENDING.value}}
 _WHAT_IS_OPEN: Final = dict.fromkeys(
     ("application", "feedback_id", "alert_id", "event.version", "event.type", "state"), 1
 )
-_AWAKE: Final = {"$set": _PENDING, "$unset": {"again": ""}}
 #: What waits is looked at again after so long, should nobody have woken it.
 _AGAIN: Final = timedelta(minutes=5)
 
@@ -128,11 +127,7 @@ class MongoOutbox(Outbox):
     def discard(self, claimed: Sequence[Delivery]) -> None:
         """See the port."""
         with self._database.calling():
-            for attempts, some in _by_attempts(claimed).items():
-                self._deliveries.delete_many({**_among(some), **HELD, "attempts": {"$eq": attempts}})
-            # Also for those that were held: an erasure that has just seen them may await them.
-            self._erasures.hand_over(claimed, sent=False)
-            self._wake(claimed)
+            self._remove_held(claimed)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
@@ -155,13 +150,14 @@ class MongoOutbox(Outbox):
     def move(self, delivery: Delivery, channel: str) -> None:
         """See the port."""
         moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
-        held = {**_among([delivery]), **HELD, "attempts": {"$eq": delivery.attempts}}
         with self._database.calling():
-            if self._deliveries.find_one(held, {"_id": 1}) is None:
+            if self._deliveries.find_one(_held(delivery), {"_id": 1}) is None:
+                self._erasures.hand_over([delivery], sent=False)
                 raise _lost(delivery)
+            if moved.id == delivery.id:
+                return
             new = self._insert([moved])
-            if self._deliveries.delete_one(held).deleted_count:
-                self._wake([delivery])
+            if self._remove_held([delivery]):
                 return
             if new:
                 self._deliveries.delete_one({**_among([moved]), "attempts": 0})
@@ -291,24 +287,18 @@ class MongoOutbox(Outbox):
         return list(map(delivery_of, at_once(cursor, limit)))
 
     def _first_of_each(self, found: Sequence[Delivery], due: Document, now: datetime) -> list[Delivery]:
-        """Those of these to claim: nothing earlier about their subject is open, and what says "erased" is true.
-
-        The others wait from now on.
-        """
+        """Those of these to claim: nothing earlier about their subject is open. The others wait from now on."""
         there = self._there(found)
         kept = self._without_orphans(found, there)
         later = [one for one in kept if one.event.version > 1]
         if not later:
             return kept
         lowest = self._lowest(later)
-        erased = [one for one in later if one.event.type is EventType.ERASED and _subject(one.event) not in there]
-        if any(lowest[_lane(one)]["_id"] != one.id for one in erased):
-            # The erasure was cut short.
-            self._finish(erased)
-            lowest = self._lowest(later)
-        behind = [one for one in later if not _is_first(one, lowest, there)]
+        behind = [one for one in later if not _is_first(one, lowest)]
         if not behind:
             return kept
+        # What is behind deliveries of feedback that is gone tells of that: its erasure was cut short.
+        self._finish([one for one in behind if _subject(one.event) not in there])
         waiting = {"state": WAITING, "again": to_microseconds(now + _AGAIN)}
         self._deliveries.update_many({**_among(behind), **due}, {"$set": waiting})
         # What they wait for may have ended since.
@@ -322,48 +312,49 @@ class MongoOutbox(Outbox):
         found = list(map(delivery_of, at_once(self._deliveries.find(long).hint("again").limit(_CHUNK), _CHUNK)))
         if not found:
             return False
-        there = self._there(found)
-        kept = self._without_orphans(found, there)
-        lowest = self._lowest(kept)
-        first = [one for one in kept if _is_first(one, lowest, there)]
-        if first:
-            self._deliveries.update_many({**_among(first), "state": WAITING}, _AWAKE)
+        woken = self._wake(self._without_orphans(found))
         later = {"again": to_microseconds(now + _AGAIN)}
-        self._deliveries.update_many({**_among(kept), "state": WAITING}, {"$set": later})
-        return bool(first) or len(kept) < len(found)
+        self._deliveries.update_many({**_among(found), "state": WAITING}, {"$set": later})
+        return woken
 
-    def _wake(self, ended: Sequence[Delivery]) -> None:
-        """Wake what waits next behind these; what tells of an erasure is woken by that."""
-        lowest = self._lowest(ended).values()
-        ids = [
-            one["_id"] for one in lowest if one["state"] == WAITING and one["event"]["type"] != EventType.ERASED.value
-        ]
-        if ids:
-            self._deliveries.update_many({"_id": {"$in": ids}, "state": WAITING}, _AWAKE)
+    def _wake(self, ended: Sequence[Delivery]) -> bool:
+        """Wake what waits next behind these; whether there was any."""
+        ids = [one["_id"] for first in self._lowest(ended).values() for one in first if one["state"] == WAITING]
+        if not ids:
+            return False
+        return bool(self._deliveries.update_many({"_id": {"$in": ids}, "state": WAITING}, AWAKE).matched_count)
 
-    def _lowest(self, deliveries: Sequence[Delivery]) -> dict[_Lane, Document]:
-        """By channel and subject, what is open of the lowest version."""
-        lowest: dict[_Lane, Document] = {}
+    def _lowest(self, deliveries: Sequence[Delivery]) -> dict[_Lane, list[Document]]:
+        """By channel and subject, what is open of the lowest version: more than one only where feedback was restored."""
+        lowest: dict[_Lane, list[Document]] = {}
         for channel, name, some in _by_channel_and_kind(deliveries):
-            index = _ORDERS[name]
-            subjects = {_subject(one.event) for one in some}
-            open_ones = {"channel": {"$eq": channel}, **_OPEN}
-            among = {
-                "application": {"$in": sorted({application for application, _ in subjects})},
-                name: {"$in": sorted({subject_id for _, subject_id in subjects}), "$exists": True},
-            }
-            cursor = self._deliveries.find({**open_ones, **among}, _WHAT_IS_OPEN).hint(index).limit(_CHUNK)
-            found = list(at_once(cursor, _CHUNK))
-            if len(found) == _CHUNK:
-                # So many are behind each other that those of others may be missing.
-                exact = [
-                    {**open_ones, "application": one[0], name: {"$eq": one[1], "$exists": True}} for one in subjects
-                ]
-                cursors = [self._deliveries.find(one, _WHAT_IS_OPEN).hint(index) for one in exact]
-                found = [one for cursor in cursors for one in cursor.sort([("event.version", 1)]).limit(1)]
-            for one in sorted(found, key=lambda one: int(one["event"]["version"]), reverse=True):
-                lowest[channel, name, one["application"], one[name]] = one
+            for one in self._open(channel, name, {_subject(one.event) for one in some}):
+                lane = (channel, name, one["application"], one[name])
+                others = lowest.setdefault(lane, [])
+                version = one["event"]["version"]
+                if others and others[0]["event"]["version"] > version:
+                    others.clear()
+                if not others or others[0]["event"]["version"] == version:
+                    others.append(one)
         return lowest
+
+    def _open(self, channel: str, name: str, subjects: Collection[tuple[str, str]]) -> list[Document]:
+        """What is open about these on the channel; where that is very much, of each the first."""
+        of_channel = {"channel": {"$eq": channel}, **_OPEN}
+        among = {
+            "application": {"$in": sorted({application for application, _ in subjects})},
+            name: {"$in": sorted({subject_id for _, subject_id in subjects}), "$exists": True},
+        }
+        cursor = self._deliveries.find({**of_channel, **among}, _WHAT_IS_OPEN).hint(_ORDERS[name]).limit(_CHUNK)
+        found = list(at_once(cursor, _CHUNK))
+        if len(found) < _CHUNK:
+            return found
+        found = []
+        for application, subject_id in subjects:
+            about = {"application": {"$eq": application}, name: {"$eq": subject_id, "$exists": True}}
+            first = self._deliveries.find({**of_channel, **about}, _WHAT_IS_OPEN).hint(_ORDERS[name])
+            found += first.sort([("event.version", 1)]).limit(2)
+        return found
 
     def _count_pending(self, channel: str) -> int:
         pending = {"channel": {"$eq": channel}, "state": {"$in": list(STORED[DeliveryState.PENDING])}}
@@ -375,10 +366,12 @@ class MongoOutbox(Outbox):
         for attempts, some in _by_attempts(found).items():
             batch = ObjectId()
             change = {"leased_until": to_microseconds(until), "batch": batch}
-            lease = {"$set": change, "$inc": {"attempts": 1}, "$unset": {"awaits": ""}}
+            lease = {"$set": change, "$inc": {"attempts": 1}, "$unset": {"awaits": "", "certain": ""}}
             free = {**_among(some), **due, "attempts": {"$eq": attempts}}
             if (number := self._deliveries.update_many(free, lease).matched_count) == len(some):
-                leased += [evolve(one, leased_until=until, attempts=attempts + 1, awaits=None) for one in some]
+                leased += [
+                    evolve(one, leased_until=until, attempts=attempts + 1, awaits=None, certain=True) for one in some
+                ]
             elif number:
                 ours = self._deliveries.find({**_among(some), "batch": batch})
                 leased += map(delivery_of, at_once(ours, len(some)))
@@ -426,6 +419,21 @@ class MongoOutbox(Outbox):
         for application, ids in erased.items():
             self._erasures.finish(application, ids)
 
+    def _remove_held(self, claimed: Sequence[Delivery]) -> int:
+        """Remove those whose claim is the latest, and say how many these were."""
+        # What was tried before may have arrived.
+        tried = [one for one in claimed if one.attempts > 1 and one.event.type.about_feedback]
+        known = [one for one in tried if self._deliveries.find_one(_held(one), {"_id": 1})]
+        told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for one in known:
+            told[_subject(one.event)].add(one.channel)
+        self._erasures.note_told(told)
+        removed = sum(self._deliveries.delete_one(_held(one)).deleted_count for one in claimed)
+        # Also for those that were held: an erasure that has just seen them may await them.
+        self._erasures.hand_over(claimed, sent=False)
+        self._wake(claimed)
+        return removed
+
     def _change_held(self, claimed: Iterable[Delivery], change: Document) -> int:
         """Change those whose claim is the latest, and say how many these were."""
         return sum(
@@ -471,12 +479,10 @@ def _by_channel_and_kind(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, 
     return ((channel, kind, some) for (channel, kind), some in parts.items())
 
 
-def _is_first(delivery: Delivery, lowest: Mapping[_Lane, Document], there: Collection[tuple[str, str]]) -> bool:
-    """Whether it may be claimed: nothing earlier is open, and what it tells of has taken place."""
-    if delivery.event.type is EventType.ERASED and _subject(delivery.event) in there:
-        return False
+def _is_first(delivery: Delivery, lowest: Mapping[_Lane, Sequence[Document]]) -> bool:
+    """Whether nothing earlier about its subject is open for its channel."""
     first = lowest.get(_lane(delivery))
-    return first is None or first["event"]["version"] >= delivery.event.version
+    return not first or first[0]["event"]["version"] >= delivery.event.version
 
 
 def _earlier_first(made: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
@@ -537,6 +543,10 @@ def _by_attempts(deliveries: Iterable[Delivery]) -> Mapping[int, Sequence[Delive
 
 def _among(deliveries: Iterable[Delivery]) -> Document:
     return {"_id": {"$in": [delivery.id for delivery in deliveries]}}
+
+
+def _held(claim: Delivery) -> Document:
+    return {"_id": {"$eq": claim.id}, **HELD, "attempts": {"$eq": claim.attempts}}
 
 
 def _ways_behind(after: Delivery) -> list[Document]:
