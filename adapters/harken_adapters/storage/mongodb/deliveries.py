@@ -2,8 +2,8 @@
 
 What needs comparing is a whole number of microseconds since 1970 here: ``due``, ``leased_until`` and ``again``.
 
-A pending delivery that was found behind an earlier one about the same subject is ``waiting``, so that nobody looks at it
-again before that one has ended; ``again`` is when to look at the latest.
+A pending delivery that was found behind an earlier one about the same subject is stored as ``waiting``, so that no
+claim looks at it before that one has ended; ``again`` is when to look at the latest.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ makes one of an erasure that did not take place:
 4. The deliveries about the feedback are removed, and the alerts that list it are emptied.
 5. The plans are done. For some time they go on telling those who are raising an alert about it.
 
-Steps 3 to 5 can be repeated, and by several at once: anyone who erases, forgets, or meets a delivery of feedback that is
-gone carries them out for a plan that nobody has.
+Steps 3 to 5 can be repeated, also by several processes at once. After a crash they are carried out by the next one that
+erases, forgets, or finds a delivery about feedback that is gone.
 """
 
 from __future__ import annotations

@@ -325,7 +325,7 @@ class MongoOutbox(Outbox):
         return bool(self._deliveries.update_many({"_id": {"$in": ids}, "state": WAITING}, AWAKE).matched_count)
 
     def _lowest(self, deliveries: Sequence[Delivery]) -> dict[_Lane, list[Document]]:
-        """By channel and subject, what is open of the lowest version: more than one only where feedback was restored."""
+        """By channel and subject, what is open of the lowest version: two, where feedback was restored."""
         lowest: dict[_Lane, list[Document]] = {}
         for channel, name, some in _by_channel_and_kind(deliveries):
             for one in self._open(channel, name, {_subject(one.event) for one in some}):
