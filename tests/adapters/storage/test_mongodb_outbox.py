@@ -1,6 +1,6 @@
 """What MongoDB alone can show of the outbox: relays that meet, die or watch, and what a batch costs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from threading import Event as Flag
@@ -11,42 +11,18 @@ from typing import Any
 import mongomock
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
 import mongod
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
+from meddling import Meddling
 from support import NOON, PATIENCE, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
 
 SOON = NOON + timedelta(minutes=1)
-
-
-class Meddling(CommandListener):
-    """Counts what is sent to the server, and does something in between, once, when a command has succeeded."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self._command = ""
-        self._meddle: Callable[[], object] = lambda: None
-
-    def after(self, command: str, meddle: Callable[[], object]) -> None:
-        """Do that when the next such command has succeeded, before its answer is looked at."""
-        self._command, self._meddle = command, meddle
-
-    def started(self, event: Any) -> None:
-        self.sent += 1
-
-    def succeeded(self, event: Any) -> None:
-        if event.command_name == self._command:
-            self._command = ""
-            self._meddle()
-
-    def failed(self, event: Any) -> None:
-        pass
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def _session_remains(database: Database, alert: Alert, remaining: Mapping[str, A
     if alert.subject.by != "session":
         return False
     others = {"application": {"$eq": alert.application}, "session_id": {"$eq": alert.subject.value}, **remaining}
-    return database.feedback.find_one(others, {"_id": 1}, hint="session") is not None
+    return any(database.feedback.find(others, {"_id": 1}).hint("session").limit(1))
 
 
 def _replace(database: Database, alert: Alert, events: Sequence[Event]) -> bool:
