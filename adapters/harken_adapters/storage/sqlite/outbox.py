@@ -182,7 +182,8 @@ class SqliteOutbox(Outbox):
             wanted += " AND (due_at, id) > (?, ?)"
             parameters += [to_microseconds(after.due_at), after.id]
         if application is not None:
-            wanted += " AND application = ?"
+            # With a plus, as by the application alone no index finds the first in order.
+            wanted += " AND +application = ?"
             parameters.append(application)
         wanted += " ORDER BY due_at, id LIMIT ?"
 
@@ -211,7 +212,11 @@ class SqliteOutbox(Outbox):
 
     def forget(self, *, before: datetime) -> int:
         """See the port."""
-        return sum(self._forget(channel, before) for channel in self._database.read(_channels))
+        forgotten = sum(self._forget(channel, before) for channel in self._database.read(_channels))
+        if forgotten:
+            # Notices of erasures had the ids of what was erased.
+            self._database.forget()
+        return forgotten
 
     def pending(self) -> Mapping[str, int]:
         """See the port."""
