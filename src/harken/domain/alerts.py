@@ -63,7 +63,8 @@ class Alert:
         rule: the name of the rule that found it.
         kind: what kind of pattern it is.
         subject: whom or what it is about.
-        message: the pattern in a sentence, with figures and without anybody's words.
+        message: the pattern in a sentence, with figures and without anybody's words; empty when feedback that the alert
+            listed was erased.
         figures: what was counted, by name; whole numbers, so that they are exact.
         feedback_ids: the feedback that makes the pattern, where a few of them do.
         began_at: when the pattern began.
@@ -91,16 +92,26 @@ class Alert:
         """Whether the pattern goes on."""
         return self.resolved_at is None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether feedback that it listed was erased."""
+        return not self.message
+
     def resolved(self, *, at: datetime) -> Alert:
         """This alert when its pattern has ended."""
         return evolve(self, resolved_at=at, version=self.version + 1)
 
-    def emptied(self, *, at: datetime) -> Alert:
-        """This alert when feedback that it tells of was erased: closed, and with nothing in it that tells of anybody."""
-        subject = Subject("session", "") if self.subject.by == "session" else self.subject
+    def emptied(self, *, at: datetime, session_remains: bool = False) -> Alert:
+        """This alert when feedback that it lists was erased: closed, and with nothing in it about anybody.
+
+        Args:
+            at: when it was erased.
+            session_remains: whether there is other feedback in the session that the alert is about, if it is about one.
+        """
+        about_gone = self.subject.by == "session" and not session_remains
         return evolve(
             self,
-            subject=subject,
+            subject=Subject("session", "") if about_gone else self.subject,
             message="",
             figures={},
             feedback_ids=(),

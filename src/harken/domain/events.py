@@ -97,18 +97,20 @@ class Event:
     @classmethod
     def erasure(cls, feedback: Feedback, *, at: datetime) -> Event:
         """The event that ends ``feedback``: its last, and with nothing of it but ids."""
+        version = feedback.version + 1
         return cls(
-            id=_event_id(feedback, feedback.version + 1),
+            # Not the id that the next version would have: feedback that is restored from a backup may get that far.
+            id=_event_id(feedback, f"{version} erased"),
             type=EventType.ERASED,
             application=feedback.application,
             subject_id=feedback.id,
-            version=feedback.version + 1,
+            version=version,
             occurred_at=at,
             session_id=feedback.session_id,
         )
 
 
-def _event_id(feedback: Feedback, version: int) -> str:
+def _event_id(feedback: Feedback, version: object) -> str:
     return blake2b(f"{feedback.application}\0{feedback.id}\0{version}".encode(), digest_size=16).hexdigest()
 
 
@@ -133,9 +135,9 @@ class Delivery:
     claims so far and marks the lease: only who holds the latest claim may settle it. ``attempts_before`` is how many of
     them were before it was last replayed.
 
-    A delivery that tells of an erasure may wait for another one, which was claimed when its feedback was erased:
-    ``awaits`` is that claim. It is ``certain`` unless that claim is all that says that the channel may know of the
-    feedback.
+    A delivery that tells of an erasure may wait for the end of another one, which was claimed when its feedback was
+    erased: ``awaits`` names that claim. It is ``certain`` unless that claim is the only reason to believe that the
+    channel knows of the feedback.
     """
 
     id: str
@@ -163,12 +165,8 @@ class Delivery:
 
     @property
     def claim(self) -> str:
-        """Names the latest claim on it."""
+        """The name of the latest claim on it."""
         return f"{self.id}#{self.attempts}"
-
-    def awaiting(self, claimed: Delivery, *, certain: bool) -> Delivery:
-        """This delivery of an erasure, which waits until another one to the same channel is no longer being sent."""
-        return evolve(self, leased_until=claimed.leased_until, awaits=claimed.claim, certain=certain)
 
     def handed_over(self, *, sent: bool) -> Delivery | None:
         """This delivery of an erasure when the claim that it awaits has ended: free, unless nobody needs it.
@@ -184,28 +182,47 @@ class Delivery:
 def erasure_deliveries(
     feedback: Feedback, deliveries: Collection[Delivery], told: Collection[str], *, at: datetime
 ) -> list[Delivery]:
-    """What tells of the erasure of feedback: one delivery to each channel that knows, or may know, of it.
+    """What notifies of the erasure of feedback: one delivery to each channel that knows, or may know, of it.
+
+    They are to be stored in the place of those with the same ids, where there are any: feedback that was erased, and
+    restored from a backup, may be erased again.
 
     Args:
         feedback: what is erased.
-        deliveries: all about it, in whatever state, but those that tell of an erasure.
-        told: the channels to which something about it was delivered that is forgotten by now.
+        deliveries: all about it, in whatever state.
+        told: the channels to which something about it was delivered that is no longer stored.
         at: when it is erased.
     """
     event = Event.erasure(feedback, at=at)
-    tried = {delivery.channel for delivery in deliveries if delivery.attempts}
-    return [
-        _of_erasure(event, channel, [one for one in deliveries if one.channel == channel], told=channel in told)
+    about_it = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
+    earlier = {delivery.id: delivery for delivery in deliveries if delivery.event.type is EventType.ERASED}
+    tried = {delivery.channel for delivery in about_it if delivery.attempts}
+    made = [
+        _of_erasure(event, channel, [one for one in about_it if one.channel == channel], told=channel in told)
         for channel in sorted({*told, *tried})
     ]
+    return [_in_place_of(earlier.get(delivery.id), delivery) for delivery in made]
 
 
 def _of_erasure(event: Event, channel: str, deliveries: Collection[Delivery], *, told: bool) -> Delivery:
     made = Delivery.of(event, channel, due_at=event.occurred_at)
-    claimed = max((one for one in deliveries if one.leased_until), key=lambda one: one.leased_until, default=None)
-    if claimed is None or claimed.leased_until is None:
+    claimed = [one for one in deliveries if one.leased_until is not None and one.leased_until > event.occurred_at]
+    if not claimed:
         return made
-    others = any(one.attempts for one in deliveries if one is not claimed)
-    # Whoever lost a lease may have sent what was claimed.
-    certain = told or others or claimed.attempts > 1 or claimed.leased_until <= event.occurred_at
-    return made.awaiting(claimed, certain=certain)
+    leased_until = max(one.leased_until for one in claimed if one.leased_until is not None)
+    if len(claimed) > 1:
+        # One may end while another is still being sent, so only time frees it.
+        return evolve(made, leased_until=leased_until)
+    (claim,) = claimed
+    # An earlier attempt may have arrived, whatever its worker was told.
+    certain = told or claim.attempts > 1 or any(one.attempts for one in deliveries if one is not claim)
+    return evolve(made, leased_until=leased_until, awaits=claim.claim, certain=certain)
+
+
+def _in_place_of(earlier: Delivery | None, delivery: Delivery) -> Delivery:
+    """What becomes of a delivery of the same erasure, of feedback that was restored since."""
+    if earlier is None:
+        return delivery
+    if earlier.state is DeliveryState.PENDING:
+        return evolve(earlier, certain=True)
+    return evolve(delivery, attempts=earlier.attempts, attempts_before=earlier.attempts)

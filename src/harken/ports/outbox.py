@@ -48,15 +48,16 @@ class Outbox(ABC):
     def release(self, claimed: Sequence[Delivery]) -> None:
         """Give claims back unused: the leases end, and the attempts are not counted. What is no longer held is left.
 
-        Of an erasure that awaits one of these, see :meth:`FeedbackRepository.erase`, nobody is told if that claim is
-        all that speaks for it; otherwise it is free.
+        A delivery of an erasure that awaits one of these, see :meth:`FeedbackRepository.erase`, is removed if nothing
+        else says that its channel knows of the feedback; otherwise it is free to be claimed.
         """
 
     @abstractmethod
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        """Remove claims, which shall not be sent: what they tell is not true any more. What is no longer held is left.
+        """Remove claims that shall not be sent, as they are not true any more. What is no longer held is left.
 
-        Of an erasure that awaits one of these nobody is told, or it is free, as in :meth:`release`.
+        A delivery of an erasure that awaits one of these is removed, or free, as in :meth:`release`. Where there were
+        attempts before this one, the channel counts as told of the feedback, see :meth:`forget`.
         """
 
     @abstractmethod
@@ -64,7 +65,7 @@ class Outbox(ABC):
         """They have arrived: their state becomes ``DELIVERED``. Durable on return. None may be there twice.
 
         Gives those that could not be settled, in order: the claim is no longer the latest, the delivery is settled or
-        dead, or it was erased. An erasure that awaits one of these is free.
+        dead, or it was erased. A delivery of an erasure that awaits one of these is free.
         """
 
     @abstractmethod
@@ -72,8 +73,8 @@ class Outbox(ABC):
         """It did not arrive and shall be tried again at ``due_at``; the lease ends.
 
         Raises:
-            LeaseLost: this claim is no longer the latest, the delivery is settled or dead, or it was erased. An erasure
-                that awaits it is free.
+            LeaseLost: this claim is no longer the latest, the delivery is settled or dead, or it was erased. A delivery
+                of an erasure that awaits it is free.
         """
 
     @abstractmethod
@@ -82,10 +83,13 @@ class Outbox(ABC):
 
     @abstractmethod
     def move(self, delivery: Delivery, channel: str) -> None:
-        """Put a pending delivery to another channel in the place of this claim: due as it is, and not tried yet.
+        """Discard this claim, and put a pending delivery to another channel in its place: due as it is, not tried yet.
 
-        Where there is one to that channel already, in whatever state, that one stays as it is. Raises ``LeaseLost``
-        likewise; then nothing is made.
+        Where there is one to that channel already, in whatever state, that one stays as it is.
+
+        Raises:
+            LeaseLost: as for :meth:`back_off`; nothing is made. An erasure that awaits the claim ends as in
+                :meth:`discard`.
         """
 
     @abstractmethod
@@ -123,7 +127,7 @@ class Outbox(ABC):
     def forget(self, *, before: datetime) -> int:
         """Remove delivered deliveries that were due before then, for good; and say how many. Others stay.
 
-        Which channels were told of feedback is kept as long as that feedback.
+        Which channels were told of feedback is kept as long as that feedback: they are told of its erasure.
         """
 
     @abstractmethod

@@ -138,16 +138,16 @@ class FeedbackRepository(ABC):
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """Remove all that match, for good, with revisions, events, deliveries and figures; and say how much.
 
-        On return it is durable, and with it, for each feedback:
+        On return this is durable, and so is, for each feedback:
 
-        - Alerts of its application that list it are emptied, see :meth:`Alert.emptied`; the event of one that stood
-          waits in the outbox.
-        - Each channel that knows of it, or may know, has a pending delivery of ``feedback.erased``, due ``at``, as
-          ``erasure_deliveries`` makes it. One that awaits a claim cannot be claimed before that claim has ended, or its
-          lease has run out.
-        - Deliveries that tell of an erasure stay until they are forgotten.
+        - Alerts of its application that list it are emptied, see :meth:`Alert.emptied`. The event of each that stood
+          waits in the outbox; one that had ended is changed without an event.
+        - What notifies of the erasure waits for each channel that knows of the feedback, or may know: the deliveries
+          that ``erasure_deliveries`` makes, due ``at``. One that awaits a claim cannot be claimed before that claim has
+          ended, or its lease has run out.
 
-        A call that was interrupted may be repeated; nobody is told of an erasure that has not taken place.
+        Deliveries of an erasure are not removed by another one. A call that was interrupted may be repeated; no channel
+        is notified of an erasure that has not taken place.
         """
 
     @abstractmethod

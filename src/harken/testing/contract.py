@@ -21,6 +21,7 @@ from harken.testing.comparing import ComparingMachine
 from harken.testing.conversations import ConversationContract
 from harken.testing.counting import CountingContract
 from harken.testing.documents import DocumentContract
+from harken.testing.erasing import ErasureContract
 from harken.testing.keeping import KeepingContract
 from harken.testing.keys import KeyContract
 from harken.testing.machine import StorageMachine
@@ -35,6 +36,7 @@ class StorageContract(
     CountingContract,
     SessionContract,
     OutboxContract,
+    ErasureContract,
     KeyContract,
     AlertContract,
     DocumentContract,

@@ -7,6 +7,7 @@ from functools import partial
 
 from attrs import evolve
 
+from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Context, Feedback, Rating, Sentiment
@@ -70,7 +71,7 @@ class KeepingContract(FreshStorage):
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", other.id))
             check_same(storage.feedback.find(FeedbackQuery(), limit=9).items, (mine,))
             check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.of(mine)})
-            check_same(storage.feedback.erase(EVERYTHING), 1)
+            check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1))
             check_same(storage.feedback.get("other", mine.id), twin)
 
     def test_what_is_not_there_is_not_found(self) -> None:
@@ -152,7 +153,7 @@ class KeepingContract(FreshStorage):
                 check_same(list(storage.feedback.add(accepted(retry))), [DuplicateOf(first)])
             for other, first in zip(others, firsts, strict=True):
                 check_same(list(storage.feedback.add(accepted(other))), [Conflict(first, Taken.IDEMPOTENCY_KEY)])
-            check_same(storage.feedback.erase(FeedbackQuery(author="ann")), 1)
+            check_same(storage.feedback.erase(FeedbackQuery(author="ann"), at=NOON).feedback, 1)
             outcomes = storage.feedback.add(accepted(others[0], others[1]))
             check_same(list(outcomes), [Stored(others[0]), Conflict(firsts[1], Taken.IDEMPOTENCY_KEY)])
 
@@ -281,7 +282,7 @@ class KeepingContract(FreshStorage):
             storage.feedback.add(accepted(pending, withdrawn, *several))
             storage.sessions.update("metadata only", "s", {"a": 1})
             check_same(list(storage.feedback.applications()), ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"])
-            storage.feedback.erase(FeedbackQuery(application="b").in_any_state())
+            storage.feedback.erase(FeedbackQuery(application="b").in_any_state(), at=NOON)
             check_same(list(storage.feedback.applications()), ["Z", "a", "é", "\uff5e", "\U0001f44d"])
 
     # --- telling what was changed ----------------------------------------------------------------------------------
@@ -312,7 +313,7 @@ class KeepingContract(FreshStorage):
                 check_same(list(storage.feedback.changes("default", since=since)), expected[first:])
             check_same(list(storage.feedback.changes("default", since=later[3] + timedelta(microseconds=1))), [])
             check_same(list(storage.feedback.changes("other", since=NOON)), [elsewhere])
-            check_same(storage.feedback.erase(FeedbackQuery(session_id="imported")), 1)
+            check_same(storage.feedback.erase(FeedbackQuery(session_id="imported"), at=NOON).feedback, 1)
             check_same(list(storage.feedback.changes("default", since=NOON)), changed)
 
     def test_changes_may_be_written_to_by_their_reader(self) -> None:
@@ -330,7 +331,7 @@ class KeepingContract(FreshStorage):
                 seen.append(feedback)
                 if len(seen) % 50 == 0:
                     storage.feedback.replace(feedback.answered("again", at=later), [])
-                    storage.feedback.erase(FeedbackQuery(feedback_id=seen[-2].id))
+                    storage.feedback.erase(FeedbackQuery(feedback_id=seen[-2].id), at=NOON)
             check_same(seen, old)
             again = [one.answered("again", at=later) for one in old[49::50]]
             check_same(list(storage.feedback.changes("default", since=later)), again)
@@ -377,7 +378,8 @@ class KeepingContract(FreshStorage):
             withdrawn = doomed.withdraw(at=NOON)
             storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.DELETED)])
             query = FeedbackQuery(session_id="doomed").in_any_state()
-            check_same((storage.feedback.erase(query), storage.feedback.erase(query)), (1, 0))
+            removed = [storage.feedback.erase(query, at=NOON) for _ in range(2)]
+            check_same(removed, [Erased(feedback=1, deliveries=1), Erased()])
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", doomed.id))
             events = [event.subject_id for event in storage.outbox.events(limit=9)]
             claimed = storage.outbox.claim("log", now=NOON, until=NOON + MINUTE, limit=9)

@@ -19,7 +19,7 @@ from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
-from harken.testing.builders import accepted
+from harken.testing.builders import NOON, accepted
 from harken.testing.checks import check_same
 from harken.testing.comparing import ComparingMachine
 
@@ -85,7 +85,7 @@ class StorageMachine(ComparingMachine):
 
     @rule(query=hst.queries())
     def erase(self, query: FeedbackQuery) -> None:
-        self._both(lambda storage: storage.feedback.erase(query))
+        self._both(lambda storage: storage.feedback.erase(query, at=NOON))
 
     @rule(query=hst.queries(), limit=st.integers(1, 4))
     def page_through(self, query: FeedbackQuery, limit: int) -> None:

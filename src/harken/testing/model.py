@@ -5,6 +5,7 @@ No index, no counter, no lock: lists, loops and sorting. Every storage must answ
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
@@ -14,8 +15,9 @@ from attrs import evolve
 
 from harken.domain.access import ApiKey
 from harken.domain.alerts import Alert, Subject
+from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
-from harken.domain.events import Delivery, DeliveryState, Event, event_order
+from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
 from harken.domain.feedback import Feedback
 from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -38,7 +40,7 @@ def reference_storage() -> Storage:
         sessions=_Sessions(),
         outbox=feedback.outbox,
         keys=_Keys(),
-        alerts=_Alerts(feedback.outbox),
+        alerts=feedback.alerts,
         documents=_Documents(),
         conversations=_Conversations(),
     )
@@ -48,6 +50,7 @@ class _Feedback(FeedbackRepository):
     def __init__(self) -> None:
         self.stored: list[Feedback] = []
         self.outbox = _Outbox()
+        self.alerts = _Alerts(self.outbox)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         return [self._add(item) for item in batch]
@@ -86,11 +89,15 @@ class _Feedback(FeedbackRepository):
         self.stored[self.stored.index(stored)] = feedback
         self.outbox.waiting.extend(events)
 
-    def erase(self, query: FeedbackQuery) -> int:
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         erased = list(self.stream(query))
         self.stored = [feedback for feedback in self.stored if feedback not in erased]
-        self.outbox.erase({(feedback.application, feedback.id) for feedback in erased})
-        return len(erased)
+        left = {feedback.session_id for feedback in self.stored if feedback.application == query.application}
+        return Erased(
+            feedback=len(erased),
+            alerts=self.alerts.empty(query.application, {feedback.id for feedback in erased}, left, at),
+            deliveries=sum(self.outbox.erase(feedback, at) for feedback in erased),
+        )
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         groups: dict[GroupKey, Summary] = {}
@@ -163,6 +170,7 @@ class _Outbox(Outbox):
     def __init__(self) -> None:
         self.waiting: list[Event] = []
         self.made: list[Delivery] = []
+        self.told: set[tuple[str, str, str]] = set()
 
     def events(self, *, limit: int) -> Sequence[Event]:
         return sorted(self.waiting, key=event_order)[:limit]
@@ -177,25 +185,51 @@ class _Outbox(Outbox):
             if delivery.channel == channel
             and delivery.due_at <= now
             and (delivery.leased_until is None or delivery.leased_until <= now)
+            and not self._is_late(delivery)
         ]
         return [
-            self._put(evolve(delivery, leased_until=until, attempts=delivery.attempts + 1)) for delivery in due[:limit]
+            self._put(
+                evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True),
+            )
+            for delivery in due[:limit]
         ]
 
     def release(self, claimed: Sequence[Delivery]) -> None:
         for claim in claimed:
-            self._end(claim, attempts=claim.attempts - 1)
+            if not self._end(claim, attempts=claim.attempts - 1):
+                self._hand_over(claim, sent=False)
+
+    def discard(self, claimed: Sequence[Delivery]) -> None:
+        for claim in claimed:
+            if not self._end(claim):
+                self._hand_over(claim, sent=False)
+                continue
+            if claim.attempts > 1:
+                self._tell(claim)
+            self._remove(claim)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        return [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+        lost = [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
+        for claim in lost:
+            self._hand_over(claim, sent=True)
+        return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        if not self._end(delivery, due_at=due_at, error=error):
-            raise LeaseLost(delivery.id)
+        self._must_end(delivery, due_at=due_at, error=error)
 
     def bury(self, delivery: Delivery, *, error: str) -> None:
-        if not self._end(delivery, state=DeliveryState.DEAD, error=error):
+        self._must_end(delivery, state=DeliveryState.DEAD, error=error)
+
+    def move(self, delivery: Delivery, channel: str) -> None:
+        if not self._holds(delivery):
+            self._hand_over(delivery, sent=False)
             raise LeaseLost(delivery.id)
+        moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
+        if moved.id == delivery.id:
+            return
+        if moved.id not in [stored.id for stored in self.made]:
+            self._put(moved)
+        self.discard([delivery])
 
     def delivery(self, delivery_id: str) -> Delivery:
         for delivery in self.made:
@@ -222,23 +256,33 @@ class _Outbox(Outbox):
         return wanted[:limit]
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        for delivery in self._in(DeliveryState.DEAD):
-            if delivery.id == delivery_id:
-                pending = evolve(delivery, state=DeliveryState.PENDING, due_at=due_at, error="")
-                return self._put(evolve(pending, attempts_before=delivery.attempts))
-        raise DeliveryNotFound(delivery_id)
+        delivery = self.delivery(delivery_id)
+        pending = evolve(delivery, state=DeliveryState.PENDING, due_at=due_at, error="")
+        return self._put(evolve(pending, attempts_before=delivery.attempts))
 
     def forget(self, *, before: datetime) -> int:
         old = [delivery for delivery in self._in(DeliveryState.DELIVERED) if delivery.due_at < before]
-        self.made = [delivery for delivery in self.made if delivery not in old]
+        for delivery in old:
+            self._tell(delivery)
+            self._remove(delivery)
         return len(old)
 
-    def erase(self, feedback: set[tuple[str, str]]) -> None:
-        def about_it(event: Event) -> bool:
-            return (event.application, event.subject_id) in feedback and not event.type.about_alert
+    def pending(self) -> Mapping[str, int]:
+        return dict(sorted(Counter(delivery.channel for delivery in self._in(DeliveryState.PENDING)).items()))
 
-        self.waiting = [event for event in self.waiting if not about_it(event)]
-        self.made = [delivery for delivery in self.made if not about_it(delivery.event)]
+    def erase(self, feedback: Feedback, at: datetime) -> int:
+        """Remove what is about it, and say how many deliveries that were; make those that notify of it."""
+        event = Event.erasure(feedback, at=at)
+        about_it = [delivery for delivery in self.made if _same_subject(delivery.event, event)]
+        told = {place for place in self.told if place[:2] == (feedback.application, feedback.id)}
+        removed = [delivery for delivery in about_it if delivery.event.type.about_feedback]
+        self.waiting = [waiting for waiting in self.waiting if not _same_subject(waiting, event)]
+        self.told -= told
+        for delivery in removed:
+            self._remove(delivery)
+        for delivery in erasure_deliveries(feedback, about_it, {channel for *_, channel in told}, at=at):
+            self._put(delivery)
+        return len(removed)
 
     def _fan_out(self, event: Event, channels: Collection[str], due_at: datetime) -> list[Delivery]:
         if event not in self.waiting:
@@ -252,18 +296,58 @@ class _Outbox(Outbox):
             key=lambda delivery: (delivery.due_at, delivery.id),
         )
 
+    def _is_late(self, delivery: Delivery) -> bool:
+        """Whether something that happened to its subject before is still on its way to the channel."""
+        return any(
+            _same_subject(earlier.event, delivery.event)
+            and earlier.channel == delivery.channel
+            and earlier.event.version < delivery.event.version
+            for earlier in self._in(DeliveryState.PENDING)
+        )
+
     def _put(self, delivery: Delivery) -> Delivery:
-        self.made = [other for other in self.made if other.id != delivery.id] + [delivery]
+        self._remove(delivery)
+        self.made.append(delivery)
         return delivery
+
+    def _remove(self, delivery: Delivery) -> None:
+        self.made = [other for other in self.made if other.id != delivery.id]
+
+    def _tell(self, delivery: Delivery) -> None:
+        """Remember that its channel knows of the feedback that it is about."""
+        if delivery.event.type.about_feedback:
+            self.told.add((delivery.event.application, delivery.event.subject_id, delivery.channel))
+
+    def _holds(self, claim: Delivery) -> bool:
+        """Whether a claim is held: it is the latest, and has not ended."""
+        return any(
+            (stored.id, stored.attempts) == (claim.id, claim.attempts) and stored.leased_until is not None
+            for stored in self._in(DeliveryState.PENDING)
+        )
 
     def _end(self, claim: Delivery, **changes: Any) -> bool:
         """End the lease of a claim, and say whether it was held."""
-        for stored in self._in(DeliveryState.PENDING):
-            held = stored.id == claim.id and stored.leased_until is not None
-            if held and stored.attempts == claim.attempts:
-                self._put(evolve(stored, leased_until=None, **changes))
-                return True
-        return False
+        if not self._holds(claim):
+            return False
+        self._put(evolve(self.delivery(claim.id), leased_until=None, **changes))
+        return True
+
+    def _must_end(self, claim: Delivery, **changes: Any) -> None:
+        if not self._end(claim, **changes):
+            self._hand_over(claim, sent=True)
+            raise LeaseLost(claim.id)
+
+    def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
+        """Go on with the erasure that awaits this claim, if there is one."""
+        for waiting in [delivery for delivery in self.made if delivery.awaits == claim.claim]:
+            self._remove(waiting)
+            if free := waiting.handed_over(sent=sent):
+                self._put(free)
+
+
+def _same_subject(one: Event, other: Event) -> bool:
+    alike = (one.application, one.subject_id) == (other.application, other.subject_id)
+    return alike and one.type.about_alert is other.type.about_alert
 
 
 class _Keys(KeyRepository):
@@ -345,6 +429,16 @@ class _Alerts(AlertRepository):
             and (after is None or (alert.raised_at, alert.id) < (after.raised_at, after.id))
         ]
         return wanted[:limit]
+
+    def empty(self, application: str, feedback_ids: set[str], sessions: set[str], at: datetime) -> int:
+        """Empty the alerts that list any of these, and say how many; the sessions are those that have others."""
+        listing = [one for one in self._last_first(application) if not feedback_ids.isdisjoint(one.feedback_ids)]
+        for alert in listing:
+            emptied = alert.emptied(at=at, session_remains=alert.subject.value in sessions)
+            self.stored[self.stored.index(alert)] = emptied
+            if alert.stands:
+                self.outbox.waiting.append(emptied.event())
+        return len(listing)
 
     def _last_first(self, application: str) -> list[Alert]:
         ours = [alert for alert in self.stored if alert.application == application]

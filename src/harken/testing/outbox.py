@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,7 +12,7 @@ from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
-from harken.testing.builders import NOON, a_feedback, a_series, accepted
+from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
 from harken.testing.checks import at_once, check_raises, check_same
 from harken.testing.fresh import FreshStorage
 
@@ -44,7 +45,7 @@ class OutboxContract(FreshStorage):
             storage.feedback.add(accepted(*series))
             first, second, third, fourth, erased, last = storage.outbox.events(limit=9)
             storage.outbox.fan_out([(second, ["log"])], due_at=NOON)
-            storage.feedback.erase(_only(series[4].id))
+            storage.feedback.erase(_only(series[4].id), at=NOON)
             plan = [
                 (third, ["b", "a", "b"]),
                 (second, ["b"]),
@@ -178,7 +179,7 @@ class OutboxContract(FreshStorage):
             storage.outbox.back_off(backed_off, due_at=NOON + MINUTE, error="refused")
             storage.outbox.settle([settled])
             storage.outbox.bury(buried, error="gone")
-            storage.feedback.erase(_only(erased.event.subject_id))
+            storage.feedback.erase(_only(erased.event.subject_id), at=NOON)
             check_same(list(storage.outbox.settle(claimed)), [backed_off, settled, buried, erased])
             delivered = [evolve(one, state=DeliveryState.DELIVERED, leased_until=None) for one in (settled, good, last)]
             check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), delivered)
@@ -196,7 +197,6 @@ class OutboxContract(FreshStorage):
             check_same(_claim(storage, now=NOON + MINUTE), [])
             (claim,) = _claim(storage, now=NOON + 2 * MINUTE)
             check_same((claim.id, claim.attempts, claim.error), (delivery.id, 2, "refused"))
-            check_raises(DeliveryNotFound, lambda: storage.outbox.replay(delivery.id, due_at=NOON))
             storage.outbox.bury(claim, error="gone")
             (dead,) = storage.outbox.deliveries(DeliveryState.DEAD, limit=9)
             check_same((dead.id, dead.error, dead.leased_until), (delivery.id, "gone", None))
@@ -206,7 +206,7 @@ class OutboxContract(FreshStorage):
             check_same(revived, pending)
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [revived])
 
-    def test_a_replay_begins_the_schedule_anew(self) -> None:
+    def test_a_replay_restarts_the_schedule(self) -> None:
         """After a replay attempts count on, so that old claims stay worthless, but tries begin at none."""
         with self.open_storage() as storage:
             _fanned_out(storage, 1)
@@ -221,6 +221,182 @@ class OutboxContract(FreshStorage):
             storage.outbox.bury(again, error="gone again")
             check_same(storage.outbox.replay(claim.id, due_at=NOON).attempts_before, 3)
 
+    def test_a_delivery_in_any_state_is_replayed(self) -> None:
+        """What has arrived is sent again, what waits is due when that is said, and a lease goes on."""
+        with self.open_storage() as storage:
+            _fanned_out(storage, 3)
+            first, second, third = _claim(storage)
+            storage.outbox.settle([first])
+            storage.outbox.back_off(second, due_at=NOON + 9 * MINUTE, error="refused")
+            for claim in (first, second):
+                revived = storage.outbox.replay(claim.id, due_at=NOON + MINUTE)
+                expected = evolve(claim, leased_until=None, due_at=NOON + MINUTE, attempts_before=1)
+                check_same(revived, expected)
+                check_same(storage.outbox.delivery(claim.id), expected)
+            check_same(storage.outbox.replay(third.id, due_at=NOON), evolve(third, attempts_before=1))
+            replayed = storage.outbox.replay(third.id, due_at=NOON - MINUTE)
+            check_same(replayed, evolve(third, due_at=NOON - MINUTE, attempts_before=1))
+            check_same(list(storage.outbox.settle([third])), [])
+            delivered = evolve(replayed, state=DeliveryState.DELIVERED, leased_until=None)
+            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), [delivered])
+            check_same([one.id for one in _claim(storage, now=NOON + MINUTE)], [first.id, second.id])
+
+    def test_a_discarded_claim_is_gone(self) -> None:
+        """What is discarded is in no state any more; what is no longer held stays as it is."""
+        with self.open_storage() as storage:
+            _fanned_out(storage, 4)
+            old = _claim(storage)
+            first, second, third, fourth = _claim(storage, now=NOON + MINUTE)
+            storage.outbox.settle([second])
+            storage.outbox.discard([old[2], first, second, fourth])
+            storage.outbox.discard([first])
+            storage.outbox.discard([])
+            for gone in (first, fourth):
+                check_raises(DeliveryNotFound, partial(storage.outbox.delivery, gone.id))
+            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [third])
+            check_same([one.id for one in storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)], [second.id])
+            check_same(storage.outbox.delivery(third.id), third)
+
+    def test_a_claim_is_moved_to_another_channel(self) -> None:
+        """It is due there as it was, not tried yet; what is there already stays, and a lost claim moves nothing."""
+        with self.open_storage() as storage:
+            _fanned_out(storage, 1, "old")
+            (lost,) = _claim(storage, "old")
+            storage.outbox.back_off(lost, due_at=NOON + 2 * MINUTE, error="refused")
+            (claim,) = _claim(storage, "old", now=NOON + 2 * MINUTE)
+            check_raises(LeaseLost, lambda: storage.outbox.move(lost, "new"))
+            storage.outbox.move(claim, "old")
+            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [claim])
+            storage.outbox.move(claim, "new")
+            moved = Delivery.of(claim.event, "new", due_at=claim.due_at)
+            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
+            _fanned_out(storage, 1, "old", "there")
+            storage.outbox.settle(_claim(storage, "there"))
+            there = list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9))
+            (claim,) = _claim(storage, "old")
+            storage.outbox.move(claim, "there")
+            check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
+            check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), there)
+
+    # --- order -----------------------------------------------------------------------------------------------------
+
+    def test_what_happened_later_is_claimed_later(self) -> None:
+        """A later event waits for the earlier one however that fares, even where it is due before it."""
+        with self.open_storage() as storage:
+            first, second, third = _versions(storage, due=[NOON + MINUTE, NOON, NOON])
+            check_same(_claim(storage), [])
+            (claim,) = _claim(storage, now=NOON + MINUTE)
+            check_same(claim.id, first.id)
+            check_same(_claim(storage, now=NOON + MINUTE), [])
+            storage.outbox.back_off(claim, due_at=NOON + 5 * MINUTE, error="refused")
+            check_same(_claim(storage, now=NOON + 4 * MINUTE), [])
+            (claim,) = _claim(storage, now=NOON + 5 * MINUTE)
+            storage.outbox.release([claim])
+            (claim,) = _claim(storage, now=NOON + 5 * MINUTE)
+            # The lease runs out, and another worker has it.
+            (again,) = _claim(storage, now=NOON + 6 * MINUTE)
+            check_same([claim.id, again.id], [first.id] * 2)
+            storage.outbox.settle([again])
+            (claim,) = _claim(storage, now=NOON + 6 * MINUTE)
+            check_same(claim.id, second.id)
+            storage.outbox.bury(claim, error="gone")
+            (claim,) = _claim(storage, now=NOON + 6 * MINUTE)
+            check_same(claim.id, third.id)
+            storage.outbox.settle([claim])
+            check_same(_claim(storage, now=NOON + 9 * MINUTE), [])
+
+    def test_what_is_replayed_takes_its_place_in_the_order(self) -> None:
+        """Events that are sent again come in their order too, before those that have not been sent yet."""
+        with self.open_storage() as storage:
+            made = _versions(storage, due=[NOON, NOON, NOON])
+            (first,) = _claim(storage)
+            storage.outbox.settle([first])
+            (second,) = _claim(storage)
+            storage.outbox.bury(second, error="gone")
+            storage.outbox.replay(second.id, due_at=NOON)
+            storage.outbox.replay(first.id, due_at=NOON + MINUTE)
+            check_same(_claim(storage), [])
+            arrived = []
+            while claimed := _claim(storage, now=NOON + MINUTE):
+                arrived += [one.id for one in claimed]
+                storage.outbox.settle(claimed)
+            check_same(arrived, [one.id for one in made])
+
+    def test_what_is_discarded_or_moved_holds_nothing_up(self) -> None:
+        """The next event of the same feedback follows at once, and has a place of its own in another channel."""
+        with self.open_storage() as storage:
+            _, second, third = _versions(storage, due=[NOON, NOON, NOON])
+            storage.outbox.discard(_claim(storage))
+            (claim,) = _claim(storage)
+            check_same(claim.id, second.id)
+            storage.outbox.move(claim, "new")
+            (claim,) = _claim(storage)
+            check_same(claim.id, third.id)
+            storage.outbox.move(claim, "new")
+            (moved,) = _claim(storage, "new")
+            check_same(moved.event, second.event)
+            storage.outbox.settle([moved])
+            check_same([one.event for one in _claim(storage, "new")], [third.event])
+
+    def test_order_is_kept_for_each_subject_and_channel(self) -> None:
+        """Another channel, another feedback, its twin in another application and an alert of its id wait for nobody."""
+        one = a_feedback("session", id="same")
+        twins = [evolve(one, application="other"), a_feedback(id="same-2"), a_feedback(id="sam")]
+        alert = an_alert("same")
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            _fan_out(storage, "slow", due_at=NOON + 9 * MINUTE)
+            changed = one.answered("Thanks", at=NOON)
+            storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
+            storage.feedback.add(accepted(*twins))
+            resolved = alert.resolved(at=NOON)
+            storage.alerts.add(alert, alert.event())
+            storage.alerts.replace(resolved, resolved.event())
+            _fan_out(storage, "slow", "fast")
+            about = [
+                (event.application, event.subject_id, event.type.value) for event in _events(_claim(storage, "fast"))
+            ]
+            everyone = [(twin.application, twin.id, "feedback.created") for twin in twins]
+            raised = ("default", "same", "alert.raised")
+            check_same(sorted(about), sorted([*everyone, ("default", "same", "feedback.updated"), raised]))
+            about = [
+                (event.application, event.subject_id, event.type.value) for event in _events(_claim(storage, "slow"))
+            ]
+            check_same(sorted(about), sorted([*everyone, raised]))
+
+    def test_what_is_late_hides_nothing_behind_it(self) -> None:
+        """However many wait for earlier ones, what can be sent is found, and as much of it as was asked for."""
+        waiting = [a_feedback() for _ in range(120)]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*waiting))
+            _fan_out(storage, "log", due_at=NOON + 9 * MINUTE)
+            for one in waiting:
+                changed = one.answered("Thanks", at=NOON)
+                storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
+            _fan_out(storage, "log", due_at=NOON - MINUTE)
+            fresh = _fanned_out(storage, 3)
+            claimed = [[one.id for one in _claim(storage, limit=2)] for _ in range(3)]
+            in_order = sorted(one.id for one in fresh)
+            check_same(claimed, [in_order[:2], in_order[2:], []])
+            check_same(storage.outbox.pending(), {"log": 243})
+
+    def test_racing_workers_keep_the_order(self) -> None:
+        """Many that claim and settle at once send the events of each feedback in order."""
+        with self.open_storage() as storage:
+            made = [_versions(storage, due=[NOON, NOON, NOON]) for _ in range(3)]
+            arrived: list[Delivery] = []
+
+            def work() -> None:
+                for _ in range(12):
+                    claimed = _claim(storage, limit=2)
+                    arrived.extend(claimed)
+                    storage.outbox.settle(claimed)
+
+            at_once([work] * 3)
+            for versions in made:
+                ours = [one.id for one in arrived if one.event.subject_id == versions[0].event.subject_id]
+                check_same(ours, [one.id for one in versions])
+
     def test_an_unknown_delivery_is_not_found(self) -> None:
         """What was never there, or was erased, can be neither read nor replayed, nor held."""
         one = a_feedback()
@@ -229,11 +405,12 @@ class OutboxContract(FreshStorage):
             (event,) = storage.outbox.events(limit=1)
             storage.outbox.fan_out([(event, ["log"])], due_at=NOON)
             (claim,) = _claim(storage)
-            storage.feedback.erase(_only(one.id))
+            storage.feedback.erase(_only(one.id), at=NOON)
             for delivery_id in (claim.id, f"{event.id}/log", event.id, ""):
                 check_raises(DeliveryNotFound, partial(storage.outbox.delivery, delivery_id))
                 check_raises(DeliveryNotFound, partial(storage.outbox.replay, delivery_id, due_at=NOON))
             check_raises(LeaseLost, lambda: storage.outbox.bury(claim, error="late"))
+            check_raises(LeaseLost, lambda: storage.outbox.move(claim, "other"))
 
     # --- looking and forgetting ------------------------------------------------------------------------------------
 
@@ -281,6 +458,18 @@ class OutboxContract(FreshStorage):
             left = {state: len(storage.outbox.deliveries(state, limit=99)) for state in DeliveryState}
             check_same(left, {DeliveryState.PENDING: 3, DeliveryState.DELIVERED: 0, DeliveryState.DEAD: 1})
 
+    def test_pending_deliveries_are_counted_by_channel(self) -> None:
+        """What waits, is leased or is late counts, of all applications; a channel without any is not named."""
+        with self.open_storage() as storage:
+            check_same(storage.outbox.pending(), {})
+            _fanned_out(storage, 3, "b", "a", "c")
+            storage.feedback.add(accepted(*a_series(2, application="other")))
+            _fan_out(storage, "größe", "b", due_at=NOON + MINUTE)
+            storage.outbox.settle(_claim(storage, "a"))
+            storage.outbox.bury(_claim(storage, "b")[0], error="gone")
+            _claim(storage, "c", limit=1)
+            check_same(storage.outbox.pending(), {"b": 4, "c": 3, "größe": 2})
+
 
 def _only(feedback_id: str) -> FeedbackQuery:
     return FeedbackQuery(feedback_id=feedback_id).in_any_state()
@@ -296,3 +485,25 @@ def _fanned_out(storage: Storage, size: int, *channels: str) -> list[Delivery]:
 def _claim(storage: Storage, channel: str = "log", *, now: datetime = NOON, limit: int = 99) -> list[Delivery]:
     """Claim for a minute."""
     return list(storage.outbox.claim(channel, now=now, until=now + MINUTE, limit=limit))
+
+
+def _events(deliveries: Sequence[Delivery]) -> list[Event]:
+    return [delivery.event for delivery in deliveries]
+
+
+def _fan_out(storage: Storage, *channels: str, due_at: datetime = NOON) -> list[Delivery]:
+    """All events that wait, on their way to these channels."""
+    plan = [(event, channels) for event in storage.outbox.events(limit=999)]
+    return list(storage.outbox.fan_out(plan, due_at=due_at))
+
+
+def _versions(storage: Storage, *, due: Sequence[datetime]) -> list[Delivery]:
+    """What happened to new feedback, on its way to ``log``, each due at its time."""
+    current = a_feedback()
+    storage.feedback.add(accepted(current))
+    made = _fan_out(storage, "log", due_at=due[0])
+    for due_at in due[1:]:
+        current = current.answered("Thanks", at=NOON)
+        storage.feedback.replace(current, [Event.about(current, EventType.UPDATED)])
+        made += _fan_out(storage, "log", due_at=due_at)
+    return made

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from hypothesis.strategies import SearchStrategy
@@ -72,25 +73,33 @@ class TellingMachine(ComparingMachine):
         plan = [(Event.about(feedback, EventType.CREATED), channels) for feedback in series]
         self._both(lambda storage: storage.outbox.fan_out(plan, due_at=now))
 
-    @rule(feedback_id=st.sampled_from(_FEW), application=st.sampled_from(hst.APPLICATIONS), at=hst.moments_near_noon())
-    def add(self, feedback_id: str, application: str, at: datetime) -> None:
-        feedback = a_feedback(id=feedback_id, application=application, created_at=at)
+    @rule(
+        feedback_id=st.sampled_from(_FEW),
+        session_id=st.sampled_from(hst.SESSIONS[:2]),
+        application=st.sampled_from(hst.APPLICATIONS),
+        at=hst.moments_near_noon(),
+    )
+    def add(self, feedback_id: str, session_id: str, application: str, at: datetime) -> None:
+        feedback = a_feedback(session_id, id=feedback_id, application=application, created_at=at)
         self._both(lambda storage: storage.feedback.add(accepted(feedback)))
 
     @precondition(lambda self: self._stored())
     @rule(data=st.data(), at=hst.moments_near_noon())
     def change(self, data: st.DataObject, at: datetime) -> None:
-        feedback = data.draw(st.sampled_from(self._stored())).answered("changed", at=at)
-        event = Event.about(feedback, data.draw(hst.feedback_event_types()))
+        stored = data.draw(st.sampled_from(self._stored()))
+        feedback = stored.answered("changed", at=at)
+        event = Event.about(feedback, data.draw(hst.feedback_event_types()), before=stored)
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
 
     @precondition(lambda self: self._stored())
-    @rule(data=st.data())
-    def erase(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), at=hst.moments_near_noon(), session=st.booleans())
+    def erase(self, data: st.DataObject, at: datetime, session: bool) -> None:
         doomed = data.draw(st.sampled_from(self._stored()))
-        query = FeedbackQuery(application=doomed.application, feedback_id=doomed.id).in_any_state()
-        self._both(lambda storage: storage.feedback.erase(query))
+        query = FeedbackQuery(application=doomed.application).in_any_state()
+        only = evolve(query, session_id=doomed.session_id) if session else evolve(query, feedback_id=doomed.id)
+        self._both(lambda storage: storage.feedback.erase(only, at=at))
         self._both(lambda storage: storage.outbox.events(limit=20))
+        self._both(partial(_alerts, application=doomed.application, after=None, limit=20))
         for state in DeliveryState:
             self._both(partial(_deliveries, state=state, after=None, limit=20))
 
@@ -133,10 +142,22 @@ class TellingMachine(ComparingMachine):
     def release(self, data: st.DataObject) -> None:
         claims = data.draw(self._some_claims())
         self._both(lambda storage: storage.outbox.release(claims))
-        # Whoever gives a claim back keeps nothing that could be used later.
+        # A worker that gives a claim back keeps nothing that could be used later.
         self._claims = [claim for claim in self._claims if claim not in claims]
         for claim in claims:
             self._both(partial(_delivery, delivery_id=claim.id))
+
+    @precondition(lambda self: self._claims)
+    @rule(data=st.data(), channel=st.none() | st.sampled_from(hst.CHANNELS))
+    def discard_or_move(self, data: st.DataObject, channel: str | None) -> None:
+        claims = data.draw(self._some_claims())
+        if channel is None:
+            self._both(lambda storage: storage.outbox.discard(claims))
+        else:
+            self._both(lambda storage: storage.outbox.move(claims[0], channel))
+        self._claims = [claim for claim in self._claims if claim not in claims]
+        for state in DeliveryState:
+            self._both(partial(_deliveries, state=state, after=None, limit=20))
 
     @precondition(lambda self: self._claims)
     @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20), dies=st.booleans())
@@ -166,6 +187,7 @@ class TellingMachine(ComparingMachine):
     @rule(before=hst.moments_near_noon())
     def forget(self, before: datetime) -> None:
         self._both(lambda storage: storage.outbox.forget(before=before))
+        self._both(lambda storage: storage.outbox.pending())
         for state in DeliveryState:
             self._both(partial(_deliveries, state=state, after=None, limit=20))
 

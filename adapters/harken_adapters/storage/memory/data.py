@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from heapq import merge
@@ -24,50 +24,6 @@ from harken.ports.conversations import JsonObject
 from harken.ports.documents import Document
 from harken.ports.repository import Taken
 from harken.ports.sessions import JsonValue
-
-
-class Data:
-    """What the repositories share, under one lock.
-
-    An exception from outside, such as Ctrl-C, can interrupt a write between any two steps. So the steps of a change are
-    written down first, and each can be taken twice: what an interruption left is finished before anything is looked at.
-    Where one call changes several things, they are whole each, and in an order in which the call can be repeated.
-    """
-
-    def __init__(self) -> None:
-        self.lock: AbstractContextManager[object] = RLock()
-        self.closed = False
-        self.applications: _Whole[Application] = _Whole(Application)
-        self._events = Events()
-        self._deliveries = Deliveries()
-        self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
-        self.keys: dict[str, ApiKey] = {}
-        self.alerts: _Whole[Alerts] = _Whole(Alerts)
-        self.documents: dict[tuple[str, str], Document] = {}
-        self.conversations: dict[tuple[str, str], Conversation] = {}
-
-    @property
-    def events(self) -> Events:
-        """Events that wait."""
-        self._events.finish()
-        return self._events
-
-    @property
-    def deliveries(self) -> Deliveries:
-        """Deliveries in every state."""
-        self._deliveries.finish()
-        return self._deliveries
-
-    def locked(self) -> AbstractContextManager[object]:
-        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` after the end.
-
-        The lock itself, not a context manager written in Python: an exception from outside could interrupt that one
-        when the lock is taken already.
-        """
-        if self.closed:
-            raise StorageClosed("This memory storage was closed, and what it held is gone")
-        return self.lock
-
 
 #: A step of a change: a function and its arguments. Taking it twice is as good as taking it once.
 _Step = tuple[Callable[..., object], tuple[Any, ...]]
@@ -104,6 +60,89 @@ class _Whole(defaultdict[str, _Part]):
         return part
 
 
+class Data(_Stepwise):
+    """What the repositories share, under one lock.
+
+    An exception from outside, such as Ctrl-C, can interrupt a write between any two steps. So the steps of a change are
+    written down first, and each can be taken twice: what an interruption left is finished before anything is looked at.
+    Where one call changes several things, they are whole each, and in an order in which the call can be repeated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock: AbstractContextManager[object] = RLock()
+        self.closed = False
+        self._applications: _Whole[Application] = _Whole(Application)
+        self._events = Events()
+        self._deliveries = Deliveries()
+        self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
+        self.keys: dict[str, ApiKey] = {}
+        self._alerts: _Whole[Alerts] = _Whole(Alerts)
+        self.documents: dict[tuple[str, str], Document] = {}
+        self.conversations: dict[tuple[str, str], Conversation] = {}
+
+    @property
+    def applications(self) -> _Whole[Application]:
+        """Each application's feedback."""
+        self.finish()
+        return self._applications
+
+    @property
+    def alerts(self) -> _Whole[Alerts]:
+        """Each application's alerts."""
+        self.finish()
+        return self._alerts
+
+    @property
+    def events(self) -> Events:
+        """Events that wait."""
+        self.finish()
+        self._events.finish()
+        return self._events
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Deliveries in every state."""
+        self.finish()
+        self._deliveries.finish()
+        return self._deliveries
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` after the end.
+
+        The lock itself, not a context manager written in Python: an exception from outside could interrupt that one
+        when the lock is taken already.
+        """
+        if self.closed:
+            raise StorageClosed("This memory storage was closed, and what it held is gone")
+        return self.lock
+
+    def empty(self, alert: Alert, emptied: Alert) -> None:
+        """Empty an alert, with the event of its end if it stood."""
+        steps: list[_Step] = [(self._alerts[alert.application].put, (emptied,))]
+        if alert.stands:
+            steps.append((self._events.put, (emptied.event(),)))
+        self._take(steps)
+
+    def erase(
+        self,
+        feedback: Feedback,
+        events: Collection[Event],
+        removed: Collection[Delivery],
+        added: Collection[Delivery],
+    ) -> None:
+        """Remove feedback with these events and deliveries about it, and add the deliveries that notify of that."""
+        self._take(
+            [
+                *((self._events.take, (event.id,)) for event in events),
+                *((self._deliveries.remove, (delivery,)) for delivery in removed),
+                *((self._deliveries.put, (delivery,)) for delivery in added),
+                (_drop, (self._deliveries.told, (feedback.application, feedback.id))),
+                (self._applications[feedback.application].remove, (feedback,)),
+            ]
+        )
+
+
 class Application(_Stepwise):
     """One application's feedback, with what finds and counts it quickly."""
 
@@ -133,6 +172,8 @@ class Application(_Stepwise):
 
     def remove(self, feedback: Feedback) -> None:
         """Forget it, and take it out of the figures."""
+        if feedback.id not in self.feedback:
+            return
         place = Cursor.behind(feedback)
         steps: list[_Step] = [
             (_drop, (self.feedback, feedback.id)),
@@ -249,7 +290,7 @@ class Deliveries(_Stepwise):
         self.by_id: dict[str, Delivery] = {}
         self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
         self._subjects: defaultdict[_Subject, dict[str, None]] = defaultdict(dict)
-        #: The channels to which something about a feedback was delivered that is forgotten.
+        #: By application and id of feedback, the channels that know of it from deliveries that are no longer here.
         self.told: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
 
     def put(self, delivery: Delivery) -> None:
@@ -275,6 +316,12 @@ class Deliveries(_Stepwise):
         self._take(steps)
         if not self._subjects[subject]:
             del self._subjects[subject]
+
+    def tell(self, delivery: Delivery) -> None:
+        """Remember that its channel knows of the feedback that it is about."""
+        event = delivery.event
+        if event.type.about_feedback:
+            self.told[event.application, event.subject_id] |= {delivery.channel: None}
 
     def about(self, event: Event) -> list[Delivery]:
         """All about the subject of that event, in the order of versions."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -101,45 +102,41 @@ class MemoryFeedbackRepository(FeedbackRepository):
         """See the port."""
         with self._data.locked():
             doomed = {feedback.id: feedback for feedback in self.stream(query)}
-
-            def about_doomed(event: Event) -> bool:
-                known = event.application == query.application and event.subject_id in doomed
-                return known and event.type.about_feedback
-
-            for event in [event for event in self._data.events.by_id.values() if about_doomed(event)]:
-                self._data.events.take(event.id)
-            alerts = self._empty_alerts(query.application, doomed.keys(), at)
-            deliveries = 0
-            for feedback in doomed.values():
-                deliveries += self._erase(feedback, at)
+            waiting = self._waiting(query.application, doomed)
+            alerts = self._empty_alerts(query.application, doomed, at)
+            deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in doomed.values())
         return Erased(feedback=len(doomed), alerts=alerts, deliveries=deliveries)
 
-    def _empty_alerts(self, application: str, feedback_ids: Collection[str], at: datetime) -> int:
+    def _empty_alerts(self, application: str, doomed: Mapping[str, Feedback], at: datetime) -> int:
         """Empty the alerts that list any of these, and say how many."""
-        alerts = self._data.alerts[application]
-        telling = [alert for alert in alerts.by_id.values() if not set(feedback_ids).isdisjoint(alert.feedback_ids)]
-        for alert in telling:
-            emptied = alert.emptied(at=at)
-            if alert.stands:
-                self._data.events.put(emptied.event())
-            alerts.put(emptied)
-        return len(telling)
+        sessions = self._data.applications[application].sessions
+        listing = [
+            alert
+            for alert in self._data.alerts[application].by_id.values()
+            if not doomed.keys().isdisjoint(alert.feedback_ids)
+        ]
+        for alert in listing:
+            remains = alert.subject.by == "session" and any(
+                place.id not in doomed for place in sessions.get(alert.subject.value, ())
+            )
+            self._data.empty(alert, alert.emptied(at=at, session_remains=remains))
+        return len(listing)
 
-    def _erase(self, feedback: Feedback, at: datetime) -> int:
-        """Remove it with the deliveries about it, and say how many these were."""
-        kept = self._data.deliveries
-        about_it = Event.erasure(feedback, at=at)
-        doomed = [delivery for delivery in kept.about(about_it) if delivery.event.type.about_feedback]
-        told = kept.told.get((feedback.application, feedback.id), {})
-        for delivery in erasure_deliveries(feedback, doomed, told, at=at):
-            if delivery.id not in kept.by_id:
-                kept.put(delivery)
-        for delivery in doomed:
-            kept.remove(delivery)
-        # Last, so that a call which was interrupted finds it again when it is repeated.
-        self._data.applications[feedback.application].remove(feedback)
-        kept.told.pop((feedback.application, feedback.id), None)
-        return len(doomed)
+    def _waiting(self, application: str, doomed: Mapping[str, Feedback]) -> defaultdict[str, list[Event]]:
+        """The events about these that wait, by the feedback."""
+        waiting: defaultdict[str, list[Event]] = defaultdict(list)
+        for event in self._data.events.by_id.values():
+            if event.application == application and event.subject_id in doomed and event.type.about_feedback:
+                waiting[event.subject_id].append(event)
+        return waiting
+
+    def _erase(self, feedback: Feedback, events: Sequence[Event], at: datetime) -> int:
+        """Remove it with these events and the deliveries about it, and say how many deliveries these were."""
+        deliveries = self._data.deliveries.about(Event.erasure(feedback, at=at))
+        removed = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
+        told = self._data.deliveries.told.get((feedback.application, feedback.id), {})
+        self._data.erase(feedback, events, removed, erasure_deliveries(feedback, deliveries, told, at=at))
+        return len(removed)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryState, Event
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.memory.data import Data
 
@@ -63,10 +63,12 @@ class MemoryOutbox(Outbox):
         """See the port."""
         with self._data.locked():
             for claim in claimed:
-                if (held := self._held(claim)) is not None:
-                    self._data.deliveries.remove(held)
-                else:
+                if (held := self._held(claim)) is None:
                     self._hand_over(claim, sent=False)
+                    continue
+                if claim.attempts > 1:
+                    self._data.deliveries.tell(held)
+                self._data.deliveries.remove(held)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
@@ -87,9 +89,12 @@ class MemoryOutbox(Outbox):
     def move(self, delivery: Delivery, channel: str) -> None:
         """See the port."""
         with self._data.locked():
-            moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
             if self._held(delivery) is None:
+                self._hand_over(delivery, sent=False)
                 raise _lost(delivery)
+            moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
+            if moved.id == delivery.id:
+                return
             if moved.id not in self._data.deliveries.by_id:
                 self._data.deliveries.put(moved)
             self.discard([delivery])
@@ -133,10 +138,7 @@ class MemoryOutbox(Outbox):
             delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
             old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
             for delivery in old:
-                if delivery.event.type.about_feedback:
-                    self._data.deliveries.told[delivery.event.application, delivery.event.subject_id][
-                        delivery.channel
-                    ] = None
+                self._data.deliveries.tell(delivery)
                 self._data.deliveries.remove(delivery)
             return len(old)
 
@@ -148,15 +150,11 @@ class MemoryOutbox(Outbox):
 
     def _is_next(self, delivery: Delivery) -> bool:
         """Whether nothing that happened to its subject before is still on its way to the channel."""
-        event = delivery.event
-        if event.type is EventType.ERASED and event.subject_id in self._data.applications[event.application].feedback:
-            # The erasure was interrupted.
-            return False
         return not any(
             other.state is DeliveryState.PENDING
             and other.channel == delivery.channel
-            and other.event.version < event.version
-            for other in self._data.deliveries.about(event)
+            and other.event.version < delivery.event.version
+            for other in self._data.deliveries.about(delivery.event)
         )
 
     def _must_end(self, claim: Delivery, **changes: Any) -> None:
@@ -190,7 +188,7 @@ class MemoryOutbox(Outbox):
 
 
 def _claimed(delivery: Delivery, until: datetime) -> Delivery:
-    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None)
+    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True)
 
 
 def _lost(claim: Delivery) -> LeaseLost:

@@ -12,7 +12,7 @@ from harken.domain.alerts import Alert, AlertKind, Subject
 from harken.domain.events import Event
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.ports.alerts import AlertRepository
-from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.database import Database, Work
 from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.rows import Row, dump
 
@@ -51,11 +51,11 @@ class SqliteAlertRepository(AlertRepository):
 
     def add(self, alert: Alert, event: Event) -> bool:
         """See the port."""
-        return self._write(_INSERT, _row(alert), event)
+        return self._write(lambda connection: connection.execute(_INSERT, _row(alert)).rowcount == 1, event)
 
     def replace(self, alert: Alert, event: Event) -> bool:
         """See the port."""
-        return self._write(_UPDATE, (*_row(alert), alert.application, alert.id, alert.version - 1), event)
+        return self._write(lambda connection: replace_alert(connection, alert), event)
 
     def get(self, application: str, alert_id: str) -> Alert | None:
         """See the port."""
@@ -94,11 +94,11 @@ class SqliteAlertRepository(AlertRepository):
             parameters.append(to_microseconds(since))
         return self._select(f"{wanted} {_LAST_RAISED_FIRST}", (*parameters, limit))
 
-    def _write(self, statement: str, parameters: Row, event: Event) -> bool:
+    def _write(self, change: Work[bool], event: Event) -> bool:
         """Write an alert with its event, or neither."""
 
         def write(connection: sqlite3.Connection) -> bool:
-            if connection.execute(statement, parameters).rowcount == 0:
+            if not change(connection):
                 return False
             add_events(connection, [event])
             return True
@@ -110,7 +110,18 @@ class SqliteAlertRepository(AlertRepository):
         return found[0] if found else None
 
     def _select(self, rest: str, parameters: Row) -> list[Alert]:
-        return [_alert(row) for row in self._database.rows(f"{_SELECT} {rest}", parameters)]
+        return self._database.read(lambda connection: select_alerts(connection, rest, parameters))
+
+
+def select_alerts(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Alert]:
+    """The alerts that a ``WHERE`` finds."""
+    return [_alert(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
+
+
+def replace_alert(connection: sqlite3.Connection, alert: Alert) -> bool:
+    """Put an alert in the place of the version before it; whether that version was there."""
+    key = (alert.application, alert.id, alert.version - 1)
+    return connection.execute(_UPDATE, (*_row(alert), *key)).rowcount == 1
 
 
 def _row(alert: Alert) -> Row:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from harken.domain.events import Event, EventType
+from harken.domain.events import Event, EventType, Traits
 from harken.domain.instants import from_microseconds, to_microseconds
-from harken_adapters.storage.sqlite.rows import Row
+from harken.domain.moderation import ModerationStatus
+from harken_adapters.storage.sqlite.rows import Row, dump, rating_number, to_rating
 
 #: What an event is made of; an alert's id stands where a feedback's does.
 EVENT: Final = "id, type, application, feedback_id, version, occurred_at"
-_INSERT: Final = f"INSERT INTO event ({EVENT}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+#: How many columns these are.
+EVENT_WIDTH: Final = 6
+_INSERT: Final = f"INSERT INTO event ({EVENT}, before) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _TYPES: Final = {type_.value: type_ for type_ in EventType}
 
 
 def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Have these events wait until they are passed on."""
-    connection.executemany(_INSERT, map(event_row, events))
+    connection.executemany(_INSERT, [(*event_row(event), _from_traits(event.before)) for event in events])
 
 
 def event_row(event: Event) -> Row:
@@ -33,8 +37,8 @@ def event_row(event: Event) -> Row:
     )
 
 
-def to_event(row: Row) -> Event:
-    """The inverse of :func:`event_row`."""
+def to_event(row: Row, *, before: str | None = None, session_id: str | None = None) -> Event:
+    """The inverse of :func:`event_row`, with what only some events have."""
     event_id, kind, application, subject_id, version, occurred_at = row
     return Event(
         id=event_id,
@@ -43,4 +47,24 @@ def to_event(row: Row) -> Event:
         subject_id=subject_id,
         version=version,
         occurred_at=from_microseconds(occurred_at),
+        before=None if before is None else _to_traits(before),
+        session_id=session_id,
+    )
+
+
+def _from_traits(traits: Traits | None) -> str | None:
+    if traits is None:
+        return None
+    status = traits.status.value
+    return dump([rating_number(traits.rating), status, traits.withdrawn, traits.agent_id, traits.tags])
+
+
+def _to_traits(text: str) -> Traits:
+    rating, status, withdrawn, agent_id, tags = json.loads(text)
+    return Traits(
+        rating=to_rating(rating),
+        status=ModerationStatus(status),
+        withdrawn=withdrawn,
+        agent_id=agent_id,
+        tags=tuple(tags),
     )

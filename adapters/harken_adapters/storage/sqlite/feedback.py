@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
@@ -16,12 +17,12 @@ from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.sqlite.conditions import Condition, where
 from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.figures import summarize
-from harken_adapters.storage.sqlite.rows import COLUMNS, dump, from_row, to_row
+from harken_adapters.storage.sqlite.rows import COLUMNS, by_id, dump, select_feedback, to_row
 
 _CHUNK: Final = 1_000
-_SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
 #: How many rows one statement inserts: enough to make the rest of its cost small, few enough to be worth a try.
 _TOGETHER: Final = 250
 _PLACES: Final = f"({', '.join('?' * len(COLUMNS))})"
@@ -67,7 +68,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def get(self, application: str, feedback_id: str) -> Feedback:
         """See the port."""
-        found = self._database.read(lambda connection: _by_id(connection, application, feedback_id))
+        found = self._database.read(lambda connection: by_id(connection, application, feedback_id))
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return found
@@ -132,20 +133,18 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
         def replace(connection: sqlite3.Connection) -> None:
             if connection.execute(_UPDATE, (*to_row(feedback), *key)).rowcount == 0:
-                stored = _by_id(connection, feedback.application, feedback.id)
+                stored = by_id(connection, feedback.application, feedback.id)
                 raise _not_replaced(feedback, stored)
             add_events(connection, events)
 
         self._database.write(replace)
 
-    def erase(self, query: FeedbackQuery) -> int:
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """See the port."""
-        condition, parameters = where(query)
-        delete = f"DELETE FROM feedback WHERE {condition}"  # noqa: S608
-        erased = self._database.execute(delete, parameters)
-        if erased:
+        removed = self._database.write(lambda connection: erase(connection, query, at=at))
+        if removed.feedback:
             self._database.forget()
-        return erased
+        return removed
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
@@ -155,7 +154,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
         return self._selected(f"WHERE {_CHANGED} {rest}", parameters)
 
     def _selected(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
-        return self._database.read(lambda connection: _select(connection, rest, parameters))
+        return self._database.read(lambda connection: select_feedback(connection, rest, parameters))
 
 
 def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -187,10 +186,10 @@ def _add(connection: sqlite3.Connection, item: Accepted) -> Outcome:
 
 def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
     """What a feedback that could not be inserted ran into."""
-    if earlier := _by_id(connection, feedback.application, feedback.id):
+    if earlier := by_id(connection, feedback.application, feedback.id):
         return DuplicateOf(earlier) if earlier == feedback else Conflict(earlier, Taken.ID)
     in_session = (feedback.application, feedback.session_id)
-    by_key = _select(
+    by_key = select_feedback(
         connection,
         "WHERE application = ? AND session_id = ? AND idempotency_key = ? AND ifnull(author, '') = ?",
         (*in_session, feedback.idempotency_key, feedback.author or ""),
@@ -198,22 +197,12 @@ def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
     if by_key:
         same_body = by_key[0].fingerprint == feedback.fingerprint
         return DuplicateOf(by_key[0]) if same_body else Conflict(by_key[0], Taken.IDEMPOTENCY_KEY)
-    (earlier_vote,) = _select(
+    (earlier_vote,) = select_feedback(
         connection,
         "WHERE application = ? AND session_id = ? AND ifnull(message_id, '') = ? AND author = ? AND vote = 1",
         (*in_session, feedback.message_id or "", feedback.author),
     )
     return Conflict(earlier_vote, Taken.VOTE_SLOT)
-
-
-def _by_id(connection: sqlite3.Connection, application: str, feedback_id: str) -> Feedback | None:
-    found = _select(connection, "WHERE application = ? AND id = ?", (application, feedback_id))
-    return found[0] if found else None
-
-
-def _select(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
-    rows = connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
-    return [from_row(row) for row in rows]
 
 
 def _beyond(comparison: str, place: Cursor) -> Condition:

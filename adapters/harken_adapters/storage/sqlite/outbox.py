@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from heapq import merge
 from itertools import islice
@@ -13,24 +13,21 @@ from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.events import EVENT, event_row, to_event
-from harken_adapters.storage.sqlite.rows import Row
+from harken_adapters.storage.sqlite.deliveries import deliveries_about, put_deliveries, select_deliveries
+from harken_adapters.storage.sqlite.events import EVENT, to_event
 
-_EVENT_WIDTH: Final = 6
-_DELIVERY: Final = (
-    "event_id, type, application, feedback_id, version, occurred_at, "
-    "id, channel, state, attempts, attempts_before, due_at, leased_until, error"
-)
-_SELECT: Final = f"SELECT {_DELIVERY} FROM delivery"  # noqa: S608
-_INSERT: Final = f"INSERT INTO delivery ({_DELIVERY}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
-_EVENTS: Final = f"SELECT {EVENT} FROM event ORDER BY occurred_at, feedback_id, version, id LIMIT ?"  # noqa: S608
+_EVENTS: Final = f"SELECT {EVENT}, before FROM event ORDER BY occurred_at, feedback_id, version, id LIMIT ?"  # noqa: S608
 _TAKE_EVENT: Final = "DELETE FROM event WHERE application = ? AND feedback_id = ? AND version = ? AND id = ?"
 _DUE: Final = (
-    "channel = ? AND state = 'pending' AND due_at <= ? AND (leased_until IS NULL OR leased_until <= ?) "
+    "channel = ? AND state = 'pending' AND late = 0 AND due_at <= ? AND (leased_until IS NULL OR leased_until <= ?) "
     "ORDER BY due_at, id LIMIT ?"
+)
+_CLAIM: Final = "UPDATE delivery SET leased_until = ?, attempts = attempts + 1, awaits = NULL, certain = 1 WHERE id = ?"
+_REPLAY: Final = (
+    "UPDATE delivery SET state = 'pending', due_at = ?, error = '', attempts_before = attempts WHERE id = ?"
 )
 _HELD: Final = "id = ? AND state = 'pending' AND leased_until IS NOT NULL AND attempts = ?"
 #: From each channel straight to the next one in the index, however many deliveries lie between them.
@@ -43,14 +40,13 @@ _CHANNELS: Final = """
     )
     SELECT channel FROM found WHERE channel IS NOT NULL
 """
-_FORGET: Final = """
-    DELETE FROM delivery WHERE id IN (
-        SELECT id FROM delivery WHERE channel = ? AND state = 'delivered' AND due_at < ? LIMIT ?
-    )
-"""
+_PENDING: Final = "SELECT count(*) FROM delivery WHERE channel = ? AND state = 'pending'"
+_TELL: Final = "INSERT INTO told VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_REMOVE: Final = "DELETE FROM delivery WHERE id = ?"
 #: How many deliveries one transaction forgets, so that no writer waits long for it.
 _CHUNK: Final = 1_000
-_STATES: Final = {state.value: state for state in DeliveryState}
+#: What is pending may be late; nothing else is.
+_LATE: Final = {DeliveryState.PENDING: (0, 1), DeliveryState.DELIVERED: (0,), DeliveryState.DEAD: (0,)}
 
 
 class SqliteOutbox(Outbox):
@@ -61,7 +57,7 @@ class SqliteOutbox(Outbox):
 
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
-        return [to_event(row) for row in self._database.rows(_EVENTS, (limit,))]
+        return [to_event(tuple(row), before=before) for *row, before in self._database.rows(_EVENTS, (limit,))]
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
@@ -77,7 +73,7 @@ class SqliteOutbox(Outbox):
                 if event.id in taken
                 for channel in sorted(set(channels))
             ]
-            connection.executemany(_INSERT, map(_row, made))
+            put_deliveries(connection, made)
             return made
 
         return self._database.write(fan_out)
@@ -91,12 +87,12 @@ class SqliteOutbox(Outbox):
             return []
 
         def claim(connection: sqlite3.Connection) -> Sequence[Delivery]:
-            found = _select(connection, f"WHERE {_DUE}", (*due, limit))
+            found = select_deliveries(connection, f"WHERE {_DUE}", (*due, limit))
             connection.executemany(
-                "UPDATE delivery SET leased_until = ?, attempts = attempts + 1 WHERE id = ?",
+                _CLAIM,
                 [(to_microseconds(until), delivery.id) for delivery in found],
             )
-            return [evolve(delivery, leased_until=until, attempts=delivery.attempts + 1) for delivery in found]
+            return [_claimed(delivery, until) for delivery in found]
 
         # Where the machine fails, whoever claimed fails with it, so a claim need not outlive that.
         return self._database.write(claim, durable=False)
@@ -105,29 +101,69 @@ class SqliteOutbox(Outbox):
         """See the port."""
         if not claimed:
             return
-        update = f"UPDATE delivery SET leased_until = NULL, attempts = attempts - 1 WHERE {_HELD}"  # noqa: S608
-        held = [(claim.id, claim.attempts) for claim in claimed]
-        self._database.write(lambda connection: connection.executemany(update, held), durable=False)
+
+        def release(connection: sqlite3.Connection) -> None:
+            for claim in claimed:
+                if not _end(connection, claim, "attempts = attempts - 1"):
+                    _hand_over(connection, claim, sent=False)
+
+        self._database.write(release, durable=False)
+
+    def discard(self, claimed: Sequence[Delivery]) -> None:
+        """See the port."""
+        if not claimed:
+            return
+
+        def discard(connection: sqlite3.Connection) -> None:
+            for claim in claimed:
+                if _is_held(connection, claim):
+                    _discard(connection, claim)
+                else:
+                    _hand_over(connection, claim, sent=False)
+
+        self._database.write(discard)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
         if not claimed:
             return []
-        return self._database.write(
-            lambda connection: [claim for claim in claimed if not _end(connection, claim, DeliveryState.DELIVERED)]
-        )
+
+        def settle(connection: sqlite3.Connection) -> Sequence[Delivery]:
+            lost = [claim for claim in claimed if not _end(connection, claim, "state = 'delivered', error = ''")]
+            for claim in lost:
+                _hand_over(connection, claim, sent=True)
+            return lost
+
+        return self._database.write(settle)
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         """See the port."""
-        self._must_end(evolve(delivery, due_at=due_at), DeliveryState.PENDING, error)
+        self._must_end(delivery, "due_at = ?, error = ?", to_microseconds(due_at), error)
 
     def bury(self, delivery: Delivery, *, error: str) -> None:
         """See the port."""
-        self._must_end(delivery, DeliveryState.DEAD, error)
+        self._must_end(delivery, "state = 'dead', error = ?", error)
+
+    def move(self, delivery: Delivery, channel: str) -> None:
+        """See the port."""
+
+        def move(connection: sqlite3.Connection) -> bool:
+            if not _is_held(connection, delivery):
+                _hand_over(connection, delivery, sent=False)
+                return False
+            moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
+            if moved.id != delivery.id:
+                if not select_deliveries(connection, "WHERE id = ?", (moved.id,)):
+                    put_deliveries(connection, [moved])
+                _discard(connection, delivery)
+            return True
+
+        if not self._database.write(move):
+            raise _lost(delivery)
 
     def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
-        found = self._database.read(lambda connection: _select(connection, "WHERE id = ?", (delivery_id,)))
+        found = self._database.read(lambda connection: select_deliveries(connection, "WHERE id = ?", (delivery_id,)))
         if not found:
             raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
         return found[0]
@@ -142,8 +178,8 @@ class SqliteOutbox(Outbox):
         channel: str | None = None,
     ) -> Sequence[Delivery]:
         """See the port."""
-        wanted = "WHERE channel = ? AND state = ?"
-        parameters: list[object] = [state.value]
+        wanted = "WHERE channel = ? AND state = ? AND late = ?"
+        parameters: list[object] = []
         if after is not None:
             wanted += " AND (due_at, id) > (?, ?)"
             parameters += [to_microseconds(after.due_at), after.id]
@@ -154,7 +190,8 @@ class SqliteOutbox(Outbox):
 
         def select(connection: sqlite3.Connection) -> list[list[Delivery]]:
             names = _channels(connection) if channel is None else [channel]
-            return [_select(connection, wanted, (name, *parameters, limit)) for name in names]
+            places = [(name, state.value, late) for name in names for late in _LATE[state]]
+            return [select_deliveries(connection, wanted, (*place, *parameters, limit)) for place in places]
 
         found = self._database.read(select)
         return list(islice(merge(*found, key=lambda delivery: (delivery.due_at, delivery.id)), limit))
@@ -164,13 +201,12 @@ class SqliteOutbox(Outbox):
 
         def replay(connection: sqlite3.Connection) -> Delivery:
             revived = connection.execute(
-                "UPDATE delivery SET state = 'pending', due_at = ?, error = '', attempts_before = attempts "
-                "WHERE id = ? AND state = 'dead'",
+                _REPLAY,
                 (to_microseconds(due_at), delivery_id),
             )
             if revived.rowcount == 0:
-                raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
-            (found,) = _select(connection, "WHERE id = ?", (delivery_id,))
+                raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
+            (found,) = select_deliveries(connection, "WHERE id = ?", (delivery_id,))
             return found
 
         return self._database.write(replay)
@@ -179,18 +215,40 @@ class SqliteOutbox(Outbox):
         """See the port."""
         return sum(self._forget(channel, before) for channel in self._database.read(_channels))
 
+    def pending(self) -> Mapping[str, int]:
+        """See the port."""
+
+        def count(connection: sqlite3.Connection) -> dict[str, int]:
+            return {name: connection.execute(_PENDING, (name,)).fetchone()[0] for name in _channels(connection)}
+
+        return {name: number for name, number in self._database.read(count).items() if number}
+
     def _forget(self, channel: str, before: datetime) -> int:
+        old = "WHERE channel = ? AND state = 'delivered' AND late = 0 AND due_at < ? ORDER BY due_at, id LIMIT ?"
         parameters = (channel, to_microseconds(before), _CHUNK)
+
+        def forget(connection: sqlite3.Connection) -> int:
+            found = select_deliveries(connection, old, parameters)
+            _tell(connection, found)
+            connection.executemany(_REMOVE, [(delivery.id,) for delivery in found])
+            return len(found)
+
         forgotten = 0
         while True:
-            gone = self._database.execute(_FORGET, parameters)
+            gone = self._database.write(forget)
             forgotten += gone
             if gone < _CHUNK:
                 return forgotten
 
-    def _must_end(self, claim: Delivery, state: DeliveryState, error: str) -> None:
-        if not self._database.write(lambda connection: _end(connection, claim, state, error)):
-            raise LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
+    def _must_end(self, claim: Delivery, change: str, *parameters: object) -> None:
+        def end(connection: sqlite3.Connection) -> bool:
+            ended = _end(connection, claim, change, *parameters)
+            if not ended:
+                _hand_over(connection, claim, sent=True)
+            return ended
+
+        if not self._database.write(end):
+            raise _lost(claim)
 
 
 def _taken(connection: sqlite3.Connection, event: Event) -> bool:
@@ -199,48 +257,51 @@ def _taken(connection: sqlite3.Connection, event: Event) -> bool:
     return connection.execute(_TAKE_EVENT, key).rowcount == 1
 
 
-def _end(connection: sqlite3.Connection, claim: Delivery, state: DeliveryState, error: str = "") -> bool:
-    """End the lease of a claim, and say whether it was held."""
-    ended = connection.execute(
-        f"UPDATE delivery SET state = ?, due_at = ?, error = ?, leased_until = NULL WHERE {_HELD}",  # noqa: S608
-        (state.value, to_microseconds(claim.due_at), error, claim.id, claim.attempts),
+def _claimed(delivery: Delivery, until: datetime) -> Delivery:
+    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True)
+
+
+def _is_held(connection: sqlite3.Connection, claim: Delivery) -> bool:
+    return bool(select_deliveries(connection, f"WHERE {_HELD}", (claim.id, claim.attempts)))
+
+
+def _end(connection: sqlite3.Connection, claim: Delivery, change: str, *parameters: object) -> bool:
+    """End the lease of a claim with a change, and say whether it was held."""
+    update = f"UPDATE delivery SET {change}, leased_until = NULL WHERE {_HELD}"  # noqa: S608
+    return connection.execute(update, (*parameters, claim.id, claim.attempts)).rowcount == 1
+
+
+def _discard(connection: sqlite3.Connection, claim: Delivery) -> None:
+    """Remove a claim that is held."""
+    if claim.attempts > 1:
+        _tell(connection, [claim])
+    connection.execute(_REMOVE, (claim.id,))
+
+
+def _tell(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
+    """Remember that their channels know of the feedback that they are about."""
+    about_feedback = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
+    connection.executemany(
+        _TELL, [(one.event.application, one.event.subject_id, one.channel) for one in about_feedback]
     )
-    return ended.rowcount == 1
+
+
+def _hand_over(connection: sqlite3.Connection, claim: Delivery, *, sent: bool) -> None:
+    """Go on with the erasure that awaits this claim, if there is one."""
+    event = claim.event
+    for waiting in deliveries_about(connection, event.application, event.subject_id):
+        if waiting.awaits != claim.claim:
+            continue
+        if (free := waiting.handed_over(sent=sent)) is None:
+            connection.execute(_REMOVE, (waiting.id,))
+        else:
+            put_deliveries(connection, [free])
+
+
+def _lost(claim: Delivery) -> LeaseLost:
+    return LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
 
 
 def _channels(connection: sqlite3.Connection) -> list[str]:
     """The channels that have deliveries."""
     return [channel for (channel,) in connection.execute(_CHANNELS).fetchall()]
-
-
-def _select(connection: sqlite3.Connection, rest: str, parameters: tuple[object, ...]) -> list[Delivery]:
-    return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
-
-
-def _row(delivery: Delivery) -> Row:
-    return (
-        *event_row(delivery.event),
-        delivery.id,
-        delivery.channel,
-        delivery.state.value,
-        delivery.attempts,
-        delivery.attempts_before,
-        to_microseconds(delivery.due_at),
-        None if delivery.leased_until is None else to_microseconds(delivery.leased_until),
-        delivery.error,
-    )
-
-
-def _delivery(row: Row) -> Delivery:
-    delivery_id, channel, state, attempts, attempts_before, due_at, leased_until, error = row[_EVENT_WIDTH:]
-    return Delivery(
-        id=delivery_id,
-        event=to_event(row[:_EVENT_WIDTH]),
-        channel=channel,
-        state=_STATES[state],
-        attempts=attempts,
-        attempts_before=attempts_before,
-        due_at=from_microseconds(due_at),
-        leased_until=None if leased_until is None else from_microseconds(leased_until),
-        error=error,
-    )

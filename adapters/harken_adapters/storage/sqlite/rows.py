@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ COLUMNS: Final = (
     "later_keys",
 )
 
+_SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
+
 Row = tuple[Any, ...]
 
 #: JSON as it is kept: compact, and readable in any language.
@@ -50,6 +53,11 @@ _STATUSES: Final = {status.value: status for status in ModerationStatus}
 def rating_number(rating: Rating) -> int:
     """How a rating stands in the table."""
     return _NUMBERS[rating]
+
+
+def to_rating(number: int) -> Rating:
+    """The inverse of :func:`rating_number`."""
+    return _RATINGS[number]
 
 
 def to_row(feedback: Feedback) -> Row:
@@ -110,6 +118,18 @@ def from_row(row: Row) -> Feedback:
         vote=bool(vote),
         later_keys=() if later_keys is None else tuple(map(tuple, json.loads(later_keys))),
     )
+
+
+def select_feedback(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Feedback]:
+    """The feedback that a ``WHERE`` finds."""
+    rows = connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
+    return [from_row(row) for row in rows]
+
+
+def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) -> Feedback | None:
+    """That feedback, if it is there."""
+    found = select_feedback(connection, "WHERE application = ? AND id = ?", (application, feedback_id))
+    return found[0] if found else None
 
 
 def _microseconds(moment: datetime | None) -> int | None:

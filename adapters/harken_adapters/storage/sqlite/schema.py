@@ -359,10 +359,118 @@ _AUTHORS_AND_AGENTS: Final = """
     ALTER TABLE api_key ADD COLUMN agent_scopes TEXT;   -- a JSON list, if it is limited
 """
 
+#: What else holds for a delivery (``earlier``) that comes before another one (``{later}``) to the same channel.
+_BEFORE: Final = """
+    earlier.application = {later}.application AND earlier.feedback_id = {later}.feedback_id
+    AND earlier.channel = {later}.channel AND earlier.state = 'pending' AND earlier.version < {later}.version
+    AND (earlier.type GLOB 'alert.*') = ({later}.type GLOB 'alert.*')
+"""
+
+
+def _delivery_trigger(name: str, when: str, condition: str, change: str) -> str:
+    return f"""
+        CREATE TRIGGER {name} AFTER {when} ON delivery WHEN {condition}
+        BEGIN {change} END;
+    """
+
+
+_MARK_ALL_LATE: Final = f"""
+    UPDATE delivery SET late = 1 WHERE state = 'pending' AND version > 1
+        AND EXISTS (SELECT 1 FROM delivery AS earlier WHERE {_BEFORE.format(later="delivery")});
+"""  # noqa: S608 - made of constants
+#: A delivery became pending: it may be late, and it makes those late that come after it.
+_MARK_LATE: Final = f"""
+    UPDATE delivery SET late = 1
+    WHERE application = NEW.application AND feedback_id = NEW.feedback_id AND channel = NEW.channel
+        AND state = 'pending' AND late = 0
+        AND EXISTS (SELECT 1 FROM delivery AS earlier WHERE {_BEFORE.format(later="delivery")});
+"""  # noqa: S608 - made of constants
+#: A delivery is no longer pending: those that came after it may not be late any more.
+_UNMARK_LATE: Final = f"""
+    UPDATE delivery SET late = 0
+    WHERE late = 1 AND application = OLD.application AND feedback_id = OLD.feedback_id AND channel = OLD.channel
+        AND (
+            state <> 'pending'
+            OR NOT EXISTS (SELECT 1 FROM delivery AS earlier WHERE {_BEFORE.format(later="delivery")})
+        );
+"""  # noqa: S608 - made of constants
+
+_ERASURES: Final = """
+    -- The ids of alerts are not those of feedback, and where they are equal both have their events.
+    DROP TRIGGER feedback_forgotten;
+    CREATE TABLE event_of_any (
+        application TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        occurred_at INTEGER NOT NULL,
+        before TEXT,                    -- what it was before a change, as a JSON list
+        PRIMARY KEY (application, feedback_id, version, id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO event_of_any (application, feedback_id, version, id, type, occurred_at)
+        SELECT application, feedback_id, version, id, type, occurred_at FROM event;
+    DROP TABLE event;
+    ALTER TABLE event_of_any RENAME TO event;
+    CREATE INDEX event_time ON event (occurred_at, feedback_id, version);
+
+    -- Where deliveries are no longer stored, the channels that know of feedback.
+    CREATE TABLE told (
+        application TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        PRIMARY KEY (application, feedback_id, channel)
+    ) STRICT, WITHOUT ROWID;
+
+    ALTER TABLE delivery ADD COLUMN session_id TEXT;    -- where it notifies of an erasure
+    ALTER TABLE delivery ADD COLUMN awaits TEXT;        -- the claim that it waits for
+    ALTER TABLE delivery ADD COLUMN certain INTEGER NOT NULL DEFAULT 1;
+    -- Whether an earlier one about the same subject to the same channel is pending. Triggers keep it, so that it also
+    -- holds for what a process of the version before does.
+    ALTER TABLE delivery ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX delivery_channel;
+    CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id);
+    CREATE INDEX delivery_late ON delivery (application, feedback_id, channel) WHERE late = 1;
+"""
+
+_LATE_DELIVERIES: Final = (
+    _MARK_ALL_LATE
+    + _delivery_trigger("delivery_made", "INSERT", "NEW.state = 'pending'", _MARK_LATE)
+    + _delivery_trigger(
+        "delivery_revived", "UPDATE OF state", "OLD.state <> 'pending' AND NEW.state = 'pending'", _MARK_LATE
+    )
+    + _delivery_trigger(
+        "delivery_ended", "UPDATE OF state", "OLD.state = 'pending' AND NEW.state <> 'pending'", _UNMARK_LATE
+    )
+    + _delivery_trigger("delivery_gone", "DELETE", "OLD.state = 'pending'", _UNMARK_LATE)
+)
+
+_FORGETTING: Final = """
+    CREATE TRIGGER feedback_forgotten AFTER DELETE ON feedback
+    BEGIN
+        DELETE FROM event
+            WHERE application = OLD.application AND feedback_id = OLD.id AND type NOT GLOB 'alert.*';
+        DELETE FROM delivery
+            WHERE application = OLD.application AND feedback_id = OLD.id
+            AND type NOT GLOB 'alert.*' AND type <> 'feedback.erased';
+        DELETE FROM told WHERE application = OLD.application AND feedback_id = OLD.id;
+    END;
+
+    DELETE FROM sqlite_stat1 WHERE idx = 'delivery_channel';
+    INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+        ('event', 'event', '10000 10000 1 1 1'),
+        ('event', 'event_time', '10000 1 1 1 1 1'),
+        ('delivery', 'delivery_channel', '1000000 300000 100000 100000 1 1'),
+        ('delivery', 'delivery_late', '1000 1000 2 1'),
+        ('told', 'told', '1000000 1000000 2 1');
+    ANALYZE sqlite_schema;
+"""
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
     _DELIVERIES + _ALERTS + _DOCUMENTS + _PLANNING_DELIVERIES,
     _CONVERSATIONS,
     _AUTHORS_AND_AGENTS,
+    _ERASURES + _LATE_DELIVERIES + _FORGETTING,
 )

@@ -42,9 +42,9 @@ OPERATIONS: Final = (
         summary="Erase feedback for good",
         description=(
             "Of a session, an author, or one by its id, in whatever state; several conditions must all hold. The "
-            "conversation and the metadata of a session go with it, and with an author those of sessions in which "
-            "nobody else gave feedback, unless the API key is limited to agents. Alerts about what is erased are "
-            "closed and emptied. Channels that know of the feedback are told with `feedback.erased`, which has ids only."
+            "conversation and the metadata of a session are erased with it, and with an author those of sessions in "
+            "which nobody else gave feedback, unless the API key is limited to agents. Alerts that list what is erased "
+            "are closed and emptied. Channels that know of the feedback are sent `feedback.erased`, which has ids only."
         ),
         tag="Export and erasure",
         agent_keys=True,

@@ -1,0 +1,72 @@
+"""Deliveries as rows, and rows as deliveries."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from harken.domain.events import Delivery, DeliveryState
+from harken.domain.instants import from_microseconds, to_microseconds
+from harken_adapters.storage.sqlite.events import EVENT, EVENT_WIDTH, event_row, to_event
+from harken_adapters.storage.sqlite.rows import Row
+
+_COLUMNS: Final = (
+    f"{EVENT.replace('id', 'event_id', 1)}, session_id, "
+    "id, channel, state, attempts, attempts_before, due_at, leased_until, error, awaits, certain"
+)
+_SELECT: Final = f"SELECT {_COLUMNS} FROM delivery"  # noqa: S608
+_PUT: Final = f"INSERT OR REPLACE INTO delivery ({_COLUMNS}) VALUES ({', '.join('?' * 17)})"  # noqa: S608
+#: An alert may have the same id.
+_ABOUT: Final = "WHERE application = ? AND feedback_id = ? AND type NOT GLOB 'alert.*'"
+_STATES: Final = {state.value: state for state in DeliveryState}
+
+
+def select_deliveries(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Delivery]:
+    """The deliveries that a ``WHERE`` finds."""
+    return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
+
+
+def deliveries_about(connection: sqlite3.Connection, application: str, feedback_id: str) -> list[Delivery]:
+    """All about that feedback, in whatever state, those that notify of its erasure among them."""
+    return select_deliveries(connection, _ABOUT, (application, feedback_id))
+
+
+def put_deliveries(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
+    """Keep these deliveries, in the place of those with their ids."""
+    connection.executemany(_PUT, map(_row, deliveries))
+
+
+def _row(delivery: Delivery) -> Row:
+    return (
+        *event_row(delivery.event),
+        delivery.event.session_id,
+        delivery.id,
+        delivery.channel,
+        delivery.state.value,
+        delivery.attempts,
+        delivery.attempts_before,
+        to_microseconds(delivery.due_at),
+        None if delivery.leased_until is None else to_microseconds(delivery.leased_until),
+        delivery.error,
+        delivery.awaits,
+        int(delivery.certain),
+    )
+
+
+def _delivery(row: Row) -> Delivery:
+    session_id, delivery_id, channel, state, attempts, attempts_before, *rest = row[EVENT_WIDTH:]
+    due_at, leased_until, error, awaits, certain = rest
+    return Delivery(
+        id=delivery_id,
+        event=to_event(row[:EVENT_WIDTH], session_id=session_id),
+        channel=channel,
+        state=_STATES[state],
+        attempts=attempts,
+        attempts_before=attempts_before,
+        due_at=from_microseconds(due_at),
+        leased_until=None if leased_until is None else from_microseconds(leased_until),
+        error=error,
+        awaits=awaits,
+        certain=bool(certain),
+    )

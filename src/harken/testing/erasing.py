@@ -1,0 +1,344 @@
+"""What every storage has to keep when feedback is erased: what goes with it, and which channels are notified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from attrs import evolve
+
+from harken.domain.alerts import Subject
+from harken.domain.erasure import Erased
+from harken.domain.errors import DeliveryNotFound, LeaseLost
+from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.feedback import Feedback
+from harken.domain.query import FeedbackQuery
+from harken.ports.storage import Storage
+from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
+from harken.testing.checks import at_once, check_raises, check_same
+from harken.testing.fresh import FreshStorage
+
+EVERYTHING = FeedbackQuery().in_any_state()
+MINUTE = timedelta(minutes=1)
+
+
+class ErasureContract(FreshStorage):
+    """What is erased leaves nothing, and every channel that knows of it is notified, last and once."""
+
+    # --- whom it notifies ------------------------------------------------------------------------------------------
+
+    def test_channels_that_know_are_notified_of_an_erasure(self) -> None:
+        """Delivered, dead or tried: each such channel is sent the ids and nothing else; the others hear of nothing."""
+        one, channels = a_feedback("doomed"), ("dead", "delivered", "tried", "waiting")
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            _fan_out(storage, *channels)
+            (dead,), (delivered,), (tried,) = (_claim(storage, name) for name in channels[:3])
+            storage.outbox.bury(dead, error="gone")
+            storage.outbox.settle([delivered])
+            storage.outbox.back_off(tried, due_at=NOON + 9 * MINUTE, error="refused")
+            at = NOON + 2 * MINUTE
+            check_same(storage.feedback.erase(EVERYTHING, at=at), Erased(feedback=1, deliveries=4))
+            event = Event.erasure(one, at=at)
+            expected = [Delivery.of(event, name, due_at=at) for name in channels[:3]]
+            check_same(_waiting(storage), expected)
+            check_same((event.type, event.version, event.session_id), (EventType.ERASED, 2, "doomed"))
+            check_same(list(storage.outbox.events(limit=9)), [])
+            for state in (DeliveryState.DEAD, DeliveryState.DELIVERED):
+                check_same(list(storage.outbox.deliveries(state, limit=9)), [])
+            for name in channels[:3]:
+                check_same(_claim(storage, name, now=at - MINUTE), [])
+                check_same([claim.event for claim in _claim(storage, name, now=at)], [event])
+            check_same(_claim(storage, "waiting", now=NOON + 60 * MINUTE), [])
+
+    def test_a_channel_that_was_told_long_ago_is_notified(self) -> None:
+        """Though the delivery is forgotten, and also where a claim was discarded that had been tried before."""
+        one, other = a_feedback(), a_feedback(application="other")
+        twin = evolve(other, id=one.id)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            _fan_out(storage, "forgotten", "tried", "untried")
+            storage.outbox.settle(_claim(storage, "forgotten"))
+            check_same(storage.outbox.forget(before=NOON + MINUTE), 1)
+            (claim,) = _claim(storage, "tried")
+            storage.outbox.back_off(claim, due_at=NOON, error="refused")
+            storage.outbox.discard(_claim(storage, "tried"))
+            storage.outbox.discard(_claim(storage, "untried"))
+            storage.feedback.add(accepted(other, twin))
+            _fan_out(storage, "forgotten")
+            storage.outbox.settle(_claim(storage, "forgotten"))
+            check_same(storage.outbox.forget(before=NOON + MINUTE), 2)
+            check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1))
+            check_same(_waiting(storage), [_notice(one, "forgotten"), _notice(one, "tried")])
+            check_same(storage.feedback.erase(_only(other), at=NOON), Erased(feedback=1))
+            check_same(storage.outbox.pending(), {"forgotten": 2, "tried": 1})
+            # What was told of the twin is still known, and of the other it is told once.
+            storage.feedback.erase(_only(twin), at=NOON)
+            check_same(len(_waiting(storage)), 4)
+            storage.feedback.add(accepted(one))
+            storage.feedback.erase(EVERYTHING, at=NOON)
+            check_same(len(_waiting(storage)), 4)
+
+    def test_what_was_moved_away_after_an_attempt_is_known(self) -> None:
+        """A channel that may know of feedback is notified though its delivery was moved; one that cannot is not."""
+        first, second = a_series(2)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(first, second))
+            _fan_out(storage, "old")
+            tried, untried = sorted(_claim(storage, "old"), key=lambda claim: claim.event.subject_id)
+            storage.outbox.move(untried, "new")
+            storage.outbox.back_off(tried, due_at=NOON, error="refused")
+            (tried,) = _claim(storage, "old")
+            storage.outbox.move(tried, "new")
+            storage.outbox.settle(_claim(storage, "new"))
+            storage.feedback.erase(EVERYTHING, at=NOON)
+            expected = [_notice(first, "new"), _notice(first, "old"), _notice(second, "new")]
+            check_same(_waiting(storage), sorted(expected, key=lambda notice: notice.id))
+
+    # --- while something is being sent -----------------------------------------------------------------------------
+
+    def test_an_erasure_waits_until_what_is_being_sent_has_ended(self) -> None:
+        """However the claim ends that was there first; what was not sent, nobody has to be notified of."""
+        ends: dict[str, Callable[[Storage, Delivery], object]] = {
+            "settled": lambda storage, claim: storage.outbox.settle([claim]),
+            "backed off": lambda storage, claim: check_raises(
+                LeaseLost, lambda: storage.outbox.back_off(claim, due_at=NOON, error="late")
+            ),
+            "buried": lambda storage, claim: check_raises(LeaseLost, lambda: storage.outbox.bury(claim, error="late")),
+            "released": lambda storage, claim: storage.outbox.release([claim]),
+            "discarded": lambda storage, claim: storage.outbox.discard([claim]),
+            "moved": lambda storage, claim: check_raises(LeaseLost, lambda: storage.outbox.move(claim, "new")),
+        }
+        for end, call in ends.items():
+            for tries in (1, 2):
+                notified = tries > 1 or end not in {"released", "discarded", "moved"}
+                self._end_while_an_erasure_waits(call, tries=tries, notified=notified)
+
+    def _end_while_an_erasure_waits(
+        self, end: Callable[[Storage, Delivery], object], *, tries: int, notified: bool
+    ) -> None:
+        one, bystander = a_feedback(), a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            _fan_out(storage, "log", "other")
+            for _ in range(tries - 1):
+                storage.outbox.back_off(*_claim(storage), due_at=NOON, error="refused")
+            storage.feedback.add(accepted(bystander))
+            _fan_out(storage, "log")
+            claim, held = sorted(_claim(storage), key=lambda claim: claim.event.subject_id)
+            storage.outbox.settle(_claim(storage, "other"))
+            check_same(storage.feedback.erase(_only(one), at=NOON).deliveries, 2)
+            notice, awaiting = _notice(one, "other"), _notice(one, "log")
+            awaiting = evolve(awaiting, leased_until=claim.leased_until, awaits=claim.claim, certain=tries > 1)
+            pending = sorted([awaiting, held, notice], key=lambda delivery: (delivery.due_at, delivery.id))
+            check_same(_waiting(storage), pending)
+            check_same(_claim(storage), [])
+            # Another claim's end, and an earlier one's, free nothing.
+            storage.outbox.settle([held, evolve(claim, attempts=claim.attempts - 1)])
+            check_same(_claim(storage), [])
+            end(storage, claim)
+            check_same([claim.event for claim in _claim(storage)], [notice.event] if notified else [])
+            check_same([claim.event for claim in _claim(storage, "other")], [notice.event])
+            check_same(storage.outbox.pending(), {"log": 1, "other": 1} if notified else {"other": 1})
+
+    def test_an_erasure_does_not_wait_for_a_worker_that_is_gone(self) -> None:
+        """When the lease has run out that it waits for, the channel is notified, whatever the worker says then."""
+        one, other = a_feedback(), a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one, other))
+            _fan_out(storage, "log")
+            claims = {claim.event.subject_id: claim for claim in _claim(storage)}
+            storage.feedback.erase(_only(one), at=NOON)
+            # This lease has run out already when its feedback is erased.
+            storage.feedback.erase(_only(other), at=NOON + MINUTE)
+            check_same(_claim(storage, now=NOON + MINUTE - timedelta(microseconds=1)), [])
+            notices = _claim(storage, now=NOON + MINUTE)
+            events = {notice.event for notice in notices}
+            check_same(events == {Event.erasure(one, at=NOON), Event.erasure(other, at=NOON + MINUTE)}, True)
+            check_same([(notice.awaits, notice.certain) for notice in notices], [(None, True)] * 2)
+            storage.outbox.discard(list(claims.values()))
+            check_same(sorted(storage.outbox.settle(notices), key=repr), [])
+            check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), 2)
+
+    def test_an_erasure_waits_for_everything_that_is_being_sent(self) -> None:
+        """Where two events are under way, as one was sent again, the channel is notified when both leases are over."""
+        one = a_feedback()
+        changed = one.answered("Thanks", at=NOON)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
+            _fan_out(storage, "log")
+            (first,) = _claim(storage)
+            storage.outbox.settle([first])
+            (second,) = _claim(storage)
+            storage.outbox.replay(first.id, due_at=NOON)
+            (again,) = _claim(storage)
+            check_same(again.id, first.id)
+            storage.feedback.erase(EVERYTHING, at=NOON)
+            storage.outbox.settle([second])
+            check_same(_claim(storage), [])
+            storage.outbox.settle([again])
+            check_same([claim.event for claim in _claim(storage, now=NOON + MINUTE)], [Event.erasure(changed, at=NOON)])
+
+    # --- what becomes of the notice --------------------------------------------------------------------------------
+
+    def test_a_notice_of_an_erasure_is_a_delivery_like_others(self) -> None:
+        """It is claimed, backs off, dies, is replayed, settled and forgotten; no other erasure removes it."""
+        one, other = a_feedback(), a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one, other))
+            _fan_out(storage, "log")
+            storage.outbox.settle(_claim(storage))
+            storage.feedback.erase(_only(one), at=NOON)
+            (claim,) = _claim(storage)
+            check_same(claim, evolve(_notice(one, "log"), attempts=1, leased_until=NOON + MINUTE))
+            storage.outbox.back_off(claim, due_at=NOON, error="refused")
+            (claim,) = _claim(storage)
+            check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1, deliveries=1))
+            check_same(storage.outbox.delivery(claim.id), claim)
+            storage.outbox.bury(claim, error="gone")
+            storage.outbox.replay(claim.id, due_at=NOON)
+            check_same(list(storage.outbox.settle(_claim(storage))), [])
+            check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased())
+            check_same(storage.outbox.forget(before=NOON + MINUTE), 2)
+            for state in DeliveryState:
+                check_same(list(storage.outbox.deliveries(state, limit=9)), [])
+
+    def test_what_was_restored_can_be_erased_again(self) -> None:
+        """Feedback that comes back under its id is told of like any other, and its channels are notified once more."""
+        one = a_feedback()
+        changed = one.answered("Thanks", at=NOON)
+        with self.open_storage() as storage:
+            for _ in range(2):
+                storage.feedback.add(accepted(one))
+                _fan_out(storage, "log")
+                storage.outbox.settle(_claim(storage))
+                storage.feedback.erase(EVERYTHING, at=NOON)
+                (claim,) = _claim(storage)
+                check_same(claim.event, Event.erasure(one, at=NOON))
+                storage.outbox.settle([claim])
+            # The version that the erasure had, and the same again while nobody was notified yet.
+            for _ in range(2):
+                storage.feedback.add(accepted(one))
+                storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
+                _fan_out(storage, "log")
+                for _ in range(2):
+                    storage.outbox.settle([next(c for c in _claim(storage) if c.event.type is not EventType.ERASED)])
+                storage.feedback.erase(EVERYTHING, at=NOON)
+            claims = _claim(storage, now=NOON + MINUTE)
+            check_same([claim.event for claim in claims], [Event.erasure(changed, at=NOON)])
+
+    def test_racing_erasures_notify_once(self) -> None:
+        """Of several that erase the same at once, each counts what it removed, and every channel has one notice."""
+        series = a_series(6)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            _fan_out(storage, "a", "b")
+            storage.outbox.settle([*_claim(storage, "a"), *_claim(storage, "b")])
+            removed = at_once([partial(storage.feedback.erase, EVERYTHING, at=NOON)] * 3)
+            check_same(sum(removed, Erased()).feedback, 6)
+            expected = [_notice(one, name).id for one in series for name in "ab"]
+            check_same([notice.id for notice in _waiting(storage)], sorted(expected))
+
+    def test_many_are_erased_at_once(self) -> None:
+        """Of hundreds each leaves its notices, and nothing else."""
+        series = a_series(600)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            made = _fan_out(storage, "log")
+            claimed = storage.outbox.claim("log", now=NOON, until=NOON + MINUTE, limit=500)
+            storage.outbox.settle(claimed)
+            check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=600, deliveries=len(made)))
+            told = {delivery.event.subject_id for delivery in claimed}
+            expected = [_notice(one, "log") for one in series if one.id in told]
+            check_same(_waiting(storage), sorted(expected, key=lambda notice: notice.id))
+
+    # --- alerts ----------------------------------------------------------------------------------------------------
+
+    def test_alerts_about_erased_feedback_are_emptied(self) -> None:
+        """Each that lists it is closed and says nothing more of it; the event of one that stood waits."""
+        gone, kept = a_feedback("gone"), a_feedback("kept")
+        same_session = a_feedback("kept", author="ann")
+        about = {"feedback_ids": (kept.id, gone.id), "figures": {"downs": 2}, "rule": "streak"}
+        standing = an_alert("standing", subject=Subject("agent", "helper"), **about)
+        ended = an_alert("ended", subject=Subject("session", "gone"), **about).resolved(at=NOON + MINUTE)
+        remaining = an_alert("remaining", subject=Subject("session", "kept"), feedback_ids=(same_session.id,))
+        others = [
+            an_alert("elsewhere", application="other", **about),
+            an_alert("near", feedback_ids=(f"{gone.id}0", gone.id[:-1])),
+            an_alert("none"),
+        ]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(gone, kept, same_session, evolve(gone, application="other")))
+            for alert in (standing, ended, remaining, *others):
+                storage.alerts.add(alert, alert.event())
+            _fan_out(storage, "log")
+            at = NOON + 5 * MINUTE
+            check_same(storage.feedback.erase(_only(gone), at=at), Erased(feedback=1, alerts=2, deliveries=1))
+            emptied = evolve(standing, message="", figures={}, feedback_ids=(), resolved_at=at, version=2)
+            check_same(storage.alerts.get("default", "standing"), emptied)
+            nameless = evolve(ended, subject=Subject("session", ""), message="", figures={}, feedback_ids=(), version=3)
+            check_same(storage.alerts.get("default", "ended"), nameless)
+            check_same(list(storage.outbox.events(limit=9)), [emptied.event()])
+            check_same(storage.alerts.latest("default", "streak", Subject("session", "gone")), None)
+            check_same(storage.feedback.erase(_only(same_session), at=at).alerts, 1)
+            # Somebody else's session is still there, so its name stays.
+            check_same(storage.alerts.get("default", "remaining"), remaining.emptied(at=at, session_remains=True))
+            check_same(list(storage.alerts.find("default", standing=True, limit=9)), others[:0:-1])
+            for alert in others:
+                check_same(storage.alerts.get(alert.application, alert.id), alert)
+            check_same(storage.feedback.erase(EVERYTHING, at=at).alerts, 0)
+
+    # --- other applications ----------------------------------------------------------------------------------------
+
+    def test_another_applications_twin_keeps_everything(self) -> None:
+        """Equal ids elsewhere keep their events, deliveries and alerts, also while a claim on one is held."""
+        mine = a_feedback("session", id="same")
+        twin = evolve(mine, application="other")
+        alert = an_alert("alert", application="other", feedback_ids=("same",))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(mine, twin))
+            _fan_out(storage, "log", "dead", "new")
+            storage.outbox.settle(_claim(storage))
+            for claim in _claim(storage, "dead"):
+                storage.outbox.bury(claim, error="gone")
+            held = [claim for claim in _claim(storage, "new") if claim.event.application == "other"]
+            changed = twin.answered("Thanks", at=NOON)
+            event = Event.about(changed, EventType.UPDATED, before=twin)
+            storage.feedback.replace(changed, [event])
+            storage.alerts.add(alert, alert.event())
+            before = self._of_other(storage)
+            storage.feedback.erase(_only(mine), at=NOON)
+            check_same(self._of_other(storage), before)
+            check_same(list(storage.outbox.events(limit=9)), [alert.event(), event])
+            check_same(storage.alerts.get("other", "alert"), alert)
+            check_same(list(storage.outbox.settle(held)), [])
+            check_raises(DeliveryNotFound, lambda: storage.outbox.delivery(_notice(changed, "log").id))
+
+    def _of_other(self, storage: Storage) -> list[Delivery]:
+        states = (storage.outbox.deliveries(state, limit=99, application="other") for state in DeliveryState)
+        return [delivery for deliveries in states for delivery in deliveries]
+
+
+def _only(feedback: Feedback) -> FeedbackQuery:
+    return FeedbackQuery(application=feedback.application, feedback_id=feedback.id).in_any_state()
+
+
+def _notice(feedback: Feedback, channel: str) -> Delivery:
+    """What notifies a channel that this was erased at noon."""
+    return Delivery.of(Event.erasure(feedback, at=NOON), channel, due_at=NOON)
+
+
+def _fan_out(storage: Storage, *channels: str) -> list[Delivery]:
+    plan = [(event, channels) for event in storage.outbox.events(limit=999)]
+    return list(storage.outbox.fan_out(plan, due_at=NOON))
+
+
+def _waiting(storage: Storage) -> list[Delivery]:
+    return list(storage.outbox.deliveries(DeliveryState.PENDING, limit=999))
+
+
+def _claim(storage: Storage, channel: str = "log", *, now: datetime = NOON) -> list[Delivery]:
+    """Claim for a minute."""
+    return list(storage.outbox.claim(channel, now=now, until=now + MINUTE, limit=99))
