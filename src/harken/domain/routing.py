@@ -160,21 +160,19 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
         type: of the notification.
         feedback: as it is now.
     """
-    if feedback.withdrawn and type is not EventType.DELETED:
+    if type is EventType.DELETED:
+        return feedback.without_words()
+    if feedback.withdrawn:
         return None
     moderation = feedback.moderation
-    unwanted = type in _TOLD_IF_COUNTED and moderation.status not in _taken_statuses(routes)
+    taken = any(moderation.status in route.taken_statuses for route in routes) if routes else feedback.counts
     # A moderator's decision has a notification of its own. That the rules hold what was changed has none.
-    if unwanted and (type is EventType.CREATED or moderation.decided_at is not None):
+    decided = type is EventType.CREATED or moderation.decided_at is not None
+    if type in _TOLD_IF_COUNTED and decided and not taken:
         return None
-    asked_for = any(route.statuses and route.fits(type, Traits.of(feedback)) for route in routes)
-    if type is EventType.DELETED or not (feedback.counts or asked_for):
-        return feedback.without_words()
-    return feedback.without_revisions()
-
-
-def _taken_statuses(routes: Iterable[Route]) -> frozenset[ModerationStatus]:
-    return frozenset().union(*(route.taken_statuses for route in routes)) or _APPROVED
+    if feedback.counts or any(route.statuses and route.fits(type, Traits.of(feedback)) for route in routes):
+        return feedback.without_revisions()
+    return feedback.without_words()
 
 
 def name_problem(what: str, name: object) -> str | None:

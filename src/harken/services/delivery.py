@@ -351,11 +351,11 @@ def _following(events: Sequence[Happening]) -> dict[str, Traits]:
 
 
 def _planned(event: Happening, destinations: Mapping[str, EventType]) -> list[tuple[Happening, set[str]]]:
-    """The event with its channels, and once more under each other type under which some of them are notified."""
-    by_type: dict[EventType, set[str]] = {event.type: set()}
-    for channel, type_ in destinations.items():
-        by_type.setdefault(type_, set()).add(channel)
-    return [(event if type_ is event.type else evolve(event, type=type_), to) for type_, to in by_type.items()]
+    """The event with its channels, and once more with those for which its feedback is new by it."""
+    plan = [(event, {channel for channel, type_ in destinations.items() if type_ is event.type})]
+    if others := destinations.keys() - plan[0][1]:
+        plan.append((evolve(event, type=EventType.CREATED), set(others)))
+    return plan
 
 
 def _channels_of(event: Happening, alert: Alert | None, routes: Sequence[Route]) -> set[str]:

@@ -189,25 +189,26 @@ class Lane:
     ) -> Notification | None:
         """What to send now; ``None`` if what the delivery tells is not true any more."""
         event = delivery.event
-        plain = Notification(
+        feedback = alert = erased = None
+        if event.type is EventType.ERASED:
+            erased = ErasedFeedback(event.subject_id, event.session_id or "")
+        elif isinstance(subject, Feedback):
+            routes = [route for route in routes if not route.applications or event.application in route.applications]
+            feedback = disclosed(routes, event.type, subject)
+        else:
+            alert = subject
+        if feedback is None and alert is None and erased is None:
+            return None
+        notification = Notification(
             id=delivery.id,
             type=event.type,
             application=event.application,
             occurred_at=event.occurred_at,
             sent_at=self._means.clock(),
+            feedback=feedback,
+            alert=alert,
+            erased=erased,
         )
-        if event.type is EventType.ERASED:
-            return evolve(plain, erased=ErasedFeedback(event.subject_id, event.session_id or ""))
-        if subject is None:
-            return None
-        if isinstance(subject, Alert):
-            notification = evolve(plain, alert=subject)
-        else:
-            theirs = [one for one in routes if not one.applications or event.application in one.applications]
-            told = disclosed(theirs, event.type, subject)
-            if told is None:
-                return None
-            notification = evolve(plain, feedback=told)
         text = self._means.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
 
@@ -282,7 +283,7 @@ def alert_now(means: Means, event: Event) -> Alert | None:
         return None
     # Erasing empties alerts, but one may be raised at the same moment.
     alert = alert if _is_there(means.feedback, alert) else alert.emptied(at=means.clock())
-    return None if event.type is EventType.ALERT_RAISED and not alert.message else alert
+    return None if event.type is EventType.ALERT_RAISED and alert.is_empty else alert
 
 
 def _is_there(feedback: FeedbackRepository, alert: Alert) -> bool:
