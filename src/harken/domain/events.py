@@ -193,7 +193,11 @@ def erasure_deliveries(
         told: the channels to which something about it was delivered that is no longer stored.
         at: when it is erased.
     """
-    event = Event.erasure(feedback, at=at)
+    return deliveries_of_erasure(Event.erasure(feedback, at=at), deliveries, told)
+
+
+def deliveries_of_erasure(event: Event, deliveries: Collection[Delivery], told: Collection[str]) -> list[Delivery]:
+    """Like :func:`erasure_deliveries`, where only the event of the erasure is left of the feedback."""
     about_it = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
     earlier = {delivery.id: delivery for delivery in deliveries if delivery.event.type is EventType.ERASED}
     tried = {delivery.channel for delivery in about_it if delivery.attempts}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pymongo import MongoClient
@@ -19,6 +20,7 @@ from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.conversations import MongoConversationRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.days import Days
+from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
 from harken_adapters.storage.mongodb.keys import MongoKeyRepository
 from harken_adapters.storage.mongodb.marks import Marks
@@ -113,13 +115,15 @@ def _storage(database: Database, given: Clock | None) -> Storage:
     prepare(database)
     clock = given or server_clock(database)
     days = Days(database, clock)
+    erasures = Erasures(database)
     return Storage(
-        feedback=MongoFeedbackRepository(database, days, Marks(database, clock)),
+        feedback=MongoFeedbackRepository(database, days, Marks(database, clock), erasures),
         sessions=MongoSessionRepository(database),
-        outbox=MongoOutbox(database),
+        outbox=MongoOutbox(database, erasures),
         keys=MongoKeyRepository(database),
         alerts=MongoAlertRepository(database),
         documents=MongoDocumentRepository(database),
         conversations=MongoConversationRepository(database),
         rebuild=lambda: list(days.rebuild()),
+        clock=partial(server_clock, database),
     )

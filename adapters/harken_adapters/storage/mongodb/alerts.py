@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
 
@@ -17,6 +17,7 @@ from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.documents import (
     Document,
     event_document,
+    event_of,
     identity,
     lost_microseconds,
     milliseconds,
@@ -25,6 +26,8 @@ from harken_adapters.storage.mongodb.documents import (
 )
 
 _LAST_RAISED_FIRST: Final = [("raised_at", -1), ("raised_us", -1), ("id", -1)]
+_CHUNK: Final = 1_000
+NOTHING_MORE: Final[Mapping[str, Any]] = {}
 #: What only some alerts have: ``standing`` is there for the index of those that stand.
 _OPTIONAL: Final = ("standing", "resolved_at", "resolved_us")
 
@@ -43,19 +46,16 @@ class MongoAlertRepository(AlertRepository):
                 self._alerts.insert_one({**_document(alert), "events": [event_document(event)]})
             except DuplicateKeyError:
                 return False
+            self._look_at_erasures(alert)
             return True
 
     def replace(self, alert: Alert, event: Event) -> bool:
         """See the port."""
-        document = _document(alert)
-        before = {"_id": {"$eq": document.pop("_id")}, "version": {"$eq": alert.version - 1}}
-        change: Document = {
-            "$set": document,
-            "$unset": {name: "" for name in _OPTIONAL if name not in document},
-            "$push": {"events": {"$each": [event_document(event)], "$sort": {"order": 1}}},
-        }
         with self._database.calling():
-            return bool(self._alerts.update_one(before, change).matched_count)
+            replaced = _replace(self._database, alert, [event])
+            if replaced:
+                self._look_at_erasures(alert)
+            return replaced
 
     def get(self, application: str, alert_id: str) -> Alert | None:
         """See the port."""
@@ -92,10 +92,80 @@ class MongoAlertRepository(AlertRepository):
         index = "rule" if rule is not None else "standing" if standing else "time"
         return self._select(raised_before(wanted, place, since=since), index, limit)
 
+    def _look_at_erasures(self, alert: Alert) -> None:
+        """Empty it, if feedback that it lists was erased while it was being raised.
+
+        An erasure is planned before it takes place, and empties alerts after that: it finds this one, or is found here.
+        """
+        if not alert.feedback_ids:
+            return
+        planned = {"application": {"$eq": alert.application}, "id": {"$in": list(alert.feedback_ids)}}
+        plans = {plan["id"]: plan for plan in self._database.erasures.find(planned)}
+        if plans and (erased := gone(self._database, alert.application, plans)):
+            at = max(event_of(alert.application, one, plans[one]["event"]).occurred_at for one in erased)
+            empty_alerts(self._database, alert.application, erased, at=at)
+
     def _select(self, condition: Document, index: str, limit: int) -> list[Alert]:
         with self._database.calling():
             cursor = self._alerts.find(condition, {"events": 0}).sort(_LAST_RAISED_FIRST).hint(index).limit(limit)
             return list(map(_alert, at_once(cursor, limit)))
+
+
+def empty_alerts(
+    database: Database,
+    application: str,
+    feedback_ids: Collection[str],
+    *,
+    at: datetime,
+    remaining: Mapping[str, Any] = NOTHING_MORE,
+) -> int:
+    """Empty the alerts that list any of that feedback, and say how many.
+
+    Args:
+        database: where.
+        application: whose.
+        feedback_ids: of what was erased.
+        at: when that was.
+        remaining: the condition for what is not about to be erased as well.
+    """
+    listing = {"application": {"$eq": application}, "feedback_ids": {"$in": list(feedback_ids)}}
+    emptied = 0
+    while True:
+        found = database.alerts.find(listing, {"events": 0}).hint("feedback").limit(_CHUNK)
+        alerts = list(map(_alert, at_once(found, _CHUNK)))
+        if not alerts:
+            return emptied
+        for alert in alerts:
+            empty = alert.emptied(at=at, session_remains=_session_remains(database, alert, remaining))
+            # One that has changed since is found again.
+            emptied += _replace(database, empty, [empty.event()] if alert.stands else [])
+
+
+def gone(database: Database, application: str, feedback_ids: Collection[str]) -> set[str]:
+    """Which of that feedback there is not."""
+    # Answered from the index alone.
+    wanted = {"_id": {"$in": [identity(application, one) for one in feedback_ids]}}
+    found = at_once(database.feedback.find(wanted, {"_id": 1}), len(feedback_ids))
+    return set(feedback_ids) - {one["_id"]["id"] for one in found}
+
+
+def _session_remains(database: Database, alert: Alert, remaining: Mapping[str, Any]) -> bool:
+    if alert.subject.by != "session":
+        return False
+    others = {"application": {"$eq": alert.application}, "session_id": {"$eq": alert.subject.value}, **remaining}
+    return database.feedback.find_one(others, {"_id": 1}, hint="session") is not None
+
+
+def _replace(database: Database, alert: Alert, events: Sequence[Event]) -> bool:
+    document = _document(alert)
+    before = {"_id": {"$eq": document.pop("_id")}, "version": {"$eq": alert.version - 1}}
+    change: Document = {
+        "$set": document,
+        "$unset": {name: "" for name in _OPTIONAL if name not in document},
+    }
+    if events:
+        change["$push"] = {"events": {"$each": list(map(event_document, events)), "$sort": {"order": 1}}}
+    return bool(database.alerts.update_one(before, change).matched_count)
 
 
 def _taken_apart(name: str, at: datetime) -> Document:

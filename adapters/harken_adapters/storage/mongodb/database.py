@@ -70,6 +70,7 @@ class Database:
         self.keys = self.collection("keys")
         self.alerts = self.collection("alerts")
         self.documents = self.collection("documents")
+        self.erasures = self.collection("erasures")
         self.meta = self.collection("meta")
 
     def collection(self, name: str) -> Collection[Document]:

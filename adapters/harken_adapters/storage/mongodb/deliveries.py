@@ -1,6 +1,9 @@
 """A delivery as a document, and a document as a delivery.
 
-What needs comparing is a whole number of microseconds since 1970 here: ``due`` and ``leased_until``.
+What needs comparing is a whole number of microseconds since 1970 here: ``due``, ``leased_until`` and ``again``.
+
+A pending delivery that was found behind an earlier one about the same subject is stored as ``waiting``, so that no
+claim looks at it before that one has ended; ``again`` is when to look at the latest.
 """
 
 from __future__ import annotations
@@ -14,6 +17,21 @@ from harken_adapters.storage.mongodb.documents import Document, event_document, 
 #: What a delivery is about is named after what that is, so that an erasure finds those about feedback, and no other.
 _FEEDBACK: Final = "feedback_id"
 _ALERT: Final = "alert_id"
+
+WAITING: Final = "waiting"
+#: How each state may be stored.
+STORED: Final = {
+    DeliveryState.PENDING: (DeliveryState.PENDING.value, WAITING),
+    DeliveryState.DELIVERED: (DeliveryState.DELIVERED.value,),
+    DeliveryState.DEAD: (DeliveryState.DEAD.value,),
+}
+#: The change that wakes what waits.
+AWAKE: Final[Document] = {"$set": {"state": DeliveryState.PENDING.value}, "$unset": {"again": ""}}
+#: The condition for what is claimed.
+HELD: Final[Document] = {
+    "state": {"$in": list(STORED[DeliveryState.PENDING])},
+    "leased_until": {"$exists": True},
+}
 
 
 def delivery_document(delivery: Delivery) -> Document:
@@ -34,6 +52,10 @@ def delivery_document(delivery: Delivery) -> Document:
         document["attempts_before"] = delivery.attempts_before
     if delivery.leased_until is not None:
         document["leased_until"] = to_microseconds(delivery.leased_until)
+    if delivery.awaits is not None:
+        document["awaits"] = delivery.awaits
+    if not delivery.certain:
+        document["certain"] = False
     return document
 
 
@@ -45,10 +67,12 @@ def delivery_of(document: Document) -> Delivery:
         id=document["_id"],
         event=event_of(document["application"], subject_id, document["event"]),
         channel=document["channel"],
-        state=DeliveryState(document["state"]),
+        state=DeliveryState.PENDING if document["state"] == WAITING else DeliveryState(document["state"]),
         attempts=document["attempts"],
         attempts_before=document.get("attempts_before", 0),
         due_at=from_microseconds(document["due"]),
         leased_until=None if leased_until is None else from_microseconds(leased_until),
         error=document["error"],
+        awaits=document.get("awaits"),
+        certain=document.get("certain", True),
     )

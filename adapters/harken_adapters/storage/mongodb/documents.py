@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from harken.domain.events import Event, EventType
+from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.instants import slot_number
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
@@ -129,7 +129,7 @@ def from_document(document: Document) -> Feedback:
 
 def event_document(event: Event) -> Document:
     """An event as it waits in the document of its feedback or its alert; ``order`` sorts as events do."""
-    return {
+    document: Document = {
         "order": _order(event),
         "id": event.id,
         "type": event.type.value,
@@ -137,6 +137,11 @@ def event_document(event: Event) -> Document:
         "occurred_at": milliseconds(event.occurred_at),
         "occurred_us": lost_microseconds(event.occurred_at),
     }
+    if event.before is not None:
+        document["before"] = _traits_document(event.before)
+    if event.session_id is not None:
+        document["session_id"] = event.session_id
+    return document
 
 
 def event_of(application: str, subject_id: str, document: Document) -> Event:
@@ -148,6 +153,28 @@ def event_of(application: str, subject_id: str, document: Document) -> Event:
         subject_id=subject_id,
         version=document["version"],
         occurred_at=moment(document["occurred_at"], document["occurred_us"]),
+        before=_traits(document["before"]) if "before" in document else None,
+        session_id=document.get("session_id"),
+    )
+
+
+def _traits_document(traits: Traits) -> Document:
+    return {
+        "rating": traits.rating.value,
+        "status": traits.status.value,
+        "withdrawn": traits.withdrawn,
+        "agent_id": traits.agent_id,
+        "tags": list(traits.tags),
+    }
+
+
+def _traits(document: Document) -> Traits:
+    return Traits(
+        rating=_RATINGS[document["rating"]],
+        status=_STATUSES[document["status"]],
+        withdrawn=document["withdrawn"],
+        agent_id=document["agent_id"],
+        tags=tuple(document["tags"]),
     )
 
 

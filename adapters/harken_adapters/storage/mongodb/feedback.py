@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback, StorageUnavailable
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken_adapters.storage.mongodb.alerts import gone
 from harken_adapters.storage.mongodb.conditions import (
     changed,
     changed_behind,
@@ -30,9 +33,9 @@ from harken_adapters.storage.mongodb.documents import (
     event_document,
     from_document,
     identity,
-    moment,
     to_document,
 )
+from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.figures import Figures
 from harken_adapters.storage.mongodb.marks import Marks
@@ -49,8 +52,9 @@ _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)
 class MongoFeedbackRepository(FeedbackRepository):
     """One document for each feedback, with the events that wait to be passed on inside it."""
 
-    def __init__(self, database: Database, days: Days, marks: Marks) -> None:
+    def __init__(self, database: Database, days: Days, marks: Marks, erasures: Erasures) -> None:
         self._database = database
+        self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
         self._figures = Figures(database, days)
@@ -151,20 +155,19 @@ class MongoFeedbackRepository(FeedbackRepository):
             f"Feedback {feedback.id!r} has version {stored.version} by now; version {feedback.version} cannot follow it"
         )
 
-    def erase(self, query: FeedbackQuery) -> int:
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """See the port."""
+        with self._database.calling():
+            self._erasures.resume()
         condition = where(query)
-        erased = 0
+        erased = Erased()
         while True:
             with self._database.calling():
-                found = list(
-                    self._collection.find(condition, {"application": 1, "id": 1, "created_at": 1})
-                    .hint(index_for(query))
-                    .limit(_CHUNK)
-                )
-                if not found:
+                found = self._collection.find(condition, {"events": 0}).hint(index_for(query)).limit(_CHUNK)
+                doomed = [from_document(document) for document in at_once(found, _CHUNK)]
+                if not doomed:
                     return erased
-                erased += self._erase(condition, found)
+                erased += self._erase(query.application, doomed, at, remaining={"$nor": [condition]})
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
@@ -225,17 +228,27 @@ class MongoFeedbackRepository(FeedbackRepository):
             cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
             return [from_document(document) for document in at_once(cursor, limit)]
 
-    def _erase(self, condition: Document, found: Sequence[Document]) -> int:
-        """Remove these if they still match, and the deliveries about those that are gone by then."""
-        places = {(document["application"], moment(document["created_at"], 0)) for document in found}
-        wanted = [document["_id"] for document in found]
-        with self._marks.changing(places):
-            erased = self._collection.delete_many({"$and": [condition, {"_id": {"$in": wanted}}]}).deleted_count
-        left = {document["id"] for document in self._collection.find({"_id": {"$in": wanted}}, {"id": 1})}
-        gone = [document["id"] for document in found if document["id"] not in left]
-        about_gone = {"application": found[0]["application"], "feedback_id": {"$in": gone}}
-        self._database.deliveries.delete_many(about_gone)
-        return erased
+    def _erase(
+        self, application: str, doomed: Sequence[Feedback], at: datetime, *, remaining: Mapping[str, Any]
+    ) -> Erased:
+        """Erase those of these that nobody has changed since they were read; see :mod:`.erasures` for the order."""
+        plans = self._erasures.plan(doomed, at=at)
+        with self._marks.changing(_places(doomed)):
+            erased = self._collection.delete_many(_as_read(doomed)).deleted_count
+        ids = {one.id for one in doomed}
+        erased_ids = gone(self._database, application, ids)
+        self._erasures.withdraw(plans, application, ids - erased_ids)
+        if not erased_ids:
+            return Erased()
+        return Erased(feedback=erased) + self._erasures.finish(application, erased_ids, remaining=remaining)
+
+
+def _as_read(feedback: Iterable[Feedback]) -> Document:
+    """The filter for these in the versions that they have here: few kinds."""
+    by_version: defaultdict[int, list[Document]] = defaultdict(list)
+    for one in feedback:
+        by_version[one.version].append(identity(one.application, one.id))
+    return {"$or": [{"_id": {"$in": ids}, "version": version} for version, ids in by_version.items()]}
 
 
 def _change_place(feedback: Feedback) -> Cursor:

@@ -5,6 +5,11 @@ Deliveries have a collection of their own. Passing from one to the other takes t
 turn into a loss: deliveries are made first, under ids that are always the same, and only then the events are taken off
 the list. Whoever finds an event again finds its deliveries made, however far they have come.
 
+A delivery is claimed when nothing earlier about its subject is open for its channel. What is found behind something
+becomes ``waiting``, so that it is not looked at again by each claim: whoever ends what it waits for wakes the next one.
+Should they die in between, or come in between the look and the mark, a claim that finds nothing looks again. No earlier
+delivery appears behind a look, as events leave the list only when their deliveries are there, earlier versions first.
+
 Many documents are changed by one write, which changes each of them atomically or not at all. So that whoever wrote can
 tell which ones, it leaves its mark in them: ``batch``.
 """
@@ -14,7 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,12 +29,13 @@ from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
-from harken.domain.events import Delivery, DeliveryState, Event
+from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.mongodb.database import Database, at_once
-from harken_adapters.storage.mongodb.deliveries import delivery_document, delivery_of
+from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, STORED, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_of, identity
+from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.watch import watching
 
@@ -40,14 +46,21 @@ _EARLIEST_DUE: Final = [("due", 1), ("_id", 1)]
 _CHUNK: Final = 1_000
 _SUBJECT: Final = {"_id": 0, "application": 1, "id": 1}
 _PENDING: Final = {"state": DeliveryState.PENDING.value}
-_HELD: Final = {**_PENDING, "leased_until": {"$exists": True}}
+#: Pending or waiting, as the indexes have it.
+_OPEN: Final = {"state": {"$gte": DeliveryState.PENDING.value}}
+_WHAT_IS_OPEN: Final = dict.fromkeys(
+    ("application", "feedback_id", "alert_id", "event.version", "event.type", "state"), 1
+)
+#: What waits is looked at again after so long, should nobody have woken it.
+_AGAIN: Final = timedelta(minutes=5)
 
 
 class MongoOutbox(Outbox):
     """A lease is a time in the delivery's document, taken by an update that looks once more whether it is free."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, erasures: Erasures) -> None:
         self._database = database
+        self._erasures = erasures
         self._deliveries = database.deliveries
         #: Those in one process take turns, so that they do not all reach for the same deliveries.
         self._claiming = Lock()
@@ -74,7 +87,7 @@ class MongoOutbox(Outbox):
                 for event, channels in plan
                 for channel in (sorted(set(channels)) if event.id in listed else ())
             ]
-            all_new = self._insert(made)
+            all_new = all([*map(self._insert, _earlier_first(made))])
             taken = self._take([event for event in events.values() if event.id in listed])
             if len(taken) < len(listed):
                 self._without_orphans([delivery for delivery in made if delivery.event.id not in taken])
@@ -91,30 +104,36 @@ class MongoOutbox(Outbox):
             "$or": [{"leased_until": {"$exists": False}}, {"leased_until": {"$lte": moment}}],
         }
         claimed: list[Delivery] = []
+        look_at = limit
         with self._database.calling(), self._claiming:
-            # Somebody else may have been faster with some of them: then there may be more behind.
             while missing := limit - len(claimed):
-                found = self._first_due(due, missing)
-                claimed += self._leased(self._without_orphans(found), due, until)
-                if len(found) < missing:
+                found = self._first_due(due, look_at)
+                first = self._first_of_each(found, due, now)
+                # Somebody else may have been faster with some of them: then there may be more behind.
+                claimed += self._leased(first[:missing], due, until)
+                if len(found) < look_at and (claimed or not self._look_again(channel, now)):
                     break
+                look_at = limit - len(claimed) if len(first) == len(found) else _CHUNK
         return sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id))
 
     def release(self, claimed: Sequence[Delivery]) -> None:
         """See the port."""
         with self._database.calling():
-            self._change_held(claimed, {"$inc": {"attempts": -1}, "$unset": {"leased_until": ""}})
+            lost = self._end(claimed, {"$inc": {"attempts": -1}}, given_back=1)
+            self._erasures.hand_over(lost, sent=False)
+
+    def discard(self, claimed: Sequence[Delivery]) -> None:
+        """See the port."""
+        with self._database.calling():
+            self._remove_held(claimed)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         """See the port."""
-        batch = ObjectId()
-        settled = {"state": DeliveryState.DELIVERED.value, "error": "", "batch": batch}
         with self._database.calling():
-            if self._change_held(claimed, {"$set": settled, "$unset": {"leased_until": ""}}) == len(claimed):
-                return []
-            ours = self._deliveries.find({**_among(claimed), "batch": batch}, {"attempts": 1})
-            done = {(document["_id"], document["attempts"]) for document in at_once(ours, len(claimed))}
-        return [delivery for delivery in claimed if (delivery.id, delivery.attempts) not in done]
+            lost = self._end(claimed, {"$set": {"state": DeliveryState.DELIVERED.value, "error": ""}})
+            self._erasures.hand_over(lost, sent=True)
+            self._wake(claimed)
+        return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         """See the port."""
@@ -123,6 +142,24 @@ class MongoOutbox(Outbox):
     def bury(self, delivery: Delivery, *, error: str) -> None:
         """See the port."""
         self._let_go(delivery, state=DeliveryState.DEAD.value, error=error)
+        with self._database.calling():
+            self._wake([delivery])
+
+    def move(self, delivery: Delivery, channel: str) -> None:
+        """See the port."""
+        moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
+        with self._database.calling():
+            if self._deliveries.find_one(_held(delivery), {"_id": 1}) is None:
+                self._erasures.hand_over([delivery], sent=False)
+                raise _lost(delivery)
+            if moved.id == delivery.id:
+                return
+            new = self._insert([moved])
+            if self._remove_held([delivery]):
+                return
+            if new:
+                self._deliveries.delete_one({**_among([moved]), "attempts": 0})
+        raise _lost(delivery)
 
     def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
@@ -141,10 +178,12 @@ class MongoOutbox(Outbox):
         channel: str | None = None,
     ) -> Sequence[Delivery]:
         """See the port."""
-        wanted: Document = {"state": state.value}
-        wanted |= {} if application is None else {"application": {"$eq": application}}
+        wanted: Document = {} if application is None else {"application": {"$eq": application}}
         wanted |= {} if channel is None else {"channel": {"$eq": channel}}
-        condition = wanted if after is None else {"$or": [{**wanted, **way} for way in _ways_behind(after)]}
+        ways: list[Document] = [{}] if after is None else _ways_behind(after)
+        # Each of these is one range of the index.
+        ranges = [{"state": stored, **wanted, **way} for stored in STORED[state] for way in ways]
+        condition = ranges[0] if len(ranges) == 1 else {"$or": ranges}
         index = "due" if channel is None else "claims"
         with self._database.calling():
             while True:
@@ -156,28 +195,41 @@ class MongoOutbox(Outbox):
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         """See the port."""
-        dead = {"_id": {"$eq": delivery_id}, "state": DeliveryState.DEAD.value}
-        while found := self._found(dead):
+        while found := self._found({"_id": {"$eq": delivery_id}}):
             pending = {**_PENDING, "due": to_microseconds(due_at), "error": "", "attempts_before": found.attempts}
+            as_found = {**_among([found]), "attempts": found.attempts}
             with self._database.calling():
                 revived = self._deliveries.find_one_and_update(
-                    {**dead, "attempts": found.attempts}, {"$set": pending}, return_document=ReturnDocument.AFTER
+                    as_found, {"$set": pending, "$unset": {"again": ""}}, return_document=ReturnDocument.AFTER
                 )
             if revived is not None:
                 return delivery_of(revived)
-        raise DeliveryNotFound(f"There is no dead delivery {delivery_id!r}")
+        raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
 
     def forget(self, *, before: datetime) -> int:
         """See the port."""
         old = {"state": DeliveryState.DELIVERED.value, "due": {"$lt": to_microseconds(before)}}
+        what = {"application": 1, "feedback_id": 1, "channel": 1, "event.type": 1}
         forgotten = 0
+        with self._database.calling():
+            self._erasures.resume()
         while True:
             with self._database.calling():
-                cursor = self._deliveries.find(old, {"_id": 1}).hint("due").limit(_CHUNK)
-                ids = [document["_id"] for document in at_once(cursor, _CHUNK)]
-                if not ids:
+                cursor = self._deliveries.find(old, what).hint("due").limit(_CHUNK)
+                found = list(at_once(cursor, _CHUNK))
+                if not found:
                     return forgotten
+                self._erasures.note_told(_told(found))
+                ids = [document["_id"] for document in found]
                 forgotten += self._deliveries.delete_many({"_id": {"$in": ids}, **old}).deleted_count
+
+    def pending(self) -> Mapping[str, int]:
+        """See the port."""
+        with self._database.calling():
+            # Both are answered from the index alone, and the first looks at each channel once.
+            channels = sorted(self._deliveries.distinct("channel"))
+            counts = {channel: self._count_pending(channel) for channel in channels}
+        return {channel: number for channel, number in counts.items() if number}
 
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:
         """See the port."""
@@ -232,15 +284,92 @@ class MongoOutbox(Outbox):
         cursor = self._deliveries.find(due).sort(_EARLIEST_DUE).hint("claims").limit(limit)
         return list(map(delivery_of, at_once(cursor, limit)))
 
+    def _first_of_each(self, found: Sequence[Delivery], due: Document, now: datetime) -> list[Delivery]:
+        """Those of these to claim: nothing earlier about their subject is open. The others wait from now on."""
+        there = self._there(found)
+        kept = self._without_orphans(found, there)
+        later = [one for one in kept if one.event.version > 1]
+        if not later:
+            return kept
+        lowest = self._lowest(later)
+        behind = [one for one in later if not _is_first(one, lowest)]
+        if not behind:
+            return kept
+        # What is behind deliveries of feedback that is gone tells of that: its erasure was cut short.
+        self._finish([one for one in behind if _subject(one.event) not in there])
+        waiting = {"state": WAITING, "again": to_microseconds(now + _AGAIN)}
+        self._deliveries.update_many({**_among(behind), **due}, {"$set": waiting})
+        # What they wait for may have ended since.
+        self._wake(behind)
+        left = {one.id for one in behind}
+        return [one for one in kept if one.id not in left]
+
+    def _look_again(self, channel: str, now: datetime) -> bool:
+        """Look at what has waited for long; whether any of it waits no more."""
+        long = {"channel": {"$eq": channel}, "state": WAITING, "again": {"$lte": to_microseconds(now)}}
+        found = list(map(delivery_of, at_once(self._deliveries.find(long).hint("again").limit(_CHUNK), _CHUNK)))
+        if not found:
+            return False
+        woken = self._wake(self._without_orphans(found))
+        later = {"again": to_microseconds(now + _AGAIN)}
+        self._deliveries.update_many({**_among(found), "state": WAITING}, {"$set": later})
+        return woken
+
+    def _wake(self, ended: Sequence[Delivery]) -> bool:
+        """Wake what waits next behind these; whether there was any."""
+        ids = [one["_id"] for first in self._lowest(ended).values() for one in first if one["state"] == WAITING]
+        if not ids:
+            return False
+        return bool(self._deliveries.update_many({"_id": {"$in": ids}, "state": WAITING}, AWAKE).matched_count)
+
+    def _lowest(self, deliveries: Sequence[Delivery]) -> dict[_Lane, list[Document]]:
+        """By channel and subject, what is open of the lowest version: two, where feedback was restored."""
+        lowest: dict[_Lane, list[Document]] = {}
+        for channel, name, some in _by_channel_and_kind(deliveries):
+            for one in self._open(channel, name, {_subject(one.event) for one in some}):
+                lane = (channel, name, one["application"], one[name])
+                others = lowest.setdefault(lane, [])
+                version = one["event"]["version"]
+                if others and others[0]["event"]["version"] > version:
+                    others.clear()
+                if not others or others[0]["event"]["version"] == version:
+                    others.append(one)
+        return lowest
+
+    def _open(self, channel: str, name: str, subjects: Collection[tuple[str, str]]) -> list[Document]:
+        """What is open about these on the channel; where that is very much, of each the first."""
+        of_channel = {"channel": {"$eq": channel}, **_OPEN}
+        among = {
+            "application": {"$in": sorted({application for application, _ in subjects})},
+            name: {"$in": sorted({subject_id for _, subject_id in subjects}), "$exists": True},
+        }
+        cursor = self._deliveries.find({**of_channel, **among}, _WHAT_IS_OPEN).hint(_ORDERS[name]).limit(_CHUNK)
+        found = list(at_once(cursor, _CHUNK))
+        if len(found) < _CHUNK:
+            return found
+        found = []
+        for application, subject_id in subjects:
+            about = {"application": {"$eq": application}, name: {"$eq": subject_id, "$exists": True}}
+            first = self._deliveries.find({**of_channel, **about}, _WHAT_IS_OPEN).hint(_ORDERS[name])
+            found += first.sort([("event.version", 1)]).limit(2)
+        return found
+
+    def _count_pending(self, channel: str) -> int:
+        pending = {"channel": {"$eq": channel}, "state": {"$in": list(STORED[DeliveryState.PENDING])}}
+        return self._deliveries.count_documents(pending, hint="claims")
+
     def _leased(self, found: Sequence[Delivery], due: Document, until: datetime) -> list[Delivery]:
         """Lease those of these that are still due and as they were found, and give them."""
         leased: list[Delivery] = []
         for attempts, some in _by_attempts(found).items():
             batch = ObjectId()
-            lease = {"$set": {"leased_until": to_microseconds(until), "batch": batch}, "$inc": {"attempts": 1}}
+            change = {"leased_until": to_microseconds(until), "batch": batch}
+            lease = {"$set": change, "$inc": {"attempts": 1}, "$unset": {"awaits": "", "certain": ""}}
             free = {**_among(some), **due, "attempts": {"$eq": attempts}}
             if (number := self._deliveries.update_many(free, lease).matched_count) == len(some):
-                leased += [evolve(one, leased_until=until, attempts=attempts + 1) for one in some]
+                leased += [
+                    evolve(one, leased_until=until, attempts=attempts + 1, awaits=None, certain=True) for one in some
+                ]
             elif number:
                 ours = self._deliveries.find({**_among(some), "batch": batch})
                 leased += map(delivery_of, at_once(ours, len(some)))
@@ -252,37 +381,131 @@ class MongoOutbox(Outbox):
             there = self._without_orphans([] if found is None else [delivery_of(found)])
         return there[0] if there else None
 
-    def _without_orphans(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Leave out, and remove, those whose feedback was erased.
+    def _there(self, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
+        """The subjects of these that are there."""
+        there: set[tuple[str, str]] = set()
+        for place, some in self._by_place([delivery.event for delivery in deliveries]):
+            # Answered from the index alone.
+            found = at_once(place.find(_subjects(map(_subject, some)), {"_id": 1}), len(some))
+            there.update((one["_id"]["application"], one["_id"]["id"]) for one in found)
+        return there
+
+    def _without_orphans(
+        self, deliveries: Sequence[Delivery], there: Collection[tuple[str, str]] | None = None
+    ) -> list[Delivery]:
+        """Leave out those whose feedback was erased, and finish that; what tells of the erasure stays.
 
         An erasure removes deliveries after the feedback, so only one that was cut short, or that overtook a fan-out,
         leaves any.
         """
-        there: set[tuple[bool, str, str]] = set()
-        for place, some in self._by_place([delivery.event for delivery in deliveries]):
-            # Answered from the index alone.
-            found = at_once(place.find(_subjects(map(_subject, some)), {"_id": 1}), len(some))
-            about_alert = some[0].type.about_alert
-            there.update((about_alert, one["_id"]["application"], one["_id"]["id"]) for one in found)
-        kept = [one for one in deliveries if (one.event.type.about_alert, *_subject(one.event)) in there]
-        if len(kept) < len(deliveries):
-            left = {delivery.id for delivery in kept}
-            orphans = [delivery.id for delivery in deliveries if delivery.id not in left]
-            self._deliveries.delete_many({"_id": {"$in": orphans}})
-        return kept
+        there = self._there(deliveries) if there is None else there
+        orphans = [
+            one for one in deliveries if one.event.type is not EventType.ERASED and _subject(one.event) not in there
+        ]
+        if not orphans:
+            return list(deliveries)
+        self._finish(orphans)
+        self._deliveries.delete_many(_among([one for one in orphans if one.event.type.about_alert]))
+        left = {delivery.id for delivery in orphans}
+        return [one for one in deliveries if one.id not in left]
+
+    def _finish(self, orphans: Iterable[Delivery]) -> None:
+        erased: defaultdict[str, set[str]] = defaultdict(set)
+        for one in orphans:
+            if not one.event.type.about_alert:
+                erased[one.event.application].add(one.event.subject_id)
+        for application, ids in erased.items():
+            self._erasures.finish(application, ids)
+
+    def _remove_held(self, claimed: Sequence[Delivery]) -> int:
+        """Remove those whose claim is the latest, and say how many these were."""
+        # What was tried before may have arrived.
+        tried = [one for one in claimed if one.attempts > 1 and one.event.type.about_feedback]
+        known = [one for one in tried if self._deliveries.find_one(_held(one), {"_id": 1})]
+        told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for one in known:
+            told[_subject(one.event)].add(one.channel)
+        self._erasures.note_told(told)
+        removed = sum(self._deliveries.delete_one(_held(one)).deleted_count for one in claimed)
+        # Also for those that were held: an erasure that has just seen them may await them.
+        self._erasures.hand_over(claimed, sent=False)
+        self._wake(claimed)
+        return removed
 
     def _change_held(self, claimed: Iterable[Delivery], change: Document) -> int:
         """Change those whose claim is the latest, and say how many these were."""
         return sum(
-            self._deliveries.update_many({**_among(some), **_HELD, "attempts": {"$eq": attempts}}, change).matched_count
+            self._deliveries.update_many({**_among(some), **HELD, "attempts": {"$eq": attempts}}, change).matched_count
             for attempts, some in _by_attempts(claimed).items()
         )
 
+    def _end(self, claimed: Sequence[Delivery], change: Document, *, given_back: int = 0) -> list[Delivery]:
+        """End the leases of claims with that change, and give those that were lost."""
+        batch = ObjectId()
+        change = {**change, "$set": {**change.get("$set", {}), "batch": batch}, "$unset": {"leased_until": ""}}
+        if self._change_held(claimed, change) == len(claimed):
+            return []
+        ours = at_once(self._deliveries.find({**_among(claimed), "batch": batch}, {"attempts": 1}), len(claimed))
+        ended = {(document["_id"], document["attempts"] + given_back) for document in ours}
+        return [claim for claim in claimed if (claim.id, claim.attempts) not in ended]
+
     def _let_go(self, delivery: Delivery, **changes: Any) -> None:
         with self._database.calling():
-            if self._change_held([delivery], {"$set": changes, "$unset": {"leased_until": ""}}):
+            if not self._end([delivery], {"$set": changes}):
                 return
-        raise LeaseLost(f"The claim on delivery {delivery.id!r} is no longer the latest")
+            self._erasures.hand_over([delivery], sent=True)
+        raise _lost(delivery)
+
+
+#: A channel, what its subject's id is called in the document, and the subject.
+_Lane = tuple[str, str, str, str]
+_ORDERS: Final = {"feedback_id": "order", "alert_id": "alert_order"}
+
+
+def _lane(delivery: Delivery) -> _Lane:
+    return (delivery.channel, _kind(delivery), *_subject(delivery.event))
+
+
+def _kind(delivery: Delivery) -> str:
+    return "alert_id" if delivery.event.type.about_alert else "feedback_id"
+
+
+def _by_channel_and_kind(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, str, Sequence[Delivery]]]:
+    parts: defaultdict[tuple[str, str], list[Delivery]] = defaultdict(list)
+    for one in deliveries:
+        parts[one.channel, _kind(one)].append(one)
+    return ((channel, kind, some) for (channel, kind), some in parts.items())
+
+
+def _is_first(delivery: Delivery, lowest: Mapping[_Lane, Sequence[Document]]) -> bool:
+    """Whether nothing earlier about its subject is open for its channel."""
+    first = lowest.get(_lane(delivery))
+    return not first or first[0]["event"]["version"] >= delivery.event.version
+
+
+def _earlier_first(made: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    """In parts, so that what is about an earlier version of a subject is stored before what is about a later one."""
+    left = list(made)
+    while left:
+        first: dict[tuple[str, str], int] = {}
+        for one in left:
+            subject = _subject(one.event)
+            first[subject] = min(one.event.version, first.get(subject, one.event.version))
+        yield [one for one in left if one.event.version == first[_subject(one.event)]]
+        left = [one for one in left if one.event.version > first[_subject(one.event)]]
+
+
+def _told(found: Iterable[Document]) -> dict[tuple[str, str], set[str]]:
+    """By feedback, the channels that were told of it."""
+    told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for document in found:
+        if "feedback_id" in document and document["event"]["type"] != EventType.ERASED.value:
+            told[document["application"], document["feedback_id"]].add(document["channel"])
+    return told
+
+
+def _lost(claim: Delivery) -> LeaseLost:
+    return LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
 
 
 def _first_waiting(place: Documents[Document], limit: int) -> list[Document]:
@@ -318,6 +541,10 @@ def _by_attempts(deliveries: Iterable[Delivery]) -> Mapping[int, Sequence[Delive
 
 def _among(deliveries: Iterable[Delivery]) -> Document:
     return {"_id": {"$in": [delivery.id for delivery in deliveries]}}
+
+
+def _held(claim: Delivery) -> Document:
+    return {"_id": {"$eq": claim.id}, **HELD, "attempts": {"$eq": claim.attempts}}
 
 
 def _ways_behind(after: Delivery) -> list[Document]:

@@ -107,6 +107,29 @@ _INDEXES_BY_AUTHOR: Final[_Indexes] = {
     },
 }
 
+#: Of what is ``pending`` or ``waiting``; before 6.0 the server takes no ``$in`` here.
+_OPEN: Final = {"state": {"$gte": "pending"}}
+
+_INDEXES_FOR_ERASURES: Final[_Indexes] = {
+    "deliveries": {
+        "order": (
+            (("channel", 1), ("application", 1), ("feedback_id", 1), ("event.version", 1)),
+            {"partialFilterExpression": {**_OPEN, "feedback_id": {"$exists": True}}},
+        ),
+        "alert_order": (
+            (("channel", 1), ("application", 1), ("alert_id", 1), ("event.version", 1)),
+            {"partialFilterExpression": {**_OPEN, "alert_id": {"$exists": True}}},
+        ),
+        "again": ((("channel", 1), ("again", 1)), {"partialFilterExpression": {"state": "waiting"}}),
+    },
+    "alerts": {"feedback": ((("application", 1), ("feedback_ids", 1)), {})},
+    "erasures": {
+        "feedback": ((("application", 1), ("id", 1)), {}),
+        # The server removes what is done when nobody can be in the middle of raising an alert about it any more.
+        "done": ((("done_at", 1),), {"expireAfterSeconds": 600}),
+    },
+}
+
 _TEXT: Final = {"bsonType": "string"}
 _MOMENT: Final = {"bsonType": "date"}
 _WHOLE: Final = {"bsonType": ["int", "long"]}
@@ -254,6 +277,29 @@ _DELIVERIES: Final = {
     "oneOf": [{"required": ["feedback_id"]}, {"required": ["alert_id"]}],
 }
 
+#: As before, but that it may wait behind another one, and for the end of a claim.
+_DELIVERIES_IN_ORDER: Final = {
+    **_DELIVERIES,
+    "properties": {
+        **_DELIVERIES["properties"],
+        "state": {"enum": ["pending", "waiting", "delivered", "dead"]},
+        "again": _WHOLE,
+        "awaits": _TEXT,
+        "certain": {"enum": [False]},
+    },
+}
+
+#: As in the first version, but that it knows which channels were told of it.
+_FEEDBACK_TOLD: Final = {
+    **_VALIDATION["feedback"],
+    "properties": {**_VALIDATION["feedback"]["properties"], "told": {"bsonType": "array", "items": _TEXT}},
+}
+
+_ERASURES: Final = _documents(
+    {"application": _TEXT, "id": _TEXT, "batch": {"bsonType": "objectId"}, "event": {"bsonType": "object"}},
+    {"told": {"bsonType": "array", "items": _TEXT}, "done_at": _MOMENT},
+)
+
 
 def _first(database: Database) -> None:
     for name, schema in _VALIDATION.items():
@@ -290,12 +336,21 @@ def _authors_and_agents(database: Database) -> None:
     _drop_index(database, "feedback", "key")
 
 
+def _erasures_and_order(database: Database) -> None:
+    schemas = (("deliveries", _DELIVERIES_IN_ORDER), ("feedback", _FEEDBACK_TOLD), ("erasures", _ERASURES))
+    for name, schema in schemas:
+        with database.calling():
+            _create(database, name, schema)
+    _index(database, _INDEXES_FOR_ERASURES)
+
+
 _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
     _first,
     _changes_and_keys,
     _relays_and_alerts,
     _conversations,
     _authors_and_agents,
+    _erasures_and_order,
 )
 
 

@@ -1,0 +1,216 @@
+"""The clock that all processes on a MongoDB agree on: the server's time, however wrong their own clocks are."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import mongomock
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+from harken.domain.errors import StorageUnavailable
+from harken.ports.storage import Storage
+from harken.testing import accepted
+from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.mongodb.clock import ServerClock
+from harken_adapters.storage.mongodb.database import Database
+from support import ManualClock, a_feedback
+
+#: By so much two clocks may differ that were measured on a busy machine; those of the tests are hours off.
+CLOSE = timedelta(seconds=30)
+LEASE = timedelta(minutes=5)
+
+
+class Asked(CommandListener):
+    """Counts how often the server is asked for the time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def started(self, event: Any) -> None:
+        self.times += event.command_name == "hello"
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+class Machine:
+    """A machine's clock, and how much time has passed: someone may set the clock, or send the machine to sleep."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 4, tzinfo=UTC)
+        self.passed = timedelta(0)
+
+    def run(self, **by: float) -> None:
+        self.now += timedelta(**by)
+        self.passed += timedelta(**by)
+
+    def set(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+class Server:
+    """A server whose time is right, and that can be out of reach."""
+
+    served = True
+
+    def __init__(self, machine: Machine, *, ahead: timedelta) -> None:
+        self.asked = 0
+        self.reachable = True
+        self._machine = machine
+        self._beginning = machine.now + ahead
+
+    @property
+    def now(self) -> datetime:
+        return self._beginning + self._machine.passed
+
+    def time(self) -> datetime:
+        self.asked += 1
+        if not self.reachable:
+            raise StorageUnavailable("It cannot be reached")
+        return self.now
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def server(machine: Machine) -> Server:
+    """A server three hours ahead of the machine."""
+    return Server(machine, ahead=timedelta(hours=3))
+
+
+def _clock(server: Any, machine: Machine) -> ServerClock:
+    return ServerClock(server, lambda: machine.now, machine=lambda: machine.now, passed=lambda: machine.passed)
+
+
+def test_it_shows_the_servers_time_and_asks_for_it_once_a_minute(machine: Machine, server: Server) -> None:
+    """Most calls cost nothing, and a clock that goes a little wrong is put right every minute."""
+    clock = _clock(server, machine)
+    for _ in range(50):
+        assert clock() == server.now
+        machine.run(seconds=1)
+    assert server.asked == 1
+    machine.run(seconds=10)
+    machine.set(seconds=0.5)
+    assert clock() == server.now
+    assert server.asked == 2
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_machine_whose_clock_is_set_is_noticed_at_once(machine: Machine, server: Server, hours: int) -> None:
+    """The clock of a machine is set, by hand or by NTP: the time goes on as it was."""
+    clock = _clock(server, machine)
+    machine.run(seconds=2)
+    machine.set(hours=hours)
+    assert clock() == server.now
+    machine.run(seconds=2)
+    assert clock() == server.now
+
+
+def test_a_machine_that_slept_is_noticed_at_once(machine: Machine) -> None:
+    """Its stopwatch stood still and its clock did not, nor did the server's."""
+    server = Server(machine, ahead=timedelta(0))
+    clock = _clock(server, machine)
+    machine.set(hours=8)
+    assert clock() == server.now
+    assert server.asked == 2
+
+
+def test_it_goes_on_while_the_server_is_out_of_reach(machine: Machine, server: Server) -> None:
+    """Time passes by the stopwatch then, though the machine's clock is set, and the server is asked once a minute."""
+    clock = _clock(server, machine)
+    server.reachable = False
+    machine.run(seconds=5)
+    machine.set(hours=4)
+    for _ in range(10):
+        assert clock() == server.now
+        machine.run(seconds=1)
+    assert server.asked == 2
+    server.reachable = True
+    machine.run(minutes=1)
+    assert clock() == server.now
+    assert server.asked == 3
+
+
+def test_a_clock_that_a_test_turns_goes_on_from_the_servers_time(machine: Machine, server: Server) -> None:
+    """It is measured once: however far it is turned, the time is as much later, also while the machine's is set."""
+    turned = ManualClock()
+    clock = ServerClock(server, turned, machine=lambda: machine.now, passed=lambda: machine.passed)  # type: ignore[arg-type]
+    began = clock()
+    assert began == server.now
+    for _ in range(3):
+        turned.turn(hours=1)
+        machine.run(minutes=2)
+        machine.set(minutes=7)
+        assert clock() - began == turned.now - ManualClock().now
+    assert server.asked == 1
+
+
+def test_what_stands_in_for_a_server_leaves_clocks_as_they_are() -> None:
+    """mongomock has no time of its own."""
+    turned = ManualClock()
+    assert mongo_storage(mongomock.MongoClient()).clock(turned) is turned
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def storage(mongodb_url: str, asked: Asked) -> Iterator[Storage]:
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[asked]) as client:
+        yield mongo_storage(client, client.get_default_database().name)
+
+
+def _hours_off(hours: float) -> datetime:
+    return datetime.now(UTC) + timedelta(hours=hours)
+
+
+@pytest.mark.slow
+def test_relays_whose_clocks_differ_by_hours_agree(storage: Storage) -> None:
+    """Nothing is claimed twice while a lease lasts, and what is due for one is due for the other."""
+    slow, fast = storage.clock(lambda: _hours_off(-3)), storage.clock(lambda: _hours_off(5))
+    assert abs(slow() - fast()) < CLOSE
+    assert abs(slow() - datetime.now(UTC)) < CLOSE
+    storage.feedback.add(accepted(*(a_feedback(f"f{number}") for number in range(20))))
+    plan = [(event, ["log"]) for event in storage.outbox.events(limit=99)]
+    storage.outbox.fan_out(plan, due_at=slow() - CLOSE)
+    for clock, other in ((slow, fast), (fast, slow)):
+        claimed = storage.outbox.claim("log", now=clock(), until=clock() + LEASE, limit=5)
+        assert len(claimed) == 5
+        others = storage.outbox.claim("log", now=other(), until=other() + LEASE, limit=99)
+        assert {one.id for one in claimed}.isdisjoint(one.id for one in others)
+        storage.outbox.release(others)
+    (later, *_) = storage.outbox.claim("log", now=slow(), until=slow() + LEASE, limit=1)
+    storage.outbox.back_off(later, due_at=slow() + timedelta(hours=1), error="refused")
+    assert later.id not in {one.id for one in storage.outbox.claim("log", now=fast(), until=fast() + LEASE, limit=99)}
+
+
+@pytest.mark.slow
+def test_claims_do_not_pay_for_the_clock(storage: Storage, asked: Asked) -> None:
+    """A real server is asked when the clock is made, and not for each time."""
+    clock = storage.clock(lambda: _hours_off(2))
+    before = asked.times
+    for _ in range(100):
+        clock()
+    assert asked.times == before
+
+
+@pytest.mark.slow
+def test_a_real_server_is_asked_again_when_the_clock_was_set(mongodb_url: str) -> None:
+    """As above, with a server that is one."""
+    off = [timedelta(0)]
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        database = Database(client, client.get_default_database().name, timeout=20)
+        clock = ServerClock(database, lambda: datetime.now(UTC) + off[0], machine=lambda: datetime.now(UTC) + off[0])
+        for hours in (7, -7):
+            off[0] = timedelta(hours=hours)
+            assert abs(clock() - datetime.now(UTC)) < CLOSE
