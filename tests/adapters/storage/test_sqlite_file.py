@@ -24,8 +24,10 @@ from harken import (
     StorageIncompatible,
     StorageUnavailable,
 )
-from harken.domain.events import DeliveryState
+from harken.domain.erasure import Erased
+from harken.domain.events import DeliveryState, Event, EventType
 from harken.ports.documents import Document
+from harken.ports.repository import Accepted
 from harken.storage import open_storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
@@ -114,6 +116,38 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
 
 #: What makes the file of the version before out of a file of this version.
 _UNDONE = {
+    6: (
+        *(f"DROP TRIGGER delivery_{what}" for what in ("made", "revived", "ended", "gone")),
+        "DROP TRIGGER feedback_forgotten",
+        "DROP TABLE told",
+        """
+        CREATE TABLE old_event (
+            application TEXT NOT NULL, feedback_id TEXT NOT NULL, version INTEGER NOT NULL, id TEXT NOT NULL,
+            type TEXT NOT NULL, occurred_at INTEGER NOT NULL, PRIMARY KEY (application, feedback_id, version)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "INSERT INTO old_event SELECT application, feedback_id, version, id, type, occurred_at FROM event",
+        "DROP TABLE event",
+        "ALTER TABLE old_event RENAME TO event",
+        "CREATE INDEX event_time ON event (occurred_at, feedback_id, version)",
+        "DROP INDEX delivery_channel",
+        "DROP INDEX delivery_late",
+        *(f"ALTER TABLE delivery DROP COLUMN {name}" for name in ("session_id", "awaits", "certain", "late")),
+        "CREATE INDEX delivery_channel ON delivery (channel, state, due_at, id)",
+        """
+        INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+            ('event', 'event', '10000 10000 1 1'),
+            ('event', 'event_time', '10000 1 1 1 1'),
+            ('delivery', 'delivery_channel', '1000000 300000 100000 1 1')
+        """,
+        """
+        CREATE TRIGGER feedback_forgotten AFTER DELETE ON feedback
+        BEGIN
+            DELETE FROM event WHERE application = OLD.application AND feedback_id = OLD.id;
+            DELETE FROM delivery WHERE application = OLD.application AND feedback_id = OLD.id;
+        END
+        """,
+    ),
     5: (
         "DROP INDEX feedback_key",
         """
@@ -155,7 +189,7 @@ def made_of(path: Path) -> list[tuple[str, ...]]:
     with sqlite3.connect(path) as connection:
         made = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name").fetchall()
         made += connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY tbl, idx").fetchall()
-        for table in ("delivery", "api_key"):
+        for table in ("event", "delivery", "api_key"):
             made += connection.execute("SELECT name, type FROM pragma_table_info(?) ORDER BY name", (table,)).fetchall()
         made += connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'feedback_key'").fetchall()
     connection.close()
@@ -228,6 +262,61 @@ def test_a_file_of_the_fourth_version_is_brought_up_to_date(path: Path) -> None:
         assert hk.check() == []
 
 
+def test_a_file_of_the_fifth_version_is_brought_up_to_date(path: Path) -> None:
+    """What waits in a file from before there was an order of deliveries has one, and erasures are notified."""
+    later = NOON + timedelta(minutes=1)
+    with open_storage(url_of(path)) as storage:
+        one, other = a_series(2)
+        storage.feedback.add(accepted(one, other))
+        (first, second) = storage.outbox.events(limit=9)
+        changed = one.answered("Thanks", at=NOON)
+        storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
+        storage.outbox.fan_out([(first, ["log", "mail"])], due_at=later)
+        changed_event = next(event for event in storage.outbox.events(limit=9) if event.version > 1)
+        storage.outbox.fan_out([(changed_event, ["log", "mail"])], due_at=NOON)
+        storage.outbox.settle(storage.outbox.claim("mail", now=later, until=later, limit=1))
+        told = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+    taken_back(path, 5)
+    with open_storage(url_of(path)) as storage:
+        assert list(storage.outbox.events(limit=9)) == [second]
+        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == told
+        assert not storage.outbox.claim("log", now=NOON, until=later, limit=9)
+        (claim,) = storage.outbox.claim("mail", now=NOON, until=later, limit=9)
+        assert claim.event == changed_event
+        storage.outbox.settle([claim])
+        removed = storage.feedback.erase(FeedbackQuery().in_any_state(), at=later)
+        assert removed == Erased(feedback=2, deliveries=4)
+        (notice,) = storage.outbox.deliveries(DeliveryState.PENDING, limit=9)
+        assert (notice.channel, notice.event) == ("mail", Event.erasure(changed, at=later))
+        assert storage.check() == []
+
+
+def test_the_order_of_deliveries_is_kept_beside_a_process_of_the_version_before(path: Path) -> None:
+    """It knows of no order and stores no more than it did; what it settles still lets the next one go."""
+    one = a_feedback()
+    changed = one.answered("Thanks", at=NOON)
+    columns = (
+        "id, event_id, type, application, feedback_id, version, occurred_at, channel, state, attempts, due_at, error"
+    )
+    insert = f"INSERT INTO delivery ({columns}) VALUES (?, ?, ?, 'default', ?, ?, 0, 'log', 'pending', 0, 0, '')"
+    event = "INSERT INTO event (id, type, application, feedback_id, version, occurred_at) VALUES ('e', ?, ?, ?, 3, 0)"
+    with open_storage(url_of(path)) as storage, sqlite3.connect(path, isolation_level=None) as before:
+        storage.feedback.add([Accepted(changed, ())])
+        before.execute(event, ("feedback.updated", "default", one.id))
+        assert [one.before for one in storage.outbox.events(limit=9)] == [None]
+        for number, kind in ((2, "feedback.updated"), (1, "feedback.created")):
+            before.execute(insert, (f"{number}:log", str(number), kind, one.id, number))
+        (claim,) = storage.outbox.claim("log", now=NOON, until=NOON, limit=9)
+        assert claim.id == "1:log"
+        before.execute("UPDATE delivery SET state = 'delivered', leased_until = NULL WHERE id = '1:log'")
+        (claim,) = storage.outbox.claim("log", now=NOON, until=NOON, limit=9)
+        assert claim.id == "2:log"
+        before.execute("DELETE FROM feedback")
+        for state in DeliveryState:
+            assert not storage.outbox.deliveries(state, limit=9)
+    before.close()
+
+
 def test_a_process_of_the_version_before_grants_a_limited_key_nothing(path: Path) -> None:
     """It does not know that a key can be limited to agents, and must not take it for one that is not."""
     with harken.connect(url_of(path)) as hk:
@@ -240,7 +329,7 @@ def test_a_process_of_the_version_before_grants_a_limited_key_nothing(path: Path
     assert scopes == {limited.id: "[]", other.id: '["read"]'}
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_an_old_file_becomes_as_a_new_one(path: Path, version: int) -> None:
     """Whatever version a file began with, it ends up with the same tables, indexes and statistics."""
     filled(path, 3)
@@ -437,7 +526,7 @@ def test_erased_words_are_gone_from_the_disk(path: Path) -> None:
         hk.submit("kept", "up", "harmless")
         receipt = hk.submit("doomed", "down", secret, author="ann")
         hk.collection.change("default", receipt.feedback.id, harken.Change(comment=f"{secret}!"))
-        assert hk.collection.erase(hk.query(author="ann").in_any_state()) == 1
+        assert hk.collection.erase(hk.query(author="ann").in_any_state()).feedback == 1
         found = contents(path.parent)
         assert secret.encode() not in found
         assert b"harmless" in found

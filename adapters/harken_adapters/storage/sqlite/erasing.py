@@ -46,10 +46,10 @@ def _listing(connection: sqlite3.Connection, application: str, doomed: Condition
     condition, parameters = doomed
     listed = (
         "SELECT 1 FROM json_each(alert.feedback_ids) AS listed "  # noqa: S608
-        f"CROSS JOIN feedback ON feedback.application = ? AND feedback.id = listed.value WHERE {condition}"
+        f"WHERE listed.value IN (SELECT feedback.id FROM feedback WHERE {condition})"
     )
-    rest = f"WHERE alert.application = ? AND alert.feedback_ids <> '[]' AND EXISTS ({listed})"
-    return select_alerts(connection, rest, (application, application, *parameters))
+    rest = f"WHERE application = ? AND feedback_ids <> '[]' AND EXISTS ({listed})"
+    return select_alerts(connection, rest, (application, *parameters))
 
 
 def _sent(connection: sqlite3.Connection, application: str, doomed: Condition) -> Iterator[Feedback]:

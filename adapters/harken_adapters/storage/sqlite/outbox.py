@@ -184,7 +184,8 @@ class SqliteOutbox(Outbox):
             wanted += " AND (due_at, id) > (?, ?)"
             parameters += [to_microseconds(after.due_at), after.id]
         if application is not None:
-            wanted += " AND application = ?"
+            # With a plus, as by the application alone no index finds the first in order.
+            wanted += " AND +application = ?"
             parameters.append(application)
         wanted += " ORDER BY due_at, id LIMIT ?"
 
