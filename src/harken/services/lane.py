@@ -11,7 +11,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken.domain.alerts import Alert
-from harken.domain.errors import DeliveryFailed, FeedbackNotFound, LeaseLost, TemplateTooCostly
+from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
 from harken.domain.events import Delivery, Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.routing import Route, disclosed
@@ -21,6 +21,7 @@ from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Chance, Clock
 from harken.services.channels import ChannelService, ChannelState
+from harken.services.reading import SharedReads
 from harken.services.routing import RouteService
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Lane:
         self.channel = channel
         self._notifier = notifier
         self._means = means
+        self._reads = SharedReads(means.feedback)
         self._claim_size = MAX_CLAIM
 
     def work(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, bool]:
@@ -179,10 +181,7 @@ class Lane:
             return None
         if event.type.about_alert:
             return alert_now(self._means, event)
-        try:
-            return self._means.feedback.get(event.application, event.subject_id)
-        except FeedbackNotFound:
-            return None
+        return self._reads.get(event.application, event.subject_id)
 
     def _notification(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route]
