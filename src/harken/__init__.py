@@ -66,7 +66,7 @@ from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation
 from harken.harken import Harken
-from harken.ports.notifier import Notification, Notifier
+from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
 from harken.services.keys import NewKey
 from harken.services.middleware import Middleware, Receipt
@@ -92,6 +92,7 @@ __all__ = [
     "DeliveryNotFound",
     "Down",
     "Erased",
+    "ErasedFeedback",
     "Feedback",
     "FeedbackNotFound",
     "FeedbackQuery",

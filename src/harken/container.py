@@ -68,6 +68,10 @@ def _policy_with(policy: RatingPolicy, spam_filter: SpamFilter | None, spam: str
     return policy.with_rules(filtered_by(spam_filter), hold=spam == "hold")
 
 
+def _clock_of(storage: Storage, clock: Clock) -> Clock:
+    return storage.clock(clock)
+
+
 class Container(containers.DeclarativeContainer):
     """Every provider can be overridden before :attr:`harken` is first asked for."""
 
@@ -102,6 +106,7 @@ class Container(containers.DeclarativeContainer):
     document_repository: Provider[DocumentRepository] = storage.provided.documents
     conversation_repository: Provider[ConversationRepository] = storage.provided.conversations
 
+    storage_clock: Provider[Clock] = Singleton(_clock_of, storage, clock)
     editor: Provider[Editor] = Singleton(Editor, feedback_repository)
     collection: Provider[FeedbackService] = Singleton(
         FeedbackService,
@@ -117,7 +122,11 @@ class Container(containers.DeclarativeContainer):
         responder=responder,
         editor=editor,
         eraser=Singleton(
-            Eraser, feedback_repository, clock=clock, sessions=session_repository, conversations=conversation_repository
+            Eraser,
+            feedback_repository,
+            clock=storage_clock,
+            sessions=session_repository,
+            conversations=conversation_repository,
         ),
         max_queue=config.max_queue,
         max_batch=config.max_batch,
@@ -144,7 +153,7 @@ class Container(containers.DeclarativeContainer):
         alerting,
         names=notifying.provided.channels.names,
         application=config.application,
-        clock=clock,
+        clock=storage_clock,
     )
     routes: Provider[RouteService] = Singleton(
         RouteService,
@@ -160,7 +169,7 @@ class Container(containers.DeclarativeContainer):
         alerts=alert_repository,
         routes=routes,
         channels=notifying.provided.channels.names,
-        clock=clock,
+        clock=storage_clock,
     )
     relay: Provider[Relay] = Singleton(
         Relay,
@@ -171,7 +180,7 @@ class Container(containers.DeclarativeContainer):
             alerts=alert_repository,
             channels=channels,
             routes=routes,
-            clock=clock,
+            clock=storage_clock,
             chance=chance,
         ),
         alerting,

@@ -38,7 +38,7 @@ def notification_record(notification: Notification) -> Record:
     """The notification as JSON values: ``type``, ``timestamp`` and ``data``.
 
     ``data`` is what a reader may know of the feedback, or the alert. What feedback said before it was changed is not in
-    it; of feedback that was withdrawn meanwhile neither is what it said last, whatever the notification is of.
+    it; of feedback that was withdrawn neither is what it said last, and of feedback that was erased there are only ids.
     """
     data = _data(notification)
     if notification.text is not None:
@@ -62,6 +62,12 @@ def _data(notification: Notification) -> Record:
         return _alert(notification.alert)
     if notification.feedback is not None:
         return _feedback(notification.feedback, notification.type)
+    if notification.erased is not None:
+        return {
+            "id": notification.erased.id,
+            "application": notification.application,
+            "session_id": notification.erased.session_id,
+        }
     return {"application": notification.application}
 
 

@@ -176,8 +176,8 @@ def _words(notification: Notification) -> tuple[str, str]:
     """The title and the body, in which nobody can be named."""
     text = (notification.text or "").strip()
     lines = lines_of(text) if text else paragraphs(notification)
-    # Feedback's first line says nothing that is not in the others; an alert's is what matters.
-    body = lines if text or notification.alert is not None else lines[2:]
+    # Feedback's first line says nothing that is not in the others; of what else there is, it is what matters.
+    body = lines if text or notification.feedback is None else lines[2:]
     title = " ".join(_MARKUP.sub(" ", headline(notification)).split())[:_LONGEST_TITLE]
     return _unnaming(title), _unnaming("\n".join(body))
 

@@ -63,6 +63,8 @@ class LogNotifier(Notifier):
         }
         if notification.feedback is not None:
             fields |= _feedback_fields(notification.feedback)
+        if notification.erased is not None:
+            fields |= {"feedback_id": notification.erased.id, "session_id": notification.erased.session_id}
         if self._comments and (comment := said(notification)):
             fields["comment"] = comment
         if (alert := notification.alert) is not None:

@@ -106,19 +106,17 @@ class SnsNotifier(Notifier):
         self._body = body
 
     def deliver(self, notification: Notification) -> None:
-        """Publish it; what has no topic is as good as delivered.
+        """Publish it; what has no topic is as good as delivered. That feedback was erased goes to all its topics.
 
         Trying again makes sense after every failure: topics, policies and credentials are mended by people.
         """
         from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
         from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # noqa: PLC0415
 
-        topic = self._topic(notification)
-        if topic is None:
-            return
-        message = {**self._message(notification), **_order(topic, notification)}
+        message = self._message(notification)
         try:
-            self._client.publish(TopicArn=topic, **message)
+            for topic in self._topics_of(notification):
+                self._client.publish(TopicArn=topic, **message, **_order(topic, notification))
         except ClientError as error:
             raise DeliveryFailed(f"SNS did not take it: {_refusal(error.response)}") from error
         except ResponseParserError as error:
@@ -130,10 +128,14 @@ class SnsNotifier(Notifier):
         """Close the connections."""
         self._client.close()
 
-    def _topic(self, notification: Notification) -> str | None:
+    def _topics_of(self, notification: Notification) -> list[str]:
+        if notification.erased is not None:
+            # Which rating it had is not known any more.
+            return sorted(set(self._topics.by_rating.values()))
         if notification.feedback is None:
-            return self._topics.alerts
-        return self._topics.by_rating.get(notification.feedback.rating)
+            return [] if self._topics.alerts is None else [self._topics.alerts]
+        topic = self._topics.by_rating.get(notification.feedback.rating)
+        return [] if topic is None else [topic]
 
     def _message(self, notification: Notification) -> dict[str, object]:
         values = _values(notification)
@@ -181,6 +183,8 @@ def _attributes(notification: Notification) -> dict[str, dict[str, str]]:
     """By what subscribers may filter. SNS takes no empty value."""
     if notification.feedback is not None:
         values = {"session_id": notification.feedback.session_id, "rating": _RATINGS[notification.feedback.rating]}
+    elif notification.erased is not None:
+        values = {"session_id": notification.erased.session_id, "type": notification.type.value}
     else:
         values = {"rule": notification.alert.rule} if notification.alert is not None else {}
     return {
@@ -194,6 +198,8 @@ def _order(topic: str, notification: Notification) -> dict[str, str]:
         return {}
     if notification.feedback is not None:
         group = notification.feedback.session_id
+    elif notification.erased is not None:
+        group = notification.erased.session_id
     else:
         group = str(notification.alert.subject) if notification.alert is not None else notification.application
     return {

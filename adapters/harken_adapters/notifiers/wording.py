@@ -60,9 +60,13 @@ def headline(notification: Notification) -> str:
     """What happened in one line, without the comment."""
     if notification.alert is not None:
         alert = notification.alert
-        return one_line(f"{_HAPPENED.get(notification.type, 'Alert')} {alert.rule}: {alert.message}")
+        # After an erasure an alert has no message any more.
+        message = f": {alert.message}" if alert.message else ""
+        return one_line(f"{_HAPPENED.get(notification.type, 'Alert')} {alert.rule}{message}")
     if notification.feedback is not None:
         return _feedback_headline(notification.type, notification.feedback)
+    if notification.erased is not None:
+        return one_line(f"Feedback erased: {notification.erased.id} in session {notification.erased.session_id}")
     return one_line(f"{notification.type.value} in application {notification.application}")
 
 
@@ -87,6 +91,9 @@ def _facts(notification: Notification) -> Iterator[str]:
         yield from _feedback_facts(notification.feedback)
     if notification.alert is not None:
         yield from _alert_facts(notification.alert)
+    if notification.erased is not None:
+        yield f"Session: {notification.erased.session_id}"
+        yield f"Feedback: {notification.erased.id}"
     yield f"Application: {notification.application}"
     yield f"At: {stamp(notification.occurred_at)}"
 

@@ -328,6 +328,25 @@ class Feedback:
         """This feedback after a moderator's decision."""
         return evolve(self, moderation=moderation, updated_at=at, version=self.version + 1)
 
+    def without_revisions(self) -> Feedback:
+        """This feedback without what it said before it was changed."""
+        return evolve(self, revisions=()) if self.revisions else self
+
+    def without_words(self) -> Feedback:
+        """This feedback without anything that its author wrote or picked but the rating, and without the reply."""
+        return evolve(
+            self,
+            comment="",
+            tags=(),
+            context=NO_CONTEXT,
+            sentiment=None,
+            reply=None,
+            revisions=(),
+            idempotency_key=None,
+            fingerprint="",
+            later_keys=(),
+        )
+
     def answered(self, reply: str | None, *, at: datetime) -> Feedback:
         """This feedback with a reply to its author, or without one."""
         return evolve(self, reply=reply, updated_at=at, version=self.version + 1)

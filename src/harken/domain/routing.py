@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -11,7 +11,7 @@ from attrs import field, fields, frozen
 
 from harken.domain.alerts import Alert
 from harken.domain.errors import RouteRejected
-from harken.domain.events import EventType
+from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import label_problem, text_problem
@@ -19,9 +19,10 @@ from harken.domain.rules import label_problem, text_problem
 #: The wire's word for a rating that is neither up nor down, where there must be a word.
 NEUTRAL: Final = "neutral"
 MAX_TEMPLATE_LENGTH: Final = 10_000
-#: Feedback that does not count yet is told of only if that was asked for; what becomes of it later is told always, as
+#: Feedback that does not count is told of only if that was asked for. Decisions and withdrawals are told always, as
 #: somebody may have been told before.
-_TOLD_IF_APPROVED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
+_TOLD_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
+_APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 E = TypeVar("E", bound=Enum)
@@ -81,12 +82,51 @@ class Route:
             raise RouteRejected(f"The template of route {self.name!r} is longer than {MAX_TEMPLATE_LENGTH} characters")
 
     def takes(self, type: EventType, subject: Feedback | Alert) -> bool:  # noqa: A002 - the field's name
-        """Whether an event of that type about that subject goes this way."""
-        if self.events and type not in self.events:
+        """Whether an event of that type goes this way if its subject is as given, whatever it was before."""
+        if not self._admits(type, subject.application):
             return False
-        if self.applications and subject.application not in self.applications:
+        return self._takes_alert(subject) if isinstance(subject, Alert) else self.fits(type, Traits.of(subject))
+
+    def type_for(self, event: Event, after: Traits) -> EventType | None:
+        """The type under which an event about feedback goes this way; ``None`` if it does not.
+
+        - Its own, if the route takes that type, and its filters fit the feedback after the event or before: a receiver
+          that was notified of feedback is notified of what becomes of it.
+        - ``feedback.created``, if the route takes that but not the event's own type, and its filters fit the feedback
+          after the event and did not before: for this route the feedback is new.
+
+        An event that does not say what was before, as earlier versions stored it, goes only where it fits after.
+        """
+        before = event.before
+        if self._admits(event.type, event.application):
+            fits = self.fits(event.type, after) or (before is not None and self.fits(event.type, before))
+            return event.type if fits else None
+        if before is None or not self._admits(EventType.CREATED, event.application):
+            return None
+        became_true = self.fits(EventType.CREATED, after) and not self.fits(EventType.CREATED, before)
+        return EventType.CREATED if became_true else None
+
+    def fits(self, type: EventType, traits: Traits) -> bool:  # noqa: A002 - the field's name
+        """Whether the filters on feedback let an event of that type through, about feedback with these traits."""
+        if self.ratings and traits.rating not in self.ratings:
             return False
-        return self._takes_alert(subject) if isinstance(subject, Alert) else self._takes_feedback(type, subject)
+        if self.agents and traits.agent_id not in self.agents:
+            return False
+        if self.tags and self.tags.isdisjoint(traits.tags):
+            return False
+        if self.statuses and traits.status not in self.statuses:
+            return False
+        if type not in _TOLD_IF_COUNTED:
+            return True
+        return not traits.withdrawn and traits.status in self.taken_statuses
+
+    @property
+    def taken_statuses(self) -> frozenset[ModerationStatus]:
+        """The moderation states that feedback may have which is new or changed."""
+        return self.statuses or _APPROVED
+
+    def _admits(self, type: EventType, application: str) -> bool:  # noqa: A002 - the field's name
+        return (not self.events or type in self.events) and (not self.applications or application in self.applications)
 
     def _takes_alert(self, alert: Alert) -> bool:
         if self.ratings or self.tags or self.statuses:
@@ -94,17 +134,45 @@ class Route:
             return False
         return not self.agents or (alert.subject.by == "agent" and alert.subject.value in self.agents)
 
-    def _takes_feedback(self, type: EventType, feedback: Feedback) -> bool:  # noqa: A002 - the field's name
-        if self.ratings and feedback.rating not in self.ratings:
-            return False
-        if self.agents and feedback.agent_id not in self.agents:
-            return False
-        if self.tags and self.tags.isdisjoint(feedback.tags):
-            return False
-        status = feedback.moderation.status
-        if self.statuses:
-            return status in self.statuses
-        return type not in _TOLD_IF_APPROVED or status is ModerationStatus.APPROVED
+
+def destinations(routes: Iterable[Route], event: Event, after: Traits) -> dict[str, EventType]:
+    """The channels that an event about feedback goes to, each with the type under which it is notified.
+
+    Where several routes lead to a channel, the event's own type is preferred.
+    """
+    found: dict[str, EventType] = {}
+    for route in routes:
+        type_ = route.type_for(event, after)
+        if type_ is not None and found.get(route.channel) is not event.type:
+            found[route.channel] = type_
+    return found
+
+
+def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> Feedback | None:  # noqa: A002 - as above
+    """What a notification of that type may say of feedback as it is now; ``None`` if it must not be sent any more.
+
+    Of withdrawn feedback only the withdrawal is sent. Feedback that is new or changed is not sent if a moderator has
+    given it a status that none of the routes takes. What people wrote and picked is there only if the feedback counts,
+    or one of the routes asks for feedback with its status; what it said before it was changed never is.
+
+    Args:
+        routes: those that lead to the channel, for the application of the feedback.
+        type: of the notification.
+        feedback: as it is now.
+    """
+    if type is EventType.DELETED:
+        return feedback.without_words()
+    if feedback.withdrawn:
+        return None
+    moderation = feedback.moderation
+    taken = any(moderation.status in route.taken_statuses for route in routes) if routes else feedback.counts
+    # A moderator's decision has a notification of its own. That the rules hold what was changed has none.
+    decided = type is EventType.CREATED or moderation.decided_at is not None
+    if type in _TOLD_IF_COUNTED and decided and not taken:
+        return None
+    if feedback.counts or any(route.statuses and route.fits(type, Traits.of(feedback)) for route in routes):
+        return feedback.without_revisions()
+    return feedback.without_words()
 
 
 def name_problem(what: str, name: object) -> str | None:

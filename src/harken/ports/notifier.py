@@ -13,9 +13,17 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 
 
+@frozen
+class ErasedFeedback:
+    """What is left of feedback that was erased: its ids."""
+
+    id: str
+    session_id: str
+
+
 @frozen(kw_only=True)
 class Notification:
-    """A delivery with what it is about, ready to be sent.
+    """A delivery with what it is about, ready to be sent. It is about feedback, an alert, or feedback that was erased.
 
     Attributes:
         id: the delivery's id, the same at every try.
@@ -23,8 +31,10 @@ class Notification:
         application: whose it is.
         occurred_at: when it happened.
         sent_at: when this try was made.
-        feedback: what it is about, as it reads now; ``None`` if it is about an alert.
-        alert: what it is about, as it reads now; ``None`` if it is about feedback.
+        feedback: what it is about, as it is now and without its revisions. It has neither comment, tags, context,
+            sentiment nor reply if it was withdrawn, or does not count and no route to the channel asks for its status.
+        alert: what it is about, as it is now.
+        erased: what it is about, if the type is ``feedback.erased``.
         text: what the route's template makes of it, if the route has one.
     """
 
@@ -35,6 +45,7 @@ class Notification:
     sent_at: datetime
     feedback: Feedback | None = None
     alert: Alert | None = None
+    erased: ErasedFeedback | None = None
     text: str | None = None
 
 

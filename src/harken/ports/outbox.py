@@ -28,6 +28,8 @@ class Outbox(ABC):
         An event leaves the list exactly when its deliveries are there, durably. Gives the deliveries in the order of
         the plan, those of one event in the order of the channels' names. An event that is not on the list (any more)
         gives none: another worker was faster, or its feedback was erased.
+
+        An event may come several times, each time with another type and other channels: the deliveries have that type.
         """
 
     @abstractmethod

@@ -10,10 +10,14 @@ from threading import Event, Lock, Thread, current_thread
 from time import thread_time
 from typing import Final
 
+from attrs import evolve
+
 from harken.domain.alerts import Alert
 from harken.domain.errors import ConfigurationError, HarkenError, StorageClosed
 from harken.domain.events import Event as Happening
+from harken.domain.events import EventType, Traits
 from harken.domain.feedback import Feedback
+from harken.domain.routing import Route, destinations
 from harken.ports.notifier import Notifier
 from harken.services.alerting import AlertingService
 from harken.services.interruption import Latch
@@ -23,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: How many events are dealt with at once.
 MAX_EVENTS: Final = 500
+#: How many events are looked through for what happened next to feedback that has changed since.
+_LOOK_AHEAD: Final = 5_000
 #: How often a relay looks whether another process has left it something to do, and how often it looks at alert rules
 #: that go by time.
 POLL: Final = 1.0
@@ -156,14 +162,25 @@ class Relay:
             }
 
     def _plan(self, events: Sequence[Happening], subjects: Subjects) -> list[tuple[Happening, set[str]]]:
-        """Which event goes to which channels; what is about something that was erased goes nowhere."""
+        """Which event goes to which channels, and as what; what is about something that was erased goes nowhere."""
         routes = self._means.routes.routes()
+        following = _following(self._until_now(events, subjects))
         plan: list[tuple[Happening, set[str]]] = []
-        for event in events:
+        # In the order of versions, also where the clocks of those who wrote differ.
+        for event in sorted(events, key=lambda event: event.version):
             subject = subjects.get((event.application, event.subject_id))
-            taken = {route.channel for route in routes if subject and route.takes(event.type, subject)}
-            plan.append((event, taken - _itself(subject)))
+            if isinstance(subject, Feedback):
+                plan += _planned(event, destinations(routes, event, following.get(event.id) or Traits.of(subject)))
+            else:
+                plan.append((event, _channels_of(event, subject, routes)))
         return plan
+
+    def _until_now(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
+        """These events, with those that followed to the same feedback until it was as it is now, if they still wait."""
+        known = {(event.application, event.subject_id, event.version) for event in events}
+        if all((*key, subject.version) in known for key, subject in subjects.items() if isinstance(subject, Feedback)):
+            return events
+        return [*events, *self._means.outbox.events(limit=_LOOK_AHEAD)]
 
     def _look_around(self) -> None:
         now = self._means.clock()
@@ -182,9 +199,13 @@ class Relay:
     def _run(self) -> None:
         with self._means.outbox.watching(self._news.open):
             while not self._stopping.is_set():
-                self._news.wait(POLL)
+                news = self._news.wait(POLL)
                 while not self._stopping.is_set() and self._dispatch_safely():
                     pass
+                if news:
+                    # An erasure leaves deliveries and no event.
+                    for lane in self._lanes.values():
+                        lane.nudge()
 
     def _dispatch_safely(self) -> bool:
         """Deal with events, whatever happens; whether there may be more at once."""
@@ -266,11 +287,11 @@ class _Worker:
     def run_due(self) -> int:
         """Send all that is due, in this thread; how many were tried."""
         tried = 0
-        more = True
-        while more:
-            dealt, more = self._lane.work()
+        while True:
+            dealt, others = self._lane.work()
             tried += dealt
-        return tried
+            if not dealt and not others:
+                return tried
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -278,21 +299,26 @@ class _Worker:
             self._work()
 
     def _work(self) -> None:
-        while not self._stopping.is_set() and self._work_safely():
-            self._call_help()
+        """Send until nothing is due."""
+        more = True
+        while more and not self._stopping.is_set():
+            dealt, others = self._work_safely()
+            if others:
+                self._call_help()
+            more = dealt > 0 or others
 
-    def _work_safely(self) -> bool:
-        """Send a batch, whatever happens; whether there may be more at once."""
+    def _work_safely(self) -> tuple[int, bool]:
+        """Send a batch, whatever happens; gives what :meth:`Lane.work` gives."""
         try:
             with self._courtesy.working():
-                return self._lane.work(self._stopping.is_set)[1]
+                return self._lane.work(self._stopping.is_set)
         except StorageClosed:
             self._stopping.set()
         except HarkenError as error:
             logger.warning("Channel %s waits: %s", self._lane.channel, error)
         except Exception:
             logger.exception("Channel %s waits", self._lane.channel)
-        return False
+        return 0, False
 
     def _call_help(self) -> None:
         """There is more than one thread can do at once: let one more work until there is nothing left."""
@@ -306,13 +332,36 @@ class _Worker:
 
     def _help(self) -> None:
         try:
-            while not self._stopping.is_set() and self._work_safely():
-                self._call_help()
+            self._work()
         finally:
             with self._state:
                 self._helpers = self._helpers - {current_thread()}
 
 
-def _itself(subject: Feedback | Alert | None) -> set[str]:
-    """The channel that an alert is about: it is switched off, so it cannot be told that it is."""
-    return {subject.subject.value} if isinstance(subject, Alert) and subject.subject.by == "channel" else set()
+def _following(events: Sequence[Happening]) -> dict[str, Traits]:
+    """What feedback was like after each event that another one followed, as that says, by the id of the event."""
+    following: dict[str, Traits] = {}
+    last: dict[tuple[str, str], Happening] = {}
+    for event in sorted(events, key=lambda event: event.version):
+        before = last.get((event.application, event.subject_id))
+        if before is not None and before.version < event.version and event.before is not None:
+            following[before.id] = event.before
+        last[event.application, event.subject_id] = event
+    return following
+
+
+def _planned(event: Happening, destinations: Mapping[str, EventType]) -> list[tuple[Happening, set[str]]]:
+    """The event with its channels, and once more with those for which its feedback is new by it."""
+    plan = [(event, {channel for channel, type_ in destinations.items() if type_ is event.type})]
+    if others := destinations.keys() - plan[0][1]:
+        plan.append((evolve(event, type=EventType.CREATED), set(others)))
+    return plan
+
+
+def _channels_of(event: Happening, alert: Alert | None, routes: Sequence[Route]) -> set[str]:
+    """Where the event of an alert goes."""
+    if alert is None:
+        return set()
+    taken = {route.channel for route in routes if route.takes(event.type, alert)}
+    # A channel that is switched off cannot be told that it is.
+    return taken - {alert.subject.value} if alert.subject.by == "channel" else taken

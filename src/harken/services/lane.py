@@ -12,15 +12,16 @@ from attrs import evolve, frozen
 
 from harken.domain.alerts import Alert
 from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
-from harken.domain.events import Delivery, Event
+from harken.domain.events import Delivery, Event, EventType
 from harken.domain.feedback import Feedback
-from harken.domain.routing import Route
+from harken.domain.routing import Route, disclosed
 from harken.ports.alerts import AlertRepository
-from harken.ports.notifier import Notification, Notifier
+from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Chance, Clock
 from harken.services.channels import ChannelService, ChannelState
+from harken.services.reading import SharedReads
 from harken.services.routing import RouteService
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ LONGEST_WAIT: Final = timedelta(hours=24)
 LEASE: Final = timedelta(seconds=45)
 _LEFT: Final = timedelta(seconds=25)
 MAX_CLAIM: Final = 100
+#: What has arrived is settled after so many seconds at the latest, as what happened next to the same feedback waits for
+#: that.
+_UNSETTLED: Final = 0.5
 #: A try that takes longer than so many seconds makes the lane claim one at a time.
 _SLOW: Final = 1.0
 
@@ -65,7 +69,7 @@ class Means:
         alerts: what else they are about.
         channels: which channels are on.
         routes: the routes in force, and their texts.
-        clock: the time now.
+        clock: the time now, which all relays on the storage agree on.
         chance: a number from 0 to 1, for jitter.
         schedule: how long after the one before each try is made.
     """
@@ -80,6 +84,15 @@ class Means:
     schedule: Sequence[timedelta] = SCHEDULE
 
 
+class _Ended:
+    """What was dealt with and is not settled yet: what has arrived, and what is not true any more."""
+
+    def __init__(self) -> None:
+        self.since = perf_counter()
+        self.arrived: list[Delivery] = []
+        self.untrue: list[Delivery] = []
+
+
 class Lane:
     """Claims one channel's deliveries, sends them and notes what became of each. Several threads may work in it."""
 
@@ -87,10 +100,14 @@ class Lane:
         self.channel = channel
         self._notifier = notifier
         self._means = means
+        self._reads = SharedReads(means.feedback)
         self._claim_size = MAX_CLAIM
 
     def work(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, bool]:
-        """Send what is due, a batch of it; how many deliveries it dealt with, and whether there may be more at once.
+        """Send what is due, a batch of it; how many deliveries it dealt with, and whether others may be due besides.
+
+        After it has dealt with any, there may be more in any case: what happened next to the same feedback, or alert,
+        can be claimed only then.
 
         Args:
             stopping: asked between two deliveries; what was not sent by then is given back.
@@ -113,61 +130,85 @@ class Lane:
 
     def _send_all(self, claimed: Sequence[Delivery], latest: datetime, stopping: Callable[[], bool]) -> int:
         """Send one after the other, for as long as the receiver is quick and the lease lasts; give the others back."""
-        subjects = subjects_of(self._means, [delivery.event for delivery in claimed])
-        routes = self._means.routes.templates(self.channel)
-        arrived: list[Delivery] = []
+        routes = self._means.routes.leading_to(self.channel)
+        ended = _Ended()
         dealt = 0
         try:
             for delivery in claimed:
                 if stopping() or self._means.clock() >= latest:
                     break
                 began = perf_counter()
-                if self._send(delivery, subjects, routes):
-                    arrived.append(delivery)
+                self._send(delivery, routes, ended)
                 dealt += 1
                 slow = perf_counter() - began > _SLOW
                 self._claim_size = 1 if slow else min(MAX_CLAIM, self._claim_size * 2)
                 if slow or not self._means.channels.state(self.channel).on:
                     break
+                if perf_counter() - ended.since > _UNSETTLED:
+                    self._settle(ended)
+                    ended = _Ended()
         finally:
             # Whatever went wrong: what has arrived is settled, and what was not sent is free for others.
-            self._settle(arrived)
+            self._settle(ended)
             if dealt < len(claimed):
                 self._means.outbox.release(claimed[dealt:])
         return dealt
 
-    def _send(self, delivery: Delivery, subjects: Subjects, routes: Sequence[Route]) -> bool:
-        """Send one; whether it has arrived. Notes it if it has not."""
-        subject = subjects.get((delivery.event.application, delivery.event.subject_id))
-        if subject is None:
-            self._bury(delivery, "What it is about was erased; it was not sent")
-            return False
+    def _send(self, delivery: Delivery, routes: Sequence[Route], ended: _Ended) -> None:
+        """Send one, if it is still true, and note what became of it."""
+        # Read right before it is sent: it may have been erased or changed since it was claimed.
+        subject = self._subject(delivery.event)
         try:
-            self._notifier.deliver(self._notification(delivery, subject, routes))
+            notification = self._notification(delivery, subject, routes)
+            if notification is None:
+                ended.untrue.append(delivery)
+                return
+            self._notifier.deliver(notification)
         except TemplateTooCostly as error:
             # Neither the receiver's fault, nor better the next time.
             self._bury(delivery, str(error))
-            return False
         except DeliveryFailed as failure:
             self._note_failure(delivery, failure)
-            return False
         except Exception as error:
             logger.exception("Channel %s failed in a way that it should not", self.channel)
             self._note_failure(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
-            return False
-        return True
+        else:
+            ended.arrived.append(delivery)
 
-    def _notification(self, delivery: Delivery, subject: Feedback | Alert, routes: Sequence[Route]) -> Notification:
+    def _subject(self, event: Event) -> Feedback | Alert | None:
+        """What an event is about, as it is now; ``None`` if it is gone."""
+        if event.type is EventType.ERASED:
+            return None
+        if event.type.about_alert:
+            return alert_now(self._means, event)
+        return self._reads.get(event.application, event.subject_id)
+
+    def _notification(
+        self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route]
+    ) -> Notification | None:
+        """What to send now; ``None`` if what the delivery tells is not true any more."""
+        event = delivery.event
+        feedback = alert = erased = None
+        if event.type is EventType.ERASED:
+            erased = ErasedFeedback(event.subject_id, event.session_id or "")
+        elif isinstance(subject, Feedback):
+            routes = [route for route in routes if not route.applications or event.application in route.applications]
+            feedback = disclosed(routes, event.type, subject)
+        else:
+            alert = subject
+        if feedback is None and alert is None and erased is None:
+            return None
         notification = Notification(
             id=delivery.id,
-            type=delivery.event.type,
-            application=delivery.event.application,
-            occurred_at=delivery.event.occurred_at,
+            type=event.type,
+            application=event.application,
+            occurred_at=event.occurred_at,
             sent_at=self._means.clock(),
-            feedback=subject if isinstance(subject, Feedback) else None,
-            alert=subject if isinstance(subject, Alert) else None,
+            feedback=feedback,
+            alert=alert,
+            erased=erased,
         )
-        text = self._means.routes.text(routes, notification) if routes else None
+        text = self._means.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
 
     def _note_failure(self, delivery: Delivery, failure: DeliveryFailed) -> None:
@@ -195,10 +236,12 @@ class Lane:
         asked = failure.retry_after or timedelta(0)
         return max(planned, min(asked, LONGEST_WAIT))
 
-    def _settle(self, arrived: Sequence[Delivery]) -> None:
-        if not arrived:
+    def _settle(self, ended: _Ended) -> None:
+        if ended.untrue:
+            self._means.outbox.discard(ended.untrue)
+        if not ended.arrived:
             return
-        for delivery in self._means.outbox.settle(arrived):
+        for delivery in self._means.outbox.settle(ended.arrived):
             _tell_lost(delivery)
         self._means.channels.arrived(self.channel)
 
@@ -215,20 +258,31 @@ class Lane:
 
 
 def subjects_of(means: Means, events: Iterable[Event]) -> Subjects:
-    """What events are about, as it reads now, by application and id; without what was erased."""
+    """What events are about, as it is now, by application and id; without what was erased."""
     wanted: dict[str, set[str]] = {}
     found: dict[tuple[str, str], Feedback | Alert] = {}
     for event in events:
         if not event.type.about_alert:
             wanted.setdefault(event.application, set()).add(event.subject_id)
-            continue
-        alert = means.alerts.get(event.application, event.subject_id)
-        if alert and _is_there(means.feedback, alert):
+        elif alert := alert_now(means, event):
             found[event.application, event.subject_id] = alert
     for application, ids in wanted.items():
         for feedback_id, one in means.feedback.get_many(application, ids).items():
             found[application, feedback_id] = one
     return found
+
+
+def alert_now(means: Means, event: Event) -> Alert | None:
+    """The alert that an event is about, as it is now; ``None`` if nobody may be told of it any more.
+
+    An alert that was emptied because of an erasure is not news, but its end is.
+    """
+    alert = means.alerts.get(event.application, event.subject_id)
+    if alert is None:
+        return None
+    # Erasing empties alerts, but one may be raised at the same moment.
+    alert = alert if _is_there(means.feedback, alert) else alert.emptied(at=means.clock())
+    return None if event.type is EventType.ALERT_RAISED and alert.is_empty else alert
 
 
 def _is_there(feedback: FeedbackRepository, alert: Alert) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from harken.domain.alerts import Alert
 from harken.domain.errors import (
     ConfigurationError,
     MissingExtra,
@@ -14,6 +15,7 @@ from harken.domain.errors import (
     TemplateTooCostly,
     TemplateValueMissing,
 )
+from harken.domain.feedback import Feedback
 from harken.domain.routing import Route, name_problem, parse_route, route_record
 from harken.ports.documents import Document, DocumentRepository
 from harken.ports.notifier import Notification
@@ -59,18 +61,23 @@ class RouteService:
         """Whether that route is one of the settings'."""
         return name in self._configured
 
-    def templates(self, channel: str) -> list[Route]:
-        """The routes to a channel that make texts, in their order."""
-        return [route for route in self.routes() if route.template is not None and route.channel == channel]
+    def leading_to(self, channel: str) -> list[Route]:
+        """The routes to a channel, in their order."""
+        return [route for route in self.routes() if route.channel == channel]
 
-    def text(self, routes: Sequence[Route], notification: Notification) -> str | None:
-        """What the template of the first of these routes that it takes makes of it; ``None`` if there is none.
+    def text(
+        self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | None = None
+    ) -> str | None:
+        """What the template of the first of these routes that has one and takes the notification makes of it.
+
+        ``None`` if there is none. ``subject`` is what the notification is about, if it does not say all of it.
 
         Raises:
             TemplateTooCostly: the template would do too much work on this notification.
         """
-        subject = notification.feedback or notification.alert
-        route = next((route for route in routes if subject and route.takes(notification.type, subject)), None)
+        about = subject or notification.feedback or notification.alert
+        taking = (one for one in routes if one.template is not None and about and one.takes(notification.type, about))
+        route = next(taking, None)
         if route is None or route.template is None:
             return None
         try:

@@ -176,7 +176,15 @@ class _Outbox(Outbox):
         return sorted(self.waiting, key=event_order)[:limit]
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
-        return [delivery for event, channels in plan for delivery in self._fan_out(event, channels, due_at)]
+        listed = {event.id for event in self.waiting}
+        taken = {event.id for event, _ in plan} & listed
+        self.waiting = [event for event in self.waiting if event.id not in taken]
+        return [
+            self._put(Delivery.of(event, channel, due_at=due_at))
+            for event, channels in plan
+            if event.id in taken
+            for channel in sorted(set(channels))
+        ]
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         due = [
@@ -283,12 +291,6 @@ class _Outbox(Outbox):
         for delivery in erasure_deliveries(feedback, about_it, {channel for *_, channel in told}, at=at):
             self._put(delivery)
         return len(removed)
-
-    def _fan_out(self, event: Event, channels: Collection[str], due_at: datetime) -> list[Delivery]:
-        if event not in self.waiting:
-            return []
-        self.waiting.remove(event)
-        return [self._put(Delivery.of(event, channel, due_at=due_at)) for channel in sorted(set(channels))]
 
     def _in(self, state: DeliveryState) -> list[Delivery]:
         return sorted(

@@ -32,7 +32,7 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Context, Rating, Sentiment
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.rules import label_problem
-from harken.ports.notifier import Notification, Notifier
+from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.testing.builders import NOON, a_feedback, an_alert
 from harken.testing.checks import at_once
 
@@ -55,12 +55,14 @@ _ids: Final[Iterator[int]] = count(1)
 def a_notification(**parts: Any) -> Notification:
     """A down with a comment that was just given, with an id of its own; ``parts`` replaces what matters.
 
-    With an ``alert`` it is about that alert, and about no feedback.
+    With an ``alert`` it is about that alert, and about no feedback; with ``erased`` about feedback that was erased.
     """
-    feedback = None if "alert" in parts else a_feedback(agent_id="helper", rating=Rating.DOWN, comment="Too slow")
+    about_other = "alert" in parts or "erased" in parts
+    feedback = None if about_other else a_feedback(agent_id="helper", rating=Rating.DOWN, comment="Too slow")
+    type_of_other = EventType.ERASED if "erased" in parts else EventType.ALERT_RAISED
     plain = Notification(
         id=f"event-{next(_ids):09}:channel",
-        type=EventType.CREATED if feedback is not None else EventType.ALERT_RAISED,
+        type=EventType.CREATED if feedback is not None else type_of_other,
         application="default",
         occurred_at=NOON,
         sent_at=NOON + timedelta(seconds=1),
@@ -83,10 +85,14 @@ def every_kind() -> list[Notification]:
         a_notification(feedback=full, text=""),
         a_notification(type=EventType.UPDATED, feedback=full.revised(evolve(full, comment="Better"), at=later)),
         a_notification(type=EventType.MODERATED, feedback=full.moderated(rejected, at=later)),
+        a_notification(type=EventType.MODERATED, feedback=full.moderated(rejected, at=later).without_words()),
         a_notification(type=EventType.DELETED, feedback=full.withdraw(at=later)),
+        a_notification(type=EventType.DELETED, feedback=full.withdraw(at=later).without_words()),
+        a_notification(erased=ErasedFeedback(full.id, full.session_id)),
         a_notification(alert=alert),
         a_notification(alert=evolve(alert, figures={}, feedback_ids=()), text="Wake up"),
         a_notification(type=EventType.ALERT_RESOLVED, alert=alert.resolved(at=later)),
+        a_notification(type=EventType.ALERT_RESOLVED, alert=alert.emptied(at=later)),
         *(a_notification(alert=evolve(alert, kind=kind)) for kind in AlertKind),
     ]
 
@@ -99,6 +105,7 @@ def odd_ones() -> list[Notification]:
         *(a_notification(text=text) for text in ODD_TEXTS),
         *(a_notification(alert=an_alert(message=text)) for text in ODD_TEXTS),
         *(a_notification(feedback=a_feedback(text, agent_id=text, tags=(text,))) for text in labels),
+        *(a_notification(erased=ErasedFeedback(text, text)) for text in labels),
         *(a_notification(alert=an_alert(rule=text, subject=Subject("session", text))) for text in labels),
     ]
 

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
@@ -55,12 +56,31 @@ class OutboxContract(FreshStorage):
                 (first, ["b"]),
             ]
             made = list(storage.outbox.fan_out(plan, due_at=NOON + MINUTE))
-            expected = [(third, "a"), (third, "b"), (first, "a")]
+            expected = [(third, "a"), (third, "b"), (first, "a"), (first, "b")]
             check_same(made, [Delivery.of(event, name, due_at=NOON + MINUTE) for event, name in expected])
             check_same(list(storage.outbox.events(limit=9)), [last])
             check_same(list(storage.outbox.fan_out([], due_at=NOON)), [])
             check_same([storage.outbox.delivery(one.id) for one in made], made)
-            check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), 4)
+            check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), 5)
+
+    def test_one_event_is_fanned_out_under_several_types(self) -> None:
+        """Each delivery has the type that the plan says for its channel, and the id of the event."""
+        (feedback,) = a_series(1)
+        rejected = feedback.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON + MINUTE)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(feedback))
+            storage.feedback.replace(rejected, [Event.about(rejected, EventType.MODERATED, before=feedback)])
+            created, moderated = storage.outbox.events(limit=9)
+            as_created = evolve(moderated, type=EventType.CREATED)
+            plan = [(created, []), (moderated, ["b"]), (as_created, ["a", "c"])]
+            made = list(storage.outbox.fan_out(plan, due_at=NOON))
+            expected = [(moderated, "b"), (as_created, "a"), (as_created, "c")]
+            check_same(made, [Delivery.of(event, name, due_at=NOON) for event, name in expected])
+            check_same(
+                [storage.outbox.delivery(f"{moderated.id}:{name}").event.type for name in "abc"],
+                [EventType.CREATED, EventType.MODERATED, EventType.CREATED],
+            )
+            check_same(list(storage.outbox.events(limit=9)), [])
 
     def test_a_large_plan_is_no_different(self) -> None:
         """Hundreds of events are fanned out, claimed and settled at once as one would be."""

@@ -21,7 +21,7 @@ from adapters.notifiers.receiver import AnswerTo, Received, Receiver, answering,
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
-from harken.ports.notifier import Notification
+from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing.builders import NOON, a_feedback, an_alert
 from harken.testing.notifying import a_notification
 from harken_adapters.notifiers.apprise import open_notifier
@@ -121,6 +121,16 @@ def test_what_was_withdrawn_is_not_quoted(receiver: Receiver) -> None:
     withdrawn = a_feedback(comment="Too slow", tags=("slow",)).withdraw(at=NOON)
     deliver(a_notification(type=EventType.DELETED, feedback=withdrawn), f"json://127.0.0.1:{receiver.port}")
     assert b"slow" not in receiver.received[0].body
+
+
+def test_an_erasure(receiver: Receiver) -> None:
+    """That feedback was erased is in the title and in the body, with its ids."""
+    deliver(a_notification(erased=ErasedFeedback("f-1", "s-1")), f"json://127.0.0.1:{receiver.port}")
+    message = posted(receiver)
+    assert message["title"] == "Feedback erased: f-1 in session s-1"
+    assert message["message"].startswith("Feedback erased: f-1 in session s-1\n")
+    assert "Feedback: f-1" in message["message"]
+    assert message["type"] == "info"
 
 
 def test_nobody_is_named(receiver: Receiver) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import structlog
 
+from harken.domain.alerts import Subject
 from harken.domain.errors import ConfigurationError
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
-from harken.ports.notifier import Notification
+from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing.builders import NOON, a_feedback, an_alert
 from harken.testing.notifying import a_notification
 from harken_adapters.hosts.http.logs import configure_logs
@@ -69,6 +70,27 @@ def test_feedback(caplog: pytest.LogCaptureFixture) -> None:
     }
     assert "Ada" not in str(record.__dict__)
     assert "Too slow" not in str(record.__dict__)
+
+
+def test_an_erasure(caplog: pytest.LogCaptureFixture) -> None:
+    """That feedback was erased is a line with its ids."""
+    record = logged(caplog, a_notification(id="e:log", erased=ErasedFeedback("f-1", "s-1")))
+    assert (record.levelname, record.getMessage()) == ("INFO", "Feedback erased: f-1 in session s-1")
+    assert fields(record) == {
+        "type": "feedback.erased",
+        "delivery_id": "e:log",
+        "application": "default",
+        "feedback_id": "f-1",
+        "session_id": "s-1",
+    }
+
+
+def test_an_alert_that_was_emptied(caplog: pytest.LogCaptureFixture) -> None:
+    """An alert about what was erased ends without content."""
+    alert = an_alert(rule="streak", subject=Subject("session", "s-1"), feedback_ids=("f-1",)).emptied(at=NOON)
+    record = logged(caplog, a_notification(type=EventType.ALERT_RESOLVED, alert=alert))
+    assert record.getMessage() == "Alert over streak"
+    assert "s-1" not in str(record.__dict__)
 
 
 def test_an_alert(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from adapters.notifiers.receiver import AnswerTo, Received, answering, receiving
 from harken.domain.errors import ConfigurationError, DeliveryFailed, MissingExtra
 from harken.domain.events import EventType
 from harken.domain.feedback import Rating
-from harken.ports.notifier import Notification
+from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing.builders import NOON, a_feedback, an_alert
 from harken.testing.notifying import a_notification
 from harken_adapters.notifiers.sns import open_notifier
@@ -109,6 +109,28 @@ def test_alerts_have_a_topic_too(aws: Amazon) -> None:
     assert raised["MessageAttributes"] == {"rule": {"Type": "String", "Value": "quiet"}}
     assert over["Subject"] == "Alert over quiet: No feedback for an hour"
     assert aws.messages(feedback) == []
+
+
+def test_an_erasure_goes_to_every_topic_of_feedback(aws: Amazon) -> None:
+    """Which rating it had is not known any more, so each topic that may have had it gets the ids, and no alerts do."""
+    ups, downs, alerts = aws.topic(), aws.topic(), aws.topic()
+    table = {
+        "topic_up": ups,
+        "topic_down": downs,
+        "topic_neutral": downs,
+        "topic_alerts": alerts,
+        "subject": "{rating}",
+    }
+    publish(aws, table, a_notification(erased=ErasedFeedback("f-1", "s-1")))
+    for topic in (ups, downs):
+        (message,) = aws.messages(topic)
+        assert message["Subject"] == "Feedback erased: f-1 in session s-1"
+        assert {"Session: s-1", "Feedback: f-1", "Application: default"} < set(message["Message"].splitlines())
+        assert message["MessageAttributes"] == {
+            "session_id": {"Type": "String", "Value": "s-1"},
+            "type": {"Type": "String", "Value": "feedback.erased"},
+        }
+    assert aws.messages(alerts) == []
 
 
 def test_templates(aws: Amazon) -> None:

@@ -24,9 +24,10 @@ from harken.domain.rules import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
 )
-from harken.ports.notifier import Notification
+from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing.strategies import changed, feedbacks, texts
 from harken_adapters.formats.notification import body, notification_record
+from harken_adapters.formats.record import stamp
 from support import NOON, a_feedback
 
 KILOBYTES_20 = 20_000
@@ -205,6 +206,17 @@ def test_an_alert_is_told_with_all_that_was_found() -> None:
             "raised_at": "2026-03-04T12:02:00.000000Z",
             "resolved_at": None,
         },
+    }
+
+
+def test_an_erasure_has_ids_only() -> None:
+    """Of feedback that was erased there are its id, its application and its session, named as in other events."""
+    erased = ErasedFeedback("f-1", "s-1")
+    notification = a_notification(feedback=None, erased=erased, type=EventType.ERASED, application="shop")
+    assert json.loads(body(notification)) == {
+        "type": "feedback.erased",
+        "timestamp": stamp(notification.occurred_at),
+        "data": {"id": "f-1", "application": "shop", "session_id": "s-1"},
     }
 
 

@@ -30,10 +30,11 @@ class MemoryOutbox(Outbox):
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
         with self._data.locked():
+            taken = {one for one in {event.id for event, _ in plan} if self._data.events.take(one) is not None}
             made = [
                 Delivery.of(event, channel, due_at=due_at)
-                for planned, channels in plan
-                if (event := self._data.events.take(planned.id)) is not None
+                for event, channels in plan
+                if event.id in taken
                 for channel in sorted(set(channels))
             ]
             for delivery in made:

@@ -83,18 +83,16 @@ class MongoOutbox(Outbox):
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
-        planned: dict[str, tuple[Event, Collection[str]]] = {}
-        for event, channels in plan:
-            planned.setdefault(event.id, (event, channels))
+        events = {event.id: event for event, _ in plan}
         with self._database.calling():
-            listed = self._listed([event for event, _ in planned.values()])
+            listed = self._listed(list(events.values()))
             made = [
                 Delivery.of(event, channel, due_at=due_at)
-                for event, channels in planned.values()
+                for event, channels in plan
                 for channel in (sorted(set(channels)) if event.id in listed else ())
             ]
             all_new = all([*map(self._insert, _earlier_first(made))])
-            taken = self._take([event for event, _ in planned.values() if event.id in listed])
+            taken = self._take([event for event in events.values() if event.id in listed])
             if len(taken) < len(listed):
                 self._without_orphans([delivery for delivery in made if delivery.event.id not in taken])
             ours = [delivery for delivery in made if delivery.event.id in taken]

@@ -65,10 +65,12 @@ class SqliteOutbox(Outbox):
             return []
 
         def fan_out(connection: sqlite3.Connection) -> Sequence[Delivery]:
+            # An event may be there several times, and is taken once.
+            taken = {event.id for event, _ in plan if _taken(connection, event)}
             made = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
-                if _taken(connection, event)
+                if event.id in taken
                 for channel in sorted(set(channels))
             ]
             put_deliveries(connection, made)

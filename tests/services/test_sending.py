@@ -1,0 +1,383 @@
+"""Sending: what leaves is true when it leaves, in the order in which it happened, by one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from threading import Event
+from typing import Any, Final
+
+import pytest
+from attrs import evolve
+
+from channels import Recorder, telling
+from harken import Change, DeliveryFailed, Harken, Notification, Route, Target
+from harken.domain.events import DeliveryState
+from harken.services import delivery as relay_module
+from harken.services import lane as lane_module
+from harken.services.lane import LEASE
+from harken.storage import open_storage
+from support import NOON, ManualClock, counting_ids, eventually
+
+SECRET: Final = "my secret"
+SPAM: Final = "I click here and nothing happens"
+
+
+def pending(hk: Harken) -> list[str]:
+    """The types of what is on its way."""
+    return [one.event.type.value for one in hk.outbox.deliveries(DeliveryState.PENDING, limit=100)]
+
+
+def erase(hk: Harken) -> object:
+    """Somebody has their feedback erased."""
+    return hk.collection.erase(hk.query(author="victim"))
+
+
+def withdraw(hk: Harken) -> object:
+    """Somebody withdraws the second feedback."""
+    return hk.collection.withdraw("default", "id-000002")
+
+
+def change(hk: Harken) -> object:
+    """Somebody changes the second feedback."""
+    return hk.collection.change("default", "id-000002", Change(comment="something else"))
+
+
+def decide(status: str) -> Callable[[Harken], object]:
+    """A moderator decides about the second feedback."""
+    return lambda hk: hk.moderation.decide("default", "id-000002", status)
+
+
+# --- what leaves is true ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "expected"),
+    [
+        # The first one was being sent when it happened.
+        (erase, ["feedback.created", "feedback.erased"]),
+        (withdraw, ["feedback.created", "feedback.deleted"]),
+        (decide("rejected"), ["feedback.created", "feedback.moderated"]),
+        (decide("pending"), ["feedback.created", "feedback.moderated"]),
+        (change, ["feedback.created", "feedback.created", "feedback.updated"]),
+    ],
+)
+def test_what_happens_while_a_batch_is_sent(meanwhile: Callable[[Harken], object], expected: list[str]) -> None:
+    """A batch was claimed, and one of it is erased, withdrawn or changed: nothing of what it said leaves any more."""
+
+    def interfere(_: Notification) -> None:
+        channel.refuse = lambda _: None
+        meanwhile(hk)
+
+    channel = Recorder(interfere)
+    with telling(channels={"ops": channel}) as hk:
+        for _ in range(2):
+            hk.submit("s", "down", SECRET, author="victim")
+        hk.relay.run_due()
+        assert pending(hk) == []
+    first, *others = channel.arrived
+    assert [one.type.value for one in (first, *others)] == expected
+    assert (first.feedback and first.feedback.id) == "id-000001"
+    assert SECRET not in repr(others)
+
+
+def test_erased_feedback_is_told_with_ids_only() -> None:
+    """A receiver that got feedback gets its ids when it is erased; one that got nothing is told nothing."""
+    all_of_it, ups = Recorder(), Recorder()
+    routes = [
+        {"name": "all", "channel": "all", "template": "{{ type }}: {{ comment }}"},
+        {"name": "ups", "channel": "ups", "ratings": ["up"]},
+    ]
+    with telling(channels={"all": all_of_it, "ups": ups}, routes=routes) as hk:
+        hk.submit("session-1", "down", SECRET, author="victim")
+        hk.relay.run_due()
+        erase(hk)
+        hk.relay.run_due()
+        assert pending(hk) == []
+    assert (all_of_it.types, ups.types) == (["feedback.created", "feedback.erased"], [])
+    last = all_of_it.arrived[-1]
+    assert (last.feedback, last.alert, last.text) == (None, None, None)
+    assert last.erased is not None
+    assert (last.application, last.erased.session_id, last.erased.id) == ("default", "session-1", "id-000001")
+    assert last.id != all_of_it.arrived[0].id
+
+
+@pytest.mark.parametrize("status", ["rejected", "pending"])
+def test_no_words_of_what_does_not_count(status: str) -> None:
+    """A decision is told with ids, rating and status; what was written only where a route asks for that status."""
+    plain, asking, other = Recorder(), Recorder(), Recorder()
+    routes: list[dict[str, object]] = [
+        {"name": "plain", "channel": "plain"},
+        {"name": "asking", "channel": "asking", "statuses": [status, "approved"]},
+        {"name": "other", "channel": "other"},
+        {"name": "others", "channel": "other", "statuses": [status], "ratings": ["up"]},
+    ]
+    channels = {"plain": plain, "asking": asking, "other": other}
+    with telling(channels=channels, routes=routes, replies=[{"tag": SECRET, "text": SECRET}]) as hk:
+        hk.submit("s", "down", SECRET, tags=[SECRET], context={"about": SECRET})
+        hk.relay.run_due()
+        hk.moderation.decide("default", "id-000001", status)
+        hk.relay.run_due()
+    for channel in (plain, asking, other):
+        assert channel.types == ["feedback.created", "feedback.moderated"]
+        assert repr(channel.arrived[0]).count(SECRET) == 4
+    for channel in (plain, other):
+        told = channel.arrived[1].feedback
+        assert told is not None
+        assert SECRET not in repr(told)
+        assert (told.id, told.session_id, told.moderation.status.value) == ("id-000001", "s", status)
+        assert told.rating.value == "down"
+    assert repr(asking.arrived[1]).count(SECRET) == 4
+
+
+def test_what_it_said_before_stays_behind() -> None:
+    """A notifier of any kind sees what feedback says, and never what it said before it was changed or withdrawn."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        hk.submit("s", "down", SECRET)
+        hk.collection.change("default", "id-000001", Change(comment="harmless"))
+        hk.relay.run_due()
+        hk.collection.withdraw("default", "id-000001")
+        hk.relay.run_due()
+    assert channel.comments == ["harmless", "harmless", ""]
+    assert SECRET not in repr(channel.arrived)
+
+
+def test_a_change_that_is_held_is_told_without_its_words() -> None:
+    """Who got feedback that was held when it was changed is told that it changed, and not to what."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}, spam="hold") as hk:
+        hk.submit("s", "down", "slow")
+        hk.relay.run_due()
+        hk.collection.change("default", "id-000001", Change(comment=SPAM))
+        hk.relay.run_due()
+    assert channel.types == ["feedback.created", "feedback.updated"]
+    assert channel.comments == ["slow", ""]
+
+
+def test_brought_back_by_a_new_vote() -> None:
+    """A vote that was withdrawn and cast again before anything was sent reads as it is, in order."""
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        hk.collection.set_vote(Target("s"), "kim", "down", "slow")
+        hk.collection.withdraw("default", "id-000001")
+        hk.collection.set_vote(Target("s"), "kim", "down", "slow again")
+        hk.relay.run_due()
+    assert channel.types == ["feedback.created", "feedback.deleted", "feedback.updated"]
+    assert channel.comments == ["slow again", "", "slow again"]
+
+
+def test_a_route_that_is_gone_withholds_nothing_that_counts() -> None:
+    """What counts is sent, also when the route that chose it was removed meanwhile."""
+    clock = ManualClock()
+    channel = Recorder()
+    with telling(clock, channels={"ops": channel}, routes=[Route(name="none", channel="ops", tags={"none"})]) as hk:
+        hk.routes.put(Route(name="all", channel="ops"))
+        hk.submit("s", "up")
+        hk.relay.dispatch()
+        hk.routes.delete("all")
+        hk.relay.run_due()
+    assert channel.types == ["feedback.created"]
+
+
+@pytest.mark.parametrize("at", ["fan-out", "send"])
+def test_an_alert_is_emptied_while_it_is_on_its_way(at: str) -> None:
+    """That an alert was raised is not news any more when what it is about was erased; its end has no content."""
+    channel = Recorder()
+    rules: list[dict[str, object]] = [{"name": "streak", "kind": "streak", "length": 2, "by": "session"}]
+
+    def interfere(notification: Notification) -> None:
+        if at == "send" and notification.type.value == "feedback.created":
+            erase(hk)
+
+    channel.refuse = interfere
+    with telling(channels={"ops": channel}, alert_rules=rules) as hk:
+        for _ in range(2):
+            hk.submit("s", "down", SECRET, author="victim")
+        if at == "fan-out":
+            hk.alerts.look_at(list(hk.stream()))
+            erase(hk)
+        hk.relay.run_due()
+        assert pending(hk) == []
+    assert "alert.raised" not in channel.types
+    assert [one.alert.message for one in channel.arrived if one.alert is not None] == [""]
+
+
+def test_an_erasure_wakes_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That feedback was erased is sent at once, although no event says so."""
+    monkeypatch.setattr(relay_module, "POLL", 3600.0)
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        hk.start_relay()
+        hk.submit("s", "down", SECRET, author="victim")
+        eventually(lambda: channel.types == ["feedback.created"] and not pending(hk))
+        erase(hk)
+        eventually(lambda: channel.types[1:] == ["feedback.erased"])
+
+
+def test_the_erasure_of_what_is_being_sent_follows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was under way when it was erased may arrive; then the receiver is told to forget it."""
+    monkeypatch.setattr(relay_module, "POLL", 3600.0)
+    let_go = Event()
+    channel = Recorder(lambda _: let_go.wait(20))
+    with telling(channels={"ops": channel}) as hk:
+        hk.start_relay()
+        hk.submit("s", "down", SECRET, author="victim")
+        eventually(lambda: channel.tried)
+        erase(hk)
+        let_go.set()
+        eventually(lambda: channel.types == ["feedback.created", "feedback.erased"])
+
+
+# --- in order ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_burst_of_changes_arrives_in_order_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change waits for the one before, and not for the next look of the relay."""
+    monkeypatch.setattr(relay_module, "POLL", 3600.0)
+    channel = Recorder()
+    with telling(channels={"ops": channel}) as hk:
+        for number in range(3):
+            hk.submit("s", "down", "slow")
+            for version in range(4):
+                hk.collection.change("default", f"id-{number + 1:06}", Change(comment=f"{version}"))
+        hk.start_relay()
+        hk.relay.nudge()
+        eventually(lambda: len(channel.arrived) == 15)
+    for number in range(3):
+        theirs = [one for one in channel.arrived if one.feedback and one.feedback.id == f"id-{number + 1:06}"]
+        assert [one.type.value for one in theirs] == ["feedback.created"] + ["feedback.updated"] * 4
+        assert len({one.id for one in theirs}) == 5
+
+
+def test_what_failed_holds_up_what_happened_next_and_nothing_else() -> None:
+    """While the first delivery about a feedback is tried again, its changes wait; others do not. A dead one frees."""
+    clock = ManualClock()
+
+    def refuse_first(notification: Notification) -> None:
+        if notification.feedback is not None and notification.feedback.id == "id-000001":
+            raise DeliveryFailed("not this one", retryable=clock.now == NOON)
+
+    channel = Recorder(refuse_first)
+    with telling(clock, channels={"ops": channel}) as hk:
+        hk.submit("s", "down", "slow")
+        hk.submit("s", "up", "fine")
+        hk.collection.change("default", "id-000001", Change(comment="slower"))
+        hk.relay.run_due()
+        assert channel.comments == ["fine"]
+        assert sorted(pending(hk)) == ["feedback.created", "feedback.updated"]
+        clock.turn(days=1)
+        hk.relay.run_due()
+        # Both are dead: the second was tried as soon as the first was given up.
+        assert pending(hk) == []
+    assert [one.type.value for one in channel.tried][-2:] == ["feedback.created", "feedback.updated"]
+
+
+def test_what_arrived_is_settled_before_the_batch_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a slow receiver what has arrived is settled soon, so that what happened next need not wait for the batch."""
+    monkeypatch.setattr(lane_module, "_UNSETTLED", 0.0)
+    settled: list[int] = []
+
+    def count(_: Notification) -> None:
+        settled.append(len(hk.outbox.deliveries(DeliveryState.DELIVERED, limit=10)))
+
+    with telling(channels={"ops": Recorder(count)}) as hk:
+        for _ in range(4):
+            hk.submit("s", "up")
+        hk.relay.run_due()
+    assert settled == [0, 1, 2, 3]
+
+
+def test_order_with_several_threads_and_a_receiver_that_fails_now_and_then() -> None:
+    """However many threads send, and whatever is tried again, versions of one feedback arrive in order."""
+    clock, failing = ManualClock(), iter([True, False, False] * 1_000)
+
+    def sometimes(_: Notification) -> None:
+        if next(failing):
+            raise DeliveryFailed("not now")
+
+    channel = Recorder(sometimes)
+    with telling(clock, channels={"ops": channel}) as hk:
+        for number in range(20):
+            hk.submit("s", "down", "slow")
+            for version in range(2):
+                hk.collection.change("default", f"id-{number + 1:06}", Change(comment=f"{version}"))
+        hk.start_relay(concurrency=4)
+        hk.relay.nudge()
+
+        def all_arrived() -> bool:
+            waiting = hk.outbox.deliveries(DeliveryState.PENDING, limit=100)
+            first = {one.event.subject_id: one for one in sorted(waiting, key=lambda one: -one.event.version)}
+            if not hk.outbox.events(limit=1) and all(one.due_at > clock.now for one in first.values()):
+                # Nobody is sending, so no lease runs out.
+                clock.turn(hours=1)
+                hk.relay.nudge()
+            return len(channel.arrived) >= 60
+
+        eventually(all_arrived)
+    by_feedback: dict[str, list[str]] = {}
+    for one in channel.arrived:
+        assert one.feedback is not None
+        by_feedback.setdefault(one.feedback.id, []).append(one.type.value)
+    assert set(map(tuple, by_feedback.values())) == {("feedback.created", "feedback.updated", "feedback.updated")}
+
+
+# --- by one clock -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def two_relays(channel: Recorder, ahead: timedelta) -> Iterator[tuple[Harken, Harken, ManualClock]]:
+    """Two on one storage whose clocks differ, with the clock of the storage."""
+    true, new_id = ManualClock(), counting_ids()
+
+    def wrong() -> datetime:
+        return true.now + ahead
+
+    with ExitStack() as stack:
+        storage = evolve(stack.enter_context(open_storage("memory://")), clock=lambda _: true)
+        options: dict[str, Any] = {"url": storage, "channels": {"ops": channel}, "new_id": new_id}
+        one = stack.enter_context(telling(true, **options))
+        other = stack.enter_context(telling(wrong, **options))  # type: ignore[arg-type] # a clock, too
+        yield one, other, true
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_two_relays_whose_clocks_differ(hours: int) -> None:
+    """Leases, due times and retries follow the clock of the storage: nothing is sent twice, or hours late."""
+    channel = Recorder()
+    with two_relays(channel, timedelta(hours=hours)) as (one, other, clock):
+
+        def other_looks(_: Notification) -> None:
+            # While one sends what it has claimed, the other looks for work.
+            channel.refuse = lambda _: None
+            assert other.relay.run_due() == 0
+
+        channel.refuse = other_looks
+        one.submit("s", "up")
+        assert one.relay.run_due() == 1
+        other.submit("s", "down", SECRET, author="victim")
+        assert other.relay.dispatch() == 1
+        assert one.relay.run_due() == 1
+        # What the other finds failing is due again when the storage's clock says so.
+        channel.refuse = _refuse
+        other.submit("s", "up")
+        other.relay.run_due()
+        (waiting,) = one.outbox.deliveries(DeliveryState.PENDING, limit=9)
+        assert waiting.due_at == clock.now + timedelta(seconds=5)
+        channel.refuse = lambda _: None
+        clock.turn(seconds=5)
+        assert one.relay.run_due() == 1
+        # An erasure, too, and a lease that nobody ends.
+        erase(other)
+        claimed = other.outbox.claim("ops", now=clock.now, until=clock.now + LEASE, limit=1)
+        assert [one.event.type.value for one in claimed] == ["feedback.erased"]
+        assert one.relay.run_due() == 0
+        clock.now += LEASE
+        assert one.relay.run_due() == 1
+    assert len(channel.ids) == len(set(channel.ids)) == 4
+    assert {one.sent_at for one in channel.arrived} <= {NOON + timedelta(seconds=s) for s in (0, 5, 50)}
+
+
+def _refuse(_: Notification) -> None:
+    raise DeliveryFailed("not now")
