@@ -27,6 +27,7 @@ from harken.domain.feedback import (
 )
 from harken.domain.instants import EPOCH, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.text_lists import as_texts
 from harken.domain.violation import Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
@@ -299,9 +300,9 @@ def comment_when_down(submission: Submission) -> Sequence[Violation]:
     return [Violation("comment", "required", "Please provide a comment when giving negative feedback")]
 
 
-def no_spam(phrases: Iterable[str] = SPAM_PHRASES) -> Rule:
+def no_spam(phrases: str | Iterable[str] = SPAM_PHRASES) -> Rule:
     """A comment has none of these phrases, in whatever case."""
-    folded = tuple(phrase.lower() for phrase in phrases)
+    folded = tuple(phrase.lower() for phrase in as_texts(phrases))
 
     def rule(submission: Submission) -> Sequence[Violation]:
         comment = submission.comment.lower()
@@ -352,7 +353,7 @@ class RatingPolicy:
         max_comment_length: int | None = MAX_COMMENT_LENGTH,
         comment_when_down: bool = True,
         spam: str = "refuse",
-        spam_phrases: Iterable[str] = SPAM_PHRASES,
+        spam_phrases: str | Iterable[str] = SPAM_PHRASES,
     ) -> RatingPolicy:
         """The default policy with other limits.
 

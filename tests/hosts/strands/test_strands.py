@@ -313,6 +313,10 @@ class TestFeedback:
             {"action": "get"},
             {"action": "set", "metadata_to_set": {"a.b": 1}},
             {"action": "forget"},
+            {"action": "set", "metadata_to_set": {"topic": "refunds", "t": 1, "o": 2, "lang": "fr"}},
+            {"action": "get", "keys": "language"},
+            {"action": "delete", "keys": "topic"},
+            {"action": "delete", "keys": "topic"},
         ]
         agent = Agent(
             model=LocalModel([*(ToolCall("manage_metadata", call) for call in calls), "Done"]),
@@ -329,10 +333,15 @@ class TestFeedback:
             ("success", "Deleted: topic."),
             ("success", '{"language": "en"}'),
         ]
-        assert [status for status, _ in said[4:]] == ["error", "error"]
+        assert [status for status, _ in said[4:6]] == ["error", "error"]
         assert "may only have letters" in said[4][1]
         assert "expected 'get'" in said[5][1]
-        assert manager.get_metadata() == {"metadata": {"language": "en"}}
+        assert said[7:] == [
+            ("success", '{"language": "en"}'),
+            ("success", "Deleted: topic."),
+            ("error", "Nothing was deleted: there is no topic."),
+        ]
+        assert manager.get_metadata() == {"metadata": {"lang": "fr", "language": "en", "o": 2, "t": 1}}
 
 
 _TALK = """

@@ -30,7 +30,7 @@ class MongoDBSessionManagerFactory:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, or both it and a client are given.
+            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
             StorageError: the storage cannot be opened.
         """
         self.harken = harken or open_harken(connection_string, database_name, client, application_name)
@@ -79,7 +79,7 @@ def initialize_global_factory(
     """Open the process's factory, in the place of the one before, which is closed.
 
     Raises:
-        ConfigurationError: nothing serves that connection string, or both it and a client are given.
+        ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
         StorageError: the storage cannot be opened; the one before stays.
     """
     factory = MongoDBSessionManagerFactory(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from strands.types.tools import AgentTool
 
 from harken import Harken, Receipt
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.session_manager.dictionaries import copied, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, called, chain
@@ -45,8 +46,9 @@ class MongoDBSessionManager(HarkenSessionManager):
 
         Args:
             session_id: the session.
-            connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``; what the
-                settings of Harken say, if there is none.
+            connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. It is
+                required unless there is a ``client`` or a ``harken``; for the storage that the settings name, hand in
+                ``harken=harken.connect()``.
             database_name: the database in MongoDB; in the place of the one in the URL.
             collection_name: says nothing: Harken keeps its own collections, which begin with ``harken_``.
             client: a client of MongoDB in the place of a connection string; it stays open.
@@ -58,7 +60,8 @@ class MongoDBSessionManager(HarkenSessionManager):
             harken: a Harken to work on in the place of all these; it stays open.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, or both it and a client are given.
+            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are. It is
+                a ``ValueError``.
             StorageError: the storage cannot be opened.
         """
         self._feedback_hooks = chain(feedback_hook, feedbackHook)
@@ -90,7 +93,9 @@ class MongoDBSessionManager(HarkenSessionManager):
             StorageError: it could not be stored.
         """
         given = copied(feedback)
-        receipt: Receipt | None = called(self._feedback_hooks, self._add, "add", self.session_id, feedback=given)
+        receipt: Receipt | None = called(
+            self._feedback_hooks, self._add, "add", self.session_id, session_manager=self, feedback=given
+        )
         return receipt
 
     def get_feedbacks(self) -> list[dict[str, Any]]:
@@ -127,9 +132,10 @@ class MongoDBSessionManager(HarkenSessionManager):
         found: dict[str, Any] = called(self._metadata_hooks, self._metadata, "get", self.session_id)
         return found
 
-    def delete_metadata(self, keys: Iterable[str]) -> int:
-        """Remove these names, and say how many there were."""
-        deleted: int = called(self._metadata_hooks, self._delete, "delete", self.session_id, keys=list(keys))
+    def delete_metadata(self, keys: str | Iterable[str]) -> int:
+        """Remove these names, or a single one, and say how many there were."""
+        names = list(as_texts(keys))
+        deleted: int = called(self._metadata_hooks, self._delete, "delete", self.session_id, keys=names)
         return deleted
 
     def get_metadata_tool(self) -> AgentTool:
@@ -144,7 +150,7 @@ class MongoDBSessionManager(HarkenSessionManager):
     def _metadata(self) -> dict[str, Any]:
         return {"metadata": self.harken.sessions.get(self.application, self.session_id)}
 
-    def _delete(self, keys: Iterable[str]) -> int:
+    def _delete(self, keys: str | Iterable[str]) -> int:
         return self.harken.sessions.delete(self.application, self.session_id, keys)
 
     # --- the application and its agents ----------------------------------------------------------------------------

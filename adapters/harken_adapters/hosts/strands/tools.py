@@ -10,6 +10,7 @@ from strands import tool
 from strands.types.tools import AgentTool
 
 from harken import FeedbackRejected
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 
 
@@ -48,15 +49,16 @@ def metadata_tool(
     Args:
         get: gives all metadata.
         update: sets names, and leaves the others.
-        delete: removes names.
+        delete: removes names; may return how many there were.
     """
 
-    def read(keys: list[str] | None) -> str:
-        return json.dumps({name: value for name, value in get().items() if keys is None or name in keys})
+    def read(keys: list[str] | str | None) -> str:
+        wanted = None if keys is None else as_texts(keys)
+        return json.dumps({name: value for name, value in get().items() if wanted is None or name in wanted})
 
     @tool
     def manage_metadata(
-        action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | None = None
+        action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | str | None = None
     ) -> dict[str, Any]:
         """Read or change what is known of this session: facts by name, such as the user's language or topic.
 
@@ -73,8 +75,10 @@ def metadata_tool(
                     update(metadata_to_set)
                     return _done(f"Set: {', '.join(metadata_to_set)}.")
                 case "delete" if keys:
-                    delete(keys)
-                    return _done(f"Deleted: {', '.join(keys)}.")
+                    names = list(as_texts(keys))
+                    if delete(names) == 0:
+                        return _failed(f"Nothing was deleted: there is no {', '.join(names)}.")
+                    return _done(f"Deleted: {', '.join(names)}.")
         except ValueError as error:
             return _failed(str(error))
         return _failed(
