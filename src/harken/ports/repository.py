@@ -127,6 +127,8 @@ class FeedbackRepository(ABC):
         """Put ``feedback`` in the place of the version before it, with events, atomically and durably.
 
         Application, session, message, author, id, idempotency key and creation time are those of the version before.
+        Where more than 1,000 events about one feedback wait, an adapter may let the new one stand for all earlier ones
+        of its type.
 
         Raises:
             FeedbackNotFound: there is none in that application.
