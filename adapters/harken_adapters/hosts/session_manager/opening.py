@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import harken
 from harken import Harken
+from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -31,13 +32,15 @@ def open_harken(
                 "such as connection_string='mongodb://localhost:27017/'; "
                 "for the storage that the settings name, give harken=harken.connect()"
             )
-        return harken.connect(storage_url(connection_string, database_name), application=application)
+        with session_errors():
+            return harken.connect(storage_url(connection_string, database_name), application=application)
     if connection_string is not None:
         raise harken.ConfigurationError("Give connection_string or client, not both")
     # The one host that takes a client of MongoDB, as that is what its callers have.
     from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
 
-    return harken.connect(mongo_storage(client, database_name or _DATABASE), application=application)
+    with session_errors():
+        return harken.connect(mongo_storage(client, database_name or _DATABASE), application=application)
 
 
 def storage_url(connection_string: str, database_name: str | None) -> str:

@@ -123,27 +123,15 @@ class _Encoder:
 
     def encode(self, value: object) -> Any:
         """The value as JSON."""
-        match value:
-            case None | bool():
-                return value
-            case str():
-                return value if type(value) is str else str.__str__(value)
-            case int():
-                return self._integer(int(value))
-            case float():
-                return float(value) if isfinite(value) else {_MARK: "float", "data": str(float(value))}
-            case bytes() | bytearray() | memoryview():
-                return {_BYTES: True, "data": base64.b64encode(value).decode()}
-            case Mapping() | list() | tuple() | AbstractSet():
-                return self._inside(value)
-            case date() | time():
-                return self._as_text(value, value.isoformat())
+        if value is None or isinstance(value, bool | str | int | float):
+            return _scalar(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return {_BYTES: True, "data": base64.b64encode(value).decode()}
+        if isinstance(value, Mapping | list | tuple | AbstractSet):
+            return self._inside(value)
         if is_dataclass(value) and not isinstance(value, type):
             return self._inside({one.name: getattr(value, one.name) for one in fields(value)})
-        return self._as_text(value, _text(value))
-
-    def _integer(self, value: int) -> Any:
-        return value if value.bit_length() <= _LONGEST_INTEGER_BITS else {_MARK: "int", "data": hex(value)}
+        return self._as_text(value, value.isoformat() if isinstance(value, date | time) else _text(value))
 
     def _inside(self, value: Any) -> Any:
         if id(value) in self._within or len(self._within) >= MAX_DEPTH:
@@ -163,15 +151,27 @@ class _Encoder:
         """A name as JSON has it, which knows only texts: ``1`` becomes ``"1"``, as with ``json.dumps``."""
         if isinstance(name, str):
             return str.__str__(name)
+        if isinstance(name, int) and name.bit_length() > _LONGEST_INTEGER_BITS:
+            return hex(name)
         if name is None or isinstance(name, bool | int | float):
-            encoded_name = self.encode(name) if isinstance(name, int) and not isinstance(name, bool) else name
-            return encoded_name["data"] if isinstance(encoded_name, dict) else json.dumps(encoded_name)
+            return json.dumps(name)
         self.changed.add(type(name).__name__)
         return _text(name)
 
     def _as_text(self, value: object, text: str) -> str:
         self.changed.add(type(value).__name__)
         return text
+
+
+def _scalar(value: str | float | bool | None) -> Any:
+    """A value of exactly one of JSON's types, also if it was of a class made from one, such as an enumeration."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= _LONGEST_INTEGER_BITS else {_MARK: "int", "data": hex(value)}
+    return float(value) if isfinite(value) else {_MARK: "float", "data": str(float(value))}
 
 
 def _text(value: object) -> str:
@@ -218,7 +218,10 @@ def _files_and_texts(value: Any) -> Iterator[_Part]:
 
 
 def _structures(value: Any) -> Iterator[_Part]:
-    return _parts(value, _structure)
+    state = value.get("state")
+    if isinstance(state, dict):
+        yield from (_Part(state, name, name, size_of(item)) for name, item in state.items())
+    yield from _parts({name: item for name, item in value.items() if name != "state"}, _structure)
 
 
 def _parts(value: Any, part_at: Callable[[Any, Any], _Part | None]) -> Iterator[_Part]:
