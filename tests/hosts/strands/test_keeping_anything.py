@@ -198,6 +198,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_JSON)
 def test_what_file_sessions_keep_is_restored_as_they_do(value: Any) -> None:
     """Any value that Strands' own file sessions can keep comes back as it does from them."""
@@ -214,6 +215,7 @@ def test_what_file_sessions_keep_is_restored_as_they_do(value: Any) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @given(st.recursive(_SCALARS | st.binary(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_marks_are_never_mistaken(value: Any) -> None:
     """What looks like a mark, however deep and however often it was encoded, comes back as it was."""
