@@ -12,6 +12,11 @@ from harken.domain.events import EventType
 from harken.domain.routing import Route, parse_route
 from harken.domain.rules import no_spam
 from harken.domain.themes import themes
+from harken_adapters.hosts.http.addresses import trusted_networks
+from harken_adapters.hosts.http.origins import Origins
+from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.notifiers.webhook import WebhookNotifier, open_notifier
+from hosts.serving import served
 from support import a_submission
 
 
@@ -84,3 +89,37 @@ def test_phrases_of_the_settings() -> None:
     """A text is refused, as it may be a list that was written without brackets."""
     with pytest.raises(harken.ConfigurationError, match="spam_phrases must be a list of texts, got one text"):
         harken.connect("memory://", spam_phrases="buy now")
+
+
+@pytest.mark.parametrize("name", ["allowed_origins", "trusted_proxies", "token_secrets"])
+def test_settings_of_the_service(name: str) -> None:
+    """A text is refused, and a secret is not repeated."""
+    with pytest.raises(harken.ConfigurationError, match=f"{name} must be a list of texts, got one text"):
+        ServerSettings(**{name: "https://example.com"})
+
+
+def test_origins_and_networks() -> None:
+    """One origin and one network are these, for programs that make the parts of the service themselves."""
+    assert Origins("https://example.com").allows("https://example.com")
+    assert [str(network) for network in trusted_networks("10.0.0.0/8")] == ["10.0.0.0/8"]
+
+
+def test_secrets_and_networks_of_a_webhook() -> None:
+    """One secret signs and one host is allowed; in a table each has to be a list."""
+    secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw" + "=="
+    WebhookNotifier("http://localhost/", secret, allow="localhost").close()
+    for key in ("secrets", "allow"):
+        table = {"url": "http://localhost/", "secret": secret, "allow": ["localhost"], key: "localhost"}
+        if key == "secrets":
+            del table["secret"]
+        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be texts in a list"):
+            open_notifier(table)
+
+
+def test_keys_over_http(hk: Harken) -> None:
+    """A key that is given once is that key."""
+    hk.sessions.update("default", "s", dict.fromkeys(("topic", "o", "p"), 1))
+    with served(hk) as server:
+        answer = server.ask("DELETE", "/api/sessions/s/metadata?key=topic")
+    assert answer.json() == {"session_id": "s", "removed": 1}
+    assert hk.sessions.get("default", "s") == {"o": 1, "p": 1}
