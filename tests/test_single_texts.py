@@ -80,7 +80,7 @@ REFUSALS: dict[str, Callable[[Harken], Any]] = {
 
 @pytest.mark.parametrize("way", REFUSALS)
 def test_tags(hk: Harken, way: str) -> None:
-    """A text is refused with what was expected, as a list of letters would be kept for ever."""
+    """A text is refused with what was expected, instead of being stored as its letters."""
     with pytest.raises(FeedbackRejected, match="tags must be a list of texts, got str"):
         REFUSALS[way](hk)
 

@@ -1,4 +1,4 @@
-"""A vote can be changed for ever, on every storage, over every way that feedback takes."""
+"""A vote can be changed without limit, on every storage, and copied afterwards."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -399,7 +399,7 @@ def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> 
 
 
 def test_no_number_of_waiting_events_makes_a_document_too_large(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """While nobody takes events, those of many changes are coalesced: the first one and the latest are there."""
+    """While no relay runs, the events of many changes are coalesced: the first and the latest are there."""
     with harken.connect(mongo_storage(client, name)) as hk:
         vote = hk.collection.set_vote(harken.Target("s"), "ann", "up")
         for number in range(1_050):

@@ -417,7 +417,7 @@ def test_the_limit_has_limits(hk: Harken, limit: int) -> None:
 
 
 def test_nothing_is_logged_of_what_is_kept_whole(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
-    """NaN and bytes come back as they were, so nobody is warned."""
+    """NaN and bytes come back as they were, so there is no warning."""
     caplog.set_level(logging.WARNING)
     agent = talking(hk, [ToolCall("look", {}), "two"], tools=[answering({"json": [float("nan"), b"x"]})])
     agent("look")

@@ -46,7 +46,7 @@ def called(
         original: what is done in the end; it takes the arguments by position.
         action: what the hooks are told that it is.
         session_id: the session that it is done in.
-        session_manager: what hooks that have a parameter for it are told besides; ``None`` to tell nobody.
+        session_manager: what hooks that have a parameter for it also receive; ``None`` to pass nothing.
         arguments: what the hooks are told by name.
     """
     if not hooks:

@@ -93,7 +93,7 @@ class AgentFeedback(HookProvider):
 
     @property
     def voter(self) -> str:
-        """The author of what the tool keeps: whoever the agent talks with in this session, whose name nobody said."""
+        """The author of what the tool keeps: the user of this session, whose own id is not known here."""
         return voter(self.session_id)
 
     def _vote(self, rating: str | None, comment: str) -> Receipt:

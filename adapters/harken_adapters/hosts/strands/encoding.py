@@ -59,7 +59,7 @@ def encoded(value: object, what: str) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """The inverse of :func:`encoded`; a mark that makes no sense is taken for what it is."""
+    """The inverse of :func:`encoded`; an invalid mark is left as it is."""
     if isinstance(value, list):
         return [decoded(item) for item in value]
     if not isinstance(value, dict):
@@ -116,7 +116,7 @@ def _leave_out(parts: Iterable[_Part], excess: int) -> list[str]:
 
 @define
 class _Encoder:
-    """Makes JSON of one value; ``changed`` names what it could not say."""
+    """Makes JSON of one value; ``changed`` names the types of what became text."""
 
     changed: set[str] = field(factory=set)
     _within: set[int] = field(factory=set)
