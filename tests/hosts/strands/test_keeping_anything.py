@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -32,6 +32,7 @@ from harken_adapters.hosts.strands.encoding import MAX_DEPTH, decoded, encoded
 from local_model import LocalModel, ToolCall
 
 SMALL = 20_000
+T = TypeVar("T")
 
 
 @pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sqlite", "mongodb"))])
@@ -224,6 +225,10 @@ def test_marks_are_never_mistaken(value: Any) -> None:
     assert repr(decoded(encoded(once, "x"))) == repr(once)
 
 
+def _below(frames: int, do: Callable[[], T]) -> T:
+    return do() if frames == 0 else _below(frames - 1, do)
+
+
 def test_depth_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     """What is nested so deeply that nothing could restore it, or contains itself, is kept as far as it can be."""
     deep: dict[str, Any] = {}
@@ -235,8 +240,11 @@ def test_depth_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     with harken.connect("memory://") as hk:
         repository = HarkenSessionRepository(hk.conversations, "default")
         content: Any = [{"toolResult": {"toolUseId": "t", "status": "success", "content": [{"json": [deep, circle]}]}}]
-        repository.create_message("s", "a", SessionMessage({"role": "user", "content": content}, 0))
-        message = repository.read_message("s", "a", 0)
+        # As deep in the stack as an agent in an application may be.
+        _below(
+            300, lambda: repository.create_message("s", "a", SessionMessage({"role": "user", "content": content}, 0))
+        )
+        message = _below(300, lambda: repository.read_message("s", "a", 0))
     assert message is not None
     kept_deep, kept_circle = message.message["content"][0]["toolResult"]["content"][0]["json"]
     assert kept_circle == [1, "[a list nested too deeply to be kept]"]

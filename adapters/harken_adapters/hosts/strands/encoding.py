@@ -137,15 +137,16 @@ class _Encoder:
         if id(value) in self._within or len(self._within) >= MAX_DEPTH:
             return self._as_text(value, f"[a {type(value).__name__} nested too deeply to be kept]")
         self._within.add(id(value))
-        try:
-            return self._object(value) if isinstance(value, Mapping) else [self.encode(item) for item in value]
-        finally:
-            self._within.discard(id(value))
-
-    def _object(self, value: Mapping[object, object]) -> Any:
-        made = {self._name(name): self.encode(item) for name, item in value.items()}
-        looks_like_a_mark = made.get(_BYTES) is True or _MARK in made
-        return {_MARK: "dict", "data": list(map(list, made.items()))} if looks_like_a_mark else made
+        # Loops, as a comprehension would take one more frame of the stack for each level.
+        made: Any = {} if isinstance(value, Mapping) else []
+        if isinstance(value, Mapping):
+            for name, item in value.items():
+                made[self._name(name)] = self.encode(item)
+        else:
+            for item in value:
+                made.append(self.encode(item))
+        self._within.discard(id(value))
+        return _marked(made) if isinstance(made, dict) else made
 
     def _name(self, name: object) -> str:
         """A name as JSON has it, which knows only texts: ``1`` becomes ``"1"``, as with ``json.dumps``."""
@@ -161,6 +162,12 @@ class _Encoder:
     def _as_text(self, value: object, text: str) -> str:
         self.changed.add(type(value).__name__)
         return text
+
+
+def _marked(made: _Object) -> _Object:
+    """A dictionary, under a mark if it looks like one itself."""
+    looks_like_a_mark = made.get(_BYTES) is True or _MARK in made
+    return {_MARK: "dict", "data": list(map(list, made.items()))} if looks_like_a_mark else made
 
 
 def _scalar(value: str | float | bool | None) -> Any:
