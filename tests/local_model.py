@@ -23,8 +23,8 @@ class ToolCall:
     input: dict[str, Any]
 
 
-#: A text, a call of a tool, or what makes a text of the conversation so far.
-Said = str | ToolCall | Callable[[Messages], str]
+#: A text, a call of a tool, several at once, or what makes a text of the conversation so far.
+Said = str | ToolCall | Sequence[ToolCall] | Callable[[Messages], str]
 
 
 class LocalModel(Model):
@@ -55,15 +55,17 @@ class LocalModel(Model):
         self._calls += 1
         said = answer(messages) if callable(answer) else answer
         yield {"messageStart": {"role": "assistant"}}
-        if isinstance(said, ToolCall):
-            started = {"toolUse": {"name": said.name, "toolUseId": f"call-{len(messages)}"}}
+        calls = [said] if isinstance(said, ToolCall) else said
+        for number, call in enumerate(() if isinstance(calls, str) else calls):
+            started = {"toolUse": {"name": call.name, "toolUseId": f"call-{len(messages)}-{number}"}}
             yield {"contentBlockStart": {"start": started}}  # type: ignore[typeddict-item]
-            yield {"contentBlockDelta": {"delta": {"toolUse": {"input": json.dumps(said.input)}}}}
-        else:
+            yield {"contentBlockDelta": {"delta": {"toolUse": {"input": json.dumps(call.input)}}}}
+            yield {"contentBlockStop": {}}
+        if isinstance(calls, str):
             yield {"contentBlockStart": {"start": {}}}
-            yield {"contentBlockDelta": {"delta": {"text": said}}}
-        yield {"contentBlockStop": {}}
-        yield {"messageStop": {"stopReason": "tool_use" if isinstance(said, ToolCall) else "end_turn"}}
+            yield {"contentBlockDelta": {"delta": {"text": calls}}}
+            yield {"contentBlockStop": {}}
+        yield {"messageStop": {"stopReason": "end_turn" if isinstance(calls, str) else "tool_use"}}
         heard, spoken = _tokens(messages), len(str(said).split())
         yield {
             "metadata": {

@@ -229,7 +229,7 @@ class Harken:
         """The figures by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
         return self.analytics.trend(self.query(**filters), _period(period), zone)
 
-    def themes(self, keywords: Sequence[str] = KEYWORDS, **filters: Unpack[Filters]) -> tuple[Theme, ...]:
+    def themes(self, keywords: str | Sequence[str] = KEYWORDS, **filters: Unpack[Filters]) -> tuple[Theme, ...]:
         """How many downs mention each keyword, the most mentioned first."""
         return self.analytics.themes(self.query(**filters), keywords)
 

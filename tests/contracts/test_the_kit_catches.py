@@ -1,7 +1,7 @@
 """The contract kit is worth something: it fails on adapters that are broken in the ways adapters get broken."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
@@ -465,6 +465,13 @@ class LosesKeys(MemorySessionRepository):
         super().update(application, session_id, changes)
 
 
+class TakesATextForItsLetters(MemorySessionRepository):
+    """Deletes each letter of a key that is given as a text."""
+
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
+        return super().delete(application, session_id, keys if keys is None else list(keys))
+
+
 class UnlimitedMetadata(MemorySessionRepository):
     """Takes any number of updates."""
 
@@ -879,6 +886,7 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     SharedDocument,
     NumbersAreText,
     SharedConversation,
+    TakesATextForItsLetters,
     UnlimitedMetadata,
     LimitsEachUpdate,
     ChecksMetadataTooLate,

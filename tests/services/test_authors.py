@@ -27,9 +27,9 @@ from harken import (
     Target,
 )
 from harken.domain.events import Event
+from harken.domain.history import MAX_REVISIONS
 from harken.domain.query import FeedbackQuery
 from harken.ports.repository import Accepted, Outcome
-from harken.services.collection import MAX_REVISIONS
 from harken_adapters.storage.memory import open_storage
 from support import NOON, ManualClock, a_submission, counting_ids, in_threads, told
 
@@ -276,14 +276,17 @@ class TestChanging:
         with pytest.raises(FeedbackNotFound):
             hk.collection.change("shop", kept.id, Change())
 
-    def test_a_hundred_revisions(self, hk: Harken, kept: Feedback) -> None:
-        """History is bounded: a hundred changes are kept, and one more is refused instead of forgetting the first."""
+    def test_history_is_folded(self, hk: Harken, kept: Feedback) -> None:
+        """However often feedback changes, the first revision and the latest 99 are kept, under their versions."""
         for number in range(MAX_REVISIONS):
             last = hk.collection.change(APP, kept.id, Change(comment=f"Version {number}"))
         check_history(last)
-        with pytest.raises(FeedbackRejected, match="was changed 100 times"):
-            hk.collection.change(APP, kept.id, Change(comment="One more"))
+        for number in range(MAX_REVISIONS, MAX_REVISIONS + 20):
+            last = hk.collection.change(APP, kept.id, Change(comment=f"Version {number}"))
         assert hk.collection.get(APP, kept.id) == last
+        assert [revision.version for revision in last.revisions] == [1, *range(22, 121)]
+        assert (last.version, last.revisions[0].comment) == (121, "Slow")
+        assert [version for _, _, version in told(hk)] == list(range(1, 122))
 
     @given(st.lists(st.tuples(st.sampled_from(["up", None]), st.sampled_from(["", "a", "b"])), max_size=8))
     def test_history_is_what_happened(self, wishes: list[tuple[str | None, str]]) -> None:

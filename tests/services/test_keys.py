@@ -146,7 +146,7 @@ def test_a_copy_has_no_keys() -> None:
     [
         (APP, [], "", "at least one scope"),
         (APP, ["read", "raed"], "", "There is no scope 'raed'; expected 'submit', 'read'"),
-        (APP, "read", "", "There is no scope 'r'"),
+        (APP, "raed", "", "There is no scope 'raed'"),
         ("", ["read"], "", "application must not be empty"),
         ("a\nb", ["read"], "x" * 201, "control characters; name too long"),
         (APP, ["read"], "\ud800", "lone surrogate"),

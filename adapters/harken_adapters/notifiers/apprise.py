@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.events import EventType
+from harken.domain.text_lists import as_texts
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.notifiers.missing import missing
 from harken_adapters.notifiers.tables import check_keys
@@ -79,7 +80,7 @@ class AppriseNotifier(Notifier):
         MissingExtra: Apprise is not installed.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: str | Sequence[str]) -> None:
         try:
             import apprise  # noqa: PLC0415 - only this channel needs it
         except ModuleNotFoundError as error:
@@ -89,14 +90,14 @@ class AppriseNotifier(Notifier):
         self._asset = apprise.AppriseAsset(
             app_id="Harken", app_desc="Harken", storage_mode="memory", service_timeout=_SECONDS
         )
-        self._urls = tuple(urls)
+        self._urls = as_texts(urls)
         self._taken: OrderedDict[str, frozenset[int]] = OrderedDict()
         self._lock = Lock()
         _keep_quiet()
         with _collecting(), warnings.catch_warnings():
             # Its plugins for mail look for a module that is deprecated, and do without it where it is gone.
             warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
-            for number, url in enumerate(urls, start=1):
+            for number, url in enumerate(self._urls, start=1):
                 if self._service(url) is None:
                     raise ConfigurationError(
                         f"URL {number} of the Apprise channel ({_shown(url)}) is none that Apprise can send to; "

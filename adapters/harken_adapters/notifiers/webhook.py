@@ -17,6 +17,7 @@ import httpx
 from standardwebhooks import Webhook
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
+from harken.domain.text_lists import as_texts
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.formats.notification import body
 from harken_adapters.notifiers.addresses import Guard, LookUp, UnsafeAddress, look_up
@@ -72,19 +73,19 @@ class WebhookNotifier(Notifier):
     def __init__(
         self,
         url: str,
-        secrets: Sequence[str],
+        secrets: str | Sequence[str],
         *,
-        allow: Sequence[str] = (),
+        allow: str | Sequence[str] = (),
         limit: float = LIMIT,
         look_up: LookUp = look_up,
     ) -> None:
         parsed = _url(url)
-        guard = Guard(allow, look_up)
+        guard = Guard(as_texts(allow), look_up)
         _check_host(parsed, guard)
         if not secrets:
             raise ConfigurationError(f"A webhook needs a secret to sign with; {_EXPECTED}")
         self._url = parsed
-        self._signers = [_signer(secret) for secret in secrets]
+        self._signers = [_signer(secret) for secret in as_texts(secrets)]
         self._limit = limit
         self._connections = Connections(parsed, guard, limit=limit)
         self._headers = (

@@ -16,6 +16,7 @@ from harken.domain.moderation import Backlog
 from harken.domain.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
+from harken.domain.text_lists import as_texts
 from harken.domain.themes import KEYWORDS
 
 #: The name of the rule whose alerts tell of channels that were switched off; none that is configured may have it.
@@ -280,7 +281,7 @@ class ThemeRule(_RisingRule):
 
     kind: ClassVar[AlertKind] = AlertKind.THEME
 
-    keywords: tuple[str, ...] = field(default=KEYWORDS, converter=tuple)
+    keywords: tuple[str, ...] = field(default=KEYWORDS, converter=as_texts)
 
     def _check(self) -> None:
         super()._check()

@@ -15,6 +15,7 @@ from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import label_problem, text_problem
+from harken.domain.text_lists import as_texts
 
 #: The wire's word for a rating that is neither up nor down, where there must be a word.
 NEUTRAL: Final = "neutral"
@@ -32,19 +33,26 @@ E = TypeVar("E", bound=Enum)
 
 
 def _types(values: Iterable[EventType]) -> frozenset[EventType]:
-    return frozenset(values)
+    return _members(values, EventType)
 
 
 def _ratings(values: Iterable[Rating]) -> frozenset[Rating]:
-    return frozenset(values)
+    return _members(values, Rating)
 
 
 def _statuses(values: Iterable[ModerationStatus]) -> frozenset[ModerationStatus]:
+    return _members(values, ModerationStatus)
+
+
+def _members(values: Iterable[E], kind: type[E]) -> frozenset[E]:
+    # A single text would become its letters, none of which any event has.
+    if isinstance(values, str | kind):
+        raise RouteRejected(f"A route takes a list of {kind.__name__} values, got {values!r}; put it into a list")
     return frozenset(values)
 
 
-def _texts(values: Iterable[str]) -> frozenset[str]:
-    return frozenset(values)
+def _texts(values: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(as_texts(values))
 
 
 @frozen(kw_only=True)

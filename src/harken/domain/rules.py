@@ -27,10 +27,12 @@ from harken.domain.feedback import (
 )
 from harken.domain.instants import EPOCH, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
+from harken.domain.text_lists import as_texts
 from harken.domain.violation import Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
-#: What a comment can have at most, regardless of policy says.
+#: How many characters a comment, a reply and a moderator's reason can have at most, whatever a policy says. Three
+#: versions of feedback with the longest texts fit into ``MAX_FEEDBACK_BYTES``, so that it can always be changed.
 MAX_TEXT_LENGTH: Final = 250_000
 #: How much longer than a policy allows a comment may be before it is cleaned, for its markup and its white space: so
 #: many times, and so many characters more.
@@ -70,6 +72,14 @@ def text_problem(name: str, value: object) -> Violation | None:
     if not value.isascii() and _SURROGATE.search(value):
         return Violation(name, "surrogate", f"{name} contains a lone surrogate, which is not valid Unicode text")
     return None
+
+
+def long_text_problem(name: str, value: object) -> Violation | None:
+    """What makes ``value`` a text that is too long, or that not every storage could keep, if anything does."""
+    if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+        message = f"{name} too long: {len(value)} characters (max: {MAX_TEXT_LENGTH}, regardless of policy)"
+        return Violation(name, "too_long", message)
+    return text_problem(name, value)
 
 
 def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Violation | None:
@@ -129,11 +139,7 @@ def _rating(submission: Submission) -> _Problems:
 
 
 def _comment(submission: Submission) -> _Problems:
-    comment = submission.comment
-    if isinstance(comment, str) and len(comment) > MAX_TEXT_LENGTH:
-        message = f"comment too long: {len(comment)} characters (max: {MAX_TEXT_LENGTH}, regardless of policy)"
-        return (Violation("comment", "too_long", message),)
-    return (text_problem("comment", comment),)
+    return (long_text_problem("comment", submission.comment),)
 
 
 def _tags(submission: Submission) -> _Problems:
@@ -227,15 +233,7 @@ def well_formed(submission: Submission) -> tuple[Violation, ...]:
 
 def size_problem(feedback: Feedback) -> Violation | None:
     """What makes feedback with its revisions too large for some storage, if anything does."""
-    texts = [feedback.moderation.reason, *(part for pair in feedback.later_keys for part in pair)]
-    versions: Iterable[Feedback | Revision] = (feedback, *feedback.revisions)
-    for said in versions:
-        values = (value for value in said.context.values() if isinstance(value, str))
-        texts += [said.comment, said.reply or "", *said.tags, *said.context, *values]
-    # Most is far from the limit, whatever its letters are.
-    if 4 * sum(map(len, texts)) <= MAX_FEEDBACK_BYTES:
-        return None
-    size = sum(len(text.encode()) for text in texts)
+    size = text_bytes(feedback)
     if size <= MAX_FEEDBACK_BYTES:
         return None
     message = (
@@ -243,6 +241,20 @@ def size_problem(feedback: Feedback) -> Violation | None:
         f"(max: {MAX_FEEDBACK_BYTES:,}); submit new feedback instead"
     )
     return Violation("revisions", "too_long", message)
+
+
+def text_bytes(said: Feedback | Revision) -> int:
+    """How much text a revision has, or feedback with all its revisions, in bytes of UTF-8."""
+    values = (value for value in said.context.values() if isinstance(value, str))
+    texts = [said.comment, said.reply or "", *said.tags, *said.context, *values]
+    if isinstance(said, Revision):
+        return sum(map(_bytes, texts))
+    texts += [said.moderation.reason, *(part for pair in said.later_keys for part in pair)]
+    return sum(map(_bytes, texts)) + sum(map(text_bytes, said.revisions))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def unfit_to_restore(feedback: Feedback) -> Iterator[Violation]:
@@ -265,7 +277,7 @@ def _malformed(feedback: Feedback) -> Iterator[Violation]:
     prints = (feedback.fingerprint, *(later for pair in feedback.later_keys for later in pair))
     texts += [("fingerprint", value) for value in prints]
     problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
-    problems += [text_problem(name, value) for name, value in texts if value is not None]
+    problems += [long_text_problem(name, value) for name, value in texts if value is not None]
     yield from (problem for problem in problems if problem)
 
 
@@ -299,9 +311,9 @@ def comment_when_down(submission: Submission) -> Sequence[Violation]:
     return [Violation("comment", "required", "Please provide a comment when giving negative feedback")]
 
 
-def no_spam(phrases: Iterable[str] = SPAM_PHRASES) -> Rule:
+def no_spam(phrases: str | Iterable[str] = SPAM_PHRASES) -> Rule:
     """A comment has none of these phrases, in whatever case."""
-    folded = tuple(phrase.lower() for phrase in phrases)
+    folded = tuple(phrase.lower() for phrase in as_texts(phrases))
 
     def rule(submission: Submission) -> Sequence[Violation]:
         comment = submission.comment.lower()
@@ -352,7 +364,7 @@ class RatingPolicy:
         max_comment_length: int | None = MAX_COMMENT_LENGTH,
         comment_when_down: bool = True,
         spam: str = "refuse",
-        spam_phrases: Iterable[str] = SPAM_PHRASES,
+        spam_phrases: str | Iterable[str] = SPAM_PHRASES,
     ) -> RatingPolicy:
         """The default policy with other limits.
 

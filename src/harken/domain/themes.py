@@ -7,6 +7,8 @@ from typing import Final
 
 from attrs import frozen
 
+from harken.domain.text_lists import as_texts
+
 KEYWORDS: Final = ("error", "slow", "unclear", "incomplete", "wrong", "confused")
 
 
@@ -18,13 +20,13 @@ class Theme:
     mentions: int
 
 
-def themes(comments: Iterable[str], keywords: Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
+def themes(comments: Iterable[str], keywords: str | Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
     """How many comments contain each keyword, in whatever case and also inside longer words.
 
     The most mentioned come first, equals in the order of ``keywords``; what nobody mentions is left out.
     """
-    folded = {keyword: keyword.lower() for keyword in keywords}
-    counts = dict.fromkeys(keywords, 0)
+    folded = {keyword: keyword.lower() for keyword in as_texts(keywords)}
+    counts = dict.fromkeys(folded, 0)
     for comment in comments:
         lower = comment.lower()
         for keyword, needle in folded.items():

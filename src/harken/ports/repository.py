@@ -130,6 +130,8 @@ class FeedbackRepository(ABC):
         ``over`` is the version that it takes the place of, where that is not the one right before it but an earlier
         one: so a copy takes over what was changed several times since. Application, session, message, author, id,
         idempotency key and creation time are those of the version before.
+        Where more than 1,000 events about one feedback wait, an adapter may let the new one stand for all earlier ones
+        of its type.
 
         Raises:
             FeedbackNotFound: there is none in that application.

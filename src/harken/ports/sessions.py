@@ -31,8 +31,11 @@ class SessionRepository(ABC):
         """
 
     @abstractmethod
-    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
-        """Remove these keys (all, if ``None``), durably and atomically, and say how many there were."""
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
+        """Remove these keys, durably and atomically, and say how many there were.
+
+        A single text is one key, and ``None`` is all of them.
+        """
 
     @abstractmethod
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:

@@ -52,7 +52,7 @@ class AnalyticsService:
         named = zone_named(zone)
         return by_weekday(self._slots(query), named)
 
-    def themes(self, query: FeedbackQuery, keywords: Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
+    def themes(self, query: FeedbackQuery, keywords: str | Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
         """How many of the matching downs mention each keyword, the most mentioned first."""
         downs = self._repository.stream(evolve(query, rating=Rating.DOWN))
         return themes((feedback.comment for feedback in downs), keywords)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Final
 
 from attrs import evolve
 
@@ -27,6 +26,7 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
+from harken.domain.history import folded
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
@@ -36,7 +36,7 @@ from harken.domain.rules import (
     RatingPolicy,
     Rule,
     accepted,
-    text_problem,
+    long_text_problem,
     trimmed,
     unfit_to_restore,
 )
@@ -60,8 +60,6 @@ from harken.services.middleware import (
     tell_receipt,
 )
 from harken.services.replying import Replying
-
-MAX_REVISIONS: Final = 100
 
 
 def filtered_by(spam_filter: SpamFilter) -> Rule:
@@ -274,6 +272,8 @@ class FeedbackService:
     ) -> Feedback:
         """Change what feedback says; the whole of it is checked again, and what it said before is kept.
 
+        It can be changed as often as its author likes: the first revision and the latest 99 are kept.
+
         Where there is no reply, it may get one as new feedback does. A change that changes nothing is none: the
         feedback comes back as it is.
 
@@ -335,7 +335,7 @@ class FeedbackService:
             FeedbackWithdrawn: it was taken back.
             FeedbackRejected: the reply is not text that every storage can keep.
         """
-        if text is not None and (problem := text_problem("reply", text)):
+        if text is not None and (problem := long_text_problem("reply", text)):
             raise FeedbackRejected([problem])
 
         def edit(current: Feedback) -> Feedback:
@@ -469,7 +469,7 @@ class FeedbackService:
                 revised = self._replied(revised)
             if vote.idempotency_key is None:
                 return revised
-            return evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
+            return folded(evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint))))
 
         try:
             updated = self._editor.update(earlier.application, earlier.id, edit, event, check=check)
@@ -496,15 +496,12 @@ class FeedbackService:
         return current if _same_words(current, content) else self._replied(self._with_revision(current, content))
 
     def _with_revision(self, current: Feedback, content: Feedback) -> Feedback:
-        if len(current.revisions) >= MAX_REVISIONS:
-            message = f"This feedback was changed {MAX_REVISIONS} times, and more revisions are not kept"
-            raise FeedbackRejected([Violation("revisions", "too_many", message)])
         before = current.moderation
         if content.agent_id != current.agent_id:
             # What a moderator said was about feedback on another agent; only the status holds for this one.
             before = Moderation(status=before.status)
         moderation = _moderation_after(before, content.moderation)
-        return current.revised(evolve(content, moderation=moderation), at=self._clock())
+        return folded(current.revised(evolve(content, moderation=moderation), at=self._clock()))
 
     def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:
         try:

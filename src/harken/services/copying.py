@@ -19,13 +19,13 @@ from harken.domain.errors import (
     StaleFeedback,
 )
 from harken.domain.feedback import Feedback
+from harken.domain.history import MAX_REVISIONS
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import unfit_to_restore
 from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
-from harken.services.collection import MAX_REVISIONS
 from harken.services.conversations import ConversationService
 from harken.services.sessions import SessionService
 

@@ -13,15 +13,11 @@ from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import size_problem, text_problem
-from harken.domain.violation import Violation
 from harken.ports.repository import FeedbackRepository
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGE: Final = 1_000
-#: How many versions feedback can have. MongoDB keeps the events of changes with the feedback until somebody fans them
-#: out, and these must not fill its 16 MB.
-MAX_VERSIONS: Final = 1_000
 
 #: What is told that something was written.
 OnChange = Callable[[], object]
@@ -56,14 +52,6 @@ class Updated:
     changed: bool
 
 
-def _version_problem(feedback: Feedback) -> Violation | None:
-    """What is wrong with feedback that has too many versions. Withdrawing it is always possible."""
-    if feedback.version <= MAX_VERSIONS:
-        return None
-    message = f"This feedback has {MAX_VERSIONS:,} versions, which is the maximum; it can only be withdrawn"
-    return Violation("version", "too_many", message)
-
-
 class Editor:
     """Changes stored feedback, and tells who listens that something was written."""
 
@@ -93,7 +81,7 @@ class Editor:
 
         Raises:
             FeedbackNotFound: there is none.
-            FeedbackRejected: it was changed too often, or would be too large with all its revisions.
+            FeedbackRejected: it would be too large with all its revisions.
         """
         while True:
             current = get(self._repository, application, feedback_id)
@@ -102,7 +90,7 @@ class Editor:
             edited = edit(current)
             if edited is current:
                 return Updated(current, changed=False)
-            if not edited.withdrawn and (problem := _version_problem(edited) or size_problem(edited)):
+            if not edited.withdrawn and (problem := size_problem(edited)):
                 raise FeedbackRejected([problem])
             try:
                 self._repository.replace(edited, [Event.about(edited, event, before=current)] if event else [])

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from harken.domain.access import ApiKey, Scope
 from harken.domain.errors import ConfigurationError, InvalidCredentials, KeyNotFound, KeyRejected
 from harken.domain.rules import label_problem
+from harken.domain.text_lists import as_texts
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.time import Clock
 
@@ -64,10 +65,10 @@ class KeyService:
     def create(
         self,
         application: str,
-        scopes: Iterable[Scope | str],
+        scopes: Scope | str | Iterable[Scope | str],
         *,
         name: str = "",
-        agents: Iterable[str] | None = None,
+        agents: str | Iterable[str] | None = None,
     ) -> NewKey:
         """A new key for an application; on return it is durable.
 
@@ -169,9 +170,10 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _known(scopes: Iterable[Scope | str]) -> frozenset[Scope]:
+def _known(scopes: Scope | str | Iterable[Scope | str]) -> frozenset[Scope]:
+    wanted = [scopes] if isinstance(scopes, str | Scope) else scopes
     try:
-        known = frozenset(map(Scope.parse, scopes))
+        known = frozenset(map(Scope.parse, wanted))
     except ValueError as error:
         raise KeyRejected(str(error)) from None
     if not known:
@@ -179,8 +181,8 @@ def _known(scopes: Iterable[Scope | str]) -> frozenset[Scope]:
     return known
 
 
-def _agents(agents: Iterable[str]) -> frozenset[str]:
-    named = [agents] if isinstance(agents, str) else list(agents)
+def _agents(agents: str | Iterable[str]) -> frozenset[str]:
+    named = as_texts(agents)
     if problems := [problem.message for agent in named if (problem := label_problem("agent", agent))]:
         raise KeyRejected("; ".join(problems))
     if not named:

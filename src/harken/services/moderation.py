@@ -11,7 +11,7 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.moderation import Backlog, Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, Page
-from harken.domain.rules import label_problem, text_problem
+from harken.domain.rules import label_problem, long_text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 from harken.services.backlog import backlog
@@ -137,6 +137,6 @@ def _status(value: ModerationStatus | str) -> ModerationStatus:
 
 
 def _check(moderator: str | None, reason: str = "") -> None:
-    problems = (moderator is not None and label_problem("moderator", moderator), text_problem("reason", reason))
+    problems = (moderator is not None and label_problem("moderator", moderator), long_text_problem("reason", reason))
     if violations := [problem for problem in problems if problem]:
         raise FeedbackRejected(violations)

@@ -86,7 +86,7 @@ class Replying:
 
     def _store(self, asked: Feedback, reply: str) -> None:
         def edit(current: Feedback) -> Feedback:
-            if not _wants_reply(current) or len(current.revisions) != len(asked.revisions):
+            if not _wants_reply(current) or current.revisions[-1:] != asked.revisions[-1:]:
                 return current
             return current.answered(reply, at=self._clock())
 

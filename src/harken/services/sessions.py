@@ -9,6 +9,7 @@ from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
 from harken.domain.rules import label_problem, name_problem, number_problem, text_problem
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 
 MAX_DEPTH = 20
@@ -73,12 +74,12 @@ class SessionService:
             self._repository.update(application, session_id, merged.added)
         return merged
 
-    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
-        """Remove these keys (all, if ``None``) and say how many there were."""
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
+        """Remove these keys, or a single one (all, if ``None``), and say how many there were."""
         _check_ids(application, session_id)
         if keys is not None:
             # Not every storage can be asked for what none could keep.
-            keys = [key for key in keys if not name_problem("metadata", key)]
+            keys = [key for key in as_texts(keys) if not name_problem("metadata", key)]
         return self._repository.delete(application, session_id, keys)
 
 

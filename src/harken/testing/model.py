@@ -22,6 +22,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
+from harken.domain.text_lists import as_texts
 from harken.ports.alerts import AlertRepository
 from harken.ports.conversations import ConversationRepository, JsonObject
 from harken.ports.documents import Document, DocumentRepository
@@ -154,9 +155,9 @@ class _Sessions(SessionRepository):
         MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
         self.stored[application, session_id] = after
 
-    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         metadata = self.stored.get((application, session_id), {})
-        doomed = set(metadata) if keys is None else set(metadata) & set(keys)
+        doomed = set(metadata) if keys is None else set(metadata) & set(as_texts(keys))
         for key in doomed:
             del metadata[key]
         return len(doomed)

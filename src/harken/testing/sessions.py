@@ -30,6 +30,13 @@ class SessionContract(FreshStorage):
             check_same(storage.sessions.delete("default", "s"), 2)
             check_same(storage.sessions.get("default", "s"), {})
 
+    def test_a_single_text_is_one_key(self) -> None:
+        """Deleting a key that is given as a text removes that key, and none of those that its letters name."""
+        with self.open_storage() as storage:
+            storage.sessions.update("default", "s", dict.fromkeys(("topic", "t", "o", "p"), 1))
+            check_same(storage.sessions.delete("default", "s", "topic"), 1)
+            check_same(list(storage.sessions.get("default", "s")), ["o", "p", "t"])
+
     def test_nothing_live_is_handed_out(self) -> None:
         """Changing what was taken in or handed out changes nothing that is stored."""
         taken_in: dict[str, object] = {"list": [1]}

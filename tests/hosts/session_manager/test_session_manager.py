@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +155,68 @@ class TestHooks:
     """A hook stands between who calls and what is kept."""
 
     def test_a_hook_is_told_what_is_done(self, hk: Harken) -> None:
-        """It gets the way on, the action, the session, and the feedback by name."""
+        """It gets the way on, the action, the session, and by name the feedback and the session manager."""
         told: list[tuple[str, str, dict[str, Any]]] = []
 
         def listen(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
             told.append((action, session_id, dict(kwargs)))
             return original_func(kwargs["feedback"])
 
-        MongoDBSessionManager("session-1", feedback_hook=listen, harken=hk).add_feedback({"rating": "up"})
-        assert told == [("add", "session-1", {"feedback": {"rating": "up"}})]
+        manager = MongoDBSessionManager("session-1", feedback_hook=listen, harken=hk)
+        manager.add_feedback({"rating": "up"})
+        assert told == [("add", "session-1", {"feedback": {"rating": "up"}, "session_manager": manager})]
+
+    @pytest.mark.parametrize("shape", ["plain", "keyword only", "decorated", "method", "partial", "chain", "built-in"])
+    def test_a_hook_that_takes_no_session_manager(self, hk: Harken, shape: str) -> None:
+        """It is called as before, without it, whatever kind of callable it is."""
+
+        def plain(original_func: Hook, action: str, session_id: str, feedback: dict[str, Any]) -> Any:
+            return original_func({**feedback, "comment": f"{action} in {session_id}"})
+
+        def keyword_only(original_func: Hook, action: str, session_id: str, *, feedback: dict[str, Any]) -> Any:
+            return plain(original_func, action, session_id, feedback)
+
+        @wraps(plain)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            return plain(*args, **kwargs)
+
+        class Audit:
+            def __call__(self, original_func: Hook, action: str, session_id: str, feedback: dict[str, Any]) -> Any:
+                return plain(original_func, action, session_id, feedback)
+
+        class BuiltIn(Audit):
+            """A callable whose parameters cannot be found out."""
+
+            __signature__ = "unknown"
+
+        hooks: dict[str, Any] = {
+            "plain": plain,
+            "keyword only": keyword_only,
+            "decorated": decorated,
+            "method": Audit().__call__,
+            "partial": partial(plain),
+            "chain": [decorated, plain],
+            "built-in": BuiltIn(),
+        }
+        manager = MongoDBSessionManager("session-1", feedback_hook=hooks[shape], harken=hk)
+        manager.add_feedback({"rating": "up"})
+        assert [feedback["comment"] for feedback in manager.get_feedbacks()] == ["add in session-1"]
+
+    def test_a_hook_reads_and_writes_the_session(self, hk: Harken) -> None:
+        """With the session manager that it is given; each hook of a chain gets it, unless it does not take it."""
+
+        def count(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            manager = kwargs["session_manager"]
+            before = manager.get_metadata()["metadata"].get("count", 0)
+            manager.update_metadata({"count": before + 1})
+            return original_func(kwargs["feedback"])
+
+        def keep(original_func: Hook, action: str, session_id: str, feedback: dict[str, Any]) -> Any:
+            return original_func(feedback)
+
+        manager = MongoDBSessionManager("session-1", feedback_hook=[count, keep], feedbackHook=count, harken=hk)
+        manager.add_feedback({"rating": "up"})
+        assert manager.get_metadata() == {"metadata": {"count": 2}}
 
     @pytest.mark.parametrize("name", ["feedback_hook", "feedbackHook"])
     def test_a_hook_may_change_the_feedback(self, hk: Harken, name: str) -> None:
@@ -235,6 +289,8 @@ class TestHooks:
         """Not with the first feedback."""
         with pytest.raises(TypeError, match="must be callable, got 'audit'"):
             MongoDBSessionManager("session-1", feedback_hook=["audit"], harken=hk)  # type: ignore[list-item]
+        with pytest.raises(TypeError, match="must be callable, got 'audit'"):
+            MongoDBSessionManager("session-1", feedback_hook="audit", harken=hk)  # type: ignore[arg-type]
 
 
 class TestMetadata:
@@ -248,6 +304,20 @@ class TestMetadata:
         assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"], "tier": "premium"}}
         assert session_manager.delete_metadata(["tier", "nothing"]) == 1
         assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"]}}
+
+    def test_a_single_text_is_one_name(self, hk: Harken) -> None:
+        """A name that is not in a list is deleted, and none that its letters are; hooks get a list."""
+        keys: list[object] = []
+
+        def listen(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+            keys.append(kwargs["keys"])
+            return original_func("topic")
+
+        manager = MongoDBSessionManager("session-1", harken=hk)
+        manager.update_metadata(dict.fromkeys(("topic", "tier", "o", "p"), 1))
+        assert manager.delete_metadata("tier") == 1
+        assert MongoDBSessionManager("session-1", harken=hk, metadata_hook=listen).delete_metadata("topic") == 1
+        assert (manager.get_metadata(), keys) == ({"metadata": {"o": 1, "p": 1}}, [["topic"]])
 
     def test_what_cannot_be_kept_is_refused(self, session_manager: MongoDBSessionManager) -> None:
         """The error names it, and nothing was changed."""
@@ -288,17 +358,42 @@ class TestOpening:
         with harken.connect(url) as hk:
             assert hk.summary(session_id="session-1").positive == 2
 
-    def test_without_a_connection_string_the_settings_say(
+    @pytest.mark.parametrize("connection_string", [None, ""])
+    @pytest.mark.parametrize("settings", [{}, {"HARKEN_STORAGE": "sqlite:///feedback.db"}])
+    @pytest.mark.parametrize(
+        "opener",
+        [
+            lambda url: MongoDBSessionManager("session-1", url),
+            lambda url: create_mongodb_session_manager("session-1", connection_string=url, database_name="examples"),
+            MongoDBSessionManagerFactory,
+            initialize_global_factory,
+        ],
+    )
+    def test_without_a_connection_string_nothing_is_opened(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        opener: Callable[[str | None], object],
+        settings: dict[str, str],
+        connection_string: str | None,
+    ) -> None:
+        """A program that names no storage gets a ValueError that says what to give, and no file is made."""
+        monkeypatch.chdir(tmp_path)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ValueError, match="Either connection_string or client must be given"):
+            opener(connection_string)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_storage_of_the_settings_can_be_handed_in(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """HARKEN_STORAGE names the storage, as everywhere."""
-        url = f"sqlite:///{tmp_path / 'feedback.db'}"
-        monkeypatch.setenv("HARKEN_STORAGE", url)
-        manager = MongoDBSessionManager("session-1")
-        manager.add_feedback({"rating": "up"})
-        manager.close()
-        with harken.connect(url) as hk:
-            assert hk.summary().total == 1
+        """HARKEN_STORAGE names the storage of ``harken.connect()``, which a session manager and a factory take."""
+        monkeypatch.setenv("HARKEN_STORAGE", f"sqlite:///{tmp_path / 'feedback.db'}")
+        with harken.connect() as hk:
+            MongoDBSessionManager("session-1", harken=hk).add_feedback({"rating": "up"})
+            MongoDBSessionManagerFactory(harken=hk).create_session_manager("session-1").add_feedback({"rating": "up"})
+            assert hk.summary().total == 2
 
     def test_a_client_is_used_and_stays_open(self) -> None:
         """The same data as with any other session manager of that client and database."""

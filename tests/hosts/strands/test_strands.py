@@ -288,7 +288,8 @@ class TestFeedback:
         assert [result["status"] for result in results] == ["error", "success", "success"]
         assert "Please provide a comment" in results[0]["content"][0]["text"]
         kept = [(one.rating.value, one.comment, one.message_id) for one in hk.stream(session_id="session-1")]
-        assert kept == [("down", "It was wrong", answer.message_id), (None, "Never mind", answer.message_id)]
+        # What they said last counts, once.
+        assert kept == [(None, "Never mind", answer.message_id)]
 
     def test_an_agent_is_told_when_a_hook_skips_its_feedback(self, hk: Harken) -> None:
         """The tool goes through the hooks as everything does."""
@@ -313,6 +314,10 @@ class TestFeedback:
             {"action": "get"},
             {"action": "set", "metadata_to_set": {"a.b": 1}},
             {"action": "forget"},
+            {"action": "set", "metadata_to_set": {"topic": "refunds", "t": 1, "o": 2, "lang": "fr"}},
+            {"action": "get", "keys": "language"},
+            {"action": "delete", "keys": "topic"},
+            {"action": "delete", "keys": "topic"},
         ]
         agent = Agent(
             model=LocalModel([*(ToolCall("manage_metadata", call) for call in calls), "Done"]),
@@ -329,10 +334,15 @@ class TestFeedback:
             ("success", "Deleted: topic."),
             ("success", '{"language": "en"}'),
         ]
-        assert [status for status, _ in said[4:]] == ["error", "error"]
+        assert [status for status, _ in said[4:6]] == ["error", "error"]
         assert "may only have letters" in said[4][1]
         assert "expected 'get'" in said[5][1]
-        assert manager.get_metadata() == {"metadata": {"language": "en"}}
+        assert said[7:] == [
+            ("success", '{"language": "en"}'),
+            ("success", "Deleted: topic."),
+            ("error", "Nothing was deleted: there is no topic."),
+        ]
+        assert manager.get_metadata() == {"metadata": {"lang": "fr", "language": "en", "o": 2, "t": 1}}
 
 
 _TALK = """

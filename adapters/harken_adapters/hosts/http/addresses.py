@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Final
 
 from harken.domain.errors import ConfigurationError
+from harken.domain.text_lists import as_texts
 from harken.ports.time import Clock
 
 #: Internet providers give each customer at least a network of this size, and all of its addresses are theirs to use.
@@ -55,13 +56,13 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequ
     return str(client)
 
 
-def trusted_networks(texts: Iterable[str]) -> tuple[_Network, ...]:
+def trusted_networks(texts: str | Iterable[str]) -> tuple[_Network, ...]:
     """The networks that settings name, such as ``10.0.0.0/8``, ``::1`` or ``2001:db8::/32``.
 
     Raises:
         ConfigurationError: one is no network; the message says which, and why.
     """
-    return tuple(_network(text) for text in texts)
+    return tuple(_network(text) for text in as_texts(texts))
 
 
 def rate_key(address: str) -> str:

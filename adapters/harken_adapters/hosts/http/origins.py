@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from harken.domain.text_lists import as_texts
 from harken_adapters.hosts.http.messages import Headers, Response
 from harken_adapters.hosts.http.problems import Problem
 
@@ -52,8 +53,8 @@ class Origins:
         allowed: origins such as ``https://example.com``, or ``*`` for any; none, if there is nothing to say.
     """
 
-    def __init__(self, allowed: Sequence[str]) -> None:
-        self._allowed = frozenset(allowed)
+    def __init__(self, allowed: str | Sequence[str]) -> None:
+        self._allowed = frozenset(as_texts(allowed))
 
     def __bool__(self) -> bool:
         return bool(self._allowed)

@@ -322,7 +322,10 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
             "moderation": _or_null("Moderation"),
             "updated_at": _INSTANT,
             "withdrawn_at": _nullable(_INSTANT),
-            "revisions": _described(_list(reference("Revision")), "What it said before, oldest first."),
+            "revisions": _described(
+                _list(reference("Revision")),
+                "What it said before, oldest first: the first version, and the latest 99 of the others.",
+            ),
             "vote": _described({"type": "boolean"}, "Whether it is its author's one vote on that message."),
         },
         description="Feedback, as it is kept.",

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from harken import Harken
+from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.hooks import Hooks, chain
 from harken_adapters.hosts.session_manager.manager import MongoDBSessionManager
 from harken_adapters.hosts.session_manager.opening import open_harken
@@ -30,7 +31,7 @@ class MongoDBSessionManagerFactory:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, or both it and a client are given.
+            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
             StorageError: the storage cannot be opened.
         """
         self.harken = harken or open_harken(connection_string, database_name, client, application_name)
@@ -47,6 +48,7 @@ class MongoDBSessionManagerFactory:
         metadata_hook: Hooks = None,
         feedbackHook: Hooks = None,  # noqa: N803 - as those write it who come from the other library
         metadataHook: Hooks = None,  # noqa: N803
+        max_record_bytes: int = MAX_SIZE,
     ) -> MongoDBSessionManager:
         """The session manager of a session; closing it leaves the storage open."""
         return MongoDBSessionManager(
@@ -55,6 +57,7 @@ class MongoDBSessionManagerFactory:
             feedback_hook=chain(feedback_hook, feedbackHook),
             metadata_hook=chain(metadata_hook, metadataHook),
             harken=self.harken,
+            max_record_bytes=max_record_bytes,
         )
 
     def close(self) -> None:
@@ -79,7 +82,7 @@ def initialize_global_factory(
     """Open the process's factory, in the place of the one before, which is closed.
 
     Raises:
-        ConfigurationError: nothing serves that connection string, or both it and a client are given.
+        ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
         StorageError: the storage cannot be opened; the one before stays.
     """
     factory = MongoDBSessionManagerFactory(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from strands.types.tools import AgentTool
 
-from harken import Harken, Receipt
+from harken import Harken, Receipt, Submission
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
+from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copied, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, called, chain
 from harken_adapters.hosts.session_manager.opening import open_harken
 from harken_adapters.hosts.strands import Answer, HarkenSessionManager, feedback_tool, metadata_tool
+from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -40,13 +44,15 @@ class MongoDBSessionManager(HarkenSessionManager):
         feedbackHook: Hooks = None,  # noqa: N803 - as those write it who come from the other library
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
+        max_record_bytes: int = MAX_SIZE,
     ) -> None:
         """A session; it is there as soon as something is kept in it.
 
         Args:
             session_id: the session.
-            connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``; what the
-                settings of Harken say, if there is none.
+            connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. It is
+                required unless there is a ``client`` or a ``harken``; for the storage that the settings name, hand in
+                ``harken=harken.connect()``.
             database_name: the database in MongoDB; in the place of the one in the URL.
             collection_name: says nothing: Harken keeps its own collections, which begin with ``harken_``.
             client: a client of MongoDB in the place of a connection string; it stays open.
@@ -56,16 +62,20 @@ class MongoDBSessionManager(HarkenSessionManager):
             feedbackHook: the same as ``feedback_hook``, inside of it.
             metadataHook: the same as ``metadata_hook``, inside of it.
             harken: a Harken to work on in the place of all these; it stays open.
+            max_record_bytes: how many bytes of JSON a message, or the state of an agent, may have; what makes it larger
+                is left out, see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, or both it and a client are given.
-            StorageError: the storage cannot be opened.
+            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are. It is
+                a ``ValueError``.
+            StorageError: the storage cannot be opened. Like every ``StorageError`` here it is a ``SessionException`` of
+                Strands as well.
         """
         self._feedback_hooks = chain(feedback_hook, feedbackHook)
         self._metadata_hooks = chain(metadata_hook, metadataHook)
         opened = harken or open_harken(connection_string, database_name, client, application_name)
         self._own = None if harken else opened
-        super().__init__(opened, session_id, application=application_name)
+        super().__init__(opened, session_id, application=application_name, max_record_bytes=max_record_bytes)
 
     def close(self) -> None:
         """Close what was opened for it. Closing twice is harmless; what was kept is durable without."""
@@ -90,27 +100,51 @@ class MongoDBSessionManager(HarkenSessionManager):
             StorageError: it could not be stored.
         """
         given = copied(feedback)
-        receipt: Receipt | None = called(self._feedback_hooks, self._add, "add", self.session_id, feedback=given)
-        return receipt
+        return self._through_hooks(self._add, given)
 
     def get_feedbacks(self) -> list[dict[str, Any]]:
         """The feedback of this session that counts, oldest first. ``created_at`` is an ISO time in UTC without zone."""
-        found = self.harken.stream(application=self.application, session_id=self.session_id)
-        return [to_dictionary(feedback) for feedback in found]
+        with session_errors():
+            found = self.harken.stream(application=self.application, session_id=self.session_id)
+            return [to_dictionary(feedback) for feedback in found]
 
     def get_feedback_tool(self) -> AgentTool:
-        """A tool with which an agent keeps what its user says of its last answer, through the hooks."""
-        return feedback_tool(lambda rating, comment: self.add_feedback({"rating": rating, "comment": comment}))
+        """A tool with which an agent keeps what its user says of its last answer, through the hooks.
+
+        About one answer it keeps one entry: called again, it changes what it kept.
+        """
+
+        def vote(rating: str | None, comment: str) -> object:
+            return self._through_hooks(self._vote, {"rating": rating, "comment": comment})
+
+        return feedback_tool(vote)
 
     @property
     def latest_answer(self) -> Answer | None:
         """The answer that feedback is about now; ``None`` before there is one."""
         return self.feedback.latest
 
+    def _through_hooks(self, keep: Callable[[Mapping[str, Any]], Receipt], given: dict[str, Any]) -> Receipt | None:
+        receipt: Receipt | None = called(
+            self._feedback_hooks, keep, "add", self.session_id, session_manager=self, feedback=given
+        )
+        return receipt
+
     def _add(self, feedback: Mapping[str, Any]) -> Receipt:
+        submission = self._submission(feedback)
+        with session_errors():
+            return self.harken.collection.submit(submission)
+
+    def _vote(self, feedback: Mapping[str, Any]) -> Receipt:
+        submission = self._submission(feedback)
+        author = self.feedback.voter if submission.author is None else submission.author
+        with session_errors():
+            return self.harken.collection.submit(evolve(submission, author=author, vote=True))
+
+    def _submission(self, feedback: Mapping[str, Any]) -> Submission:
         given = copied(feedback)
         about = self.feedback.target(given.get("message_id"), given.get("agent_id"))
-        return self.harken.collection.submit(to_submission(given, about, self.application))
+        return to_submission(given, about, self.application)
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
@@ -127,9 +161,10 @@ class MongoDBSessionManager(HarkenSessionManager):
         found: dict[str, Any] = called(self._metadata_hooks, self._metadata, "get", self.session_id)
         return found
 
-    def delete_metadata(self, keys: Iterable[str]) -> int:
-        """Remove these names, and say how many there were."""
-        deleted: int = called(self._metadata_hooks, self._delete, "delete", self.session_id, keys=list(keys))
+    def delete_metadata(self, keys: str | Iterable[str]) -> int:
+        """Remove these names, or a single one, and say how many there were."""
+        names = list(as_texts(keys))
+        deleted: int = called(self._metadata_hooks, self._delete, "delete", self.session_id, keys=names)
         return deleted
 
     def get_metadata_tool(self) -> AgentTool:
@@ -139,13 +174,16 @@ class MongoDBSessionManager(HarkenSessionManager):
         )
 
     def _update(self, metadata: Mapping[str, JsonValue]) -> None:
-        self.harken.sessions.update(self.application, self.session_id, metadata)
+        with session_errors():
+            self.harken.sessions.update(self.application, self.session_id, metadata)
 
     def _metadata(self) -> dict[str, Any]:
-        return {"metadata": self.harken.sessions.get(self.application, self.session_id)}
+        with session_errors():
+            return {"metadata": self.harken.sessions.get(self.application, self.session_id)}
 
-    def _delete(self, keys: Iterable[str]) -> int:
-        return self.harken.sessions.delete(self.application, self.session_id, keys)
+    def _delete(self, keys: str | Iterable[str]) -> int:
+        with session_errors():
+            return self.harken.sessions.delete(self.application, self.session_id, keys)
 
     # --- the application and its agents ----------------------------------------------------------------------------
 
@@ -177,7 +215,8 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     def get_message_count(self, agent_id: str | None = None) -> int:
         """How many messages an agent has in this session, its user's included; all agents, if none is named."""
-        return self.harken.conversations.count(self.application, self.session_id, agent_id)
+        with session_errors():
+            return self.harken.conversations.count(self.application, self.session_id, agent_id)
 
 
 def create_mongodb_session_manager(session_id: str, **arguments: Any) -> MongoDBSessionManager:

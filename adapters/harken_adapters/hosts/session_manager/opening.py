@@ -1,4 +1,4 @@
-"""Which Harken a session manager works on: a client, a connection string, or what the settings say."""
+"""Which Harken a session manager works on: that of a client, or of a connection string."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import harken
 from harken import Harken
+from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -20,18 +21,26 @@ def open_harken(
     """A Harken of one's own, to be closed. A client stays open when it is closed.
 
     Raises:
-        ConfigurationError: nothing serves that connection string, or both it and a client are given.
+        ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
         StorageError: the storage cannot be opened.
     """
     if client is None:
-        url = None if connection_string is None else storage_url(connection_string, database_name)
-        return harken.connect(url, application=application)
+        if not connection_string:
+            # A default would write to a file that the program never named.
+            raise harken.ConfigurationError(
+                "Either connection_string or client must be given, "
+                "such as connection_string='mongodb://localhost:27017/'; "
+                "for the storage that the settings name, give harken=harken.connect()"
+            )
+        with session_errors():
+            return harken.connect(storage_url(connection_string, database_name), application=application)
     if connection_string is not None:
         raise harken.ConfigurationError("Give connection_string or client, not both")
     # The one host that takes a client of MongoDB, as that is what its callers have.
     from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
 
-    return harken.connect(mongo_storage(client, database_name or _DATABASE), application=application)
+    with session_errors():
+        return harken.connect(mongo_storage(client, database_name or _DATABASE), application=application)
 
 
 def storage_url(connection_string: str, database_name: str | None) -> str:

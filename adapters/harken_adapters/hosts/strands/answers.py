@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from attrs import frozen
@@ -12,6 +13,8 @@ from strands.types.tools import AgentTool
 
 from harken import Harken, Rating, Receipt, Target
 from harken.domain.feedback import Scalar
+from harken.domain.rules import MAX_ID_LENGTH
+from harken_adapters.hosts.strands.errors import session_errors
 from harken_adapters.hosts.strands.tools import feedback_tool
 
 
@@ -56,21 +59,23 @@ class AgentFeedback(HookProvider):
     ) -> Receipt:
         """Keep what somebody thinks of the latest answer, or of the message that is named.
 
-        Takes the keywords of :meth:`harken.Harken.submit`, and raises what it raises.
+        Takes the keywords of :meth:`harken.Harken.submit`, and raises what it raises; a ``StorageError`` is a
+        ``SessionException`` of Strands as well.
         """
         about = self.target(message_id, agent_id)
-        return self.harken.submit(
-            self.session_id,
-            rating,
-            comment,
-            agent_id=about.agent_id,
-            message_id=about.message_id,
-            author=author,
-            tags=tags,
-            context=context,
-            idempotency_key=idempotency_key,
-            application=self.application,
-        )
+        with session_errors():
+            return self.harken.submit(
+                self.session_id,
+                rating,
+                comment,
+                agent_id=about.agent_id,
+                message_id=about.message_id,
+                author=author,
+                tags=tags,
+                context=context,
+                idempotency_key=idempotency_key,
+                application=self.application,
+            )
 
     def target(self, message_id: str | None = None, agent_id: str | None = None) -> Target:
         """What feedback is about: what is named, or else the latest answer."""
@@ -80,8 +85,22 @@ class AgentFeedback(HookProvider):
         return Target(self.session_id, latest.message_id, latest.agent_id)
 
     def tool(self) -> AgentTool:
-        """A tool with which an agent keeps what its user says of an answer."""
-        return feedback_tool(self.submit)
+        """A tool with which an agent keeps what its user says of an answer.
+
+        About one answer it keeps one entry: called again, it changes what it kept, see :attr:`voter`.
+        """
+        return feedback_tool(self._vote)
+
+    @property
+    def voter(self) -> str:
+        """The author of what the tool keeps: the user of this session, whose own id is not known here."""
+        return voter(self.session_id)
+
+    def _vote(self, rating: str | None, comment: str) -> Receipt:
+        with session_errors():
+            return self.harken.collection.set_vote(
+                self.target(), self.voter, rating, comment, application=self.application
+            )
 
     def _began(self, event: AgentInitializedEvent) -> None:
         self._look_at(event.agent.messages, event.agent.agent_id)
@@ -93,6 +112,14 @@ class AgentFeedback(HookProvider):
         found = next((said for message in reversed(messages) if (said := _answer_id(message))), None)
         if found is not None:
             self.latest = Answer(agent_id, found)
+
+
+def voter(session_id: str) -> str:
+    """The author that stands for the user of a session."""
+    author = f"session:{session_id}"
+    if len(author) <= MAX_ID_LENGTH:
+        return author
+    return f"session:{blake2b(session_id.encode(), digest_size=16).hexdigest()}"
 
 
 def _answer_id(message: Message) -> str | None:

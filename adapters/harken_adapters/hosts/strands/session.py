@@ -11,6 +11,7 @@ from strands.telemetry.metrics import EventLoopMetrics
 from strands.types.agent import LocalAgent
 
 from harken import Harken
+from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.strands.answers import AgentFeedback
 from harken_adapters.hosts.strands.repository import HarkenSessionRepository
 
@@ -22,10 +23,26 @@ class HarkenSessionManager(RepositorySessionManager):
         feedback: ties feedback to the latest answer, see :class:`AgentFeedback`.
     """
 
-    def __init__(self, harken: Harken, session_id: str, *, application: str | None = None) -> None:
+    def __init__(
+        self, harken: Harken, session_id: str, *, application: str | None = None, max_record_bytes: int = MAX_SIZE
+    ) -> None:
+        """A session; it is there as soon as something is kept in it.
+
+        Args:
+            harken: where it is kept.
+            session_id: the session.
+            application: whose session it is, if not that of ``harken``.
+            max_record_bytes: how many bytes of JSON a message, or the state of an agent, may have, see
+                :class:`HarkenSessionRepository`.
+
+        Raises:
+            ConfigurationError: ``max_record_bytes`` is out of range.
+        """
         self.harken = harken
         self.feedback = AgentFeedback(harken, session_id, application=application)
-        self._repository = HarkenSessionRepository(harken.conversations, self.feedback.application)
+        self._repository = HarkenSessionRepository(
+            harken.conversations, self.feedback.application, max_record_bytes=max_record_bytes
+        )
         super().__init__(session_id, self._repository)
 
     @property

@@ -10,14 +10,18 @@ from strands import tool
 from strands.types.tools import AgentTool
 
 from harken import FeedbackRejected
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
+from harken_adapters.hosts.strands.errors import session_errors
 
 
 def feedback_tool(submit: Callable[[str | None, str], object]) -> AgentTool:
     """A tool with which an agent keeps what its user says of its last answer.
 
+    A model may call a tool twice, so ``submit`` should count what is said about one answer once.
+
     Args:
-        submit: keeps a rating (``"up"``, ``"down"`` or ``None``) and a comment, such as ``AgentFeedback.submit``.
+        submit: keeps a rating (``"up"``, ``"down"`` or ``None``) and a comment.
     """
 
     @tool
@@ -29,7 +33,8 @@ def feedback_tool(submit: Callable[[str | None, str], object]) -> AgentTool:
             comment: What they said about it, in their own words. A "down" needs it.
         """
         try:
-            kept = submit(None if rating == "neutral" else rating, comment)
+            with session_errors():
+                kept = submit(None if rating == "neutral" else rating, comment)
         except FeedbackRejected as error:
             return _failed(f"Not kept: {error}")
         return _done("The feedback was kept." if kept is not None else "The feedback was not kept.")
@@ -48,15 +53,16 @@ def metadata_tool(
     Args:
         get: gives all metadata.
         update: sets names, and leaves the others.
-        delete: removes names.
+        delete: removes names; may return how many there were.
     """
 
-    def read(keys: list[str] | None) -> str:
-        return json.dumps({name: value for name, value in get().items() if keys is None or name in keys})
+    def read(keys: list[str] | str | None) -> str:
+        wanted = None if keys is None else as_texts(keys)
+        return json.dumps({name: value for name, value in get().items() if wanted is None or name in wanted})
 
     @tool
     def manage_metadata(
-        action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | None = None
+        action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | str | None = None
     ) -> dict[str, Any]:
         """Read or change what is known of this session: facts by name, such as the user's language or topic.
 
@@ -66,15 +72,16 @@ def metadata_tool(
             keys: For "get" and "delete": the names; "get" without them gives everything.
         """
         try:
-            match action:
-                case "get":
-                    return _done(read(keys))
-                case "set" if metadata_to_set:
-                    update(metadata_to_set)
-                    return _done(f"Set: {', '.join(metadata_to_set)}.")
-                case "delete" if keys:
-                    delete(keys)
-                    return _done(f"Deleted: {', '.join(keys)}.")
+            with session_errors():
+                match action:
+                    case "get":
+                        return _done(read(keys))
+                    case "set" if metadata_to_set:
+                        update(metadata_to_set)
+                        return _done(f"Set: {', '.join(metadata_to_set)}.")
+                    case "delete" if keys:
+                        names = list(as_texts(keys))
+                        return _deleted(names, delete(names))
         except ValueError as error:
             return _failed(str(error))
         return _failed(
@@ -82,6 +89,12 @@ def metadata_tool(
         )
 
     return manage_metadata
+
+
+def _deleted(names: list[str], there_were: object) -> dict[str, Any]:
+    if there_were == 0:
+        return _failed(f"Nothing was deleted: there is no {', '.join(names)}.")
+    return _done(f"Deleted: {', '.join(names)}.")
 
 
 def _done(text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -9,6 +10,12 @@ from itertools import islice
 
 from harken.ports.conversations import ConversationRepository, JsonObject
 from harken_adapters.storage.memory.data import Conversation, Data, insert_place
+
+
+def _as_json(value: JsonObject) -> JsonObject:
+    """A copy with JSON's own types, as it comes out of a storage that keeps text: a tuple becomes a list."""
+    copied: JsonObject = json.loads(json.dumps(value))
+    return copied
 
 
 class MemoryConversationRepository(ConversationRepository):
@@ -30,7 +37,7 @@ class MemoryConversationRepository(ConversationRepository):
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
         """See the port."""
         with self._data.locked():
-            self._write(application, session_id).agents[agent_id] = deepcopy(value)
+            self._write(application, session_id).agents[agent_id] = _as_json(value)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         """See the port."""
@@ -40,7 +47,7 @@ class MemoryConversationRepository(ConversationRepository):
             conversation = self._write(application, session_id)
             # First, as an interruption may leave a number without a message, but no message without its number.
             insert_place(conversation.numbers[agent_id], number)
-            conversation.messages[agent_id][number] = deepcopy(message)
+            conversation.messages[agent_id][number] = _as_json(message)
             return True
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
@@ -49,7 +56,7 @@ class MemoryConversationRepository(ConversationRepository):
             messages = self._read(application, session_id).messages.get(agent_id, {})
             if number not in messages:
                 return False
-            messages[number] = deepcopy(message)
+            messages[number] = _as_json(message)
             return True
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from harken.domain.metadata import MetadataSize
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.memory.data import Data
 
@@ -29,11 +30,11 @@ class MemorySessionRepository(SessionRepository):
             MetadataSize.of(before).check_growth_to(MetadataSize.of(after))
             self._data.metadata[application, session_id] = after
 
-    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         """See the port."""
         with self._data.locked():
             metadata = self._data.metadata[application, session_id]
-            doomed = metadata.keys() & (metadata.keys() if keys is None else set(keys))
+            doomed = metadata.keys() & (metadata.keys() if keys is None else set(as_texts(keys)))
             for key in doomed:
                 del metadata[key]
             if not metadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -115,7 +116,11 @@ class Database:
     def close(self, close_client: Callable[[], None] | None = None) -> None:
         """Refuse every call from now on; after a fork, the parent's client is left alone."""
         self._closed = True
-        if close_client is not None and os.getpid() == self._pid:
+        if close_client is None or os.getpid() != self._pid:
+            return
+        # In a program that ends without closing, this is called when the interpreter can no longer import what the
+        # driver needs. The operating system closes the connections, and the server ends the sessions that are left.
+        if not sys.is_finalizing():
             close_client()
 
     def _hello(self) -> Document:

@@ -41,6 +41,8 @@ from harken_adapters.storage.mongodb.figures import Figures
 from harken_adapters.storage.mongodb.marks import Marks
 
 _CHUNK: Final = 1_000
+#: How many events may wait in a document, which has to stay below 16 MB, before they are coalesced.
+_MAX_WAITING: Final = 1_000
 #: How often an item is tried whose place was taken, and free again as soon as somebody looked.
 _TRIES: Final = 10
 _NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
@@ -149,6 +151,8 @@ class MongoFeedbackRepository(FeedbackRepository):
             change["$push"] = {"events": {"$each": added, "$sort": {"order": 1}}}
         with self._database.calling(), self._marks.changing(_places([feedback])):
             if self._collection.update_one(before, change).matched_count:
+                if feedback.version > _MAX_WAITING:
+                    self._coalesce(before["_id"], events)
                 return
         stored = self.get(feedback.application, feedback.id)
         raise StaleFeedback(
@@ -172,6 +176,16 @@ class MongoFeedbackRepository(FeedbackRepository):
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
         return self._figures.summarize(query, group_by)
+
+    def _coalesce(self, _id: Document, events: Sequence[Event]) -> None:
+        """Where too many events wait in the document, let the new ones stand for the earlier ones of their type.
+
+        What is sent about feedback is what it says when it is sent, so nothing is lost.
+        """
+        for event in events:
+            superseded = {"type": event.type.value, "version": {"$lt": event.version}}
+            crowded = {"_id": _id, f"events.{_MAX_WAITING}": {"$exists": True}}
+            self._collection.update_one(crowded, {"$pull": {"events": superseded}})
 
     def _add_one(self, item: Accepted) -> Outcome:
         feedback = item.feedback

@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from harken.domain.errors import StorageUnavailable
 from harken.domain.metadata import MetadataSize
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
@@ -45,14 +46,14 @@ class MongoSessionRepository(SessionRepository):
                     return
         raise StorageUnavailable(f"{self._database.name} has a session whose metadata keeps changing; try again")
 
-    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         """See the port."""
         session = _one(application, session_id)
         with self._database.calling():
             if keys is None:
                 gone = self._database.sessions.find_one_and_delete(session)
                 return len(gone["metadata"]) if gone else 0
-            doomed = set(keys)
+            doomed = set(as_texts(keys))
             if not doomed:
                 return 0
             removed = {f"metadata.{name}": "" for name in doomed}

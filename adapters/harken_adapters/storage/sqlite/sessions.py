@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from harken.domain.metadata import MetadataSize
+from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import dump
@@ -53,12 +54,12 @@ class SqliteSessionRepository(SessionRepository):
 
         self._database.write(update)
 
-    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+    def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         """See the port."""
         session = (application, session_id)
         of_session = "DELETE FROM session_metadata WHERE application = ? AND session_id = ?"
         delete = of_session if keys is None else f"{of_session} AND name = ?"
-        wanted = [session] if keys is None else [(*session, name) for name in set(keys)]
+        wanted = [session] if keys is None else [(*session, name) for name in set(as_texts(keys))]
         deleted = self._database.write(lambda connection: connection.executemany(delete, wanted).rowcount)
         if deleted:
             self._database.forget()

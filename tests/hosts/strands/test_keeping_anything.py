@@ -1,0 +1,442 @@
+"""Whatever an agent's state and messages hold, the turn goes on, and what can be kept is restored."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+from strands import Agent, tool
+from strands.multiagent import GraphBuilder
+from strands.session.file_session_manager import FileSessionManager
+from strands.session.session_repository import SessionRepository
+from strands.types.session import Session, SessionAgent, SessionMessage, SessionType
+
+import harken
+from harken import ConfigurationError, Harken
+from harken.services.conversations import MAX_SIZE
+from harken.services.copying import Copying
+from harken.storage import open_storage
+from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionManagerFactory
+from harken_adapters.hosts.strands import HarkenSessionManager, HarkenSessionRepository
+from harken_adapters.hosts.strands.encoding import MAX_DEPTH, decoded, encoded
+from local_model import LocalModel, ToolCall
+
+SMALL = 20_000
+T = TypeVar("T")
+
+
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sqlite", "mongodb"))])
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harken]:
+    """A Harken on each storage."""
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'feedback.db'}"}
+    with harken.connect(urls.get(request.param) or request.getfixturevalue("mongodb_url")) as hk:
+        yield hk
+
+
+def talking(hk: Harken, answers: list[Any], *, limit: int = MAX_SIZE, **options: Any) -> Agent:
+    """An agent with a session on Harken."""
+    manager = HarkenSessionManager(hk, "s", max_record_bytes=limit)
+    return Agent(model=LocalModel(answers), session_manager=manager, agent_id="a", callback_handler=None, **options)
+
+
+def answering(value: Any) -> Any:
+    """A tool whose result is that."""
+
+    @tool
+    def look() -> dict[str, Any]:
+        """Look."""
+        return {"status": "success", "content": [value]}
+
+    return look
+
+
+def results(agent: Agent) -> list[Any]:
+    """What tools answered, in order."""
+    blocks = [block for message in agent.messages for block in message["content"]]
+    return [block["toolResult"]["content"][0] for block in blocks if "toolResult" in block]
+
+
+class Level(IntEnum):
+    """A kind of integer."""
+
+    HIGH = 3
+
+
+class Word(StrEnum):
+    """A kind of text."""
+
+    YES = "yes"
+
+
+@frozen
+class Speechless:
+    """It has no text."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+#: What it is, and what is restored.
+VALUES: dict[str, tuple[Any, Any]] = {
+    "nan": (float("nan"), float("nan")),
+    "infinity": ([float("inf"), -float("inf")], [float("inf"), -float("inf")]),
+    "nested": ({"a": [{"b": (float("nan"), b"x")}]}, {"a": [{"b": [float("nan"), b"x"]}]}),
+    "names": ({float("nan"): 1, 2: 2, None: 3, True: 4, (1,): 5}, {"NaN": 1, "2": 2, "null": 3, "true": 4, "(1,)": 5}),
+    "huge": ([2**70, 10**5_000, -(10**5_000)], [2**70, 10**5_000, -(10**5_000)]),
+    "bytes": ([b"a", bytearray(b"b"), memoryview(b"c")], [b"a", b"b", b"c"]),
+    "set": ({1}, [1]),
+    "times": (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
+    "numbers": ([Decimal("1.5"), Level.HIGH, Word.YES], ["1.5", 3, "yes"]),
+    "id": (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    "text": (["\ud800", "\x00", ""], ["\ud800", "\x00", ""]),
+    "no text": (Speechless(), "<Speechless>"),
+    "a mark": ({"__bytes_encoded__": True, "data": "!"}, {"__bytes_encoded__": True, "data": "!"}),
+    "our mark": ({"__harken_encoded__": "float", "data": 1}, {"__harken_encoded__": "float", "data": 1}),
+    "half a mark": ({"__harken_encoded__": []}, {"__harken_encoded__": []}),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_any_value_is_kept(stored: Harken, name: str) -> None:
+    """As JSON where JSON can say it, under a mark where it cannot, and as text where nothing else is left."""
+    value, restored = VALUES[name]
+    repository = HarkenSessionRepository(stored.conversations, "default")
+    for number, change in enumerate((repository.create_message, repository.update_message)):
+        result: Any = {"toolUseId": "t", "status": "success", "content": [{"json": [number, value]}]}
+        change("s", "a", SessionMessage({"role": "user", "content": [{"toolResult": result}]}, 0))
+        (message,) = repository.list_messages("s", "a")
+        kept = message.message["content"][0]["toolResult"]["content"][0]["json"]
+        # As texts, because no NaN is equal to another.
+        assert list(map(repr, _leaves(kept))) == list(map(repr, _leaves([number, restored])))
+    repository.create_agent("s", SessionAgent("a", {"k": value}, {"k": value}, {"k": value}))
+    agent = repository.read_agent("s", "a")
+    assert agent is not None
+    for state in (agent.state, agent.conversation_manager_state, agent._internal_state):
+        assert list(map(repr, _leaves(state))) == list(map(repr, _leaves({"k": restored})))
+
+
+@pytest.mark.parametrize("name", ["nan", "infinity", "nested", "times", "set"])
+def test_a_turn_goes_on_after_a_tools_result(hk: Harken, name: str) -> None:
+    """Whatever the result holds, the agent answers, and the next process has its result."""
+    value, restored = VALUES[name]
+    agent = talking(hk, ["one", ToolCall("look", {}), "two", "three"], tools=[answering({"json": value})])
+    for question in ("hi", "look", "and now?"):
+        agent(question)
+    (found,) = results(talking(hk, []))
+    assert list(map(repr, _leaves(found["json"]))) == list(map(repr, _leaves(restored)))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from ((name, leaf) for name, item in value.items() for leaf in _leaves(item))
+    elif isinstance(value, list):
+        yield from ((index, leaf) for index, item in enumerate(value) for leaf in _leaves(item))
+    else:
+        yield hex(value) if type(value) is int else value
+
+
+def test_state_is_kept(stored: Harken) -> None:
+    """An agent that sets NaN goes on, and a restored one gets NaN back; another storage gets a copy of it."""
+    agent = talking(stored, ["one", "two"])
+    agent("hi")
+    agent.state.set("scores", {"low": float("nan"), "high": [float("inf"), 2**70]})
+    agent("hello?")
+    assert repr(talking(stored, []).state.get()) == "{'scores': {'low': nan, 'high': [inf, 1180591620717411303424]}}"
+    kept = stored.conversations.agent("default", "s", "a")
+    assert kept is not None
+    assert kept["state"] == {
+        "scores": {
+            "low": {"__harken_encoded__": "float", "data": "nan"},
+            "high": [{"__harken_encoded__": "float", "data": "inf"}, 2**70],
+        }
+    }
+
+
+@pytest.mark.slow
+def test_a_copy_is_restored_alike(tmp_path: Path, mongodb_url: str) -> None:
+    """From memory to SQLite to MongoDB, with values that JSON cannot say: each copy is complete and restored."""
+    urls = [f"sqlite:///{tmp_path / 'feedback.db'}", mongodb_url]
+    with open_storage("memory://") as source:
+        with harken.connect(source) as hk:
+            agent = talking(
+                hk, [ToolCall("look", {}), "two"], tools=[answering({"json": [float("nan"), b"x", 10**5_000]})]
+            )
+            agent.state.set("k", float("-inf"))
+            agent("look")
+        before = source
+        for url in urls:
+            with open_storage(url) as target:
+                copying = Copying(before, target, lambda part, reason: pytest.fail(f"{part}: {reason}"))
+                list(copying.batches())
+                with harken.connect(target) as hk:
+                    restored = talking(hk, [])
+                    assert restored.state.get("k") == float("-inf")
+                    nan, data, number = results(restored)[0]["json"]
+                    assert (repr(nan), data, number == 10**5_000) == ("nan", b"x", True)
+                list(Copying(target, source, lambda part, reason: pytest.fail(f"{part}: {reason}")).batches())
+
+
+_SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(st.characters(codec="utf-8"))
+)
+_NAMES = (
+    st.text(st.characters(codec="utf-8"), max_size=5) | st.integers(-9, 9) | st.floats() | st.booleans() | st.none()
+)
+_JSON = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(_NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.slow
+@given(_JSON)
+def test_what_file_sessions_keep_is_restored_as_they_do(value: Any) -> None:
+    """Any value that Strands' own file sessions can keep comes back as it does from them."""
+    found = []
+    with TemporaryDirectory() as folder, harken.connect("memory://") as hk:
+        files = FileSessionManager("s", storage_dir=folder)
+        ours = HarkenSessionRepository(hk.conversations, "default")
+        repositories: list[SessionRepository] = [files, ours]
+        for repository in repositories:
+            repository.create_agent("s", SessionAgent("a", {"k": value}, {"removed_message_count": 0}))
+            agent = repository.read_agent("s", "a")
+            assert agent is not None
+            found.append(json.dumps(agent.state))
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@given(st.recursive(_SCALARS | st.binary(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_marks_are_never_mistaken(value: Any) -> None:
+    """What looks like a mark, however deep and however often it was encoded, comes back as it was."""
+    once = encoded(value, "x")
+    assert repr(decoded(once)) == repr(value)
+    assert repr(decoded(encoded(once, "x"))) == repr(once)
+
+
+def _below(frames: int, do: Callable[[], T]) -> T:
+    return do() if frames == 0 else _below(frames - 1, do)
+
+
+def test_depth_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """What is nested so deeply that nothing could restore it, or contains itself, is kept as far as it can be."""
+    deep: dict[str, Any] = {}
+    inner = deep
+    for _ in range(5_000):
+        inner["a"] = inner = {}
+    circle: list[Any] = [1]
+    circle.append(circle)
+    with harken.connect("memory://") as hk:
+        repository = HarkenSessionRepository(hk.conversations, "default")
+        content: Any = [{"toolResult": {"toolUseId": "t", "status": "success", "content": [{"json": [deep, circle]}]}}]
+        # As deep in the stack as an agent in an application may be.
+        _below(
+            300, lambda: repository.create_message("s", "a", SessionMessage({"role": "user", "content": content}, 0))
+        )
+        message = _below(300, lambda: repository.read_message("s", "a", 0))
+    assert message is not None
+    kept_deep, kept_circle = message.message["content"][0]["toolResult"]["content"][0]["json"]
+    assert kept_circle == [1, "[a list nested too deeply to be kept]"]
+    depth = 0
+    while isinstance(kept_deep, dict):
+        kept_deep, depth = kept_deep["a"], depth + 1
+    assert MAX_DEPTH - 10 < depth < MAX_DEPTH
+    assert "kept as text: dict, list" in caplog.text
+
+
+# --- What is too large ------------------------------------------------------------------------------------------------
+
+
+def _file(kind: str, data: bytes, **more: Any) -> dict[str, Any]:
+    formats = {"image": "png", "document": "pdf", "video": "mp4"}
+    return {kind: {"format": formats[kind], "source": {"bytes": data}, **more}}
+
+
+@pytest.mark.parametrize("kind", ["image", "document", "video"])
+@pytest.mark.parametrize("where", ["message", "tool result"])
+def test_a_large_file_is_left_out(stored: Harken, kind: str, where: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The turn goes on with it; what is restored has a text in its place, and everything else that was said."""
+    more = {"name": "report"} if kind == "document" else {}
+    large, small = _file(kind, b"x" * SMALL, **more), _file("image", b"small")
+    seen: list[Any] = []
+
+    def look(messages: Any) -> str:
+        seen.append(messages)
+        return "I see"
+
+    answers: list[Any] = [look, look] if where == "message" else [ToolCall("look", {}), look, look]
+    agent = talking(stored, answers, limit=SMALL, tools=[answering(large)])
+    agent([{"text": "Look"}, small, *([large] if where == "message" else [])])
+    agent("And now?")
+    assert any("x" * SMALL in str(message) for message in seen[-1])
+    name = f"{large[kind]['format']} {kind}"
+    assert f"left out of what is kept: {name}" in caplog.text
+    restored = talking(stored, ["Still here"], limit=SMALL)
+    first = restored.messages[0]["content"]
+    placeholder = first[2]["text"] if where == "message" else results(restored)[0]["text"]
+    assert placeholder.startswith(f"[{name} of 26,")
+    assert first[:2] == [{"text": "Look"}, small]
+    assert str(restored("Are you there?")).strip() == "Still here"
+
+
+@pytest.mark.slow
+def test_an_image_beyond_the_largest_limit(stored: Harken) -> None:
+    """Twelve megabytes and more, on each storage, by the session manager of each name."""
+    image = _file("image", b"\x00" * 13_000_000)
+    for manager in (HarkenSessionManager(stored, "one"), MongoDBSessionManager("two", harken=stored)):
+        agent = Agent(model=LocalModel(["I see"]), session_manager=manager, agent_id="a", callback_handler=None)
+        agent([{"text": "Look"}, image])
+        agent("And now?")
+        again = HarkenSessionManager(stored, manager.session_id)
+        restored = Agent(model=LocalModel([]), session_manager=again, agent_id="a", callback_handler=None)
+        assert restored.messages[0]["content"][1]["text"].startswith("[png image of 17,333,")
+        assert len(restored.messages) == 4
+
+
+def test_only_as_much_is_left_out_as_is_too_large(hk: Harken) -> None:
+    """The largest file first; files before texts, where they are enough; then texts, and whole structures at last."""
+    agent = talking(hk, ["ok"], limit=SMALL)
+    agent([_file("image", b"1" * 4_000), _file("image", b"2" * 9_000), {"text": "t" * 7_000}])
+    agent([_file("image", b"3" * 300), {"text": "t" * SMALL}])
+    agent([{"text": "t" * 900} for _ in range(3)])
+    kept = [message["content"] for message in talking(hk, []).messages if message["role"] == "user"]
+    assert [next(iter(block)) for block in kept[0]] == ["image", "text", "text"]
+    assert kept[0][2] == {"text": "t" * 7_000}
+    assert (kept[1][0], kept[1][1]) == (
+        _file("image", b"3" * 300),
+        {"text": f"[text of {SMALL + 2:,} bytes was too large to be kept]"},
+    )
+    assert kept[2] == [{"text": "t" * 900} for _ in range(3)]
+
+
+def test_large_inputs_and_results_of_tools(hk: Harken) -> None:
+    """What a tool was called with and what it answered may be too large; call and result still belong together."""
+
+    @tool
+    def add(numbers: list[int]) -> dict[str, Any]:
+        """Add."""
+        return {"status": "success", "content": [{"json": {"numbers": numbers}}]}
+
+    agent = talking(hk, [ToolCall("add", {"numbers": list(range(9_000))}), "done"], limit=SMALL, tools=[add])
+    agent("Add these")
+    restored = talking(hk, ["Go on"], limit=SMALL)
+    call, result = restored.messages[1]["content"][0]["toolUse"], restored.messages[2]["content"][0]["toolResult"]
+    assert call["toolUseId"] == result["toolUseId"]
+    assert call["input"]["text"].startswith("[input of ")  # type: ignore[index]
+    assert result["content"][0]["text"].startswith("[JSON of ")
+    restored("Are you there?")
+    assert len(talking(hk, []).messages) == 6
+
+
+def test_large_state_never_stops_a_turn(hk: Harken) -> None:
+    """The largest values are left out, and the others are kept."""
+    agent = talking(hk, ["ok"], limit=SMALL)
+    agent("hi")
+    agent.state.set("notes", "n" * SMALL)
+    agent.state.set("topic", "orders")
+    agent("hello")
+    state = talking(hk, [], limit=SMALL).state.get()
+    assert (state["topic"], state["notes"][:9]) == ("orders", "[text of ")
+    agent.state.set("numbers", list(range(SMALL)))
+    agent("hello again")
+    restored = talking(hk, [], limit=SMALL)
+    assert (restored.state.get("topic"), restored.state.get("numbers")[:12]) == ("orders", "[numbers of ")
+    assert len(restored.messages) == 6
+
+
+@pytest.mark.slow
+def test_what_cannot_be_made_smaller_never_stops_a_turn(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the record is too large for any storage, the one that was kept before stays, and an error is logged."""
+    agent = talking(hk, ["ok"])
+    agent.state.set("topic", "orders")
+    agent("hi")
+    agent._model_state = {"history": ["x" * 900] * 15_000}
+    agent("hello")
+    assert "What agent 'a' knows was not kept" in caplog.text
+    restored = talking(hk, [])
+    assert (restored.state.get("topic"), len(restored.messages)) == ("orders", 4)
+
+
+def test_a_large_redaction(hk: Harken) -> None:
+    """What a guardrail puts in the place of a message may be as large as any."""
+    agent = talking(hk, ["answer"], limit=SMALL)
+    agent("question")
+    manager = HarkenSessionManager(hk, "s", max_record_bytes=SMALL)
+    again = Agent(model=LocalModel([]), session_manager=manager, agent_id="a", callback_handler=None)
+    content: Any = [{"text": "[redacted]"}, _file("image", b"x" * SMALL), {"json": float("nan")}]
+    manager.redact_latest_message({"role": "assistant", "content": content}, again)
+    kept = talking(hk, []).messages[1]["content"]
+    assert kept[0] == {"text": "[redacted]"}
+    assert kept[1]["text"].startswith("[png image of ")
+
+
+def test_what_a_graph_has_done(stored: Harken) -> None:
+    """Its state may hold what JSON cannot say, and files that are too large."""
+
+    class Multi:
+        """As much of a graph as a session needs."""
+
+        id = "graph"
+
+        def serialize_state(self) -> dict[str, Any]:
+            message = {"role": "assistant", "content": [_file("image", b"x" * SMALL), {"text": "done"}]}
+            return {"node_results": {"a": {"score": float("nan"), "data": b"x", "message": message}}}
+
+    repository = HarkenSessionRepository(stored.conversations, "default", max_record_bytes=SMALL)
+    repository.create_multi_agent("s", Multi())  # type: ignore[arg-type]
+    state = repository.read_multi_agent("s", "graph")
+    assert state is not None
+    result = state["node_results"]["a"]
+    assert (repr(result["score"]), result["data"]) == ("nan", b"x")
+    assert result["message"]["content"][0]["text"].startswith("[png image of ")
+    assert result["message"]["content"][1] == {"text": "done"}
+
+
+def test_a_graph_with_nan_in_a_nodes_state(hk: Harken) -> None:
+    """A real graph goes on, and is restored."""
+    for _ in range(2):
+        node = Agent(model=LocalModel(["done"]), agent_id="node", callback_handler=None)
+        node.state.set("confidence", float("nan"))
+        builder = GraphBuilder()
+        builder.add_node(node, "node")
+        builder.set_max_node_executions(10)
+        builder.set_session_manager(HarkenSessionManager(hk, "s"))
+        assert str(builder.build()("go").results["node"].result).strip() == "done"
+
+
+@pytest.mark.parametrize("limit", [999, MAX_SIZE + 1])
+def test_the_limit_has_limits(hk: Harken, limit: int) -> None:
+    """A limit that some storage could not keep, or that has no room for a message, is refused at once."""
+    with pytest.raises(ConfigurationError, match="must be from 1,000 to 12,582,912"):
+        HarkenSessionManager(hk, "s", max_record_bytes=limit)
+    with pytest.raises(ConfigurationError, match="must be from 1,000 to 12,582,912"):
+        MongoDBSessionManagerFactory(harken=hk).create_session_manager("s", max_record_bytes=limit)
+
+
+def test_nothing_is_logged_of_what_is_kept_whole(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
+    """NaN and bytes come back as they were, so there is no warning."""
+    caplog.set_level(logging.WARNING)
+    agent = talking(hk, [ToolCall("look", {}), "two"], tools=[answering({"json": [float("nan"), b"x"]})])
+    agent("look")
+    assert [record for record in caplog.records if record.name.startswith("harken")] == []
+
+
+def test_sessions_that_were_kept_before_are_restored(hk: Harken) -> None:
+    """Records as Strands makes them, with its marks of bytes only, are read as before."""
+    content: Any = [{"text": "hi"}, _file("image", b"png")]
+    message = SessionMessage({"role": "user", "content": content}, 0)
+    hk.conversations.append("default", "s", "a", 0, message.to_dict())
+    repository = HarkenSessionRepository(hk.conversations, "default")
+    assert repository.read_message("s", "a", 0) == message
+    assert repository.create_session(Session("s", SessionType.AGENT)).session_id == "s"
