@@ -28,6 +28,7 @@ from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
 from harken.testing.talking import TalkingMachine
 from harken.testing.telling import TellingMachine
+from harken.testing.tenants import TenantContract
 
 
 class StorageContract(
@@ -39,6 +40,7 @@ class StorageContract(
     AlertContract,
     DocumentContract,
     ConversationContract,
+    TenantContract,
 ):
     """Subclass it, say how to open a fresh storage, and let pytest run it."""
 
