@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any, Final
 
 import pytest
@@ -19,7 +21,7 @@ from harken.ports.storage import Storage
 from harken.testing import a_feedback, accepted, an_alert
 from harken_adapters.storage import memory
 from hosts.serving import Server, problem, served
-from support import ManualClock
+from support import PATIENCE, ManualClock, eventually
 
 #: Many small ones, each with a server of its own.
 pytestmark = pytest.mark.slow
@@ -150,6 +152,37 @@ def test_both_send_again_under_the_same_key(server: Server, hk: Harken, keys: di
     assert [one["feedback_id"] for one in again] == [one["feedback_id"] for one in first]
     assert first[0]["feedback_id"] != first[1]["feedback_id"]
     assert [len(everything(hk, name)) for name in TENANTS] == [2, 2]
+
+
+class Held:
+    """Feedback that is written as soon as somebody lets it."""
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+        self.released = Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def add(self, batch: Any) -> Any:
+        """See the port."""
+        assert self.released.wait(PATIENCE)
+        return self._inner.add(batch)  # type: ignore[attr-defined]
+
+
+def test_both_are_in_flight_under_the_same_key(storage: Storage) -> None:
+    """While one tenant's submission is being written, the other's under an equal key is no repetition of it."""
+    held: Any = Held(storage.feedback)
+    with harken.connect(evolve(storage, feedback=held)) as hk, served(hk, access="keys") as server:
+        keys = [hk.keys.create(name, ["admin"]).text for name in TENANTS]
+        with ThreadPoolExecutor(2) as pool:
+            answers = []
+            for key in keys:
+                headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k"}
+                answers.append(pool.submit(server.ask, "POST", PATH, json={"rating": "up"}, headers=headers))
+            eventually(lambda: hk.collection.waiting or any(answer.done() for answer in answers))
+            held.released.set()
+        assert [answer.result().status_code for answer in answers] == [201, 201]
 
 
 def test_one_uses_up_its_own_limit(server: Server, keys: dict[str, dict[str, Any]]) -> None:
