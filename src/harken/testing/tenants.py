@@ -326,7 +326,7 @@ class TenantContract(FreshStorage):
         with self.open_storage() as storage:
             for application, session_id in places:
                 values = dict.fromkeys(("plan", "plan-2", "pla"), f"{application} {session_id}")
-                storage.sessions.update(application, session_id, values)  # type: ignore[arg-type] # only text
+                storage.sessions.update(application, session_id, values)
             check_same(storage.sessions.delete("default", "fast", ["plan"]), 1)
             check_same(storage.sessions.delete(TENANTS[0], "fast"), 3)
             check_same(storage.sessions.get(TENANTS[0], "fast"), {})

@@ -19,6 +19,8 @@ from harken.ports.storage import Storage
 from harken.testing import NOON, StorageContract, a_feedback, accepted
 from harken_adapters.storage import sqlite
 
+pytestmark = pytest.mark.slow
+
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "ALTER", "DROP")
 #: What may be undone by a failure of the machine: the process that holds a lease fails with it.
 _MAY_BE_LOST = ("UPDATE delivery SET leased_until",)
@@ -85,7 +87,6 @@ def observed() -> Iterator[list[Observed]]:
     assert [fault for one in connections for fault in one.faults] == []
 
 
-@pytest.mark.slow
 class TestEveryWritePath(StorageContract):
     """All that the contract does, on a file whose connections are observed."""
 

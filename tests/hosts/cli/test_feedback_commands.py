@@ -150,10 +150,9 @@ def test_a_time_without_a_zone_is_in_utc(cli: Any) -> None:
     """Wherever the machine stands, ``--since`` and ``--until`` without a zone mean UTC."""
     with harken.connect(URL, clock=lambda: NOON) as hk:
         hk.submit("s", "up")
-    for since, until in (("2026-03-04T12:00", "2026-03-04T12:01"), ("2026-03-04", "2026-03-05")):
-        assert len(cli("list", "--since", since, "--until", until, "--json").json["feedback"]) == 1
-        assert cli("list", "--since", until, "--json").json["feedback"] == []
-        assert cli("list", "--until", since, "--json").json["feedback"] == []
+    since, until = "2026-03-04T12:00", "2026-03-04T12:01"
+    assert len(cli("list", "--since", since, "--until", until, "--json").json["feedback"]) == 1
+    assert cli("list", "--since", until, "--json").json["feedback"] == []
 
 
 def test_withdrawn_feedback_is_listed_on_request(cli: Any) -> None:
