@@ -293,7 +293,7 @@ def _told(notification: Notification) -> str:
 
 
 def last_words(world: World, channel: str) -> dict[tuple[str, str], object]:
-    """What a receiver was told last about each session."""
+    """What a receiver was last sent about each session."""
     told: dict[tuple[str, str], object] = {}
     for one in world.channels[channel].arrived:
         if (said := one.feedback) is not None:
@@ -307,12 +307,12 @@ def last_words(world: World, channel: str) -> dict[tuple[str, str], object]:
 
 
 def seen(world: World) -> object:
-    """What there is to see of a world: what is kept, and what each receiver was told."""
+    """What there is to see of a world: what is kept, and what each receiver was last sent."""
     return picture(world), [last_words(world, channel) for channel in world.channels]
 
 
 def check_promises(world: World, expected: object, where: str) -> None:
-    """The same is stored, told and counted as if nothing had failed, each alert once and nothing that was erased."""
+    """The same is stored, sent and counted as if nothing had failed, each alert once and nothing that was erased."""
     assert seen(world) == expected, where
     for application in APPLICATIONS:
         query = FeedbackQuery(application=application)

@@ -41,7 +41,7 @@ def refuse(_: Notification) -> None:
     raise DeliveryFailed("not wanted", retryable=False)
 
 
-def test_each_is_told_of_with_its_own_words(storage: Storage, clock: ManualClock) -> None:
+def test_each_is_delivered_with_its_own_words(storage: Storage, clock: ManualClock) -> None:
     """Feedback with one id in two applications is two: each goes by its own routes and arrives with its own words."""
     channels = {name: Recorder() for name in ("both", *TENANTS)}
     routes: list[dict[str, object]] = [
@@ -58,7 +58,7 @@ def test_each_is_told_of_with_its_own_words(storage: Storage, clock: ManualClock
     assert len(set(channels["both"].ids)) == 2
 
 
-def test_what_one_lost_the_other_is_told_of(storage: Storage, clock: ManualClock) -> None:
+def test_what_one_erases_the_other_is_notified_of(storage: Storage, clock: ManualClock) -> None:
     """Feedback that is erased between its delivery's making and its sending takes no twin's delivery with it."""
     channel = Recorder()
     storage.feedback.add(accepted(*twins()))
@@ -227,8 +227,8 @@ def test_a_reply_goes_to_who_asked(storage: Storage) -> None:
             assert hk.collection.get(one.application, one.id).reply == f"Sorry, {one.application}"
 
 
-def test_a_channel_that_goes_off_twice_is_told_of_twice(storage: Storage, clock: ManualClock) -> None:
-    """An alert about a channel that was resolved is no reason to be silent when it, or one like it, goes off again."""
+def test_a_channel_that_goes_off_twice_raises_two_alerts(storage: Storage, clock: ManualClock) -> None:
+    """An alert about a channel that was resolved does not keep one from being raised when it, or one like it, goes off again."""
     with telling(clock, storage, channels={"log": Recorder(), "log-2": Recorder()}) as hk:
         for _ in range(2):
             hk.channels.switch_off("log", "broken")

@@ -1,4 +1,4 @@
-"""A storage that fails when it is told to: at the n-th call, before that has done anything or right after."""
+"""A storage that fails on purpose: at the n-th call, before the call has done anything or right after."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Faults:
         self._at, self._after, self.lasting = at, after, lasting
 
     def disarm(self) -> None:
-        """Let no call fail, and count anew."""
+        """Let no call fail, and start counting again."""
         self.calls, self.failed, self._at, self.lasting = 0, None, None, False
 
     def call(self, name: str, work: Callable[[], Any]) -> Any:

@@ -312,8 +312,8 @@ _RECORDS = (
 
 
 @given(st.lists(st.sampled_from(_RECORDS), max_size=12))
-def test_what_follows_a_broken_record_is_told_by_its_own_line(records: list[str]) -> None:
-    """However a record is broken, it and all that follow are told by the lines on which they stand, each once."""
+def test_what_follows_a_broken_record_is_reported_with_its_own_line(records: list[str]) -> None:
+    """However a record is broken, it and all that follow are reported with the lines on which they stand, each once."""
     text = "session_id,comment\n" + "".join(f"id-{number}{record}" for number, record in enumerate(records))
     lines = text.replace("\r\n", "\n").split("\n")
     found = [(row.line, row.raw if isinstance(row.raw, str) else row.raw[0]) for row in rows_of(text.encode())]

@@ -50,7 +50,7 @@ class Failing:
 
 @contextmanager
 def failing() -> Iterator[Failing]:
-    """Connections that are opened meanwhile fail when they are told to."""
+    """Connections that are opened meanwhile fail as soon as a fault is armed."""
     faults, connect = Failing(), sqlite3.connect
 
     class Connection(sqlite3.Connection):

@@ -1,4 +1,4 @@
-"""What SQLite is told before it writes, on every path that writes; and that a read sees one state of the file."""
+"""The settings of SQLite before it writes, on every path that writes; and that a read sees one state of the file."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_claim_leaves_the_next_write_durable(tmp_path: Path) -> None:
 
 
 def test_a_file_has_a_write_ahead_log_before_anything_is_written(tmp_path: Path) -> None:
-    """The mode of the log is set by whoever makes the file, and is that of every connection."""
+    """The mode of the log is set by the connection that makes the file, and is that of every connection."""
     path = tmp_path / "f.db"
     with sqlite.open_storage(f"sqlite:///{path}") as storage:
         storage.feedback.add(accepted(a_feedback()))
@@ -181,7 +181,7 @@ def test_figures_of_several_statements_are_of_one_moment(tmp_path: Path, query: 
 
 
 def test_lists_of_several_statements_are_of_one_moment(tmp_path: Path) -> None:
-    """Deliveries of one event to several channels are all in a list, or none is, whoever makes them meanwhile."""
+    """Deliveries of one event to several channels are all in a list, or none is, also if they are made meanwhile."""
 
     def write(other: Storage) -> None:
         other.feedback.add(accepted(a_feedback()))

@@ -64,7 +64,7 @@ def storage() -> Iterator[Storage]:
 
 @pytest.fixture
 def hk(storage: Storage, clock: ManualClock) -> Iterator[Harken]:
-    """A Harken on it, for the first tenant, that has told nobody of anything yet."""
+    """A Harken on it, for the first tenant, whose relay has not run yet."""
     with harken.connect(storage, clock=clock, channels={"bad": Recorder(refuse)}) as connected:
         yield connected
 
@@ -171,7 +171,7 @@ class Held:
 
 
 def test_both_are_in_flight_under_the_same_key(storage: Storage) -> None:
-    """While one tenant's submission is being written, the other's under an equal key is no repetition of it."""
+    """While one tenant's submission is being written, the other's under an equal key is not a repetition of it."""
     held: Any = Held(storage.feedback)
     with harken.connect(evolve(storage, feedback=held)) as hk, served(hk, access="keys") as server:
         keys = [hk.keys.create(name, ["admin"]).text for name in TENANTS]
@@ -220,7 +220,7 @@ def test_changing_is_for_oneself(server: Server, hk: Harken, keys: dict[str, dic
 
 
 def test_dead_letters_are_ones_own(server: Server, hk: Harken, keys: dict[str, dict[str, Any]]) -> None:
-    """A tenant lists, finds, passes and replays its own deliveries; a neighbour's id is no delivery of its."""
+    """A tenant lists, finds, passes and replays its own deliveries; a neighbour's id is not found."""
     hk.relay.run_due()
     dead = {name: [one.id for one in hk.deliveries.find("dead", application=name)] for name in TENANTS}
     assert all(dead.values())
