@@ -228,7 +228,7 @@ def test_a_reply_goes_to_who_asked(storage: Storage) -> None:
 
 
 def test_a_channel_that_goes_off_twice_raises_two_alerts(storage: Storage, clock: ManualClock) -> None:
-    """An alert about a channel that was resolved does not keep one from being raised when it, or one like it, goes off again."""
+    """An alert about a channel that was resolved does not stop the next one, about it or one like it."""
     with telling(clock, storage, channels={"log": Recorder(), "log-2": Recorder()}) as hk:
         for _ in range(2):
             hk.channels.switch_off("log", "broken")
