@@ -195,15 +195,14 @@ def test_downs_are_counted_in_their_own_session(storage: Storage) -> None:
     told: list[Down] = []
     with harken.connect(storage) as figures:
         hk = harken.connect(storage, middleware=[notify_downs(figures.analytics.summary, told.append)])
-        for application in (*TENANTS, *TENANTS):
+        for application in (*TENANTS, TENANTS[1]):
             for session_id in ("s", "s-2"):
                 hk.submit(session_id, "down", "slow", application=application)
-        eventually(lambda: len(told) == 8)
+        eventually(lambda: len(told) == 6)
         hk.close()
     numbers = [(one.feedback.application, one.feedback.session_id, one.number) for one in told]
-    assert sorted(numbers) == [
-        (name, session, number) for name in TENANTS for session in ("s", "s-2") for number in (1, 2)
-    ]
+    expected = [("default", 1), ("default-2", 1), ("default-2", 2)]
+    assert sorted(numbers) == sorted((name, session, number) for name, number in expected for session in ("s", "s-2"))
 
 
 def test_a_listener_hears_its_own_application(storage: Storage, clock: ManualClock) -> None:
