@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import mongomock
 import pytest
 from pymongo import MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 import harken
 from harken.ports.storage import Storage
@@ -77,20 +78,54 @@ class TestMongomockSettlingAtOnce(StorageContract):
         return _not_closed(mongo_storage(mongomock.MongoClient(), clock=in_leaps().__next__))
 
 
+_WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
+_READS = frozenset({"find", "aggregate", "count", "distinct"})
+
+
+class Concerns(CommandListener):
+    """Notes each write that a majority need not have in its journal, and each read of what a majority may not have."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """A command is sent."""
+        command, name = event.command, event.command_name
+        write, read = command.get("writeConcern"), command.get("readConcern", {}).get("level")
+        merges = name == "aggregate" and any({"$merge", "$out"} & set(stage) for stage in command["pipeline"])
+        if (name in _WRITES or merges) and write != {"w": "majority", "j": True}:
+            self.faults.append(f"{name} {command[name]} has the write concern {write}")
+        if name in _READS and read != "majority" and "$changeStream" not in str(command.get("pipeline", ""))[:30]:
+            self.faults.append(f"{name} {command[name]} has the read concern {read}")
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing more is to be known."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing more is to be known."""
+
+
 @pytest.mark.slow
 class TestMongoDB(StorageContract):
+    """Every command is observed: what the contract has any adapter write is durable, also what is added to it later."""
+
     @pytest.fixture(autouse=True)
     def database(self, mongodb_url: str) -> Iterator[None]:
-        with MongoClient[dict[str, Any]](mongodb_url) as self._client:
+        concerns = Concerns()
+        with (
+            MongoClient[dict[str, Any]](mongodb_url) as self._own,
+            MongoClient[dict[str, Any]](mongodb_url, event_listeners=[concerns]) as self._client,
+        ):
             self._name = self._client.get_default_database().name
             yield
+        assert concerns.faults == []
 
     def open_storage(self) -> AbstractContextManager[Storage]:
         return _not_closed(mongo_storage(self._emptied(), self._name))
 
     def _emptied(self) -> MongoClient[dict[str, Any]]:
-        """The client, the database being as it was at first: that is much faster than to make all indexes anew."""
-        database = self._client[self._name]
+        """The client, the database being as it was at first: that is much faster than to make all indexes again."""
+        database = self._own[self._name]
         for name in database.list_collection_names():
             database[name].delete_many({"_id": {"$ne": "schema"}})
         return self._client

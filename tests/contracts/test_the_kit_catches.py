@@ -865,6 +865,84 @@ class SharedConversation(MemoryConversationRepository):
         return conversation.agents.get(agent_id) if conversation else None
 
 
+class ErasesDeliveriesOfTwins(MemoryFeedbackRepository):
+    """Erases the deliveries of all feedback with that id, in whatever application."""
+
+    def erase(self, query: FeedbackQuery) -> int:
+        gone = {feedback.id for feedback in self.stream(query)}
+        for delivery in [one for one in self._data.deliveries.by_id.values() if one.event.subject_id in gone]:
+            self._data.deliveries.remove(delivery)
+        return super().erase(query)
+
+
+class SharesKeysBetweenApplications(MemoryFeedbackRepository):
+    """Looks for an idempotency key in all applications."""
+
+    def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
+        return [self._one(item) for item in batch]
+
+    def _one(self, item: Accepted) -> Outcome:
+        feedback = item.feedback
+        for application in self._data.applications.values():
+            holder = application.keys.get((feedback.session_id, feedback.author, feedback.idempotency_key or ""))
+            if holder is not None and application.feedback[holder].application != feedback.application:
+                return Conflict(application.feedback[holder], Taken.IDEMPOTENCY_KEY)
+        return super().add([item])[0]
+
+
+class FindsTagsByPart(MemoryFeedbackRepository):
+    """Finds a tag in every tag that contains it."""
+
+    def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
+        found = super().find(evolve(query, tag=None), limit=9_999, after=after).items
+        items = [one for one in found if query.tag is None or any(query.tag in tag for tag in one.tags)]
+        return Page(tuple(items[:limit]), Cursor.behind(items[limit - 1]) if len(items) > limit else None)
+
+
+class StreamsSessionsByPrefix(MemoryFeedbackRepository):
+    """Streams every session whose id begins with the one that is asked for."""
+
+    def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
+        wanted = query.session_id or ""
+        return (one for one in super().stream(evolve(query, session_id=None)) if one.session_id.startswith(wanted))
+
+
+class ListsDeliveriesByPrefix(MemoryOutbox):
+    """Lists the deliveries of all applications whose names begin with the one that is asked for."""
+
+    def deliveries(
+        self, state: DeliveryState, *, limit: int, application: str | None = None, **rest: Any
+    ) -> Sequence[Delivery]:
+        found = super().deliveries(state, limit=9_999, **rest)
+        return [one for one in found if one.event.application.startswith(application or "")][:limit]
+
+
+class LatestOfAllApplications(MemoryAlertRepository):
+    """Finds the latest alert of a rule, in whatever application."""
+
+    def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
+        found = [super(LatestOfAllApplications, self).latest(name, rule, subject) for name in self._data.alerts]
+        return max(filter(None, found), key=lambda one: (one.raised_at, one.id), default=None)
+
+
+class ForgetsMetadataByPrefix(MemorySessionRepository):
+    """Deletes the metadata of every session whose id begins alike."""
+
+    def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
+        alike = [place for place in self._data.metadata if place[0] == application and place[1].startswith(session_id)]
+        wanted = None if keys is None else list(keys)
+        return sum(super(ForgetsMetadataByPrefix, self).delete(*place, wanted) for place in alike)
+
+
+class ErasesConversationsByPrefix(MemoryConversationRepository):
+    """Erases every session whose id begins alike."""
+
+    def erase(self, application: str, session_id: str) -> int:
+        alike = [place for place in self._data.conversations if place[1].startswith(session_id)]
+        ours = [place for place in alike if place[0] == application]
+        return sum(super(ErasesConversationsByPrefix, self).erase(*place) for place in ours)
+
+
 Broken = type[
     FeedbackRepository
     | MemorySessionRepository
@@ -927,6 +1005,9 @@ ABOUT_TELLING: list[Broken] = [
     ResolvesAgain,
     LatestToCome,
     AlertsStandForEver,
+    ErasesDeliveriesOfTwins,
+    ListsDeliveriesByPrefix,
+    LatestOfAllApplications,
 ]
 #: What has to do with what agents say and know.
 ABOUT_TALKING: list[Broken] = [
@@ -938,6 +1019,7 @@ ABOUT_TALKING: list[Broken] = [
     AllWhoKnowSpeak,
     RemembersAgents,
     ListsTheKnowing,
+    ErasesConversationsByPrefix,
 ]
 BROKEN: list[Broken] = [
     LostUpdate,
@@ -977,6 +1059,10 @@ BROKEN: list[Broken] = [
     LeaksManyAcrossApplications,
     OverwritesDocuments,
     MixesKinds,
+    SharesKeysBetweenApplications,
+    FindsTagsByPart,
+    StreamsSessionsByPrefix,
+    ForgetsMetadataByPrefix,
     *ABOUT_TELLING,
     *ABOUT_TALKING,
     *ONLY_IN_EXAMPLES,

@@ -12,6 +12,7 @@ if find_spec("hypothesis") is None:
 
 from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted, an_alert
 from harken.testing.contract import StorageContract
+from harken.testing.faults import Faults
 from harken.testing.machine import StorageMachine
 from harken.testing.model import reference_storage
 from harken.testing.notifying import NotifierContract, a_notification
@@ -20,6 +21,7 @@ from harken.testing.telling import TellingMachine
 
 __all__ = [
     "NOON",
+    "Faults",
     "NotifierContract",
     "StorageContract",
     "StorageMachine",

@@ -29,6 +29,7 @@ from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
 from harken.testing.talking import TalkingMachine
 from harken.testing.telling import TellingMachine
+from harken.testing.tenants import TenantContract
 
 
 class StorageContract(
@@ -41,6 +42,7 @@ class StorageContract(
     AlertContract,
     DocumentContract,
     ConversationContract,
+    TenantContract,
 ):
     """Subclass it, say how to open a fresh storage, and let pytest run it."""
 

@@ -252,7 +252,25 @@ class KeepingContract(FreshStorage):
             for feedback in storage.feedback.stream(EVERYTHING):
                 seen.append(feedback.id)
                 storage.feedback.replace(feedback.withdraw(at=NOON), [])
-        check_same(seen, [feedback.id for feedback in series])
+            check_same(seen, [feedback.id for feedback in series])
+            check_same([_erased(storage, one) for one in storage.feedback.stream(EVERYTHING)], [1] * 5)
+            check_same(storage.feedback.find(EVERYTHING, limit=9).items, ())
+
+    def test_a_long_stream_may_be_erased_by_its_reader(self) -> None:
+        """What a reader erases of that which it was given makes a stream skip, repeat and break off nothing."""
+        # More than an adapter is likely to read at a time, erased where it is likely to read on.
+        series = a_series(1_050)
+        doomed = {0, 1, 99, 100, 498, 499, 500, 998, 999, 1_000, 1_001}
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            seen = []
+            for feedback in storage.feedback.stream(EVERYTHING):
+                seen.append(feedback)
+                if len(seen) - 1 in doomed:
+                    check_same(_erased(storage, feedback), 1)
+            check_same(seen, series)
+            left = [one for number, one in enumerate(series) if number not in doomed]
+            check_same(list(storage.feedback.stream(EVERYTHING)), left)
 
     def test_only_what_counts_is_found_unless_asked(self) -> None:
         """Pending, rejected and withdrawn feedback is in no list and no figure, unless the query asks for it."""
@@ -416,3 +434,7 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.summarize(EVERYTHING), {None: Summary.of(other)})
             successor = evolve(doomed, id="successor", fingerprint="b")
             check_same(list(storage.feedback.add(accepted(successor))), [Stored(successor)])
+
+
+def _erased(storage: Storage, feedback: Feedback) -> int:
+    return storage.feedback.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state())

@@ -1,7 +1,7 @@
 """Hypothesis strategies for Harken's values: everything that the rules let through, and a bit of what they do not.
 
-Names come from small pools, so that things meet: the same session, the same key, the same instant. So a test of an app
-finds what happens when they do::
+Names come from small pools, so that things meet: the same session, the same key, the same instant, the same id in two
+applications, and names that begin alike. So a test of an app finds what happens when they do::
 
     @given(st.lists(strategies.submissions()))
     def test_no_submission_breaks_the_report(submissions): ...
@@ -28,26 +28,29 @@ from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
 from harken.testing.builders import NOON
 
-APPLICATIONS = ("default", "other")
-SESSIONS = ("session-1", "session-2", "sesión ✓ '\"%_\\")
-MESSAGES = ("message-1", "message-2")
-AGENTS = ("helper", "Helper", "агент")
-AUTHORS = ("ann", "bob")
-TAGS = ("too slow", "wrong", 'it\'s "so" slow', "$set", "a.b")
-KEYS = ("key-1", "key-2", "key-3")
-NAMES = ("user_tier", "größe", "a-b")
-KEY_IDS = ("0a1b", "0A1B", "é")
-RULES = ("streak", "Streak")
+# Where one value is confused with another, it is so with its twin or its neighbour: the same in other capitals, a part
+# of it, or a pattern that fits it.
+APPLICATIONS = ("default", "default-2")
+SESSIONS = ("session-1", "session-10", "sesión ✓ '\"%_\\")
+MESSAGES = ("message-1", "message-10")
+AGENTS = ("helper", "Helper", "help", "агент")
+AUTHORS = ("ann", "anna")
+TAGS = ("slow", "too slow", 'it\'s "so" slow', "$set", "a.b")
+KEYS = ("key-1", "key-10", "key")
+NAMES = ("user_tier", "user", "größe", "a-b")
+KEY_IDS = ("0a1b", "0A1B", "0a1b2", "é")
+RULES = ("streak", "Streak", "streak-2")
 SUBJECTS = (
     Subject("application", "helper"),
-    Subject("agent", "агент"),
+    Subject("agent", "helper"),
+    Subject("agent", "help"),
     *(Subject("session", one) for one in SESSIONS[:2]),
 )
-CHANNELS = ("log", "webhook")
-KINDS = ("route", "channel")
+CHANNELS = ("log", "log-2")
+KINDS = ("route", "route-2")
 IDS = tuple(f"feedback-{number}" for number in range(12))
 #: Some of them are ids of feedback, too.
-ALERT_IDS = ("alert-0", "alert-1", *IDS[:2])
+ALERT_IDS = ("alert-1", "alert-10", "Alert-1", *IDS[:2])
 
 
 def texts(max_size: int = 60) -> SearchStrategy[str]:

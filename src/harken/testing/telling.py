@@ -68,7 +68,11 @@ class TellingMachine(ComparingMachine):
     @initialize(size=st.integers(1, 3), channels=hst.some_channels(), now=hst.moments_near_noon())
     def begin(self, size: int, channels: set[str], now: datetime) -> None:
         # With something on its way from the beginning, more happens to it.
-        series = [a_feedback(id=f"first-{number}", created_at=now) for number in range(size)]
+        series = [
+            a_feedback(id=f"first-{number}", application=application, created_at=now)
+            for number in range(size)
+            for application in hst.APPLICATIONS
+        ]
         self._both(lambda storage: storage.feedback.add(accepted(*series)))
         plan = [(Event.about(feedback, EventType.CREATED), channels) for feedback in series]
         self._both(lambda storage: storage.outbox.fan_out(plan, due_at=now))

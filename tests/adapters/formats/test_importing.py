@@ -297,6 +297,30 @@ def test_lines_are_counted_as_they_stand_in_the_file() -> None:
     assert [(row.line, bool(row.reason)) for row in rows] == [(2, False), (6, True), (7, False), (9, True)]
 
 
+#: How a record can stand in a file, behind its id.
+_RECORDS = (
+    ",good\n",
+    ',"of\nthree\r\nlines"\n',
+    ',"open\n',
+    ',"not"doubled"\n',
+    ',"open, ""doubled""\n',
+    ",too,many\n",
+    "\n",
+    "\r\n\n",
+    ',"of\ntwo",and one too many\n',
+)
+
+
+@given(st.lists(st.sampled_from(_RECORDS), max_size=12))
+def test_what_follows_a_broken_record_is_reported_with_its_own_line(records: list[str]) -> None:
+    """However a record is broken, it and all that follow are reported with the lines on which they stand, each once."""
+    text = "session_id,comment\n" + "".join(f"id-{number}{record}" for number, record in enumerate(records))
+    lines = text.replace("\r\n", "\n").split("\n")
+    found = [(row.line, row.raw if isinstance(row.raw, str) else row.raw[0]) for row in rows_of(text.encode())]
+    ids = [(line, raw.partition(",")[0]) for line, raw in found if raw.startswith("id-")]
+    assert ids == [(lines.index(line) + 1, line.partition(",")[0]) for line in lines if line.startswith("id-")]
+
+
 def test_an_open_quote_swallows_nothing(hk: Harken) -> None:
     """A quote that is never closed spoils one line: all rows behind it are read, quoted ones too."""
     behind = "".join(f's{number},up,"said, and done"\n' for number in range(50))
@@ -335,6 +359,19 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     """The same for texts that are almost CSV; and the lines only go up."""
     lines = [row.line for row in rows_of(b"session_id,comment\n" + text.encode())]
     assert lines == sorted(set(lines))
+
+
+@pytest.mark.usefixtures("in_kathmandu")
+@pytest.mark.parametrize("of", ["csv", "jsonl"])
+def test_a_date_without_a_zone_is_in_utc(hk: Harken, of: str) -> None:
+    """Wherever the machine stands, a file that says no zone means UTC, and one that says it is understood."""
+    rows = [("plain", "2015-02-16T23:36:05"), ("day", "2015-02-16"), ("zone", "2015-02-17T05:21:05+05:45")]
+    csv_text = "session_id,created_at\n" + "".join(f"{name},{text}\n" for name, text in rows)
+    lines = "\n".join(json.dumps({"session_id": name, "created_at": text}) for name, text in rows)
+    imported(hk, csv_text if of == "csv" else lines, of)
+    found = {one.session_id: one.created_at for one in hk.stream()}
+    instant = datetime(2015, 2, 16, 23, 36, 5, tzinfo=UTC)
+    assert found == {"plain": instant, "day": datetime(2015, 2, 16, tzinfo=UTC), "zone": instant}
 
 
 # --- again, and again -------------------------------------------------------------------------------------------------

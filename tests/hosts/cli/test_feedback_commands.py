@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import harken
+from support import NOON
 
 URL = "sqlite:///feedback.db"
 
@@ -142,6 +143,16 @@ def test_filters_choose_alike_everywhere(cli: Any, filters: tuple[str, ...], fou
     assert cli("stats", *filters, "--json").json["total_feedbacks"] == found
     assert len(cli("export", *filters).out.splitlines()) == found
     assert sum(point["total_feedbacks"] for point in cli("trends", *filters, "--json").json["points"]) == found
+
+
+@pytest.mark.usefixtures("in_kathmandu")
+def test_a_time_without_a_zone_is_in_utc(cli: Any) -> None:
+    """Wherever the machine stands, ``--since`` and ``--until`` without a zone mean UTC."""
+    with harken.connect(URL, clock=lambda: NOON) as hk:
+        hk.submit("s", "up")
+    since, until = "2026-03-04T12:00", "2026-03-04T12:01"
+    assert len(cli("list", "--since", since, "--until", until, "--json").json["feedback"]) == 1
+    assert cli("list", "--since", until, "--json").json["feedback"] == []
 
 
 def test_withdrawn_feedback_is_listed_on_request(cli: Any) -> None:

@@ -82,6 +82,23 @@ def shown(document: dict[str, Any]) -> dict[str, Any]:
     return {name: document[name] for name in figures(Summary())}
 
 
+@pytest.mark.usefixtures("in_kathmandu")
+@pytest.mark.parametrize("path", ["/api/feedback", "/api/analytics/summary", "/api/export"])
+def test_a_time_without_a_zone_is_in_utc(server: Server, hk: Harken, path: str) -> None:
+    """Wherever the service runs, ``since`` and ``until`` without a zone mean UTC, as they do on the command line."""
+    hk.submit("s", "up", "here it is")
+
+    def found(**span: str) -> str:
+        answer = server.ask("GET", path, params=span)
+        assert answer.status_code == 200
+        return answer.text
+
+    noon, later = "2026-03-04T12:00", "2026-03-04T12:01"
+    assert found(since=noon, until=later) == found(since=f"{noon}Z", until=f"{later}Z")
+    assert found(since=noon, until=later) == found(since="2026-03-04T17:45+05:45", until="2026-03-04T17:46+05:45")
+    assert found(since=noon, until=later) != found(since=later) == found(until=noon)
+
+
 class TestSubmitting:
     def test_everything_that_can_be_said(self, server: Server, hk: Harken) -> None:
         """All parts of a submission arrive, whatever the letters, and come back as they were sent."""
