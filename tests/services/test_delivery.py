@@ -25,7 +25,6 @@ from harken import (
 )
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.notifier import Notification
-from harken.services import delivery as relay_module
 from harken.services.lane import LEASE, SCHEDULE
 from harken.storage import open_storage
 from support import NOON, ManualClock, eventually
@@ -505,20 +504,6 @@ def test_two_relays_share_the_work() -> None:
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
-
-
-def test_it_wakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process writes is sent without waiting for the next look; changes and decisions, too."""
-    monkeypatch.setattr(relay_module, "POLL", 3600.0)
-    channel = Recorder()
-    with telling(channels={"ops": channel}) as hk:
-        hk.start_relay()
-        feedback = hk.submit("s", "down", "slow").feedback
-        eventually(lambda: channel.types == ["feedback.created"])
-        hk.collection.change("default", feedback.id, Change(comment="very slow"))
-        eventually(lambda: len(channel.arrived) == 2)
-        hk.moderation.decide("default", feedback.id, "rejected")
-        eventually(lambda: len(channel.arrived) == 3)
 
 
 def test_a_receiver_that_hangs_delays_no_other() -> None:
