@@ -23,7 +23,10 @@ HOUR = 3600.0
 
 
 class Hooked:
-    """A repository whose methods call a hook after they have read or written, and before they return."""
+    """A repository whose methods call a hook after they have read or written, and before they return.
+
+    What they read is read at once, and not while it is iterated over.
+    """
 
     def __init__(self, inner: object) -> None:
         self._inner = inner
@@ -31,15 +34,15 @@ class Hooked:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name not in self.after:
+        if not callable(found):
             return found
 
         def call(*arguments: Any, **options: Any) -> Any:
             result = found(*arguments, **options)
-            if isinstance(result, Iterator):
-                result = list(result)
-            self.after[name](result)
-            return iter(result) if isinstance(result, list) and name in ("stream", "changes") else result
+            read = list(result) if isinstance(result, Iterator) else result
+            if hook := self.after.get(name):
+                hook(read)
+            return iter(read) if isinstance(result, Iterator) else result
 
         return call
 

@@ -138,7 +138,7 @@ def test_what_is_written_while_the_feed_looks_is_news(storage: Storage) -> None:
         heard: list[str] = []
         woken = Event()
         listener = one.hk.feed.listen("default", woken.set)
-        one.feedback.after["stream"] = once(lambda: one.hk.submit("s", "up", "meanwhile"))
+        one.feedback.after["changes"] = once(lambda: one.hk.submit("s", "up", "meanwhile"))
         one.hk.submit("s", "up", "first")
         while len(heard) < 2:
             assert woken.wait(PATIENCE), "the wake-up was lost"
@@ -151,7 +151,7 @@ def test_what_is_written_while_somebody_begins_to_listen_is_news(storage: Storag
     """What is written right after the first listener has read the storage, while no thread looks yet, is found."""
     woken = Event()
     with unpolled(storage) as one:
-        one.feedback.after["stream"] = once(lambda: one.hk.submit("s", "up", "meanwhile"))
+        one.feedback.after["changes"] = once(lambda: one.hk.submit("s", "up", "meanwhile"))
         listener = one.hk.feed.listen("default", woken.set)
         assert woken.wait(PATIENCE), "the wake-up was lost"
         assert [news.feedback.comment for news in listener.take() if news.feedback] == ["meanwhile"]
