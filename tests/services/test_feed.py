@@ -36,6 +36,7 @@ from harken.services.feed import KEPT, MAX_LISTENERS, MAX_TAKEN, MAX_WAITING, RE
 from harken_adapters.storage.memory import MemoryFeedbackRepository, open_storage
 from harken_adapters.storage.memory.data import Data
 from support import NOON, ManualClock, a_feedback, counting_ids, eventually, in_threads
+from waking import unpolled
 
 APPLICATION = "default"
 LONG_AGO = NOON - timedelta(days=30)
@@ -163,13 +164,16 @@ def test_erased_feedback_is_never_told(hk: Harken) -> None:
     assert as_told(again.take()) == [("feedback.created", "id-000002")]
 
 
-def test_a_listener_is_woken_when_there_is_something_to_take(hk: Harken) -> None:
-    """``wake`` is called by another thread, soon after a submission in this process."""
-    woken = Event()
-    listener = listen(hk, woken.set)
-    hk.submit("s", "up")
-    assert woken.wait(0.5), "it took as long as if another process had written it"
-    assert len(listener.take()) == 1
+def test_a_listener_is_woken_when_there_is_something_to_take() -> None:
+    """``wake`` is called by another thread after a submission in this process, and not only at the next look."""
+    woken: list[str] = []
+    with open_storage() as storage, unpolled(storage) as one:
+        listener = listen(one.hk, lambda: woken.append(threading.current_thread().name))
+        assert not listener.waiting
+        one.hk.submit("s", "up")
+        eventually(lambda: woken)
+        assert woken == ["harken-feed"]
+        assert len(listener.take()) == 1
 
 
 def test_what_claims_to_come_from_the_future_is_told_in_its_time(hk: Harken, clock: ManualClock) -> None:
