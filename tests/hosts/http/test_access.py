@@ -28,9 +28,6 @@ from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
 from support import ManualClock, eventually
 
-#: Many small ones: together they take too long for the fast subset.
-pytestmark = pytest.mark.slow
-
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 LISTING = next(one for one in OPERATIONS if one.name == "list_votes")
@@ -544,6 +541,7 @@ def is_admitted(api: Api, credential: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_what_is_remembered_of_credentials_is_bounded(hk: Harken, clock: ManualClock) -> None:
     """However many long credentials are sent, valid or not, little memory is taken, and none of their text is kept."""
     tokens = SessionTokens([SECRET], clock=clock)

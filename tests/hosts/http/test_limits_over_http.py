@@ -15,9 +15,6 @@ from harken_adapters.hosts.http.api import Api
 from hosts.serving import OPEN, Server, kept, problem, served, served_api
 from support import ManualClock, in_threads
 
-#: Many small ones: together they take too long for the fast subset.
-pytestmark = pytest.mark.slow
-
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 
