@@ -74,6 +74,13 @@ def locked() -> Iterator[tuple[Harken, Server]]:
         yield hk, server
 
 
+@pytest.fixture(scope="module")
+def keyless() -> Iterator[tuple[Harken, Server]]:
+    """A Harken that asks everybody for a key, and has none yet."""
+    with harken.connect("memory://") as hk, served(hk, access="keys") as server:
+        yield hk, server
+
+
 @pytest.fixture
 def all_keys(locked: tuple[Harken, Server]) -> dict[Scope, str]:
     """For each scope a key that has all others."""
@@ -367,13 +374,15 @@ class TestTokens:
 class TestWithoutKeys:
     @pytest.mark.parametrize("headers", [{}, {"Host": "localhost"}, {"X-Forwarded-For": "127.0.0.1"}])
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
-    def test_nothing_is_served(self, hk: Harken, operation: Operation, headers: dict[str, str]) -> None:
+    def test_nothing_is_served(
+        self, keyless: tuple[Harken, Server], operation: Operation, headers: dict[str, str]
+    ) -> None:
         """Where there is no key yet, requests of this machine are refused as all others, and told how to create one."""
+        hk, server = keyless
         feedback_id = hk.submit("s", "up", author="a").feedback.id
         before = kept(hk)
-        with served(hk, access="keys") as server:
-            answer = asked(server, operation, feedback_id, headers=headers)
-            assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
+        answer = asked(server, operation, feedback_id, headers=headers)
+        assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
         assert kept(hk) == before
 
     def test_revoking_the_last_key_opens_nothing(self, hk: Harken) -> None:
