@@ -1,9 +1,10 @@
 """What waits is notified at once: nothing here looks by itself before an hour has passed, and no wake-up is lost."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Any
 
 import pytest
@@ -327,6 +328,28 @@ def test_a_future_is_done_at_once_although_the_background_thread_waits() -> None
     for number in range(3):
         assert isinstance(group.commit_soon(entry(number)).result(PATIENCE), Stored)
         eventually(lambda: group._idle)
+    group.close()
+
+
+def test_what_comes_between_a_look_and_a_rest_is_written() -> None:
+    """A future that is queued after the background thread has looked, and before it waits, is done at once."""
+    storage, late, written = Slow(), list[Any](), Event()
+    storage.go.set()
+    group = GroupCommit(storage, poll=HOUR, idle=HOUR)
+
+    class Queue(deque[Any]):
+        def __len__(self) -> int:
+            length = super().__len__()
+            if not length and not late and written.is_set() and current_thread().name == "harken-group-commit":
+                late.append(None)
+                late.append(group.commit_soon(entry("late")))
+            return length
+
+    group._queue = Queue()
+    # The next look of that thread is the one before it waits.
+    group.commit_soon(entry("first"), lambda _: written.set())
+    eventually(lambda: len(late) == 2)
+    assert isinstance(late[1].result(PATIENCE), Stored)
     group.close()
 
 

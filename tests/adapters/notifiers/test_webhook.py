@@ -302,7 +302,7 @@ def test_a_receiver_that_drips_ends_at_the_limit(answer: AnswerTo) -> None:
     """Who answers one byte at a time holds a delivery no longer than who does not answer at all."""
     started = monotonic()
     assert failure(answer, limit=SHORT).retryable
-    assert SHORT * 0.9 <= monotonic() - started < 10 * SHORT
+    assert SHORT * 0.9 <= monotonic() - started < PATIENCE
 
 
 def test_a_success_with_a_body_that_drips_is_one() -> None:
@@ -311,7 +311,7 @@ def test_a_success_with_a_body_that_drips_is_one() -> None:
     endless = dripping(after=b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
     with receiving(endless) as receiver, a_notifier(receiver.url, limit=SHORT) as notifier:
         notifier.deliver(a_notification())
-    assert monotonic() - started < 10 * SHORT
+    assert monotonic() - started < PATIENCE
 
 
 def test_a_look_up_that_hangs_ends_at_the_limit() -> None:
@@ -330,7 +330,7 @@ def test_a_look_up_that_hangs_ends_at_the_limit() -> None:
         took = monotonic() - started
         over.set()
     assert failed.value.retryable
-    assert took < 10 * SHORT
+    assert took < PATIENCE
 
 
 def test_little_is_read_of_a_huge_answer() -> None:
@@ -350,7 +350,7 @@ def test_little_is_read_of_a_huge_answer() -> None:
             notifier.deliver(a_notification())
         took = monotonic() - started
     assert receiver.connections == 2
-    assert took < 5
+    assert took < PATIENCE
     # What the system's buffers hold, and far from what was to come.
     assert sent_blocks < 500
 
@@ -413,7 +413,7 @@ def test_tls_to_one_who_speaks_none(answer: AnswerTo) -> None:
         with a_notifier(url, limit=SHORT) as notifier, pytest.raises(DeliveryFailed) as failed:
             notifier.deliver(a_notification())
     assert failed.value.retryable
-    assert monotonic() - started < 10 * SHORT
+    assert monotonic() - started < PATIENCE
 
 
 # --- what settings say ------------------------------------------------------------------------------------------------
