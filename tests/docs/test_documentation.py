@@ -36,7 +36,16 @@ from support import PATIENCE, eventually
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)])
 #: Pages whose examples take more than a second or so.
-SLOW = {"docs/http.md", "docs/command-line.md", "docs/testing.md", "docs/writing-a-storage-adapter.md"}
+SLOW = {
+    "docs/a-storage-of-your-own.md",
+    "docs/command-line.md",
+    "docs/configuration.md",
+    "docs/embedding.md",
+    "docs/http.md",
+    "docs/observability.md",
+    "docs/testing.md",
+    "docs/writing-a-storage-adapter.md",
+}
 
 #: What is different each time. An id that is shown stands for the one that came out, in the commands behind it too.
 CHANGING = re.compile(

@@ -31,6 +31,7 @@ def rows(count: int) -> str:
     return "\n".join(("session_id,rating,comment", *lines, ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_says_what_to_install(missing: str) -> None:
     """Without the packages of the extra there is one line that mends it."""
@@ -154,6 +155,7 @@ def _wait_for(tmp_path: Path, total: int) -> None:
         eventually(lambda: hk.summary().total >= total)
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_package_of_the_service(tmp_path: Path) -> None:
     """With the extra ``cli`` alone, every command but ``serve`` is there."""
     program = (
