@@ -294,7 +294,7 @@ with harken.connect("memory://") as hk:
     hk.submit("s", "up")
 print(*{"typer", "rich", "hypothesis", "pytest"} & sys.modules.keys())
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.split() == []
 
 

@@ -30,13 +30,22 @@ from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.problems import KINDS
 from harken_adapters.hosts.http.settings import ServerSettings
+from shared_data import AIRLINES, needs_real_feedback
 from support import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)])
 #: Pages whose examples take more than a second or so.
-SLOW = {"docs/http.md", "docs/command-line.md", "docs/testing.md", "docs/writing-a-storage-adapter.md"}
-AIRLINES = ROOT.parent / "shared" / "data" / "airline-feedback.csv"
+SLOW = {
+    "docs/a-storage-of-your-own.md",
+    "docs/command-line.md",
+    "docs/configuration.md",
+    "docs/embedding.md",
+    "docs/http.md",
+    "docs/observability.md",
+    "docs/testing.md",
+    "docs/writing-a-storage-adapter.md",
+}
 
 #: What is different each time. An id that is shown stands for the one that came out, in the commands behind it too.
 CHANGING = re.compile(
@@ -285,7 +294,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, reader: Reader) -> None:
     reader.read(page)
 
 
-@pytest.mark.skipif(not AIRLINES.exists(), reason="the real feedback is not here")
+@needs_real_feedback
 def test_the_readme_is_right_about_the_real_feedback(reader: Reader) -> None:
     """The program in the README, run on 9,760 real messages, prints what the README says."""
     readme = ROOT / "README.md"

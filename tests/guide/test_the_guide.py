@@ -17,6 +17,7 @@ from guide.blocks import Block, blocks
 from guide.programs import SUBSTITUTIONS, Place, run
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, close_global_factory, get_global_factory
 from hosts.serving import served, serving
+from support import PATIENCE
 
 # The guide checks its requests as one did with an earlier pydantic.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")]
@@ -165,14 +166,14 @@ def test_the_endpoints_answer_the_guides_client(endpoints: dict[str, Any], place
     with serving(endpoints["app"]) as server:
         path = f"{server.url}/api/sessions/user-123/feedback"
         for rating, comment in [("up", "Great"), ("up", " Fine "), ("down", "Slow")]:
-            assert requests.post(path, json={"rating": rating, "comment": comment}, timeout=9).status_code == 200
+            assert requests.post(path, json={"rating": rating, "comment": comment}, timeout=PATIENCE).status_code == 200
         client = CLIENT.code.replace("http://localhost:8000", server.url)
         _, printed = run(place.adapted(client), tmp_path)
         refused = [
-            requests.post(path, json=body, timeout=9)
+            requests.post(path, json=body, timeout=PATIENCE)
             for body in ({"rating": "down"}, {"rating": "maybe"}, {"comment": "x" * 1001})
         ]
-        kept = requests.get(path, timeout=9).json()["feedbacks"]
+        kept = requests.get(path, timeout=PATIENCE).json()["feedbacks"]
     recorded, total, stats = printed.splitlines()
     assert (
         ast.literal_eval(recorded).items() >= {"status": "success", "message": "Feedback recorded successfully"}.items()
@@ -228,8 +229,8 @@ def test_the_best_practices(production: Any) -> None:
     ]
     with serving(production) as server:
         path = f"{server.url}/api/feedback?session_id=session-1"
-        answers = [requests.post(path, json=body, headers={"User-Agent": "shop"}, timeout=9) for body in given]
-        assert requests.post(f"{server.url}/feedback", timeout=9).status_code == 200
+        answers = [requests.post(path, json=body, headers={"User-Agent": "shop"}, timeout=PATIENCE) for body in given]
+        assert requests.post(f"{server.url}/feedback", timeout=PATIENCE).status_code == 200
     assert [answer.status_code for answer in answers] == [200, 400, 200, 200, 200, 429]
     assert answers[1].json() == {"detail": "Spam detected"}
     first, *others = get_global_factory().create_session_manager("session-1").get_feedbacks()

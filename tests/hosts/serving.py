@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import requests
 import uvicorn
+import uvicorn.server
 from attrs import frozen
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -24,6 +26,19 @@ from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
 from support import PATIENCE, eventually
+
+
+class _Impatient:
+    """What uvicorn's server takes for ``asyncio``: it sleeps a tenth of a second before each look, twice at the end."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)
+
+
+uvicorn.server.asyncio = _Impatient()
 
 #: What a host of tests is served like: everybody may do everything, as often as they like.
 OPEN = {

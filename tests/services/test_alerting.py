@@ -36,13 +36,13 @@ from harken.storage import open_storage
 from harken.testing import accepted
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource
+from shared_data import AIRLINES, needs_real_feedback
 from support import NOON, ManualClock, a_feedback, a_submission, in_threads
 
 UP, DOWN, NEUTRAL = Rating
 APP = "default"
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 THREE = StreakRule(name="three in a row", by="agent")
-DATA = Path(__file__).parents[3] / "shared" / "data" / "airline-feedback.csv"
 
 T = TypeVar("T")
 #: An alert as a plain loop tells it: id, the feedback, when it was complete and when it ended.
@@ -732,13 +732,13 @@ def test_rehearsing_raises_nothing(clock: ManualClock) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+@needs_real_feedback
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/feedback.db"])
 @pytest.mark.parametrize("at_the_end", [False, True])
 def test_real_feedback_raises_what_a_plain_loop_finds(url: str, at_the_end: bool, tmp_path: Path) -> None:
     """9,760 messages to six airlines, imported in order: every streak of three downs of an airline, and no other."""
     with open_storage(url.format(tmp_path)) as storage, harken.connect(storage, spam="allow") as hk:
-        with DATA.open("rb") as file:
+        with AIRLINES.open("rb") as file:
             rows = [row.content for row in CsvSource(file, Columns({}, {}), APP).rows()]
         submissions = [row for row in rows if isinstance(row, harken.Submission)]
         service = alerting(storage, THREE, clock=ManualClock())

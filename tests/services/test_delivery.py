@@ -25,10 +25,9 @@ from harken import (
 )
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.notifier import Notification
-from harken.services import delivery as relay_module
 from harken.services.lane import LEASE, SCHEDULE
 from harken.storage import open_storage
-from support import NOON, ManualClock, eventually
+from support import NOON, PATIENCE, ManualClock, eventually
 
 DAYS_3 = timedelta(days=3)
 
@@ -509,23 +508,9 @@ def test_two_relays_share_the_work() -> None:
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_wakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process writes is sent without waiting for the next look; changes and decisions, too."""
-    monkeypatch.setattr(relay_module, "POLL", 3600.0)
-    channel = Recorder()
-    with telling(channels={"ops": channel}) as hk:
-        hk.start_relay()
-        feedback = hk.submit("s", "down", "slow").feedback
-        eventually(lambda: channel.types == ["feedback.created"])
-        hk.collection.change("default", feedback.id, Change(comment="very slow"))
-        eventually(lambda: len(channel.arrived) == 2)
-        hk.moderation.decide("default", feedback.id, "rejected")
-        eventually(lambda: len(channel.arrived) == 3)
-
-
 def test_a_receiver_that_hangs_delays_no_other() -> None:
     """While every thread of one channel hangs, another channel gets everything."""
-    let_go, stuck, quick = Event(), Recorder(lambda _: let_go.wait(20)), Recorder()
+    let_go, stuck, quick = Event(), Recorder(lambda _: let_go.wait(PATIENCE)), Recorder()
     with telling(channels={"stuck": stuck, "quick": quick}) as hk:
         hk.start_relay(concurrency=2)
         for number in range(500):
@@ -539,7 +524,7 @@ def test_a_receiver_that_hangs_delays_no_other() -> None:
 def test_stopping_gives_back_what_was_not_sent() -> None:
     """What was claimed and not sent is free at once, and was not counted as a try."""
     let_go = Event()
-    slow = Recorder(lambda _: let_go.wait(20))
+    slow = Recorder(lambda _: let_go.wait(PATIENCE))
     with telling(channels={"ops": slow}) as hk:
         for number in range(10):
             hk.submit("s", "up", f"comment {number}")
@@ -548,7 +533,7 @@ def test_stopping_gives_back_what_was_not_sent() -> None:
         stopping = Thread(target=hk.relay.stop)
         stopping.start()
         let_go.set()
-        stopping.join(20)
+        stopping.join(PATIENCE)
         assert not hk.relay.running
         assert {waiting.attempts for waiting in pending(hk)} <= {0}
         slow.refuse = lambda _: None

@@ -27,8 +27,9 @@ class Background:
     interpreter from ending: what is not done by then is not done at all.
     """
 
-    def __init__(self, name: str, *, threads: int = 2, max_waiting: int = 1_000) -> None:
+    def __init__(self, name: str, *, threads: int = 2, max_waiting: int = 1_000, idle: float = _IDLE) -> None:
         self._name = name
+        self._idle_seconds = idle
         self._max_threads = threads
         self._max_waiting = max_waiting
         self._jobs: deque[Job] = deque()
@@ -113,7 +114,7 @@ class Background:
         """The next job; ``None`` when there is none any more, and the thread shall end."""
         with self._state:
             self._idle += 1
-            self._state.wait_for(lambda: self._jobs or self._closed, _IDLE)
+            self._state.wait_for(lambda: self._jobs or self._closed, self._idle_seconds)
             self._idle -= 1
             if self._jobs:
                 return self._jobs.popleft()

@@ -54,8 +54,11 @@ class Relay:
     One thread looks at events; each channel has a lane of its own with up to ``concurrency`` threads.
     """
 
-    def __init__(self, means: Means, alerting: AlertingService, open_notifiers: OpenNotifiers) -> None:
+    def __init__(
+        self, means: Means, alerting: AlertingService, open_notifiers: OpenNotifiers, *, poll: float = POLL
+    ) -> None:
         self._means = means
+        self._poll = poll
         self._alerting = alerting
         self._open_notifiers = open_notifiers
         self._opened = ExitStack()
@@ -89,6 +92,8 @@ class Relay:
                 return
             self._open()
             self._stopping.clear()
+            # What was left from before is due now.
+            self._news.open()
             for lane in self._lanes.values():
                 lane.start(concurrency)
             self._thread = Thread(target=self._run, name="harken-relay", daemon=True)
@@ -157,7 +162,7 @@ class Relay:
         if not self._lanes:
             opened = self._opened.enter_context(self._open_notifiers())
             self._lanes = {
-                name: _Worker(Lane(name, notifier, self._means), self._stopping, self._courtesy)
+                name: _Worker(Lane(name, notifier, self._means), self._stopping, self._courtesy, self._poll)
                 for name, notifier in opened.items()
             }
 
@@ -199,7 +204,7 @@ class Relay:
     def _run(self) -> None:
         with self._means.outbox.watching(self._news.open):
             while not self._stopping.is_set():
-                news = self._news.wait(POLL)
+                news = self._news.wait(self._poll)
                 while not self._stopping.is_set() and self._dispatch_safely():
                     pass
                 if news:
@@ -258,10 +263,11 @@ class Courtesy:
 class _Worker:
     """The threads of a lane: one that waits for something to do, and more where there is much of it."""
 
-    def __init__(self, lane: Lane, stopping: Event, courtesy: Courtesy) -> None:
+    def __init__(self, lane: Lane, stopping: Event, courtesy: Courtesy, poll: float) -> None:
         self._lane = lane
         self._stopping = stopping
         self._courtesy = courtesy
+        self._poll = poll
         self._news = Latch()
         self._state = Lock()
         self._helpers: set[Thread] = set()
@@ -270,6 +276,7 @@ class _Worker:
 
     def start(self, concurrency: int) -> None:
         self._concurrency = concurrency
+        self._news.open()
         self._thread.start()
 
     def stop(self) -> None:
@@ -295,7 +302,7 @@ class _Worker:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._news.wait(POLL)
+            self._news.wait(self._poll)
             self._work()
 
     def _work(self) -> None:

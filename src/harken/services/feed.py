@@ -46,7 +46,8 @@ MAX_ALERTS: Final = 500
 _SLOT_LOST: Final = (
     f"All {MAX_LISTENERS} listener slots are in use, and this one was given to a caller with fewer; try again later"
 )
-_INTERVAL: Final = 1.0
+#: How many seconds it waits, unless it is nudged, before it looks at what other processes have written.
+POLL: Final = 1.0
 #: Looking back all of the overlap reads most things again and again. Where that takes longer than so many seconds of
 #: processor time, it is done only so often, and in between it looks back a little.
 _CHEAP: Final = 0.005
@@ -241,10 +242,13 @@ class Feed:
     another process is told those of the hour before.
     """
 
-    def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, *, clock: Clock) -> None:
+    def __init__(
+        self, repository: FeedbackRepository, alerts: AlertRepository, *, clock: Clock, poll: float = POLL
+    ) -> None:
         self._repository = repository
         self._alerts = alerts
         self._clock = clock
+        self._poll = poll
         # Held while it looks at the storage; only those who begin to listen wait for it.
         self._looking = Lock()
         # Held for a moment, to change what is remembered, and who listens.
@@ -305,8 +309,8 @@ class Feed:
 
     def nudge(self) -> None:
         """Look at once: something was written in this process. Takes no time."""
-        if self._thread is not None:
-            self._nudged.open()
+        # Also while no thread looks: one that is being started would miss what is written meanwhile.
+        self._nudged.open()
 
     def close(self) -> None:
         """Tell nobody anything any more. Closing twice is harmless."""
@@ -471,7 +475,7 @@ class Feed:
 
     def _watch_all(self) -> None:
         while True:
-            self._nudged.wait(_INTERVAL)
+            self._nudged.wait(self._poll)
             began = thread_time()
             with self._looking:
                 with self._state:

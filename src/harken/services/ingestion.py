@@ -104,8 +104,18 @@ class GroupCommit:
       others.
     """
 
-    def __init__(self, write: Write, *, max_queue: int = 10_000, max_batch: int = 1_000) -> None:
+    def __init__(
+        self,
+        write: Write,
+        *,
+        max_queue: int = 10_000,
+        max_batch: int = 1_000,
+        poll: float = _POLL,
+        idle: float = _IDLE,
+    ) -> None:
         self._write = write
+        self._poll = poll
+        self._idle_seconds = idle
         self._max_queue = max_queue
         self._max_batch = max_batch
         self._queue: deque[_Entry] = deque()
@@ -242,7 +252,7 @@ class GroupCommit:
         try:
             while entry.answer is None:
                 others_lead = not entry.leads and self._poke()
-                if (others_lead or not self._lead()) and not latch.wait(_POLL):
+                if (others_lead or not self._lead()) and not latch.wait(self._poll):
                     # Nobody led so far: the background thread may be busy with a callback.
                     entry.leads = True
         except BaseException:
@@ -445,19 +455,19 @@ class GroupCommit:
         if self._has_work():
             self._help()
             return True
-        return not self._closed and self._wait_for_poke(_IDLE)
+        return not self._closed and self._wait_for_poke(self._idle_seconds)
 
     def _help(self) -> None:
         """Lead, or wait a moment while somebody else does."""
         # Callers that wait lead rather than this thread, which may be needed for callbacks. Not indefinitely: one that
         # was interrupted may still look as if it waited.
-        if self._next_leader() is not None and self._deferred < _LONGEST_DEFERRAL and self._wait_for_poke(_POLL):
+        if self._next_leader() is not None and self._deferred < _LONGEST_DEFERRAL and self._wait_for_poke(self._poll):
             self._deferred += 1
             return
         self._deferred = 0
         written = _exclusively(self._lead_context, self._as_leader, self._write_queued)
         if written is None:
-            self._wait_for_poke(_POLL)
+            self._wait_for_poke(self._poll)
             return
         self._hand_on()
         if raised := self._follow_up(written):

@@ -195,7 +195,7 @@ def test_no_template_runs_for_long(renderer: TemplateRenderer, template: str) ->
     begun = monotonic()
     with pytest.raises(ConfigurationError):
         renderer.render(template, {**VALUES, "long": list(range(101)), "comment": "é%" * 500})
-    assert monotonic() - begun < 5
+    assert monotonic() - begun < 30
 
 
 ONES = "[" + ",".join("1" * 100) + "]"

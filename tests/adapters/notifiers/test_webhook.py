@@ -105,9 +105,11 @@ def test_a_receiver_with_the_library_alone_verifies_it() -> None:
     assert received.headers["user-agent"].startswith("Harken/")
 
 
-@pytest.mark.parametrize("sent_at", [datetime.now(timezone(timedelta(hours=5, minutes=45))), datetime.now(UTC)])
-def test_the_time_of_the_try_is_signed(sent_at: datetime) -> None:
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=5, minutes=45)), UTC])
+def test_the_time_of_the_try_is_signed(zone: timezone) -> None:
     """A receiver sees when it was sent, in seconds, whatever zone the clock is in."""
+    # Two minutes ago, so that it is not just the time at which it arrives.
+    sent_at = datetime.now(zone) - timedelta(minutes=2)
     received = sent(a_notification(sent_at=sent_at))
     Webhook(SECRET).verify(received.body, received.headers)
     assert received.headers["webhook-timestamp"] == str(int(sent_at.timestamp()))
@@ -116,17 +118,22 @@ def test_the_time_of_the_try_is_signed(sent_at: datetime) -> None:
 @pytest.mark.parametrize(
     "forged",
     [
-        {"body": b'{"type":"feedback.created","data":{}}'},
-        {"webhook-id": "0a1b:other"},
-        {"webhook-timestamp": str(int(datetime.now(UTC).timestamp()) + 100)},
-        {"webhook-signature": "v1,AAAA"},
+        lambda received: {"body": b'{"type":"feedback.created","data":{}}'},
+        lambda received: {"webhook-id": "0a1b:other"},
+        lambda received: {"webhook-timestamp": str(int(received.headers["webhook-timestamp"]) + 1)},
+        lambda received: {"webhook-signature": "v1,AAAA"},
     ],
+    ids=["body", "id", "time", "signature"],
 )
-def test_what_was_tampered_with_fails(forged: dict[str, Any]) -> None:
-    """Another body, id, time or signature than was sent does not pass."""
-    received = sent(a_notification())
-    with pytest.raises(WebhookVerificationError):
-        Webhook(SECRET).verify(forged.pop("body", received.body), received.headers | forged)
+def test_what_was_tampered_with_fails(forged: Callable[[Received], dict[str, Any]]) -> None:
+    """Another body, id, time or signature than was sent does not pass, because it is not what was signed."""
+    received = sent(a_notification(sent_at=datetime.now(UTC)))
+    headers = dict(received.headers)
+    Webhook(SECRET).verify(received.body, headers)
+    changed = forged(received)
+    body = changed.pop("body", received.body)
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
+        Webhook(SECRET).verify(body, headers | changed)
 
 
 def test_what_is_stale_fails() -> None:
@@ -138,8 +145,8 @@ def test_what_is_stale_fails() -> None:
 
 def test_what_somebody_else_signed_fails() -> None:
     """What was signed with another secret does not pass."""
-    received = sent(a_notification(), secret=OTHER_SECRET)
-    with pytest.raises(WebhookVerificationError):
+    received = sent(a_notification(sent_at=datetime.now(UTC)), secret=OTHER_SECRET)
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
         Webhook(SECRET).verify(received.body, received.headers)
 
 
@@ -295,7 +302,7 @@ def test_a_receiver_that_drips_ends_at_the_limit(answer: AnswerTo) -> None:
     """Who answers one byte at a time holds a delivery no longer than who does not answer at all."""
     started = monotonic()
     assert failure(answer, limit=SHORT).retryable
-    assert SHORT * 0.9 <= monotonic() - started < 10 * SHORT
+    assert SHORT * 0.9 <= monotonic() - started < PATIENCE
 
 
 def test_a_success_with_a_body_that_drips_is_one() -> None:
@@ -304,7 +311,7 @@ def test_a_success_with_a_body_that_drips_is_one() -> None:
     endless = dripping(after=b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
     with receiving(endless) as receiver, a_notifier(receiver.url, limit=SHORT) as notifier:
         notifier.deliver(a_notification())
-    assert monotonic() - started < 10 * SHORT
+    assert monotonic() - started < PATIENCE
 
 
 def test_a_look_up_that_hangs_ends_at_the_limit() -> None:
@@ -323,7 +330,7 @@ def test_a_look_up_that_hangs_ends_at_the_limit() -> None:
         took = monotonic() - started
         over.set()
     assert failed.value.retryable
-    assert took < 10 * SHORT
+    assert took < PATIENCE
 
 
 def test_little_is_read_of_a_huge_answer() -> None:
@@ -343,7 +350,7 @@ def test_little_is_read_of_a_huge_answer() -> None:
             notifier.deliver(a_notification())
         took = monotonic() - started
     assert receiver.connections == 2
-    assert took < 5
+    assert took < PATIENCE
     # What the system's buffers hold, and far from what was to come.
     assert sent_blocks < 500
 
@@ -406,7 +413,7 @@ def test_tls_to_one_who_speaks_none(answer: AnswerTo) -> None:
         with a_notifier(url, limit=SHORT) as notifier, pytest.raises(DeliveryFailed) as failed:
             notifier.deliver(a_notification())
     assert failed.value.retryable
-    assert monotonic() - started < 10 * SHORT
+    assert monotonic() - started < PATIENCE
 
 
 # --- what settings say ------------------------------------------------------------------------------------------------

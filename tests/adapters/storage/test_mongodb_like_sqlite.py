@@ -24,11 +24,11 @@ from harken_adapters.formats.exporting import export
 from harken_adapters.formats.importing import Importer
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource
+from shared_data import AIRLINES, needs_real_feedback
 from support import ManualClock, counting_ids
 
 pytestmark = pytest.mark.slow
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "airline-feedback.csv"
 ZONES = ("UTC", "America/New_York", "Asia/Kathmandu")
 GROUPINGS = ("agent", "session", "tag", "slot", "context.airline_sentiment", "context.timezone")
 
@@ -41,7 +41,7 @@ def both(mongodb_url: str, tmp_path: Path) -> Iterator[tuple[Harken, Harken]]:
         for url in (mongodb_url, f"sqlite:///{tmp_path}/feedback.db"):
             hk = harken.connect(url, clock=ManualClock(), new_id=counting_ids(), spam="allow")
             connected.append(stack.enter_context(hk))
-            with DATA.open("rb") as file:
+            with AIRLINES.open("rb") as file:
                 importer = Importer(hk, CsvSource(file, Columns({}, {}), hk.application), _refuse)
                 for _ in importer.batches():
                     pass
@@ -72,7 +72,7 @@ def _answers(hk: Harken, query: FeedbackQuery) -> Iterator[object]:
     yield hk.collection.find(query, limit=1_000)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+@needs_real_feedback
 def test_real_feedback_gives_the_same_figures_and_the_same_export(both: tuple[Harken, Harken]) -> None:
     """Stats in every grouping, trends in every zone, themes, lists and both exports are equal, twice."""
     mongodb, sqlite = both

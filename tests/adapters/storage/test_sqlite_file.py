@@ -617,7 +617,7 @@ def test_a_write_waits_for_the_lock(path: Path) -> None:
         assert not receipt.done()
         other.execute("COMMIT")
         other.close()
-        assert receipt.result(timeout=20).feedback.session_id == "session"
+        assert receipt.result(timeout=60).feedback.session_id == "session"
 
 
 def test_readers_see_one_state(path: Path) -> None:

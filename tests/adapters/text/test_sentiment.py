@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -22,9 +21,8 @@ from harken.ports.text import SentimentAnalyzer
 from harken.testing.strategies import texts
 from harken_adapters.text import TextBlobSentiment, VaderSentiment
 from harken_adapters.text.vader import QuickVader
+from shared_data import AIRLINES, REVIEWS, needs_real_feedback
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
-real_feedback = pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
 THEIRS = SentimentIntensityAnalyzer()
 OURS = QuickVader()
 VADER = VaderSentiment()
@@ -37,14 +35,14 @@ WORDS = (*PHRASES, "or", "nor", "this", "doubt", "least", "at", "but", "of", "y'
 @cache
 def airlines() -> Sequence[tuple[Rating, str]]:
     """The real messages, with how they are meant."""
-    with (DATA / "airline-feedback.csv").open(encoding="utf-8", newline="") as file:
+    with AIRLINES.open(encoding="utf-8", newline="") as file:
         return [(Rating.parse(row["rating"] or None), row["comment"]) for row in csv.DictReader(file)]
 
 
 @cache
 def reviews() -> Sequence[tuple[Rating, str]]:
     """The real reviews, with how they are meant."""
-    rows = map(json.loads, (DATA / "reviews.jsonl").read_text(encoding="utf-8").strip().split("\n"))
+    rows = map(json.loads, REVIEWS.read_text(encoding="utf-8").strip().split("\n"))
     return [(Rating.parse(row["rating"]), row["comment"]) for row in rows]
 
 
@@ -67,7 +65,7 @@ def test_quick_vader_is_vader(text: str) -> None:
     assert OURS.polarity_scores(text) == THEIRS.polarity_scores(text)
 
 
-@real_feedback
+@needs_real_feedback
 @pytest.mark.slow
 def test_quick_vader_is_vader_on_real_feedback() -> None:
     """The same for each of 11,760 real comments."""
@@ -109,7 +107,7 @@ def right(analyzer: SentimentAnalyzer, rated: Sequence[tuple[Rating, str]]) -> f
     return sum(sign * sentiment.polarity > 0 for sign, sentiment in said) / len(said)
 
 
-@real_feedback
+@needs_real_feedback
 @pytest.mark.slow
 @pytest.mark.parametrize("rated", [airlines, reviews], ids=["airlines", "reviews"])
 def test_vader_is_right_more_often(rated: object) -> None:

@@ -4,7 +4,6 @@ import csv
 import json
 import tracemalloc
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,9 +12,9 @@ import harken
 from harken import ConfigurationError, ModerationStatus, Submission, Target
 from harken.testing.strategies import texts
 from harken_adapters.text import HeuristicSpamFilter
+from shared_data import AIRLINES, REVIEWS, needs_real_feedback
 from support import NOON, ManualClock, a_submission, in_threads
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 PILLS = "The best shop for cheap pills is number one"
 
 
@@ -216,14 +215,14 @@ def test_a_suspicion_holds() -> None:
         assert hk.submit("s", "up", "no no no").feedback.moderation.status is ModerationStatus.APPROVED
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+@needs_real_feedback
 class TestRealFeedback:
     """What real people really wrote."""
 
     def test_airlines(self) -> None:
         """Of 9,760 messages three are suspected: a "click here", three links, and one wish sent to many."""
         spam_filter = HeuristicSpamFilter()
-        with (DATA / "airline-feedback.csv").open(encoding="utf-8", newline="") as file:
+        with AIRLINES.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         suspected = [
             row["comment"]
@@ -242,7 +241,7 @@ class TestRealFeedback:
     def test_reviews(self) -> None:
         """Not one of 2,000 reviews is suspected, as if one person had written them all at once."""
         spam_filter = HeuristicSpamFilter()
-        lines = (DATA / "reviews.jsonl").read_text(encoding="utf-8").strip().split("\n")
+        lines = REVIEWS.read_text(encoding="utf-8").strip().split("\n")
         comments = [json.loads(line)["comment"] for line in lines]
         assert not [comment for comment in comments if spam_filter.is_spam(said(comment, comment))]
 

@@ -13,12 +13,12 @@ from harken import Feedback, FeedbackQuery
 from harken.storage import open_storage
 from harken.testing import accepted
 from harken.testing import strategies as hst
+from shared_data import AIRLINES, needs_real_feedback
 
 pytestmark = pytest.mark.slow
 
 ONE, TWO = "sqlite:///one.db", "sqlite:///two.db"
 COPY = ("copy", "--from", ONE, "--to", TWO)
-DATA = Path(__file__).parents[4] / "shared" / "data" / "airline-feedback.csv"
 
 
 def copy(cli: Any, *arguments: str, stdin: str = "") -> Any:
@@ -61,7 +61,7 @@ def test_a_copy_exports_the_same_bytes(cli: Any, tmp_path: Path, batch: list[Fee
     assert exported(cli, tmp_path, TWO) == exported(cli, tmp_path, ONE)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
+@needs_real_feedback
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(hst.feedbacks(), min_size=8, max_size=30), data=st.data())
 def test_a_copy_of_real_feedback_exports_the_same_bytes(
@@ -70,7 +70,7 @@ def test_a_copy_of_real_feedback_exports_the_same_bytes(
     """9,760 real messages among feedback that was changed, withdrawn, moderated and voted: byte by byte the same."""
     real = tmp_path / "real"
     if not real.exists():
-        cli("import", str(DATA), "--rejected", "rejected.jsonl", storage="sqlite:///real")
+        cli("import", str(AIRLINES), "--rejected", "rejected.jsonl", storage="sqlite:///real")
     for file in tmp_path.glob("*.db*"):
         file.unlink()
     shutil.copy(real, tmp_path / "one.db")

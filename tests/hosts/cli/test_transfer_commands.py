@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from shared_data import AIRLINES, REVIEWS, needs_real_feedback
+
 pytestmark = pytest.mark.slow
 
 CSV = "session_id,rating,comment\na,up,hi\nb,sideways,ho\nc,down,\n"
-DATA = Path(__file__).parents[4] / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real feedback is not here")
 
 
 def test_an_import_tells_what_became_of_the_rows(cli: Any, tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> 
     assert null.is_char_device()
 
 
-@needs_data
+@needs_real_feedback
 def test_real_feedback_gives_the_known_figures(cli: Any, tmp_path: Path) -> None:
     """9,760 real messages: exact figures, the same sums by New York's days, and nothing added twice."""
-    file = str(DATA / "airline-feedback.csv")
+    file = str(AIRLINES)
     rejected = ("--rejected", str(tmp_path / "rejected.jsonl"))
     assert cli("import", file, *rejected, "--json").json["added"] == 9760
     figures = cli("stats", "--json").json
@@ -204,10 +204,10 @@ def test_real_feedback_gives_the_known_figures(cli: Any, tmp_path: Path) -> None
     assert (again["added"], again["duplicates"], again["rejected"]) == (0, 9760, 0)
 
 
-@needs_data
+@needs_real_feedback
 def test_real_reviews_are_all_kept(cli: Any, tmp_path: Path) -> None:
     """2,000 real reviews, 13 of which somebody else wrote as well, word by word."""
-    arguments = ("import", str(DATA / "reviews.jsonl"), "--rejected", str(tmp_path / "rejected.jsonl"), "--json")
+    arguments = ("import", str(REVIEWS), "--rejected", str(tmp_path / "rejected.jsonl"), "--json")
     assert cli(*arguments, "--set", "session_id=reviews").json["added"] == 2000
     assert cli(*arguments, "--set", "session_id=reviews").json["duplicates"] == 2000
     assert cli(*arguments).code == 2

@@ -28,9 +28,6 @@ from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
 from support import ManualClock, eventually
 
-#: Many small ones: together they take too long for the fast subset.
-pytestmark = pytest.mark.slow
-
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 LISTING = next(one for one in OPERATIONS if one.name == "list_votes")
@@ -74,6 +71,13 @@ def locked() -> Iterator[tuple[Harken, Server]]:
     """A Harken that asks everybody for a key or a token."""
     settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
     with harken.connect("memory://") as hk, served(hk, **settings) as server:
+        yield hk, server
+
+
+@pytest.fixture(scope="module")
+def keyless() -> Iterator[tuple[Harken, Server]]:
+    """A Harken that asks everybody for a key, and has none yet."""
+    with harken.connect("memory://") as hk, served(hk, access="keys") as server:
         yield hk, server
 
 
@@ -370,13 +374,15 @@ class TestTokens:
 class TestWithoutKeys:
     @pytest.mark.parametrize("headers", [{}, {"Host": "localhost"}, {"X-Forwarded-For": "127.0.0.1"}])
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
-    def test_nothing_is_served(self, hk: Harken, operation: Operation, headers: dict[str, str]) -> None:
+    def test_nothing_is_served(
+        self, keyless: tuple[Harken, Server], operation: Operation, headers: dict[str, str]
+    ) -> None:
         """Where there is no key yet, requests of this machine are refused as all others, and told how to create one."""
+        hk, server = keyless
         feedback_id = hk.submit("s", "up", author="a").feedback.id
         before = kept(hk)
-        with served(hk, access="keys") as server:
-            answer = asked(server, operation, feedback_id, headers=headers)
-            assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
+        answer = asked(server, operation, feedback_id, headers=headers)
+        assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
         assert kept(hk) == before
 
     def test_revoking_the_last_key_opens_nothing(self, hk: Harken) -> None:
@@ -544,6 +550,7 @@ def is_admitted(api: Api, credential: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_what_is_remembered_of_credentials_is_bounded(hk: Harken, clock: ManualClock) -> None:
     """However many long credentials are sent, valid or not, little memory is taken, and none of their text is kept."""
     tokens = SessionTokens([SECRET], clock=clock)

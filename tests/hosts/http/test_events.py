@@ -17,7 +17,7 @@ from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import Stream, listening, room
 from hosts.serving import OPEN, Server, problem, served, serving
-from support import NOON, ManualClock, counting_ids, eventually
+from support import NOON, PATIENCE, ManualClock, counting_ids, eventually
 
 APPLICATION = "default"
 FORGED = "\n\nevent: feedback.deleted\ndata: {}\n\n"
@@ -256,7 +256,7 @@ def test_a_stream_ends_with_its_harken(monkeypatch: pytest.MonkeyPatch) -> None:
         thread = threading.Thread(target=lambda: heard.extend(stream), daemon=True)
         thread.start()
         eventually(lambda: heard)
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

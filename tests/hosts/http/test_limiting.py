@@ -23,8 +23,6 @@ from harken.domain.errors import ConfigurationError
 from harken_adapters.hosts.http.limiting import PAUSE, Limit, RateLimiter, Verdict, rate_headers
 from support import ManualClock, eventually, in_threads
 
-pytestmark = pytest.mark.slow
-
 FIVE = Limit(5, 60)
 MANY = Limit(1_000, 60)
 
@@ -238,6 +236,7 @@ class TestAlone:
         assert counts != [200] * 8
         assert sum(counts) == 500  # type: ignore[arg-type]
 
+    @pytest.mark.slow
     def test_rotating_subjects_exhaust_no_memory(self) -> None:
         """A flood of subjects that were never seen before takes no more memory than so many as are remembered."""
         limiter = RateLimiter(clock=ManualClock(), max_subjects=1_000)
@@ -492,6 +491,7 @@ class TestOutage:
         assert allowed([limiter.check("n", limit, "me") for _ in range(600)]) == 500 - is_down
 
 
+@pytest.mark.slow
 class TestMongoDB:
     def test_processes_share_counts(self, mongodb_url: str) -> None:
         """Two processes with many threads each allow what one would: all of the limit, and no more."""
@@ -599,6 +599,7 @@ class TestUrls:
             RateLimiter(url)
         assert "secr" not in str(caught.value)
 
+    @pytest.mark.slow
     def test_without_the_driver(self) -> None:
         """Who wants MongoDB to count, and has no driver, is told what to install; memory needs none."""
         program = (

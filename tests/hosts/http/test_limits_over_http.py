@@ -13,10 +13,7 @@ from harken.services.keys import MAX_FAILURES
 from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api
 from hosts.serving import OPEN, Server, kept, problem, served, served_api
-from support import ManualClock, in_threads
-
-#: Many small ones: together they take too long for the fast subset.
-pytestmark = pytest.mark.slow
+from support import PATIENCE, ManualClock, in_threads
 
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
@@ -176,7 +173,7 @@ def test_exact_under_a_flood(hk: Harken) -> None:
 
         def several() -> list[int]:
             with requests.Session() as session:
-                return [session.post(f"{server.url}{PATH}", json=UP, timeout=20).status_code for _ in range(10)]
+                return [session.post(f"{server.url}{PATH}", json=UP, timeout=PATIENCE).status_code for _ in range(10)]
 
         found = [status for result in in_threads([several] * 5) for status in result]
     assert (found.count(201), found.count(429)) == (20, 30)

@@ -22,9 +22,6 @@ from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import RawAnswer, Server, asked, kept, problem, raw_request, served
 from support import PATIENCE, eventually, in_threads
 
-#: Many small ones: together they take too long for the fast subset.
-pytestmark = pytest.mark.slow
-
 PATH = "/api/sessions/s/feedback"
 JSON = "Content-Type: application/json"
 UP = b'{"rating":"up"}'
@@ -74,6 +71,15 @@ def sent(server: Server, method: str, path: str, *headers: str, body: bytes = UP
     return RawAnswer.parse(server.send(raw_request(method, path, *headers, body=body)))
 
 
+def refused(answer: RawAnswer, field: str) -> dict[str, Any]:
+    """The problem of a value that is invalid; fails unless it is about that field, or says why nothing can be read."""
+    document = problem(answer, 422, "invalid")
+    about = {violation["field"].partition(".")[0] for violation in document.get("violations", ())}
+    unreadable = ("does not fit into 64 bits", "nested too deep")
+    assert about == {field} or (not about and field in document["detail"]) or document["detail"].endswith(unreadable)
+    return document
+
+
 def chunked(body: bytes, size: int = 20_000) -> bytes:
     """The body in chunks."""
     parts = [body[start : start + size] for start in range(0, len(body), size)]
@@ -113,17 +119,40 @@ class TestBodies:
         assert "JSON" in problem(answer, 415, "unsupported-media-type")["title"]
 
     @pytest.mark.parametrize(
-        "body", [b"{", b'{"rating":up}', b"{'rating':1}", b'{"rating":"up"}}', b'{"comment":"\xff"}', b"\xff\xfe{}"]
+        "broken",
+        [
+            (b"{", "in line 1, column 2"),
+            (b'{"rating":up}', "in line 1, column 11"),
+            (b"{'rating':1}", "in line 1, column 2"),
+            (b'{"rating":"up"}\n}', "in line 2, column 1"),
+            (b'{"comment":"\xff"}', "at byte 12"),
+            (b"\xff\xfe{}", "at byte 0"),
+        ],
     )
-    def test_no_json(self, steady: Server, state: str, method: str, path: str, body: bytes) -> None:
+    def test_no_json(self, steady: Server, state: str, method: str, path: str, broken: tuple[bytes, str]) -> None:
         """Broken JSON and bad UTF-8 are refused, and the answer says where."""
-        detail = problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 400, "malformed-body")
-        assert "column" in detail["detail"] or "byte" in detail["detail"]
+        body, where = broken
+        document = problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 400, "malformed-body")
+        assert document["detail"].endswith(where)
+        assert "violations" not in document
 
-    @pytest.mark.parametrize("body", [b"[]", b"null", b'"up"', b"3", b"true", b"[" * 60_000, b'{"a":' * 10_000])
-    def test_no_object(self, steady: Server, state: str, method: str, path: str, body: bytes) -> None:
-        """What is no object, or nested without end, is refused."""
-        problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 422, "invalid")
+    @pytest.mark.parametrize(
+        "other",
+        [
+            (b"[]", "must be a JSON object, got a list"),
+            (b"null", "must be a JSON object, got null"),
+            (b'"up"', "must be a JSON object, got a text"),
+            (b"3", "must be a JSON object, got a number"),
+            (b"true", "must be a JSON object, got true or false"),
+            (b"[" * 60_000, "is nested too deep"),
+            (b'{"a":' * 10_000, "is nested too deep"),
+        ],
+    )
+    def test_no_object(self, steady: Server, state: str, method: str, path: str, other: tuple[bytes, str]) -> None:
+        """What is not an object, or nested without end, is refused for that reason and no other."""
+        body, says = other
+        document = problem(sent(steady, method, path.replace("{id}", state), JSON, body=body), 422, "invalid")
+        assert document["detail"] == f"The body {says}"
 
     @pytest.mark.parametrize(
         "twice",
@@ -155,7 +184,9 @@ class TestBodies:
     def test_strange_names(self, steady: Server, state: str, method: str, path: str, name: str) -> None:
         """A name that there is not, or that a database could take for a command, is refused by name."""
         answer = sent(steady, method, path.replace("{id}", state), JSON, body=f'{{"{name}":1}}'.encode())
-        problem(answer, 422, "invalid")
+        document = problem(answer, 422, "invalid")
+        shown = repr(json.loads(f'"{name}"')[:100]).rstrip("'")
+        assert shown in document["detail"] or "metadata name too long" in document["detail"]
 
 
 #: As they stand in JSON: what no text, number or list of Harken's is.
@@ -179,6 +210,8 @@ STRANGE = (
 )
 
 
+# Many small ones: together they take too long for the fast subset.
+@pytest.mark.slow
 class TestValues:
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'"' + b"x" * 1_001 + b'"'])
     @pytest.mark.parametrize("field", ["comment", "rating", "agent_id", "message_id", "author", "tags", "context"])
@@ -191,27 +224,28 @@ class TestValues:
         if field in ("comment", "rating", "tags", "context"):
             ways.append(("PATCH", f"/api/feedback/{state}", body))
         for method, path, content in ways:
-            problem(sent(steady, method, path, JSON, body=content), 422, "invalid")
+            given = "agent_id" if method == "PUT" and field == "message_id" else field
+            refused(sent(steady, method, path, JSON, body=content), given)
 
     @pytest.mark.parametrize("value", STRANGE[:9])
     def test_in_context(self, steady: Server, state: str, value: bytes) -> None:
         """A context value is a text, a number, true, false or null that every storage can keep."""
-        document = problem(sent(steady, "POST", PATH, JSON, body=b'{"context":{"a":%b}}' % value), 422, "invalid")
-        assert not document.get("violations") or document["violations"][0]["field"] == "context.a"
+        document = refused(
+            sent(steady, "POST", PATH, JSON, body=b'{"rating":"up","context":{"a":%b}}' % value), "context"
+        )
+        assert {one["field"] for one in document.get("violations", ())} <= {"context.a"}
 
     @pytest.mark.parametrize("value", [*STRANGE[:12], b"[" * 900 + b"]" * 900])
     def test_in_metadata(self, steady: Server, state: str, value: bytes) -> None:
         """Metadata may be nested, but has no number or name that some storage could not keep."""
         body = b'{"fine":1,"a":{"b":[%b]}}' % value
-        problem(sent(steady, "PATCH", "/api/sessions/s/metadata", JSON, body=body), 422, "invalid")
+        refused(sent(steady, "PATCH", "/api/sessions/s/metadata", JSON, body=body), "metadata")
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'"\\n"'])
     @pytest.mark.parametrize("field", ["session_id", "author", "feedback_id"])
     def test_of_an_erasure(self, steady: Server, state: str, field: str, value: bytes) -> None:
         """What to erase is said by ids: an object in the place of one erases nothing."""
-        problem(
-            sent(steady, "POST", "/api/erasures", JSON, body=b'{"%b":%b}' % (field.encode(), value)), 422, "invalid"
-        )
+        refused(sent(steady, "POST", "/api/erasures", JSON, body=b'{"%b":%b}' % (field.encode(), value)), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7"])
     @pytest.mark.parametrize("field", ["status", "reason", "moderator"])
@@ -219,14 +253,14 @@ class TestValues:
         """A decision is made of texts."""
         parts = {"status": b'"rejected"', field: value}
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
-        problem(sent(steady, "POST", f"/api/feedback/{state}/moderation", JSON, body=body), 422, "invalid")
+        refused(sent(steady, "POST", f"/api/feedback/{state}/moderation", JSON, body=body), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'"x"', b'["x"]', b'[{"a":1}]', b"[null,7]"])
     @pytest.mark.parametrize("field", ["events", "statuses"])
     def test_of_a_route_words(self, steady: Server, state: str, field: str, value: bytes) -> None:
         """Where there are few words, a filter is a list of those."""
         body = b'{"channel":"log","%b":%b}' % (field.encode(), value)
-        problem(sent(steady, "PUT", "/api/routes/r", JSON, body=body), 422, "invalid")
+        refused(sent(steady, "PUT", "/api/routes/r", JSON, body=body), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'[""]', b'["a\\n"]', b'["\\ud800"]'])
     @pytest.mark.parametrize("field", ["name", "channel", "ratings", "applications", "agents", "tags", "template"])
@@ -234,17 +268,17 @@ class TestValues:
         """A route is made of texts and lists of texts."""
         parts = {"channel": b'"log"', field: value}
         body = b"{" + b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items()) + b"}"
-        problem(sent(steady, "PUT", "/api/routes/r", JSON, body=body), 422, "invalid")
+        refused(sent(steady, "PUT", "/api/routes/r", JSON, body=body), field)
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b"null", b'""', b'"' + b"x" * 1_001 + b'"'])
     def test_of_a_reason(self, steady: Server, state: str, value: bytes) -> None:
         """Why a channel is switched off is a text."""
-        problem(sent(steady, "POST", "/api/channels/log/off", JSON, body=b'{"reason":%b}' % value), 422, "invalid")
+        refused(sent(steady, "POST", "/api/channels/log/off", JSON, body=b'{"reason":%b}' % value), "reason")
 
     @pytest.mark.parametrize("value", [*STRANGE, b"true", b"7", b'""', b'"a b"'])
     def test_of_a_channel(self, steady: Server, state: str, value: bytes) -> None:
         """A channel is called by what it could be called."""
-        problem(sent(steady, "POST", "/api/deliveries/replay", JSON, body=b'{"channel":%b}' % value), 422, "invalid")
+        refused(sent(steady, "POST", "/api/deliveries/replay", JSON, body=b'{"channel":%b}' % value), "channel")
 
     @pytest.mark.parametrize("key", ["", '""', "x" * 201, "a\tb", "\x85"])
     def test_of_an_idempotency_key(self, steady: Server, state: str, key: str) -> None:
@@ -340,7 +374,7 @@ class TestHalfSent:
             head = raw_request("POST", PATH, *headers, length=100).replace(b"Connection: close\r\n", b"")
             answer = RawAnswer.parse(server.send(head, b'5\r\n{"rat\r\n'))
             problem(answer, 408, "body-timeout")
-            assert 0.9 < monotonic() - began < 5
+            assert monotonic() - began > 0.9
             assert answer.headers["connection"] == "close"
         assert kept(hk) == []
 

@@ -215,9 +215,23 @@ class TestReading:
             expires_at=NOON + timedelta(seconds=0.5),
         )
 
+    def test_begins_when_it_says(self) -> None:
+        """A token is good from the moment that it names, and not before."""
+        clock = ManualClock()
+        text = signed(claims(nbf=int(NOON.timestamp()) + 30))
+        clock.turn(seconds=30, microseconds=-1)
+        with pytest.raises(InvalidToken, match="is not valid yet"):
+            tokens(clock=clock).read(text)
+        clock.turn(microseconds=1)
+        assert tokens(clock=clock).read(text).session_id == "s-1"
+
     @pytest.mark.parametrize(
         ("said", "says"),
         [
+            (claims(aud=f"not-{AUDIENCE}"), "made for something else"),
+            (claims(aud=f"{AUDIENCE}.example"), "made for something else"),
+            (claims(aud=[f"{AUDIENCE}s", f"my {AUDIENCE}"]), "made for something else"),
+            (claims(aud=AUDIENCE.upper()), "made for something else"),
             (claims(exp=...), "lacks what it has to say: exp"),
             (claims(session=..., aud=...), "lacks what it has to say: aud, session"),
             (claims(application=...), "lacks what it has to say: application"),

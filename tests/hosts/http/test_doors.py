@@ -1,0 +1,156 @@
+"""What keeps people apart over HTTP, in its shortest form: fast enough for each change. Others go through it all."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import harken
+from harken import Cursor, Feedback, Harken
+from harken.container import utc_now
+from harken_adapters.hosts.fastapi import SessionTokens
+from harken_adapters.hosts.flask import create_app
+from harken_adapters.hosts.http.settings import ServerSettings
+from hosts.serving import OPEN, Server, problem, served, serving_wsgi
+from support import ManualClock
+
+SECRET = "a secret that is long enough for HS256"
+PATH = "/api/sessions/s/feedback"
+UP = {"rating": "up"}
+#: Cursors that no page came with.
+FORGED = ["garbage", "0", "../../etc/passwd", str(Cursor(utc_now(), "x"))[:-3], "%00"]
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[tuple[Harken, Server]]:
+    """A Harken that asks everybody for credentials."""
+    settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
+    with harken.connect("memory://") as hk, served(hk, **settings) as server:
+        yield hk, server
+
+
+@pytest.fixture
+def given(door: tuple[Harken, Server]) -> Feedback:
+    """A vote that was changed once, about an agent."""
+    hk, _ = door
+    hk.collection.set_vote(harken.Target("s", "m", "helper"), "ann", "down", "because")
+    return hk.collection.set_vote(harken.Target("s", "m", "helper"), "ann", "up", "better").feedback
+
+
+def bearing(hk: Harken, *scopes: str, **options: Any) -> dict[str, str]:
+    """The header with a new key."""
+    return {"Authorization": f"Bearer {hk.keys.create('default', scopes, **options).text}"}
+
+
+def token(**claims: Any) -> dict[str, str]:
+    """The header with a new session token."""
+    return {"Authorization": f"Bearer {SessionTokens([SECRET], clock=utc_now).mint(**claims)}"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 201),
+    ],
+)
+def test_a_cookie_needs_proof_of_the_page(door: tuple[Harken, Server], headers: dict[str, str], status: int) -> None:
+    """What a browser sends on its own changes something only where it says that a page of the service asked for it."""
+    hk, server = door
+    key = hk.keys.create("default", ["submit"]).text
+    answer = server.ask("POST", PATH, json=UP, headers={"Cookie": f"harken_key={key}", **headers})
+    assert answer.status_code == status
+    if status == 403:
+        problem(answer, 403, "forbidden")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+def test_a_page_of_another_origin_changes_nothing(server: Server, hk: Harken, origin: str) -> None:
+    """A request without JSON, which a browser sends for any page without asking, is refused on what it does."""
+    feedback = hk.submit("s", "up", author="ann").feedback
+    answer = server.ask("DELETE", f"/api/feedback/{feedback.id}", headers={"Origin": origin})
+    problem(answer, 403, "forbidden")
+    assert not hk.collection.get("default", feedback.id).withdrawn
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = server.ask("DELETE", f"/api/feedback/{feedback.id}", data=b"a=b", headers=form)
+    problem(answer, 415, "unsupported-media-type")
+    assert not hk.collection.get("default", feedback.id).withdrawn
+    assert server.ask("DELETE", f"/api/feedback/{feedback.id}", headers={"Origin": server.url}).status_code == 204
+
+
+def test_a_change_needs_the_version_that_was_seen(server: Server, hk: Harken) -> None:
+    """The ETag is the version: sent back it admits one change, and is refused when somebody was faster."""
+    path = f"/api/feedback/{hk.submit('s', 'up', 'first').feedback.id}"
+    seen = server.ask("GET", path).headers["etag"]
+    changed = server.ask("PATCH", path, json={"comment": "second"}, headers={"If-Match": seen})
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    problem(server.ask("PATCH", path, json={"comment": "third"}, headers={"If-Match": seen}), 412, "changed-meanwhile")
+    problem(server.ask("PATCH", path, json={"comment": "third"}, headers={"If-Match": "x"}), 422, "invalid")
+    assert server.get(path)["comment"] == "second"
+    assert server.ask("PATCH", path, json={"comment": "third"}, headers={"If-Match": '"2"'}).status_code == 200
+
+
+def test_a_key_that_is_limited_to_agents(door: tuple[Harken, Server], given: Feedback) -> None:
+    """It sees its agents' feedback as it stands, nothing of others, and nothing that is not about agents."""
+    hk, server = door
+    path = f"/api/feedback/{given.id}"
+    theirs = bearing(hk, "read", "submit", agents=["helper"])
+    shown = server.get(path, headers=theirs)
+    assert (shown["comment"], shown["revisions"]) == ("better", [])
+    assert len(server.get(path, headers=bearing(hk, "read"))["revisions"]) == 1
+    problem(server.ask("GET", path, headers=bearing(hk, "read", agents=["other"])), 404, "not-found")
+    problem(server.ask("GET", "/api/feedback?agent_id=other", headers=theirs), 403, "forbidden")
+    problem(server.ask("GET", "/api/sessions/s/metadata", headers=theirs), 403, "forbidden")
+
+
+def test_a_token_shows_its_author_only_what_is_theirs(door: tuple[Harken, Server], given: Feedback) -> None:
+    """Feedback of another author in the same session is not found, and of their own the moderator stays hidden."""
+    hk, server = door
+    hk.moderation.decide("default", given.id, "rejected", moderator="mo", reason="private")
+    path = f"/api/feedback/{given.id}"
+    mine = server.ask("GET", path, headers=token(session_id="s", author="ann"))
+    assert mine.status_code == 200
+    assert "private" not in mine.text
+    assert '"mo"' not in mine.text
+    assert "private" in server.ask("GET", path, headers=bearing(hk, "read")).text
+    for claims in ({"session_id": "s", "author": "bob"}, {"session_id": "s"}, {"session_id": "t", "author": "ann"}):
+        problem(server.ask("GET", path, headers=token(**claims)), 404, "not-found")
+
+
+@pytest.mark.parametrize("cursor", FORGED)
+def test_a_cursor_that_nobody_was_given(server: Server, cursor: str) -> None:
+    """It is refused by its name, and never taken for the first page."""
+    document = problem(server.ask("GET", "/api/feedback", params={"after": cursor}), 422, "invalid")
+    assert "cursor" in document["detail"].lower() or "after" in document["detail"]
+
+
+def test_keys_and_addresses_are_counted_apart(hk: Harken, clock: ManualClock) -> None:
+    """A key has a limit of its own, which neither its address nor another key uses up; so has each tenant's session."""
+    limits = {"limit_by_key": "2/minute", "limit_by_address": "1/minute"}
+    with served(hk, access="open", **limits) as server:
+        one, two = bearing(hk, "submit"), bearing(hk, "submit")
+        statuses = [server.ask("POST", PATH, json=UP, headers=headers).status_code for headers in (one, one, one, two)]
+        assert statuses == [201, 201, 429, 201]
+        assert [server.ask("POST", PATH, json=UP).status_code for _ in range(2)] == [201, 429]
+    with served(hk, limit_by_session="1/minute") as server:
+        asked = [{"application": application} for application in ("shop", "shop", "bakery")]
+        assert [server.ask("POST", PATH, json=UP, params=one).status_code for one in asked] == [201, 429, 201]
+
+
+def test_heads_have_no_body(hk: Harken) -> None:
+    """HEAD of a page answers as GET does, without a body; a path has no other methods than it says."""
+    app = create_app(ServerSettings(**OPEN), harken=hk)
+    with served(hk) as first, serving_wsgi(app) as second:
+        for server in (first, second):
+            got, headed = server.ask("GET", "/healthz"), server.ask("HEAD", "/healthz")
+            raw = server.send(b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert (headed.status_code, headed.content) == (200, b"")
+            assert headed.headers["content-type"] == got.headers["content-type"]
+            assert raw.endswith(b"\r\n\r\n")
+            answer = server.ask("PUT", "/api/feedback", json={})
+            problem(answer, 405, "method-not-allowed")
+            assert answer.headers["allow"] == "GET, POST"

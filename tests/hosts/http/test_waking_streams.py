@@ -1,0 +1,135 @@
+"""Event streams are woken by each thing that happens, in threads and in event loops, and lose no wake-up."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from harken import Cursor
+from harken.services import feed
+from harken.services.feed import Place
+from harken.storage import open_storage
+from harken_adapters.hosts.http.looping import events_in_loop
+from harken_adapters.hosts.http.streaming import EventStream
+from hosts.events import listening
+from hosts.serving import served
+from support import PATIENCE, a_submission, eventually, in_threads
+from waking import HOUR, Unpolled, once, unpolled
+
+Chunks = Callable[[EventStream], Iterator[bytes]]
+
+
+def in_loop(stream: EventStream) -> Iterator[bytes]:
+    """The chunks of a stream in an event loop, which runs while one is waited for."""
+    chunks = events_in_loop(stream)
+
+    async def next_chunk() -> bytes:
+        return await anext(chunks)
+
+    with asyncio.Runner() as runner:
+        try:
+            while True:
+                yield runner.run(next_chunk())
+        except StopAsyncIteration:
+            return
+        finally:
+            runner.run(chunks.aclose())
+            stream.close()
+
+
+@pytest.fixture(params=[iter, in_loop], ids=["in a thread", "in a loop"])
+def chunks_of(request: pytest.FixtureRequest) -> Chunks:
+    """What gives the chunks of a stream."""
+    chunks: Chunks = request.param
+    return chunks
+
+
+@pytest.fixture
+def one(monkeypatch: pytest.MonkeyPatch) -> Iterator[Unpolled]:
+    """A Harken that looks only when it is notified, whose streams are silent for an hour."""
+    monkeypatch.setattr(EventStream, "heartbeat", HOUR)
+    with open_storage("memory://") as storage, unpolled(storage) as connected:
+        yield connected
+
+
+def comments(chunks: Iterator[bytes], wanted: int) -> list[str]:
+    """The comments of the next events."""
+    found: list[str] = []
+    while len(found) < wanted:
+        # Fails where nobody wakes the stream.
+        (chunk,) = in_threads([lambda: next(chunks)])
+        assert isinstance(chunk, bytes)
+        found += [part.split(b'"')[0].decode() for part in chunk.split(b'"comment":"')[1:]]
+    return found
+
+
+def test_what_happens_while_a_stream_reads_is_sent(one: Unpolled, chunks_of: Chunks) -> None:
+    """What happens after the storage was read, and before the stream waits again, is sent at once."""
+    stream = EventStream(one.hk, "default", None)
+
+    def meanwhile() -> None:
+        one.hk.submit("s", "up", "meanwhile")
+        # By then the stream has been woken.
+        eventually(lambda: stream._listener._watch.end == 2)
+
+    one.feedback.after["get_many"] = once(meanwhile)
+    chunks = chunks_of(stream)
+    assert next(chunks).startswith(b"retry")
+    one.hk.submit("s", "up", "first")
+    assert comments(chunks, 2) == ["first", "meanwhile"]
+    chunks.close()  # type: ignore[attr-defined]
+
+
+def test_what_does_not_fit_into_one_read_is_sent(
+    one: Unpolled, chunks_of: Chunks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more happens at once than is read at once, the rest follows without anything else happening."""
+    monkeypatch.setattr(feed, "MAX_TAKEN", 2)
+    chunks = chunks_of(EventStream(one.hk, "default", None))
+    assert next(chunks).startswith(b"retry")
+    one.hk.collection.submit_many([a_submission(comment=f"{number}") for number in range(5)])
+    assert sorted(comments(chunks, 5)) == ["0", "1", "2", "3", "4"]
+    chunks.close()  # type: ignore[attr-defined]
+
+
+def test_what_happened_before_a_stream_begins_is_sent(one: Unpolled, chunks_of: Chunks) -> None:
+    """What was missed, and what happens before the host asks for the first chunk, is sent at once."""
+    missed = one.hk.submit("s", "up", "missed").feedback
+    stream = EventStream(one.hk, "default", Place(Cursor(missed.created_at, "")))
+    chunks = chunks_of(stream)
+    assert next(chunks).startswith(b"retry")
+    assert comments(chunks, 1) == ["missed"]
+    chunks.close()  # type: ignore[attr-defined]
+    stream = EventStream(one.hk, "default", None)
+    one.hk.submit("s", "up", "early")
+    eventually(lambda: stream._listener.waiting)
+    chunks = chunks_of(stream)
+    assert next(chunks).startswith(b"retry")
+    assert comments(chunks, 1) == ["early"]
+    chunks.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("end", [lambda one, stream: stream.stop(), lambda one, _: one.hk.close()], ids=["it", "all"])
+def test_a_stream_that_waits_ends_at_once(
+    one: Unpolled, chunks_of: Chunks, end: Callable[[Unpolled, Any], object]
+) -> None:
+    """A stream that waits for news is woken when it, or all of Harken, is to end."""
+    stream = EventStream(one.hk, "default", None)
+    chunks, heard = chunks_of(stream), list[bytes]()
+    thread = Thread(target=lambda: heard.extend(chunks), daemon=True)
+    thread.start()
+    eventually(lambda: heard)
+    end(one, stream)
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), "nobody woke the stream"
+    assert b"".join(heard) == heard[0]
+
+
+def test_a_server_sends_events_at_once(one: Unpolled) -> None:
+    """Over HTTP, too, an event is sent because it happened, and not because somebody looked."""
+    with served(one.hk) as server, listening(server.url) as stream:
+        for number in range(3):
+            server.post("/api/sessions/s/feedback", {"rating": "up", "comment": str(number)})
+            assert stream.frame().feedback["comment"] == str(number)

@@ -1,0 +1,93 @@
+"""A Harken that only notices what it is notified of, and storages that let a test act between two of their calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+from dependency_injector.providers import Object
+
+from harken import Feedback, FeedbackQuery, Harken
+from harken.container import Container, ready
+from harken.notifying import Notifying
+from harken.ports.notifier import Notifier
+from harken.ports.storage import Storage
+from harken.settings import Settings
+
+#: How many seconds each part waits before it looks without being notified: longer than any test.
+HOUR = 3600.0
+
+
+class Hooked:
+    """A repository whose methods call a hook after they have read or written, and before they return.
+
+    What they read is read at once, and not while it is iterated over.
+    """
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+        self.after: dict[str, Callable[[Any], object]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found):
+            return found
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = found(*arguments, **options)
+            read = list(result) if isinstance(result, Iterator) else result
+            if hook := self.after.get(name):
+                hook(read)
+            return iter(read) if isinstance(result, Iterator) else result
+
+        return call
+
+
+@frozen
+class Unpolled:
+    """A Harken without polling, and the looks of a listener that reads the storage whenever it is called."""
+
+    hk: Harken
+    feedback: Hooked
+    outbox: Hooked
+    looks: list[dict[str, Feedback]]
+
+    def stored(self) -> dict[str, Feedback]:
+        """All feedback by id, in whatever state."""
+        return {one.id: one for one in self.hk.collection.stream(FeedbackQuery().in_any_state())}
+
+
+@contextmanager
+def unpolled(storage: Storage, *, channels: Mapping[str, Notifier] | None = None, **parts: Any) -> Iterator[Unpolled]:
+    """Connect to a storage; every part that polls does so once in an hour.
+
+    Args:
+        storage: where everything is kept.
+        channels: where events go; none by default.
+        **parts: what to put in the place of a provider of the container, such as ``responder``.
+    """
+    feedback, outbox = Hooked(storage.feedback), Hooked(storage.outbox)
+    container = Container()
+    container.config.from_dict(asdict(Settings.load({}, Path(os.devnull))))
+    container.storage.override(Object(evolve(storage, feedback=feedback, outbox=outbox)))
+    container.notifying.override(Object(Notifying.load({}, Path(os.devnull), channels=channels or {})))
+    for name, part in parts.items():
+        getattr(container, name).override(Object(part))
+    container.feed.add_kwargs(poll=HOUR)
+    container.relay.add_kwargs(poll=HOUR)
+    looks: list[dict[str, Feedback]] = []
+    with ready(container) as hk:
+        one = Unpolled(hk, feedback, outbox, looks)
+        container.editor().on_change(lambda: looks.append(one.stored()))
+        hk.collection.on_write(lambda _: looks.append(one.stored()))
+        yield one
+
+
+def once(call: Callable[[], object]) -> Callable[[Sequence[object]], object]:
+    """A hook that calls this the first time, and then nothing."""
+    calls = [call]
+    return lambda _: calls and calls.pop()()
