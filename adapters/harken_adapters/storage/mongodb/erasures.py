@@ -29,7 +29,7 @@ from pymongo.errors import BulkWriteError
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
 from harken.domain.feedback import Feedback
-from harken_adapters.storage.mongodb.alerts import NOTHING_MORE, empty_alerts, gone
+from harken_adapters.storage.mongodb.alerts import empty_alerts, gone
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity
@@ -64,16 +64,8 @@ class Erasures:
         if feedback_ids:
             self._plans.delete_many({**_about(application, feedback_ids, name="id"), "batch": batch})
 
-    def finish(
-        self, application: str, feedback_ids: Collection[str], *, remaining: Mapping[str, Any] = NOTHING_MORE
-    ) -> Erased:
-        """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it.
-
-        Args:
-            application: whose.
-            feedback_ids: which.
-            remaining: the condition for feedback that is not about to be erased as well.
-        """
+    def finish(self, application: str, feedback_ids: Collection[str]) -> Erased:
+        """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it."""
         about = _about(application, feedback_ids)
         # The deliveries first: what was forgotten in between is noted in the plans.
         stored = list(map(delivery_of, self._deliveries.find(about)))
@@ -85,7 +77,8 @@ class Erasures:
         if not plans:
             return Erased(deliveries=removed)
         at = max(_event(plan).occurred_at for plan in plans)
-        alerts = empty_alerts(self._database, application, feedback_ids, at=at, remaining=remaining)
+        sessions = {plan["event"]["session_id"] for plan in plans}
+        alerts = empty_alerts(self._database, application, feedback_ids, sessions, at=at)
         done = {"_id": {"$in": [plan["_id"] for plan in plans]}}
         self._plans.update_many(done, {"$currentDate": {"done_at": True}})
         return Erased(alerts=alerts, deliveries=removed)
