@@ -868,11 +868,11 @@ class SharedConversation(MemoryConversationRepository):
 class ErasesDeliveriesOfTwins(MemoryFeedbackRepository):
     """Erases the deliveries of all feedback with that id, in whatever application."""
 
-    def erase(self, query: FeedbackQuery) -> int:
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         gone = {feedback.id for feedback in self.stream(query)}
         for delivery in [one for one in self._data.deliveries.by_id.values() if one.event.subject_id in gone]:
             self._data.deliveries.remove(delivery)
-        return super().erase(query)
+        return super().erase(query, at=at)
 
 
 class SharesKeysBetweenApplications(MemoryFeedbackRepository):

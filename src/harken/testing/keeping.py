@@ -437,4 +437,4 @@ class KeepingContract(FreshStorage):
 
 
 def _erased(storage: Storage, feedback: Feedback) -> int:
-    return storage.feedback.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state())
+    return storage.feedback.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state(), at=NOON).feedback

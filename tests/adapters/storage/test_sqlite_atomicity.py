@@ -129,7 +129,7 @@ def fan_out(storage: Storage, _: list[Delivery]) -> None:
 WRITES: dict[str, Callable[[Storage, list[Delivery]], object]] = {
     "add": add_many,
     "replace": replace,
-    "erase": lambda storage, _: storage.feedback.erase(FeedbackQuery(session_id="s").in_any_state()),
+    "erase": lambda storage, _: storage.feedback.erase(FeedbackQuery(session_id="s").in_any_state(), at=NOON),
     "resolve": resolve,
     "raise": raise_alert,
     "fan out": fan_out,
