@@ -402,11 +402,11 @@ _ERASURES: Final = """
         application TEXT NOT NULL,
         feedback_id TEXT NOT NULL,
         version INTEGER NOT NULL,
+        about_alert INTEGER NOT NULL DEFAULT 0,
         id TEXT NOT NULL,
         type TEXT NOT NULL,
         occurred_at INTEGER NOT NULL,
         before TEXT,                    -- what it was before a change, as a JSON list
-        about_alert INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (application, feedback_id, version, about_alert)
     ) STRICT, WITHOUT ROWID;
     INSERT INTO event_of_any (application, feedback_id, version, id, type, occurred_at, about_alert)
