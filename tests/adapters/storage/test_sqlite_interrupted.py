@@ -18,7 +18,7 @@ from harken import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.storage import open_storage
 from harken.testing import NOON, a_series, accepted
-from harken_adapters.storage.sqlite import feedback
+from harken_adapters.storage.sqlite import rows
 
 FOLDER = str(Path(package.__file__).parent)
 
@@ -127,7 +127,7 @@ def test_a_read_may_be_interrupted_at_any_point(tmp_path: Path) -> None:
 
 def test_an_interruption_that_is_kept_keeps_no_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A traceback that somebody keeps, as the interactive interpreter does, holds no cursor of the connection."""
-    decode, left = feedback.from_row, [2]
+    decode, left = rows.from_row, [2]
 
     def interrupted(row: Any) -> Any:
         left[0] -= 1
@@ -137,7 +137,7 @@ def test_an_interruption_that_is_kept_keeps_no_old_state(tmp_path: Path, monkeyp
 
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
         storage.feedback.add(accepted(*a_series(5)))
-        monkeypatch.setattr(feedback, "from_row", interrupted)
+        monkeypatch.setattr(rows, "from_row", interrupted)
         with pytest.raises(Interrupted) as kept:
             storage.feedback.find(FeedbackQuery(), limit=5)
         storage.feedback.add(accepted(*a_series(1)))

@@ -62,7 +62,7 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     "events that wait": (lambda st: st.outbox.events(limit=9), "event_time"),
     "a plan that is carried out": (
         lambda st: st.outbox.fan_out([(event, ["log"]) for event in st.outbox.events(limit=9)], due_at=NOON),
-        "event USING PRIMARY KEY (application=? AND feedback_id=? AND version=? AND id=?)",
+        "event USING PRIMARY KEY (application=? AND feedback_id=? AND version=?)",
     ),
     "what is due": (_claimed, "delivery_channel (channel=? AND state=? AND late=? AND due_at<?)"),
     "what is claimed": (_claimed, "delivery USING PRIMARY KEY (id=?)"),

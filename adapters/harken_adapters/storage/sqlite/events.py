@@ -16,13 +16,23 @@ from harken_adapters.storage.sqlite.rows import Row, dump, rating_number, to_rat
 EVENT: Final = "id, type, application, feedback_id, version, occurred_at"
 #: How many columns these are.
 EVENT_WIDTH: Final = 6
-_INSERT: Final = f"INSERT INTO event ({EVENT}, before) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT: Final = f"INSERT INTO event ({EVENT}, before, about_alert) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+#: What is new has no version before, and there is most of it.
+_INSERT_NEW: Final = f"INSERT INTO event ({EVENT}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
 _TYPES: Final = {type_.value: type_ for type_ in EventType}
 
 
 def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Have these events wait until they are passed on."""
-    connection.executemany(_INSERT, [(*event_row(event), _from_traits(event.before)) for event in events])
+    new, others = list[Row](), list[Row]()
+    for event in events:
+        if event.before is None and not event.type.about_alert:
+            new.append(event_row(event))
+        else:
+            others.append((*event_row(event), _from_traits(event.before), int(event.type.about_alert)))
+    connection.executemany(_INSERT_NEW, new)
+    if others:
+        connection.executemany(_INSERT, others)
 
 
 def event_row(event: Event) -> Row:

@@ -402,14 +402,15 @@ _ERASURES: Final = """
         application TEXT NOT NULL,
         feedback_id TEXT NOT NULL,
         version INTEGER NOT NULL,
+        about_alert INTEGER NOT NULL DEFAULT 0,
         id TEXT NOT NULL,
         type TEXT NOT NULL,
         occurred_at INTEGER NOT NULL,
         before TEXT,                    -- what it was before a change, as a JSON list
-        PRIMARY KEY (application, feedback_id, version, id)
+        PRIMARY KEY (application, feedback_id, version, about_alert)
     ) STRICT, WITHOUT ROWID;
-    INSERT INTO event_of_any (application, feedback_id, version, id, type, occurred_at)
-        SELECT application, feedback_id, version, id, type, occurred_at FROM event;
+    INSERT INTO event_of_any (application, feedback_id, version, id, type, occurred_at, about_alert)
+        SELECT application, feedback_id, version, id, type, occurred_at, type GLOB 'alert.*' FROM event;
     DROP TABLE event;
     ALTER TABLE event_of_any RENAME TO event;
     CREATE INDEX event_time ON event (occurred_at, feedback_id, version);
