@@ -64,4 +64,4 @@ class Desk:
 
     def forget(self, customer: str) -> int:
         """Erase all that a customer said, and say how many ratings that were."""
-        return self.hk.collection.erase(self.hk.query(author=customer))
+        return self.hk.collection.erase(self.hk.query(author=customer)).feedback

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from harken.domain.access import ApiKey
 from harken.domain.alerts import Alert, Subject
-from harken.domain.errors import HarkenError, StaleFeedback
+from harken.domain.erasure import Erased
+from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.feedback import Feedback
 from harken.domain.metadata import MetadataSize
@@ -175,9 +176,9 @@ class ForgottenEvent(MemoryFeedbackRepository):
 class LeavesDeliveries(MemoryFeedbackRepository):
     """Erases feedback, but still tells of it."""
 
-    def erase(self, query: FeedbackQuery) -> int:
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         deliveries = list(self._data.deliveries.by_id.values())
-        erased = super().erase(query)
+        erased = super().erase(query, at=at)
         for delivery in deliveries:
             self._data.deliveries.put(delivery)
         return erased
@@ -186,9 +187,68 @@ class LeavesDeliveries(MemoryFeedbackRepository):
 class ErasesWhatTellsOfAlerts(MemoryFeedbackRepository):
     """Erases all events that wait, whatever they are about."""
 
-    def erase(self, query: FeedbackQuery) -> int:
-        if erased := super().erase(query):
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        erased = super().erase(query, at=at)
+        if erased.feedback:
             self._data._events = type(self._data.events)()
+        return erased
+
+
+class NotifiesNobody(MemoryFeedbackRepository):
+    """Erases, and leaves those who know in the belief that nothing happened."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        notices = set(self._data.deliveries.by_id)
+        erased = super().erase(query, at=at)
+        for delivery in list(self._data.deliveries.by_id.values()):
+            if delivery.id not in notices:
+                self._data.deliveries.remove(delivery)
+        return erased
+
+
+class NotifiesAtOnce(MemoryFeedbackRepository):
+    """Does not wait for what is being sent."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        erased = super().erase(query, at=at)
+        for delivery in list(self._data.deliveries.by_id.values()):
+            if delivery.awaits is not None:
+                self._data.deliveries.put(evolve(delivery, awaits=None, leased_until=None))
+        return erased
+
+
+class ErasesNotices(MemoryFeedbackRepository):
+    """Takes what notifies of an erasure away with the next one."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        before = [one for one in self._data.deliveries.by_id.values() if not one.event.type.about_alert]
+        erased = super().erase(query, at=at)
+        for delivery in before:
+            if erased.feedback and not delivery.event.type.about_feedback:
+                self._data.deliveries.remove(delivery)
+        return erased
+
+
+class KeepsAlerts(MemoryFeedbackRepository):
+    """Leaves alerts about what is erased as they are."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        alerts = list(self._data.alerts[query.application].by_id.values())
+        erased = super().erase(query, at=at)
+        for alert in alerts:
+            self._data.alerts[query.application].put(alert)
+        return erased
+
+
+class ErasesTwinsDeliveries(MemoryFeedbackRepository):
+    """Removes deliveries by the id of what is erased, whatever application they are of."""
+
+    def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
+        doomed = {feedback.id for feedback in self.stream(query)}
+        erased = super().erase(query, at=at)
+        for delivery in list(self._data.deliveries.by_id.values()):
+            if delivery.event.subject_id in doomed and delivery.event.type.about_feedback:
+                self._data.deliveries.remove(delivery)
         return erased
 
 
@@ -244,6 +304,101 @@ class ClaimsForAllChannels(MemoryOutbox):
         channels = sorted({delivery.channel for delivery in self._data.deliveries.by_id.values()})
         claims = [super(ClaimsForAllChannels, self).claim(one, now=now, until=until, limit=limit) for one in channels]
         return [delivery for claim in claims for delivery in claim][:limit]
+
+
+class InNoOrder(MemoryOutbox):
+    """Claims whatever is due, though something earlier is still on its way."""
+
+    def _is_next(self, delivery: Delivery) -> bool:
+        return True
+
+
+class OrdersWhatIsDue(MemoryOutbox):
+    """Lets a later event overtake one that backs off."""
+
+    def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+        waiting = [one for one in self._data.deliveries.by_id.values() if one.due_at > now]
+        for delivery in waiting:
+            self._data.deliveries.remove(delivery)
+        claimed = super().claim(channel, now=now, until=until, limit=limit)
+        for delivery in waiting:
+            self._data.deliveries.put(delivery)
+        return claimed
+
+
+class OrdersAllChannels(MemoryOutbox):
+    """Lets one channel wait for another."""
+
+    def _is_next(self, delivery: Delivery) -> bool:
+        return not any(
+            other.state is DeliveryState.PENDING and other.event.version < delivery.event.version
+            for other in self._data.deliveries.about(delivery.event)
+        )
+
+
+class OrdersTwinsTogether(MemoryOutbox):
+    """Takes equal ids for the same subject, in whatever application and of whatever kind."""
+
+    def _is_next(self, delivery: Delivery) -> bool:
+        return not any(
+            other.state is DeliveryState.PENDING
+            and (other.channel, other.event.subject_id) == (delivery.channel, delivery.event.subject_id)
+            and other.event.version < delivery.event.version
+            for other in self._data.deliveries.by_id.values()
+        )
+
+
+class FreesNothing(MemoryOutbox):
+    """Lets an erasure wait for its time though what it awaits has ended."""
+
+    def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
+        return
+
+
+class FreesUnsent(MemoryOutbox):
+    """Notifies of an erasure although nothing was sent."""
+
+    def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
+        super()._hand_over(claim, sent=True)
+
+
+class ForgetsWhoWasTold(MemoryOutbox):
+    """Forgets with a delivery that its channel knows."""
+
+    def forget(self, *, before: datetime) -> int:
+        told = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        forgotten = super().forget(before=before)
+        self._data.deliveries.told.clear()
+        self._data.deliveries.told.update(told)
+        return forgotten
+
+
+class DiscardsWhatWasTold(MemoryOutbox):
+    """Forgets earlier attempts with what it discards."""
+
+    def discard(self, claimed: Sequence[Delivery]) -> None:
+        told = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        super().discard(claimed)
+        self._data.deliveries.told.clear()
+        self._data.deliveries.told.update(told)
+
+
+class ReplaysTheDeadOnly(MemoryOutbox):
+    """Sends again only what never arrived."""
+
+    def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
+        if self.delivery(delivery_id).state is DeliveryState.DELIVERED:
+            raise DeliveryNotFound(delivery_id)
+        return super().replay(delivery_id, due_at=due_at)
+
+
+class CountsWhatIsDue(MemoryOutbox):
+    """Counts what was delivered as pending."""
+
+    def pending(self) -> Mapping[str, int]:
+        return {
+            name: len(places) for (_, name), places in sorted(self._data.deliveries.order.items(), key=str) if places
+        }
 
 
 class CountsReleases(MemoryOutbox):
@@ -736,6 +891,21 @@ ABOUT_TELLING: list[Broken] = [
     FiltersAfterThePage,
     FansOutAgain,
     LeavesDeliveries,
+    NotifiesNobody,
+    NotifiesAtOnce,
+    ErasesNotices,
+    KeepsAlerts,
+    ErasesTwinsDeliveries,
+    InNoOrder,
+    OrdersWhatIsDue,
+    OrdersAllChannels,
+    OrdersTwinsTogether,
+    FreesNothing,
+    FreesUnsent,
+    ForgetsWhoWasTold,
+    DiscardsWhatWasTold,
+    ReplaysTheDeadOnly,
+    CountsWhatIsDue,
     RaisesAgain,
     TellsOfRefusedAlerts,
     ForgottenAlertEvent,

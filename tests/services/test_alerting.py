@@ -230,7 +230,7 @@ def _happen(hk: Harken, storage: Storage, what: str, rating: str | None, number:
             case "change":
                 return [hk.collection.change(APP, one.id, Change(rating=rating))]
             case "erase" if one.rating is DOWN:
-                storage.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state())
+                storage.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state(), at=NOON)
     return []
 
 
@@ -288,14 +288,83 @@ def test_a_streak_that_is_no_more(clock: ManualClock, fate: str) -> None:
 
 
 def test_a_streak_that_was_erased(clock: ManualClock) -> None:
-    """Nobody tells of what was erased, so the rules look around: also when nothing is left of an application."""
+    """Its alert is closed and empty at once, and nothing is raised about what is not there any more."""
     with watching(THREE, clock=clock) as (hk, service, storage):
         service.look_at(downs(hk, clock, 3))
         assert service.look_around() == 0
-        storage.feedback.erase(FeedbackQuery().in_any_state())
         clock.turn(hours=1)
+        storage.feedback.erase(FeedbackQuery().in_any_state(), at=clock())
+        assert service.look_around() == 0
+        (alert,) = alerts(storage)
+        assert (alert.resolved_at, alert.message, alert.feedback_ids) == (clock(), "", ())
+
+
+@pytest.mark.parametrize("gone", range(5))
+def test_what_is_left_of_a_streak_is_raised_again(clock: ManualClock, gone: int) -> None:
+    """Of five downs one is erased: the alert that listed it is emptied, and four in a row are a pattern still."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 5)
+        service.look_at(given_)
+        hk.collection.erase(FeedbackQuery(feedback_id=given_[gone].id))
+        left = [one.id for one in given_ if one != given_[gone]]
+        assert service.look_around() == int(gone < THREE.length)
+        assert [alert.feedback_ids for alert in alerts(storage) if alert.stands] == [tuple(left[:3])]
+        assert service.look_around() == 0
+        # Two more go, so that there is no pattern any more.
+        hk.collection.erase(FeedbackQuery(feedback_id=left[0]))
+        hk.collection.erase(FeedbackQuery(feedback_id=left[1]))
+        service.look_around()
+        assert not any(alert.stands or alert.feedback_ids for alert in alerts(storage))
+
+
+def test_what_is_left_in_a_session_is_raised_again(clock: ManualClock) -> None:
+    """While there is other feedback in the session that the alert was about, it is known which one that was."""
+    rule = evolve(THREE, by="session")
+    with watching(rule, clock=clock) as (hk, service, storage):
+        given_ = [hk.submit("s", "down", "Wrong", author=f"a-{number}").feedback for number in range(4)]
+        service.look_at(given_)
+        hk.collection.erase(hk.query(author="a-0"))
         assert service.look_around() == 1
-        assert [alert.resolved_at for alert in alerts(storage)] == [clock()]
+        (alert,) = storage.alerts.find(APP, limit=9, standing=True)
+        assert (alert.subject, alert.feedback_ids) == (Subject("session", "s"), tuple(one.id for one in given_[1:]))
+        hk.collection.erase(hk.query(session_id="s"))
+        assert service.look_around() == 0
+        assert not [alert for alert in alerts(storage) if alert.stands or alert.subject.value]
+
+
+def test_a_streak_that_had_ended_is_not_raised_again(clock: ManualClock) -> None:
+    """When its feedback is erased, nobody is notified of what is over."""
+    with watching(THREE, clock=clock) as (hk, service, storage):
+        given_ = downs(hk, clock, 5) + downs(hk, clock, 1, rating="up")
+        service.look_at(given_)
+        before = len(storage.outbox.events(limit=99))
+        hk.collection.erase(FeedbackQuery(feedback_id=given_[0].id))
+        assert service.look_around() == 0
+        assert len(storage.outbox.events(limit=99)) == before - 1
+
+
+def test_what_is_erased_while_an_alert_is_raised_is_in_none(clock: ManualClock) -> None:
+    """Feedback that is erased between reading and raising leaves an empty alert, whatever moment that was."""
+
+    class Erasing:
+        """Erases when an alert is about to be stored."""
+
+        def __init__(self, storage: Storage) -> None:
+            self._storage = storage
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._storage.alerts, name)
+
+        def add(self, alert: Alert, event: Event) -> bool:
+            self._storage.feedback.erase(FeedbackQuery(feedback_id=alert.feedback_ids[0]), at=clock())
+            return self._storage.alerts.add(alert, event)
+
+    with watching(clock=clock) as (hk, _, storage):
+        given_ = downs(hk, clock, 3)
+        racing = evolve(storage, alerts=Erasing(storage))
+        alerting(racing, THREE, clock=clock).look_at(given_)
+        (alert,) = alerts(storage)
+        assert (alert.stands, alert.message, alert.feedback_ids) == (False, "", ())
 
 
 def test_a_streak_without_its_first_is_the_same(clock: ManualClock) -> None:
@@ -564,7 +633,7 @@ def test_a_silence_lasts_until_something_comes(clock: ManualClock) -> None:
         assert service.look_around() == 1
         clock.turn(days=100)
         assert service.look_around() == 0
-        storage.feedback.erase(FeedbackQuery())
+        storage.feedback.erase(FeedbackQuery(), at=clock())
         assert service.look_around() == 1
         assert not alerts(storage)[0].stands
 

@@ -411,7 +411,7 @@ def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_the_first() -> None:
 
         def erased_just_then(batch: Sequence[Accepted]) -> Sequence[Outcome]:
             outcomes = add(batch)
-            storage.feedback.erase(FeedbackQuery(author="ann").in_any_state())
+            storage.feedback.erase(FeedbackQuery(author="ann").in_any_state(), at=NOON)
             storage.feedback.add = add  # type: ignore[method-assign]
             return outcomes
 

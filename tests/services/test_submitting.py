@@ -404,7 +404,7 @@ class TestErasing:
         """What a query finds is erased with its events and figures, and its key is free again."""
         first = hk.submit("s1", "up", idempotency_key="k").feedback
         kept = hk.submit("s2", "down", "Slow").feedback
-        assert hk.collection.erase(hk.query(session_id="s1")) == 1
+        assert hk.collection.erase(hk.query(session_id="s1")).feedback == 1
         assert list(hk.stream()) == [kept]
         assert hk.summary() == Summary.of(kept)
         assert told(hk) == [("feedback.created", kept.id, 1)]
@@ -413,11 +413,14 @@ class TestErasing:
         assert not hk.submit("s1", None, idempotency_key="k").duplicate
 
     def test_only_what_counts_unless_it_says_more(self, hk: Harken) -> None:
-        """A plain query leaves tombstones; a query in any state leaves nothing."""
+        """A plain query leaves tombstones; one in any state, or that names an author or a session, leaves nothing."""
         feedback = hk.submit("s", "up").feedback
         hk.collection.withdraw("default", feedback.id)
-        assert hk.collection.erase(hk.query()) == 0
-        assert hk.collection.erase(hk.query().in_any_state()) == 1
+        assert hk.collection.erase(hk.query()).feedback == 0
+        assert hk.collection.erase(hk.query(session_id="s", rating="up")).feedback == 0
+        assert hk.collection.erase(hk.query(session_id="s")).feedback == 1
+        hk.collection.withdraw("default", hk.submit("s", "up").feedback.id)
+        assert hk.collection.erase(hk.query().in_any_state()).feedback == 1
 
 
 class TestFinding:

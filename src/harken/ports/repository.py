@@ -140,8 +140,9 @@ class FeedbackRepository(ABC):
 
         On return this is durable, and so is, for each feedback:
 
-        - Alerts of its application that list it are emptied, see :meth:`Alert.emptied`. The event of each that stood
-          waits in the outbox; one that had ended is changed without an event.
+        - Alerts of its application that list it, or that are about its session if no other feedback is left in it, are
+          emptied, see :meth:`Alert.emptied`. The event of each that stood waits in the outbox; one that had ended is
+          changed without an event.
         - What notifies of the erasure waits for each channel that knows of the feedback, or may know: the deliveries
           that ``erasure_deliveries`` makes, due ``at``. One that awaits a claim cannot be claimed before that claim has
           ended, or its lease has run out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, dropwhile
 from typing import Final
@@ -27,6 +27,8 @@ _FAR: Final = 500
 _PASSES: Final = 5
 #: For how long after it was raised an alert is looked at again without any news: its feedback may have been erased.
 _REVISED: Final = timedelta(days=30)
+#: For how long after an erasure what is left of a streak is looked for.
+_LATELY: Final = timedelta(days=1)
 _IDS: Final = 2_000
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC) - MICROSECOND
@@ -75,26 +77,45 @@ class StreakWatch:
         return changed
 
     def revise(self, rule: StreakRule, application: str) -> int:
-        """See to alerts that stand though they should not; how many were raised or resolved.
+        """See to alerts whose feedback was erased, which no event reports; how many were raised or resolved.
 
-        Their feedback may have been erased, which no event tells; or an older streak was looked at after a newer one.
+        Also to those that stand though they should not, as an older streak was looked at after a newer one.
         """
         since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
         limit = _IDS // rule.length
-        while page := self._alerts.find(
-            application, limit=limit, after=after, standing=True, rule=rule.name, since=since
-        ):
-            ids = {feedback_id for alert in page for feedback_id in alert.feedback_ids}
+        while page := self._alerts.find(application, limit=limit, after=after, rule=rule.name, since=since):
+            standing = [alert for alert in page if alert.stands]
+            ids = {feedback_id for alert in standing for feedback_id in alert.feedback_ids}
             there = self._repository.get_many(application, ids)
-            for alert in page:
-                group = Group(rule, application, alert.subject)
-                whole = all(_is_down(there.get(feedback_id)) for feedback_id in alert.feedback_ids)
-                if not whole or self._latest(group) != alert:
-                    changed += self._see_to(group, (), alert, self._kept(group, alert))
+            for alert in standing:
+                changed += self._revise(Group(rule, application, alert.subject), alert, there)
+            changed += sum(self._look_for_rest(Group(rule, application, one.subject), one) for one in page)
             after = page[-1]
         return changed
 
     # --- how -------------------------------------------------------------------------------------------------------
+
+    def _revise(self, group: Group, alert: Alert, there: Mapping[str, Feedback]) -> int:
+        """See to an alert that stands; ``there`` is what it lists, as far as it is stored."""
+        if any(feedback_id not in there for feedback_id in alert.feedback_ids):
+            # It was erased while the alert was being raised.
+            return self._empty(alert)
+        whole = all(_is_down(there[feedback_id]) for feedback_id in alert.feedback_ids)
+        if whole and self._latest(group) == alert:
+            return 0
+        return self._see_to(group, (), alert, self._kept(group, alert))
+
+    def _look_for_rest(self, group: Group, alert: Alert) -> int:
+        """Raise an alert about what is left of a streak, some of which was erased lately."""
+        ended = alert.resolved_at
+        if not alert.is_empty or ended is None or ended < _shifted(self._clock(), -_LATELY):
+            return 0
+        if not group.subject.value or self._latest(group) != alert:
+            return 0
+        downs = self._repository.stream(evolve(group.query, rating=Rating.DOWN, since=alert.began_at))
+        first = next(downs, None)
+        rest = self._streaks(group, [Cursor.behind(first)]) if first else ()
+        return sum(self._settle(group, streak, None) for streak in list(rest) if streak.ended_at is None)
 
     def _look_once(self, group: Group, touched: Sequence[Feedback]) -> int:
         latest = self._latest(group)
@@ -192,7 +213,7 @@ class StreakWatch:
         if until < latest.raised_at:
             after = evolve(latest, raised_at=until + MICROSECOND, id="")
         while page := self._alerts.find(group.application, limit=_PAGE, after=after, rule=group.rule.name, since=since):
-            yield from (alert for alert in page if alert.subject == group.subject)
+            yield from (alert for alert in page if alert.subject == group.subject and not alert.is_empty)
             after = page[-1]
 
     def _is_about(self, group: Group, alert: Alert, streak: Streak) -> bool:
@@ -203,7 +224,13 @@ class StreakWatch:
     def _raise(self, alert: Alert, streak: Streak) -> int:
         if not self._alerts.add(alert, alert.event()):
             return 0
+        if len(self._repository.get_many(alert.application, alert.feedback_ids)) < len(alert.feedback_ids):
+            # Erased since it was read, and before there was an alert to be emptied.
+            return 1 + self._empty(alert)
         return 1 if streak.ended_at is None else 1 + self._resolve(alert, at=streak.ended_at)
+
+    def _empty(self, alert: Alert) -> int:
+        return self._put(alert.emptied(at=self._clock()))
 
     def _resolve(self, alert: Alert, *, at: datetime) -> int:
         return self._put(alert.resolved(at=max(at, alert.raised_at)))

@@ -288,7 +288,10 @@ class ErasureContract(FreshStorage):
             check_same(list(storage.alerts.find("default", standing=True, limit=9)), others[:0:-1])
             for alert in others:
                 check_same(storage.alerts.get(alert.application, alert.id), alert)
-            check_same(storage.feedback.erase(EVERYTHING, at=at).alerts, 0)
+            # With the last of the session its name goes, too, from what was emptied before.
+            check_same(storage.feedback.erase(_only(kept), at=at).alerts, 1)
+            check_same(storage.alerts.get("default", "remaining"), evolve(remaining.emptied(at=at), version=3))
+            check_same(storage.feedback.erase(EVERYTHING, at=at), Erased())
 
     # --- other applications ----------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class _Feedback(FeedbackRepository):
         left = {feedback.session_id for feedback in self.stored if feedback.application == query.application}
         return Erased(
             feedback=len(erased),
-            alerts=self.alerts.empty(query.application, {feedback.id for feedback in erased}, left, at),
+            alerts=self.alerts.empty(query.application, erased, left, at),
             deliveries=sum(self.outbox.erase(feedback, at) for feedback in erased),
         )
 
@@ -432,15 +432,20 @@ class _Alerts(AlertRepository):
         ]
         return wanted[:limit]
 
-    def empty(self, application: str, feedback_ids: set[str], sessions: set[str], at: datetime) -> int:
-        """Empty the alerts that list any of these, and say how many; the sessions are those that have others."""
-        listing = [one for one in self._last_first(application) if not feedback_ids.isdisjoint(one.feedback_ids)]
-        for alert in listing:
-            emptied = alert.emptied(at=at, session_remains=alert.subject.value in sessions)
+    def empty(self, application: str, erased: Sequence[Feedback], left: set[str], at: datetime) -> int:
+        """Empty the alerts about what was erased, and say how many; ``left`` are the sessions with other feedback."""
+        ids, gone = {one.id for one in erased}, {one.session_id for one in erased} - left
+        about_it = [
+            alert
+            for alert in self._last_first(application)
+            if not ids.isdisjoint(alert.feedback_ids) or (alert.subject.by == "session" and alert.subject.value in gone)
+        ]
+        for alert in about_it:
+            emptied = alert.emptied(at=at, session_remains=alert.subject.value in left)
             self.stored[self.stored.index(alert)] = emptied
             if alert.stands:
                 self.outbox.waiting.append(emptied.event())
-        return len(listing)
+        return len(about_it)
 
     def _last_first(self, application: str) -> list[Alert]:
         ours = [alert for alert in self.stored if alert.application == application]

@@ -77,6 +77,7 @@ class Server:
 
 @pytest.fixture
 def machine() -> Machine:
+    """A machine whose clock a test sets."""
     return Machine()
 
 
@@ -154,18 +155,20 @@ def test_a_clock_that_a_test_turns_goes_on_from_the_servers_time(machine: Machin
 
 
 def test_what_stands_in_for_a_server_leaves_clocks_as_they_are() -> None:
-    """mongomock has no time of its own."""
+    """Where there is no server, there is time to agree on."""
     turned = ManualClock()
     assert mongo_storage(mongomock.MongoClient()).clock(turned) is turned
 
 
 @pytest.fixture
 def asked() -> Asked:
+    """What ``storage`` asks the server."""
     return Asked()
 
 
 @pytest.fixture
 def storage(mongodb_url: str, asked: Asked) -> Iterator[Storage]:
+    """A storage on a real server."""
     with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[asked]) as client:
         yield mongo_storage(client, client.get_default_database().name)
 

@@ -18,7 +18,7 @@ from harken.ports.repository import Stored
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
 from harken.storage import open_storage
-from harken.testing import accepted
+from harken.testing import NOON, accepted
 from harken.testing import strategies as hst
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.importing import Importer
@@ -118,7 +118,7 @@ def test_a_copy_through_all_storages_exports_the_same_bytes(
 
 def _empty(storage: Storage) -> None:
     for application in storage.feedback.applications():
-        storage.feedback.erase(FeedbackQuery(application=application).in_any_state())
+        storage.feedback.erase(FeedbackQuery(application=application).in_any_state(), at=NOON)
     for application, session_id, _ in list(storage.sessions.stream()):
         storage.sessions.delete(application, session_id)
 

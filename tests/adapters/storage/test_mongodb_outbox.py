@@ -1,6 +1,6 @@
 """What MongoDB alone can show of the outbox: relays that meet, die or watch, and what a batch costs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from threading import Event as Flag
@@ -11,42 +11,18 @@ from typing import Any
 import mongomock
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
 import mongod
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
+from meddling import Meddling
 from support import NOON, PATIENCE, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
 
 SOON = NOON + timedelta(minutes=1)
-
-
-class Meddling(CommandListener):
-    """Counts what is sent to the server, and does something in between, once, when a command has succeeded."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self._command = ""
-        self._meddle: Callable[[], object] = lambda: None
-
-    def after(self, command: str, meddle: Callable[[], object]) -> None:
-        """Do that when the next such command has succeeded, before its answer is looked at."""
-        self._command, self._meddle = command, meddle
-
-    def started(self, event: Any) -> None:
-        self.sent += 1
-
-    def succeeded(self, event: Any) -> None:
-        if event.command_name == self._command:
-            self._command = ""
-            self._meddle()
-
-    def failed(self, event: Any) -> None:
-        pass
 
 
 @pytest.fixture
@@ -255,3 +231,142 @@ def test_who_cannot_tell_tells_nothing(open_one: str) -> None:
         mongod.until(lambda: not _watches(), "it gave up")
         assert len(storage.outbox.events(limit=9)) == 1
     assert nudges == []
+
+
+def _versions(storage: Storage, number: int, feedback_id: str = "f") -> list[Delivery]:
+    """So many versions of one feedback, on their way to ``log``."""
+    one = a_feedback(feedback_id)
+    storage.feedback.add(accepted(one))
+    for version in range(1, number):
+        changed = one.answered(f"{version}", at=NOON)
+        storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
+        one = changed
+    events = list(storage.outbox.events(limit=number))
+    return list(storage.outbox.fan_out(_to(events, "log"), due_at=NOON))
+
+
+def _claim(storage: Storage, now: Any = NOON, limit: int = 9) -> list[Delivery]:
+    return list(storage.outbox.claim("log", now=now, until=now + timedelta(minutes=1), limit=limit))
+
+
+def test_another_relay_may_come_in_between_any_two_commands_of_a_claim(
+    ours: Storage, other: Storage, meddling: Meddling
+) -> None:
+    """Whatever it claims and settles meanwhile, the events of a feedback are claimed in order, and none is left."""
+    made = [one.id for one in _versions(ours, 60)]
+    claimed: list[str] = []
+    command, over = 1, False
+
+    def meddle() -> None:
+        for claim in _claim(other):
+            claimed.append(claim.id)
+            other.outbox.settle([claim])
+
+    while not over:
+        before = len(claimed)
+        meddling.after("", meddle, times=command)
+        for claim in _claim(ours):
+            claimed.append(claim.id)
+            ours.outbox.settle([claim])
+        command += 1
+        over = command > 12
+        assert len(claimed) > before
+    while some := _claim(ours):
+        claimed += _ids(some)
+        ours.outbox.settle(some)
+    assert claimed == made
+
+
+def test_relays_that_meet_keep_the_order(ours: Storage, other: Storage) -> None:
+    """However many claim and settle at once, in several processes: no later event is claimed before an earlier one."""
+    made = {name: _ids(_versions(ours, 8, name)) for name in ("f", "g", "h")}
+    claimed: list[str] = []
+
+    def work(storage: Storage) -> None:
+        for _ in range(40):
+            for claim in _claim(storage, limit=2):
+                claimed.append(claim.id)
+                storage.outbox.settle([claim])
+
+    assert in_threads([lambda one=one: work(one) for one in [ours, other] * 2]) == [None] * 4
+    for versions in made.values():
+        assert [one for one in claimed if one in versions] == versions
+
+
+def test_what_waits_is_found_though_the_one_who_should_wake_it_died(ours: Storage, mongodb_url: str) -> None:
+    """It died between the two writes: minutes later the next event is claimed all the same, and only that."""
+    first, second, third = _versions(ours, 3)
+    (claim,) = _claim(ours)
+    assert claim.id == first.id
+    assert _claim(ours) == []
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        deliveries = client.get_default_database()["harken_deliveries"]
+        assert sorted(deliveries.distinct("_id", {"state": "waiting"})) == sorted([second.id, third.id])
+        change = {"$set": {"state": "delivered"}, "$unset": {"leased_until": ""}}
+        deliveries.update_one({"_id": first.id}, change)
+    assert _claim(ours) == []
+    (claim,) = _claim(ours, now=NOON + timedelta(minutes=5))
+    assert claim.id == second.id
+    ours.outbox.settle([claim])
+    assert _ids(_claim(ours)) == [third.id]
+
+
+@pytest.mark.parametrize("behind", ["one", "each"])
+def test_a_long_tail_is_looked_at_once(ours: Storage, mongodb_url: str, behind: str) -> None:
+    """However many deliveries wait, behind one or each behind another, later claims look at those few that are due."""
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        deliveries = client.get_default_database()["harken_deliveries"]
+        subjects = _blocked(ours, deliveries, 2_000, behind)
+        assert _claim(ours) == []
+        fresh = _versions(ours, 1, "fresh")
+        before = _looked_at(client)
+        claimed = _claim(ours)
+        assert _ids(claimed) == _ids(fresh)
+        ours.outbox.settle(claimed)
+        assert _claim(ours) == []
+        assert _looked_at(client) - before < 100
+        # When the first of them arrives, the next one is claimed: of each subject one.
+        later = NOON + timedelta(days=2)
+        before = _looked_at(client)
+        claimed = _claim(ours, now=later)
+        ours.outbox.settle(claimed)
+        versions = [one.event.version for one in claimed]
+        claimed = _claim(ours, now=later)
+        assert [*versions, *(one.event.version for one in claimed)] == [
+            *[1] * min(9, subjects),
+            *[2] * min(9, subjects),
+        ]
+        assert _looked_at(client) - before < 1_500
+        assert ours.outbox.pending() == {"log": deliveries.count_documents({"state": {"$ne": "delivered"}})}
+
+
+def _blocked(storage: Storage, deliveries: Any, number: int, behind: str) -> int:
+    """So many deliveries that are due, behind earlier ones that are not; how many subjects they have."""
+    (first,) = _versions(storage, 1)
+    document = deliveries.find_one({"_id": first.id})
+    deliveries.delete_many({})
+    subjects = 1 if behind == "one" else number
+    storage.feedback.add(accepted(*(a_feedback(f"tail{one}") for one in range(subjects))))
+    while events := storage.outbox.events(limit=1_000):
+        storage.outbox.fan_out([(event, ()) for event in events], due_at=NOON)
+
+    def variant(subject: int, version: int, due: int) -> dict[str, Any]:
+        event = {**document["event"], "version": version}
+        name = f"tail{subject}"
+        return {**document, "_id": f"{name}-{version:06}:log", "feedback_id": name, "event": event, "due": due}
+
+    later = document["due"] + timedelta(days=1) // timedelta(microseconds=1)
+    for begin in range(0, number, 10_000):
+        some = range(begin, min(begin + 10_000, number))
+        if behind == "one":
+            deliveries.insert_many([variant(0, 2 + one, document["due"]) for one in some])
+        else:
+            deliveries.insert_many([variant(one, 2, document["due"]) for one in some])
+    deliveries.insert_many([variant(one, 1, later) for one in range(subjects)])
+    return subjects
+
+
+def _looked_at(client: Any) -> int:
+    """How many documents and keys the server has looked at so far."""
+    told = client.admin.command("serverStatus")["metrics"]["queryExecutor"]
+    return int(told["scannedObjects"]) + int(told["scanned"])

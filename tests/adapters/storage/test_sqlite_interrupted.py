@@ -17,7 +17,7 @@ import harken_adapters.storage.sqlite as package
 from harken import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.storage import open_storage
-from harken.testing import a_series, accepted
+from harken.testing import NOON, a_series, accepted
 from harken_adapters.storage.sqlite import feedback
 
 FOLDER = str(Path(package.__file__).parent)
@@ -142,7 +142,7 @@ def test_an_interruption_that_is_kept_keeps_no_old_state(tmp_path: Path, monkeyp
             storage.feedback.find(FeedbackQuery(), limit=5)
         storage.feedback.add(accepted(*a_series(1)))
         assert len(storage.feedback.find(FeedbackQuery(), limit=10).items) == 6
-        assert storage.feedback.erase(FeedbackQuery()) == 6
+        assert storage.feedback.erase(FeedbackQuery(), at=NOON).feedback == 6
         assert (tmp_path / "feedback.db-wal").stat().st_size == 0
         assert kept.value is not None
 

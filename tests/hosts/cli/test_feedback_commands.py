@@ -185,9 +185,15 @@ def test_erasing_a_session_leaves_nothing(cli: Any) -> None:
     submitted(cli, "t", "up")
     with harken.connect(URL) as hk:
         hk.sessions.update(hk.application, "s", {"user": "ann"})
-    assert cli("erase", "--session", "s", "--yes", "--json").json == {"erased": 2}
+        hk.conversations.append(hk.application, "s", "helper", 0, {"text": "My card is 4000"})
+        hk.conversations.put_agent(hk.application, "s", "helper", {"card": "4000"})
+    erased = cli("erase", "--session", "s", "--yes", "--json").json
+    removed = {"feedback": 2, "messages": 1, "agents": 1, "metadata": 1, "alerts": 0, "deliveries": 0}
+    assert erased == {"erased": 2, "removed": removed}
     with harken.connect(URL) as hk:
         assert hk.sessions.get(hk.application, "s") == {}
+        assert hk.conversations.agents(hk.application, "s") == {}
+        assert hk.conversations.count(hk.application, "s") == 0
         assert [one.session_id for one in hk.collection.stream(hk.query().in_any_state())] == ["t"]
 
 
@@ -197,9 +203,23 @@ def test_erasing_asks_first(cli: Any) -> None:
     for answer in ("n\n", ""):
         ran = cli("erase", "--author", "ann", stdin=answer)
         assert (ran.code, ran.out) == (1, "")
-        assert "Erase 1 feedback for good?" in ran.err
+        assert "Erase 1 feedback for good, and sessions in which nobody else gave feedback?" in ran.err
         assert "Nothing was done" in ran.err
     assert cli("erase", "--author", "ann", stdin="y\n").out == "Erased 1 feedback\n"
+    kept = submitted(cli, "s", "up")
+    assert "Erase 1 feedback for good?" in cli("erase", kept, stdin="n\n").err
+
+
+def test_a_session_without_feedback_is_erased(cli: Any) -> None:
+    """What was only said to an agent, or noted about a session, goes too, and it is said how much that was."""
+    with harken.connect(URL) as hk:
+        hk.sessions.update(hk.application, "s", {"user": "ann", "tier": "pro"})
+        for number in range(3):
+            hk.conversations.append(hk.application, "s", "helper", number, {"text": "My card is 4000"})
+    ran = cli("erase", "--session", "s", stdin="y\n")
+    assert "Erase 0 feedback, the conversation and the metadata of session s for good?" in ran.err
+    assert ran.out == "Erased 0 feedback, 3 messages and 2 metadata keys\n"
+    assert cli("erase", "--session", "s", "--yes").out == "Erased 0 feedback\n"
 
 
 def test_erasing_everything_takes_more_than_a_slip(cli: Any) -> None:
@@ -216,7 +236,7 @@ def test_conditions_of_an_erasure_must_all_hold(cli: Any) -> None:
     submitted(cli, "s", "up", "--author", "bob")
     with harken.connect(URL) as hk:
         hk.sessions.update(hk.application, "s", {"k": 1})
-    assert cli("erase", "--session", "s", "--author", "ann", "--yes", "--json").json == {"erased": 1}
+    assert cli("erase", "--session", "s", "--author", "ann", "--yes", "--json").json["erased"] == 1
     with harken.connect(URL) as hk:
         assert hk.sessions.get(hk.application, "s") == {"k": 1}
 

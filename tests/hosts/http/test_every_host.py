@@ -346,10 +346,12 @@ def feedback_is_withdrawn(visit: Visit) -> None:
 
 @case()
 def feedback_is_erased(visit: Visit) -> None:
-    """What was erased is gone."""
+    """What was erased is gone, and the answer says what that was, by kind."""
     path = f"/api/feedback/{visit.give(author='kim')}"
     visit.give(author="lee")
-    assert visit.ask("POST", "/api/erasures", json={"author": "kim"}).json() == {"erased": 1}
+    removed = {"feedback": 1, "messages": 0, "agents": 0, "metadata": 0, "alerts": 0, "deliveries": 0}
+    answered = visit.ask("POST", "/api/erasures", json={"author": "kim"}).json()
+    assert answered == {"erased": 1, "removed": removed}
     visit.refused("GET", path, 404, "not-found")
 
 

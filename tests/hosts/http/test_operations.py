@@ -249,7 +249,7 @@ class TestPages:
             found += [one["id"] for one in page["feedbacks"]]
             server.post(f"/api/sessions/new-{next(numbers)}/feedback", {"rating": "up"})
             if len(found) == 20:
-                assert server.post("/api/erasures", {"feedback_id": erased}, status=200) == {"erased": 1}
+                assert server.post("/api/erasures", {"feedback_id": erased}, status=200)["erased"] == 1
                 server.ask("PATCH", f"/api/feedback/{changed}", json={"comment": "changed meanwhile"})
                 # The place where the next page begins need not exist any more.
                 server.post("/api/erasures", {"feedback_id": found[-1]}, status=200)
@@ -491,11 +491,15 @@ class TestErasing:
             hk.submit(session_id, "up", author=author)
         hk.collection.withdraw("default", kept(hk)[0].id)
         hk.sessions.update("default", "s", {"tier": "gold"})
-        assert server.post("/api/erasures", conditions, status=200) == {"erased": 4 - left}
+        hk.conversations.append("default", "s", "helper", 0, {"text": "I am Lee"})
+        answered = server.post("/api/erasures", conditions, status=200)
+        assert (answered["erased"], answered["removed"]["feedback"]) == (4 - left, 4 - left)
         assert len(kept(hk)) == left
         # A whole session's metadata goes with it, and no other's.
         whole = conditions.get("session_id") and not conditions.get("author")
         assert hk.sessions.get("default", "s") == ({} if whole else {"tier": "gold"})
+        assert hk.conversations.count("default", "s") == (0 if whole else 1)
+        assert (answered["removed"]["messages"], answered["removed"]["metadata"]) == ((1, 1) if whole else (0, 0))
         assert server.get("/api/analytics/summary?status=any&withdrawn=true")["total_feedbacks"] == left
 
     def test_never_everything(self, server: Server, hk: Harken) -> None:

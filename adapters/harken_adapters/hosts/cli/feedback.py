@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from attrs import asdict, evolve
 
-from harken import Cursor, Feedback, Target
+from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.services.middleware import Receipt
 from harken_adapters.formats.record import erasure_record, to_record
 from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
@@ -147,14 +147,26 @@ def _show_revisions(feedback: Feedback) -> None:
     )
 
 
+#: What is erased beside feedback, one and many.
+_NOUNS: Final = {
+    "messages": ("message", "messages"),
+    "agents": ("agent state", "agent states"),
+    "metadata": ("metadata key", "metadata keys"),
+    "alerts": ("alert", "alerts"),
+    "deliveries": ("delivery", "deliveries"),
+}
+
+
 def erase(
     context: typer.Context,
     *,
     feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="This feedback.")] = None,
     session: Annotated[
-        str | None, typer.Option(help="Everything of this session, its conversation and metadata too.")
+        str | None, typer.Option(help="Everything of this session, with its conversation and metadata.")
     ] = None,
-    author: Annotated[str | None, typer.Option(help="Everything by this author.")] = None,
+    author: Annotated[
+        str | None, typer.Option(help="Everything by this author, with sessions in which nobody else gave feedback.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -165,11 +177,26 @@ def erase(
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
-        if not yes and not confirmed(f"Erase {hk.analytics.summary(query).total} feedback for good?"):
+        if not yes and not confirmed(_question(query, hk.analytics.summary(query).total)):
             raise typer.Abort
         erased = hk.collection.erase(query)
     if as_json:
         print_json(erasure_record(erased))
     else:
-        others = [f"{number:,} {name}" for name, number in asdict(erased).items() if number and name != "feedback"]
-        say(f"Erased {erased.feedback:,} feedback" + (f", with {', '.join(others)}" if others else ""))
+        say(f"Erased {_listed(erased)}")
+
+
+def _question(query: FeedbackQuery, total: int) -> str:
+    if query.feedback_id is not None:
+        return f"Erase {total:,} feedback for good?"
+    if query.author is not None:
+        return f"Erase {total:,} feedback for good, and sessions in which nobody else gave feedback?"
+    return f"Erase {total:,} feedback, the conversation and the metadata of session {query.session_id} for good?"
+
+
+def _listed(erased: Erased) -> str:
+    """What was erased in words, such as ``2 feedback, 3 messages and 1 alert``."""
+    named = {_NOUNS[name]: number for name, number in asdict(erased).items() if name in _NOUNS and number}
+    parts = [f"{number:,} {one if number == 1 else many}" for (one, many), number in named.items()]
+    *first, last = [f"{erased.feedback:,} feedback", *parts]
+    return f"{', '.join(first)} and {last}" if first else last

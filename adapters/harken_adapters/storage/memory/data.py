@@ -182,6 +182,7 @@ class Application(_Stepwise):
             *((_drop, (slots, key)) for slots, key in self._slots_of(feedback)),
             *self._change_steps(_delete, feedback),
             *self._counter_steps((feedback, Summary.__sub__)),
+            (_drop_empty, (self.sessions, feedback.session_id)),
         ]
         self._take(steps)
 
@@ -247,6 +248,12 @@ def _put(mapping: dict[Any, Any], key: object, value: object) -> None:
 
 def _drop(mapping: dict[Any, Any], key: object) -> None:
     mapping.pop(key, None)
+
+
+def _drop_empty(mapping: dict[Any, Any], key: object) -> None:
+    """Drop a name under which nothing is left."""
+    if not mapping.get(key):
+        mapping.pop(key, None)
 
 
 def insert_place(places: list[Any], place: Any) -> None:
@@ -375,9 +382,16 @@ class Alerts(_Stepwise):
     def put(self, alert: Alert) -> None:
         """Keep it, in the place of the one with its id."""
         before = self.by_id.get(alert.id)
-        gone = [] if before is None else [(_delete, (order, raised_place(before))) for order in self._orders(before)]
-        there = [(insert_place, (order, raised_place(alert))) for order in self._orders(alert)]
+        gone: list[_Step] = []
+        if before is not None:
+            gone = [(_delete, (order, raised_place(before))) for order in self._orders(before)]
+            gone.append((_drop_empty, (self.about, (before.rule, before.subject))))
+        there: list[_Step] = [(self._place, (alert,))]
         self._take([*gone, (_put, (self.by_id, alert.id, alert)), *there])
+
+    def _place(self, alert: Alert) -> None:
+        for order in self._orders(alert):
+            insert_place(order, raised_place(alert))
 
     def _orders(self, alert: Alert) -> tuple[list[tuple[datetime, str]], list[tuple[datetime, str]]]:
         return self.order, self.about[alert.rule, alert.subject]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from harken.domain.alerts import Alert
 from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, erasure_deliveries
@@ -108,19 +109,19 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return Erased(feedback=len(doomed), alerts=alerts, deliveries=deliveries)
 
     def _empty_alerts(self, application: str, doomed: Mapping[str, Feedback], at: datetime) -> int:
-        """Empty the alerts that list any of these, and say how many."""
-        sessions = self._data.applications[application].sessions
-        listing = [
+        """Empty the alerts about these, and say how many."""
+        places = self._data.applications[application].sessions
+        sessions = {feedback.session_id for feedback in doomed.values()}
+        gone = {name for name in sessions if all(place.id in doomed for place in places[name])}
+        about_it = [
             alert
             for alert in self._data.alerts[application].by_id.values()
-            if not doomed.keys().isdisjoint(alert.feedback_ids)
+            if not doomed.keys().isdisjoint(alert.feedback_ids) or _is_about_session(alert, gone)
         ]
-        for alert in listing:
-            remains = alert.subject.by == "session" and any(
-                place.id not in doomed for place in sessions.get(alert.subject.value, ())
-            )
+        for alert in about_it:
+            remains = alert.subject.value not in gone and bool(places.get(alert.subject.value))
             self._data.empty(alert, alert.emptied(at=at, session_remains=remains))
-        return len(listing)
+        return len(about_it)
 
     def _waiting(self, application: str, doomed: Mapping[str, Feedback]) -> defaultdict[str, list[Event]]:
         """The events about these that wait, by the feedback."""
@@ -182,6 +183,10 @@ class MemoryFeedbackRepository(FeedbackRepository):
             for agent_id, figures in application.totals.items()
             if query.agent_id in (None, agent_id)
         ]
+
+
+def _is_about_session(alert: Alert, names: Collection[str]) -> bool:
+    return alert.subject.by == "session" and alert.subject.value in names
 
 
 def _merged(parts: Iterable[tuple[GroupKey, Summary]]) -> dict[GroupKey, Summary]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pymongo.errors import DuplicateKeyError
 
@@ -27,7 +27,6 @@ from harken_adapters.storage.mongodb.documents import (
 
 _LAST_RAISED_FIRST: Final = [("raised_at", -1), ("raised_us", -1), ("id", -1)]
 _CHUNK: Final = 1_000
-NOTHING_MORE: Final[Mapping[str, Any]] = {}
 #: What only some alerts have: ``standing`` is there for the index of those that stand.
 _OPTIONAL: Final = ("standing", "resolved_at", "resolved_us")
 
@@ -93,17 +92,21 @@ class MongoAlertRepository(AlertRepository):
         return self._select(raised_before(wanted, place, since=since), index, limit)
 
     def _look_at_erasures(self, alert: Alert) -> None:
-        """Empty it, if feedback that it lists was erased while it was being raised.
+        """Empty it, if feedback that it is about was erased while it was being raised.
 
         An erasure is planned before it takes place, and empties alerts after that: it finds this one, or is found here.
         """
-        if not alert.feedback_ids:
-            return
-        planned = {"application": {"$eq": alert.application}, "id": {"$in": list(alert.feedback_ids)}}
-        plans = {plan["id"]: plan for plan in self._database.erasures.find(planned)}
+        of_application = {"application": {"$eq": alert.application}}
+        ways: list[Document] = []
+        if alert.feedback_ids:
+            ways.append({**of_application, "id": {"$in": list(alert.feedback_ids)}})
+        if alert.subject.by == "session":
+            ways.append({**of_application, "event.session_id": {"$eq": alert.subject.value}})
+        plans = {plan["id"]: plan["event"] for way in ways for plan in self._database.erasures.find(way)}
         if plans and (erased := gone(self._database, alert.application, plans)):
-            at = max(event_of(alert.application, one, plans[one]["event"]).occurred_at for one in erased)
-            empty_alerts(self._database, alert.application, erased, at=at)
+            at = max(event_of(alert.application, one, plans[one]).occurred_at for one in erased)
+            sessions = {plans[one]["session_id"] for one in erased}
+            empty_alerts(self._database, alert.application, erased, sessions, at=at)
 
     def _select(self, condition: Document, index: str, limit: int) -> list[Alert]:
         with self._database.calling():
@@ -112,31 +115,37 @@ class MongoAlertRepository(AlertRepository):
 
 
 def empty_alerts(
-    database: Database,
-    application: str,
-    feedback_ids: Collection[str],
-    *,
-    at: datetime,
-    remaining: Mapping[str, Any] = NOTHING_MORE,
+    database: Database, application: str, feedback_ids: Collection[str], sessions: Collection[str], *, at: datetime
 ) -> int:
-    """Empty the alerts that list any of that feedback, and say how many.
+    """Empty the alerts that list any of that feedback, or are about a session of it that is gone; and say how many."""
+    gone_sessions = set(sessions) - _sessions_left(database, application, sessions)
+    of_application = {"application": {"$eq": application}}
+    about_session = {**of_application, "by": "session", "value": {"$in": sorted(gone_sessions)}}
+    ways = (
+        ("feedback", {**of_application, "feedback_ids": {"$in": list(feedback_ids)}}),
+        ("about", about_session),
+    )
+    return sum(_empty(database, condition, index, gone_sessions, at) for index, condition in ways)
 
-    Args:
-        database: where.
-        application: whose.
-        feedback_ids: of what was erased.
-        at: when that was.
-        remaining: the condition for what is not about to be erased as well.
-    """
-    listing = {"application": {"$eq": application}, "feedback_ids": {"$in": list(feedback_ids)}}
+
+def _sessions_left(database: Database, application: str, sessions: Collection[str]) -> set[str]:
+    """Those of these in which there is feedback."""
+    wanted = {"application": {"$eq": application}, "session_id": {"$in": list(sessions)}}
+    return set(database.feedback.distinct("session_id", wanted))
+
+
+def _empty(database: Database, condition: Document, index: str, gone_sessions: Collection[str], at: datetime) -> int:
     emptied = 0
     while True:
-        found = database.alerts.find(listing, {"events": 0}).hint("feedback").limit(_CHUNK)
+        found = database.alerts.find(condition, {"events": 0}).hint(index).limit(_CHUNK)
         alerts = list(map(_alert, at_once(found, _CHUNK)))
         if not alerts:
             return emptied
         for alert in alerts:
-            empty = alert.emptied(at=at, session_remains=_session_remains(database, alert, remaining))
+            name = alert.subject.value
+            about_other = alert.subject.by == "session" and name not in gone_sessions
+            remains = about_other and _sessions_left(database, alert.application, [name])
+            empty = alert.emptied(at=at, session_remains=bool(remains))
             # One that has changed since is found again.
             emptied += _replace(database, empty, [empty.event()] if alert.stands else [])
 
@@ -147,13 +156,6 @@ def gone(database: Database, application: str, feedback_ids: Collection[str]) ->
     wanted = {"_id": {"$in": [identity(application, one) for one in feedback_ids]}}
     found = at_once(database.feedback.find(wanted, {"_id": 1}), len(feedback_ids))
     return set(feedback_ids) - {one["_id"]["id"] for one in found}
-
-
-def _session_remains(database: Database, alert: Alert, remaining: Mapping[str, Any]) -> bool:
-    if alert.subject.by != "session":
-        return False
-    others = {"application": {"$eq": alert.application}, "session_id": {"$eq": alert.subject.value}, **remaining}
-    return database.feedback.find_one(others, {"_id": 1}, hint="session") is not None
 
 
 def _replace(database: Database, alert: Alert, events: Sequence[Event]) -> bool:

@@ -18,19 +18,18 @@ erases, forgets, or finds a delivery about feedback that is gone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
 from bson import ObjectId
-from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
 from harken.domain.feedback import Feedback
-from harken_adapters.storage.mongodb.alerts import NOTHING_MORE, empty_alerts, gone
+from harken_adapters.storage.mongodb.alerts import empty_alerts, gone
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity
@@ -54,16 +53,10 @@ class Erasures:
         self._plans.insert_many([_plan(one, at, batch) for one in feedback], ordered=False)
         # Now that the plans are there: what is forgotten from here on is noted in them as well.
         wanted = {"_id": {"$in": [identity(one.application, one.id) for one in feedback]}, "told": {"$exists": True}}
-        told = self._database.feedback.find(wanted, {"application": 1, "id": 1, "told": 1})
-        notes = [
-            UpdateOne(
-                {"application": one["application"], "id": one["id"], "batch": batch},
-                {"$addToSet": {"told": {"$each": one["told"]}}},
-            )
-            for one in told
-        ]
-        if notes:
-            self._plans.bulk_write(notes, ordered=False)
+        known = self._database.feedback.find(wanted, {"application": 1, "id": 1, "told": 1})
+        told = {(one["application"], one["id"]): one["told"] for one in known}
+        for channels, (application, ids) in _by_channels(told):
+            self._plans.update_many({**_about(application, ids, name="id"), "batch": batch}, _note(channels))
         return batch
 
     def withdraw(self, batch: ObjectId, application: str, feedback_ids: Collection[str]) -> None:
@@ -71,16 +64,8 @@ class Erasures:
         if feedback_ids:
             self._plans.delete_many({**_about(application, feedback_ids, name="id"), "batch": batch})
 
-    def finish(
-        self, application: str, feedback_ids: Collection[str], *, remaining: Mapping[str, Any] = NOTHING_MORE
-    ) -> Erased:
-        """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it.
-
-        Args:
-            application: whose.
-            feedback_ids: which.
-            remaining: the condition for feedback that is not about to be erased as well.
-        """
+    def finish(self, application: str, feedback_ids: Collection[str]) -> Erased:
+        """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it."""
         about = _about(application, feedback_ids)
         # The deliveries first: what was forgotten in between is noted in the plans.
         stored = list(map(delivery_of, self._deliveries.find(about)))
@@ -92,7 +77,8 @@ class Erasures:
         if not plans:
             return Erased(deliveries=removed)
         at = max(_event(plan).occurred_at for plan in plans)
-        alerts = empty_alerts(self._database, application, feedback_ids, at=at, remaining=remaining)
+        sessions = {plan["event"]["session_id"] for plan in plans}
+        alerts = empty_alerts(self._database, application, feedback_ids, sessions, at=at)
         done = {"_id": {"$in": [plan["_id"] for plan in plans]}}
         self._plans.update_many(done, {"$currentDate": {"done_at": True}})
         return Erased(alerts=alerts, deliveries=removed)
@@ -123,19 +109,14 @@ class Erasures:
 
     def note_told(self, told: Mapping[tuple[str, str], Collection[str]]) -> None:
         """Keep for each feedback which channels were told of it, as the deliveries are about to be forgotten."""
-        by_channels: defaultdict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
-        for subject, channels in told.items():
-            by_channels[tuple(sorted(channels))].append(subject)
-        for channels, subjects in by_channels.items():
-            note = {"$addToSet": {"told": {"$each": list(channels)}}}
-            # The mark of what is not news to anyone who watches.
-            quietly = {**note, "$set": {"batch": ObjectId()}}
-            wanted = {"_id": {"$in": [identity(*subject) for subject in subjects]}}
+        for channels, (application, ids) in _by_channels(told):
+            # With the mark of what is not news to anyone who watches.
+            quietly = {**_note(channels), "$set": {"batch": ObjectId()}}
+            wanted = {"_id": {"$in": [identity(application, one) for one in ids]}}
             self._database.feedback.update_many(wanted, quietly)
-            # After the feedback, see ``plan``: whoever erases it finds this note in one of the two.
-            for application in {application for application, _ in subjects}:
-                ids = [feedback_id for one, feedback_id in subjects if one == application]
-                self._plans.update_many({**_about(application, ids, name="id"), "done_at": None}, note)
+            # After the feedback, see ``plan``: an erasure finds this note in one of the two.
+            unfinished = {**_about(application, ids, name="id"), "done_at": None}
+            self._plans.update_many(unfinished, _note(channels))
 
     def _notify(self, plans: Sequence[Document], stored: Sequence[Delivery]) -> int:
         """Store the deliveries that notify of an erasure; how many others were removed, as they are being sent."""
@@ -195,6 +176,20 @@ def _latest(plans: Iterable[Document]) -> dict[str, tuple[Event, set[str]]]:
         _, told = latest.get(plan["id"], (None, set()))
         latest[plan["id"]] = _event(plan), told | set(plan.get("told", ()))
     return latest
+
+
+def _by_channels(
+    told: Mapping[tuple[str, str], Collection[str]],
+) -> Iterator[tuple[Sequence[str], tuple[str, Sequence[str]]]]:
+    """Channels, with the feedback of an application that just these were told of: hardly ever more than a few kinds."""
+    by_channels: defaultdict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (application, feedback_id), channels in told.items():
+        by_channels[application, tuple(sorted(channels))].append(feedback_id)
+    return ((channels, (application, ids)) for (application, channels), ids in by_channels.items())
+
+
+def _note(channels: Sequence[str]) -> Document:
+    return {"$addToSet": {"told": {"$each": list(channels)}}}
 
 
 def _about(application: str, feedback_ids: Collection[str], *, name: str = "feedback_id") -> dict[str, Any]:

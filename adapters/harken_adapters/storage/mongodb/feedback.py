@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -167,7 +167,7 @@ class MongoFeedbackRepository(FeedbackRepository):
                 doomed = [from_document(document) for document in at_once(found, _CHUNK)]
                 if not doomed:
                     return erased
-                erased += self._erase(query.application, doomed, at, remaining={"$nor": [condition]})
+                erased += self._erase(query.application, doomed, at)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
@@ -228,9 +228,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             cursor = self._collection.find(condition, {"events": 0}).sort(order).hint(index).limit(limit)
             return [from_document(document) for document in at_once(cursor, limit)]
 
-    def _erase(
-        self, application: str, doomed: Sequence[Feedback], at: datetime, *, remaining: Mapping[str, Any]
-    ) -> Erased:
+    def _erase(self, application: str, doomed: Sequence[Feedback], at: datetime) -> Erased:
         """Erase those of these that nobody has changed since they were read; see :mod:`.erasures` for the order."""
         plans = self._erasures.plan(doomed, at=at)
         with self._marks.changing(_places(doomed)):
@@ -240,7 +238,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
             return Erased()
-        return Erased(feedback=erased) + self._erasures.finish(application, erased_ids, remaining=remaining)
+        return Erased(feedback=erased) + self._erasures.finish(application, erased_ids)
 
 
 def _as_read(feedback: Iterable[Feedback]) -> Document:

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 _EARLIEST_DUE: Final = [("due", 1), ("_id", 1)]
 _CHUNK: Final = 1_000
+#: So many chunks of what has to wait are looked at by one claim; the next claim goes on behind them.
+_CHUNKS: Final = 10
+#: No more than so much is open about one subject on one channel, or hardly ever.
+_USUALLY: Final = 10
 _SUBJECT: Final = {"_id": 0, "application": 1, "id": 1}
 _PENDING: Final = {"state": DeliveryState.PENDING.value}
 #: Pending or waiting, as the indexes have it.
@@ -106,12 +110,13 @@ class MongoOutbox(Outbox):
         claimed: list[Delivery] = []
         look_at = limit
         with self._database.calling(), self._claiming:
-            while missing := limit - len(claimed):
+            for _ in range(_CHUNKS if limit > 0 else 0):
                 found = self._first_due(due, look_at)
                 first = self._first_of_each(found, due, now)
                 # Somebody else may have been faster with some of them: then there may be more behind.
-                claimed += self._leased(first[:missing], due, until)
-                if len(found) < look_at and (claimed or not self._look_again(channel, now)):
+                claimed += self._leased(first[: limit - len(claimed)], due, until)
+                full = len(claimed) == limit
+                if full or (len(found) < look_at and (claimed or not self._look_again(channel, now))):
                     break
                 look_at = limit - len(claimed) if len(first) == len(found) else _CHUNK
         return sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id))
@@ -343,9 +348,10 @@ class MongoOutbox(Outbox):
             "application": {"$in": sorted({application for application, _ in subjects})},
             name: {"$in": sorted({subject_id for _, subject_id in subjects}), "$exists": True},
         }
-        cursor = self._deliveries.find({**of_channel, **among}, _WHAT_IS_OPEN).hint(_ORDERS[name]).limit(_CHUNK)
-        found = list(at_once(cursor, _CHUNK))
-        if len(found) < _CHUNK:
+        most = _USUALLY * (len(subjects) + _USUALLY)
+        cursor = self._deliveries.find({**of_channel, **among}, _WHAT_IS_OPEN).hint(_ORDERS[name]).limit(most)
+        found = list(at_once(cursor, most))
+        if len(found) < most:
             return found
         found = []
         for application, subject_id in subjects:

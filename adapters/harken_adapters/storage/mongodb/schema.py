@@ -122,9 +122,13 @@ _INDEXES_FOR_ERASURES: Final[_Indexes] = {
         ),
         "again": ((("channel", 1), ("again", 1)), {"partialFilterExpression": {"state": "waiting"}}),
     },
-    "alerts": {"feedback": ((("application", 1), ("feedback_ids", 1)), {})},
+    "alerts": {
+        "feedback": ((("application", 1), ("feedback_ids", 1)), {}),
+        "about": ((("application", 1), ("by", 1), ("value", 1)), {}),
+    },
     "erasures": {
         "feedback": ((("application", 1), ("id", 1)), {}),
+        "session": ((("application", 1), ("event.session_id", 1)), {}),
         # The server removes what is done when nobody can be in the middle of raising an alert about it any more.
         "done": ((("done_at", 1),), {"expireAfterSeconds": 600}),
     },

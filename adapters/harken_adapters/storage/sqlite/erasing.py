@@ -25,7 +25,8 @@ _TOLD: Final = "SELECT channel FROM told WHERE application = ? AND feedback_id =
 def erase(connection: sqlite3.Connection, query: FeedbackQuery, *, at: datetime) -> Erased:
     """Erase what matches, within the transaction of the connection, and say how much."""
     doomed = where(query)
-    alerts = _listing(connection, query.application, doomed)
+    listing = _listing(connection, query.application, doomed)
+    about_session = _about_session(connection, query.application, doomed)
     deliveries, notices = 0, list[Delivery]()
     for feedback in _sent(connection, query.application, doomed):
         about_it = deliveries_about(connection, feedback.application, feedback.id)
@@ -36,7 +37,9 @@ def erase(connection: sqlite3.Connection, query: FeedbackQuery, *, at: datetime)
     # A trigger takes away events and deliveries.
     removed = connection.execute(f"DELETE FROM feedback WHERE {condition}", parameters).rowcount  # noqa: S608
     put_deliveries(connection, notices)
-    for alert in alerts:
+    about_gone = [alert for alert in about_session if not _session_remains(connection, alert)]
+    alerts = {alert.id: alert for alert in (*listing, *about_gone)}
+    for alert in alerts.values():
         _empty(connection, alert, at)
     return Erased(feedback=removed, alerts=len(alerts), deliveries=deliveries)
 
@@ -49,6 +52,14 @@ def _listing(connection: sqlite3.Connection, application: str, doomed: Condition
         f"WHERE listed.value IN (SELECT feedback.id FROM feedback WHERE {condition})"
     )
     rest = f"WHERE application = ? AND feedback_ids <> '[]' AND EXISTS ({listed})"
+    return select_alerts(connection, rest, (application, *parameters))
+
+
+def _about_session(connection: sqlite3.Connection, application: str, doomed: Condition) -> list[Alert]:
+    """The alerts about sessions of the feedback."""
+    condition, parameters = doomed
+    sessions = f"SELECT feedback.session_id FROM feedback WHERE {condition}"  # noqa: S608
+    rest = f"WHERE application = ? AND subject_by = 'session' AND subject IN ({sessions})"
     return select_alerts(connection, rest, (application, *parameters))
 
 
@@ -65,14 +76,14 @@ def _sent(connection: sqlite3.Connection, application: str, doomed: Condition) -
             yield feedback
 
 
+def _session_remains(connection: sqlite3.Connection, alert: Alert) -> bool:
+    """Whether there is feedback in the session that an alert is about."""
+    left = "SELECT 1 FROM feedback WHERE application = ? AND session_id = ? LIMIT 1"
+    return bool(connection.execute(left, (alert.application, alert.subject.value)).fetchall())
+
+
 def _empty(connection: sqlite3.Connection, alert: Alert, at: datetime) -> None:
-    remains = alert.subject.by == "session" and bool(
-        connection.execute(
-            "SELECT 1 FROM feedback WHERE application = ? AND session_id = ? LIMIT 1",
-            (alert.application, alert.subject.value),
-        ).fetchall()
-    )
-    emptied = alert.emptied(at=at, session_remains=remains)
+    emptied = alert.emptied(at=at, session_remains=_session_remains(connection, alert))
     replace_alert(connection, emptied)
     if alert.stands:
         add_events(connection, [emptied.event()])

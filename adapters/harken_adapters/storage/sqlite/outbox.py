@@ -214,7 +214,11 @@ class SqliteOutbox(Outbox):
 
     def forget(self, *, before: datetime) -> int:
         """See the port."""
-        return sum(self._forget(channel, before) for channel in self._database.read(_channels))
+        forgotten = sum(self._forget(channel, before) for channel in self._database.read(_channels))
+        if forgotten:
+            # Notices of erasures had the ids of what was erased.
+            self._database.forget()
+        return forgotten
 
     def pending(self) -> Mapping[str, int]:
         """See the port."""

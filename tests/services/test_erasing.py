@@ -1,0 +1,203 @@
+"""Erasing: everything about a session or an author, in every storage, and nothing of anybody else."""
+
+import gc
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, evolve
+from pymongo import MongoClient
+
+import harken
+from harken import Erased, FeedbackQuery, Harken
+from harken.domain.alerts import Subject
+from harken.domain.events import DeliveryState, EventType
+from harken.ports.storage import Storage
+from harken.storage import open_storage
+from harken.testing import an_alert
+from support import ManualClock, counting_ids
+
+MINUTE = timedelta(minutes=1)
+SECRET = "my card is 4000-1234"
+#: What names a person, and must be nowhere when they are erased.
+NAMES = ("user-123", "kim-456")
+
+
+@define
+class Place:
+    """A storage, and how to read everything that it keeps."""
+
+    url: str
+    storage: Storage
+    hk: Harken
+
+    def texts(self) -> str:
+        """All that is stored, as text."""
+        if self.url.startswith("sqlite"):
+            path = Path(self.url.removeprefix("sqlite:///"))
+            return b" ".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*")).decode(errors="replace")
+        if self.url.startswith("mongodb"):
+            with MongoClient[dict[str, Any]](self.url) as client:
+                database = client.get_default_database()
+                return repr([list(database[name].find()) for name in database.list_collection_names()])
+        return repr(list(_reachable(vars(self.storage.feedback)["_data"])))
+
+
+def _reachable(root: object) -> Iterable[object]:
+    """All texts that an object leads to, of whatever it is made."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type) or callable(one):
+            continue
+        seen.add(id(one))
+        if isinstance(one, str):
+            yield one
+        waiting.extend(gc.get_referents(one))
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[Place]:
+    """A Harken on an empty storage of each kind."""
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/feedback.db"}
+    url = urls.get(request.param) or request.getfixturevalue("mongodb_url")
+    with open_storage(url) as storage, harken.connect(storage, clock=clock, new_id=counting_ids()) as hk:
+        yield Place(url, storage, hk)
+
+
+def _lived_in(place: Place, clock: ManualClock) -> None:
+    """A session in which everything happened that is stored anywhere."""
+    hk, storage = place.hk, place.storage
+    hk.sessions.update("default", "user-123", {"phone": SECRET, "tier": "gold"})
+    hk.conversations.put_agent("default", "user-123", "helper", {"note": SECRET})
+    for number in range(3):
+        hk.conversations.append("default", "user-123", "helper", number, {"text": SECRET})
+    first = hk.submit("user-123", "down", SECRET, author="kim-456", agent_id="helper", idempotency_key="k").feedback
+    hk.collection.change("default", first.id, harken.Change(comment=f"{SECRET}!"))
+    second = hk.submit("user-123", "down", SECRET, author="kim-456").feedback
+    hk.collection.withdraw("default", second.id)
+    hk.collection.reply("default", first.id, f"Sorry, {SECRET}")
+    subject = Subject("session", "user-123")
+    alert = an_alert("a1", subject=subject, message="2 downs in session user-123", feedback_ids=(first.id, second.id))
+    storage.alerts.add(alert, alert.event())
+    _fan_out(place, clock, "log", "dead")
+    for claim in storage.outbox.claim("dead", now=clock(), until=clock() + MINUTE, limit=99):
+        storage.outbox.bury(claim, error=f"HTTP 500 from {claim.channel}")
+    for claim in storage.outbox.claim("log", now=clock(), until=clock() + MINUTE, limit=1):
+        storage.outbox.settle([claim])
+
+
+def _fan_out(place: Place, clock: ManualClock, *channels: str) -> None:
+    plan = [(event, channels) for event in place.storage.outbox.events(limit=99)]
+    place.storage.outbox.fan_out(plan, due_at=clock())
+
+
+def _of_others(place: Place) -> list[list[object]]:
+    """Everything that is stored about anybody but the session that :func:`_lived_in` fills."""
+    theirs, hk, storage = ("default", "user-123"), place.hk, place.storage
+    names = ("default", "other")
+    deliveries = [one for state in DeliveryState for one in storage.outbox.deliveries(state, limit=99)]
+    everything = [FeedbackQuery(application=name).in_any_state() for name in names]
+    feedback = [one for query in everything for one in storage.feedback.stream(query)]
+    places = {(name, session) for name in names for session in ("user-12", "user-123", "b")} - {theirs}
+    return [
+        [one for one in deliveries if one.event.session_id != "user-123" and one.event.subject_id != "a1"],
+        [one for one in feedback if (one.application, one.session_id) != theirs],
+        [alert for name in names for alert in storage.alerts.find(name, limit=9) if alert.id != "a1"],
+        [session for session in storage.sessions.stream() if session[:2] != theirs],
+        [hk.conversations.count(*place) for place in sorted(places)],
+    ]
+
+
+def test_a_session_leaves_nothing(place: Place, clock: ManualClock) -> None:
+    """No id and no word of it is anywhere, but for the notices with ids, which go when they are delivered."""
+    _lived_in(place, clock)
+    assert SECRET in place.texts()
+    removed = place.hk.collection.erase(place.hk.query(session_id="user-123"))
+    assert removed == Erased(feedback=2, messages=3, agents=1, metadata=2, alerts=1, deliveries=8 + 2)
+    assert SECRET not in place.texts()
+    clock.turn(minutes=5)
+    for name in ("log", "dead"):
+        while claimed := place.storage.outbox.claim(name, now=clock(), until=clock() + MINUTE, limit=99):
+            assert all(claim.event.type in {EventType.ERASED, EventType.ALERT_RAISED} for claim in claimed)
+            place.storage.outbox.settle(claimed)
+    place.storage.outbox.forget(before=clock() + MINUTE)
+    texts = place.texts()
+    assert not [name for name in (*NAMES, SECRET) if name in texts]
+    (alert,) = place.storage.alerts.find("default", limit=9)
+    assert (alert.stands, alert.message, alert.subject) == (False, "", Subject("session", ""))
+
+
+def test_an_author_leaves_nothing(place: Place, clock: ManualClock) -> None:
+    """A session in which nobody else gave feedback is theirs; of another one all that is others' stays."""
+    _lived_in(place, clock)
+    place.hk.sessions.update("default", "shared", {"room": 1})
+    place.hk.conversations.append("default", "shared", "helper", 0, {"text": "Hello, both"})
+    place.hk.submit("shared", "up", SECRET, author="kim-456")
+    other = place.hk.submit("shared", "up", author="lee").feedback
+    removed = place.hk.collection.erase(place.hk.query(author="kim-456"))
+    assert (removed.feedback, removed.messages, removed.agents, removed.metadata, removed.alerts) == (3, 3, 1, 2, 1)
+    assert SECRET not in place.texts()
+    assert "kim-456" not in place.texts()
+    assert list(place.hk.stream()) == [other]
+    assert place.hk.sessions.get("default", "shared") == {"room": 1}
+    assert place.hk.conversations.count("default", "shared") == 1
+
+
+def test_nothing_of_anybody_else_is_touched(place: Place, clock: ManualClock) -> None:
+    """Equal ids in another application, and names that begin alike, keep all that they have."""
+    for application, session in (("other", "user-123"), ("default", "user-12"), ("default", "b")):
+        place.hk.sessions.update(application, session, {"phone": "555"})
+        place.hk.conversations.append(application, session, "helper", 0, {"text": "Hello"})
+        one = place.hk.submit(session, "down", "slow", author="kim-456", application=application).feedback
+        subject = Subject("session", session)
+        alert = an_alert(f"of-{session}", application=application, subject=subject, feedback_ids=(one.id,))
+        place.storage.alerts.add(alert, alert.event())
+        if application == "other":
+            mine = evolve(one, application="default", target=evolve(one.target, session_id="user-123"))
+            place.hk.collection.restore([mine])
+    _fan_out(place, clock, "log")
+    place.storage.outbox.settle(place.storage.outbox.claim("log", now=clock(), until=clock() + MINUTE, limit=99))
+    before = _of_others(place)
+    _lived_in(place, clock)
+    assert place.hk.collection.erase(place.hk.query(session_id="user-123")).feedback == 3
+    assert _of_others(place) == before
+
+
+def test_erasing_again_removes_nothing(place: Place, clock: ManualClock) -> None:
+    """A repeated call finds nothing, and nobody is notified twice."""
+    _lived_in(place, clock)
+    query = place.hk.query(session_id="user-123")
+    place.hk.collection.erase(query)
+    pending = place.storage.outbox.pending()
+    assert place.hk.collection.erase(query) == Erased()
+    assert place.storage.outbox.pending() == pending
+
+
+def test_a_call_that_failed_is_repeated(place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feedback goes last, so that whoever was erased half is found again."""
+    _lived_in(place, clock)
+    query = place.hk.query(author="kim-456")
+
+    def fail(*_: object, **__: object) -> Erased:
+        raise harken.StorageUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(place.storage.feedback), "erase", fail)
+        with pytest.raises(harken.StorageUnavailable):
+            place.hk.collection.erase(query)
+    assert place.hk.conversations.count("default", "user-123") == 0
+    assert place.hk.collection.erase(query).feedback == 2
+    assert SECRET not in place.texts()
+
+
+@pytest.mark.parametrize("filters", [{"rating": "down"}, {"agent_id": "helper"}])
+def test_a_part_of_a_session_leaves_its_conversation(place: Place, clock: ManualClock, filters: dict[str, str]) -> None:
+    """Where not all of a session is meant, what was said in it stays."""
+    _lived_in(place, clock)
+    place.hk.collection.erase(place.hk.query(session_id="user-123", **filters))
+    assert place.hk.conversations.count("default", "user-123") == 3
+    assert place.hk.sessions.get("default", "user-123")["tier"] == "gold"
