@@ -140,9 +140,9 @@ def test_relays_whose_clocks_differ_by_hours(mongodb_url: str) -> None:
     """Each delivery is sent once and soon, whichever relay fans it out, claims it or erases what it is about."""
     channel = Recorder(lambda _: Event().wait(0.002))
     with relays_on_mongodb(mongodb_url, channel, 5, -5, 0) as opened:
-        for number in range(150):
+        for number in range(60):
             opened[number % 3].submit("s", "down", f"{number}", author="victim")
-        eventually(lambda: len(channel.arrived) >= 150 and not pending(opened[0]))
+        eventually(lambda: len(channel.arrived) >= 60 and not pending(opened[0]))
         opened[0].collection.erase(opened[0].query(author="victim"))
-        eventually(lambda: len(channel.arrived) >= 300 and not pending(opened[0]))
-    assert len(channel.ids) == len(set(channel.ids)) == 300
+        eventually(lambda: len(channel.arrived) >= 120 and not pending(opened[0]))
+    assert len(channel.ids) == len(set(channel.ids)) == 120
