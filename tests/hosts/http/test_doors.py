@@ -12,13 +12,13 @@ from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.flask import create_app
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.serving import OPEN, Server, problem, served, serving_wsgi
-from support import ManualClock
+from support import NOON, ManualClock
 
 SECRET = "a secret that is long enough for HS256"
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
 #: Cursors that no page came with.
-FORGED = ["garbage", "0", "../../etc/passwd", str(Cursor(utc_now(), "x"))[:-3], "%00"]
+FORGED = ["garbage", "0", "../../etc/passwd", str(Cursor(NOON, "x"))[:-3], "%00"]
 
 
 @pytest.fixture(scope="module")
