@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 STORAGE ?= sqlite:///harken.db
 PORT ?= 8000
 
+# What pytest compiles is kept: compiling all tests again takes longer than many of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check lint format bench bench-large docs lock clean
 

@@ -7,7 +7,15 @@ import re
 import pytest
 
 import harken
-from harken import FeedbackNotFound, FeedbackRejected, HarkenError, IdempotencyConflict, Violation
+from harken import (
+    DecisionConflict,
+    FeedbackNotFound,
+    FeedbackRejected,
+    HarkenError,
+    IdempotencyConflict,
+    Moderation,
+    Violation,
+)
 from harken.domain import errors
 
 TREE = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
@@ -16,6 +24,7 @@ SPECIAL: dict[type[HarkenError], HarkenError] = {
     FeedbackRejected: FeedbackRejected(VIOLATIONS),
     IdempotencyConflict: IdempotencyConflict(VIOLATIONS[:1]),
     FeedbackNotFound: FeedbackNotFound("shop", "f1"),
+    DecisionConflict: DecisionConflict("f1", 2, Moderation.held("spam")),
 }
 
 

@@ -117,6 +117,7 @@ def test_lists_go_newest_first_page_by_page(cli: Any) -> None:
     assert "There is more" not in cli("list").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
