@@ -123,7 +123,8 @@ class Lane:
         state = self._means.channels.state(self.channel)
         if not state.on:
             return self._bury_all(claimed, state), len(claimed) == size
-        dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
+        with self._reads.sending():
+            dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
         return dealt, len(claimed) == size or dealt < len(claimed)
 
     # --- how -------------------------------------------------------------------------------------------------------

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from threading import Lock
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Condition
+from time import perf_counter
+from typing import Final
 
-from harken.domain.errors import FeedbackNotFound, StorageError
+from harken.domain.errors import StorageError
 from harken.domain.feedback import Feedback
 from harken.ports.repository import FeedbackRepository
 
+#: A read that takes fewer seconds than this is not worth sharing.
+_CHEAP: Final = 0.0002
+#: For how many seconds at most a thread that asks waits for others that are about to ask.
+_GATHERING: Final = 0.002
+
 
 class SharedReads:
-    """Reads feedback for threads that ask at the same time in one call to the storage.
+    """Reads feedback for threads that send at the same time in one call to the storage.
 
-    Threads that ask while a read is under way share the next one, so each gets the feedback as it is after it asked.
-    Where a call takes much longer than what it reads, as over a network, they share its cost.
+    Nobody gets what was read before they asked. Where a call takes long whatever it reads, as over a network, the first
+    to ask waits a moment for the others.
     """
 
-    def __init__(self, repository: FeedbackRepository) -> None:
+    def __init__(self, repository: FeedbackRepository, *, gathering: float = _GATHERING) -> None:
         self._repository = repository
-        self._reading = Lock()
-        self._asked: list[_Asked] = []
+        self._gathering = gathering
+        self._changed = Condition()
+        self._asking: list[_Asked] = []
+        self._threads = 0
+        #: How many seconds the last call to the storage took.
+        self._took = 0.0
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """While the context lasts, this thread asks again and again."""
+        with self._changed:
+            self._threads += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._threads -= 1
+                # One fewer to wait for.
+                self._changed.notify_all()
 
     def get(self, application: str, feedback_id: str) -> Feedback | None:
         """That feedback as it is now; ``None`` if there is none.
@@ -29,40 +55,44 @@ class SharedReads:
             StorageError: the storage failed.
         """
         asked = _Asked(application, feedback_id)
-        self._asked.append(asked)
-        with self._reading:
-            if not asked.answered:
-                taken, self._asked = self._asked, []
-                # Whoever took it may have been interrupted before it was answered.
-                self._answer(taken if asked in taken else [*taken, asked])
-        if asked.error is not None:
-            raise asked.error
-        return asked.found
+        if self._took < _CHEAP:
+            self._read([asked])
+            return asked.answer()
+        with self._changed:
+            self._asking.append(asked)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: asked.taken or len(self._asking) >= self._threads, self._gathering)
+            if asked.taken:
+                self._changed.wait_for(lambda: asked.answered)
+                return asked.answer()
+            together, self._asking = self._asking, []
+            for one in together:
+                one.taken = True
+        try:
+            self._read(together)
+        finally:
+            with self._changed:
+                for one in together:
+                    one.answered = True
+                self._changed.notify_all()
+        return asked.answer()
 
-    def _answer(self, asked: list[_Asked]) -> None:
-        if len(asked) == 1:
-            self._answer_one(asked[0])
-            return
+    def _read(self, together: Sequence[_Asked]) -> None:
+        """Read what these ask for, an application at a time."""
         by_application: defaultdict[str, list[_Asked]] = defaultdict(list)
-        for one in asked:
+        for one in together:
             by_application[one.application].append(one)
         for application, some in by_application.items():
+            began = perf_counter()
             try:
                 found = self._repository.get_many(application, {one.feedback_id for one in some})
             except StorageError as error:
                 for one in some:
-                    one.answer(error=error)
+                    one.error = error
             else:
+                self._took = perf_counter() - began
                 for one in some:
-                    one.answer(found.get(one.feedback_id))
-
-    def _answer_one(self, asked: _Asked) -> None:
-        try:
-            asked.answer(self._repository.get(asked.application, asked.feedback_id))
-        except FeedbackNotFound:
-            asked.answer()
-        except StorageError as error:
-            asked.answer(error=error)
+                    one.found, one.error = found.get(one.feedback_id), None
 
 
 class _Asked:
@@ -71,11 +101,13 @@ class _Asked:
     def __init__(self, application: str, feedback_id: str) -> None:
         self.application = application
         self.feedback_id = feedback_id
+        self.taken = False
         self.answered = False
         self.found: Feedback | None = None
-        self.error: StorageError | None = None
+        self.error: StorageError | None = StorageError("The thread that was to read this was interrupted; try again")
 
-    def answer(self, found: Feedback | None = None, *, error: StorageError | None = None) -> None:
-        """Answer it."""
-        self.found, self.error = found, error
-        self.answered = True
+    def answer(self) -> Feedback | None:
+        """What was found."""
+        if self.error is not None:
+            raise self.error
+        return self.found
