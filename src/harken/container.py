@@ -111,6 +111,13 @@ class Container(containers.DeclarativeContainer):
     collection: Provider[FeedbackService] = Singleton(
         FeedbackService,
         feedback_repository,
+        Singleton(
+            Eraser,
+            feedback_repository,
+            session_repository,
+            conversation_repository,
+            clock=storage_clock,
+        ),
         clock=clock,
         new_id=new_id,
         policy=Callable(_policy_with, policy, spam_filter, config.spam),
@@ -121,13 +128,6 @@ class Container(containers.DeclarativeContainer):
         reply_rules=notifying.provided.replies,
         responder=responder,
         editor=editor,
-        eraser=Singleton(
-            Eraser,
-            feedback_repository,
-            clock=storage_clock,
-            sessions=session_repository,
-            conversations=conversation_repository,
-        ),
         max_queue=config.max_queue,
         max_batch=config.max_batch,
     )
@@ -145,7 +145,7 @@ class Container(containers.DeclarativeContainer):
         alert_repository,
         document_repository,
         rules=notifying.provided.alert_rules,
-        clock=clock,
+        clock=storage_clock,
     )
     channels: Provider[ChannelService] = Singleton(
         ChannelService,

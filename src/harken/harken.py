@@ -98,7 +98,7 @@ class Harken:
         collection.on_write(lambda _: feed.nudge())
         collection.on_write(lambda _: relay.nudge())
         editor.on_change(feed.nudge)
-        editor.on_change(relay.nudge)
+        editor.on_change(relay.changed)
 
     def __enter__(self) -> Self:
         return self

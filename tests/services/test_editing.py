@@ -11,6 +11,7 @@ from harken import Change, FeedbackRejected, Harken, ModerationStatus, Target
 from harken.ports.repository import Accepted
 from harken.services.collection import FeedbackService
 from harken.services.editing import Editor
+from harken.services.erasing import Eraser
 from harken.services.moderation import ModerationService
 from harken.testing import a_feedback
 from harken_adapters.storage.memory import open_storage
@@ -41,7 +42,12 @@ def wired(clock: ManualClock) -> Iterator[Wired]:
     with open_storage() as storage, harken.connect(storage) as hk:
         editor = Editor(storage.feedback)
         collection = FeedbackService(
-            storage.feedback, clock=clock, new_id=counting_ids(), policy=harken.RatingPolicy(), editor=editor
+            storage.feedback,
+            Eraser(storage.feedback, storage.sessions, storage.conversations, clock=clock),
+            clock=clock,
+            new_id=counting_ids(),
+            policy=harken.RatingPolicy(),
+            editor=editor,
         )
         moderation = ModerationService(storage.feedback, clock=clock, editor=editor)
         yield Wired(hk, collection, moderation, editor)

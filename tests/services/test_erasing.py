@@ -11,10 +11,14 @@ from attrs import define, evolve
 from pymongo import MongoClient
 
 import harken
-from harken import Erased, FeedbackQuery, Harken
-from harken.domain.alerts import Subject
+from harken import Alert, Erased, FeedbackQuery, Harken, ModerationStatus
+from harken.domain.alerts import StreakRule, Subject
 from harken.domain.events import DeliveryState, EventType
+from harken.domain.feedback import session_author
+from harken.domain.query import ANY_STATUS
 from harken.ports.storage import Storage
+from harken.services.erasing import Eraser
+from harken.services.reading import FRESH
 from harken.storage import open_storage
 from harken.testing import an_alert
 from support import ManualClock, counting_ids
@@ -145,6 +149,75 @@ def test_an_author_leaves_nothing(place: Place, clock: ManualClock) -> None:
     assert list(place.hk.stream()) == [other]
     assert place.hk.sessions.get("default", "shared") == {"room": 1}
     assert place.hk.conversations.count("default", "shared") == 1
+
+
+def test_what_an_agent_gave_for_the_person_is_theirs_too(place: Place, clock: ManualClock) -> None:
+    """A session whose agent gave feedback in its name is still the author's alone, and leaves nothing."""
+    _lived_in(place, clock)
+    place.hk.submit("user-123", "down", SECRET, author=session_author("user-123"))
+    removed = place.hk.collection.erase(place.hk.query(author="kim-456"))
+    assert (removed.messages, removed.kept_sessions) == (3, ())
+    assert SECRET not in place.texts()
+
+
+def test_sessions_in_which_others_gave_feedback_are_named(place: Place) -> None:
+    """Their conversations were kept, which whoever erases has to know."""
+    for session, author in (("a", "kim"), ("a", "lee"), ("b", "kim"), ("c", "kim"), ("c", None)):
+        place.hk.submit(session, "up", author=author)
+    assert place.hk.collection.erase(place.hk.query(author="kim")) == Erased(feedback=3, kept_sessions=("a", "c"))
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    [{"statuses": frozenset({ModerationStatus.REJECTED})}, {"statuses": ANY_STATUS, "withdrawn": True}],
+)
+def test_what_is_narrowed_to_a_state_erases_only_that(place: Place, narrowed: dict[str, Any]) -> None:
+    """A query that names an author and a state means no other state, and no conversation."""
+    place.hk.sessions.update("default", "s", {"tier": "gold"})
+    kept = place.hk.submit("s", "up", author="kim").feedback
+    rejected = place.hk.submit("s", "down", "x", author="kim").feedback
+    place.hk.moderation.decide("default", rejected.id, "rejected")
+    place.hk.collection.withdraw("default", place.hk.submit("s", "down", "y", author="kim").feedback.id)
+    erased = place.hk.collection.erase(evolve(place.hk.query(author="kim"), **narrowed))
+    assert erased == Erased(feedback=1)
+    assert place.hk.collection.get("default", kept.id) == kept
+    assert place.hk.sessions.get("default", "s") == {"tier": "gold"}
+
+
+def test_a_relay_elsewhere_has_sent_what_it_read_before_the_call_returns(clock: ManualClock) -> None:
+    """Where there were deliveries, the call waits for as long as a relay may send what it has read; else not at all."""
+    waited: list[float] = []
+    with open_storage("memory://") as storage:
+        eraser = Eraser(storage.feedback, storage.sessions, storage.conversations, clock=clock, pause=waited.append)
+        with harken.connect(storage, clock=clock) as hk:
+            for session in ("a", "b"):
+                hk.submit(session, "up")
+            event, _ = sorted(storage.outbox.events(limit=9), key=lambda event: event.subject_id)
+            storage.outbox.fan_out([(event, ["log"])], due_at=clock())
+            erased = [eraser.erase(hk.query(session_id=session)).deliveries for session in ("a", "b")]
+    assert (sorted(erased), waited) == ([0, 1], [FRESH])
+
+
+def test_an_alert_that_is_raised_again_meanwhile_keeps_nothing(place: Place, clock: ManualClock) -> None:
+    """Feedback that is erased between a look and the alert leaves no message, session or id in it."""
+    rule = StreakRule(name="x", length=2)
+    with harken.connect(place.storage, clock=clock, alert_rules=[rule]) as hk:
+        downs = [hk.submit("user-123", "down", SECRET, author="kim").feedback for _ in range(2)]
+        hk.alerts.look_at(downs)
+        hk.alerts.look_at([hk.moderation.decide("default", downs[1].id, "rejected")])
+        approved = hk.moderation.decide("default", downs[1].id, "approved")
+        alerts = place.storage.alerts
+        get = alerts.get
+
+        def erase_first(application: str, alert_id: str) -> Alert | None:
+            alerts.get = get  # type: ignore[method-assign]
+            hk.collection.erase(hk.query(session_id="user-123"))
+            return get(application, alert_id)
+
+        alerts.get = erase_first  # type: ignore[method-assign]
+        hk.alerts.look_at([approved])
+        (alert,) = hk.alerts.find("default")
+    assert (alert.is_empty, alert.subject) == (True, Subject("session", ""))
 
 
 def test_nothing_of_anybody_else_is_touched(place: Place, clock: ManualClock) -> None:

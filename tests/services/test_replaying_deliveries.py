@@ -186,6 +186,46 @@ def test_what_is_unknown_or_of_another_application_is_not_sent_again(url: str) -
         assert states(hk) == {there: "delivered"}
 
 
+def test_what_is_delivered_again_meanwhile_is_not_sent_once_more(url: str) -> None:
+    """A relay that is quick does not make the replay go on for ever, nor count anything twice."""
+    channel = Recorder()
+    with telling(ManualClock(), url, channels={"ops": channel}) as hk:
+        for number in range(600):
+            hk.collection.submit_soon(one_of_many(number))
+        hk.collection.close()
+        hk.relay.run_due()
+        listed = hk.outbox.deliveries
+        pages = 0
+
+        def relay_first(*args: object, **options: object) -> object:
+            nonlocal pages
+            if pages:
+                hk.relay.run_due()
+            pages += 1
+            return listed(*args, **options)  # type: ignore[arg-type]
+
+        hk.deliveries._outbox.deliveries = relay_first  # type: ignore[assignment]
+        hk.outbox.deliveries = relay_first  # type: ignore[assignment]
+        assert hk.deliveries.replay_all("delivered") == 600
+        hk.relay.run_due()
+    assert len(channel.ids) == 1_200
+
+
+def test_erasures_are_sent_again_with_any_route_to_the_channel(url: str) -> None:
+    """A receiver that went back to an old state must not keep what was erased since."""
+    channel = Recorder()
+    routes = [{"name": "downs", "channel": "ops", "ratings": ["down"]}]
+    with telling(url=url, channels={"ops": channel}, routes=routes) as hk:
+        hk.submit("s", "down", "slow")
+        hk.relay.run_due()
+        hk.collection.erase(hk.query(session_id="s"))
+        hk.relay.run_due()
+        channel.arrived.clear()
+        assert hk.deliveries.replay_all("delivered", route="downs") == 1
+        hk.relay.run_due()
+    assert channel.types == ["feedback.erased"]
+
+
 # --- channels that are gone -------------------------------------------------------------------------------------------
 
 
@@ -218,6 +258,7 @@ def test_what_waits_for_a_removed_channel_is_buried(url: str) -> None:
             assert hk.deliveries.bury("old") == 3
             assert {one.error for one in hk.deliveries.find("dead")} == {"There is no channel 'old' any more"}
             assert hk.deliveries.stranded() == {}
+        clock.turn(minutes=1)
         with telling(clock, storage, channels={"old": old}) as hk:
             assert hk.deliveries.replay_all(channel="old") == 3
             hk.relay.run_due()

@@ -416,7 +416,8 @@ class TestErasing:
         """A plain query leaves tombstones; one in any state, or that names an author or a session, leaves nothing."""
         feedback = hk.submit("s", "up").feedback
         hk.collection.withdraw("default", feedback.id)
-        assert hk.collection.erase(hk.query()).feedback == 0
+        with pytest.raises(harken.InvalidQuery, match="no condition"):
+            hk.collection.erase(hk.query(author=None))
         assert hk.collection.erase(hk.query(session_id="s", rating="up")).feedback == 0
         assert hk.collection.erase(hk.query(session_id="s")).feedback == 1
         hk.collection.withdraw("default", hk.submit("s", "up").feedback.id)

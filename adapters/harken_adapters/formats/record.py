@@ -50,8 +50,10 @@ def stamp(moment: datetime) -> str:
 
 
 def erasure_record(erased: Erased) -> Record:
-    """How much was erased: ``erased``, the number of feedback, and ``removed``, the numbers by kind."""
-    return {"erased": erased.feedback, "removed": asdict(erased)}
+    """How much was erased: ``erased``, the number of feedback; ``removed``, the numbers by kind; ``kept_sessions``."""
+    removed = asdict(erased)
+    kept = removed.pop("kept_sessions")
+    return {"erased": erased.feedback, "removed": removed, "kept_sessions": list(kept)}
 
 
 def to_record(feedback: Feedback) -> Record:

@@ -14,8 +14,9 @@ class Erased:
         messages: messages of conversations.
         agents: what agents knew, one for each agent and session.
         metadata: keys of sessions' metadata.
-        alerts: alerts that were closed and emptied, because what they told of was erased.
-        deliveries: deliveries about the feedback, in whatever state; the notifications of the erasure do not count.
+        alerts: alerts that were closed and emptied, because feedback that they list was erased.
+        deliveries: deliveries about the feedback, in any state; the notifications of the erasure do not count.
+        kept_sessions: sessions of the erased author of which the rest was kept, as others gave feedback in them, too.
     """
 
     feedback: int = 0
@@ -24,6 +25,7 @@ class Erased:
     metadata: int = 0
     alerts: int = 0
     deliveries: int = 0
+    kept_sessions: tuple[str, ...] = ()
 
     def __add__(self, other: Erased) -> Erased:
         return Erased(
@@ -33,4 +35,5 @@ class Erased:
             metadata=self.metadata + other.metadata,
             alerts=self.alerts + other.alerts,
             deliveries=self.deliveries + other.deliveries,
+            kept_sessions=self.kept_sessions + other.kept_sessions,
         )

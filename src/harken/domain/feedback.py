@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from math import isfinite
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from harken.domain.instants import utc
+from harken.domain.instants import MICROSECOND, utc
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 
 Scalar = str | int | float | bool | None
@@ -84,6 +84,11 @@ def _kind(value: Scalar) -> type | None:
 
 
 NO_CONTEXT: Final = Context()
+
+
+def session_author(session_id: str) -> str:
+    """The author of feedback that an agent gives for the person in a session whom it does not know by name."""
+    return f"session:{session_id}"
 
 
 @frozen
@@ -221,9 +226,10 @@ class Change:
 class Feedback:
     """An accepted submission: immutable, identified, versioned, its times in UTC with microseconds.
 
-    ``version`` starts at 1 and grows by one with every change; ``revisions`` holds what its author said before, oldest
-    first. ``fingerprint`` is a digest of the body as it was first sent, for idempotency; ``later_keys`` has the
-    idempotency keys and fingerprints of the votes that replaced the first one.
+    ``version`` starts at 1 and grows by one with every change. ``updated_at`` never goes back, though the clocks of
+    those who change it may differ, so that its events keep the order of versions. ``revisions`` holds what its author
+    said before, oldest first. ``fingerprint`` is a digest of the body as it was first sent, for idempotency;
+    ``later_keys`` has the idempotency keys and fingerprints of the votes that replaced the first one.
     """
 
     id: str
@@ -293,6 +299,7 @@ class Feedback:
 
         A new rating or another agent drops the reply, which answered what was said before.
         """
+        at = self._in_order(at)
         answered = (content.rating, content.agent_id) == (self.rating, self.agent_id)
         replaced = Revision(
             version=self.version,
@@ -322,11 +329,12 @@ class Feedback:
 
     def withdraw(self, *, at: datetime) -> Feedback:
         """This feedback, taken back by its author: kept as a tombstone until it is erased."""
+        at = self._in_order(at)
         return evolve(self, withdrawn_at=at, updated_at=at, version=self.version + 1)
 
     def moderated(self, moderation: Moderation, *, at: datetime) -> Feedback:
         """This feedback after a moderator's decision."""
-        return evolve(self, moderation=moderation, updated_at=at, version=self.version + 1)
+        return evolve(self, moderation=moderation, updated_at=self._in_order(at), version=self.version + 1)
 
     def without_revisions(self) -> Feedback:
         """This feedback without what it said before it was changed."""
@@ -347,9 +355,16 @@ class Feedback:
             later_keys=(),
         )
 
+    def _in_order(self, at: datetime) -> datetime:
+        """When a change is noted to have been made: not before the one before it, though clocks may differ."""
+        if at >= self.updated_at or self.updated_at >= _LAST:
+            return max(at, self.updated_at)
+        return self.updated_at + MICROSECOND
+
     def answered(self, reply: str | None, *, at: datetime) -> Feedback:
         """This feedback with a reply to its author, or without one."""
-        return evolve(self, reply=reply, updated_at=at, version=self.version + 1)
+        return evolve(self, reply=reply, updated_at=self._in_order(at), version=self.version + 1)
 
 
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _WIRE_RATINGS: Final = (*Rating, *(rating.value for rating in Rating))

@@ -76,7 +76,7 @@ class ChannelService:
         """How a channel fares, or did a second ago."""
         now = self._clock()
         seen = self._seen.get(name)
-        if seen is not None and now - seen[0] < _FRESH:
+        if seen is not None and timedelta(0) <= now - seen[0] < _FRESH:
             return seen[1]
         return self._remember(_state(name, self._documents.get(_KIND, name)))
 

@@ -73,6 +73,7 @@ class FeedbackService:
     def __init__(
         self,
         repository: FeedbackRepository,
+        eraser: Eraser,
         *,
         clock: Clock,
         new_id: NewId,
@@ -84,7 +85,6 @@ class FeedbackService:
         reply_rules: Sequence[ReplyRule] = (),
         responder: Responder | None = None,
         editor: Editor | None = None,
-        eraser: Eraser | None = None,
         max_queue: int = 10_000,
         max_batch: int = 1_000,
     ) -> None:
@@ -98,7 +98,7 @@ class FeedbackService:
         self._sentiment_analyzer = sentiment_analyzer
         self._reply_rules = tuple(reply_rules)
         self._editor = editor or Editor(repository)
-        self._eraser = eraser or Eraser(repository, clock=clock)
+        self._eraser = eraser
         self._replying = Replying(repository, responder, clock=clock, editor=self._editor) if responder else None
         self._group_commit = GroupCommit(repository.add, max_queue=max_queue, max_batch=max_batch)
 
@@ -345,10 +345,10 @@ class FeedbackService:
         return self._editor.update(application, feedback_id, edit, EventType.UPDATED).feedback
 
     def erase(self, query: FeedbackQuery) -> Erased:
-        """Remove all that match for good, with revisions, deliveries, alerts and figures; and say how much, by kind.
+        """Remove all that match permanently, with revisions, deliveries, alerts and figures; gives how much, by kind.
 
-        A query that says nothing but a session, or an author, means all of it, with the conversation and the metadata
-        of the session; see :meth:`Eraser.erase`. Any other finds only what counts unless it says more:
+        A query that names only a session, or an author, means all of it, with the conversation and the metadata of the
+        session; see :meth:`Eraser.erase`. Any other finds only what counts unless it says more:
         ``query.in_any_state()`` leaves nothing behind. Channels that know of the feedback are told that it was erased.
         """
         erased = self._eraser.erase(query)

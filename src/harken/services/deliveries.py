@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from harken.domain.errors import DeliveryNotFound, InvalidQuery, LeaseLost, NoSuchChannel, NoSuchRoute
-from harken.domain.events import Delivery, DeliveryState
+from harken.domain.events import Delivery, DeliveryState, EventType
 from harken.domain.query import FeedbackQuery
 from harken.domain.routing import Route
 from harken.domain.rules import text_problem
@@ -112,7 +112,8 @@ class DeliveryService:
                 which does not wait for its next try.
             application: only of this one.
             channel: only on their way to this channel.
-            route: only what this route takes, as it reads now, to its channel.
+            route: only what this route takes, as it is now, to its channel; with all erasures that the channel was
+                notified of, as nobody knows any more which of them it would take.
             since: only what happened then or later.
             until: only what happened before then.
 
@@ -127,7 +128,7 @@ class DeliveryService:
         replayed = 0
         now = self._clock()
         for page in self._pages(_state(state), application, chosen.channel if chosen else channel):
-            wanted = [one for one in page if _within(one, span) and not _is_due(one, now)]
+            wanted = [one for one in page if _within(one, span) and not _is_sent_anyway(one, now)]
             for delivery in self._taken(chosen, wanted) if chosen else wanted:
                 # Somebody else may do the same, or erase it.
                 with suppress(DeliveryNotFound):
@@ -180,7 +181,7 @@ class DeliveryService:
         done = 0
         for page in self._pages(DeliveryState.PENDING, None, channel):
             for delivery in page:
-                if not _is_due(delivery, now):
+                if not _is_sent_anyway(delivery, now):
                     self._outbox.replay(delivery.id, due_at=now)
         while claimed := self._outbox.claim(channel, now=now, until=now + _LEASE, limit=_BATCH):
             for delivery in claimed:
@@ -216,7 +217,7 @@ class DeliveryService:
         """Those that the route takes, as what they are about reads now."""
         wanted: dict[str, set[str]] = {}
         for delivery in deliveries:
-            if not delivery.event.type.about_alert:
+            if delivery.event.type.about_feedback:
                 wanted.setdefault(delivery.event.application, set()).add(delivery.event.subject_id)
         there = {
             (application, feedback_id): feedback
@@ -225,7 +226,10 @@ class DeliveryService:
         }
         for delivery in deliveries:
             event = delivery.event
-            if event.type.about_alert:
+            if event.type is EventType.ERASED:
+                # What was sent by the route may have been this feedback.
+                taken = not route.applications or event.application in route.applications
+            elif event.type.about_alert:
                 subject = self._alerts.get(event.application, event.subject_id)
                 taken = subject is not None and route.takes(event.type, subject)
             else:
@@ -240,9 +244,11 @@ def _within(delivery: Delivery, span: FeedbackQuery) -> bool:
     return (span.since is None or span.since <= happened) and (span.until is None or happened < span.until)
 
 
-def _is_due(delivery: Delivery, now: datetime) -> bool:
-    """Whether it is sent anyway: to send it again now would change nothing."""
-    return delivery.state is DeliveryState.PENDING and delivery.due_at <= now
+def _is_sent_anyway(delivery: Delivery, now: datetime) -> bool:
+    """Whether it is due, or was made due by this very replay and has come back into the list since."""
+    if delivery.state is DeliveryState.PENDING:
+        return delivery.due_at <= now
+    return delivery.due_at == now and delivery.attempts_before > 0
 
 
 def _check(application: str | None, channel: str | None) -> None:

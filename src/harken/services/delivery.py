@@ -21,7 +21,8 @@ from harken.domain.routing import Route, destinations
 from harken.ports.notifier import Notifier
 from harken.services.alerting import AlertingService
 from harken.services.interruption import Latch
-from harken.services.lane import Lane, Means, Subjects, subjects_of
+from harken.services.lane import Lane, Means, subjects_of
+from harken.services.reading import Subjects
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Relay:
         self._news = Latch()
         self._stopping = Event()
         self._state = Lock()
+        self._last_change = object()
         self._looked: datetime | None = None
         self._tidied: datetime | None = None
         self._courtesy = Courtesy(self._stopping)
@@ -118,6 +120,11 @@ class Relay:
             self._courtesy.written()
             self._news.open()
 
+    def changed(self) -> None:
+        """Send nothing that was read before: something was changed or erased. Takes no time."""
+        self._last_change = object()
+        self.nudge()
+
     def run_due(self) -> int:
         """Do all that is due by the clock, in this thread; how many deliveries were tried. For hosts without threads.
 
@@ -162,7 +169,12 @@ class Relay:
         if not self._lanes:
             opened = self._opened.enter_context(self._open_notifiers())
             self._lanes = {
-                name: _Worker(Lane(name, notifier, self._means), self._stopping, self._courtesy, self._poll)
+                name: _Worker(
+                    Lane(name, notifier, self._means, lambda: self._last_change),
+                    self._stopping,
+                    self._courtesy,
+                    self._poll,
+                )
                 for name, notifier in opened.items()
             }
 
@@ -189,14 +201,14 @@ class Relay:
 
     def _look_around(self) -> None:
         now = self._means.clock()
-        if self._looked is not None and now - self._looked < LOOK_AROUND:
+        if self._looked is not None and timedelta(0) <= now - self._looked < LOOK_AROUND:
             return
         self._alerting.look_around()
         self._looked = now
 
     def _tidy(self) -> None:
         now = self._means.clock()
-        if self._tidied is not None and now - self._tidied < _TIDY:
+        if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY:
             return
         self._means.outbox.forget(before=now - KEPT)
         self._tidied = now

@@ -1,17 +1,19 @@
-"""Erasing: removing for good what is about a session or an author, or whatever a query finds."""
+"""Erasing: removing permanently what is about a session or an author, or whatever else a query finds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from attrs import evolve
+from collections.abc import Callable
+from time import sleep
 
 from harken.domain.erasure import Erased
+from harken.domain.errors import InvalidQuery
+from harken.domain.feedback import session_author
 from harken.domain.query import FeedbackQuery
 from harken.ports.conversations import ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 from harken.ports.time import Clock
+from harken.services.reading import FRESH
 
 
 class Eraser:
@@ -20,54 +22,75 @@ class Eraser:
     def __init__(
         self,
         repository: FeedbackRepository,
+        sessions: SessionRepository,
+        conversations: ConversationRepository,
         *,
         clock: Clock,
-        sessions: SessionRepository | None = None,
-        conversations: ConversationRepository | None = None,
+        pause: Callable[[float], object] = sleep,
     ) -> None:
         self._repository = repository
-        self._clock = clock
         self._sessions = sessions
         self._conversations = conversations
+        self._clock = clock
+        self._pause = pause
 
     def erase(self, query: FeedbackQuery) -> Erased:
-        """Remove all that match for good; and say how much, by kind.
+        """Remove all that match, permanently; gives how much, by kind.
 
-        A query that says nothing but a session, or an author, means all of it, in whatever state. A session's
-        conversation, what its agents know and its metadata go with it; an author's sessions go in which nobody else
-        gave feedback.
+        A query that names only a session, or an author, means all of it, in any state. A session's conversation, what
+        its agents know and its metadata are removed with it; so are an author's sessions in which nobody else gave
+        feedback. What an agent gave in the name of a session is not somebody else's.
+
+        Raises:
+            InvalidQuery: the query has no condition at all.
         """
+        if query == FeedbackQuery(application=query.application):
+            raise InvalidQuery(
+                "This query has no condition, so it would erase everybody's feedback; name a session or an author, or "
+                "use in_any_state() to erase all feedback of the application"
+            )
         query = query.in_any_state() if _names_all(query) else query
-        removed = Erased()
+        whole, kept = self._sessions_of(query)
+        removed = Erased(kept_sessions=kept)
         # The feedback last: a call that was interrupted finds it again when it is repeated.
-        for session_id in self._whole_sessions(query):
+        for session_id in whole:
             removed += self._forget_session(query.application, session_id)
-        return removed + self._repository.erase(query, at=self._clock())
+        if query.author is not None:
+            for session_id in whole:
+                removed += self._repository.erase(_whole(query.application, session_id), at=self._clock())
+        removed += self._repository.erase(query, at=self._clock())
+        if removed.deliveries:
+            # A relay in another process sends what it has read for so long.
+            self._pause(FRESH)
+        return removed
 
-    def _whole_sessions(self, query: FeedbackQuery) -> Iterator[str]:
-        """The sessions of which nothing is left when what matches is gone."""
+    def _sessions_of(self, query: FeedbackQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The sessions to remove with what matches, and those of an author that have feedback of others."""
         if not _names_all(query):
-            return
+            return (), ()
         if query.author is None:
-            yield from () if query.session_id is None else (query.session_id,)
-            return
-        for session_id in {feedback.session_id for feedback in self._repository.stream(query)}:
-            session = FeedbackQuery(application=query.application, session_id=session_id).in_any_state()
-            if all(feedback.author == query.author for feedback in self._repository.stream(session)):
-                yield session_id
+            return (query.session_id or "",), ()
+        whole: list[str] = []
+        kept: list[str] = []
+        for session_id in sorted({feedback.session_id for feedback in self._repository.stream(query)}):
+            theirs = (query.author, session_author(session_id))
+            session = self._repository.stream(_whole(query.application, session_id))
+            (whole if all(feedback.author in theirs for feedback in session) else kept).append(session_id)
+        return tuple(whole), tuple(kept)
 
     def _forget_session(self, application: str, session_id: str) -> Erased:
-        agents = messages = metadata = 0
-        if self._conversations is not None:
-            agents = len(self._conversations.agents(application, session_id))
-            messages = self._conversations.erase(application, session_id)
-        if self._sessions is not None:
-            metadata = self._sessions.delete(application, session_id)
-        return Erased(messages=messages, agents=agents, metadata=metadata)
+        return Erased(
+            agents=len(self._conversations.agents(application, session_id)),
+            messages=self._conversations.erase(application, session_id),
+            metadata=self._sessions.delete(application, session_id),
+        )
+
+
+def _whole(application: str, session_id: str) -> FeedbackQuery:
+    return FeedbackQuery(application=application, session_id=session_id).in_any_state()
 
 
 def _names_all(query: FeedbackQuery) -> bool:
     """Whether it means all of a session, of an author, or of an author in a session."""
     named = FeedbackQuery(application=query.application, session_id=query.session_id, author=query.author)
-    anything = evolve(query, statuses=named.statuses, withdrawn=named.withdrawn) == named
-    return anything and (query.session_id, query.author) != (None, None)
+    return (query.session_id, query.author) != (None, None) and query in (named, named.in_any_state())

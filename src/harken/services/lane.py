@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -21,7 +22,7 @@ from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Chance, Clock
 from harken.services.channels import ChannelService, ChannelState
-from harken.services.reading import SharedReads
+from harken.services.reading import ReadAhead, Subjects
 from harken.services.routing import RouteService
 
 logger = logging.getLogger(__name__)
@@ -55,8 +56,6 @@ MAX_CLAIM: Final = 100
 _UNSETTLED: Final = 0.5
 #: A try that takes longer than so many seconds makes the lane claim one at a time.
 _SLOW: Final = 1.0
-
-Subjects = Mapping[tuple[str, str], Feedback | Alert]
 
 
 @frozen(kw_only=True)
@@ -96,11 +95,12 @@ class _Ended:
 class Lane:
     """Claims one channel's deliveries, sends them and notes what became of each. Several threads may work in it."""
 
-    def __init__(self, channel: str, notifier: Notifier, means: Means) -> None:
+    def __init__(self, channel: str, notifier: Notifier, means: Means, changed: Callable[[], object]) -> None:
+        """``changed`` gives another object after each change that this process has made."""
         self.channel = channel
         self._notifier = notifier
         self._means = means
-        self._reads = SharedReads(means.feedback)
+        self._changed = changed
         self._claim_size = MAX_CLAIM
 
     def work(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, bool]:
@@ -123,8 +123,7 @@ class Lane:
         state = self._means.channels.state(self.channel)
         if not state.on:
             return self._bury_all(claimed, state), len(claimed) == size
-        with self._reads.sending():
-            dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
+        dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
         return dealt, len(claimed) == size or dealt < len(claimed)
 
     # --- how -------------------------------------------------------------------------------------------------------
@@ -132,6 +131,7 @@ class Lane:
     def _send_all(self, claimed: Sequence[Delivery], latest: datetime, stopping: Callable[[], bool]) -> int:
         """Send one after the other, for as long as the receiver is quick and the lease lasts; give the others back."""
         routes = self._means.routes.leading_to(self.channel)
+        ahead = ReadAhead([delivery.event for delivery in claimed], partial(subjects_of, self._means), self._changed)
         ended = _Ended()
         dealt = 0
         try:
@@ -139,7 +139,7 @@ class Lane:
                 if stopping() or self._means.clock() >= latest:
                     break
                 began = perf_counter()
-                self._send(delivery, routes, ended)
+                self._send(delivery, ahead.subject(dealt), routes, ended)
                 dealt += 1
                 slow = perf_counter() - began > _SLOW
                 self._claim_size = 1 if slow else min(MAX_CLAIM, self._claim_size * 2)
@@ -150,15 +150,17 @@ class Lane:
                     ended = _Ended()
         finally:
             # Whatever went wrong: what has arrived is settled, and what was not sent is free for others.
-            self._settle(ended)
-            if dealt < len(claimed):
-                self._means.outbox.release(claimed[dealt:])
+            try:
+                self._settle(ended)
+            finally:
+                if dealt < len(claimed):
+                    self._means.outbox.release(claimed[dealt:])
         return dealt
 
-    def _send(self, delivery: Delivery, routes: Sequence[Route], ended: _Ended) -> None:
+    def _send(
+        self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], ended: _Ended
+    ) -> None:
         """Send one, if it is still true, and note what became of it."""
-        # Read right before it is sent: it may have been erased or changed since it was claimed.
-        subject = self._subject(delivery.event)
         try:
             notification = self._notification(delivery, subject, routes)
             if notification is None:
@@ -175,14 +177,6 @@ class Lane:
             self._note_failure(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
         else:
             ended.arrived.append(delivery)
-
-    def _subject(self, event: Event) -> Feedback | Alert | None:
-        """What an event is about, as it is now; ``None`` if it is gone."""
-        if event.type is EventType.ERASED:
-            return None
-        if event.type.about_alert:
-            return alert_now(self._means, event)
-        return self._reads.get(event.application, event.subject_id)
 
     def _notification(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route]
@@ -238,13 +232,13 @@ class Lane:
         return max(planned, min(asked, LONGEST_WAIT))
 
     def _settle(self, ended: _Ended) -> None:
+        # What has arrived first: if the other fails, nothing is sent again.
+        if ended.arrived:
+            for delivery in self._means.outbox.settle(ended.arrived):
+                _tell_lost(delivery)
+            self._means.channels.arrived(self.channel)
         if ended.untrue:
             self._means.outbox.discard(ended.untrue)
-        if not ended.arrived:
-            return
-        for delivery in self._means.outbox.settle(ended.arrived):
-            _tell_lost(delivery)
-        self._means.channels.arrived(self.channel)
 
     def _bury(self, delivery: Delivery, error: str) -> None:
         try:
@@ -263,8 +257,10 @@ def subjects_of(means: Means, events: Iterable[Event]) -> Subjects:
     wanted: dict[str, set[str]] = {}
     found: dict[tuple[str, str], Feedback | Alert] = {}
     for event in events:
-        if not event.type.about_alert:
+        if event.type.about_feedback:
             wanted.setdefault(event.application, set()).add(event.subject_id)
+        elif event.type is EventType.ERASED:
+            continue
         elif alert := alert_now(means, event):
             found[event.application, event.subject_id] = alert
     for application, ids in wanted.items():

@@ -1,113 +1,53 @@
-"""Reading feedback right before it is sent, at a small cost where several threads send."""
+"""Reading what deliveries are about, right before they are sent."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from threading import Condition
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
-from harken.domain.errors import StorageError
+from harken.domain.alerts import Alert
+from harken.domain.events import Event
 from harken.domain.feedback import Feedback
-from harken.ports.repository import FeedbackRepository
 
-#: A read that takes fewer seconds than this is not worth sharing.
-_CHEAP: Final = 0.0002
-#: For how many seconds at most a thread that asks waits for others that are about to ask.
-_GATHERING: Final = 0.002
+#: For how many seconds at most what was read may be sent. What this process changes meanwhile is read again at once.
+FRESH: Final = 0.05
+_MOST: Final = 25
+
+#: Feedback and alerts by application and id.
+Subjects = Mapping[tuple[str, str], Feedback | Alert]
 
 
-class SharedReads:
-    """Reads feedback for threads that send at the same time in one call to the storage.
+class ReadAhead:
+    """What a batch of events is about, read for as many at a time as are likely to be sent while it is fresh.
 
-    Nobody gets what was read before they asked. Where a call takes long whatever it reads, as over a network, the first
-    to ask waits a moment for the others.
+    A call to a storage takes much longer than what it reads, as over a network. Where sending takes long, each is read
+    by itself. For one thread.
     """
 
-    def __init__(self, repository: FeedbackRepository, *, gathering: float = _GATHERING) -> None:
-        self._repository = repository
-        self._gathering = gathering
-        self._changed = Condition()
-        self._asking: list[_Asked] = []
-        self._threads = 0
-        #: How many seconds the last call to the storage took.
-        self._took = 0.0
+    def __init__(
+        self, events: Sequence[Event], read: Callable[[Sequence[Event]], Subjects], changed: Callable[[], object]
+    ) -> None:
+        """``changed`` gives another object after each change that this process has made."""
+        self._events = events
+        self._read = read
+        self._changed = changed
+        self._found: Subjects = {}
+        self._begin = self._end = 0
+        self._read_at = -FRESH
+        self._as_of = changed()
 
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """While the context lasts, this thread asks again and again."""
-        with self._changed:
-            self._threads += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._threads -= 1
-                # One fewer to wait for.
-                self._changed.notify_all()
-
-    def get(self, application: str, feedback_id: str) -> Feedback | None:
-        """That feedback as it is now; ``None`` if there is none.
+    def subject(self, place: int) -> Feedback | Alert | None:
+        """What the event at that place of the batch is about, as it is now; ``None`` if it is gone.
 
         Raises:
             StorageError: the storage failed.
         """
-        asked = _Asked(application, feedback_id)
-        if self._took < _CHEAP:
-            self._read([asked])
-            return asked.answer()
-        with self._changed:
-            self._asking.append(asked)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: asked.taken or len(self._asking) >= self._threads, self._gathering)
-            if asked.taken:
-                self._changed.wait_for(lambda: asked.answered)
-                return asked.answer()
-            together, self._asking = self._asking, []
-            for one in together:
-                one.taken = True
-        try:
-            self._read(together)
-        finally:
-            with self._changed:
-                for one in together:
-                    one.answered = True
-                self._changed.notify_all()
-        return asked.answer()
-
-    def _read(self, together: Sequence[_Asked]) -> None:
-        """Read what these ask for, an application at a time."""
-        by_application: defaultdict[str, list[_Asked]] = defaultdict(list)
-        for one in together:
-            by_application[one.application].append(one)
-        for application, some in by_application.items():
-            began = perf_counter()
-            try:
-                found = self._repository.get_many(application, {one.feedback_id for one in some})
-            except StorageError as error:
-                for one in some:
-                    one.error = error
-            else:
-                self._took = perf_counter() - began
-                for one in some:
-                    one.found, one.error = found.get(one.feedback_id), None
-
-
-class _Asked:
-    """What a thread asked for, and the answer."""
-
-    def __init__(self, application: str, feedback_id: str) -> None:
-        self.application = application
-        self.feedback_id = feedback_id
-        self.taken = False
-        self.answered = False
-        self.found: Feedback | None = None
-        self.error: StorageError | None = StorageError("The thread that was to read this was interrupted; try again")
-
-    def answer(self) -> Feedback | None:
-        """What was found."""
-        if self.error is not None:
-            raise self.error
-        return self.found
+        now = perf_counter()
+        if place >= self._end or now - self._read_at >= FRESH or self._changed() is not self._as_of:
+            each = max(now - self._read_at, FRESH / _MOST) / max(place - self._begin, 1)
+            self._begin, self._end = place, place + max(1, min(_MOST, int(FRESH / each)))
+            self._as_of, self._read_at = self._changed(), now
+            self._found = self._read(self._events[place : self._end])
+        event = self._events[place]
+        return self._found.get((event.application, event.subject_id))

@@ -197,7 +197,8 @@ class StreakWatch:
         if alert.stands:
             return 0 if streak.ended_at is None else self._resolve(alert, at=streak.ended_at)
         if streak.ended_at is None:
-            return self._put(alert.raised_again(made, at=max(self._clock(), made.raised_at)))
+            again = alert.raised_again(made, at=max(self._clock(), made.raised_at))
+            return self._put(again) and 1 + self._empty_if_erased(again)
         return 0
 
     def _near(self, group: Group, streak: Streak) -> Iterator[Alert]:
@@ -224,10 +225,14 @@ class StreakWatch:
     def _raise(self, alert: Alert, streak: Streak) -> int:
         if not self._alerts.add(alert, alert.event()):
             return 0
-        if len(self._repository.get_many(alert.application, alert.feedback_ids)) < len(alert.feedback_ids):
-            # Erased since it was read, and before there was an alert to be emptied.
-            return 1 + self._empty(alert)
+        if emptied := self._empty_if_erased(alert):
+            return 1 + emptied
         return 1 if streak.ended_at is None else 1 + self._resolve(alert, at=streak.ended_at)
+
+    def _empty_if_erased(self, alert: Alert) -> int:
+        """Empty an alert whose feedback was erased since it was read, and before the alert listed it."""
+        there = self._repository.get_many(alert.application, alert.feedback_ids)
+        return 0 if len(there) == len(alert.feedback_ids) else self._empty(alert)
 
     def _empty(self, alert: Alert) -> int:
         return self._put(alert.emptied(at=self._clock()))

@@ -117,6 +117,21 @@ class OutboxContract(FreshStorage):
                 storage.feedback.replace(version, [Event.about(version, EventType.UPDATED)])
             check_same([event.version for event in storage.outbox.events(limit=20)], list(range(1, 10)))
 
+    def test_what_a_slow_clock_changed_is_not_listed_before_what_it_changed(self) -> None:
+        """However the clocks of those who write differ, events of one feedback keep their order, also in parts."""
+        one, other = a_feedback(id="one", created_at=NOON), a_feedback(id="two", created_at=NOON - timedelta(seconds=1))
+        late = one.answered("Thanks", at=NOON - timedelta(seconds=2))
+        later = late.withdraw(at=NOON - timedelta(hours=1))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one, other))
+            storage.feedback.replace(late, [Event.about(late, EventType.UPDATED)])
+            storage.feedback.replace(later, [Event.about(later, EventType.DELETED)])
+            seen: list[tuple[str, int]] = []
+            while events := storage.outbox.events(limit=1):
+                seen += [(event.subject_id, event.version) for event in events]
+                storage.outbox.fan_out([(event, []) for event in events], due_at=NOON)
+            check_same(seen, [("two", 1), ("one", 1), ("one", 2), ("one", 3)])
+
     # --- leases ----------------------------------------------------------------------------------------------------
 
     def test_a_delivery_is_leased_to_one_worker(self) -> None:

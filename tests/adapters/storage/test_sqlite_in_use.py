@@ -176,7 +176,7 @@ def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Calla
         hk.summary,
         lambda: hk.collection.get("default", feedback.id),
         lambda: hk.collection.withdraw("default", feedback.id),
-        lambda: hk.collection.erase(hk.query()),
+        lambda: hk.collection.erase(hk.query().in_any_state()),
         lambda: hk.sessions.update("default", "s", {"name": 1}),
     ]
     with pytest.raises(StorageUnavailable, match=reason):

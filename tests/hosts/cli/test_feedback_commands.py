@@ -221,7 +221,7 @@ def test_erasing_a_session_leaves_nothing(cli: Any) -> None:
         hk.conversations.put_agent(hk.application, "s", "helper", {"card": "4000"})
     erased = cli("erase", "--session", "s", "--yes", "--json").json
     removed = {"feedback": 2, "messages": 1, "agents": 1, "metadata": 1, "alerts": 0, "deliveries": 0}
-    assert erased == {"erased": 2, "removed": removed}
+    assert erased == {"erased": 2, "removed": removed, "kept_sessions": []}
     with harken.connect(URL) as hk:
         assert hk.sessions.get(hk.application, "s") == {}
         assert hk.conversations.agents(hk.application, "s") == {}
@@ -235,11 +235,11 @@ def test_erasing_asks_first(cli: Any) -> None:
     for answer in ("n\n", ""):
         ran = cli("erase", "--author", "ann", stdin=answer)
         assert (ran.code, ran.out) == (1, "")
-        assert "Erase 1 feedback for good, and sessions in which nobody else gave feedback?" in ran.err
+        assert "Erase 1 feedback of ann, and the sessions that are theirs alone, permanently?" in ran.err
         assert "Nothing was done" in ran.err
     assert cli("erase", "--author", "ann", stdin="y\n").out == "Erased 1 feedback\n"
     kept = submitted(cli, "s", "up")
-    assert "Erase 1 feedback for good?" in cli("erase", kept, stdin="n\n").err
+    assert "Erase 1 feedback permanently?" in cli("erase", kept, stdin="n\n").err
 
 
 def test_a_session_without_feedback_is_erased(cli: Any) -> None:
@@ -249,9 +249,10 @@ def test_a_session_without_feedback_is_erased(cli: Any) -> None:
         for number in range(3):
             hk.conversations.append(hk.application, "s", "helper", number, {"text": "My card is 4000"})
     ran = cli("erase", "--session", "s", stdin="y\n")
-    assert "Erase 0 feedback, the conversation and the metadata of session s for good?" in ran.err
+    assert "Erase 0 feedback, the conversation and the metadata of session s permanently?" in ran.err
     assert ran.out == "Erased 0 feedback, 3 messages and 2 metadata keys\n"
-    assert cli("erase", "--session", "s", "--yes").out == "Erased 0 feedback\n"
+    again = cli("erase", "--session", "s", "--yes")
+    assert (again.code, again.out) == (4, "Erased 0 feedback\n")
 
 
 def test_erasing_everything_takes_more_than_a_slip(cli: Any) -> None:
@@ -260,6 +261,25 @@ def test_erasing_everything_takes_more_than_a_slip(cli: Any) -> None:
     ran = cli("erase", "--yes")
     assert (ran.code, ran.err) == (2, "Error: say what to erase: an ID, --session or --author\n")
     assert cli("stats", "--json").json["total_feedbacks"] == 1
+
+
+@pytest.mark.parametrize("option", ["--session", "--author"])
+def test_an_empty_name_erases_nothing(cli: Any, option: str) -> None:
+    """A variable of the shell that is not set must not look like a success."""
+    submitted(cli, "s", "up")
+    ran = cli("erase", option, "", "--yes")
+    assert (ran.code, ran.out) == (2, "")
+    assert option in ran.err
+
+
+def test_sessions_that_were_kept_are_named(cli: Any) -> None:
+    """Where others gave feedback, too, it is said how to erase the rest."""
+    for author in ("ann", "bob"):
+        submitted(cli, "s", "up", "--author", author)
+    ran = cli("erase", "--author", "ann", "--yes")
+    assert "Others gave feedback in session s, too" in ran.out
+    assert "erase --session s" in ran.out.replace("\n", " ")
+    assert cli("erase", "--author", "nobody", "--yes").code == 4
 
 
 def test_conditions_of_an_erasure_must_all_hold(cli: Any) -> None:

@@ -395,7 +395,7 @@ def feedback_is_erased(visit: Visit) -> None:
     visit.give(author="lee")
     removed = {"feedback": 1, "messages": 0, "agents": 0, "metadata": 0, "alerts": 0, "deliveries": 0}
     answered = visit.ask("POST", "/api/erasures", json={"author": "kim"}).json()
-    assert answered == {"erased": 1, "removed": removed}
+    assert answered == {"erased": 1, "removed": removed, "kept_sessions": ["s"]}
     visit.refused("GET", path, 404, "not-found")
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Final
 
 import typer
 from attrs import asdict, evolve
 
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
+from harken.domain.rules import label_problem
 from harken.services.middleware import Receipt
 from harken_adapters.formats.record import erasure_record, to_record
 from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
-from harken_adapters.hosts.cli.output import confirmed, feedback_list, page_record, print_json, say, table, time_text
+from harken_adapters.hosts.cli.output import (
+    confirmed,
+    feedback_list,
+    in_one_line,
+    page_record,
+    print_json,
+    say,
+    table,
+    time_text,
+)
 
 Limit = Annotated[int, typer.Option(help="At most so many, up to 1,000.")]
 After = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")]
@@ -147,6 +158,8 @@ def _show_revisions(feedback: Feedback) -> None:
     )
 
 
+#: How ``erase`` ends if there was nothing to erase.
+_NOTHING: Final = 4
 #: What is erased beside feedback, one and many.
 _NOUNS: Final = {
     "messages": ("message", "messages"),
@@ -170,28 +183,53 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase feedback for good, in whatever state it is; several conditions must all hold."""
-    if feedback_id is None and session is None and author is None:
-        raise WrongUsage("say what to erase: an ID, --session or --author")
-    with door(context).open() as hk:
+    """Erase feedback permanently, in any state; several conditions must all hold.
+
+    Exits with 4 if there is nothing to erase.
+    """
+    _check_named(feedback_id, session, author)
+    chosen = door(context)
+    with chosen.open() as hk:
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
         if not yes and not confirmed(_question(query, hk.analytics.summary(query).total)):
             raise typer.Abort
         erased = hk.collection.erase(query)
+    record = erasure_record(erased)
     if as_json:
-        print_json(erasure_record(erased))
+        print_json(record)
     else:
-        say(f"Erased {_listed(erased)}")
+        _show_erased(erased, chosen.command)
+    if not any(record["removed"].values()):
+        raise typer.Exit(_NOTHING)
+
+
+def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
+    if feedback_id is None and session is None and author is None:
+        raise WrongUsage("say what to erase: an ID, --session or --author")
+    for option, value in (("--session", session), ("--author", author)):
+        if value is not None and (problem := label_problem(option, value)):
+            raise WrongUsage(problem.message)
+
+
+def _show_erased(erased: Erased, command: str) -> None:
+    say(f"Erased {_listed(erased)}")
+    for session_id in erased.kept_sessions:
+        shown = in_one_line(session_id)
+        say(
+            f"Others gave feedback in session {shown}, too: its conversation and metadata were kept; "
+            f"to erase them: {command} erase --session {in_one_line(shlex.quote(session_id))}",
+            style="yellow",
+        )
 
 
 def _question(query: FeedbackQuery, total: int) -> str:
     if query.feedback_id is not None:
-        return f"Erase {total:,} feedback for good?"
+        return f"Erase {total:,} feedback permanently?"
     if query.author is not None:
-        return f"Erase {total:,} feedback for good, and sessions in which nobody else gave feedback?"
-    return f"Erase {total:,} feedback, the conversation and the metadata of session {query.session_id} for good?"
+        return f"Erase {total:,} feedback of {query.author}, and the sessions that are theirs alone, permanently?"
+    return f"Erase {total:,} feedback, the conversation and the metadata of session {query.session_id} permanently?"
 
 
 def _listed(erased: Erased) -> str:

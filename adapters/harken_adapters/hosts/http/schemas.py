@@ -376,6 +376,9 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
                 },
                 description="How much was removed, by kind.",
             ),
+            "kept_sessions": _described(
+                _list(_ANY_TEXT), "Sessions of the author of which the rest was kept, as others gave feedback in them."
+            ),
         }
     ),
     "Interval": _object(

@@ -64,6 +64,7 @@ OPERATIONS: Final = (
                         "alerts": 1,
                         "deliveries": 4,
                     },
+                    "kept_sessions": [],
                 },
             )
         },
