@@ -22,6 +22,13 @@ class Outbox(ABC):
         """Events that were not fanned out yet, oldest first: by ``occurred_at``, ``subject_id`` and ``version``."""
 
     @abstractmethod
+    def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
+        """The events that were not fanned out yet about this feedback, by ``subject_id`` and ``version``.
+
+        Of a few hundred ids at most.
+        """
+
+    @abstractmethod
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """Make a pending delivery for each event and each of its channels, and take the events off the list.
 

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 #: How many events are dealt with at once.
 MAX_EVENTS: Final = 500
-#: How many events are looked through for what happened next to feedback that has changed since.
-_LOOK_AHEAD: Final = 5_000
 #: How often a relay looks whether another process has left it something to do, and how often it looks at alert rules
 #: that go by time.
 POLL: Final = 1.0
@@ -193,11 +191,14 @@ class Relay:
         return plan
 
     def _until_now(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
-        """These events, with those that followed to the same feedback until it was as it is now, if they still wait."""
+        """These events, with those that followed about the same feedback until it was as it is now."""
         known = {(event.application, event.subject_id, event.version) for event in events}
-        if all((*key, subject.version) in known for key, subject in subjects.items() if isinstance(subject, Feedback)):
-            return events
-        return [*events, *self._means.outbox.events(limit=_LOOK_AHEAD)]
+        newer: dict[str, list[str]] = {}
+        for (application, subject_id), subject in subjects.items():
+            if isinstance(subject, Feedback) and (application, subject_id, subject.version) not in known:
+                newer.setdefault(application, []).append(subject_id)
+        outbox = self._means.outbox
+        return [*events, *(event for where, ids in newer.items() for event in outbox.events_about(where, ids))]
 
     def _look_around(self) -> None:
         now = self._means.clock()
@@ -361,7 +362,8 @@ def _following(events: Sequence[Happening]) -> dict[str, Traits]:
     """What feedback was like after each event that another one followed, as that says, by the id of the event."""
     following: dict[str, Traits] = {}
     last: dict[tuple[str, str], Happening] = {}
-    for event in sorted(events, key=lambda event: event.version):
+    about_feedback = (event for event in events if event.type.about_feedback)
+    for event in sorted(about_feedback, key=lambda event: event.version):
         before = last.get((event.application, event.subject_id))
         if before is not None and before.version < event.version and event.before is not None:
             following[before.id] = event.before

@@ -176,6 +176,13 @@ class _Outbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         return sorted(self.waiting, key=event_order)[:limit]
 
+    def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
+        about = [event for event in self.waiting if not event.type.about_alert and event.application == application]
+        return sorted(
+            (event for event in about if event.subject_id in feedback_ids),
+            key=lambda event: (event.subject_id, event.version),
+        )
+
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         listed = {event.id for event in self.waiting}
         taken = {event.id for event, _ in plan} & listed

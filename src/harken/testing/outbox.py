@@ -132,6 +132,23 @@ class OutboxContract(FreshStorage):
                 storage.outbox.fan_out([(event, []) for event in events], due_at=NOON)
             check_same(seen, [("two", 1), ("one", 1), ("one", 2), ("one", 3)])
 
+    def test_what_waits_about_some_feedback_is_found(self) -> None:
+        """All events of these, in the order of versions, and no other's: neither a twin's nor an alert's."""
+        one, other = a_series(2)
+        twin = evolve(one, application="other")
+        alert = an_alert(one.id, feedback_ids=(one.id,))
+        changed = one.answered("Thanks", at=NOON)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one, other, twin))
+            storage.alerts.add(alert, alert.event())
+            storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
+            expected = [Event.about(one, EventType.CREATED), Event.about(changed, EventType.UPDATED, before=one)]
+            check_same(list(storage.outbox.events_about("default", [one.id, "unknown"])), expected)
+            storage.outbox.fan_out([(expected[0], ["log"])], due_at=NOON)
+            check_same(list(storage.outbox.events_about("default", {one.id})), expected[1:])
+            check_same(list(storage.outbox.events_about("default", [])), [])
+            check_same(list(storage.outbox.events_about("nobody", [one.id])), [])
+
     # --- leases ----------------------------------------------------------------------------------------------------
 
     def test_a_delivery_is_leased_to_one_worker(self) -> None:

@@ -27,6 +27,17 @@ class MemoryOutbox(Outbox):
             events = self._data.events
             return [events.by_id[event_id] for *_, event_id in events.order[:limit]]
 
+    def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
+        """See the port."""
+        wanted = set(feedback_ids)
+        with self._data.locked():
+            found = [
+                event
+                for event in self._data.events.by_id.values()
+                if event.application == application and event.subject_id in wanted and not event.type.about_alert
+            ]
+        return sorted(found, key=lambda event: (event.subject_id, event.version))
+
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
         with self._data.locked():

@@ -81,6 +81,14 @@ class MongoOutbox(Outbox):
         oldest_first = sorted(waiting, key=lambda one: one[0])[:limit]
         return [event_of(document["application"], document["id"], event) for _, document, event in oldest_first]
 
+    def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
+        """See the port."""
+        wanted = {**_subjects((application, one) for one in feedback_ids), "events": {"$exists": True}}
+        with self._database.calling():
+            found = list(at_once(self._database.feedback.find(wanted, {"id": 1, "events": 1}), len(feedback_ids)))
+        events = (event_of(application, document["id"], event) for document in found for event in document["events"])
+        return sorted(events, key=lambda event: (event.subject_id, event.version))
+
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
         events = {event.id: event for event, _ in plan}

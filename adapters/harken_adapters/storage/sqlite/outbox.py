@@ -18,8 +18,14 @@ from harken.ports.outbox import Outbox
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.deliveries import deliveries_about, put_deliveries, select_deliveries
 from harken_adapters.storage.sqlite.events import EVENT, to_event
+from harken_adapters.storage.sqlite.rows import dump
 
 _EVENTS: Final = f"SELECT {EVENT}, before FROM event ORDER BY occurred_at, feedback_id, version, id LIMIT ?"  # noqa: S608
+_EVENTS_ABOUT: Final = f"""
+    SELECT {EVENT}, before FROM event
+    WHERE application = ? AND feedback_id IN (SELECT value FROM json_each(?)) AND about_alert = 0
+    ORDER BY feedback_id, version
+"""  # noqa: S608
 _TAKE_EVENT: Final = "DELETE FROM event WHERE application = ? AND feedback_id = ? AND version = ? AND id = ?"
 _DUE: Final = (
     "channel = ? AND state = 'pending' AND late = 0 AND due_at <= ? AND (leased_until IS NULL OR leased_until <= ?) "
@@ -58,6 +64,11 @@ class SqliteOutbox(Outbox):
     def events(self, *, limit: int) -> Sequence[Event]:
         """See the port."""
         return [to_event(tuple(row), before=before) for *row, before in self._database.rows(_EVENTS, (limit,))]
+
+    def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
+        """See the port."""
+        rows = self._database.rows(_EVENTS_ABOUT, (application, dump(list(feedback_ids))))
+        return [to_event(tuple(row), before=before) for *row, before in rows]
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         """See the port."""
