@@ -39,6 +39,7 @@ def notification_record(notification: Notification) -> Record:
 
     ``data`` is what a reader may know of the feedback, or the alert. What feedback said before it was changed is not in
     it; of feedback that was withdrawn neither is what it said last, and of feedback that was erased there are only ids.
+    Where the words of feedback are withheld, so is a moderator's reason, which may quote them.
     """
     data = _data(notification)
     if notification.text is not None:
@@ -76,6 +77,9 @@ def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - th
     if feedback.withdrawn or type is EventType.DELETED:
         return {name: record[name] for name in _LEFT_WHEN_WITHDRAWN}
     del record["revisions"]
+    if record["moderation"] and feedback == feedback.without_words():
+        # A reason may quote what the feedback says, which this channel does not get.
+        record["moderation"]["reason"] = ""
     return record
 
 
