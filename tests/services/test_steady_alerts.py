@@ -246,7 +246,7 @@ def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.Fixtur
         for minutes, stands in ((60, True), (59, True), (1, False)):
             watch.service = watch.relay()
             assert watch.later(minutes=minutes) == [stands]
-        assert list(storage.documents.all("calm")) == []
+        assert list(storage.documents.all("rule-state")) == []
 
 
 def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
@@ -293,7 +293,7 @@ def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.Monkey
             with suppress(StorageUnavailable):
                 watch.later(minutes=minutes)
         assert [alert.version for alert in watch.alerts()] == [2]
-        assert list(watch.storage.documents.all("calm")) == []
+        assert list(watch.storage.documents.all("rule-state")) == []
         assert next(calls) > broken // 2
 
 
@@ -392,7 +392,7 @@ def test_a_rule_that_was_removed(rule: AlertRule, left: tuple[AlertRule, ...]) -
         assert watch.later(minutes=1) == [True]
         assert watch.later(minutes=119) == [True]
         assert watch.later(minutes=1) == [False]
-        assert list(watch.storage.documents.all("calm")) == []
+        assert list(watch.storage.documents.all("rule-state")) == []
 
 
 @pytest.mark.parametrize("rule", [SatisfactionRule(name="new"), StreakRule(name="new", by="agent")])
@@ -492,7 +492,7 @@ def test_alerts_are_apart_and_none_stands_for_ever(
                 assert before.resolved_at >= before.raised_at + resolve_after
                 assert after.raised_at >= before.resolved_at
                 assert after.raised_at - before.raised_at >= max(resolve_after, cooldown)
-        assert list(watch.storage.documents.all("calm")) == []
+        assert list(watch.storage.documents.all("rule-state")) == []
 
 
 # --- the moderation queue ---------------------------------------------------------------------------------------------
