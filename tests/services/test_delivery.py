@@ -110,7 +110,7 @@ def test_routes_choose() -> None:
 
 
 def test_what_is_held_is_told_when_it_is_approved() -> None:
-    """Spam that waits for a moderator is told to nobody, unless a route asks for it, which hears of the decision."""
+    """Held spam is sent only to a route that asks for it, which is notified of the decision, too."""
     plain, curious = Recorder(), Recorder()
     routes: list[dict[str, object]] = [
         {"name": "plain", "channel": "plain"},

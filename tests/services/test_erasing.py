@@ -251,7 +251,7 @@ def test_erasing_again_removes_nothing(place: Place, clock: ManualClock) -> None
 
 
 def test_a_call_that_failed_is_repeated(place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feedback goes last, so that whoever was erased half is found again."""
+    """The feedback goes last, so that a repeated call finds what a failed one left."""
     _lived_in(place, clock)
     query = place.hk.query(author="kim-456")
 

@@ -206,7 +206,7 @@ def test_downs_are_counted_in_their_own_session(storage: Storage) -> None:
 
 
 def test_a_listener_hears_its_own_application(storage: Storage, clock: ManualClock) -> None:
-    """What is given in one application is news there only, also to who resumes behind a place."""
+    """Feedback is an event in its own application only, also for a reader that resumes after a cursor."""
     with harken.connect(storage, clock=clock) as hk:
         heard = {name: hk.feed.listen(name, lambda: None) for name in TENANTS}
         storage.feedback.add(accepted(*twins(created_at=clock())))

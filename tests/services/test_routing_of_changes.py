@@ -1,4 +1,4 @@
-"""Routing of changes: a filter is evaluated when it becomes true, and a receiver hears what became of it."""
+"""Routing of changes: a route takes feedback when its filter becomes true, and its receiver is notified of changes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ STORIES: Final[dict[str, tuple[dict[str, Any], list[Step], list[str]]]] = {
 
 @pytest.mark.parametrize("story", STORIES)
 def test_a_route_is_told_when_its_filter_becomes_true(story: str) -> None:
-    """Feedback that comes to fit a route is told; what no longer fits is told once more, if changes are."""
+    """Feedback that begins to fit is sent; when it no longer fits, once more if the route takes changes."""
     filters, steps, expected = STORIES[story]
     channel = Recorder()
     route = {"name": "r", "channel": "team", **filters}

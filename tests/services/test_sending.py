@@ -83,7 +83,7 @@ def test_what_happens_while_a_batch_is_sent(meanwhile: Callable[[Harken], object
 
 
 def test_erased_feedback_is_told_with_ids_only() -> None:
-    """A receiver that got feedback gets its ids when it is erased; one that got nothing is told nothing."""
+    """A receiver that got feedback gets its ids when it is erased; one that got nothing is not notified."""
     all_of_it, ups = Recorder(), Recorder()
     routes = [
         {"name": "all", "channel": "all", "template": "{{ type }}: {{ comment }}"},
@@ -145,7 +145,7 @@ def test_what_it_said_before_stays_behind() -> None:
 
 
 def test_a_change_that_is_held_is_told_without_its_words() -> None:
-    """Who got feedback that was held when it was changed is told that it changed, and not to what."""
+    """A receiver of feedback that is held after a change is notified that it changed, and not to what."""
     channel = Recorder()
     with telling(channels={"ops": channel}, spam="hold") as hk:
         hk.submit("s", "down", "slow")
@@ -183,7 +183,7 @@ def test_a_route_that_is_gone_withholds_nothing_that_counts() -> None:
 
 @pytest.mark.parametrize("at", ["fan-out", "send"])
 def test_an_alert_is_emptied_while_it_is_on_its_way(at: str) -> None:
-    """That an alert was raised is not news any more when what it is about was erased; its end has no content."""
+    """That an alert was raised is not sent any more when its feedback was erased; its end has no content."""
     channel = Recorder()
     rules: list[dict[str, object]] = [{"name": "streak", "kind": "streak", "length": 2, "by": "session"}]
 
@@ -217,7 +217,7 @@ def test_an_erasure_wakes_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_erasure_of_what_is_being_sent_follows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was under way when it was erased may arrive; then the receiver is told to forget it."""
+    """A send that was under way during the erasure may arrive; the notification of the erasure follows it."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     let_go = Event()
     channel = Recorder(lambda _: let_go.wait(20))

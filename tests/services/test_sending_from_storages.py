@@ -105,7 +105,7 @@ def test_a_burst_of_changes_arrives_in_order_and_at_once(url: str, monkeypatch: 
 
 @pytest.mark.parametrize("between", [False, True])
 def test_what_is_held_is_created_when_it_is_approved(url: str, between: bool) -> None:
-    """A route for new downs hears once of one that was held, whether the relay ran between or not; others of more."""
+    """A route for new downs is notified once of one that was held, also if no relay ran between; others more often."""
     new, every = Recorder(), Recorder()
     routes = [
         {"name": "new", "channel": "new", "events": ["feedback.created"], "ratings": ["down"]},

@@ -1,4 +1,4 @@
-"""Alerts that do not flap: they are resolved when the pattern is clearly over and stays so, whoever looks."""
+"""Alerts that do not flap: they are resolved when the pattern is clearly over and stays so, in any relay."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,7 +79,7 @@ class Watch:
             self.storage.feedback.replace(decided, [])
 
     def later(self, **by: float) -> list[bool]:
-        """Look after so much time; of each alert, the last raised first, whether it stands."""
+        """Evaluate after so much time; of each alert, the last raised first, whether it is open."""
         self.clock.turn(**by)
         self.service.look_around()
         return [alert.stands for alert in self.alerts()]
@@ -114,7 +114,7 @@ def replay(watch: Watch, *, every: int, parts: int | None = None) -> list[Alert]
 
 
 def test_one_bad_afternoon_is_one_alert() -> None:
-    """Satisfaction that is now surely and now perhaps under its bound for hours is told once, and once when it ends."""
+    """Satisfaction around its bound for hours raises one alert, which is resolved once, when it is over."""
     with watching(UNHAPPY) as watch:
         (alert,) = replay(watch, every=10, parts=30)
         assert not alert.stands
@@ -135,7 +135,7 @@ def test_one_bad_afternoon_in_every_storage(
 
 
 def test_two_bad_afternoons_are_two_alerts() -> None:
-    """What was over for long enough and comes back is news again."""
+    """A pattern that was over for long enough and comes back raises a new alert."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         for _ in range(2):
             watch.give(downs=30)
@@ -218,7 +218,7 @@ def test_rates_must_be_under_a_share_of_the_threshold(kind: type[RateRule | Them
 
 
 def test_a_rate_that_is_no_longer_far_above_the_usual() -> None:
-    """Enough of them are no pattern any more when they are as many as usual."""
+    """A number that is as large as usual is not a pattern any more."""
     with watching(RateRule(name="rising", resolve_after=NONE)) as watch:
         watch.give(downs=50, ago=WEEK - HOUR)
         watch.give(downs=10, ago=WEEK)
@@ -246,7 +246,7 @@ def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.Fixtur
         for minutes, stands in ((60, True), (59, True), (1, False)):
             watch.service = watch.relay()
             assert watch.later(minutes=minutes) == [stands]
-        assert list(storage.documents.all("calm")) == []
+        assert list(storage.documents.all("rule-state")) == []
 
 
 def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
@@ -293,7 +293,7 @@ def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.Monkey
             with suppress(StorageUnavailable):
                 watch.later(minutes=minutes)
         assert [alert.version for alert in watch.alerts()] == [2]
-        assert list(watch.storage.documents.all("calm")) == []
+        assert list(watch.storage.documents.all("rule-state")) == []
         assert next(calls) > broken // 2
 
 
@@ -327,7 +327,7 @@ def test_erased_feedback_ends_a_pattern() -> None:
 
 
 def test_an_alert_that_was_emptied() -> None:
-    """An alert without words and ids that still stands is resolved like any other."""
+    """An open alert without words and ids is resolved like any other."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
@@ -392,7 +392,7 @@ def test_a_rule_that_was_removed(rule: AlertRule, left: tuple[AlertRule, ...]) -
         assert watch.later(minutes=1) == [True]
         assert watch.later(minutes=119) == [True]
         assert watch.later(minutes=1) == [False]
-        assert list(watch.storage.documents.all("calm")) == []
+        assert list(watch.storage.documents.all("rule-state")) == []
 
 
 @pytest.mark.parametrize("rule", [SatisfactionRule(name="new"), StreakRule(name="new", by="agent")])
@@ -492,7 +492,7 @@ def test_alerts_are_apart_and_none_stands_for_ever(
                 assert before.resolved_at >= before.raised_at + resolve_after
                 assert after.raised_at >= before.resolved_at
                 assert after.raised_at - before.raised_at >= max(resolve_after, cooldown)
-        assert list(watch.storage.documents.all("calm")) == []
+        assert list(watch.storage.documents.all("rule-state")) == []
 
 
 # --- the moderation queue ---------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ def notification_record(notification: Notification) -> Record:
 
     ``data`` is what a reader may know of the feedback, or the alert. What feedback said before it was changed is not in
     it; of feedback that was withdrawn neither is what it said last, and of feedback that was erased there are only ids.
+    Where the words of feedback are withheld, so is a moderator's reason, which may quote them.
     """
     data = _data(notification)
     if notification.text is not None:
@@ -72,10 +73,13 @@ def _data(notification: Notification) -> Record:
 
 
 def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - the field's name
-    record = {"id": feedback.id, "application": feedback.application} | feedback_record(feedback)
+    record: Record = {"id": feedback.id, "application": feedback.application} | feedback_record(feedback)
     if feedback.withdrawn or type is EventType.DELETED:
         return {name: record[name] for name in _LEFT_WHEN_WITHDRAWN}
     del record["revisions"]
+    if record["moderation"] and feedback == feedback.without_words():
+        # A reason may quote what the feedback says, which this channel does not get.
+        record["moderation"]["reason"] = ""
     return record
 
 

@@ -185,7 +185,7 @@ class SatisfactionRule(_SteadyRule):
 
     def goes_on(self, summary: Summary) -> bool:
         """Whether a pattern that was found is not clearly over yet, by the figures of the window."""
-        # A few thumbs that are still as bad are no recovery; too few to judge are no pattern any more.
+        # A few thumbs that are still as bad do not mean recovery; too few to judge are not a pattern.
         if not summary.decided or 2 * summary.decided < self.at_least:
             return False
         recovered = min(Fraction(self.below) + Fraction(self.margin), Fraction(100))
@@ -218,15 +218,15 @@ class _RisingRule(_SteadyRule):
         self._check_number("factor", self.factor, 1, 1_000)
         self._check_whole("at_least", self.at_least, 1, _MANY)
 
-    def enough(self, count: int, *, standing: bool) -> bool:
-        """Whether it happens often enough to look further; less is enough while an alert stands."""
-        return count >= (self._eased(self.at_least) if standing else self.at_least)
+    def enough(self, count: int, *, is_open: bool) -> bool:
+        """Whether it happens often enough to look further; less is enough while an alert is open."""
+        return count >= (self._eased(self.at_least) if is_open else self.at_least)
 
     def goes_on(self, count: int, baseline: int, weeks: int) -> bool:
         """Whether a pattern that was found is not clearly over yet."""
-        # More than usual by chance is no reason to go on, so the factor is not lowered under 1.
+        # An increase by chance does not keep an alert open, so the factor is not lowered under 1.
         factor = max(self._eased(self.factor), Fraction(1))
-        return self.enough(count, standing=True) and has_risen(count, baseline, weeks, factor)
+        return self.enough(count, is_open=True) and has_risen(count, baseline, weeks, factor)
 
     def _risen(self, what: str, subject: str, count: int, baseline: int, weeks: int) -> Finding | None:
         if count < self.at_least or not has_risen(count, baseline, weeks, self.factor):

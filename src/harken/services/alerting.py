@@ -28,7 +28,7 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.documents import DocumentRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.calm import Calm, CalmNotes
+from harken.services.rule_states import RuleState, RuleStates
 from harken.services.streaks import Group, StreakWatch
 from harken.services.windows import WindowWatch
 
@@ -56,8 +56,8 @@ class AlertingService:
         self._clock = clock
         self.rules = tuple(rules)
         self._streaks = StreakWatch(repository, alerts, clock)
-        self._notes = CalmNotes(documents)
-        self._windows = WindowWatch(repository, alerts, self._notes)
+        self._states = RuleStates(documents)
+        self._windows = WindowWatch(repository, alerts, self._states)
         # An application whose feedback was erased to the last is not listed any more, but its alerts must end.
         self._seen: set[str] = set()
         if len({rule.name for rule in rules}) < len(rules):
@@ -86,17 +86,17 @@ class AlertingService:
         Raises:
             StorageError: the storage failed; what was raised or resolved before stays so.
         """
-        now, notes = self._clock(), self._notes.all()
+        now, states = self._clock(), self._states.all()
         changed = 0
         if self.rules:
-            self._seen.update(self._repository.applications(), (application for application, _ in notes))
+            self._seen.update(self._repository.applications(), (application for application, _ in states))
             for application in sorted(self._seen):
                 for rule in self.rules:
                     if rule.application in (None, application):
-                        note = notes.pop((application, rule.name), Calm(application, rule.name))
-                        changed += self._look_around(rule, application, now, note)
+                        state = states.pop((application, rule.name), RuleState(application, rule.name))
+                        changed += self._look_around(rule, application, now, state)
         # What is left is about rules that are not configured here, at least not for that application.
-        return changed + sum(self._windows.retire(note, now) for note in notes.values())
+        return changed + sum(self._windows.retire(state, now) for state in states.values())
 
     def find(
         self,
@@ -179,12 +179,12 @@ class AlertingService:
                 groups[Group(rule, one.application, subject)].append(one)
         return sum(self._streaks.look(group, touched) for group, touched in groups.items())
 
-    def _look_around(self, rule: AlertRule, application: str, now: datetime, note: Calm) -> int:
+    def _look_around(self, rule: AlertRule, application: str, now: datetime, state: RuleState) -> int:
         if not isinstance(rule, StreakRule):
-            return self._windows.look(rule, application, now, note)
+            return self._windows.look(rule, application, now, state)
         changed = self._streaks.revise(rule, application)
-        standing = self._alerts.find(application, limit=1, standing=True, rule=rule.name)
-        self._notes.keep(note, {}, standing=bool(standing))
+        some = self._alerts.find(application, limit=1, standing=True, rule=rule.name)
+        self._states.save(state, {}, has_open=bool(some))
         return changed
 
     def _rehearsed(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[tuple[Subject, Streak]]:

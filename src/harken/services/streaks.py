@@ -77,17 +77,17 @@ class StreakWatch:
         return changed
 
     def revise(self, rule: StreakRule, application: str) -> int:
-        """See to alerts whose feedback was erased, which no event reports; how many were raised or resolved.
+        """Update alerts whose feedback was erased, which no event reports; how many were raised or resolved.
 
-        Also to those that stand though they should not, as an older streak was looked at after a newer one.
+        Also those that should not be open any more, as an older streak was looked at after a newer one.
         """
         since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
         limit = _IDS // rule.length
         while page := self._alerts.find(application, limit=limit, after=after, rule=rule.name, since=since):
-            standing = [alert for alert in page if alert.stands]
-            ids = {feedback_id for alert in standing for feedback_id in alert.feedback_ids}
+            still_open = [alert for alert in page if alert.stands]
+            ids = {feedback_id for alert in still_open for feedback_id in alert.feedback_ids}
             there = self._repository.get_many(application, ids)
-            for alert in standing:
+            for alert in still_open:
                 changed += self._revise(Group(rule, application, alert.subject), alert, there)
             changed += sum(self._look_for_rest(Group(rule, application, one.subject), one) for one in page)
             after = page[-1]
@@ -96,7 +96,7 @@ class StreakWatch:
     # --- how -------------------------------------------------------------------------------------------------------
 
     def _revise(self, group: Group, alert: Alert, there: Mapping[str, Feedback]) -> int:
-        """See to an alert that stands; ``there`` is what it lists, as far as it is stored."""
+        """Update an open alert; ``there`` is what it lists, as far as it is stored."""
         if any(feedback_id not in there for feedback_id in alert.feedback_ids):
             # It was erased while the alert was being raised.
             return self._empty(alert)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -32,7 +31,7 @@ from harken.domain.themes import themes
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.services.backlog import backlog
-from harken.services.calm import Calm, CalmNotes
+from harken.services.rule_states import RuleState, RuleStates
 
 #: An agent that has given nothing to judge for so long is no longer expected to.
 KNOWN: Final = timedelta(days=30)
@@ -47,8 +46,8 @@ RETIRED: Final = timedelta(hours=2)
 
 
 @frozen
-class Seen:
-    """What a rule saw: each pattern with when it began, by the subject; and which patterns, once found, go on."""
+class Evaluation:
+    """What evaluating a rule gave: the patterns with when they began, by subject; and which, once found, go on."""
 
     found: Mapping[Subject, tuple[Finding, datetime]] = field(factory=dict)
     going_on: Collection[Subject] = ()
@@ -79,45 +78,47 @@ class Window:
 class WindowWatch:
     """Evaluates rules at a point in time; raises an alert where there is a pattern, and resolves where it is over.
 
-    At most one alert of a rule stands for each subject. It is resolved when every look has found its pattern over, by
-    the rule's margin, for as long as the rule says; since when is noted in the storage, for all who look.
+    At most one alert of a rule is open for each subject. It is resolved when every evaluation has found its pattern
+    over, by the rule's margin, for as long as the rule says; since when is kept in the storage, for all processes.
     """
 
-    def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, notes: CalmNotes) -> None:
+    def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, states: RuleStates) -> None:
         self._repository = repository
         self._alerts = alerts
-        self._notes = notes
+        self._states = states
 
-    def look(self, rule: WindowRule, application: str, now: datetime, note: Calm) -> int:
-        """See to the alerts of a rule in an application; how many were raised or resolved."""
-        standing = {alert.subject: alert for alert in self._standing(rule.name, application)}
-        seen = self._see(rule, application, now, standing)
+    def look(self, rule: WindowRule, application: str, now: datetime, state: RuleState) -> int:
+        """Update the alerts of a rule in an application; how many were raised or resolved."""
+        alerts = {alert.subject: alert for alert in self._open(rule.name, application)}
+        evaluation = self._evaluate(rule, application, now, alerts)
         raised = sum(
-            self._raise(rule, application, subject, *seen.found[subject], at=now)
-            for subject in seen.found.keys() - standing.keys()
+            self._raise(rule, application, subject, *evaluation.found[subject], at=now)
+            for subject in evaluation.found.keys() - alerts.keys()
         )
-        # An alert of another kind is left from an earlier rule of this name; nobody looks for its pattern any more.
-        calm = [
-            alert for alert in standing.values() if alert.kind is not rule.kind or alert.subject not in seen.going_on
+        # An alert of another kind is left from an earlier rule of this name; its pattern is no longer evaluated.
+        over = [
+            alert
+            for alert in alerts.values()
+            if alert.kind is not rule.kind or alert.subject not in evaluation.going_on
         ]
-        resolved = self._settle(note, calm, resolve_after(rule), now, others=len(standing) - len(calm) + raised)
+        resolved = self._settle(state, over, resolve_after(rule), now, others=len(alerts) - len(over) + raised)
         return raised + resolved
 
-    def retire(self, note: Calm, now: datetime) -> int:
-        """See to the alerts of a rule that is not configured here; how many were resolved."""
+    def retire(self, state: RuleState, now: datetime) -> int:
+        """Update the alerts of a rule that is not configured here; how many were resolved."""
         # A page is enough: what is left is resolved at the next look.
-        standing = list(islice(self._standing(note.rule, note.application), _PAGE))
-        return self._settle(note, standing, RETIRED, now, others=0)
+        alerts = list(islice(self._open(state.rule, state.application), _PAGE))
+        return self._settle(state, alerts, RETIRED, now, others=0)
 
-    def _settle(self, note: Calm, calm: Sequence[Alert], hold: timedelta, now: datetime, *, others: int) -> int:
-        """Resolve alerts whose pattern has been over for as long as it takes, and note down the rest."""
-        # What was noted by a clock that was ahead begins now.
-        since = {alert.id: min(note.since.get(alert.id, now), now) for alert in calm}
-        over = [alert for alert in calm if now - since[alert.id] >= hold]
-        resolved = sum(map(partial(self._resolve, now=now), over))
-        for alert in over:
+    def _settle(self, state: RuleState, over: Sequence[Alert], hold: timedelta, now: datetime, *, others: int) -> int:
+        """Resolve the alerts whose pattern has been over for long enough, and save since when the rest has been."""
+        # What was saved by a clock that was ahead begins now.
+        since = {alert.id: min(state.over_since.get(alert.id, now), now) for alert in over}
+        due = [alert for alert in over if now - since[alert.id] >= hold]
+        resolved = sum(self._resolve(alert, now) for alert in due)
+        for alert in due:
             del since[alert.id]
-        self._notes.keep(note, since, standing=bool(since or others))
+        self._states.save(state, since, has_open=bool(since or others))
         return resolved
 
     def _resolve(self, alert: Alert, now: datetime) -> int:
@@ -143,86 +144,86 @@ class WindowWatch:
         )
         return int(self._alerts.add(alert, alert.event()))
 
-    def _standing(self, rule: str, application: str) -> Iterator[Alert]:
+    def _open(self, rule: str, application: str) -> Iterator[Alert]:
         after: Alert | None = None
         while page := self._alerts.find(application, limit=_PAGE, after=after, standing=True, rule=rule):
             yield from page
             after = page[-1]
 
-    def _see(self, rule: WindowRule, application: str, now: datetime, standing: Mapping[Subject, Alert]) -> Seen:
+    def _evaluate(
+        self, rule: WindowRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
+    ) -> Evaluation:
+        """Look for the pattern of a rule; ``alerts`` are those that are open."""
         match rule:
             case SatisfactionRule():
                 return self._unsatisfied(rule, application, now)
             case RateRule():
-                return self._rising(rule, application, now, standing)
+                return self._rising(rule, application, now, alerts)
             case ThemeRule():
-                return self._surging(rule, application, now, standing)
+                return self._surging(rule, application, now, alerts)
             case SilenceRule():
-                return self._silent(rule, application, now, standing)
+                return self._silent(rule, application, now, alerts)
             case QueueRule():
                 return self._queueing(rule, application, now)
 
     # --- each kind -------------------------------------------------------------------------------------------------
 
-    def _unsatisfied(self, rule: SatisfactionRule, application: str, now: datetime) -> Seen:
+    def _unsatisfied(self, rule: SatisfactionRule, application: str, now: datetime) -> Evaluation:
         window = Window(now, rule.window)
         groups = self._groups(rule, application, window)
-        findings = ((subject, rule.finding(subject, summary)) for subject, summary in groups.items())
-        return Seen(
-            {subject: (finding, window.began) for subject, finding in findings if finding},
+        return _since_the_window(
+            window,
+            {subject: rule.finding(subject, summary) for subject, summary in groups.items()},
             {subject for subject, summary in groups.items() if rule.goes_on(summary)},
         )
 
-    def _rising(self, rule: RateRule, application: str, now: datetime, standing: Mapping[Subject, Alert]) -> Seen:
+    def _rising(self, rule: RateRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]) -> Evaluation:
         window = Window(now, rule.window)
         counts = self._ratings(rule, application, window)
-        if not _any_enough(rule, counts, standing):
-            return Seen()
+        if not _any_enough(rule, counts, alerts):
+            return Evaluation()
         baseline: Counter[Subject] = Counter()
         weeks = self._lived(application, window, rule.weeks)
         for week in weeks:
             baseline += self._ratings(rule, application, week)
-        findings = (
-            (subject, rule.finding(subject, count, baseline[subject], len(weeks))) for subject, count in counts.items()
-        )
-        return Seen(
-            {subject: (finding, window.began) for subject, finding in findings if finding},
-            {subject for subject, count in counts.items() if rule.goes_on(count, baseline[subject], len(weeks))},
+        return _since_the_window(
+            window,
+            {subject: rule.finding(subject, n, baseline[subject], len(weeks)) for subject, n in counts.items()},
+            {subject for subject, n in counts.items() if rule.goes_on(n, baseline[subject], len(weeks))},
         )
 
-    def _surging(self, rule: ThemeRule, application: str, now: datetime, standing: Mapping[Subject, Alert]) -> Seen:
+    def _surging(self, rule: ThemeRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]) -> Evaluation:
         window = Window(now, rule.window)
         counts = self._mentions(rule, application, window)
-        if not _any_enough(rule, counts, standing):
-            return Seen()
+        if not _any_enough(rule, counts, alerts):
+            return Evaluation()
         baseline: Counter[tuple[str, Subject]] = Counter()
         weeks = self._lived(application, window, rule.weeks)
         for week in weeks:
             baseline += self._mentions(rule, application, week)
-        findings = (
-            (rule.subject(*theme), rule.finding(*theme, count, baseline[theme], len(weeks)))
-            for theme, count in counts.items()
-        )
-        return Seen(
-            {subject: (finding, window.began) for subject, finding in findings if finding},
+        return _since_the_window(
+            window,
+            {rule.subject(*theme): rule.finding(*theme, n, baseline[theme], len(weeks)) for theme, n in counts.items()},
             {rule.subject(*theme) for theme, n in counts.items() if rule.goes_on(n, baseline[theme], len(weeks))},
         )
 
-    def _silent(self, rule: SilenceRule, application: str, now: datetime, standing: Mapping[Subject, Alert]) -> Seen:
+    def _silent(
+        self, rule: SilenceRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
+    ) -> Evaluation:
         found: dict[Subject, tuple[Finding, datetime]] = {}
-        for subject in self._expected(rule, application, now) | standing.keys():
+        for subject in self._expected(rule, application, now) | alerts.keys():
             agent_id = subject.value if subject.by == "agent" else rule.agent
             newest = self._repository.find(FeedbackQuery(application=application, agent_id=agent_id), limit=1).items
             last = newest[0].created_at if newest else None
             finding = rule.finding(subject, last, now)
             if finding and last:
                 found[subject] = finding, last
-        return Seen(found, found.keys())
+        return Evaluation(found, found.keys())
 
-    def _queueing(self, rule: QueueRule, application: str, now: datetime) -> Seen:
+    def _queueing(self, rule: QueueRule, application: str, now: datetime) -> Evaluation:
         subject, waiting = Subject("application", application), backlog(self._repository, application)
         finding = rule.finding(subject, waiting, now)
-        return Seen(
+        return Evaluation(
             {subject: (finding, waiting.since or now)} if finding else {},
             {subject} if rule.goes_on(waiting, now) else (),
         )
@@ -268,5 +269,13 @@ class WindowWatch:
         return bool(self._repository.find(query, limit=1).items)
 
 
-def _any_enough(rule: RateRule | ThemeRule, counts: Counter[T], standing: Collection[Subject]) -> bool:
-    return any(rule.enough(count, standing=bool(standing)) for count in counts.values())
+def _any_enough(rule: RateRule | ThemeRule, counts: Counter[T], alerts: Collection[Subject]) -> bool:
+    return any(rule.enough(count, is_open=bool(alerts)) for count in counts.values())
+
+
+def _since_the_window(
+    window: Window, findings: Mapping[Subject, Finding | None], going_on: Collection[Subject]
+) -> Evaluation:
+    """The patterns that were found, each of which begins with the window."""
+    found = {subject: (finding, window.began) for subject, finding in findings.items() if finding}
+    return Evaluation(found, going_on)

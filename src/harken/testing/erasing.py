@@ -29,7 +29,7 @@ class ErasureContract(FreshStorage):
     # --- whom it notifies ------------------------------------------------------------------------------------------
 
     def test_channels_that_know_are_notified_of_an_erasure(self) -> None:
-        """Delivered, dead or tried: each such channel is sent the ids and nothing else; the others hear of nothing."""
+        """Delivered, dead or tried: each such channel is sent the ids and nothing else; the others are not notified."""
         one, channels = a_feedback("doomed"), ("dead", "delivered", "tried", "waiting")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
@@ -99,7 +99,7 @@ class ErasureContract(FreshStorage):
     # --- while something is being sent -----------------------------------------------------------------------------
 
     def test_an_erasure_waits_until_what_is_being_sent_has_ended(self) -> None:
-        """However the claim ends that was there first; what was not sent, nobody has to be notified of."""
+        """However the first claim ends; where nothing was sent, no notification is needed."""
         ends: dict[str, Callable[[Storage, Delivery], object]] = {
             "settled": lambda storage, claim: storage.outbox.settle([claim]),
             "backed off": lambda storage, claim: check_raises(
@@ -206,7 +206,7 @@ class ErasureContract(FreshStorage):
                 check_same(list(storage.outbox.deliveries(state, limit=9)), [])
 
     def test_what_was_restored_can_be_erased_again(self) -> None:
-        """Feedback that comes back under its id is told of like any other, and its channels are notified once more."""
+        """Feedback that is restored under its id is notified like any other, and its erasure again."""
         one = a_feedback()
         changed = one.answered("Thanks", at=NOON)
         with self.open_storage() as storage:

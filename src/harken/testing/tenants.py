@@ -185,8 +185,8 @@ class TenantContract(FreshStorage):
             check_same(storage.feedback.summarize(nowhere), {})
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("sh", twins[0].id))
 
-    def test_a_page_goes_on_behind_a_place_whatever_is_there(self) -> None:
-        """A cursor is a time and an id: what stands there in another application, or begins alike, shifts nothing."""
+    def test_a_page_continues_after_a_cursor(self) -> None:
+        """A page begins after the cursor, also if another application has feedback there or ids begin alike."""
         names = ["f", "f-1", "f-10", "f-2", "F", "g"]
         stored = [a_feedback(id=name, application=application) for application in TENANTS[:2] for name in names]
         with self.open_storage() as storage:

@@ -364,7 +364,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 @pytest.mark.usefixtures("in_kathmandu")
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_a_date_without_a_zone_is_in_utc(hk: Harken, of: str) -> None:
-    """Wherever the machine stands, a file that says no zone means UTC, and one that says it is understood."""
+    """In any zone of the machine, times without a zone mean UTC, and a zone in a file is understood."""
     rows = [("plain", "2015-02-16T23:36:05"), ("day", "2015-02-16"), ("zone", "2015-02-17T05:21:05+05:45")]
     csv_text = "session_id,created_at\n" + "".join(f"{name},{text}\n" for name, text in rows)
     lines = "\n".join(json.dumps({"session_id": name, "created_at": text}) for name, text in rows)

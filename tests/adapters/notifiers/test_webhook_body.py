@@ -15,6 +15,7 @@ from harken import Feedback, Moderation, ModerationStatus, Rating, Sentiment
 from harken.domain.alerts import Alert, AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Context, Target
+from harken.domain.moderation import APPROVED
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
     MAX_CONTEXT_KEYS,
@@ -167,6 +168,18 @@ def test_what_was_said_before_is_not_sent() -> None:
     encoded = body(about(corrected, EventType.UPDATED))
     assert b"hidden" not in encoded
     assert b"shown" in encoded
+
+
+def test_a_reason_is_withheld_with_the_words_that_it_may_quote() -> None:
+    """The reason of a decision is sent with the words of the feedback, and left out where these are."""
+    rejected = a_feedback(comment="marked", fingerprint="digest").moderated(
+        APPROVED.decide(ModerationStatus.REJECTED, at=NOON, moderator="mo", reason="it says marked"), at=NOON
+    )
+    withheld = about(rejected.without_words(), EventType.MODERATED)
+    moderation = data_of(withheld)["moderation"]
+    assert b"marked" not in body(withheld)
+    assert (moderation["reason"], moderation["moderator"]) == ("", "mo")
+    assert data_of(about(rejected, EventType.MODERATED))["moderation"]["reason"] == "it says marked"
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------

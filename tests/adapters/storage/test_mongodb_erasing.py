@@ -64,7 +64,7 @@ class Relay:
         self.send()
 
     def check(self) -> None:
-        """Whoever was told of anything was told of the erasure, last and under one id; nobody else was."""
+        """Every receiver of anything about it is notified of the erasure, last and under one id; no other is."""
         for channel, sent in self.sent.items():
             about = [kind for _, kind in sent if kind is not EventType.ERASED]
             notices = {delivery_id for delivery_id, kind in sent if kind is EventType.ERASED}
@@ -297,7 +297,7 @@ def test_a_process_that_is_killed_in_an_erasure_loses_no_notification(
 
 
 def test_two_processes_may_erase_the_same_at_once(ours: Storage, other: Storage) -> None:
-    """Each counts what it removed, and every channel is told of each once."""
+    """Each counts what it removed, and every channel is notified of each once."""
     relay = Relay(other)
     for number in range(300):
         _give(ours, f"f{number}")

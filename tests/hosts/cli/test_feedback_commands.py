@@ -148,7 +148,7 @@ def test_filters_choose_alike_everywhere(cli: Any, filters: tuple[str, ...], fou
 
 @pytest.mark.usefixtures("in_kathmandu")
 def test_a_time_without_a_zone_is_in_utc(cli: Any) -> None:
-    """Wherever the machine stands, ``--since`` and ``--until`` without a zone mean UTC."""
+    """In any zone of the machine, ``--since`` and ``--until`` without a zone mean UTC."""
     with harken.connect(URL, clock=lambda: NOON) as hk:
         hk.submit("s", "up")
     since, until = "2026-03-04T12:00", "2026-03-04T12:01"

@@ -95,7 +95,7 @@ def test_a_change_needs_the_version_that_was_seen(server: Server, hk: Harken) ->
 
 
 def test_a_key_that_is_limited_to_agents(door: tuple[Harken, Server], given: Feedback) -> None:
-    """It sees its agents' feedback as it stands, nothing of others, and nothing that is not about agents."""
+    """It sees its agents' feedback as it is, nothing of others, and nothing that is not about agents."""
     hk, server = door
     path = f"/api/feedback/{given.id}"
     theirs = bearing(hk, "read", "submit", agents=["helper"])

@@ -155,7 +155,7 @@ def test_both_send_again_under_the_same_key(server: Server, hk: Harken, keys: di
 
 
 class Held:
-    """Feedback that is written as soon as somebody lets it."""
+    """Feedback whose write waits until the test allows it."""
 
     def __init__(self, inner: object) -> None:
         self._inner = inner

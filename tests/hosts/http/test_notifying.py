@@ -373,7 +373,7 @@ class TestAlerts:
 class TestQueue:
     @pytest.fixture
     def hk(self, clock: ManualClock) -> Iterator[Harken]:
-        """A Harken that holds what looks like spam, and is told when somebody should look at it."""
+        """A Harken that holds what looks like spam, with an alert rule about its moderation queue."""
         rule = {"name": "moderation", "kind": "queue", "longer_than": 1, "older_than": "1h", "resolve_after": "10m"}
         with harken.connect("memory://", clock=clock, spam="hold", alert_rules=[rule]) as connected:
             yield connected

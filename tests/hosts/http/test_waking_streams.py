@@ -128,7 +128,7 @@ def test_a_stream_that_waits_ends_at_once(
 
 
 def test_a_server_sends_events_at_once(one: Unpolled) -> None:
-    """Over HTTP, too, an event is sent because it happened, and not because somebody looked."""
+    """Over HTTP, too, an event is sent when it happens, not at the next poll."""
     with served(one.hk) as server, listening(server.url) as stream:
         for number in range(3):
             server.post("/api/sessions/s/feedback", {"rating": "up", "comment": str(number)})

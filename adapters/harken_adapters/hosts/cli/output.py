@@ -62,7 +62,7 @@ def in_one_line(text: str) -> str:
 def print_json(document: object, *, to_stderr: bool = False) -> None:
     """One JSON document on stdout, or in one line on stderr. Plain ASCII, so that it passes any pipe unharmed."""
     text = json.dumps(document, indent=None if to_stderr else 2)
-    # ASCII has one control character that JSON need not spell out, which is no matter to a program.
+    # DEL is the one ASCII control character that JSON leaves as it is; programs do not mind it.
     terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
     typer.echo(shown_json(text) if terminal else text, err=to_stderr)
 

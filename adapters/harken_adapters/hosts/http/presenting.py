@@ -49,15 +49,15 @@ def author_record(principal: Principal, feedback: Feedback) -> dict[str, Any]:
 def receipt_record(principal: Principal, receipt: Receipt) -> dict[str, Any]:
     """What the author is told: the reply, and that it is held, where that is so and they may see it."""
     feedback = receipt.feedback
-    told = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback.id}
+    record = {"status": "success", "message": "Feedback recorded successfully", "feedback_id": feedback.id}
     # A vote that is sent again may have been replaced since, by one about another agent.
     if not principal.may_see(feedback.agent_id):
-        return told
+        return record
     if receipt.reply is not None:
-        told["reply"] = receipt.reply
+        record["reply"] = receipt.reply
     if feedback.moderation.status is ModerationStatus.PENDING and not feedback.withdrawn:
-        told["moderation"] = ModerationStatus.PENDING.value
-    return told
+        record["moderation"] = ModerationStatus.PENDING.value
+    return record
 
 
 def page_record(principal: Principal, page: Page) -> dict[str, Any]:

@@ -52,7 +52,7 @@ DELIVERY_STATE: Final[Schema] = {"type": "string", "enum": [state.value for stat
 CHANNEL_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-#: A point in time that somebody asks for.
+#: An instant in a request.
 MOMENT: Final[Schema] = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
 _INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 _ANY_TEXT: Final[Schema] = {"type": "string"}
@@ -364,7 +364,7 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
     "Removed": _object({"session_id": _ANY_TEXT, "removed": _described(_COUNT, "How many names there were.")}),
     "Erased": _object(
         {
-            "erased": _described(_COUNT, "How many feedbacks there were."),
+            "erased": _described(_COUNT, "How much feedback was erased."),
             "removed": _object(
                 {
                     "feedback": _described(_COUNT, "Feedback, with its revisions."),
