@@ -50,7 +50,7 @@ class ModerationService:
     def backlog(self, application: str) -> Backlog:
         """How many entries of an application await a decision, and since when the oldest does.
 
-        An entry waits since it was given, or since a moderator set it back to pending.
+        An entry waits since its author gave it or last changed it, or since a moderator set it back to pending.
         """
         return backlog(self._repository, application)
 
