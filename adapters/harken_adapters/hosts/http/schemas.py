@@ -114,8 +114,8 @@ _ERASED_BY: Final = ("session_id", "author", "feedback_id")
 _EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
 _DECIDED_ON: Final = _described(
     {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1},
-    "The version that the moderator saw; if the feedback has another one by now, the answer is 409. Without one, only "
-    "the decision of another moderator who gave a name is not overridden.",
+    "The version that the moderator saw; if the feedback has another one by now, the answer is 409. Without one, a "
+    "moderator who is named neither overrides nor undoes the decision of another who was.",
 )
 _ROUTED: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
