@@ -23,6 +23,8 @@ MAX_TEMPLATE_LENGTH: Final = 10_000
 #: New and changed feedback that does not count is sent only where that was asked for. Decisions and withdrawals are
 #: always sent, as the feedback may have been sent before.
 _SENT_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
+#: The types that routes choose from.
+ROUTABLE: Final = tuple(type_ for type_ in EventType if type_ is not EventType.ERASED)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -33,7 +35,12 @@ E = TypeVar("E", bound=Enum)
 
 
 def _types(values: Iterable[EventType]) -> frozenset[EventType]:
-    return _members(values, EventType)
+    types = _members(values, EventType)
+    if EventType.ERASED in types:
+        raise RouteRejected(
+            f"{EventType.ERASED.value} goes to every channel that knows of the feedback; it cannot be routed"
+        )
+    return types
 
 
 def _ratings(values: Iterable[Rating]) -> frozenset[Rating]:
@@ -62,7 +69,7 @@ class Route:
     Attributes:
         name: what to call it; unique.
         channel: where it leads to.
-        events: the types of event.
+        events: the types of event, but for ``feedback.erased``: that goes to every channel that knows of the feedback.
         ratings: the ratings of feedback.
         applications: whose.
         agents: the agents that feedback, or an alert, is about.
@@ -207,7 +214,7 @@ def parse_route(table: Mapping[str, object]) -> Route:
     return Route(
         name=_text(table, "name"),
         channel=_text(table, "channel"),
-        events=_chosen(table, "events", lambda value: _member(EventType, value)),
+        events=_chosen(table, "events", _event_type),
         ratings=_chosen(table, "ratings", _rating),
         applications=_chosen(table, "applications", _label),
         agents=_chosen(table, "agents", _label),
@@ -259,12 +266,17 @@ def _chosen(table: Mapping[str, object], key: str, parse: Callable[[object], T])
         raise RouteRejected(f"{key} of route {table.get('name')!r}: {error}") from None
 
 
-def _member(kind: type[E], value: object) -> E:
+def _event_type(value: object) -> EventType:
+    # The one that is not routable is known, too: a route says why it cannot be routed.
+    return EventType.ERASED if value == EventType.ERASED.value else _member(EventType, value, ROUTABLE)
+
+
+def _member(kind: type[E], value: object, known: Iterable[E] | None = None) -> E:
     try:
         return kind(value)
     except ValueError:
-        known = ", ".join(repr(member.value) for member in kind)
-        raise ValueError(f"{value!r} is none of {known}") from None
+        expected = ", ".join(repr(member.value) for member in known or kind)
+        raise ValueError(f"{value!r} is none of {expected}") from None
 
 
 def _rating(value: object) -> Rating:

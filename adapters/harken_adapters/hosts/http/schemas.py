@@ -11,7 +11,7 @@ from typing import Any, Final
 from harken import ModerationStatus
 from harken.domain.alerts import AlertKind
 from harken.domain.events import DeliveryState, EventType
-from harken.domain.routing import MAX_TEMPLATE_LENGTH, NEUTRAL
+from harken.domain.routing import MAX_TEMPLATE_LENGTH, NEUTRAL, ROUTABLE
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
     MAX_CONTEXT_KEYS,
@@ -120,7 +120,7 @@ _DECIDED_ON: Final = _described(
 _ROUTED: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
     "channel": _described(CHANNEL_NAME, "Where it leads to."),
-    "events": _list(_EVENT_TYPE),
+    "events": _list({"type": "string", "enum": [type_.value for type_ in ROUTABLE]}),
     "ratings": _list({"type": "string", "enum": ["up", "down", NEUTRAL]}),
     "applications": _list(LABEL),
     "agents": _described(_list(LABEL), "The agents that feedback, or an alert, is about."),
