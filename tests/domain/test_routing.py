@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harken import Moderation, ModerationStatus, Rating, Route, RouteRejected
 from harken.domain.alerts import Alert, AlertKind, Subject
 from harken.domain.events import EventType
-from harken.domain.routing import parse_route, route_record
+from harken.domain.routing import ROUTABLE, disclosed, parse_route, route_record
 from support import NOON, a_feedback
 
 LABELS = st.text("abc", min_size=1, max_size=3)
@@ -19,7 +19,7 @@ ROUTES = st.builds(
     Route,
     name=LABELS,
     channel=LABELS,
-    events=st.frozensets(st.sampled_from(EventType)),
+    events=st.frozensets(st.sampled_from(ROUTABLE)),
     ratings=st.frozensets(st.sampled_from(Rating)),
     applications=st.frozensets(LABELS),
     agents=st.frozensets(LABELS),
@@ -36,6 +36,9 @@ FEEDBACK = st.builds(
     moderation=st.builds(Moderation, status=st.sampled_from(ModerationStatus)),
 )
 FEEDBACK_TYPES = [type_ for type_ in EventType if not type_.about_alert]
+
+
+UNROUTABLE = "feedback.erased goes to every channel that knows of the feedback; it cannot be routed"
 
 
 def an_alert(**parts: Any) -> Alert:
@@ -104,6 +107,7 @@ def test_an_alert_about_a_session_is_about_no_agent() -> None:
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
         ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is none of 'up', 'down', 'neutral'"),
         ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is none of 'feedback.created'"),
+        ({"name": "r", "channel": "c", "events": ["feedback.created", "feedback.erased"]}, UNROUTABLE),
         ({"name": "r", "channel": "c", "statuses": [1]}, "1 is none of 'pending', 'approved', 'rejected'"),
         ({"name": "r", "channel": "c", "tags": [""]}, "tags of route 'r': each must not be empty"),
         ({"name": "r", "channel": "c", "template": 5}, "In route 'r': template must be text, got int"),
@@ -115,3 +119,48 @@ def test_what_is_no_route_is_refused_in_a_sentence(table: dict[str, object], mes
     with pytest.raises(RouteRejected) as caught:
         parse_route(table)
     assert message in str(caught.value)
+
+
+def test_an_erasure_cannot_be_routed() -> None:
+    """A route for erasures would do nothing, so there is none, and it is not among those that can be chosen."""
+    with pytest.raises(RouteRejected, match=f"^{UNROUTABLE}$"):
+        Route(name="r", channel="c", events={EventType.ERASED, EventType.CREATED})
+    with pytest.raises(RouteRejected) as caught:
+        parse_route({"name": "r", "channel": "c", "events": ["up"]})
+    assert "erased" not in str(caught.value)
+
+
+CREATED, MODERATED = EventType.CREATED, EventType.MODERATED
+REJECTED = Moderation(status=ModerationStatus.REJECTED, decided_at=NOON)
+
+
+@pytest.mark.parametrize("words_for", [CREATED, MODERATED])
+def test_words_go_only_where_a_route_for_the_event_asks_for_them(words_for: EventType) -> None:
+    """A route that asks for rejected feedback in one type of event discloses nothing in events of another type."""
+    other = MODERATED if words_for is CREATED else CREATED
+    rejected = a_feedback(comment="secret", moderation=REJECTED)
+    routes = [
+        Route(name="plain", channel="c", events={other}),
+        Route(name="asks", channel="c", events={words_for}, statuses={ModerationStatus.REJECTED}),
+    ]
+    sent = {type_: disclosed(routes, type_, rejected) for type_ in (CREATED, MODERATED)}
+    assert (found := sent[words_for]) is not None
+    assert found.comment == "secret"
+    # What became stale by the rejection is not sent at all; the rejection itself is, without words.
+    assert sent[other] == (None if other is CREATED else rejected.without_words())
+
+
+def test_what_was_rejected_meanwhile_is_not_new_to_a_route_for_decisions() -> None:
+    """Feedback that was rejected before it was sent as new is not sent as new because other events may be rejected."""
+    rejected = a_feedback(comment="secret", moderation=REJECTED)
+    routes = [Route(name="new", channel="c", events={CREATED}), Route(name="m", channel="c", events={MODERATED})]
+    asks = Route(name="asks", channel="c", events={MODERATED}, statuses={ModerationStatus.REJECTED})
+    assert disclosed([*routes, asks], CREATED, rejected) is None
+
+
+@pytest.mark.parametrize("routes", [[], [Route(name="others", channel="c", events={MODERATED})]])
+def test_what_is_on_its_way_arrives_without_its_route(routes: list[Route]) -> None:
+    """A route that was removed or changed meanwhile keeps nothing back that counts."""
+    approved = a_feedback(comment="slow")
+    assert disclosed(routes, CREATED, approved) == approved
+    assert disclosed(routes, CREATED, a_feedback(moderation=REJECTED)) is None

@@ -166,6 +166,20 @@ def test_without_a_version_no_other_moderator_is_overridden(hk: Harken, kept: Fe
     assert hk.moderation.decide(APP, kept.id, REJECTED, moderator="mia", expected_version=4).version == 5
 
 
+@pytest.mark.parametrize("status", [REJECTED, PENDING])
+def test_without_a_version_no_other_moderators_decision_is_undone(
+    hk: Harken, kept: Feedback, status: ModerationStatus
+) -> None:
+    """Undoing is no way around: a named moderator undoes their own decision, an unnamed one, or a version they saw."""
+    hk.moderation.decide(APP, kept.id, status, moderator="mia")
+    with pytest.raises(DecisionConflict, match=rf"{status.value} \(decided by 'mia'"):
+        hk.moderation.undo(APP, kept.id, moderator="max")
+    assert hk.moderation.undo(APP, kept.id, moderator="mia").moderation.status is APPROVED
+    assert hk.moderation.undo(APP, kept.id).moderation.status is status
+    assert hk.moderation.undo(APP, kept.id, moderator="max").moderation.status is APPROVED
+    assert hk.moderation.undo(APP, kept.id, moderator="mia", expected_version=5).moderation.status is status
+
+
 @pytest.mark.parametrize("undoing", [False, True])
 def test_a_decision_made_in_between_is_not_overridden(hk: Harken, kept: Feedback, *, undoing: bool) -> None:
     """Also without names and versions, a decision that is made between reading and writing stands."""

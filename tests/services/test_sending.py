@@ -105,24 +105,26 @@ def test_erased_feedback_is_told_with_ids_only() -> None:
 
 @pytest.mark.parametrize("status", ["rejected", "pending"])
 def test_no_words_of_what_does_not_count(status: str) -> None:
-    """A decision is told with ids, rating and status; what was written only where a route asks for that status."""
-    plain, asking, other = Recorder(), Recorder(), Recorder()
+    """A decision is sent with ids, rating and status; what was written only where a route for decisions asks for it."""
+    plain, asking, other, crossed = (Recorder() for _ in range(4))
     routes: list[dict[str, object]] = [
         {"name": "plain", "channel": "plain"},
         {"name": "asking", "channel": "asking", "statuses": [status, "approved"]},
         {"name": "other", "channel": "other"},
         {"name": "others", "channel": "other", "statuses": [status], "ratings": ["up"]},
+        {"name": "decisions", "channel": "crossed", "events": ["feedback.moderated"]},
+        {"name": "new", "channel": "crossed", "events": ["feedback.created"], "statuses": [status, "approved"]},
     ]
-    channels = {"plain": plain, "asking": asking, "other": other}
+    channels = {"plain": plain, "asking": asking, "other": other, "crossed": crossed}
     with telling(channels=channels, routes=routes, replies=[{"tag": SECRET, "text": SECRET}]) as hk:
         hk.submit("s", "down", SECRET, tags=[SECRET], context={"about": SECRET})
         hk.relay.run_due()
         hk.moderation.decide("default", "id-000001", status)
         hk.relay.run_due()
-    for channel in (plain, asking, other):
+    for channel in channels.values():
         assert channel.types == ["feedback.created", "feedback.moderated"]
         assert repr(channel.arrived[0]).count(SECRET) == 4
-    for channel in (plain, other):
+    for channel in (plain, other, crossed):
         told = channel.arrived[1].feedback
         assert told is not None
         assert SECRET not in repr(told)

@@ -537,6 +537,29 @@ def test_an_entry_that_waits_for_too_long() -> None:
         assert watch.later(seconds=1) == [True, False]
 
 
+def test_what_a_change_holds_waits_since_the_change() -> None:
+    """Old feedback that its author makes into spam has not waited since it was given, nor since an old decision."""
+    clock = ManualClock()
+    with harken.connect("memory://", clock=clock, spam="hold") as hk:
+        first, second = (hk.submit("s", "up", "Fine").feedback.id for _ in range(2))
+        clock.turn(hours=1)
+        hk.moderation.decide(APP, second, "pending")
+        assert hk.moderation.backlog(APP) == Backlog(1, clock())
+        hk.moderation.decide(APP, second, "approved")
+        for feedback_id, waiting in ((second, 1), (first, 2)):
+            clock.turn(hours=24 * 365)
+            hk.collection.change(APP, feedback_id, harken.Change(comment="casino"))
+            assert hk.moderation.backlog(APP).waiting == waiting
+        # The one given first is read first, and has waited for less long.
+        assert hk.moderation.backlog(APP) == Backlog(2, clock() - 24 * 365 * HOUR)
+        hk.moderation.decide(APP, second, "approved")
+        assert hk.moderation.backlog(APP) == Backlog(1, clock())
+        clock.turn(hours=2)
+        hk.moderation.decide(APP, first, "approved")
+        hk.moderation.undo(APP, first)
+        assert hk.moderation.backlog(APP) == Backlog(1, clock())
+
+
 def test_queues_of_applications_are_apart() -> None:
     """Each application has its own queue; what was withdrawn or belongs to others is not in it."""
     with watching(QueueRule(name="queue", longer_than=1)) as watch:

@@ -66,13 +66,13 @@ class Moderation:
             raise InvalidTransition("No decision has been taken on this feedback, so there is none to undo")
         return self.decide(self.previous, at=at, moderator=moderator)
 
-    def overridden_by(self, moderator: str | None) -> bool:
-        """Whether a decision of this moderator would override what another one decided; only names tell them apart.
+    def decided_by_another(self, moderator: str | None) -> bool:
+        """Whether the last decision is another moderator's; only names tell moderators apart."""
+        return self.moderator is not None and moderator is not None and self.moderator != moderator
 
-        What is pending waits for anybody's decision.
-        """
-        known = self.moderator is not None and moderator is not None
-        return known and self.status is not ModerationStatus.PENDING and self.moderator != moderator
+    def overridden_by(self, moderator: str | None) -> bool:
+        """Whether a decision of this moderator would override another one's; what is pending waits for anybody's."""
+        return self.status is not ModerationStatus.PENDING and self.decided_by_another(moderator)
 
     def __str__(self) -> str:
         """The status, and who decided that and when, as people say it."""

@@ -20,9 +20,11 @@ from harken.domain.text_lists import as_texts
 #: The wire's word for a rating that is neither up nor down, where there must be a word.
 NEUTRAL: Final = "neutral"
 MAX_TEMPLATE_LENGTH: Final = 10_000
-#: Feedback that does not count is told of only if that was asked for. Decisions and withdrawals are told always, as
-#: somebody may have been told before.
-_TOLD_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
+#: New and changed feedback that does not count is sent only where that was asked for. Decisions and withdrawals are
+#: always sent, as the feedback may have been sent before.
+_SENT_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
+#: The types that routes choose from.
+ROUTABLE: Final = tuple(type_ for type_ in EventType if type_ is not EventType.ERASED)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -33,7 +35,12 @@ E = TypeVar("E", bound=Enum)
 
 
 def _types(values: Iterable[EventType]) -> frozenset[EventType]:
-    return _members(values, EventType)
+    types = _members(values, EventType)
+    if EventType.ERASED in types:
+        raise RouteRejected(
+            f"{EventType.ERASED.value} goes to every channel that knows of the feedback; it cannot be routed"
+        )
+    return types
 
 
 def _ratings(values: Iterable[Rating]) -> frozenset[Rating]:
@@ -62,7 +69,7 @@ class Route:
     Attributes:
         name: what to call it; unique.
         channel: where it leads to.
-        events: the types of event.
+        events: the types of event, but for ``feedback.erased``: that goes to every channel that knows of the feedback.
         ratings: the ratings of feedback.
         applications: whose.
         agents: the agents that feedback, or an alert, is about.
@@ -91,7 +98,7 @@ class Route:
 
     def takes(self, type: EventType, subject: Feedback | Alert) -> bool:  # noqa: A002 - the field's name
         """Whether an event of that type goes this way if its subject is as given, whatever it was before."""
-        if not self._admits(type, subject.application):
+        if not self.admits(type, subject.application):
             return False
         return self._takes_alert(subject) if isinstance(subject, Alert) else self.fits(type, Traits.of(subject))
 
@@ -106,10 +113,10 @@ class Route:
         An event that does not say what was before, as earlier versions stored it, goes only where it fits after.
         """
         before = event.before
-        if self._admits(event.type, event.application):
+        if self.admits(event.type, event.application):
             fits = self.fits(event.type, after) or (before is not None and self.fits(event.type, before))
             return event.type if fits else None
-        if before is None or not self._admits(EventType.CREATED, event.application):
+        if before is None or not self.admits(EventType.CREATED, event.application):
             return None
         became_true = self.fits(EventType.CREATED, after) and not self.fits(EventType.CREATED, before)
         return EventType.CREATED if became_true else None
@@ -124,7 +131,7 @@ class Route:
             return False
         if self.statuses and traits.status not in self.statuses:
             return False
-        if type not in _TOLD_IF_COUNTED:
+        if type not in _SENT_IF_COUNTED:
             return True
         return not traits.withdrawn and traits.status in self.taken_statuses
 
@@ -133,7 +140,8 @@ class Route:
         """The moderation states that feedback may have which is new or changed."""
         return self.statuses or _APPROVED
 
-    def _admits(self, type: EventType, application: str) -> bool:  # noqa: A002 - the field's name
+    def admits(self, type: EventType, application: str) -> bool:  # noqa: A002 - the field's name
+        """Whether events of that type, of that application, go this way if the other filters let them through."""
         return (not self.events or type in self.events) and (not self.applications or application in self.applications)
 
     def _takes_alert(self, alert: Alert) -> bool:
@@ -160,8 +168,9 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
     """What a notification of that type may say of feedback as it is now; ``None`` if it must not be sent any more.
 
     Of withdrawn feedback only the withdrawal is sent. Feedback that is new or changed is not sent if a moderator has
-    given it a status that none of the routes takes. What people wrote and picked is there only if the feedback counts,
-    or one of the routes asks for feedback with its status; what it said before it was changed never is.
+    given it a status that none of the routes for that type takes. What people wrote and picked is there only if the
+    feedback counts, or a route for that type asks for feedback with its status; what it said before it was changed
+    never is.
 
     Args:
         routes: those that lead to the channel, for the application of the feedback.
@@ -173,10 +182,12 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
     if feedback.withdrawn:
         return None
     moderation = feedback.moderation
+    # A route for other types has no say. If no route for this type is left, what is on its way still arrives.
+    routes = [route for route in routes if route.admits(type, feedback.application)]
     taken = any(moderation.status in route.taken_statuses for route in routes) if routes else feedback.counts
     # A moderator's decision has a notification of its own. That the rules hold what was changed has none.
     decided = type is EventType.CREATED or moderation.decided_at is not None
-    if type in _TOLD_IF_COUNTED and decided and not taken:
+    if type in _SENT_IF_COUNTED and decided and not taken:
         return None
     if feedback.counts or any(route.statuses and route.fits(type, Traits.of(feedback)) for route in routes):
         return feedback.without_revisions()
@@ -194,7 +205,7 @@ def parse_route(table: Mapping[str, object]) -> Route:
     """The route that a table of the settings, or a JSON object, describes.
 
     Raises:
-        RouteRejected: a key is unknown or absent, or a value makes no sense.
+        RouteRejected: a key is unknown or absent, or a value is invalid.
     """
     known = [attribute.name for attribute in fields(Route)]
     name = table.get("name")
@@ -203,7 +214,7 @@ def parse_route(table: Mapping[str, object]) -> Route:
     return Route(
         name=_text(table, "name"),
         channel=_text(table, "channel"),
-        events=_chosen(table, "events", lambda value: _member(EventType, value)),
+        events=_chosen(table, "events", _event_type),
         ratings=_chosen(table, "ratings", _rating),
         applications=_chosen(table, "applications", _label),
         agents=_chosen(table, "agents", _label),
@@ -255,12 +266,17 @@ def _chosen(table: Mapping[str, object], key: str, parse: Callable[[object], T])
         raise RouteRejected(f"{key} of route {table.get('name')!r}: {error}") from None
 
 
-def _member(kind: type[E], value: object) -> E:
+def _event_type(value: object) -> EventType:
+    # The one that is not routable is known, too: a route says why it cannot be routed.
+    return EventType.ERASED if value == EventType.ERASED.value else _member(EventType, value, ROUTABLE)
+
+
+def _member(kind: type[E], value: object, known: Iterable[E] | None = None) -> E:
     try:
         return kind(value)
     except ValueError:
-        known = ", ".join(repr(member.value) for member in kind)
-        raise ValueError(f"{value!r} is none of {known}") from None
+        expected = ", ".join(repr(member.value) for member in known or kind)
+        raise ValueError(f"{value!r} is none of {expected}") from None
 
 
 def _rating(value: object) -> Rating:

@@ -25,8 +25,8 @@ class ModerationService:
     took it back, and ``InvalidTransition`` where the status would not change.
 
     A decision is made on a version, ``expected_version``: if the feedback has another one by now, ``DecisionConflict``
-    says who decided what, and when. Without a version it is made on the feedback as it is now, but it never overrides
-    the decision of another moderator: that raises ``DecisionConflict``, too, if both gave their names.
+    says who decided what, and when. Without a version it is made on the feedback as it is now, but it neither overrides
+    nor undoes the decision of another moderator: that raises ``DecisionConflict``, too, if both gave their names.
     """
 
     def __init__(self, repository: FeedbackRepository, *, clock: Clock, editor: Editor | None = None) -> None:
@@ -50,7 +50,7 @@ class ModerationService:
     def backlog(self, application: str) -> Backlog:
         """How many entries of an application await a decision, and since when the oldest does.
 
-        An entry waits since it was given, or since a moderator set it back to pending.
+        An entry waits since its author gave it or last changed it, or since a moderator set it back to pending.
         """
         return backlog(self._repository, application)
 
@@ -67,8 +67,8 @@ class ModerationService:
     ) -> Feedback:
         """Approve, reject, or set back to pending.
 
-        ``check`` is called with the feedback as it is right before the decision, whoever else changes it meanwhile;
-        what it raises is raised, and nothing is changed.
+        ``check`` is called with the feedback as it is right before the decision, even if somebody else changes it
+        meanwhile; what it raises is raised, and nothing is changed.
 
         Raises ``FeedbackRejected`` too, where the moderator or the reason is not what every storage could keep.
         """
@@ -91,13 +91,16 @@ class ModerationService:
         expected_version: int | None = None,
         check: Check | None = None,
     ) -> Feedback:
-        """Go back to the status before the last decision, whoever took it.
+        """Go back to the status before the last decision.
 
+        Another moderator's decision is undone only with ``expected_version``, or if one of the two gave no name.
         ``check`` and ``FeedbackRejected`` as in :meth:`decide`.
         """
         _check(moderator)
 
         def decision(current: Feedback) -> Moderation:
+            if expected_version is None and current.moderation.decided_by_another(moderator):
+                raise _conflict(current)
             return current.moderation.undo(at=self._clock(), moderator=moderator)
 
         return self._moderate(application, feedback_id, decision, expected_version, check)
@@ -110,14 +113,15 @@ class ModerationService:
         expected_version: int | None,
         check: Check | None,
     ) -> Feedback:
-        read: list[Moderation] = []
+        first_read: Moderation | None = None
 
         def edit(current: Feedback) -> Feedback:
+            nonlocal first_read
             if current.withdrawn:
                 raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was taken back by its author")
-            read.append(current.moderation)
+            first_read = first_read or current.moderation
             # Read again because of a change in between: another moderator's decision is not for this one to override.
-            decided_meanwhile = current.moderation != read[0]
+            decided_meanwhile = current.moderation != first_read
             if decided_meanwhile or expected_version not in (None, current.version):
                 raise _conflict(current)
             return current.moderated(decision(current), at=self._clock())

@@ -198,6 +198,7 @@ def test_a_second_moderator_is_refused(cli: Any, monkeypatch: pytest.MonkeyPatch
     assert told["error"] == "DecisionConflict"
     assert told["current"] == {"version": 2, "status": "approved", "moderator": "mo", "decided_at": decided_at}
     assert cli("moderate", "reject", feedback_id, "--moderator", "bo").code == 3
+    assert cli("moderate", "undo", feedback_id, "--moderator", "bo").code == 3
     assert cli("moderate", "reject", feedback_id, "--moderator", "bo", "--version", "2").code == 0
     assert cli("moderate", "undo", feedback_id, "--version", "3").code == 0
 

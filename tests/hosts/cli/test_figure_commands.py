@@ -179,12 +179,14 @@ def test_doctor_finds_nothing_wrong(cli: Any) -> None:
 
 
 def test_doctor_tells_of_what_is_wrong(cli: Any, tmp_path: Path) -> None:
-    """A storage that does not open is a problem with a name, and code 1."""
+    """A storage that does not open is a problem in a sentence, without the name of a class, and code 1."""
     (tmp_path / "broken.db").write_bytes(b"this is no database, whatever its name may say " * 100)
     ran = cli("doctor", "--json", storage="sqlite:///broken.db")
     assert ran.code == 1
-    assert len(ran.json["problems"]) == 1
-    assert "Problem: Storage" in cli("doctor", storage="sqlite:///broken.db").out
+    (problem,) = ran.json["problems"]
+    assert problem.endswith("broken.db is not a SQLite database; it was left untouched, choose another file")
+    assert "Error" not in problem
+    assert f"Problem: {problem}" in cli("doctor", storage="sqlite:///broken.db").out
 
 
 def test_rebuild_mends_what_doctor_finds(cli: Any, tmp_path: Path) -> None:

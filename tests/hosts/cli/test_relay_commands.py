@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -229,6 +229,8 @@ def test_what_it_relays_to_is_told_as_json(cli: Any, tmp_path: Path, receiver: R
 
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
+AGAIN: Final = "1 to be sent again; what is no longer true is left out\n"
+
 
 @pytest.fixture
 def dead(cli: Any, tmp_path: Path, receiver: Receiver) -> list[str]:
@@ -277,12 +279,12 @@ def test_a_delivery_is_shown_with_all_that_is_known(cli: Any, dead: list[str]) -
 
 def test_a_delivery_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
     """A dead one arrives under its old id, and is dead no more; what was delivered arrives once more."""
-    assert cli("deliveries", "replay", dead[0], dead[0]).out == "1 replayed\n"
+    assert cli("deliveries", "replay", dead[0], dead[0]).out == AGAIN
     assert cli("relay", "--once").out == "1 delivery tried\n"
     assert receiver.ids == dead[:1]
     delivered = cli("deliveries", "list", "--state", "delivered", "--json").json["deliveries"]
     assert [one["id"] for one in delivered] == [dead[0]]
-    assert cli("deliveries", "replay", dead[0]).out == "1 replayed\n"
+    assert cli("deliveries", "replay", dead[0]).out == AGAIN
     cli("relay", "--once")
     assert receiver.ids == [dead[0], dead[0]]
 
@@ -294,7 +296,7 @@ def test_what_was_delivered_is_replayed_by_time_and_route(cli: Any, dead: list[s
     receiver.ids.clear()
     cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--of", "shop")
     delivered = ("deliveries", "replay", "--all", "--state", "delivered")
-    nothing = "There are no such delivered deliveries: none was replayed\n"
+    nothing = "There are no such delivered deliveries, so nothing is sent again\n"
     assert cli(*delivered, "--until", "2020-01-01").out == nothing
     assert cli(*delivered, "--channel", "log").out == nothing
     assert cli(*delivered, "--since", "2020-01-01", "--route", "happy", "--json").json == {"replayed": 1}
@@ -307,9 +309,9 @@ def test_what_was_delivered_is_replayed_by_time_and_route(cli: Any, dead: list[s
 def test_all_that_is_dead_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
     """Of the chosen application and channel, or of all, and it is said how many that was."""
     assert cli("deliveries", "replay", "--all", "--channel", "log", "--json").json == {"replayed": 0}
-    assert cli("--application", "shop", "deliveries", "replay", "--all").out == "1 replayed\n"
-    assert cli("deliveries", "replay", "--all", "--channel", "support").out == "1 replayed\n"
-    assert cli("deliveries", "replay", "--all").out == "There are no such dead deliveries: none was replayed\n"
+    assert cli("--application", "shop", "deliveries", "replay", "--all").out == AGAIN
+    assert cli("deliveries", "replay", "--all", "--channel", "support").out == AGAIN
+    assert cli("deliveries", "replay", "--all").out == "There are no such dead deliveries, so nothing is sent again\n"
     cli("relay", "--once")
     assert sorted(receiver.ids) == sorted(dead)
 
@@ -427,9 +429,21 @@ def test_what_waits_for_a_channel_that_is_gone_is_named_and_moved_or_buried(
     assert (report.code, report.json["stranded"]) == (1, {"support": 2})
     assert [problem[: len(said)] for problem in report.json["problems"]] == [said]
     receiver.status = 204
+    warned = cli("relay", "--once")
+    assert (warned.code, warned.out) == (0, "Nothing was due\n")
+    assert f"Warning: {said}" in warned.err
+    # They are about all applications, which the hint says without --application and which one cannot narrow down.
+    hint = cli("--application", "shop", "channels", "list").out
+    assert "deliveries move support TO" in hint
+    assert "--application" not in hint
+    for command in (("move", "support", "help"), ("bury", "support")):
+        narrowed = cli("--application", "shop", "deliveries", *command, "--json")
+        assert (narrowed.code, narrowed.error["error"]) == (2, "WrongUsage")
+        assert "all applications; leave out --application" in narrowed.error["message"]
     assert cli("deliveries", "move", "support", "help").out == "2 moved from support to help\n"
-    cli("relay", "--once")
+    assert cli("relay", "--once").err == ""
     assert len(receiver.ids) == 4  # each was tried once before
+    assert {one.partition(":")[2] for one in receiver.ids} == {"support", "help"}
     assert cli("doctor").code == 0
     receiver.status = 500
     cli("submit", "s-3", "up")
@@ -438,6 +452,16 @@ def test_what_waits_for_a_channel_that_is_gone_is_named_and_moved_or_buried(
     assert cli("deliveries", "bury", "help", "--json").json == {"buried": 1}
     (letter,) = cli("deliveries", "list", "--json").json["deliveries"]
     assert letter["error"] == "There is no channel 'help' any more"
+
+
+def test_what_is_replayed_to_a_channel_that_is_gone_is_named(cli: Any, dead: list[str], tmp_path: Path) -> None:
+    """Sending it again would strand it, so that is said at once, on stderr."""
+    settings = tmp_path / "harken.toml"
+    settings.write_text(settings.read_text().replace("support", "help"))
+    ran = cli("deliveries", "replay", "--all", "--json")
+    assert (ran.code, ran.json) == (0, {"replayed": len(dead)})
+    assert "Warning: 2 deliveries wait for the channel support, which the settings do not name" in ran.err
+    assert "deliveries move support TO" in ran.err
 
 
 def test_without_channels_that_is_said(cli: Any, tmp_path: Path) -> None:
@@ -530,6 +554,7 @@ def test_a_template_makes_the_text(cli: Any, tmp_path: Path, receiver: Receiver)
         (("add", "x", "--channel", "pigeons"), 2, "known are log"),
         (("add", "x y", "--channel", "log"), 2, "x y"),
         (("add", "x", "--channel", "log", "--event", "feedback.lost"), 2, "feedback.created"),
+        (("add", "x", "--channel", "log", "--event", "feedback.erased"), 2, "it cannot be routed"),
         (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down', 'neutral'"),
         (("add", "x", "--channel", "log", "--template", "{{ rating"), 2, "template"),
         (("add", "x", "--channel", "log", "--template", "{{ comment" + "|e" * 50 + " }}"), 2, "too much work"),

@@ -349,6 +349,7 @@ def a_second_moderator_is_refused(visit: Visit) -> None:
     visit.ask("POST", path, json={"status": "rejected", "moderator": "lee", "version": waiting["version"]})
     # Without a version, too, another moderator's decision is not overridden.
     visit.refused("POST", path, 409, "conflict", json={"status": "approved", "moderator": "kim"})
+    visit.refused("POST", f"{path}/undo", 409, "conflict", json={"moderator": "kim"})
     visit.ask("POST", f"{path}/undo", json={}, headers={"If-Match": '"3"'})
 
 

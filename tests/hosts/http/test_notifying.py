@@ -158,6 +158,7 @@ class TestDeliveries:
         for wrong in (
             {"state": "lost"},
             {"state": ["dead"]},
+            *({"state": nothing} for nothing in ("", 0, [], False, None)),
             {"since": "yesterday"},
             {"until": 7},
             {"route": "a b"},
@@ -165,7 +166,7 @@ class TestDeliveries:
         ):
             problem(server.ask("POST", "/api/deliveries/replay", json=wrong), 422, "invalid")
         for route in ("unknown", "mine"):
-            problem(server.ask("POST", "/api/deliveries/replay", json={"route": route}), 409, "conflict")
+            problem(server.ask("POST", "/api/deliveries/replay", json={"route": route}), 404, "not-found")
         assert server.post("/api/deliveries/replay", {**body, "until": later}, status=200) == {"replayed": arrived}
         hk.relay.run_due()
         assert len(channels.good.ids) == 2 * arrived
@@ -306,6 +307,8 @@ class TestRoutes:
         assert "too much work" in problem(answer, 422, "invalid")["detail"]
         problem(server.ask("PUT", "/api/routes/x", json={"channel": "good", "name": "y"}), 422, "invalid")
         problem(server.ask("PUT", "/api/routes/x%20y", json={"channel": "good"}), 422, "invalid")
+        answer = server.ask("PUT", "/api/routes/x", json={"channel": "good", "events": ["feedback.erased"]})
+        assert "it cannot be routed" in problem(answer, 422, "invalid")["detail"]
         assert server.get("/api/routes")["routes"] == []
 
     def test_there_are_not_too_many(self, hk: Harken, server: Server) -> None:

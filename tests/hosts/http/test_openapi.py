@@ -406,7 +406,7 @@ class TestSchemas:
             client = Client(Api(hk, OPEN), feedback_id)
             query = "author=user-7" if operation.name == "set_vote" and drawn.get("author") is None else None
             response = client.ask(operation, body=json.dumps(drawn).encode(), query=query)
-        assert response.status in (*operation.answers, 400, 409)
+        assert response.status in (*operation.answers, 400, 404 if operation.name == "replay_deliveries" else 409)
 
     @pytest.mark.parametrize(
         ("schema", "value"),

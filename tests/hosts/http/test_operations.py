@@ -462,7 +462,7 @@ class TestModerating:
         rejected = server.post(path, {"status": "rejected", "moderator": "lee"}, status=200)
         assert (rejected["status"], rejected["moderation"]["moderator"]) == ("rejected", "lee")
         assert rejected["moderation"]["previous"] == "pending"
-        undone = server.post(f"{path}/undo", {"moderator": "kim"}, status=200)
+        undone = server.post(f"{path}/undo", {"moderator": "lee"}, status=200)
         assert undone["status"] == "pending"
         assert server.post(path, {"status": "approved"}, status=200)["status"] == "approved"
         assert server.get(PATH)["total_feedbacks"] == 1

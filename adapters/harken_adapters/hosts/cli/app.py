@@ -65,7 +65,6 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (AlertNotFound, NOT_FOUND),
     (NoSuchChannel, NOT_FOUND),
     (NoSuchRoute, NOT_FOUND),
-    (routes.NoSuchRoute, NOT_FOUND),
     (StorageError, STORAGE_TROUBLE),
     (Overloaded, STORAGE_TROUBLE),
     (ConfigurationError, WRONG_USAGE),

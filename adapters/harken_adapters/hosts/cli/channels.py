@@ -1,4 +1,4 @@
-"""``channels``: how they fare, and switching them on and off."""
+"""``channels``: their status, and switching them on and off."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from harken import Harken
 from harken.services.channels import ChannelState
-from harken_adapters.hosts.cli.options import Json, door, text
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
+from harken_adapters.hosts.cli.options import Door, Json, door, text
+from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
 from harken_adapters.hosts.http.presenting import channel_record
 
-channels = typer.Typer(no_args_is_help=True, help="See how channels fare, and switch them on and off.")
+channels = typer.Typer(no_args_is_help=True, help="Show channel status, and switch channels on and off.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The channel, as `channels list` shows it.")]
 
@@ -34,7 +35,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     if not states:
         say("There are no channels: the settings name none")
     for name, number in stranded.items():
-        say(stranded_line(name, number, chosen.command), style="yellow")
+        say(stranded_line(name, number, chosen), style="yellow")
 
 
 @channels.command("on")
@@ -63,10 +64,16 @@ def channel_line(state: ChannelState) -> str:
     return f"{state.name}  {how_it_fares(state)}"
 
 
-def stranded_line(name: str, number: int, command: str) -> str:
+def warn_of_stranded(hk: Harken, chosen: Door) -> None:
+    """Say on stderr what waits for channels that the settings do not name: a relay does not send it."""
+    for name, number in hk.deliveries.stranded().items():
+        warn(f"Warning: {stranded_line(name, number, chosen)}", style="yellow")
+
+
+def stranded_line(name: str, number: int, chosen: Door) -> str:
     """What waits for a channel that the settings do not name, and what can be done."""
     waits = "1 delivery waits" if number == 1 else f"{number:,} deliveries wait"
-    shown, quoted = in_one_line(name), shlex.quote(name)
+    shown, quoted, command = in_one_line(name), shlex.quote(name), chosen.command_for_all
     return (
         f"{waits} for the channel {shown}, which the settings do not name; if it was renamed: "
         f"{command} deliveries move {quoted} TO; if it was removed: {command} deliveries bury {quoted}"

@@ -1,4 +1,4 @@
-"""``deliveries``: what is on its way, what did not arrive, sending it again, and what waits for no channel."""
+"""``deliveries``: what is on its way or did not arrive, sending it again, and what waits for a channel that is gone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 
 from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
+from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Json, WrongUsage, door, instant, text, text_or_none
+from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door, instant, text, text_or_none
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.presenting import delivery_record
 
@@ -27,7 +28,7 @@ def list_(
     state: Annotated[DeliveryState, typer.Option(help="How far they have come.")] = DeliveryState.DEAD,
     channel: Channel = None,
     limit: Limit = 20,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on behind this delivery.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this delivery.")] = None,
     as_json: Json = False,
 ) -> None:
     """List deliveries, earliest due first: those that are dead, if nothing else is said.
@@ -117,10 +118,13 @@ def replay(
             )
         else:
             replayed = _replay(hk, ids, chosen.application)
-    if as_json:
-        print_json({"replayed": replayed})
-    else:
-        say(f"{replayed:,} replayed" if replayed else f"There are no such {state.value} deliveries: none was replayed")
+        if as_json:
+            print_json({"replayed": replayed})
+        elif replayed:
+            say(f"{replayed:,} to be sent again; what is no longer true is left out")
+        else:
+            say(f"There are no such {state.value} deliveries, so nothing is sent again")
+        warn_of_stranded(hk, chosen)
 
 
 @deliveries.command()
@@ -130,8 +134,11 @@ def move(
     to: Annotated[str, typer.Argument(metavar="TO", help="The channel of the settings that they go to.")],
     as_json: Json = False,
 ) -> None:
-    """Let what waits for a channel that was renamed or removed go to another one."""
-    with door(context).open() as hk:
+    """Let what waits for a channel that was renamed or removed go to another one, in all applications.
+
+    The deliveries get new ids, EVENT:TO: a receiver that got one of them under its old id cannot tell by the id.
+    """
+    with _for_all(context).open() as hk:
         moved = hk.deliveries.move(text("FROM", channel), text("TO", to))
     if as_json:
         print_json({"moved": moved})
@@ -145,13 +152,21 @@ def bury(
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel that is gone, see `channels list`.")],
     as_json: Json = False,
 ) -> None:
-    """Give up what waits for a channel that was removed: it is dead, and can be replayed."""
-    with door(context).open() as hk:
+    """Give up what waits for a channel that was removed, in all applications: it is dead, and can be replayed."""
+    with _for_all(context).open() as hk:
         buried = hk.deliveries.bury(text("CHANNEL", channel))
     if as_json:
         print_json({"buried": buried})
     else:
         say(f"{buried:,} buried")
+
+
+def _for_all(context: typer.Context) -> Door:
+    """The storage to work on, whatever application the deliveries belong to."""
+    chosen = door(context)
+    if chosen.application is not None:
+        raise WrongUsage("move and bury are about all applications; leave out --application")
+    return chosen
 
 
 def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:

@@ -76,12 +76,12 @@ def _report(chosen: Door) -> dict[str, Any]:
             report["stranded"] = stranded = hk.deliveries.stranded()
         troubles = (_trouble(state, chosen.command) for state in states)
         report["problems"] += [*filter(None, troubles), *_lost(dead, chosen.command)]
-        report["problems"] += [stranded_line(*waiting, chosen.command) for waiting in stranded.items()]
+        report["problems"] += [stranded_line(*waiting, chosen) for waiting in stranded.items()]
         with Notifying.load(os.environ, Path.cwd()).channels.open():
             # All of them can be used as they are configured.
             pass
     except HarkenError as error:
-        report["problems"].append(f"{type(error).__name__}: {error}")
+        report["problems"].append(str(error))
     return report
 
 

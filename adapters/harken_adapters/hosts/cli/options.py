@@ -56,11 +56,15 @@ class Door:
 
         A URL with a password is not repeated: ``URL`` stands in its place.
         """
+        application = [] if self.application is None else ["--application", shlex.quote(self.application)]
+        return " ".join([self.command_for_all, *application])
+
+    @property
+    def command_for_all(self) -> str:
+        """The same for commands about all applications."""
         words = [_program()]
         if self.storage is not None:
             words += ["--storage", "URL" if "@" in self.storage else shlex.quote(self.storage)]
-        if self.application is not None:
-            words += ["--application", shlex.quote(self.application)]
         return " ".join(words)
 
     def open(self, *, spam: str | None = None) -> Harken:
@@ -115,7 +119,7 @@ class Filters:
         """The query that they mean.
 
         Raises:
-            InvalidQuery: one of them makes no sense.
+            InvalidQuery: one of them is invalid.
         """
         # None would mean neutral, so that an option that was not given is left out.
         rating = {} if self.rating is None else {"rating": rating_named(self.rating)}

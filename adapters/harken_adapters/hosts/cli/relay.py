@@ -1,4 +1,4 @@
-"""``relay``: tells whoever should know, until it is interrupted."""
+"""``relay``: sends notifications, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import typer
 from harken import Harken
 from harken.settings import Settings
 from harken.storage import scheme_of
-from harken_adapters.hosts.cli.channels import channel_line
+from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, shown, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
@@ -42,10 +42,11 @@ def relay(
     chosen = door(context)
     _check(chosen)
     with _ended_by_signal(), _logged(), chosen.open() as hk:
+        warn_of_stranded(hk, chosen)
         if once:
             _tell_tried(hk.relay.run_due(), as_json=as_json)
             return
-        # Whoever is told to end, and does, has done nothing wrong. Closing finishes what is being sent.
+        # Ending on request is not an error. Closing finishes what is being sent.
         with suppress(KeyboardInterrupt):
             hk.start_relay(concurrency=concurrency)
             _tell_beginning(hk, as_json=as_json)

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harken import Harken, HarkenError, ModerationStatus, Route
-from harken.domain.events import EventType
-from harken.domain.routing import name_problem, parse_route, route_record
+from harken import Harken, ModerationStatus, NoSuchRoute, Route
+from harken.domain.routing import ROUTABLE, name_problem, parse_route, route_record
 from harken_adapters.hosts.cli.options import Json, door
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say
 
@@ -16,11 +15,8 @@ routes = typer.Typer(no_args_is_help=True, help="Say which events go to which ch
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the route is called.")]
 
+_TYPES = ", ".join(type_.value for type_ in ROUTABLE)
 _PANEL = "Filters: all that are given must hold; of one that is repeated, any"
-
-
-class NoSuchRoute(HarkenError, LookupError):
-    """No route that was added has that name."""
 
 
 @routes.command("list")
@@ -34,7 +30,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         for route in found:
             say(route_line(hk, route))
     if not found:
-        say("There are no routes: nobody is told of anything")
+        say("There are no routes, so nothing is sent")
 
 
 @routes.command()
@@ -44,7 +40,8 @@ def add(
     name: Name,
     channel: Annotated[str, typer.Option(help="The channel that it leads to.")],
     event: Annotated[
-        list[EventType] | None, typer.Option(help="Events of this type; repeatable.", rich_help_panel=_PANEL)
+        list[str] | None,
+        typer.Option(metavar="TYPE", help=f"Events of this type; repeatable: {_TYPES}.", rich_help_panel=_PANEL),
     ] = None,
     rating: Annotated[
         list[str] | None,
@@ -75,7 +72,7 @@ def add(
         {
             "name": name,
             "channel": channel,
-            "events": [one.value for one in event or ()],
+            "events": event or [],
             "ratings": rating or [],
             "applications": of or [],
             "agents": agent or [],

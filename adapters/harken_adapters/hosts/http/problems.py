@@ -143,7 +143,7 @@ _KIND_OF: Final[tuple[tuple[type[HarkenError], str], ...]] = (
     (AlertNotFound, "not-found"),
     (DeliveryNotFound, "not-found"),
     (NoSuchChannel, "not-found"),
-    (NoSuchRoute, "conflict"),
+    (NoSuchRoute, "not-found"),
 )
 
 

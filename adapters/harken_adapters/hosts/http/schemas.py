@@ -11,7 +11,7 @@ from typing import Any, Final
 from harken import ModerationStatus
 from harken.domain.alerts import AlertKind
 from harken.domain.events import DeliveryState, EventType
-from harken.domain.routing import MAX_TEMPLATE_LENGTH, NEUTRAL
+from harken.domain.routing import MAX_TEMPLATE_LENGTH, NEUTRAL, ROUTABLE
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
     MAX_CONTEXT_KEYS,
@@ -114,13 +114,13 @@ _ERASED_BY: Final = ("session_id", "author", "feedback_id")
 _EVENT_TYPE: Final[Schema] = {"type": "string", "enum": [type_.value for type_ in EventType]}
 _DECIDED_ON: Final = _described(
     {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1},
-    "The version that the moderator saw; if the feedback has another one by now, the answer is 409. Without one, only "
-    "the decision of another moderator who gave a name is not overridden.",
+    "The version that the moderator saw; if the feedback has another one by now, the answer is 409. Without one, a "
+    "moderator who is named neither overrides nor undoes the decision of another who was.",
 )
 _ROUTED: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
     "channel": _described(CHANNEL_NAME, "Where it leads to."),
-    "events": _list(_EVENT_TYPE),
+    "events": _list({"type": "string", "enum": [type_.value for type_ in ROUTABLE]}),
     "ratings": _list({"type": "string", "enum": ["up", "down", NEUTRAL]}),
     "applications": _list(LABEL),
     "agents": _described(_list(LABEL), "The agents that feedback, or an alert, is about."),

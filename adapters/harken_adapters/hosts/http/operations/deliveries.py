@@ -21,7 +21,7 @@ _REPLAYED_BY: Final = ("state", "channel", "route", "since", "until")
 def _list(call: Call) -> Response:
     limit, after = call.parameters.integer("limit", 100), call.parameters.get("after") or None
     if after is not None:
-        # The id of another application's delivery is no place here.
+        # The id of another application's delivery is not a place here.
         call.harken.deliveries.get(after, application=call.application)
     found = _page(call, limit, after)
     more = len(found) == limit and _page(call, 1, found[-1].id)
@@ -53,7 +53,7 @@ def _replay_all(call: Call) -> Response:
         if body.get(name) is not None and (problem := name_problem(name, body[name])):
             raise invalid(name, "name", problem)
     replayed = call.harken.deliveries.replay_all(
-        _state(body.get("state") or DeliveryState.DEAD.value),
+        _state(body.get("state", DeliveryState.DEAD.value)),
         application=call.application,
         channel=body.get("channel"),
         route=body.get("route"),
@@ -84,7 +84,7 @@ OPERATIONS: Final = (
         summary="List what is on its way, or did not arrive",
         description=(
             "Deliveries in one state, the earliest due first. ``after`` is the place where a delivery stands now: "
-            "once it was sent again, begin anew."
+            "once it was sent again, start again from the first page."
         ),
         tag="Notifications",
         parameters=("state", "channel", "limit", "after"),
@@ -104,7 +104,7 @@ OPERATIONS: Final = (
         scope=Scope.ADMIN,
         handle=_get,
         summary="Show a delivery",
-        description="One event on its way to one channel, whatever became of it.",
+        description="One event on its way to one channel, in any state.",
         tag="Notifications",
         answers={200: _ONE},
         problems=("not-found",),
@@ -116,9 +116,7 @@ OPERATIONS: Final = (
         scope=Scope.ADMIN,
         handle=_replay,
         summary="Send a delivery again",
-        description=(
-            "Whatever became of it: under its old id, with what is true now, and from the beginning of the schedule."
-        ),
+        description=("In any state: under its old id, with what is true now, and from the beginning of the schedule."),
         tag="Notifications",
         answers={200: _ONE},
         problems=("not-found",),
@@ -138,6 +136,6 @@ OPERATIONS: Final = (
         body="Replaying",
         example={"channel": "support"},
         answers={200: Answer(description="How many there were.", schema="Replayed", example={"replayed": 3})},
-        problems=("conflict",),
+        problems=("not-found",),
     ),
 )

@@ -75,8 +75,8 @@ _DECIDED: Final = Answer(
 )
 _ON_A_VERSION: Final = (
     "With the version that the moderator saw, as ``version`` or as If-Match, a decision is refused (409) if the "
-    "feedback has another one by now; ``current`` says who decided what, and when. Without one, it does not override "
-    "the decision of another moderator, if both gave their names."
+    "feedback has another one by now; ``current`` says who decided what, and when. Without one, it neither "
+    "overrides nor undoes the decision of another moderator, if both gave their names."
 )
 _PROBLEMS: Final = ("not-found", "conflict")
 OPERATIONS: Final = (
@@ -116,7 +116,7 @@ OPERATIONS: Final = (
         scope=Scope.MODERATE,
         handle=_undo,
         summary="Undo the last decision",
-        description="Undoing twice brings the decision back. With a version, as for a decision.",
+        description=f"Undoing twice brings the decision back. {_ON_A_VERSION}",
         tag="Moderation",
         agent_keys=True,
         body="Undoing",
