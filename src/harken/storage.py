@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -83,13 +85,30 @@ def open_storage(url: str) -> AbstractContextManager[Storage]:
     """Open the storage that a URL names, for as long as the context lasts.
 
     Raises:
-        ConfigurationError: no installed package serves this scheme, or it makes no sense of the URL.
+        ConfigurationError: no installed package serves this scheme, or the URL is invalid.
         MissingExtra: a package serves it, but one that it needs is not installed.
         StorageError: it cannot be opened.
     """
+    return _opener(url)(url)
+
+
+def open_existing_storage(url: str) -> AbstractContextManager[Storage]:
+    """The same, but a storage that does not exist is an error, and is not created.
+
+    An adapter that cannot tell whether a storage exists, such as one in memory, opens it as :func:`open_storage` does.
+
+    Raises what :func:`open_storage` raises; ``StorageUnavailable`` where the storage does not exist, when the context
+    is entered.
+    """
+    opener = _opener(url)
+    takes_existing = "existing" in inspect.signature(opener).parameters
+    return opener(url, existing=True) if takes_existing else opener(url)
+
+
+def _opener(url: str) -> Callable[..., AbstractContextManager[Storage]]:
     scheme = scheme_of(url)
     opener: OpenStorage = plugins.load(_served_by(scheme), f"{scheme}://", scheme.partition("+")[0])
-    return opener(url)
+    return opener
 
 
 def check_served(url: str) -> None:

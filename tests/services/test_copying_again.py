@@ -203,8 +203,8 @@ def test_a_target_that_is_ahead_is_left_alone(pair: Pair) -> None:
         reasons = {one.id: reason for one, reason in reported if isinstance(one, Feedback)}
         assert reasons == {
             ahead.id: "The target has a later version, 2; this is version 1",
-            apart.id: "It was changed in the target, too: version 2 there is not version 2 here",
-            rivals.id: "It was changed in the target, too: version 2 there is not version 2 here",
+            apart.id: "Both were changed: the target's version 2 is not an earlier version of this one",
+            rivals.id: "Both were changed: the target's version 2 is not an earlier version of this one",
         }
         assert contents(target) == before
 

@@ -56,4 +56,6 @@ class Storage:
 
 #: Opens the storage that a URL names, for as long as the context lasts. The entry points of the group
 #: ``harken.storage`` are of this kind, each named after the URL scheme that it serves.
+#: One that can tell whether a storage exists also takes ``existing=True``, and then raises ``StorageUnavailable``
+#: instead of creating it.
 OpenStorage = Callable[[str], AbstractContextManager[Storage]]

@@ -19,7 +19,7 @@ from harken.domain.errors import (
     StaleFeedback,
 )
 from harken.domain.feedback import Feedback
-from harken.domain.history import MAX_REVISIONS
+from harken.domain.lineage import is_same_feedback, precedes
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import unfit_to_restore
 from harken.ports.conversations import ConversationRepository, JsonObject
@@ -104,9 +104,6 @@ Copyable = Feedback | SessionValue | ConversationPart | Extra
 Report = Callable[[Copyable, str], object]
 
 _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
-#: What tells feedback from any other, and never changes.
-_LASTING: Final = ("session_id", "message_id", "author", "created_at", "idempotency_key", "fingerprint", "vote")
-_SAID: Final = ("rating", "comment", "tags", "context", "sentiment")
 
 
 class Copying:
@@ -263,7 +260,7 @@ class Copying:
                 self.feedback.added += 1
             case DuplicateOf(there) if there == feedback:
                 self.feedback.duplicates += 1
-            case Conflict(there, Taken.ID) if there.version < feedback.version and _precedes(there, feedback):
+            case Conflict(there, Taken.ID) if precedes(there, feedback):
                 self._take_over(feedback, there)
             case _:
                 self._differs(feedback, outcome if isinstance(outcome, str) else _reason(feedback, outcome))
@@ -390,31 +387,13 @@ def _numbers(conversations: ConversationRepository, application: str, session_id
         after = page[-1][0]
 
 
-def _is_same(one: Feedback, other: Feedback) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in _LASTING)
-
-
-def _precedes(there: Feedback, later: Feedback) -> bool:
-    """Whether that is an earlier version of feedback: what it says is what the later one once said."""
-    if not _is_same(there, later):
-        return False
-    if len(later.revisions) >= MAX_REVISIONS:
-        # Not all revisions may have been kept.
-        return True
-    replaced = len(there.revisions)
-    if later.revisions[:replaced] != there.revisions:
-        return False
-    then = (*later.revisions, later)[replaced]
-    return all(getattr(then, name) == getattr(there, name) for name in _SAID)
-
-
 def _reason(feedback: Feedback, outcome: Outcome) -> str:
     there = outcome.feedback
     taken = outcome.taken if isinstance(outcome, Conflict) else Taken.IDEMPOTENCY_KEY
     if taken is not Taken.ID:
         return f"Its {taken.value} is taken by other feedback, {there.id}"
-    if not _is_same(there, feedback):
+    if not is_same_feedback(there, feedback):
         return f"Its id is taken by other feedback, in version {there.version}"
     if there.version > feedback.version:
         return f"The target has a later version, {there.version}; this is version {feedback.version}"
-    return f"It was changed in the target, too: version {there.version} there is not version {there.version} here"
+    return f"Both were changed: the target's version {there.version} is not an earlier version of this one"

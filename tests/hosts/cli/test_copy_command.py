@@ -214,17 +214,18 @@ def test_a_mirror_answered_with_yes_removes(cli: Any) -> None:
     assert cli("show", erased, storage=TWO).code == 4
 
 
-def test_a_wrong_source_erases_nothing(cli: Any) -> None:
-    """A source that has nothing, such as a file that was just made, removes nothing unless its application is named."""
+@pytest.mark.parametrize("before", [(), ("--application", "default")])
+def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, before: tuple[str, ...]) -> None:
+    """A mistyped path is not an empty source: nothing is created, and nothing is removed from the target."""
     kept = cli("submit", "s", "up", "--json", storage=TWO).json["id"]
-    ran = cli("copy", "--from", "sqlite:///tpyo.db", "--to", TWO, "--mirror", "--yes", storage=None)
-    assert ran.code == 3
-    assert "Applications in the target of which the source has nothing: 'default'" in ran.out
-    named = ("--application", "default", "copy", "--from", "sqlite:///tpyo.db", "--to", TWO, "--mirror")
-    assert cli(*named, storage=None).code == 1
+    (tmp_path / "empty.db").touch()
+    for name in ("tpyo.db", "empty.db"):
+        ran = cli(*before, "copy", "--from", f"sqlite:///{name}", "--to", TWO, "--mirror", "--yes", storage=None)
+        assert (ran.code, ran.out) == (5, "")
+        assert f"{name} does not exist or is empty; check the path" in " ".join(ran.err.split())
     assert cli("show", kept, storage=TWO).code == 0
-    assert cli(*named, "--yes", storage=None).code == 0
-    assert cli("show", kept, storage=TWO).code == 4
+    assert [file.name for file in tmp_path.glob("tpyo*")] == []
+    assert (tmp_path / "empty.db").stat().st_size == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from attrs import asdict
 from harken import Feedback
 from harken.container import utc_now
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, Extra, Kind, SessionValue
-from harken.storage import open_storage, same_storage
+from harken.storage import open_existing_storage, open_storage, same_storage
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
 from harken_adapters.hosts.cli.options import Json, WrongUsage, door
@@ -59,7 +59,7 @@ def copy(
         raise WrongUsage("--from and --to name the same storage; choose another one to copy to")
     rejects = Rejects(rejected or _REJECTED, "application")
     began = perf_counter()
-    with open_storage(from_) as source, open_storage(to) as target:
+    with open_existing_storage(from_) as source, open_storage(to) as target:
         # Only now: opening the storage may have made it.
         spare_databases(rejects.path)
         report = partial(_reject, rejects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidName, InvalidURI
 
-from harken.domain.errors import ConfigurationError, MissingExtra
+from harken.domain.errors import ConfigurationError, MissingExtra, StorageUnavailable
 from harken.ports.storage import Storage
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.alerts import MongoAlertRepository
@@ -32,18 +32,25 @@ from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOU
 
 
 @contextmanager
-def open_storage(url: str) -> Iterator[Storage]:
+def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
     """The storage in the database that ``url`` names, with a client of its own.
 
+    Harken's collections are created if there are none, unless they must be ``existing``.
+
     Raises:
-        ConfigurationError: the URL makes no sense.
+        ConfigurationError: the URL is invalid.
         StorageIncompatible: the database was not made by Harken, or by a newer one; it is left untouched.
-        StorageUnavailable: the server does not answer, or refuses the user.
+        StorageUnavailable: the server does not answer, or refuses the user, or the collections must exist and do not.
     """
     location = parse_url(url)
     client = _client(url, timeout=location.timeout)
-    with _opened(client, location.database, timeout=location.timeout, close=client.close) as storage:
-        yield storage
+    database = Database(client, location.database, timeout=location.timeout)
+    try:
+        if existing:
+            _must_exist(database)
+        yield _storage(database, None)
+    finally:
+        database.close(client.close)
 
 
 @contextmanager
@@ -63,8 +70,11 @@ def open_mongomock(url: str) -> Iterator[Storage]:
         message = f"mongomock:// needs the package {error.name!r}, which is not installed; {remedy}"
         raise MissingExtra(message) from error
     client: MongoClient[Any] = mongomock.MongoClient()
-    with _opened(client, DEFAULT_DATABASE, timeout=DEFAULT_TIMEOUT, close=client.close) as storage:
-        yield storage
+    database = Database(client, DEFAULT_DATABASE, timeout=DEFAULT_TIMEOUT)
+    try:
+        yield _storage(database, None)
+    finally:
+        database.close(client.close)
 
 
 def mongo_storage(
@@ -102,13 +112,11 @@ def _client(url: str, *, timeout: float) -> MongoClient[Any]:
         raise ConfigurationError(f"The driver makes no sense of the mongodb URL: {error}") from error
 
 
-@contextmanager
-def _opened(client: MongoClient[Any], name: str, *, timeout: float, close: Callable[[], None]) -> Iterator[Storage]:
-    database = Database(client, name, timeout=timeout)
-    try:
-        yield _storage(database, None)
-    finally:
-        database.close(close)
+def _must_exist(database: Database) -> None:
+    with database.calling():
+        found = database.collection_names()
+    if not found:
+        raise StorageUnavailable(f"{database.name} does not exist or has no feedback storage; check the URL")
 
 
 def _storage(database: Database, given: Clock | None) -> Storage:

@@ -13,6 +13,7 @@ from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.documents import SqliteDocumentRepository
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
 from harken_adapters.storage.sqlite.keys import SqliteKeyRepository
+from harken_adapters.storage.sqlite.opening import must_exist
 from harken_adapters.storage.sqlite.outbox import SqliteOutbox
 from harken_adapters.storage.sqlite.rebuilding import rebuild
 from harken_adapters.storage.sqlite.sessions import SqliteSessionRepository
@@ -20,16 +21,18 @@ from harken_adapters.storage.sqlite.url import parse_url
 
 
 @contextmanager
-def open_storage(url: str) -> Iterator[Storage]:
-    """The storage in the file that ``url`` names, which is made if it is not there.
+def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
+    """The storage in the file that ``url`` names, which is made if it is not there, unless it must be ``existing``.
 
     Raises:
         ConfigurationError: the URL makes no sense.
         StorageIncompatible: the file was not made by Harken, or by a newer one; it is left untouched.
         StorageCorrupt: the file is damaged; it is left untouched.
-        StorageUnavailable: the file cannot be opened, or stayed locked.
+        StorageUnavailable: the file cannot be opened, or stayed locked, or must exist and does not.
     """
     location = parse_url(url)
+    if existing:
+        must_exist(location.path)
     database = Database(location.path, busy_timeout=location.busy_timeout)
     try:
         yield Storage(

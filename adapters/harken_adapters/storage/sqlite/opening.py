@@ -31,6 +31,16 @@ def check_library() -> None:
         )
 
 
+def must_exist(path: Path) -> None:
+    """Raise unless there is a file with something in it, without opening it.
+
+    Raises:
+        StorageUnavailable: there is not, or the file cannot be reached.
+    """
+    if not _size(path):
+        raise StorageUnavailable(f"{path} does not exist or is empty; check the path")
+
+
 def check_file(place: Place, *, timeout: float) -> None:
     """Raise unless the file is missing, empty, or a database of Harken's without damage; nothing in it is changed.
 

@@ -1,0 +1,228 @@
+"""A repeated copy takes over what happened in the source, and never overwrites what somebody did in the target."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import harken
+from harken import Feedback, FeedbackQuery, FeedbackWithdrawn, Harken, InvalidTransition, Target
+from harken.ports.storage import Storage
+from harken.services.copying import Copyable, Copying
+from harken.storage import open_storage
+from support import ManualClock, counting_ids
+
+DECISIONS = {"approve": "approved", "reject": "rejected", "pend": "pending"}
+#: An edit says one of few things, so that both sides also say the same by chance.
+ACTIONS = ("vote 1", "vote 2", "withdraw", "reply 1", "reply 2", *DECISIONS)
+#: The longest comment that can be allowed.
+LONGEST = 250_000
+BOTH_CHANGED = "Both were changed: the target's version {} is not an earlier version of this one"
+
+
+class Side:
+    """One storage with one entry, and what people did to it since the last copy."""
+
+    def __init__(self, hk: Harken, storage: Storage, clock: ManualClock) -> None:
+        self.hk = hk
+        self.storage = storage
+        self.clock = clock
+        self.done: list[str] = []
+
+    def entry(self) -> Feedback:
+        """The only entry, in any state."""
+        (feedback,) = self.storage.feedback.stream(FeedbackQuery().in_any_state())
+        return feedback
+
+    def act(self, action: str) -> None:
+        """Do that, a second later, if it can be done to the entry as it is."""
+        self.clock.turn(seconds=1)
+        before = self.entry()
+        what, _, words = action.partition(" ")
+        with suppress(FeedbackWithdrawn, InvalidTransition):
+            match what:
+                case "vote":
+                    self.hk.collection.set_vote(Target("s"), "ann", "up", words)
+                case "withdraw":
+                    self.hk.collection.withdraw("default", before.id)
+                case "reply":
+                    self.hk.collection.reply("default", before.id, words)
+                case _:
+                    self.hk.moderation.decide("default", before.id, DECISIONS[what])
+        if self.entry() != before:
+            self.done.append(action)
+
+
+@contextmanager
+def sides() -> Iterator[tuple[Side, Side]]:
+    """A source with one vote, and a target; both on one clock."""
+    clock, new_id = ManualClock(), counting_ids()
+    with ExitStack() as stack:
+
+        def opened() -> Side:
+            storage = stack.enter_context(open_storage("memory://"))
+            hk = stack.enter_context(harken.connect(storage, clock=clock, new_id=new_id, max_comment_length=LONGEST))
+            return Side(hk, storage, clock)
+
+        source, target = opened(), opened()
+        source.hk.collection.set_vote(Target("s"), "ann", "up", "0")
+        yield source, target
+
+
+def copied(source: Side, target: Side) -> tuple[Copying, list[str]]:
+    """Copy the source into the target; gives the reasons of what differs, too."""
+    reasons: list[str] = []
+
+    def report(_: Copyable, reason: str) -> None:
+        reasons.append(reason)
+
+    copying = Copying(source.storage, target.storage, report)
+    list(copying.batches())
+    return copying, reasons
+
+
+def after(common: list[str], target_actions: list[str], source_actions: list[str]) -> tuple[Feedback, Feedback]:
+    """The entry in the target before and after the second of two copies, between which both sides act."""
+    with sides() as (source, target):
+        for action in common:
+            source.act(action)
+        copied(source, target)
+        for action in target_actions:
+            target.act(action)
+        for action in source_actions:
+            source.act(action)
+        before = target.entry()
+        copying, reasons = copied(source, target)
+        result = target.entry()
+        assert result in (before, source.entry())
+        differs = result != source.entry()
+        assert (copying.feedback.conflicts, len(reasons)) == (differs, differs)
+        return before, result
+
+
+actions = st.lists(st.sampled_from(ACTIONS), max_size=3)
+
+
+@pytest.mark.slow
+@given(common=actions, turns=st.lists(st.tuples(st.booleans(), st.sampled_from(ACTIONS)), max_size=7))
+@example(common=[], turns=[(True, "reject"), (False, "vote 1"), (False, "vote 2")])
+@example(common=[], turns=[(True, "withdraw"), (False, "vote 1"), (False, "vote 2")])
+@example(common=[], turns=[(True, "reject"), (False, "pend"), (False, "approve")])
+@example(common=[], turns=[(True, "withdraw"), (False, "pend"), (False, "vote 0"), (False, "vote 1")])
+@example(common=["vote 1"], turns=[(True, "reply 1"), (False, "pend"), (False, "reject")])
+@example(common=["reject"], turns=[(False, "vote 1"), (False, "approve")])
+@example(common=["withdraw"], turns=[(False, "vote 1"), (False, "reject"), (False, "vote 2")])
+def test_what_is_done_in_the_target_is_never_overwritten(common: list[str], turns: list[tuple[bool, str]]) -> None:
+    """Whoever does what on either side: only what the source knows of is replaced, and all of that is."""
+    with sides() as (source, target):
+        for action in common:
+            source.act(action)
+        copied(source, target)
+        common_status = source.entry().moderation.status.value
+        source.done.clear()
+        for in_target, action in turns:
+            (target if in_target else source).act(action)
+        before, theirs = target.entry(), source.entry()
+        copying, reasons = copied(source, target)
+        result = target.entry()
+        assert result in (before, theirs)
+        assert (copying.feedback.conflicts, len(reasons)) == (result != theirs, result != theirs)
+        if not target.done:
+            # Two decisions in a row do not tell what the first of them was made on.
+            assert result == theirs or sum(action in DECISIONS for action in source.done) >= 2
+        elif result != before:
+            assert not lost(target.done, source.done, common_status)
+
+
+def lost(done: list[str], source_done: list[str], common_status: str) -> list[str]:
+    """What was done in the target, and neither done in the source, too, nor followed there by something later."""
+    decided = [action for action in source_done if action in DECISIONS]
+    votes = [n for n, action in enumerate(source_done) if action.startswith("vote")]
+    # What a moderator decides after the author changed the words is about other words.
+    on_new_words = votes and any(action in DECISIONS for action in source_done[votes[0] :])
+    known = {common_status, *(DECISIONS[action] for action in decided)}
+    kinds = {action.partition(" ")[0] for action in source_done}
+    last_decision = [action for action in done if action in DECISIONS][-1:]
+    return [
+        *(action for action in done if action.startswith("vote")),
+        *(action for action in done if action == "withdraw" and action not in kinds),
+        *(action for action in done if action.startswith("reply") and "reply" not in kinds),
+        *(action for action in last_decision if not on_new_words and DECISIONS[action] not in known),
+    ]
+
+
+@pytest.mark.parametrize("hidden", ["reject", "withdraw"])
+def test_what_was_hidden_in_the_target_stays_hidden(hidden: str) -> None:
+    """Although the author changed the entry in the source twice, so that it has a later version there."""
+    before, result = after([], [hidden], ["vote 1", "vote 2"])
+    assert (result, result.counts) == (before, False)
+
+
+@pytest.mark.parametrize("hidden", ["reject", "withdraw"])
+def test_decisions_alone_do_not_overwrite_each_other(hidden: str) -> None:
+    """Where only moderators did something in the source, nothing says that they knew of the target's decision."""
+    before, result = after([], [hidden], ["pend", "approve"])
+    assert (result, result.counts) == (before, False)
+
+
+@pytest.mark.parametrize(
+    ("common", "since"),
+    [
+        (["reject"], ["approve"]),
+        (["reject"], ["vote 1"]),
+        (["reject"], ["vote 1", "approve", "vote 2"]),
+        (["reject"], ["pend", "reject"]),
+        (["withdraw"], ["vote 1", "withdraw"]),
+        (["vote 1", "reply 1"], ["reply 2", "reject"]),
+        (["vote 1", "withdraw"], ["vote 2", "vote 1"]),
+    ],
+)
+def test_what_follows_in_the_source_is_taken_over(common: list[str], since: list[str]) -> None:
+    """Decisions and votes that were made on what the target has."""
+    before, result = after(common, [], since)
+    assert result.version == before.version + len(since)
+
+
+def test_a_history_that_was_folded_is_still_compared() -> None:
+    """Beyond the number or the size of revisions that are kept: later votes are taken over, other decisions are not."""
+    with sides() as (source, target):
+        source.act("vote 1")
+        copied(source, target)
+        for number in range(130):
+            source.act(f"vote {number % 2}")
+        assert copied(source, target)[0].differences == 0
+        assert target.entry() == source.entry()
+        target.act("reject")
+        for number in range(130):
+            source.act(f"vote {number % 2}")
+        before = target.entry()
+        assert copied(source, target)[1] == [BOTH_CHANGED.format(before.version)]
+        assert target.entry() == before
+
+
+def test_a_history_that_was_folded_for_its_size_is_not_a_conflict() -> None:
+    """It has far fewer revisions than could be kept, as each is long."""
+    with sides() as (source, target):
+        for letter in "abc":
+            source.act(f"vote {letter * LONGEST}")
+        copied(source, target)
+        for number in range(20):
+            source.act(f"vote {chr(0x4E00 + number) * LONGEST}")
+        revisions = source.entry().revisions
+        assert len(revisions) < 20
+        assert copied(source, target)[1] == []
+        assert target.entry() == source.entry()
+
+
+def test_an_earlier_version_with_another_history_is_not_taken_for_one() -> None:
+    """The same words and version, but changed at another time: somebody changed it in the target, too."""
+    with sides() as (source, target):
+        copied(source, target)
+        target.act("vote 1")
+        source.act("vote 1")
+        source.act("vote 2")
+        before = target.entry()
+        assert copied(source, target)[1] == [BOTH_CHANGED.format(2)]
+        assert target.entry() == before
