@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from strands.types.tools import AgentTool
 
-from harken import Harken, Receipt, Submission
+from harken import Harken, Receipt, Submission, Target
 from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copied, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, called, chain
 from harken_adapters.hosts.session_manager.opening import open_harken
-from harken_adapters.hosts.strands import Answer, HarkenSessionManager, feedback_tool, metadata_tool
+from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
@@ -109,19 +110,19 @@ class MongoDBSessionManager(HarkenSessionManager):
             return [to_dictionary(feedback) for feedback in found]
 
     def get_feedback_tool(self) -> AgentTool:
-        """A tool with which an agent keeps what its user says of its last answer, through the hooks.
+        """A tool with which an agent keeps what its user says of an answer, through the hooks.
 
         About one answer it keeps one entry: called again, it changes what it kept.
         """
 
-        def vote(rating: str | None, comment: str) -> object:
-            return self._through_hooks(self._vote, {"rating": rating, "comment": comment})
+        def vote(call: FeedbackCall) -> object:
+            return self._through_hooks(partial(self._vote, call), {"rating": call.vote, "comment": call.comment})
 
         return feedback_tool(vote)
 
     @property
     def latest_answer(self) -> Answer | None:
-        """The answer that feedback is about now; ``None`` before there is one."""
+        """The latest answer, which :meth:`add_feedback` is about; ``None`` before there is one."""
         return self.feedback.latest
 
     def _through_hooks(self, keep: Callable[[Mapping[str, Any]], Receipt], given: dict[str, Any]) -> Receipt | None:
@@ -131,19 +132,19 @@ class MongoDBSessionManager(HarkenSessionManager):
         return receipt
 
     def _add(self, feedback: Mapping[str, Any]) -> Receipt:
-        submission = self._submission(feedback)
+        submission = self._submission(feedback, self.feedback.target)
         with session_errors():
             return self.harken.collection.submit(submission)
 
-    def _vote(self, feedback: Mapping[str, Any]) -> Receipt:
-        submission = self._submission(feedback)
+    def _vote(self, call: FeedbackCall, feedback: Mapping[str, Any]) -> Receipt:
+        submission = self._submission(feedback, partial(self.feedback.target_of, call))
         author = self.feedback.voter if submission.author is None else submission.author
         with session_errors():
             return self.harken.collection.submit(evolve(submission, author=author, vote=True))
 
-    def _submission(self, feedback: Mapping[str, Any]) -> Submission:
+    def _submission(self, feedback: Mapping[str, Any], target: Callable[..., Target]) -> Submission:
         given = copied(feedback)
-        about = self.feedback.target(given.get("message_id"), given.get("agent_id"))
+        about = target(given.get("message_id"), given.get("agent_id"))
         return to_submission(given, about, self.application)
 
     # --- metadata --------------------------------------------------------------------------------------------------
