@@ -52,25 +52,21 @@ class MongoDBSessionManager(HarkenSessionManager):
         Args:
             session_id: the session.
             connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. It is
-                required unless there is a ``client`` or a ``harken``; for the storage that the settings name, hand in
-                ``harken=harken.connect()``.
+                required, unless there is a ``client`` or a ``harken``.
             database_name: the database in MongoDB; in the place of the one in the URL.
-            collection_name: says nothing: Harken keeps its own collections, which begin with ``harken_``.
+            collection_name: ignored; Harken's own collections begin with ``harken_``.
             client: a client of MongoDB in the place of a connection string; it stays open.
             application_name: whose session it is; sessions of applications are apart.
             feedback_hook: a hook around :meth:`add_feedback`, or several, the outermost first.
-            metadata_hook: a hook around what is done with metadata, or several.
+            metadata_hook: the same around what is done with metadata.
             feedbackHook: the same as ``feedback_hook``, inside of it.
             metadataHook: the same as ``metadata_hook``, inside of it.
-            harken: a Harken to work on in the place of all these; it stays open.
-            max_record_bytes: how many bytes of JSON a message, or the state of an agent, may have; what makes it larger
-                is left out, see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
+            harken: a Harken to work on in the place of all these, such as ``harken.connect()``; it stays open.
+            max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are. It is
-                a ``ValueError``.
-            StorageError: the storage cannot be opened. Like every ``StorageError`` here it is a ``SessionException`` of
-                Strands as well.
+            ConfigurationError: no storage is given, or two are, or nothing serves that URL. It is a ``ValueError``.
+            StorageError: the storage cannot be opened. It is a ``SessionException`` of Strands as well.
         """
         self._feedback_hooks = chain(feedback_hook, feedbackHook)
         self._metadata_hooks = chain(metadata_hook, metadataHook)

@@ -95,10 +95,6 @@ def metadata_tool(
         delete: removes names; may return how many there were.
     """
 
-    def read(keys: list[str] | str | None) -> str:
-        wanted = None if keys is None else as_texts(keys)
-        return json.dumps({name: value for name, value in get().items() if wanted is None or name in wanted})
-
     @tool
     def manage_metadata(
         action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | str | None = None
@@ -114,7 +110,7 @@ def metadata_tool(
             with session_errors():
                 match action:
                     case "get":
-                        return _done(read(keys))
+                        return _done(_as_json(get(), keys))
                     case "set" if metadata_to_set:
                         update(metadata_to_set)
                         return _done(f"Set: {', '.join(metadata_to_set)}.")
@@ -128,6 +124,11 @@ def metadata_tool(
         )
 
     return manage_metadata
+
+
+def _as_json(metadata: Mapping[str, JsonValue], keys: list[str] | str | None) -> str:
+    wanted = metadata.keys() if keys is None else as_texts(keys)
+    return json.dumps({name: value for name, value in metadata.items() if name in wanted})
 
 
 def _deleted(names: list[str], there_were: object) -> dict[str, Any]:
