@@ -179,6 +179,18 @@ def _votes(hk: Harken, agent: Agent) -> dict[str | None, tuple[str | None, str]]
     return {texts[one.message_id or ""]: (one.rating.value, one.comment) for one in hk.stream(session_id="s")}
 
 
+def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
+    """They are about the first answer, also if a new process hears each of them."""
+    for turn in (["A"], [BAD, "Why?"], [LATE, "Noted"], [GOOD, "Thanks"]):
+        agent = talk(turn)
+        agent("go on")
+    assert _votes(stored, agent) == {"A": ("up", "good")}
+    (feedback,) = stored.stream()
+    assert [revision.comment for revision in feedback.revisions] == ["late"]
+
+
+@pytest.mark.parametrize("stored", ["memory"], indirect=True)
+@pytest.mark.parametrize("talk", ["strands"], indirect=True)
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize(
     ("turns", "votes"),
