@@ -160,3 +160,190 @@ def test_a_session_with_the_longest_id(hk: Harken) -> None:
         for _ in range(2):
             assert tool(rating="up")["status"] == "success"
     assert len({one.author for one in hk.stream()}) == hk.summary().total == 2
+
+
+# --- Which answer -----------------------------------------------------------------------------------------------------
+
+
+def rate(rating: str, comment: str = "", **options: Any) -> ToolCall:
+    """A call of the feedback tool."""
+    return ToolCall("record_feedback", {"rating": rating, "comment": comment, **options})
+
+
+BAD, LATE, GOOD = rate("down"), rate("down", "late"), rate("up", "good")
+
+
+def _votes(hk: Harken, agent: Agent) -> dict[str | None, tuple[str | None, str]]:
+    """What was kept, by the text of the answer that it is about."""
+    texts = {message["tracking_id"]: message["content"][0].get("text") for message in agent.messages}
+    return {texts[one.message_id or ""]: (one.rating.value, one.comment) for one in hk.stream(session_id="s")}
+
+
+def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
+    """They are about the first answer, also if a new process hears each of them."""
+    for turn in (["A"], [BAD, "Why?"], [LATE, "Noted"], [GOOD, "Thanks"]):
+        agent = talk(turn)
+        agent("go on")
+    assert _votes(stored, agent) == {"A": ("up", "good")}
+    (feedback,) = stored.stream()
+    assert [revision.comment for revision in feedback.revisions] == ["late"]
+
+
+@pytest.mark.parametrize("stored", ["memory"], indirect=True)
+@pytest.mark.parametrize("talk", ["strands"], indirect=True)
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    ("turns", "votes"),
+    [
+        pytest.param(
+            [["A"], [BAD, "Why?"], [LATE, "Noted"]], {"A": ("down", "late")}, id="a reason that was asked for"
+        ),
+        pytest.param(
+            [["A"], [BAD, "Why?"], [BAD, "Sorry, why?"], [LATE, "Noted"]],
+            {"A": ("down", "late")},
+            id="a reason that was asked for twice",
+        ),
+        pytest.param(
+            [["A"], [BAD, "Why?"], [LATE, "Noted"], [GOOD, "Thanks"], [LATE, "Well"]],
+            {"A": ("down", "late")},
+            id="a mind that was changed twice",
+        ),
+        pytest.param([["A"], [LATE, "Noted"], [GOOD, GOOD, "Thanks"]], {"A": ("up", "good")}, id="a correction"),
+        pytest.param(
+            [["A"], [BAD, "Why?"], ["B"], [LATE, "Noted"]], {"B": ("down", "late")}, id="the user has moved on"
+        ),
+        pytest.param(
+            [["A"], [LATE, "Noted"], ["B"], [GOOD, "Thanks"]],
+            {"A": ("down", "late"), "B": ("up", "good")},
+            id="another answer was good",
+        ),
+        pytest.param(
+            [["A"], [LATE, "B"], [LATE, "Noted"]],
+            {"A": ("down", "late"), "B": ("down", "late")},
+            id="the next attempt was as bad",
+        ),
+        pytest.param(
+            [["A"], [LATE, "B"], [rate("up", same_answer=False), "Thanks"]],
+            {"A": ("down", "late"), "B": ("up", "")},
+            id="the model says that it is about the next attempt",
+        ),
+        pytest.param(
+            [["A"], [BAD, "B"], [rate("down", "wrong", same_answer="false"), "Noted"]],
+            {"B": ("down", "wrong")},
+            id="the next attempt instead of a reason",
+        ),
+        pytest.param(
+            [["A"], [LATE, "Noted"], ["B"], [rate("down", "and rude", same_answer=True), "Noted"]],
+            {"A": ("down", "and rude")},
+            id="the model says that it is about the earlier answer",
+        ),
+        pytest.param(
+            [["A"], [BAD, rate("down", "late", same_answer=True), "Noted"]],
+            {"A": ("down", "late")},
+            id="again in the same turn",
+        ),
+        pytest.param(
+            [["A"], [LATE, "B"], [[rate("up", same_answer=False), rate("down", "wrong", same_answer=True)], "Noted"]],
+            {"A": ("down", "wrong"), "B": ("up", "")},
+            id="two answers at once",
+        ),
+        pytest.param(
+            [["A"], [[BAD, BAD], "Why?"], [[LATE, LATE], "Noted"]], {"A": ("down", "late")}, id="parallel calls"
+        ),
+    ],
+)
+def test_feedback_is_about_the_answer_that_the_user_speaks_of(
+    stored: Harken, talk: Callable[[list[Any]], Agent], turns: list[list[Any]], votes: dict[str, Any], restart: bool
+) -> None:
+    """A reason or a correction is not about the agent's question or thanks, whatever process hears it."""
+    agent = talk([said for turn in turns for said in turn])
+    for number, turn in enumerate(turns):
+        agent = talk(turn) if restart else agent
+        agent(f"message {number}")
+    assert _votes(stored, agent) == votes
+    assert stored.summary().total == len(votes)
+
+
+def test_feedback_before_any_answer(hk: Harken) -> None:
+    """A reason for it is about the session too, and not about the question for the reason."""
+    manager = MongoDBSessionManager("s", harken=hk)
+    model = LocalModel([BAD, "Why?", LATE, "Noted"])
+    agent = Agent(model=model, tools=[manager.get_feedback_tool()], session_manager=manager, callback_handler=None)
+    for said in ("I hate this", "It is late"):
+        agent(said)
+    assert [(one.comment, one.message_id) for one in hk.stream()] == [("late", None)]
+
+
+def test_another_agent_collects_feedback(hk: Harken) -> None:
+    """What its user says is about the answer of the agent that spoke before, and so is the reason."""
+    feedback = AgentFeedback(hk, "s")
+    agents = {
+        name: Agent(
+            model=LocalModel(answers), agent_id=name, hooks=[feedback], tools=[feedback.tool()], callback_handler=None
+        )
+        for name, answers in {"writer": ["A", "B"], "critic": [BAD, "Why?", LATE, "Noted", GOOD, "Thanks"]}.items()
+    }
+    for name in ("writer", "critic", "critic", "writer", "critic"):
+        agents[name]("go on")
+    written = [message["tracking_id"] for message in agents["writer"].messages if message["role"] == "assistant"]
+    kept = [(one.agent_id, one.message_id, one.rating.value) for one in hk.stream()]
+    assert kept == [("writer", written[0], "down"), ("writer", written[1], "up")]
+
+
+def test_an_agent_that_is_a_tool_collects_feedback(hk: Harken) -> None:
+    """The answer of the agent that its user talks to is what feedback is about; also once a reason was asked for."""
+    feedback = AgentFeedback(hk, "s")
+    model = LocalModel([BAD, "no reason yet", LATE, "done"])
+    collector = Agent(
+        model=model,
+        name="collector",
+        agent_id="collector",
+        hooks=[feedback],
+        tools=[feedback.tool()],
+        callback_handler=None,
+    )
+    ask = ToolCall("collector", {"input": "The user did not like it"})
+    talker = Agent(
+        model=LocalModel(["A", ask, "Why?", ask, "Noted"]),
+        agent_id="talker",
+        hooks=[feedback],
+        tools=[collector.as_tool()],
+        callback_handler=None,
+    )
+    for said in ("Hello", "Bad", "It is late"):
+        talker(said)
+    kept = [(one.agent_id, one.message_id, one.comment) for one in hk.stream()]
+    assert kept == [("talker", talker.messages[1]["tracking_id"], "late")]
+
+
+def test_a_program_calls_the_tool(hk: Harken) -> None:
+    """Through the agent, as Strands lets programs do: about the latest answer, and a correction changes it."""
+    feedback = AgentFeedback(hk, "s")
+    agent = Agent(model=LocalModel(["A"]), hooks=[feedback], tools=[feedback.tool()], callback_handler=None)
+    agent("Hello")
+    for rating in ("down", "up"):
+        assert agent.tool.record_feedback(rating=rating, comment="well")["status"] == "success"
+    assert _votes(hk, agent) == {"A": ("up", "well")}
+
+
+def test_a_hook_names_the_message(hk: Harken) -> None:
+    """What a hook says that feedback is about has precedence over what the tool found out."""
+    hook = lambda original, action, session_id, feedback: original({**feedback, "message_id": "mine"})  # noqa: E731
+    manager = MongoDBSessionManager("s", harken=hk, feedback_hook=hook)
+    tools = [manager.get_feedback_tool()]
+    agent = Agent(model=LocalModel(["A", LATE, "Noted"]), tools=tools, session_manager=manager, callback_handler=None)
+    for said in ("Hello", "It is late"):
+        agent(said)
+    assert [(one.message_id, one.agent_id) for one in hk.stream()] == [("mine", None)]
+
+
+@pytest.mark.parametrize("given", ["all", {}, {"rating": ["up"]}, {"rating": "up", "comment": {}, "same_answer": {}}])
+def test_a_call_that_is_invalid(hk: Harken, given: Any) -> None:
+    """Whatever a model passes to the tool is refused to it, and never stops the turn."""
+    feedback = AgentFeedback(hk, "s")
+    model = LocalModel(["A", ToolCall("record_feedback", given), "Noted"])
+    agent = Agent(model=model, hooks=[feedback], tools=[feedback.tool()], callback_handler=None)
+    for said in ("Hello", "Fine"):
+        agent(said)
+    assert hk.summary().total == 0
+    assert agent.messages[-1]["content"] == [{"text": "Noted"}]

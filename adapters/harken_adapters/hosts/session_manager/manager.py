@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from strands.types.tools import AgentTool
 
-from harken import Harken, Receipt, Submission
+from harken import Harken, Receipt, Submission, Target
 from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.hosts.session_manager.dictionaries import copied, to_dictionary, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, called, chain
 from harken_adapters.hosts.session_manager.opening import open_harken
-from harken_adapters.hosts.strands import Answer, HarkenSessionManager, feedback_tool, metadata_tool
+from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
@@ -51,25 +52,21 @@ class MongoDBSessionManager(HarkenSessionManager):
         Args:
             session_id: the session.
             connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. It is
-                required unless there is a ``client`` or a ``harken``; for the storage that the settings name, hand in
-                ``harken=harken.connect()``.
+                required, unless there is a ``client`` or a ``harken``.
             database_name: the database in MongoDB; in the place of the one in the URL.
-            collection_name: says nothing: Harken keeps its own collections, which begin with ``harken_``.
+            collection_name: ignored; Harken's own collections begin with ``harken_``.
             client: a client of MongoDB in the place of a connection string; it stays open.
             application_name: whose session it is; sessions of applications are apart.
             feedback_hook: a hook around :meth:`add_feedback`, or several, the outermost first.
-            metadata_hook: a hook around what is done with metadata, or several.
+            metadata_hook: the same around what is done with metadata.
             feedbackHook: the same as ``feedback_hook``, inside of it.
             metadataHook: the same as ``metadata_hook``, inside of it.
-            harken: a Harken to work on in the place of all these; it stays open.
-            max_record_bytes: how many bytes of JSON a message, or the state of an agent, may have; what makes it larger
-                is left out, see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
+            harken: a Harken to work on in the place of all these, such as ``harken.connect()``; it stays open.
+            max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are. It is
-                a ``ValueError``.
-            StorageError: the storage cannot be opened. Like every ``StorageError`` here it is a ``SessionException`` of
-                Strands as well.
+            ConfigurationError: no storage is given, or two are, or nothing serves that URL. It is a ``ValueError``.
+            StorageError: the storage cannot be opened. It is a ``SessionException`` of Strands as well.
         """
         self._feedback_hooks = chain(feedback_hook, feedbackHook)
         self._metadata_hooks = chain(metadata_hook, metadataHook)
@@ -109,19 +106,19 @@ class MongoDBSessionManager(HarkenSessionManager):
             return [to_dictionary(feedback) for feedback in found]
 
     def get_feedback_tool(self) -> AgentTool:
-        """A tool with which an agent keeps what its user says of its last answer, through the hooks.
+        """A tool with which an agent keeps what its user says of an answer, through the hooks.
 
         About one answer it keeps one entry: called again, it changes what it kept.
         """
 
-        def vote(rating: str | None, comment: str) -> object:
-            return self._through_hooks(self._vote, {"rating": rating, "comment": comment})
+        def vote(call: FeedbackCall) -> object:
+            return self._through_hooks(partial(self._vote, call), {"rating": call.vote, "comment": call.comment})
 
         return feedback_tool(vote)
 
     @property
     def latest_answer(self) -> Answer | None:
-        """The answer that feedback is about now; ``None`` before there is one."""
+        """The latest answer, which :meth:`add_feedback` is about; ``None`` before there is one."""
         return self.feedback.latest
 
     def _through_hooks(self, keep: Callable[[Mapping[str, Any]], Receipt], given: dict[str, Any]) -> Receipt | None:
@@ -131,19 +128,19 @@ class MongoDBSessionManager(HarkenSessionManager):
         return receipt
 
     def _add(self, feedback: Mapping[str, Any]) -> Receipt:
-        submission = self._submission(feedback)
+        submission = self._submission(feedback, self.feedback.target)
         with session_errors():
             return self.harken.collection.submit(submission)
 
-    def _vote(self, feedback: Mapping[str, Any]) -> Receipt:
-        submission = self._submission(feedback)
+    def _vote(self, call: FeedbackCall, feedback: Mapping[str, Any]) -> Receipt:
+        submission = self._submission(feedback, partial(self.feedback.target_of, call))
         author = self.feedback.voter if submission.author is None else submission.author
         with session_errors():
             return self.harken.collection.submit(evolve(submission, author=author, vote=True))
 
-    def _submission(self, feedback: Mapping[str, Any]) -> Submission:
+    def _submission(self, feedback: Mapping[str, Any], target: Callable[..., Target]) -> Submission:
         given = copied(feedback)
-        about = self.feedback.target(given.get("message_id"), given.get("agent_id"))
+        about = target(given.get("message_id"), given.get("agent_id"))
         return to_submission(given, about, self.application)
 
     # --- metadata --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which answer feedback is about: the last thing that an agent said."""
+"""Ties feedback to the answers of agents."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from attrs import frozen
 from strands.hooks import AgentInitializedEvent, HookProvider, HookRegistry, MessageAddedEvent
-from strands.types.content import Message, Messages
 from strands.types.tools import AgentTool
 
 from harken import Harken, Rating, Receipt, Target
 from harken.domain.feedback import Scalar
 from harken.domain.rules import MAX_ID_LENGTH
 from harken_adapters.hosts.strands.errors import session_errors
-from harken_adapters.hosts.strands.tools import feedback_tool
-
-
-@frozen
-class Answer:
-    """An answer of an agent. ``message_id`` is the message's ``tracking_id``, which outlives the process."""
-
-    agent_id: str
-    message_id: str
+from harken_adapters.hosts.strands.tools import FeedbackCall, feedback_tool
+from harken_adapters.hosts.strands.turns import Answer, Turns
 
 
 class AgentFeedback(HookProvider):
@@ -37,8 +28,20 @@ class AgentFeedback(HookProvider):
         self.harken = harken
         self.session_id = session_id
         self.application = harken.application if application is None else application
-        #: The answer that feedback is about now; ``None`` before there is one.
-        self.latest: Answer | None = None
+        self._turns = Turns()
+
+    @property
+    def latest(self) -> Answer | None:
+        """The latest answer, which :meth:`submit` is about; ``None`` before there is one."""
+        return self._turns.latest
+
+    @property
+    def voter(self) -> str:
+        """The author of what the tool keeps, which stands for the user of the session, whose own id is not known."""
+        author = f"session:{self.session_id}"
+        if len(author) <= MAX_ID_LENGTH:
+            return author
+        return f"session:{blake2b(self.session_id.encode(), digest_size=16).hexdigest()}"
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:  # noqa: ARG002 - of the framework
         """Hear of each message of an agent, and of those that it is restored with."""
@@ -79,10 +82,11 @@ class AgentFeedback(HookProvider):
 
     def target(self, message_id: str | None = None, agent_id: str | None = None) -> Target:
         """What feedback is about: what is named, or else the latest answer."""
-        latest = self.latest
-        if latest is None or message_id is not None or agent_id not in (None, latest.agent_id):
-            return Target(self.session_id, message_id, agent_id)
-        return Target(self.session_id, latest.message_id, latest.agent_id)
+        return self._target(self.latest, message_id, agent_id)
+
+    def target_of(self, call: FeedbackCall, message_id: str | None = None, agent_id: str | None = None) -> Target:
+        """What a call of the tool is about: what is named, or else the answer that the user speaks of."""
+        return self._target(self._turns.answer(call), message_id, agent_id)
 
     def tool(self) -> AgentTool:
         """A tool with which an agent keeps what its user says of an answer.
@@ -91,39 +95,20 @@ class AgentFeedback(HookProvider):
         """
         return feedback_tool(self._vote)
 
-    @property
-    def voter(self) -> str:
-        """The author of what the tool keeps: the user of this session, whose own id is not known here."""
-        return voter(self.session_id)
+    def _target(self, answer: Answer | None, message_id: str | None, agent_id: str | None) -> Target:
+        if answer is None or message_id is not None or agent_id not in (None, answer.agent_id):
+            return Target(self.session_id, message_id, agent_id)
+        return Target(self.session_id, answer.message_id, answer.agent_id)
 
-    def _vote(self, rating: str | None, comment: str) -> Receipt:
+    def _vote(self, call: FeedbackCall) -> Receipt:
         with session_errors():
             return self.harken.collection.set_vote(
-                self.target(), self.voter, rating, comment, application=self.application
+                self.target_of(call), self.voter, call.vote, call.comment, application=self.application
             )
 
     def _began(self, event: AgentInitializedEvent) -> None:
-        self._look_at(event.agent.messages, event.agent.agent_id)
+        for message in event.agent.messages:
+            self._turns.hear(message, event.agent.agent_id)
 
     def _said(self, event: MessageAddedEvent) -> None:
-        self._look_at([event.message], event.agent.agent_id)
-
-    def _look_at(self, messages: Messages, agent_id: str) -> None:
-        found = next((said for message in reversed(messages) if (said := _answer_id(message))), None)
-        if found is not None:
-            self.latest = Answer(agent_id, found)
-
-
-def voter(session_id: str) -> str:
-    """The author that stands for the user of a session."""
-    author = f"session:{session_id}"
-    if len(author) <= MAX_ID_LENGTH:
-        return author
-    return f"session:{blake2b(session_id.encode(), digest_size=16).hexdigest()}"
-
-
-def _answer_id(message: Message) -> str | None:
-    """The id of a message that is an answer. One in which an agent calls tools is only on the way to an answer."""
-    if message["role"] != "assistant" or any("toolUse" in block for block in message["content"]):
-        return None
-    return message.get("tracking_id")
+        self._turns.hear(event.message, event.agent.agent_id)

@@ -83,7 +83,8 @@ class HarkenSessionRepository(SessionRepository):
     def update_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
         """Keep what an agent knows now."""
         record = _values(session_agent)
-        record["created_at"] = self.written(session_id, session_agent.agent_id).get("created_at", record["created_at"])
+        written = self._written.get((session_id, session_agent.agent_id), {})
+        record["created_at"] = written.get("created_at", record["created_at"])
         self._put(session_id, session_agent.agent_id, record)
 
     def note(self, session_id: str, agent_id: str, details: Mapping[str, Any]) -> None:
@@ -96,10 +97,9 @@ class HarkenSessionRepository(SessionRepository):
         if written and {**written, **self._details.get((session_id, agent_id), {})} != written:
             self._put_encoded(session_id, agent_id, written)
 
-    def written(self, session_id: str, agent_id: str) -> Mapping[str, Any]:
-        """What was last read or kept here of an agent; empty if nothing was."""
-        written: Mapping[str, Any] = decoded(self._written.get((session_id, agent_id), {}))
-        return written
+    def written(self, session_id: str, agent_id: str, name: str) -> Any:
+        """A value of what was last read or kept here of an agent; ``None`` if there is none."""
+        return decoded(self._written.get((session_id, agent_id), {}).get(name))
 
     def record(self, session_id: str, agent_id: str) -> dict[str, Any] | None:
         """All that is kept of an agent, details included."""

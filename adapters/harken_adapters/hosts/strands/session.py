@@ -59,7 +59,7 @@ class HarkenSessionManager(RepositorySessionManager):
         """Restore an agent, with what it used up so far; or keep a new one."""
         self._repository.note(self.session_id, agent.agent_id, _details(agent))
         super().initialize(agent, **kwargs)
-        _restore_metrics(agent, self._repository.written(self.session_id, agent.agent_id).get("metrics", {}))
+        _restore_metrics(agent, self._repository.written(self.session_id, agent.agent_id, "metrics") or {})
 
     def sync_agent(self, agent: LocalAgent, **kwargs: Any) -> None:
         """Keep what an agent knows and used up, if that changed."""

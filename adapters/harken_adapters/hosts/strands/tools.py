@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from strands import tool
+from attrs import evolve, frozen
+from strands import ToolContext, tool
 from strands.types.tools import AgentTool
 
 from harken import FeedbackRejected
@@ -14,27 +15,65 @@ from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.strands.errors import session_errors
 
+#: The name of the feedback tool.
+FEEDBACK_TOOL: Final = "record_feedback"
 
-def feedback_tool(submit: Callable[[str | None, str], object]) -> AgentTool:
-    """A tool with which an agent keeps what its user says of its last answer.
+
+@frozen
+class FeedbackCall:
+    """A call of the feedback tool.
+
+    Attributes:
+        rating: ``"up"``, ``"down"`` or ``"neutral"``, or what else a model says.
+        comment: what the user said.
+        same_answer: whether it is about the answer that the call before was about; ``None`` if the model does not say.
+        agent_id: the agent that calls; ``None`` if a program does.
+        call_id: Strands' id of the call.
+    """
+
+    rating: str
+    comment: str = ""
+    same_answer: bool | None = None
+    agent_id: str | None = None
+    call_id: str | None = None
+
+    @property
+    def vote(self) -> str | None:
+        """The rating as Harken takes it."""
+        return None if self.rating == "neutral" else self.rating
+
+
+def feedback_tool(submit: Callable[[FeedbackCall], object]) -> AgentTool:
+    """A tool with which an agent keeps what its user says of an answer.
 
     A model may call a tool twice, so ``submit`` should count what is said about one answer once.
 
     Args:
-        submit: keeps a rating (``"up"``, ``"down"`` or ``None``) and a comment.
+        submit: keeps the rating and the comment of a call, and gives ``None`` if it does not.
     """
 
-    @tool
-    def record_feedback(rating: str, comment: str = "") -> dict[str, Any]:
+    @tool(name=FEEDBACK_TOOL, context=True)
+    def record_feedback(
+        rating: str,
+        comment: str = "",
+        same_answer: bool | None = None,
+        tool_context: ToolContext[Any] | None = None,
+    ) -> dict[str, Any]:
         """Keep what the user thinks of your previous answer. Use it when the user praises or criticises an answer.
 
         Args:
             rating: "up" if they are satisfied, "down" if they are not, "neutral" if neither.
             comment: What they said about it, in their own words. A "down" needs it.
+            same_answer: Only if you have called this tool before: true if the user explains or changes what they said
+                then; false if they speak of an answer that you have given since.
+            tool_context: Of the framework.
         """
+        call = FeedbackCall(rating, comment, same_answer)
+        if tool_context:
+            call = evolve(call, agent_id=tool_context.agent.agent_id, call_id=tool_context.tool_use["toolUseId"])
         try:
             with session_errors():
-                kept = submit(None if rating == "neutral" else rating, comment)
+                kept = submit(call)
         except FeedbackRejected as error:
             return _failed(f"Not kept: {error}")
         return _done("The feedback was kept." if kept is not None else "The feedback was not kept.")
@@ -56,10 +95,6 @@ def metadata_tool(
         delete: removes names; may return how many there were.
     """
 
-    def read(keys: list[str] | str | None) -> str:
-        wanted = None if keys is None else as_texts(keys)
-        return json.dumps({name: value for name, value in get().items() if wanted is None or name in wanted})
-
     @tool
     def manage_metadata(
         action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | str | None = None
@@ -75,7 +110,7 @@ def metadata_tool(
             with session_errors():
                 match action:
                     case "get":
-                        return _done(read(keys))
+                        return _done(_as_json(get(), keys))
                     case "set" if metadata_to_set:
                         update(metadata_to_set)
                         return _done(f"Set: {', '.join(metadata_to_set)}.")
@@ -89,6 +124,11 @@ def metadata_tool(
         )
 
     return manage_metadata
+
+
+def _as_json(metadata: Mapping[str, JsonValue], keys: list[str] | str | None) -> str:
+    wanted = metadata.keys() if keys is None else as_texts(keys)
+    return json.dumps({name: value for name, value in metadata.items() if name in wanted})
 
 
 def _deleted(names: list[str], there_were: object) -> dict[str, Any]:
