@@ -170,17 +170,35 @@ def test_brought_back_by_a_new_vote() -> None:
     assert channel.comments == ["slow again", "", "slow again"]
 
 
-def test_a_route_that_is_gone_withholds_nothing_that_counts() -> None:
-    """What counts is sent, also when the route that chose it was removed meanwhile."""
-    clock = ManualClock()
+@pytest.mark.parametrize(("others", "sent"), [([], ["feedback.created"]), ([{"tags": ["none"]}], [])])
+def test_a_route_that_is_gone(others: list[dict[str, object]], sent: list[str]) -> None:
+    """What a removed route chose is still sent, unless other routes to the channel do not take it."""
     channel = Recorder()
-    with telling(clock, channels={"ops": channel}, routes=[Route(name="none", channel="ops", tags={"none"})]) as hk:
+    routes = [{"name": f"other-{number}", "channel": "ops", **filters} for number, filters in enumerate(others)]
+    with telling(
+        channels={"ops": channel, "log": Recorder()}, routes=[*routes, {"name": "log", "channel": "log"}]
+    ) as hk:
         hk.routes.put(Route(name="all", channel="ops"))
         hk.submit("s", "up")
         hk.relay.dispatch()
         hk.routes.delete("all")
         hk.relay.run_due()
-    assert channel.types == ["feedback.created"]
+    assert channel.types == sent
+
+
+def test_another_team_gets_no_words_that_are_not_for_it() -> None:
+    """Feedback that moves to another agent meanwhile is not sent as new, and its change without words."""
+    helper, everything = Recorder(), Recorder()
+    routes: list[dict[str, object]] = [
+        {"name": "new", "channel": "helper", "events": ["feedback.created"], "agents": ["helper"]},
+        {"name": "all", "channel": "everything", "agents": ["helper"]},
+    ]
+    with telling(channels={"helper": helper, "everything": everything}, routes=routes) as hk:
+        hk.collection.set_vote(Target("s", None, "helper"), "kim", "down", "slow")
+        hk.collection.set_vote(Target("s", None, "payroll"), "kim", "down", "my salary")
+        hk.relay.run_due()
+    assert helper.types == []
+    assert (everything.types, everything.comments) == (["feedback.updated"], [""])
 
 
 @pytest.mark.parametrize("at", ["fan-out", "send"])

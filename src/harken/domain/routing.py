@@ -168,9 +168,9 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
     """What a notification of that type may say of feedback as it is now; ``None`` if it must not be sent any more.
 
     Of withdrawn feedback only the withdrawal is sent. Feedback that is new or changed is not sent if a moderator has
-    given it a status that none of the routes for that type takes. What people wrote and picked is there only if the
-    feedback counts, or a route for that type asks for feedback with its status; what it said before it was changed
-    never is.
+    given it a status that none of the routes for that type takes, and as new only if one of them would take it now.
+    What people wrote and picked is there only if the filters of such a route fit the feedback as it is now, and it
+    counts or the route asks for its status; what it said before it was changed never is.
 
     Args:
         routes: those that lead to the channel, for the application of the feedback.
@@ -189,7 +189,11 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
     decided = type is EventType.CREATED or moderation.decided_at is not None
     if type in _SENT_IF_COUNTED and decided and not taken:
         return None
-    if feedback.counts or any(route.statuses and route.fits(type, Traits.of(feedback)) for route in routes):
+    fitting = [route for route in routes if route.fits(type, Traits.of(feedback))]
+    if type is EventType.CREATED and routes and not fitting:
+        return None
+    readable = feedback.counts if fitting or not routes else False
+    if readable or any(route.statuses for route in fitting):
         return feedback.without_revisions()
     return feedback.without_words()
 

@@ -88,14 +88,17 @@ class AlertingService:
         """
         now, states = self._clock(), self._states.all()
         changed = 0
-        if self.rules:
-            self._seen.update(self._repository.applications(), (application for application, _ in states))
-            for application in sorted(self._seen):
-                for rule in self.rules:
-                    if rule.application in (None, application):
-                        state = states.pop((application, rule.name), RuleState(application, rule.name))
-                        changed += self._look_around(rule, application, now, state)
+        self._seen.update(self._repository.applications(), (application for application, _ in states))
+        for application in sorted(self._seen):
+            for rule in self.rules:
+                if rule.application in (None, application):
+                    state = states.pop((application, rule.name), RuleState(application, rule.name))
+                    changed += self._look_around(rule, application, now, state)
         # What is left is about rules that are not configured here, at least not for that application.
+        for application in sorted(self._seen):
+            for alert in self._windows.open_alerts(application):
+                if self._is_foreign(alert):
+                    states.setdefault((application, alert.rule), RuleState(application, alert.rule))
         return changed + sum(self._windows.retire(state, now) for state in states.values())
 
     def find(
@@ -171,6 +174,11 @@ class AlertingService:
             self._alerts.replace(resolved, resolved.event())
 
     # --- how -------------------------------------------------------------------------------------------------------
+
+    def _is_foreign(self, alert: Alert) -> bool:
+        """Whether no rule that is configured here looks after an alert."""
+        own = (rule for rule in self.rules if rule.application in (None, alert.application))
+        return alert.rule != CHANNEL_RULE and alert.rule not in {rule.name for rule in own}
 
     def _look_for_streaks(self, rule: StreakRule, feedback: Sequence[Feedback]) -> int:
         groups: defaultdict[Group, list[Feedback]] = defaultdict(list)

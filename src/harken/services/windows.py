@@ -89,7 +89,7 @@ class WindowWatch:
 
     def look(self, rule: WindowRule, application: str, now: datetime, state: RuleState) -> int:
         """Update the alerts of a rule in an application; how many were raised or resolved."""
-        alerts = {alert.subject: alert for alert in self._open(rule.name, application)}
+        alerts = {alert.subject: alert for alert in self.open_alerts(application, rule.name)}
         evaluation = self._evaluate(rule, application, now, alerts)
         raised = sum(
             self._raise(rule, application, subject, *evaluation.found[subject], at=now)
@@ -107,7 +107,7 @@ class WindowWatch:
     def retire(self, state: RuleState, now: datetime) -> int:
         """Update the alerts of a rule that is not configured here; how many were resolved."""
         # A page is enough: what is left is resolved at the next look.
-        alerts = list(islice(self._open(state.rule, state.application), _PAGE))
+        alerts = list(islice(self.open_alerts(state.application, state.rule), _PAGE))
         return self._settle(state, alerts, RETIRED, now, others=0)
 
     def _settle(self, state: RuleState, over: Sequence[Alert], hold: timedelta, now: datetime, *, others: int) -> int:
@@ -144,7 +144,8 @@ class WindowWatch:
         )
         return int(self._alerts.add(alert, alert.event()))
 
-    def _open(self, rule: str, application: str) -> Iterator[Alert]:
+    def open_alerts(self, application: str, rule: str | None = None) -> Iterator[Alert]:
+        """The alerts that are open, of all rules or of one."""
         after: Alert | None = None
         while page := self._alerts.find(application, limit=_PAGE, after=after, standing=True, rule=rule):
             yield from page
