@@ -615,3 +615,20 @@ def test_only_what_awaits_moderation_is_read_in_memory(monkeypatch: pytest.Monke
         monkeypatch.setattr(FeedbackQuery, "matches", counted)
         assert backlog(watch.storage.feedback, APP) == Backlog(2, NOON)
         assert set(read) == {"f000100", "f000101"}
+
+
+@pytest.mark.parametrize("others", [[], [{"name": "other", "kind": "streak", "length": 3}]])
+def test_the_alert_of_a_rule_that_goes_at_once_is_resolved(others: list[dict[str, object]]) -> None:
+    """Also where the rule was removed, or renamed, before a relay had looked around a second time."""
+    clock = ManualClock()
+    with open_storage("memory://") as storage:
+        with harken.connect(storage, clock=clock, alert_rules=[{"name": "x", "kind": "streak", "length": 3}]) as hk:
+            for _ in range(3):
+                hk.submit("s", "down", "slow")
+            hk.relay.run_due()
+            assert [alert.stands for alert in hk.alerts.find("default")] == [True]
+        with harken.connect(storage, clock=clock, alert_rules=others) as hk:
+            for _ in range(4):
+                clock.turn(hours=1)
+                hk.relay.run_due()
+            assert [alert.stands for alert in hk.alerts.find("default", rule="x")] == [False]

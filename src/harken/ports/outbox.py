@@ -85,8 +85,12 @@ class Outbox(ABC):
         """
 
     @abstractmethod
-    def bury(self, delivery: Delivery, *, error: str) -> None:
-        """It did not arrive and shall not be tried again: its state becomes ``DEAD``. Raises ``LeaseLost`` likewise."""
+    def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
+        """It did not arrive and shall not be tried again: its state becomes ``DEAD``. Raises ``LeaseLost`` likewise.
+
+        One that was not sent at all is not counted as an attempt, so the channel does not count as notified by it; an
+        erasure that awaits it is free only if something else says that the channel may know, as in :meth:`release`.
+        """
 
     @abstractmethod
     def move(self, delivery: Delivery, channel: str) -> None:

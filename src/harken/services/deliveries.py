@@ -163,7 +163,7 @@ class DeliveryService:
             NoSuchChannel: nothing waits for it.
         """
         error = f"There is no channel {channel!r} any more"
-        return self._see_to(channel, lambda claimed: self._outbox.bury(claimed, error=error))
+        return self._see_to(channel, lambda claimed: self._outbox.bury(claimed, error=error, sent=False))
 
     # --- how -------------------------------------------------------------------------------------------------------
 

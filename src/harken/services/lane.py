@@ -169,7 +169,7 @@ class Lane:
             self._notifier.deliver(notification)
         except TemplateTooCostly as error:
             # Neither the receiver's fault, nor better the next time.
-            self._bury(delivery, str(error))
+            self._bury(delivery, str(error), sent=False)
         except DeliveryFailed as failure:
             self._note_failure(delivery, failure)
         except Exception as error:
@@ -240,15 +240,15 @@ class Lane:
         if ended.untrue:
             self._means.outbox.discard(ended.untrue)
 
-    def _bury(self, delivery: Delivery, error: str) -> None:
+    def _bury(self, delivery: Delivery, error: str, *, sent: bool = True) -> None:
         try:
-            self._means.outbox.bury(delivery, error=error)
+            self._means.outbox.bury(delivery, error=error, sent=sent)
         except LeaseLost:
             _tell_lost(delivery)
 
     def _bury_all(self, claimed: Sequence[Delivery], state: ChannelState) -> int:
         for delivery in claimed:
-            self._bury(delivery, f"The channel is switched off: {state.reason}")
+            self._bury(delivery, f"The channel is switched off: {state.reason}", sent=False)
         return len(claimed)
 
 

@@ -80,6 +80,24 @@ class ErasureContract(FreshStorage):
             storage.feedback.erase(EVERYTHING, at=NOON)
             check_same(len(_waiting(storage)), 4)
 
+    def test_what_was_buried_without_being_sent_is_unknown(self) -> None:
+        """A channel that was off when its delivery was claimed is not notified; one that was tried before is."""
+        one = a_feedback()
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            _fan_out(storage, "off", "tried")
+            (off,), (tried,) = _claim(storage, "off"), _claim(storage, "tried")
+            storage.outbox.bury(off, error="off", sent=False)
+            check_same(storage.outbox.delivery(off.id).attempts, 0)
+            storage.outbox.back_off(tried, due_at=NOON, error="refused")
+            (tried,) = _claim(storage, "tried")
+            storage.outbox.bury(tried, error="off", sent=False)
+            dead = storage.outbox.delivery(tried.id)
+            check_same((dead.attempts, dead.state), (1, DeliveryState.DEAD))
+            check_raises(LeaseLost, lambda: storage.outbox.bury(off, error="twice", sent=False))
+            storage.feedback.erase(EVERYTHING, at=NOON)
+            check_same(_waiting(storage), [_notice(one, "tried")])
+
     def test_what_was_moved_away_after_an_attempt_is_known(self) -> None:
         """A channel that may know of feedback is notified though its delivery was moved; one that cannot is not."""
         first, second = a_series(2)

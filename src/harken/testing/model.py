@@ -233,8 +233,9 @@ class _Outbox(Outbox):
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
         self._must_end(delivery, due_at=due_at, error=error)
 
-    def bury(self, delivery: Delivery, *, error: str) -> None:
-        self._must_end(delivery, state=DeliveryState.DEAD, error=error)
+    def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
+        attempts = delivery.attempts if sent else delivery.attempts - 1
+        self._must_end(delivery, sent=sent, state=DeliveryState.DEAD, error=error, attempts=attempts)
 
     def move(self, delivery: Delivery, channel: str) -> None:
         if not self._holds(delivery):
@@ -342,9 +343,9 @@ class _Outbox(Outbox):
         self._put(evolve(self.delivery(claim.id), leased_until=None, **changes))
         return True
 
-    def _must_end(self, claim: Delivery, **changes: Any) -> None:
+    def _must_end(self, claim: Delivery, *, sent: bool = True, **changes: Any) -> None:
         if not self._end(claim, **changes):
-            self._hand_over(claim, sent=True)
+            self._hand_over(claim, sent=sent)
             raise LeaseLost(claim.id)
 
     def _hand_over(self, claim: Delivery, *, sent: bool) -> None:

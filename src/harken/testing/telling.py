@@ -164,11 +164,11 @@ class TellingMachine(ComparingMachine):
             self._both(partial(_deliveries, state=state, after=None, limit=20))
 
     @precondition(lambda self: self._claims)
-    @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20), dies=st.booleans())
-    def fail(self, data: st.DataObject, due_at: datetime, error: str, dies: bool) -> None:
+    @rule(data=st.data(), due_at=hst.moments_near_noon(), error=hst.texts(20), dies=st.booleans(), sent=st.booleans())
+    def fail(self, data: st.DataObject, due_at: datetime, error: str, dies: bool, sent: bool) -> None:
         claim = data.draw(st.sampled_from(self._claims[::-1]))
         if dies:
-            self._both(lambda storage: storage.outbox.bury(claim, error=error))
+            self._both(lambda storage: storage.outbox.bury(claim, error=error, sent=sent))
         else:
             self._both(lambda storage: storage.outbox.back_off(claim, due_at=due_at, error=error))
         self._both(lambda storage: storage.outbox.delivery(claim.id))

@@ -93,9 +93,10 @@ class MemoryOutbox(Outbox):
         """See the port."""
         self._must_end(delivery, due_at=due_at, error=error)
 
-    def bury(self, delivery: Delivery, *, error: str) -> None:
+    def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
         """See the port."""
-        self._must_end(delivery, state=DeliveryState.DEAD, error=error)
+        attempts = delivery.attempts if sent else delivery.attempts - 1
+        self._must_end(delivery, sent=sent, state=DeliveryState.DEAD, error=error, attempts=attempts)
 
     def move(self, delivery: Delivery, channel: str) -> None:
         """See the port."""
@@ -168,10 +169,10 @@ class MemoryOutbox(Outbox):
             for other in self._data.deliveries.about(delivery.event)
         )
 
-    def _must_end(self, claim: Delivery, **changes: Any) -> None:
+    def _must_end(self, claim: Delivery, *, sent: bool = True, **changes: Any) -> None:
         with self._data.locked():
             if not self._end(claim, **changes):
-                self._hand_over(claim, sent=True)
+                self._hand_over(claim, sent=sent)
                 raise _lost(claim)
 
     def _held(self, claim: Delivery) -> Delivery | None:

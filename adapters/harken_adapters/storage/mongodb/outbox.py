@@ -152,9 +152,9 @@ class MongoOutbox(Outbox):
         """See the port."""
         self._let_go(delivery, due=to_microseconds(due_at), error=error)
 
-    def bury(self, delivery: Delivery, *, error: str) -> None:
+    def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
         """See the port."""
-        self._let_go(delivery, state=DeliveryState.DEAD.value, error=error)
+        self._let_go(delivery, sent=sent, state=DeliveryState.DEAD.value, error=error)
         with self._database.calling():
             self._wake([delivery])
 
@@ -463,11 +463,13 @@ class MongoOutbox(Outbox):
         ended = {(document["_id"], document["attempts"] + given_back) for document in ours}
         return [claim for claim in claimed if (claim.id, claim.attempts) not in ended]
 
-    def _let_go(self, delivery: Delivery, **changes: Any) -> None:
+    def _let_go(self, delivery: Delivery, *, sent: bool = True, **changes: Any) -> None:
+        given_back = 0 if sent else 1
+        change = {"$set": changes} if sent else {"$set": changes, "$inc": {"attempts": -1}}
         with self._database.calling():
-            if not self._end([delivery], {"$set": changes}):
+            if not self._end([delivery], change, given_back=given_back):
                 return
-            self._erasures.hand_over([delivery], sent=True)
+            self._erasures.hand_over([delivery], sent=sent)
         raise _lost(delivery)
 
 

@@ -151,9 +151,10 @@ class SqliteOutbox(Outbox):
         """See the port."""
         self._must_end(delivery, "due_at = ?, error = ?", to_microseconds(due_at), error)
 
-    def bury(self, delivery: Delivery, *, error: str) -> None:
+    def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
         """See the port."""
-        self._must_end(delivery, "state = 'dead', error = ?", error)
+        attempts = delivery.attempts if sent else delivery.attempts - 1
+        self._must_end(delivery, "state = 'dead', error = ?, attempts = ?", error, attempts, sent=sent)
 
     def move(self, delivery: Delivery, channel: str) -> None:
         """See the port."""
@@ -256,11 +257,11 @@ class SqliteOutbox(Outbox):
             if gone < _CHUNK:
                 return forgotten
 
-    def _must_end(self, claim: Delivery, change: str, *parameters: object) -> None:
+    def _must_end(self, claim: Delivery, change: str, *parameters: object, sent: bool = True) -> None:
         def end(connection: sqlite3.Connection) -> bool:
             ended = _end(connection, claim, change, *parameters)
             if not ended:
-                _hand_over(connection, claim, sent=True)
+                _hand_over(connection, claim, sent=sent)
             return ended
 
         if not self._database.write(end):
