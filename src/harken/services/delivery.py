@@ -1,4 +1,4 @@
-"""The relay: takes events from the outbox to whoever should know, and does not give up easily."""
+"""The relay: takes events from the outbox to the channels that should know, and does not give up easily."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ class Relay:
         self._state = Lock()
         self._looked: datetime | None = None
         self._tidied: datetime | None = None
+        self._ahead: Sequence[Happening] = ()
         self._courtesy = Courtesy(self._stopping)
 
     @property
@@ -145,10 +146,11 @@ class Relay:
         self._tidy()
         events = self._means.outbox.events(limit=MAX_EVENTS)
         if not events:
+            self._ahead = ()
             return 0
         now = self._means.clock()
         subjects = subjects_of(self._means, events)
-        # Before they leave the outbox: whoever takes them up after a crash lets the rules look again.
+        # Before they leave the outbox: the relay that takes them up after a crash lets the rules look again.
         self._alerting.look_at([one for one in subjects.values() if isinstance(one, Feedback)])
         made = self._means.outbox.fan_out(self._plan(events, subjects), due_at=now)
         for channel in {delivery.channel for delivery in made}:
@@ -182,10 +184,12 @@ class Relay:
 
     def _until_now(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
         """These events, with those that followed to the same feedback until it was as it is now, if they still wait."""
-        known = {(event.application, event.subject_id, event.version) for event in events}
-        if all((*key, subject.version) in known for key, subject in subjects.items() if isinstance(subject, Feedback)):
+        if _reach_now(events, subjects):
             return events
-        return [*events, *self._means.outbox.events(limit=_LOOK_AHEAD)]
+        # What was looked through for an earlier batch is as true for this one, and reading it again takes long.
+        if not _reach_now([*events, *self._ahead], subjects):
+            self._ahead = self._means.outbox.events(limit=_LOOK_AHEAD)
+        return [*events, *self._ahead]
 
     def _look_around(self) -> None:
         now = self._means.clock()
@@ -334,7 +338,7 @@ class _Worker:
                 return
             helper = Thread(target=self._help, name=f"harken-channel-{self._lane.channel}", daemon=True)
             self._helpers.add(helper)
-            # Inside, so that whoever joins it finds it started.
+            # Inside, so that the thread that joins it finds it started.
             helper.start()
 
     def _help(self) -> None:
@@ -343,6 +347,12 @@ class _Worker:
         finally:
             with self._state:
                 self._helpers = self._helpers - {current_thread()}
+
+
+def _reach_now(events: Sequence[Happening], subjects: Subjects) -> bool:
+    """Whether the events include the one that made each feedback what it is now."""
+    known = {(event.application, event.subject_id, event.version) for event in events}
+    return all((*key, subject.version) in known for key, subject in subjects.items() if isinstance(subject, Feedback))
 
 
 def _following(events: Sequence[Happening]) -> dict[str, Traits]:
