@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -119,7 +120,7 @@ class Metrics:
             raise ConfigurationError("These metrics observe a Harken already; make others for another one")
         self._harken = hk
         hk.collection.on_write(self._batches.observe)
-        self._shown.register(_Stored(hk, self._clock))
+        self._shown.register(_Notifying(hk, self._clock))
         self._shown.register(_Moderation(hk, self._clock))
         self._depth = Gauge(
             "harken_queue_depth",
@@ -181,10 +182,10 @@ class Metrics:
         Thread(target=share, name="harken-metrics", daemon=True).start()
 
 
-class _Stored(Collector):
-    """What the storage knows: how old the oldest event is that nobody has fanned out yet, and how channels fare.
+class _FromStorage(Collector):
+    """Figures that the storage knows.
 
-    The storage is read now and then only, in another thread: one that hangs must not take all other figures along.
+    It is read now and then only, in another thread: a storage that hangs must not take all other figures along.
     """
 
     def __init__(self, hk: Harken, clock: Clock) -> None:
@@ -215,6 +216,14 @@ class _Stored(Collector):
             reading.set_result(self._figures(self._clock()))
         except BaseException as error:  # noqa: BLE001 - raised where the figures are asked for
             reading.set_exception(error)
+
+    @abstractmethod
+    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
+        """What the storage says now."""
+
+
+class _Notifying(_FromStorage):
+    """How old the oldest event is that was not fanned out yet, the status of channels, and what is stranded."""
 
     def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
         return [self._age(now), *self._channels(now), self._stranded()]
@@ -253,8 +262,8 @@ class _Stored(Collector):
         return stranded
 
 
-class _Moderation(_Stored):
-    """The moderation queues. They are read apart: one question for each application must not hold up the others."""
+class _Moderation(_FromStorage):
+    """The moderation queues. They are read apart: one question for each application must not hold up other figures."""
 
     def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
         waiting = GaugeMetricFamily("harken_moderation_waiting", "How many await moderation.", labels=["application"])
