@@ -217,7 +217,7 @@ class Relay:
                         lane.nudge()
 
     def _dispatch_safely(self) -> bool:
-        """Deal with events, whatever happens; whether there may be more at once."""
+        """Deal with events, and log any error; whether there may be more at once."""
         try:
             with self._courtesy.working():
                 # Also after a few: the alerts that they raised are events, too.
@@ -319,7 +319,7 @@ class _Worker:
             more = dealt > 0 or others
 
     def _work_safely(self) -> tuple[int, bool]:
-        """Send a batch, whatever happens; gives what :meth:`Lane.work` gives."""
+        """Send a batch, and log any error; gives what :meth:`Lane.work` gives."""
         try:
             with self._courtesy.working():
                 return self._lane.work(self._stopping.is_set)
@@ -380,5 +380,5 @@ def _channels_of(event: Happening, alert: Alert | None, routes: Sequence[Route])
     if alert is None:
         return set()
     taken = {route.channel for route in routes if route.takes(event.type, alert)}
-    # A channel that is switched off cannot be told that it is.
+    # A channel that is switched off cannot be notified that it is.
     return taken - {alert.subject.value} if alert.subject.by == "channel" else taken

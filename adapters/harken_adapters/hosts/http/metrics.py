@@ -35,7 +35,7 @@ SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _OUTCOMES: Final[tuple[SubmissionOutcome, ...]] = get_args(SubmissionOutcome)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-#: Stands for every other method: who calls can make up any number of them, and each would be a series.
+#: Stands for every other method: clients can make up any number of them, and each would be a series.
 _OTHER: Final = "_OTHER"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
@@ -64,7 +64,7 @@ class Metrics:
             depth_every: after how many seconds a worker process tells the others how many submissions wait in it.
 
         Raises:
-            ConfigurationError: worker processes cannot share their figures as they are told to.
+            ConfigurationError: worker processes cannot share their figures as they are set to.
         """
         self._clock = clock
         self._depth_every = depth_every
@@ -294,15 +294,15 @@ def _shared_folder() -> Path | None:
     """Where worker processes share their figures, if they do.
 
     Raises:
-        ConfigurationError: they are told to and cannot.
+        ConfigurationError: they are set to and cannot.
     """
     named = os.environ.get(SHARED_FOLDER)
     if named is None:
         return None
     if not Path(named).is_dir():
         raise ConfigurationError(
-            f"{SHARED_FOLDER} names {named!r}, which is no folder; make an empty one there before the service starts, "
-            "or unset the variable"
+            f"{SHARED_FOLDER} names {named!r}, which is not a folder; make an empty one there before the service "
+            "starts, or unset the variable"
         )
     if values.ValueClass is values.MutexValue:
         raise ConfigurationError(
