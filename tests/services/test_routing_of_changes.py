@@ -14,7 +14,7 @@ from harken import Change, Harken, Moderation, ModerationStatus, Rating, Route, 
 from harken.domain.events import Event, EventType, Traits
 from harken.domain.routing import destinations
 from harken.services import delivery as relay_module
-from support import NOON, a_feedback
+from support import NOON, ManualClock, a_feedback
 
 PENDING, APPROVED, REJECTED = ModerationStatus.PENDING, ModerationStatus.APPROVED, ModerationStatus.REJECTED
 CREATED, UPDATED = "feedback.created", "feedback.updated"
@@ -150,6 +150,28 @@ def test_what_happened_before_the_relay_ran(
             step(hk)
         hk.relay.run_due()
     assert channel.types == expected
+
+
+def test_what_followed_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches wait, what happened later to their feedback is not read again for each of them."""
+    monkeypatch.setattr(relay_module, "MAX_EVENTS", 5)
+    channel, clock = Recorder(), ManualClock()
+    route = {"name": "r", "channel": "team", **NEW_DOWNS}
+    with telling(clock, channels={"team": channel}, routes=[route], spam="hold") as hk:
+        held = [hk.submit(f"s{number}", "down", SPAM).feedback.id for number in range(20)]
+        clock.turn(minutes=1)
+        for feedback_id in held:
+            hk.moderation.decide("default", feedback_id, APPROVED)
+        read, limits = hk.outbox.events, []
+
+        def events(*, limit: int) -> Any:
+            limits.append(limit)
+            return read(limit=limit)
+
+        hk.outbox.events = events  # type: ignore[method-assign]
+        hk.relay.run_due()
+    assert channel.types == [CREATED] * 20
+    assert sum(limit > 5 for limit in limits) == 1
 
 
 def test_a_decision_that_is_taken_while_a_relay_reads() -> None:

@@ -75,7 +75,7 @@ class Route:
         agents: the agents that feedback, or an alert, is about.
         tags: feedback with any of these.
         statuses: the moderation states of feedback. Without them feedback that is new or changed is sent if it is
-            approved, and everything else whatever its state.
+            approved, and everything else in any state.
         template: makes the text of a notification; without one the channel says it in its own words.
     """
 

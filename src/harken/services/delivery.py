@@ -1,4 +1,4 @@
-"""The relay: takes events from the outbox to whoever should know, and does not give up easily."""
+"""The relay: takes events from the outbox to the channels that should know, and does not give up easily."""
 
 from __future__ import annotations
 
@@ -150,10 +150,11 @@ class Relay:
         self._tidy()
         events = self._means.outbox.events(limit=MAX_EVENTS)
         if not events:
+            self._ahead = ()
             return 0
         now = self._means.clock()
         subjects = subjects_of(self._means, events)
-        # Before they leave the outbox: whoever takes them up after a crash lets the rules look again.
+        # Before they leave the outbox: the relay that takes them up after a crash lets the rules look again.
         self._alerting.look_at([one for one in subjects.values() if isinstance(one, Feedback)])
         made = self._means.outbox.fan_out(self._plan(events, subjects), due_at=now)
         for channel in {delivery.channel for delivery in made}:
@@ -226,7 +227,7 @@ class Relay:
                         lane.nudge()
 
     def _dispatch_safely(self) -> bool:
-        """Deal with events, whatever happens; whether there may be more at once."""
+        """Deal with events, and log any error; whether there may be more at once."""
         try:
             with self._courtesy.working():
                 # Also after a few: the alerts that they raised are events, too.
@@ -328,7 +329,7 @@ class _Worker:
             more = dealt > 0 or others
 
     def _work_safely(self) -> tuple[int, bool]:
-        """Send a batch, whatever happens; gives what :meth:`Lane.work` gives."""
+        """Send a batch, and log any error; gives what :meth:`Lane.work` gives."""
         try:
             with self._courtesy.working():
                 return self._lane.work(self._stopping.is_set)
@@ -347,7 +348,7 @@ class _Worker:
                 return
             helper = Thread(target=self._help, name=f"harken-channel-{self._lane.channel}", daemon=True)
             self._helpers.add(helper)
-            # Inside, so that whoever joins it finds it started.
+            # Inside, so that the thread that joins it finds it started.
             helper.start()
 
     def _help(self) -> None:
@@ -384,5 +385,5 @@ def _channels_of(event: Happening, alert: Alert | None, routes: Sequence[Route])
     if alert is None:
         return set()
     taken = {route.channel for route in routes if route.takes(event.type, alert)}
-    # A channel that is switched off cannot be told that it is.
+    # A channel that is switched off cannot be notified that it is.
     return taken - {alert.subject.value} if alert.subject.by == "channel" else taken

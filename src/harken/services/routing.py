@@ -65,18 +65,18 @@ class RouteService:
         """The routes to a channel, in their order."""
         return [route for route in self.routes() if route.channel == channel]
 
-    def text(
-        self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | None = None
-    ) -> str | None:
+    def text(self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | None) -> str | None:
         """What the template of the first of these routes that has one and takes the notification makes of it.
 
-        ``None`` if there is none. ``subject`` is what the notification is about, if it does not say all of it.
+        ``None`` if there is none. ``subject`` is what the notification is about, which may not say all of it; ``None``
+        if that was erased.
 
         Raises:
             TemplateTooCostly: the template would do too much work on this notification.
         """
-        about = subject or notification.feedback or notification.alert
-        taking = (one for one in routes if one.template is not None and about and one.takes(notification.type, about))
+        if subject is None:
+            return None
+        taking = (one for one in routes if one.template is not None and one.takes(notification.type, subject))
         route = next(taking, None)
         if route is None or route.template is None:
             return None
@@ -116,7 +116,7 @@ class RouteService:
             RouteRejected: it is one of the settings'.
         """
         self._check_own(name)
-        # What can be no route's name, none has.
+        # An invalid name is no route's, and storages need not be able to keep it.
         return name_problem("A route's name", name) is None and self._documents.delete(_KIND, name)
 
     def _check_own(self, name: str) -> None:
@@ -142,6 +142,6 @@ class RouteService:
         values = largest_values()
         if unknown := sorted(set(self._renderer().names(template)) - values.keys()):
             raise ConfigurationError(f"There is no value {unknown[0]!r}; known are {', '.join(sorted(values))}")
-        # Which context, tags and figures there will be, nobody knows.
+        # Which context, tags and figures there will be is unknown.
         with suppress(TemplateValueMissing):
             self._renderer().render(template, values)

@@ -129,7 +129,7 @@ def _before_every_command(
 
 
 def run(arguments: Sequence[str], *, storage: str | None = None) -> int:
-    """Run a command and return its exit code; errors are told on stderr.
+    """Run a command and return its exit code; errors are printed on stderr.
 
     Without a storage among the arguments it works on the one that is given here, if any.
     """
@@ -164,7 +164,7 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
         warn("Nothing was done")
         return FAILED
     finally:
-        # While a closed pipe can still be told from other trouble.
+        # While a closed pipe can still be distinguished from other trouble.
         sys.stdout.flush()
     return 0
 

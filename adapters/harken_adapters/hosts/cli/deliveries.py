@@ -13,7 +13,7 @@ from harken.domain.events import Delivery, DeliveryState
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door, instant, text, text_or_none
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
+from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.presenting import delivery_record
 
 deliveries = typer.Typer(no_args_is_help=True, help="Look at what is on its way, and send it again.")
@@ -162,7 +162,7 @@ def bury(
 
 
 def _for_all(context: typer.Context) -> Door:
-    """The storage to work on, whatever application the deliveries belong to."""
+    """The storage to work on; the deliveries of all its applications."""
     chosen = door(context)
     if chosen.application is not None:
         raise WrongUsage("move and bury are about all applications; leave out --application")
@@ -186,7 +186,7 @@ def _line(delivery: Delivery) -> str:
 
 
 def _tries(delivery: Delivery) -> str:
-    return "1 try" if delivery.tries == 1 else f"{delivery.tries} tries"
+    return counted(delivery.tries, "try", "tries")
 
 
 def _facts(delivery: Delivery) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migration
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
 from harken_adapters.hosts.cli.options import Json, WrongUsage, door, pairs
-from harken_adapters.hosts.cli.output import print_json, run_through, say, warn
+from harken_adapters.hosts.cli.output import counted, print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Bring in feedback that was collected without Harken.")
 
@@ -104,7 +104,7 @@ def _show(migration: Migration, rejected_file: Path | None, seconds: float, *, a
             }
         )
         return
-    say(f"{tally.documents:,} sessions read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
+    say(f"{counted(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
     say(f"Feedback: {_counts(tally.feedback)}")
     say(f"Values of metadata: {_counts(tally.metadata)}")
     if rejected_file:

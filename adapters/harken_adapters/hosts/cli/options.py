@@ -38,7 +38,7 @@ class Door:
     Attributes:
         given: the URL that was typed.
         application: whose feedback it is about.
-        usual: the URL of whoever has the command run, for where none was typed.
+        usual: the URL of the program that runs the command, for where none was typed.
     """
 
     given: str | None
@@ -138,7 +138,7 @@ class Filters:
 
 
 def rating_named(word: str) -> str | None:
-    """The rating as the wire has it; what is no rating is left for the rules to refuse."""
+    """The rating as the wire has it; what is not a rating is left for the rules to refuse."""
     return None if word in ("none", "neutral") else word
 
 
@@ -146,7 +146,7 @@ def text(option: str, value: str) -> str:
     """What an option says, if any storage could keep it.
 
     Raises:
-        WrongUsage: it is no valid text, such as bytes that are no UTF-8.
+        WrongUsage: it is not valid text, such as bytes that are not UTF-8.
     """
     if problem := text_problem(option, value):
         raise WrongUsage(problem.message)
@@ -175,7 +175,7 @@ def instant(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no ISO 8601 date, such as 2026-01-31 or 2026-01-31T12:00Z") from None
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 date, such as 2026-01-31 or 2026-01-31T12:00Z") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 

@@ -87,6 +87,11 @@ def confirmed(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def rating_text(rating: Rating) -> Text:
     """A rating in its colour."""
     return Text(rating.value or "neutral", style=_STYLES[rating])

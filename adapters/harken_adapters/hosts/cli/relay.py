@@ -20,11 +20,11 @@ from harken.settings import Settings
 from harken.storage import scheme_of
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door
-from harken_adapters.hosts.cli.output import in_one_line, print_json, say, shown, time_text
+from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, shown, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
 from harken_adapters.hosts.http.presenting import channel_record
 
-#: What the log channel logs under, also what is no warning.
+#: What the log channel logs under, also below the level of a warning.
 _NOTIFICATIONS: Final = "harken.notifications"
 _A_DAY: Final = 24 * 60 * 60
 
@@ -64,7 +64,7 @@ def _tell_tried(tried: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"tried": tried})
     else:
-        say(f"{tried:,} {'delivery' if tried == 1 else 'deliveries'} tried" if tried else "Nothing was due")
+        say(f"{counted(tried, 'delivery', 'deliveries')} tried" if tried else "Nothing was due")
 
 
 def _tell_beginning(hk: Harken, *, as_json: bool) -> None:
@@ -101,14 +101,14 @@ class _Lines(logging.Formatter):
         """See :class:`logging.Formatter`."""
         moment = time_text(datetime.fromtimestamp(record.created, UTC))
         fields = getattr(record, "harken", {})
-        told = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
-        line = "  ".join(map(in_one_line, (moment, record.levelname.lower(), record.getMessage(), *told)))
+        details = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+        line = "  ".join(map(in_one_line, (moment, record.levelname.lower(), record.getMessage(), *details)))
         return f"{line}\n{shown(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Show warnings meanwhile, whoever they come from, and all that the log channel says."""
+    """Show warnings meanwhile, from any logger, and all that the log channel says."""
     root, notifications, stderr = logging.getLogger(), logging.getLogger(_NOTIFICATIONS), logging.StreamHandler()
     stderr.setFormatter(_Lines())
     before = notifications.level

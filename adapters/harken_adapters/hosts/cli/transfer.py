@@ -22,7 +22,7 @@ from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, pairs
-from harken_adapters.hosts.cli.output import err, print_json, say, shown, shown_json, warn
+from harken_adapters.hosts.cli.output import counted, err, print_json, say, shown, shown_json, warn
 
 _STANDARD = "-"
 
@@ -142,7 +142,7 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
         )
         return
     say(
-        f"{tally.read:,} rows read: {tally.added:,} added, {tally.duplicates:,} there already, "
+        f"{counted(tally.read, 'row')} read: {tally.added:,} added, {tally.duplicates:,} there already, "
         f"{tally.rejected:,} rejected; {seconds:.1f} s, {tally.read / seconds:,.0f} rows/s"
     )
     if rejected_file:

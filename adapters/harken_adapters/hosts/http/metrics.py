@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -34,7 +35,7 @@ SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _OUTCOMES: Final[tuple[SubmissionOutcome, ...]] = get_args(SubmissionOutcome)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-#: Stands for every other method: who calls can make up any number of them, and each would be a series.
+#: Stands for every other method: clients can make up any number of them, and each would be a series.
 _OTHER: Final = "_OTHER"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
@@ -63,7 +64,7 @@ class Metrics:
             depth_every: after how many seconds a worker process tells the others how many submissions wait in it.
 
         Raises:
-            ConfigurationError: worker processes cannot share their figures as they are told to.
+            ConfigurationError: worker processes cannot share their figures as they are set to.
         """
         self._clock = clock
         self._depth_every = depth_every
@@ -119,7 +120,7 @@ class Metrics:
             raise ConfigurationError("These metrics observe a Harken already; make others for another one")
         self._harken = hk
         hk.collection.on_write(self._batches.observe)
-        self._shown.register(_Stored(hk, self._clock))
+        self._shown.register(_Notifying(hk, self._clock))
         self._shown.register(_Moderation(hk, self._clock))
         self._depth = Gauge(
             "harken_queue_depth",
@@ -181,10 +182,10 @@ class Metrics:
         Thread(target=share, name="harken-metrics", daemon=True).start()
 
 
-class _Stored(Collector):
-    """What the storage knows: how old the oldest event is that nobody has fanned out yet, and how channels fare.
+class _FromStorage(Collector):
+    """Figures that the storage knows.
 
-    The storage is read now and then only, in another thread: one that hangs must not take all other figures along.
+    It is read now and then only, in another thread: a storage that hangs must not take all other figures along.
     """
 
     def __init__(self, hk: Harken, clock: Clock) -> None:
@@ -215,6 +216,14 @@ class _Stored(Collector):
             reading.set_result(self._figures(self._clock()))
         except BaseException as error:  # noqa: BLE001 - raised where the figures are asked for
             reading.set_exception(error)
+
+    @abstractmethod
+    def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
+        """What the storage says now."""
+
+
+class _Notifying(_FromStorage):
+    """How old the oldest event is that was not fanned out yet, the status of channels, and what is stranded."""
 
     def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
         return [self._age(now), *self._channels(now), self._stranded()]
@@ -253,8 +262,8 @@ class _Stored(Collector):
         return stranded
 
 
-class _Moderation(_Stored):
-    """The moderation queues. They are read apart: one question for each application must not hold up the others."""
+class _Moderation(_FromStorage):
+    """The moderation queues. They are read apart: one question for each application must not hold up other figures."""
 
     def _figures(self, now: datetime) -> list[GaugeMetricFamily]:
         waiting = GaugeMetricFamily("harken_moderation_waiting", "How many await moderation.", labels=["application"])
@@ -285,15 +294,15 @@ def _shared_folder() -> Path | None:
     """Where worker processes share their figures, if they do.
 
     Raises:
-        ConfigurationError: they are told to and cannot.
+        ConfigurationError: they are set to and cannot.
     """
     named = os.environ.get(SHARED_FOLDER)
     if named is None:
         return None
     if not Path(named).is_dir():
         raise ConfigurationError(
-            f"{SHARED_FOLDER} names {named!r}, which is no folder; make an empty one there before the service starts, "
-            "or unset the variable"
+            f"{SHARED_FOLDER} names {named!r}, which is not a folder; make an empty one there before the service "
+            "starts, or unset the variable"
         )
     if values.ValueClass is values.MutexValue:
         raise ConfigurationError(

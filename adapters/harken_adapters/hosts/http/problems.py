@@ -40,8 +40,8 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "feedback-refused": (400, "The feedback breaks a rule"),
     "unauthorized": (401, "Credentials are needed"),
     "forbidden": (403, "This is not allowed"),
-    "not-found": (404, "There is no such thing"),
-    "method-not-allowed": (405, "This cannot be done here"),
+    "not-found": (404, "Not found"),
+    "method-not-allowed": (405, "Method not allowed"),
     "body-timeout": (408, "The body did not arrive in time"),
     "request-timeout": (408, "The request did not arrive in time"),
     "conflict": (409, "This conflicts with the current state"),
@@ -88,7 +88,7 @@ class Problem(Exception):
         self.status, self.title = KINDS[kind]
 
     def response(self, instance: str) -> Response:
-        """The answer that tells of it; ``instance`` is the path that was asked for, and is cut off if it is long."""
+        """The answer that describes it; ``instance`` is the path that was asked for, and is cut off if it is long."""
         document: dict[str, object] = {
             "type": f"urn:harken:problem:{self.kind}",
             "title": self.title,
@@ -121,14 +121,14 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, Overloaded):
         return Problem("overloaded", str(error), headers=_RETRY)
     if isinstance(error, StorageError):
-        # The message names hosts and files, which are nobody's business.
+        # The message names hosts and files, which callers must not see.
         return Problem("unavailable", _UNAVAILABLE, headers=_RETRY)
     kind = next((kind for base, kind in _KIND_OF if isinstance(error, base)), None)
     return Problem(kind, str(error)) if kind else None
 
 
 def internal() -> Problem:
-    """What is told of an error that should never have happened."""
+    """The problem that an error is which should never have happened."""
     return Problem("internal", _BROKEN)
 
 

@@ -290,7 +290,7 @@ def moment(name: str, text: object) -> datetime | None:
         # In a query string a plus that was not encoded is a space, also that of a time zone.
         found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
     except ValueError:
-        raise invalid(name, "type", f"{name} is no ISO 8601 date: {text[:100]!a}; {expected}") from None
+        raise invalid(name, "type", f"{name} is not an ISO 8601 date: {text[:100]!a}; {expected}") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 

@@ -372,7 +372,7 @@ _ANSWERED: Final[Mapping[str, Schema]] = {
                     "agents": _described(_COUNT, "What agents knew, one for each agent and session."),
                     "metadata": _described(_COUNT, "Names in the metadata of sessions."),
                     "alerts": _described(_COUNT, "Alerts that were closed and emptied."),
-                    "deliveries": _described(_COUNT, "Deliveries about the feedback, in whatever state."),
+                    "deliveries": _described(_COUNT, "Deliveries about the feedback, in any state."),
                 },
                 description="How much was removed, by kind.",
             ),
