@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from harken import Feedback, FeedbackQuery, StorageUnavailable
 from harken.ports.repository import Stored
 from harken.ports.storage import Storage
-from harken.services.copying import BATCH, ConversationPart, Copied, Copyable, Copying, Extra, Kind, SessionValue
+from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
+from harken.services.mirroring import BATCH, Extra, Kind
 from harken.storage import open_storage, same_storage
 from harken.testing import NOON, a_feedback, a_series, accepted, reference_storage
 from harken.testing import strategies as hst
@@ -59,7 +60,7 @@ def everything(storage: Storage) -> dict[str, list[Feedback]]:
     }
 
 
-ERASED = "The source does not have it (any more); --mirror removes it"
+ERASED = "Only the target has it; --mirror removes it"
 
 
 def only_there(kind: Kind, name: str = "", session_id: str = "session") -> Extra:
@@ -264,7 +265,7 @@ def test_what_was_said_otherwise_is_kept_and_reported() -> None:
         assert repr(target.conversations.agent("default", "s", "helper")) == "{'knows': 1.0}"
         messages = target.conversations.messages("default", "s", "helper", limit=9)
         assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True}), (2, {'a': 3})]"
-    kept = "Something else is there already, which was kept"
+    kept = "The target has something else there, which was kept"
     assert reported == [
         (ConversationPart("default", "s", "helper", None, {"knows": 1}), kept),
         (ConversationPart("default", "s", "helper", 1, {"a": 1}), kept),

@@ -22,7 +22,8 @@ from harken import (
     StorageUnavailable,
 )
 from harken.ports.storage import Storage
-from harken.services.copying import Copyable, Copying, Extra, Kind
+from harken.services.copying import ConversationPart, Copyable, Copying, SessionValue
+from harken.services.mirroring import Extra, Kind
 from harken.storage import open_storage
 from harken.testing import NOON, a_feedback, accepted
 
@@ -61,11 +62,21 @@ def two() -> Iterator[Pair]:
         yield source, target
 
 
-def copied(source: Storage, target: Storage, *, mirror: bool = False, application: str | None = None) -> Copying:
+def copied(
+    source: Storage,
+    target: Storage,
+    *,
+    mirror: bool = False,
+    application: str | None = None,
+    allow_empty: bool = False,
+) -> Copying:
     """Copy everything, and remove what the source does not have if it shall be a mirror."""
-    copying = Copying(source, target, lambda *_: None, application=application, mirror=mirror)
+    options = {"mirror": mirror, "allow_empty": allow_empty}
+    copying = Copying(source, target, lambda *_: None, application=application, **options)
     if mirror:
-        copying.remove(list(copying.extras()), at=NOON)
+        # As the command does: a source that cannot be compared fails before anything is removed.
+        list(copying.extras())
+        copying.remove(copying.extras(), at=NOON)
     for _ in copying.batches():
         pass
     return copying
@@ -155,6 +166,8 @@ def test_copying_again_catches_up(pair: Pair) -> None:
     kept = {one.id: one for one in contents(target)["feedback"]["default"]}
     for one in contents(source)["feedback"]["default"]:
         assert kept.get(one.id, one) == one
+    replacements = [type(one) for one in Copying(source, target, print, mirror=True).replacements()]
+    assert replacements == [SessionValue, *[ConversationPart] * 3]
     mirrored = copied(source, target, mirror=True)
     removed = [part.removed for part in (mirrored.feedback, mirrored.metadata, mirrored.conversations)]
     assert (mirrored.differences, removed) == (0, [3, 2, 2])
@@ -197,7 +210,7 @@ def test_a_target_that_is_ahead_is_left_alone(pair: Pair) -> None:
     for mirror in (False, True):
         reported: list[tuple[Copyable, str]] = []
         copying = Copying(source, target, lambda *told, to=reported: to.append(told), mirror=mirror)
-        assert list(copying.extras()) == []
+        assert list(copying.extras()) == list(copying.replacements()) == []
         list(copying.batches())
         assert (copying.feedback.conflicts, copying.differences) == (3, 3)
         reasons = {one.id: reason for one, reason in reported if isinstance(one, Feedback)}
@@ -259,18 +272,27 @@ def test_a_mirror_is_of_the_applications_that_are_copied(two: Pair) -> None:
     assert list(target.sessions.stream()) == [("other", "s", {"a": 1})]
     assert list(target.conversations.sessions()) == [("other", "s")]
     copying = copied(source, target, mirror=True, application="default")
-    assert (copying.other_applications, copying.differences) == ((), 0)
-    assert copied(source, target, mirror=True, application="other").differences == 0
+    assert (copying.other_applications, copying.differences) == ([], 0)
+    # Also if it is named, as the source may be the wrong one.
+    copying = copied(source, target, mirror=True, application="other")
+    assert (copying.other_applications, copying.differences) == (["other"], 1)
+    assert contents(target)["feedback"]["other"] == other
+    assert copied(source, target, mirror=True, application="other", allow_empty=True).differences == 0
     assert target.feedback.applications() == ["default"]
+    assert list(target.sessions.stream()) == list(target.conversations.sessions()) == []
+    with pytest.raises(ValueError, match="needs an application"):
+        Copying(source, target, print, mirror=True, allow_empty=True)
 
 
 def test_an_empty_source_erases_nothing(pair: Pair) -> None:
-    """It may be the wrong one."""
+    """It may be the wrong one, whether an application is named or not."""
     source, target = pair
     filled(target)
     before = contents(target)
     copying = copied(source, target, mirror=True)
     assert (copying.other_applications, copying.differences) == (["default", "other"], 2)
+    copying = copied(source, target, mirror=True, application="default")
+    assert (copying.other_applications, copying.differences) == (["default"], 1)
     assert contents(target) == before
 
 
@@ -301,7 +323,7 @@ def test_what_the_source_has_by_now_is_not_removed(two: Pair) -> None:
     target.sessions.update("default", "s", {"a": 1})
     target.conversations.append("default", "s", "helper", 0, {})
     before = contents(target)
-    copying = Copying(source, target, print, application="default", mirror=True)
+    copying = Copying(source, target, print, application="default", mirror=True, allow_empty=True)
     extras = list(copying.extras())
     assert extras == [
         Extra(Kind.FEEDBACK, "default", one.session_id, one.id),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 
 import pytest
 from hypothesis import example, given
@@ -30,6 +31,7 @@ class Side:
         self.storage = storage
         self.clock = clock
         self.done: list[str] = []
+        self.last: dict[str, datetime] = {}
 
     def entry(self) -> Feedback:
         """The only entry, in any state."""
@@ -53,6 +55,7 @@ class Side:
                     self.hk.moderation.decide("default", before.id, DECISIONS[what])
         if self.entry() != before:
             self.done.append(action)
+            self.last[what] = self.clock.now
 
 
 @contextmanager
@@ -122,6 +125,7 @@ def test_what_is_done_in_the_target_is_never_overwritten(common: list[str], turn
         copied(source, target)
         common_status = source.entry().moderation.status.value
         source.done.clear()
+        source.last.clear()
         for in_target, action in turns:
             (target if in_target else source).act(action)
         before, theirs = target.entry(), source.entry()
@@ -133,21 +137,23 @@ def test_what_is_done_in_the_target_is_never_overwritten(common: list[str], turn
             # Two decisions in a row do not tell what the first of them was made on.
             assert result == theirs or sum(action in DECISIONS for action in source.done) >= 2
         elif result != before:
-            assert not lost(target.done, source.done, common_status)
+            assert not lost(target, source, common_status)
 
 
-def lost(done: list[str], source_done: list[str], common_status: str) -> list[str]:
+def lost(target: Side, source: Side, common_status: str) -> list[str]:
     """What was done in the target, and neither done in the source, too, nor followed there by something later."""
+    done, source_done = target.done, source.done
+    kinds = {action.partition(" ")[0] for action in source_done}
     decided = [action for action in source_done if action in DECISIONS]
     votes = [n for n, action in enumerate(source_done) if action.startswith("vote")]
     # What a moderator decides after the author changed the words is about other words.
     on_new_words = votes and any(action in DECISIONS for action in source_done[votes[0] :])
+    voted_later = "vote" in kinds and source.last["vote"] > target.last.get("withdraw", source.last["vote"])
     known = {common_status, *(DECISIONS[action] for action in decided)}
-    kinds = {action.partition(" ")[0] for action in source_done}
     last_decision = [action for action in done if action in DECISIONS][-1:]
     return [
         *(action for action in done if action.startswith("vote")),
-        *(action for action in done if action == "withdraw" and action not in kinds),
+        *(action for action in done if action == "withdraw" and action not in kinds and not voted_later),
         *(action for action in done if action.startswith("reply") and "reply" not in kinds),
         *(action for action in last_decision if not on_new_words and DECISIONS[action] not in known),
     ]
@@ -158,6 +164,20 @@ def test_what_was_hidden_in_the_target_stays_hidden(hidden: str) -> None:
     """Although the author changed the entry in the source twice, so that it has a later version there."""
     before, result = after([], [hidden], ["vote 1", "vote 2"])
     assert (result, result.counts) == (before, False)
+
+
+def test_a_withdrawal_is_not_followed_by_an_earlier_vote() -> None:
+    """Not even by one that replaces a version of the same number that said the same."""
+    with sides() as (source, target):
+        copied(source, target)
+        source.act("reject")
+        source.act("vote 1")
+        target.act("withdraw")
+        before = target.entry()
+        assert copied(source, target)[1] == [BOTH_CHANGED.format(2)]
+        assert target.entry() == before
+    before, result = after([], ["withdraw"], ["pend", "vote 1"])
+    assert result == before
 
 
 @pytest.mark.parametrize("hidden", ["reject", "withdraw"])

@@ -32,17 +32,21 @@ def precedes(earlier: Feedback, later: Feedback) -> bool:
         return False
     at = next((i for i, one in enumerate(later.revisions) if one.version >= earlier.version), None)
     replaced = None if at is None else later.revisions[at]
-    is_exact = replaced is not None and replaced.version == earlier.version
-    if earlier.withdrawn and not later.withdrawn and not is_exact:
+    exact = replaced if replaced is not None and replaced.version == earlier.version else None
+    if (
+        earlier.withdrawn_at is not None
+        and not later.withdrawn
+        and (exact is None or exact.replaced_at < earlier.withdrawn_at)
+    ):
         # Only a new vote follows a withdrawal, and replaces that very version.
         return False
-    if not _follows_decision(earlier.moderation, later, replaced if is_exact else None, edited=replaced is not None):
+    if not _follows_decision(earlier.moderation, later, exact, edited=replaced is not None):
         return False
-    if at == 1 and not is_exact and _may_be_folded(later):
+    if at == 1 and exact is None and _may_be_folded(later):
         # What it said in that version is no longer known, only when it said something else.
         first, next_kept = later.revisions[:2]
         return first.replaced_at <= earlier.updated_at <= next_kept.replaced_at
-    return _says_the_same(earlier, replaced or later, is_exact=is_exact)
+    return _says_the_same(earlier, replaced or later, is_exact=exact is not None)
 
 
 def _share_history(earlier: Feedback, later: Feedback) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from enum import Enum
 from itertools import islice
 from typing import Final
 
@@ -22,14 +22,13 @@ from harken.domain.feedback import Feedback
 from harken.domain.lineage import is_same_feedback, precedes
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import unfit_to_restore
-from harken.ports.conversations import ConversationRepository, JsonObject
+from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
 from harken.services.conversations import ConversationService
+from harken.services.mirroring import BATCH, Extra, Kind, Mirroring
 from harken.services.sessions import SessionService
-
-BATCH: Final = 1_000
 
 
 @frozen
@@ -44,7 +43,7 @@ class SessionValue:
 
 @frozen
 class ConversationPart:
-    """A message of an agent, by its number; or what the agent knows, without one."""
+    """A message of an agent, by its number; or the state of the agent, without one."""
 
     application: str
     session_id: str
@@ -53,35 +52,12 @@ class ConversationPart:
     value: JsonObject
 
 
-class Kind(Enum):
-    """What can be in the target alone."""
-
-    FEEDBACK = "feedback"
-    METADATA = "values of metadata"
-    CONVERSATION = "conversations"
-    APPLICATION = "applications"
-
-
-@frozen
-class Extra:
-    """What the target has and the source does not.
-
-    ``name`` is the id of feedback, or the name of a value of metadata. A conversation is extra if it has an agent or a
-    message that the source's does not have. Of an application of which the source has nothing, that is all there is.
-    """
-
-    kind: Kind
-    application: str
-    session_id: str = ""
-    name: str = ""
-
-
 @define
 class Copied:
     """How many were read, and what became of them: ``read`` is the sum of the next four.
 
     ``updated`` took the place of an earlier version. ``extra`` is only in the target, and ``removed`` was. Of
-    conversations, ``extra`` and ``removed`` count sessions, and all else messages and what agents know.
+    conversations, ``extra`` and ``removed`` count sessions, and all else messages and states of agents.
     """
 
     read: int = 0
@@ -100,7 +76,7 @@ class Copied:
 
 #: What can be copied, or is in the target alone.
 Copyable = Feedback | SessionValue | ConversationPart | Extra
-#: Told of each difference that is left: what was not copied, or is in the target alone; and why.
+#: Called with each remaining difference and the reason: what was not copied, or is only in the target.
 Report = Callable[[Copyable, str], object]
 
 _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
@@ -109,21 +85,33 @@ _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
 class Copying:
     """Copies feedback in whatever state, with ids, versions and revisions, the metadata of sessions and conversations.
 
-    API keys are not copied: whoever may use one storage may not therefore use another.
+    API keys are not copied: access to one storage does not imply access to the other.
 
-    No events are stored with it: what is old is no news. What is there already is recognised, so a copy that was cut
-    off is simply made again. Feedback of which the target has an earlier version is replaced by the later one; nothing
-    else in the target is changed. What differs is told to ``report``, and stops nothing else.
+    No events are stored: old feedback causes no notifications. What the target has already is recognised, so an
+    interrupted copy can be repeated. Feedback of which the target has an earlier version is replaced by the later one;
+    nothing else in the target is changed. Each difference is passed to ``report``, and copying continues.
 
-    With ``mirror``, values of metadata, messages and what agents know are taken over from the source, too: they have no
-    versions that could tell which is the later one. :meth:`extras` and :meth:`remove` are for what was erased from the
-    source.
+    With ``mirror``, metadata values, messages and the states of agents are taken over from the source, too: they have
+    no versions that could tell which is the later one; :meth:`replacements` gives them beforehand. :meth:`extras` and
+    :meth:`remove` are for what was erased from the source. Of an application of which the source has nothing, they
+    leave everything alone, unless ``allow_empty`` says that it is meant.
     """
 
     def __init__(
-        self, source: Storage, target: Storage, report: Report, *, application: str | None = None, mirror: bool = False
+        self,
+        source: Storage,
+        target: Storage,
+        report: Report,
+        *,
+        application: str | None = None,
+        mirror: bool = False,
+        allow_empty: bool = False,
     ) -> None:
-        """Copies all applications, or only the one that is given."""
+        """Copies all applications, or only the one that is given.
+
+        Raises:
+            ValueError: ``allow_empty`` without an application.
+        """
         self._source = source
         self._target = target
         self._metadata_there = SessionService(target.sessions)
@@ -131,10 +119,16 @@ class Copying:
         self._report = report
         self._application = application
         self._mirror = mirror
+        self._mirroring = Mirroring(source, target, application=application, allow_empty=allow_empty)
         self.feedback = Copied()
         self.metadata = Copied()
         self.conversations = Copied()
-        self.other_applications: Sequence[str] = ()
+        self.other_applications: list[str] = []
+        self._tallies = {
+            Kind.FEEDBACK: self.feedback,
+            Kind.METADATA: self.metadata,
+            Kind.CONVERSATION: self.conversations,
+        }
 
     @property
     def differences(self) -> int:
@@ -150,7 +144,7 @@ class Copying:
     def batches(self) -> Iterator[int]:
         """Copy everything; gives how much feedback was read so far after each batch, which is durable by then.
 
-        At the end the target is searched for what the source does not have, which is told to ``report``.
+        At the end the target is searched for what the source does not have, which is passed to ``report``.
 
         Raises:
             StorageError: one of the storages failed; what was copied before stays.
@@ -160,91 +154,67 @@ class Copying:
             while batch := list(islice(stream, BATCH)):
                 self._copy(batch)
                 yield self.feedback.read
-        for application, session_id, metadata in self._source.sessions.stream():
-            if self._application in (None, application):
-                self._copy_metadata(application, session_id, metadata)
-                yield self.feedback.read
-        for application, session_id in self._source.conversations.sessions():
-            if self._application in (None, application):
-                self._copy_conversation(application, session_id)
-                yield self.feedback.read
+        for application, session_id, metadata in self._sessions():
+            self._copy_metadata(application, session_id, metadata)
+            yield self.feedback.read
+        for part in self._parts():
+            self._copy_part(part)
+            yield self.feedback.read
         self._compare()
 
     def extras(self) -> Iterator[Extra]:
-        """What the target has and the source does not, of the applications that are copied.
-
-        That is looked up in the source for each, so that nothing is among it which was merely not read.
-        """
-        copied = self._copied_applications()
-        for application in sorted(copied):
-            yield from self._extra_feedback(application)
-        yield from self._extra_metadata(copied)
-        for application, session_id in self._target.conversations.sessions():
-            if application in copied and self._has_more_to_say(application, session_id):
-                yield Extra(Kind.CONVERSATION, application, session_id)
+        """What the target has and the source does not, see :meth:`Mirroring.extras`."""
+        return self._mirroring.extras()
 
     def remove(self, extras: Iterable[Extra], *, at: datetime) -> None:
-        """Remove these from the target for good, unless the source has them by now; ``at`` is the time now.
+        """Remove these from the target for good, see :meth:`Mirroring.remove`."""
+        for kind, count in self._mirroring.remove(extras, at=at).items():
+            self._tallies[kind].removed += count
 
-        A conversation is removed as a whole: copying then brings back what the source has of it.
-        """
-        for extra in extras:
-            match extra:
-                case Extra(Kind.FEEDBACK, application, _, name):
-                    if not self._source.feedback.get_many(application, [name]):
-                        query = FeedbackQuery(application=application, feedback_id=name).in_any_state()
-                        self.feedback.removed += self._target.feedback.erase(query, at=at).feedback
-                case Extra(Kind.METADATA, application, session_id, name):
-                    if name not in self._source.sessions.get(application, session_id):
-                        self.metadata.removed += self._target.sessions.delete(application, session_id, [name])
-                case Extra(Kind.CONVERSATION, application, session_id):
-                    if self._has_more_to_say(application, session_id):
-                        self._target.conversations.erase(application, session_id)
-                        self.conversations.removed += 1
-
-    def _extra_feedback(self, application: str) -> Iterator[Extra]:
-        stream = self._target.feedback.stream(_all_of(application))
-        while batch := list(islice(stream, BATCH)):
-            there = self._source.feedback.get_many(application, [one.id for one in batch])
-            for one in batch:
-                if one.id not in there:
-                    yield Extra(Kind.FEEDBACK, application, one.session_id, one.id)
-
-    def _extra_metadata(self, applications: Collection[str]) -> Iterator[Extra]:
-        for application, session_id, metadata in self._target.sessions.stream():
-            if application in applications:
-                names = metadata.keys() - self._source.sessions.get(application, session_id).keys()
-                yield from (Extra(Kind.METADATA, application, session_id, name) for name in sorted(names))
+    def replacements(self) -> Iterator[SessionValue | ConversationPart]:
+        """What a mirror takes over from the source in place of what the target has; changes nothing."""
+        for application, session_id, metadata in self._sessions():
+            there = self._target.sessions.get(application, session_id)
+            for name, value in metadata.items():
+                if name in there and not _same_json(there[name], value):
+                    yield SessionValue(application, session_id, name, value)
+        for part in self._parts():
+            # What no storage could keep is reported when it is copied.
+            with suppress(InvalidConversation):
+                kept = self._there(part)
+                if kept is not None and not _same_json(kept, part.value):
+                    yield part
 
     def _compare(self) -> None:
-        tallies = {
-            Kind.FEEDBACK: self.feedback,
-            Kind.METADATA: self.metadata,
-            Kind.CONVERSATION: self.conversations,
-        }
         for extra in self.extras():
-            tallies[extra.kind].extra += 1
-            self._report(extra, "The source does not have it (any more); --mirror removes it")
-        if self._application is None:
-            self.other_applications = sorted(_applications(self._target) - self._copied_applications())
-        for name in self.other_applications:
-            self._report(Extra(Kind.APPLICATION, name), "The source has nothing of this application")
-
-    def _copied_applications(self) -> set[str]:
-        return _applications(self._source) if self._application is None else {self._application}
-
-    def _has_more_to_say(self, application: str, session_id: str) -> bool:
-        """Whether a conversation of the target has an agent, or a message, that the source's does not have."""
-        place, here, there = (application, session_id), self._source.conversations, self._target.conversations
-        if there.agents(*place).keys() - here.agents(*place).keys():
-            return True
-        return any(
-            set(_numbers(there, *place, agent_id)) - set(_numbers(here, *place, agent_id))
-            for agent_id in there.speakers(*place)
-        )
+            if extra.kind is Kind.APPLICATION:
+                self.other_applications.append(extra.application)
+                self._report(extra, "The source has nothing of this application")
+            else:
+                self._tallies[extra.kind].extra += 1
+                self._report(extra, "Only the target has it; --mirror removes it")
 
     def _applications(self) -> Sequence[str]:
         return self._source.feedback.applications() if self._application is None else [self._application]
+
+    def _sessions(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
+        for application, session_id, metadata in self._source.sessions.stream():
+            if self._application in (None, application):
+                yield application, session_id, metadata
+
+    def _parts(self) -> Iterator[ConversationPart]:
+        source = self._source.conversations
+        for application, session_id in source.sessions():
+            if self._application not in (None, application):
+                continue
+            for agent_id, value in source.agents(application, session_id).items():
+                yield ConversationPart(application, session_id, agent_id, None, value)
+            for agent_id in source.speakers(application, session_id):
+                after = -1
+                while page := source.messages(application, session_id, agent_id, limit=BATCH, after=after):
+                    for number, message in page:
+                        yield ConversationPart(application, session_id, agent_id, number, message)
+                    after = page[-1][0]
 
     def _copy(self, batch: Sequence[Feedback]) -> None:
         reasons = ["; ".join(violation.message for violation in unfit_to_restore(one)) for one in batch]
@@ -308,17 +278,6 @@ class Copying:
         self.metadata.updated += len(changes)
         return {name: reason for name, reason in refused.items() if name not in changes}
 
-    def _copy_conversation(self, application: str, session_id: str) -> None:
-        source = self._source.conversations
-        for agent_id, value in source.agents(application, session_id).items():
-            self._copy_part(ConversationPart(application, session_id, agent_id, None, value))
-        for agent_id in source.speakers(application, session_id):
-            after = -1
-            while page := source.messages(application, session_id, agent_id, limit=BATCH, after=after):
-                for number, message in page:
-                    self._copy_part(ConversationPart(application, session_id, agent_id, number, message))
-                after = page[-1][0]
-
     def _copy_part(self, part: ConversationPart) -> None:
         self.conversations.read += 1
         try:
@@ -335,7 +294,7 @@ class Copying:
             self._take_over_part(part)
         else:
             self.conversations.conflicts += 1
-            self._report(part, "Something else is there already, which was kept")
+            self._report(part, "The target has something else there, which was kept")
 
     def _take_over_part(self, part: ConversationPart) -> None:
         agent = (part.application, part.session_id, part.agent_id)
@@ -351,40 +310,29 @@ class Copying:
         """What is in its place; keeps the part if nothing is."""
         agent = (part.application, part.session_id, part.agent_id)
         if part.number is None:
-            if (there := self._conversations_there.agent(*agent)) is None:
+            if (there := self._there(part)) is None:
                 self._conversations_there.put_agent(*agent, part.value)
             return there
         try:
             self._conversations_there.append(*agent, part.number, part.value)
         except ConversationConflict:
-            return self._conversations_there.message(*agent, part.number)
+            return self._there(part)
         return None
 
+    def _there(self, part: ConversationPart) -> JsonObject | None:
+        agent = (part.application, part.session_id, part.agent_id)
+        if part.number is None:
+            return self._conversations_there.agent(*agent)
+        return self._conversations_there.message(*agent, part.number)
 
-def _same_json(one: JsonObject, other: JsonObject) -> bool:
+
+def _same_json(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:
     # As JSON, because to Python 1, 1.0 and True are the same.
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _all_of(application: str) -> FeedbackQuery:
     return FeedbackQuery(application=application).in_any_state()
-
-
-def _applications(storage: Storage) -> set[str]:
-    """The applications that have anything that can be copied."""
-    return {
-        *storage.feedback.applications(),
-        *(application for application, _, _ in storage.sessions.stream()),
-        *(application for application, _ in storage.conversations.sessions()),
-    }
-
-
-def _numbers(conversations: ConversationRepository, application: str, session_id: str, agent_id: str) -> Iterator[int]:
-    """The numbers of an agent's messages."""
-    after = -1
-    while page := conversations.messages(application, session_id, agent_id, limit=BATCH, after=after):
-        yield from (number for number, _ in page)
-        after = page[-1][0]
 
 
 def _reason(feedback: Feedback, outcome: Outcome) -> str:

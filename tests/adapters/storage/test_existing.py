@@ -53,7 +53,7 @@ def test_a_storage_that_cannot_tell_is_opened(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(plugins, "load", load)
     with open_existing_storage("memory://theirs") as theirs:
-        assert theirs == "memory://theirs"
+        assert repr(theirs) == "'memory://theirs'"
 
 
 def test_a_url_that_no_storage_serves_is_still_an_error() -> None:

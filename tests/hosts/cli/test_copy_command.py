@@ -105,10 +105,10 @@ def test_a_copy_tells_what_became_of_everything(cli: Any, tmp_path: Path) -> Non
         "seconds": ran.json["seconds"],
     }
     lines = copy(cli).out.splitlines()
-    assert lines[0].startswith("Feedback: 2 read: 0 added, 0 updated, 2 duplicates, 0 in conflict; ")
+    assert lines[0].startswith("Feedback: 2 read: 0 added, 0 updated, 2 unchanged, 0 conflicting; ")
     assert lines[1:] == [
-        "Values of metadata: 2 read: 0 added, 0 updated, 2 duplicates, 0 in conflict",
-        "Messages of agents, and what these know: 2 read: 0 added, 0 updated, 2 duplicates, 0 in conflict",
+        "Metadata values: 2 read: 0 added, 0 updated, 2 unchanged, 0 conflicting",
+        "Agent messages and states: 2 read: 0 added, 0 updated, 2 unchanged, 0 conflicting",
     ]
     assert not list(tmp_path.glob("*.jsonl"))
 
@@ -151,7 +151,7 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
         "reason": 'metadata.tier has another value already, which was kept: "free"',
         "row": {"session_id": "s", "metadata": {"tier": "gold"}},
     }
-    assert [one["reason"] for one in (knows, said)] == ["Something else is there already, which was kept"] * 2
+    assert [one["reason"] for one in (knows, said)] == ["The target has something else there, which was kept"] * 2
     assert knows["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
     assert said["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
     # Only its id: what the source does not have any more was perhaps erased there.
@@ -184,7 +184,7 @@ def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
     for answer in ("", "n\n", "perhaps\n"):
         ran = copy(cli, "--mirror", stdin=answer)
         assert (ran.code, ran.out) == (1, "")
-        asked = "2 feedback of application 'default', 1 values of metadata of application 'default', 1 conversations"
+        asked = "2 feedback of application 'default', 1 metadata values of application 'default', 1 conversations"
         assert asked in " ".join(ran.err.split())
         assert cli("stats", "--json", storage=TWO).json["total_feedbacks"] == 5
     before = exported(cli, tmp_path, TWO)
@@ -214,6 +214,45 @@ def test_a_mirror_answered_with_yes_removes(cli: Any) -> None:
     assert cli("show", erased, storage=TWO).code == 4
 
 
+def test_a_mirror_asks_before_it_replaces(cli: Any) -> None:
+    """Metadata and conversations that differ are counted in the question; without a yes they stay as they are."""
+    cli("submit", "s", "up", storage=ONE)
+    with open_storage(ONE) as one, open_storage(TWO) as two:
+        for storage, words in ((one, "Hello"), (two, "Bye")):
+            storage.sessions.update("default", "s", {"tier": words, "plan": words, "same": 1})
+            storage.conversations.put_agent("default", "s", "helper", {"says": words})
+            storage.conversations.append("default", "s", "helper", 0, {"text": words})
+            storage.conversations.append("default", "s", "helper", 1, {"text": "same"})
+    ran = copy(cli, "--mirror", stdin="n\n")
+    asked = (
+        "It replaces what differs: 2 metadata values of application 'default', "
+        "2 agent messages and states of application 'default'. Continue?"
+    )
+    assert (ran.code, ran.out) == (1, "")
+    assert asked in " ".join(ran.err.split())
+    with open_storage(TWO) as two:
+        assert two.sessions.get("default", "s")["tier"] == "Bye"
+    ran = copy(cli, "--mirror", "--json", stdin="y\n")
+    assert (ran.code, ran.json["metadata"]["updated"], ran.json["conversations"]["updated"]) == (0, 2, 2)
+    # Nothing left to ask about.
+    assert copy(cli, "--mirror").code == 0
+
+
+def test_an_empty_source_erases_nothing(cli: Any) -> None:
+    """Neither if its application is named, nor with --yes, but only with an option of its own, which asks as well."""
+    kept = cli("submit", "s", "up", "--json", storage=TWO).json["id"]
+    cli("--application", "other", "submit", "s", "up", storage=ONE)
+    for before in ((), ("--application", "default")):
+        ran = cli(*before, *COPY, "--mirror", "--yes", storage=None)
+        assert ran.code == 3
+        assert "Applications that only the target has: 'default'" in ran.out
+    named = ("--application", "default", *COPY, "--mirror", "--allow-empty-source")
+    assert cli(*named, storage=None).code == 1
+    assert cli("show", kept, storage=TWO).code == 0
+    assert cli(*named, "--yes", storage=None).code == 0
+    assert cli("show", kept, storage=TWO).code == 4
+
+
 @pytest.mark.parametrize("before", [(), ("--application", "default")])
 def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, before: tuple[str, ...]) -> None:
     """A mistyped path is not an empty source: nothing is created, and nothing is removed from the target."""
@@ -237,6 +276,8 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
         (("copy", "--from", ONE, "--to", "two.db"), "'two.db' is no storage URL"),
         (("copy", "--from", "nope://x", "--to", TWO), "No storage serves nope://"),
         (("--storage", ONE, *COPY), "leave out --storage"),
+        ((*COPY, "--mirror", "--allow-empty-source"), "--allow-empty-source needs --mirror, and --application"),
+        (("--application", "a", *COPY, "--allow-empty-source"), "--allow-empty-source needs --mirror"),
         ((*COPY, "--rejected", "two.db"), "two.db is an SQLite database"),
         ((*COPY, "--rejected", "one.db"), "one.db is an SQLite database"),
     ],

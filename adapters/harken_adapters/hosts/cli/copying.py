@@ -13,7 +13,8 @@ from attrs import asdict
 
 from harken import Feedback
 from harken.container import utc_now
-from harken.services.copying import ConversationPart, Copied, Copyable, Copying, Extra, Kind, SessionValue
+from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
+from harken.services.mirroring import Extra, Kind
 from harken.storage import open_existing_storage, open_storage, same_storage
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
@@ -41,7 +42,16 @@ def copy(
             "and take over metadata and conversations that differ.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --mirror removes anything.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before --mirror removes or replaces anything.")
+    ] = False,
+    allow_empty_source: Annotated[
+        bool,
+        typer.Option(
+            "--allow-empty-source",
+            help="With --mirror: remove all of --application if the source has nothing of it.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Copy everything from one storage into another, as it is: feedback, metadata of sessions, conversations.
@@ -52,23 +62,23 @@ def copy(
 
     Exits with 3 if the target differs from the source in the end.
     """
-    chosen = door(context)
-    if chosen.given is not None:
-        raise WrongUsage("copy takes its storages from --from and --to; leave out --storage")
-    if same_storage(from_, to):
-        raise WrongUsage("--from and --to name the same storage; choose another one to copy to")
+    application = _application(context, from_, to)
+    if allow_empty_source and not (mirror and application):
+        raise WrongUsage("--allow-empty-source needs --mirror, and --application before the command")
     rejects = Rejects(rejected or _REJECTED, "application")
     began = perf_counter()
     with open_existing_storage(from_) as source, open_storage(to) as target:
         # Only now: opening the storage may have made it.
         spare_databases(rejects.path)
         report = partial(_reject, rejects)
-        copying = Copying(source, target, report, application=chosen.application, mirror=mirror)
-        extras = list(copying.extras()) if mirror else []
-        if extras and not yes and not confirmed(_question(extras)):
-            raise typer.Abort
+        copying = Copying(
+            source, target, report, application=application, mirror=mirror, allow_empty=allow_empty_source
+        )
+        if mirror:
+            _confirm(copying, yes=yes)
         try:
-            copying.remove(extras, at=target.clock(utc_now)())
+            if mirror:
+                copying.remove(copying.extras(), at=target.clock(utc_now)())
             run_through(copying.batches(), "feedback", copying.total)
         finally:
             rejected_file = rejects.close()
@@ -79,10 +89,37 @@ def copy(
         raise typer.Exit(_DIFFERENT)
 
 
-def _question(extras: list[Extra]) -> str:
-    counts = Counter((extra.application, extra.kind) for extra in extras)
-    named = ", ".join(f"{count:,} {kind.value} of application {name!r}" for (name, kind), count in counts.items())
-    return f"The source does not have these: {named}. Remove them from the target for good?"
+def _application(context: typer.Context, from_: str, to: str) -> str | None:
+    """The application to copy, if only one, after a look at what else was typed."""
+    chosen = door(context)
+    if chosen.given is not None:
+        raise WrongUsage("copy takes its storages from --from and --to; leave out --storage")
+    if same_storage(from_, to):
+        raise WrongUsage("--from and --to name the same storage; choose another one to copy to")
+    return chosen.application
+
+
+def _confirm(copying: Copying, *, yes: bool) -> None:
+    """Count what will be removed and replaced, and ask; there may be too much of it to hold it in memory.
+
+    Also if nobody is asked, so that a source that cannot be read fails before anything is removed.
+    """
+    removed = Counter(
+        (extra.kind.value, extra.application) for extra in copying.extras() if extra.kind is not Kind.APPLICATION
+    )
+    replaced = Counter((_what(one), one.application) for one in copying.replacements())
+    changes = [("removes what the source does not have", removed), ("replaces what differs", replaced)]
+    said = "; it ".join(f"{verb}: {_listed(counts)}" for verb, counts in changes if counts)
+    if said and not yes and not confirmed(f"--mirror changes the target for good. It {said}. Continue?"):
+        raise typer.Abort
+
+
+def _what(replaced: SessionValue | ConversationPart) -> str:
+    return "metadata values" if isinstance(replaced, SessionValue) else "agent messages and states"
+
+
+def _listed(counts: Counter[tuple[str, str]]) -> str:
+    return ", ".join(f"{count:,} {what} of application {name!r}" for (what, name), count in counts.items())
 
 
 def _reject(rejects: Rejects, what: Copyable, reason: str) -> None:
@@ -117,19 +154,19 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
         return
     speed = f"{seconds:.1f} s, {copying.feedback.read / seconds:,.0f} rows/s"
     say(f"Feedback: {_counts(copying.feedback)}; {speed}")
-    say(f"Values of metadata: {_counts(copying.metadata)}")
-    say(f"Messages of agents, and what these know: {_counts(copying.conversations)}")
+    say(f"Metadata values: {_counts(copying.metadata)}")
+    say(f"Agent messages and states: {_counts(copying.conversations)}")
     if copying.other_applications:
         names = ", ".join(map(repr, copying.other_applications))
-        say(f"Applications in the target of which the source has nothing: {names}", style="yellow")
+        say(f"Applications that only the target has: {names}", style="yellow")
     if rejected_file:
         say(f"{copying.differences:,} differences, with reasons: {rejected_file}", style="yellow")
 
 
 def _counts(copied: Copied) -> str:
     counts = (
-        f"{copied.read:,} read: {copied.added:,} added, {copied.updated:,} updated, {copied.duplicates:,} duplicates, "
-        f"{copied.conflicts:,} in conflict"
+        f"{copied.read:,} read: {copied.added:,} added, {copied.updated:,} updated, {copied.duplicates:,} unchanged, "
+        f"{copied.conflicts:,} conflicting"
     )
     only_there = ((copied.extra, "only in the target"), (copied.removed, "removed from the target"))
     return "; ".join([counts, *(f"{count:,} {what}" for count, what in only_there if count)])

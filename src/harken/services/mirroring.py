@@ -1,0 +1,144 @@
+"""Mirroring one storage in another: finding what only the target has, and removing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+from enum import Enum
+from itertools import islice
+from typing import Final
+
+from attrs import frozen
+
+from harken.domain.query import FeedbackQuery
+from harken.ports.conversations import ConversationRepository
+from harken.ports.storage import Storage
+
+BATCH: Final = 1_000
+
+
+class Kind(Enum):
+    """What can be in the target alone."""
+
+    FEEDBACK = "feedback"
+    METADATA = "metadata values"
+    CONVERSATION = "conversations"
+    APPLICATION = "applications"
+
+
+@frozen
+class Extra:
+    """What the target has and the source does not.
+
+    ``name`` is the id of feedback, or the name of a metadata value. A conversation is extra if it has an agent or a
+    message that the source's does not have. Of an application of which the source has nothing, that is all there is.
+    """
+
+    kind: Kind
+    application: str
+    session_id: str = ""
+    name: str = ""
+
+
+class Mirroring:
+    """Finds what the target has and the source does not, and removes it.
+
+    An application of which the source has nothing is left alone, as the source may be the wrong one. ``allow_empty``
+    is for a source from which all of it was erased; it needs the ``application``.
+    """
+
+    def __init__(
+        self, source: Storage, target: Storage, *, application: str | None = None, allow_empty: bool = False
+    ) -> None:
+        """Mirrors all applications, or only the one that is given.
+
+        Raises:
+            ValueError: ``allow_empty`` without an application.
+        """
+        if allow_empty and application is None:
+            raise ValueError("allow_empty needs an application")
+        self._source = source
+        self._target = target
+        self._application = application
+        self._allow_empty = allow_empty
+
+    def extras(self) -> Iterator[Extra]:
+        """What the target has and the source does not; at the end, the applications of which the source has nothing.
+
+        Each is looked up in the source, so that it is never something that was merely not read.
+        """
+        in_source, in_target = self._applications(self._source), self._applications(self._target)
+        mirrored = in_target if self._allow_empty else in_source & in_target
+        for application in sorted(mirrored):
+            yield from self._extra_feedback(application)
+        yield from self._extra_metadata(mirrored)
+        for application, session_id in self._target.conversations.sessions():
+            if application in mirrored and self._has_extra_parts(application, session_id):
+                yield Extra(Kind.CONVERSATION, application, session_id)
+        yield from (Extra(Kind.APPLICATION, name) for name in sorted(in_target - mirrored))
+
+    def remove(self, extras: Iterable[Extra], *, at: datetime) -> Counter[Kind]:
+        """Remove these from the target for good, unless the source has them by now; ``at`` is the time now.
+
+        Gives how much was removed; of conversations, how many sessions had one.
+
+        A conversation is removed as a whole: copying then brings back what the source has of it. Applications of which
+        the source has nothing stay.
+        """
+        removed = Counter[Kind]()
+        for extra in extras:
+            match extra:
+                case Extra(Kind.FEEDBACK, application, _, name):
+                    if not self._source.feedback.get_many(application, [name]):
+                        query = FeedbackQuery(application=application, feedback_id=name).in_any_state()
+                        removed[Kind.FEEDBACK] += self._target.feedback.erase(query, at=at).feedback
+                case Extra(Kind.METADATA, application, session_id, name):
+                    if name not in self._source.sessions.get(application, session_id):
+                        removed[Kind.METADATA] += self._target.sessions.delete(application, session_id, [name])
+                case Extra(Kind.CONVERSATION, application, session_id):
+                    if self._has_extra_parts(application, session_id):
+                        self._target.conversations.erase(application, session_id)
+                        removed[Kind.CONVERSATION] += 1
+        return removed
+
+    def _applications(self, storage: Storage) -> set[str]:
+        """The applications, of those to be mirrored, that have anything that can be copied."""
+        names = {
+            *storage.feedback.applications(),
+            *(application for application, _, _ in storage.sessions.stream()),
+            *(application for application, _ in storage.conversations.sessions()),
+        }
+        return names if self._application is None else names & {self._application}
+
+    def _extra_feedback(self, application: str) -> Iterator[Extra]:
+        stream = self._target.feedback.stream(FeedbackQuery(application=application).in_any_state())
+        while batch := list(islice(stream, BATCH)):
+            in_source = self._source.feedback.get_many(application, [one.id for one in batch])
+            for one in batch:
+                if one.id not in in_source:
+                    yield Extra(Kind.FEEDBACK, application, one.session_id, one.id)
+
+    def _extra_metadata(self, applications: Collection[str]) -> Iterator[Extra]:
+        for application, session_id, metadata in self._target.sessions.stream():
+            if application in applications:
+                names = metadata.keys() - self._source.sessions.get(application, session_id).keys()
+                yield from (Extra(Kind.METADATA, application, session_id, name) for name in sorted(names))
+
+    def _has_extra_parts(self, application: str, session_id: str) -> bool:
+        """Whether a conversation of the target has an agent, or a message, that the source's does not have."""
+        place, source, target = (application, session_id), self._source.conversations, self._target.conversations
+        if target.agents(*place).keys() - source.agents(*place).keys():
+            return True
+        return any(
+            set(_numbers(target, *place, agent_id)) - set(_numbers(source, *place, agent_id))
+            for agent_id in target.speakers(*place)
+        )
+
+
+def _numbers(conversations: ConversationRepository, application: str, session_id: str, agent_id: str) -> Iterator[int]:
+    """The numbers of an agent's messages."""
+    after = -1
+    while page := conversations.messages(application, session_id, agent_id, limit=BATCH, after=after):
+        yield from (number for number, _ in page)
+        after = page[-1][0]
