@@ -131,6 +131,16 @@ class TestPersisting:
         manager.redact_latest_message({"role": "assistant", "content": [{"text": "[redacted]"}]}, again)
         assert texts(talking(hk, [])) == ["my password is secret", "[redacted]"]
 
+    def test_when_an_agent_was_made_stays(self, stored: Harken) -> None:
+        """However often what it knows is kept, and by how many processes."""
+        made = set()
+        for _ in range(3):
+            talking(stored, ["answer"])("Hello")
+            kept = HarkenSessionManager(stored, "session-1").session_repository.read_agent("session-1", "helper")
+            assert kept is not None
+            made.add(kept.created_at)
+        assert len(made) == 1
+
     def test_two_who_go_on_at_once_do_not_mix(self, hk: Harken) -> None:
         """The second to add a message of one number is told; what the first one added stays."""
         first, second = (talking(hk, ["answer"]) for _ in range(2))
