@@ -150,7 +150,6 @@ class Relay:
         self._tidy()
         events = self._means.outbox.events(limit=MAX_EVENTS)
         if not events:
-            self._ahead = ()
             return 0
         now = self._means.clock()
         subjects = subjects_of(self._means, events)
