@@ -78,9 +78,10 @@ def warn(message: str, style: str = "") -> None:
 
 
 def confirmed(question: str) -> bool:
-    """Whether somebody says yes; no answer is no. It is asked on stderr."""
+    """Whether somebody says yes; no answer is no. It is asked on stderr, in a line that is never broken into two."""
+    err.print(Text(shown(f"{question} [y/N]: ")), soft_wrap=True, end="")
     try:
-        answer = err.input(Text(shown(f"{question} [y/N]: ")))
+        answer = err.input()
     except EOFError:
         err.print()
         return False
