@@ -1,10 +1,11 @@
 """How SQLite finds what is asked for: by an index, however large the file is."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from attrs import evolve
@@ -239,6 +240,39 @@ def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: lis
         assert not [step for step in plans if step == f"SCAN {table}"]
     # Events of the very same time may be sorted by the last column, but never all of them.
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans
+
+
+#: By what the triggers find other deliveries about the subject of one, to its channel.
+_LANE: Final = "SEARCH delivery USING INDEX delivery_order (application=? AND feedback_id=? AND channel=?"
+_ONE: Final = "SEARCH delivery USING PRIMARY KEY (id=?)"
+_MARKING: Final = {_ONE, f"{_LANE} AND version<?)", f"{_LANE} AND version>?)"}
+_UNMARKING: Final = {f"{_LANE})", f"{_LANE} AND version=?)"}
+#: Triggers, and all that they look for.
+_TRIGGERED: Final = {
+    "delivery_made": _MARKING,
+    "delivery_revived": _MARKING,
+    "delivery_ended": {_ONE, *_UNMARKING},
+    "delivery_gone": _UNMARKING,
+    "feedback_forgotten": {
+        "SEARCH event USING PRIMARY KEY (application=? AND feedback_id=?)",
+        "SEARCH delivery USING INDEX delivery_feedback (application=? AND feedback_id=?)",
+        "SEARCH told USING PRIMARY KEY (application=? AND feedback_id=?)",
+    },
+}
+
+
+@pytest.mark.parametrize("trigger", _TRIGGERED)
+def test_a_trigger_finds_rows_by_their_index(trigger: str, tmp_path: Path) -> None:
+    """However many deliveries there are about one feedback, a trigger reads none that it has no need of."""
+    path = tmp_path / "feedback.db"
+    with open_storage(f"sqlite:///{path}"):
+        connection = sqlite3.connect(path)
+    ((definition,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (trigger,)).fetchall()
+    connection.close()
+    (body,) = re.findall(r"BEGIN(.*)END", definition, re.DOTALL)
+    statements = [text for text in re.sub(r"\b(NEW|OLD)\.\w+", "'x'", body).split(";") if text.strip()]
+    searches = {step for text in statements for step in _plans(path, text) if step.startswith(("SEARCH", "SCAN"))}
+    assert searches == _TRIGGERED[trigger]
 
 
 def _plans(path: Path, statement: str) -> list[str]:

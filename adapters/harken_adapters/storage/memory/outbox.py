@@ -150,12 +150,7 @@ class MemoryOutbox(Outbox):
 
     def _is_next(self, delivery: Delivery) -> bool:
         """Whether nothing that happened to its subject before is still on its way to the channel."""
-        return not any(
-            other.state is DeliveryState.PENDING
-            and other.channel == delivery.channel
-            and other.event.version < delivery.event.version
-            for other in self._data.deliveries.about(delivery.event)
-        )
+        return delivery.event.version == self._data.deliveries.next_version(delivery)
 
     def _must_end(self, claim: Delivery, **changes: Any) -> None:
         with self._data.locked():
