@@ -13,6 +13,7 @@ from attrs import evolve
 import harken
 from harken import FeedbackQuery, Harken, Moderation
 from harken.domain.alerts import Subject
+from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.documents import Document
 from harken.ports.storage import Storage
@@ -58,6 +59,13 @@ def _replayed(storage: Storage) -> Delivery:
     return storage.outbox.replay(claim.id, due_at=NOON)
 
 
+def _erased_with_alert(storage: Storage) -> Erased:
+    (one,) = storage.feedback.find(FeedbackQuery(), limit=1).items
+    alert = an_alert(subject=Subject("session", "session"), feedback_ids=(one.id,))
+    storage.alerts.add(alert, alert.event())
+    return storage.feedback.erase(FeedbackQuery(feedback_id=one.id), at=NOON)
+
+
 #: What a relay does, and whoever looks at it or at alerts, and what it has to be found by.
 _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     "events that wait": (lambda st: st.outbox.events(limit=9), "event_time"),
@@ -95,9 +103,25 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "delivery_feedback (application=? AND feedback_id=?)",
     ),
+    "what an erasure removes": (
+        lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
+        "feedback USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "alerts that list what is erased": (
+        lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
+        "alert_feedback USING PRIMARY KEY (application=? AND feedback_id=?)",
+    ),
     "alerts about what is erased": (
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
-        "alert_time (application=?)",
+        "alert USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "alerts about an erased session": (
+        lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
+        "alert_session (application=? AND subject=?)",
+    ),
+    "what is left of the session that an alert about erased feedback is about": (
+        _erased_with_alert,
+        "feedback_session (application=? AND session_id=?)",
     ),
     "what is forgotten": (
         lambda st: st.outbox.forget(before=_LATER),
@@ -247,6 +271,8 @@ _LANE: Final = "SEARCH delivery USING INDEX delivery_order (application=? AND fe
 _ONE: Final = "SEARCH delivery USING PRIMARY KEY (id=?)"
 _MARKING: Final = {_ONE, f"{_LANE} AND version<?)", f"{_LANE} AND version>?)"}
 _UNMARKING: Final = {f"{_LANE})", f"{_LANE} AND version=?)"}
+_LISTED: Final = "SCAN listed VIRTUAL TABLE INDEX 1:"
+_UNLISTED: Final = "SEARCH alert_feedback USING PRIMARY KEY (application=? AND feedback_id=? AND alert_id=?)"
 #: Triggers, and all that they look for.
 _TRIGGERED: Final = {
     "delivery_made": _MARKING,
@@ -258,6 +284,9 @@ _TRIGGERED: Final = {
         "SEARCH delivery USING INDEX delivery_feedback (application=? AND feedback_id=?)",
         "SEARCH told USING PRIMARY KEY (application=? AND feedback_id=?)",
     },
+    "alert_listed": {_LISTED},
+    "alert_relisted": {_LISTED, _UNLISTED},
+    "alert_unlisted": {_LISTED, _UNLISTED},
 }
 
 

@@ -453,6 +453,35 @@ _LATE_DELIVERIES: Final = (
     + _delivery_trigger("delivery_gone", "DELETE", "OLD.state = 'pending'", _UNMARK_NEXT)
 )
 
+_LIST_IN_ALERT: Final = """
+    INSERT INTO alert_feedback
+        SELECT DISTINCT NEW.application, listed.value, NEW.id FROM json_each(NEW.feedback_ids) AS listed;
+"""
+_UNLIST_IN_ALERT: Final = """
+    DELETE FROM alert_feedback
+        WHERE application = OLD.application AND alert_id = OLD.id
+        AND feedback_id IN (SELECT listed.value FROM json_each(OLD.feedback_ids) AS listed);
+"""
+_ALERTED: Final = f"""
+    -- By what an erasure finds the alerts about it: the feedback that each lists, which triggers keep, and its session.
+    CREATE TABLE alert_feedback (
+        application TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        alert_id TEXT NOT NULL,
+        PRIMARY KEY (application, feedback_id, alert_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO alert_feedback
+        SELECT DISTINCT alert.application, listed.value, alert.id
+        FROM alert, json_each(alert.feedback_ids) AS listed;
+    CREATE TRIGGER alert_listed AFTER INSERT ON alert WHEN NEW.feedback_ids <> '[]'
+    BEGIN {_LIST_IN_ALERT} END;
+    CREATE TRIGGER alert_relisted AFTER UPDATE OF feedback_ids ON alert WHEN OLD.feedback_ids <> NEW.feedback_ids
+    BEGIN {_UNLIST_IN_ALERT} {_LIST_IN_ALERT} END;
+    CREATE TRIGGER alert_unlisted AFTER DELETE ON alert WHEN OLD.feedback_ids <> '[]'
+    BEGIN {_UNLIST_IN_ALERT} END;
+    CREATE INDEX alert_session ON alert (application, subject) WHERE subject_by = 'session';
+"""  # noqa: S608 - made of constants
+
 _FORGETTING: Final = """
     CREATE TRIGGER feedback_forgotten AFTER DELETE ON feedback
     BEGIN
@@ -470,7 +499,9 @@ _FORGETTING: Final = """
         ('event', 'event_time', '10000 1 1 1 1 1'),
         ('delivery', 'delivery_channel', '1000000 300000 100000 100000 1 1'),
         ('delivery', 'delivery_order', '100000 100000 2 1 1 1'),
-        ('told', 'told', '1000000 1000000 2 1');
+        ('told', 'told', '1000000 1000000 2 1'),
+        ('alert', 'alert_session', '1000 1000 10 1'),
+        ('alert_feedback', 'alert_feedback', '10000 10000 2 1');
     ANALYZE sqlite_schema;
 """
 
@@ -480,5 +511,5 @@ MIGRATIONS: Final = (
     _DELIVERIES + _ALERTS + _DOCUMENTS + _PLANNING_DELIVERIES,
     _CONVERSATIONS,
     _AUTHORS_AND_AGENTS,
-    _ERASURES + _LATE_DELIVERIES + _FORGETTING,
+    _ERASURES + _LATE_DELIVERIES + _ALERTED + _FORGETTING,
 )
