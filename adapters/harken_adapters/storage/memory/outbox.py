@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
-from harken.domain.errors import DeliveryNotFound, LeaseLost
+from harken.domain.errors import DeliveryNotFound
 from harken.domain.events import Delivery, DeliveryState, Event
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.memory.data import Data
@@ -47,7 +47,7 @@ class MemoryOutbox(Outbox):
             pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
             due = takewhile(lambda delivery: delivery.due_at <= now, pending)
             free = (d for d in due if (d.leased_until is None or d.leased_until <= now) and self._is_next(d))
-            claimed = [_claimed(delivery, until) for delivery in islice(free, limit)]
+            claimed = [delivery.claimed(until=until) for delivery in islice(free, limit)]
             for delivery in claimed:
                 self._data.deliveries.put(delivery)
             return claimed
@@ -91,7 +91,7 @@ class MemoryOutbox(Outbox):
         with self._data.locked():
             if self._held(delivery) is None:
                 self._hand_over(delivery, sent=False)
-                raise _lost(delivery)
+                raise delivery.lost()
             moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
             if moved.id == delivery.id:
                 return
@@ -156,7 +156,7 @@ class MemoryOutbox(Outbox):
         with self._data.locked():
             if not self._end(claim, **changes):
                 self._hand_over(claim, sent=True)
-                raise _lost(claim)
+                raise claim.lost()
 
     def _held(self, claim: Delivery) -> Delivery | None:
         """What is claimed, if the claim is held."""
@@ -180,11 +180,3 @@ class MemoryOutbox(Outbox):
                 self._data.deliveries.remove(waiting)
             else:
                 self._data.deliveries.put(free)
-
-
-def _claimed(delivery: Delivery, until: datetime) -> Delivery:
-    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True)
-
-
-def _lost(claim: Delivery) -> LeaseLost:
-    return LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
