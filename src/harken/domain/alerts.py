@@ -104,7 +104,7 @@ class Alert:
         return evolve(self, resolved_at=at, version=self.version + 1)
 
     def emptied(self, *, at: datetime, session_remains: bool = False) -> Alert:
-        """This alert when feedback that it lists was erased: closed, and with nothing in it about anybody.
+        """This alert when feedback that it lists was erased: closed, and without personal data.
 
         Args:
             at: when it was erased.

@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 from attrs import evolve, frozen
 
+from harken.domain.errors import LeaseLost
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
 
@@ -135,7 +136,7 @@ class Delivery:
     claims so far and marks the lease: only who holds the latest claim may settle it. ``attempts_before`` is how many of
     them were before it was last replayed.
 
-    A delivery that tells of an erasure may wait for the end of another one, which was claimed when its feedback was
+    A delivery that reports an erasure may wait for the end of another one, which was claimed when its feedback was
     erased: ``awaits`` names that claim. It is ``certain`` unless that claim is the only reason to believe that the
     channel knows of the feedback.
     """
@@ -168,8 +169,18 @@ class Delivery:
         """The name of the latest claim on it."""
         return f"{self.id}#{self.attempts}"
 
+    def claimed(self, *, until: datetime) -> Delivery:
+        """This delivery with one attempt more, leased until then."""
+        return evolve(self, leased_until=until, attempts=self.attempts + 1, awaits=None, certain=True)
+
+    def lost(self) -> LeaseLost:
+        """The error that this claim is not held any more."""
+        return LeaseLost(f"The claim on delivery {self.id!r} is no longer the latest")
+
     def handed_over(self, *, sent: bool) -> Delivery | None:
-        """This delivery of an erasure when the claim that it awaits has ended: free, unless nobody needs it.
+        """This delivery of an erasure when the claim that it awaits has ended.
+
+        Released, or ``None`` if no notification is needed.
 
         Args:
             sent: whether what was claimed was sent, or may have been.
@@ -189,7 +200,7 @@ def erasure_deliveries(
 
     Args:
         feedback: what is erased.
-        deliveries: all about it, in whatever state.
+        deliveries: all deliveries about it, in any state.
         told: the channels to which something about it was delivered that is no longer stored.
         at: when it is erased.
     """

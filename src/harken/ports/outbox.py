@@ -64,7 +64,7 @@ class Outbox(ABC):
         """Remove claims that shall not be sent, as they are not true any more. What is no longer held is left.
 
         A delivery of an erasure that awaits one of these is removed, or free, as in :meth:`release`. Where there were
-        attempts before this one, the channel counts as told of the feedback, see :meth:`forget`.
+        attempts before this one, the channel counts as notified of the feedback, see :meth:`forget`.
         """
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Outbox(ABC):
         """Make a delivery pending, under its old id, at the beginning of its schedule and without its error.
 
         It may be in any state. ``attempts`` go on counting, and ``attempts_before`` becomes what they are now. A lease
-        stays as it is: whoever holds it decides what becomes of it.
+        stays as it is: its holder decides its outcome.
 
         Raises:
             DeliveryNotFound: there is none.

@@ -311,6 +311,24 @@ class ErasureContract(FreshStorage):
             check_same(storage.alerts.get("default", "remaining"), evolve(remaining.emptied(at=at), version=3))
             check_same(storage.feedback.erase(EVERYTHING, at=at), Erased())
 
+    def test_alerts_about_a_large_session_are_emptied_once(self) -> None:
+        """However much of it is erased at once: nothing of it is left then, neither what they list nor its name."""
+        series, kept = a_series(300, session_id="gone"), a_feedback("kept")
+        about_it = {"rule": "streak", "subject": Subject("session", "gone")}
+        listing = [an_alert(f"alert {one.id}", feedback_ids=(one.id,), **about_it) for one in series[::149]]
+        about = an_alert("about", **about_it)
+        across = an_alert("across", feedback_ids=(series[0].id, series[-1].id, kept.id))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series, kept))
+            for alert in (*listing, about, across):
+                storage.alerts.add(alert, alert.event())
+            _fan_out(storage, "log")
+            erased = storage.feedback.erase(FeedbackQuery(session_id="gone").in_any_state(), at=NOON)
+            check_same(erased, Erased(feedback=300, alerts=5, deliveries=300))
+            for alert in (*listing, about, across):
+                check_same(storage.alerts.get("default", alert.id), alert.emptied(at=NOON))
+            check_same(len(storage.outbox.events(limit=9)), 5)
+
     # --- other applications ----------------------------------------------------------------------------------------
 
     def test_another_applications_twin_keeps_everything(self) -> None:

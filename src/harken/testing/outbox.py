@@ -432,6 +432,53 @@ class OutboxContract(FreshStorage):
             check_same(claimed, [in_order[:2], in_order[2:], []])
             check_same(storage.outbox.pending(), {"log": 243})
 
+    def test_many_events_about_one_feedback_arrive_in_order(self) -> None:
+        """Hundreds that waited for a channel are claimed one by one, what is replayed before what comes later."""
+        one, size = a_feedback(), 300
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            for _ in range(size - 1):
+                one = one.answered("Thanks", at=NOON)
+                storage.feedback.replace(one, [Event.about(one, EventType.UPDATED)])
+            made = [delivery.id for delivery in _fan_out(storage, "log")]
+            check_same(len(made), size)
+            (first,) = _claim(storage)
+            storage.outbox.bury(first, error="gone")
+            (second,) = _claim(storage)
+            storage.outbox.replay(first.id, due_at=NOON)
+            check_same(list(storage.outbox.settle([second])), [])
+            arrived = [second.id]
+            while claimed := _claim(storage):
+                arrived += [claim.id for claim in claimed]
+                storage.outbox.settle(claimed)
+            check_same(arrived, [second.id, first.id, *made[2:]])
+
+    def test_events_of_one_version_wait_for_none_of_each_other(self) -> None:
+        """Feedback that is restored from a backup may have had its version before: both come before what is later."""
+        one = a_feedback()
+        erasure = Event.erasure(one, at=NOON)
+        changed = one.answered("Thanks", at=NOON)
+        again = changed.answered("Thanks", at=NOON)
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(one))
+            _fan_out(storage, "log")
+            storage.outbox.settle(_claim(storage))
+            storage.feedback.erase(_only(one.id), at=NOON)
+            storage.feedback.add(accepted(one))
+            storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
+            storage.feedback.replace(again, [Event.about(again, EventType.UPDATED)])
+            _fan_out(storage, "log")
+            (claim,) = _claim(storage)
+            check_same(claim.event, Event.about(one, EventType.CREATED))
+            storage.outbox.settle([claim])
+            claimed = _claim(storage)
+            second = Event.about(changed, EventType.UPDATED)
+            check_same(sorted(_events(claimed), key=repr), sorted([erasure, second], key=repr))
+            storage.outbox.settle(claimed[:1])
+            check_same(_claim(storage), [])
+            storage.outbox.discard(claimed[1:])
+            check_same(_events(_claim(storage)), [Event.about(again, EventType.UPDATED)])
+
     def test_racing_workers_keep_the_order(self) -> None:
         """Many that claim and settle at once send the events of each feedback in order."""
         with self.open_storage() as storage:

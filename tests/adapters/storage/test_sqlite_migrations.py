@@ -3,13 +3,17 @@
 import sqlite3
 import subprocess
 import sys
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 import harken
-from harken import StorageIncompatible
+from harken import FeedbackQuery, StorageIncompatible
+from harken.domain.erasure import Erased
+from harken.storage import open_storage
+from harken.testing import NOON
 from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 #: Of each released migration. A change to the schema is a new migration, and a new line here.
@@ -19,7 +23,7 @@ DIGESTS = (
     "52ee1b6bad3e6380",
     "f9d0384967813343",
     "1e9999d46391073f",
-    "f43f0378f361a126",
+    "42d94397a61bc17a",
 )
 
 
@@ -110,6 +114,39 @@ with harken.connect("sqlite:///" + sys.argv[1]) as hk:
     assert [process.returncode for process in processes] == [0, 0, 0]
     with harken.connect(f"sqlite:///{path}") as hk:
         assert (hk.summary().total, hk.check()) == (15, [])
+
+
+def test_what_is_in_an_old_file_is_treated_like_what_is_new(tmp_path: Path) -> None:
+    """Deliveries that waited before their order was kept are claimed in order, and an erasure finds older alerts."""
+    path = tmp_path / "feedback.db"
+    old_file(path, 5)
+    connection = sqlite3.connect(path)
+    connection.executescript("""
+        INSERT INTO feedback (application, id, session_id, rating, comment, tags, context, status, created_at,
+                updated_at, version, fingerprint, vote)
+            VALUES ('default', 'one', 'session', 1, '', '[]', '{}', 'approved', 0, 0, 3, '', 0);
+        INSERT INTO delivery (id, event_id, type, application, feedback_id, version, occurred_at, channel, state,
+                attempts, due_at, error)
+            VALUES ('c:log', 'c', 'feedback.updated', 'default', 'one', 3, 0, 'log', 'pending', 0, 0, ''),
+                ('a:log', 'a', 'feedback.created', 'default', 'one', 1, 0, 'log', 'pending', 0, 0, ''),
+                ('b:log', 'b', 'feedback.updated', 'default', 'one', 2, 0, 'log', 'pending', 0, 0, '');
+        INSERT INTO alert (application, id, rule, kind, subject_by, subject, message, figures, feedback_ids, began_at,
+                raised_at, version)
+            VALUES ('default', 'listing', 'r', 'streak', 'agent', 'a', 'Look', '{}', '["one","one","two"]', 0, 0, 1),
+                ('default', 'about', 'r', 'streak', 'session', 'session', 'Look', '{}', '[]', 0, 0, 1),
+                ('default', 'other', 'r', 'streak', 'session', 'other', 'Look', '{}', '["two"]', 0, 0, 1);
+    """)
+    connection.close()
+    with open_storage(f"sqlite:///{path}") as storage:
+        arrived = []
+        while claimed := storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9):
+            arrived.append([claim.id for claim in claimed])
+            storage.outbox.settle(claimed)
+        assert arrived == [["a:log"], ["b:log"], ["c:log"]]
+        erased = storage.feedback.erase(FeedbackQuery(session_id="session"), at=NOON)
+        assert erased == Erased(feedback=1, alerts=2, deliveries=3)
+        empty = {alert.id for alert in storage.alerts.find("default", limit=9) if alert.is_empty}
+        assert empty == {"listing", "about"}
 
 
 # --- files that a killed process left ---------------------------------------------------------------------------------

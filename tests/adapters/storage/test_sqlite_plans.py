@@ -1,10 +1,11 @@
 """How SQLite finds what is asked for: by an index, however large the file is."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from attrs import evolve
@@ -12,6 +13,7 @@ from attrs import evolve
 import harken
 from harken import FeedbackQuery, Harken, Moderation
 from harken.domain.alerts import Subject
+from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.documents import Document
 from harken.ports.storage import Storage
@@ -57,6 +59,13 @@ def _replayed(storage: Storage) -> Delivery:
     return storage.outbox.replay(claim.id, due_at=NOON)
 
 
+def _erased_with_alert(storage: Storage) -> Erased:
+    (one,) = storage.feedback.find(FeedbackQuery(), limit=1).items
+    alert = an_alert(subject=Subject("session", "session"), feedback_ids=(one.id,))
+    storage.alerts.add(alert, alert.event())
+    return storage.feedback.erase(FeedbackQuery(feedback_id=one.id), at=NOON)
+
+
 #: What a relay does, and whoever looks at it or at alerts, and what it has to be found by.
 _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     "events that wait": (lambda st: st.outbox.events(limit=9), "event_time"),
@@ -94,9 +103,25 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "delivery_feedback (application=? AND feedback_id=?)",
     ),
+    "what an erasure removes": (
+        lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
+        "feedback USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "alerts that list what is erased": (
+        lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
+        "alert_feedback USING PRIMARY KEY (application=? AND feedback_id=?)",
+    ),
     "alerts about what is erased": (
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
-        "alert_time (application=?)",
+        "alert USING PRIMARY KEY (application=? AND id=?)",
+    ),
+    "alerts about an erased session": (
+        lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
+        "alert_session (application=? AND subject=?)",
+    ),
+    "what is left of the session that an alert about erased feedback is about": (
+        _erased_with_alert,
+        "feedback_session (application=? AND session_id=?)",
     ),
     "what is forgotten": (
         lambda st: st.outbox.forget(before=_LATER),
@@ -239,6 +264,44 @@ def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: lis
         assert not [step for step in plans if step == f"SCAN {table}"]
     # Events of the very same time may be sorted by the last column, but never all of them.
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans
+
+
+#: By what the triggers find other deliveries about the subject of one, to its channel.
+_LANE: Final = "SEARCH delivery USING INDEX delivery_order (application=? AND feedback_id=? AND channel=?"
+_ONE: Final = "SEARCH delivery USING PRIMARY KEY (id=?)"
+_MARKING: Final = {_ONE, f"{_LANE} AND version<?)", f"{_LANE} AND version>?)"}
+_UNMARKING: Final = {f"{_LANE})", f"{_LANE} AND version=?)"}
+_LISTED: Final = "SCAN listed VIRTUAL TABLE INDEX 1:"
+_UNLISTED: Final = "SEARCH alert_feedback USING PRIMARY KEY (application=? AND feedback_id=? AND alert_id=?)"
+#: Triggers, and all that they look for.
+_TRIGGERED: Final = {
+    "delivery_made": _MARKING,
+    "delivery_revived": _MARKING,
+    "delivery_ended": {_ONE, *_UNMARKING},
+    "delivery_gone": _UNMARKING,
+    "feedback_forgotten": {
+        "SEARCH event USING PRIMARY KEY (application=? AND feedback_id=?)",
+        "SEARCH delivery USING INDEX delivery_feedback (application=? AND feedback_id=?)",
+        "SEARCH told USING PRIMARY KEY (application=? AND feedback_id=?)",
+    },
+    "alert_listed": {_LISTED},
+    "alert_relisted": {_LISTED, _UNLISTED},
+    "alert_unlisted": {_LISTED, _UNLISTED},
+}
+
+
+@pytest.mark.parametrize("trigger", _TRIGGERED)
+def test_a_trigger_finds_rows_by_their_index(trigger: str, tmp_path: Path) -> None:
+    """However many deliveries there are about one feedback, a trigger reads none that it has no need of."""
+    path = tmp_path / "feedback.db"
+    with open_storage(f"sqlite:///{path}"):
+        connection = sqlite3.connect(path)
+    ((definition,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (trigger,)).fetchall()
+    connection.close()
+    (body,) = re.findall(r"BEGIN(.*)END", definition, re.DOTALL)
+    statements = [text for text in re.sub(r"\b(NEW|OLD)\.\w+", "'x'", body).split(";") if text.strip()]
+    searches = {step for text in statements for step in _plans(path, text) if step.startswith(("SEARCH", "SCAN"))}
+    assert searches == _TRIGGERED[trigger]
 
 
 def _plans(path: Path, statement: str) -> list[str]:

@@ -305,6 +305,8 @@ class Deliveries(_Stepwise):
         self.by_id: dict[str, Delivery] = {}
         self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
         self._subjects: defaultdict[_Subject, dict[str, None]] = defaultdict(dict)
+        #: What is pending, by subject and channel, in the order of versions.
+        self._lanes: defaultdict[tuple[_Subject, str], list[tuple[int, str]]] = defaultdict(list)
         #: By application and id of feedback, the channels that know of it from deliveries that are no longer here.
         self.told: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
 
@@ -314,11 +316,13 @@ class Deliveries(_Stepwise):
         keep: _Step = (_put, (self.by_id, delivery.id, delivery))
         if before is None:
             subject = (_put, (self._subjects[_subject(delivery.event)], delivery.id, None))
-            self._take([keep, subject, self._placed(insert_place, delivery)])
+            self._take([keep, subject, *self._placed(insert_place, delivery)])
         elif _stays(before, delivery):
             self._take([keep])
         else:
-            self._take([self._placed(_delete, before), keep, self._placed(insert_place, delivery)])
+            dropped: _Step = (_drop_empty, (self._lanes, _lane(delivery)))
+            moved = (*self._placed(_delete, before), keep, *self._placed(insert_place, delivery))
+            self._take([*moved, dropped])
 
     def remove(self, delivery: Delivery) -> None:
         """Forget it."""
@@ -326,11 +330,11 @@ class Deliveries(_Stepwise):
         steps: list[_Step] = [
             (_drop, (self.by_id, delivery.id)),
             (_drop, (self._subjects[subject], delivery.id)),
-            self._placed(_delete, delivery),
+            *self._placed(_delete, delivery),
+            (_drop_empty, (self._subjects, subject)),
+            (_drop_empty, (self._lanes, _lane(delivery))),
         ]
         self._take(steps)
-        if not self._subjects[subject]:
-            del self._subjects[subject]
 
     def tell(self, delivery: Delivery) -> None:
         """Remember that its channel knows of the feedback that it is about."""
@@ -343,6 +347,11 @@ class Deliveries(_Stepwise):
         found = [self.by_id[delivery_id] for delivery_id in self._subjects.get(_subject(event), ())]
         return sorted(found, key=lambda delivery: delivery.event.version)
 
+    def next_version(self, delivery: Delivery) -> int:
+        """The lowest version of what is pending about the subject of that delivery, which is too, to its channel."""
+        version, _ = self._lanes[_lane(delivery)][0]
+        return version
+
     def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
         """Those in that state, of one channel or of all, earliest due first."""
         orders = [order for (in_state, of), order in self.order.items() if in_state is state and channel in (None, of)]
@@ -353,8 +362,11 @@ class Deliveries(_Stepwise):
             places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
         return (self.by_id[delivery_id] for _, delivery_id in places)
 
-    def _placed(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> _Step:
-        return change, (self.order[delivery.state, delivery.channel], _due_place(delivery))
+    def _placed(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> Iterator[_Step]:
+        """What changes the lists in which a delivery is as it reads now."""
+        yield change, (self.order[delivery.state, delivery.channel], _due_place(delivery))
+        if delivery.state is DeliveryState.PENDING:
+            yield change, (self._lanes[_lane(delivery)], (delivery.event.version, delivery.id))
 
 
 #: An application, an id in it, and whether it is an alert's.
@@ -363,6 +375,10 @@ _Subject = tuple[str, str, bool]
 
 def _subject(event: Event) -> _Subject:
     return event.application, event.subject_id, event.type.about_alert
+
+
+def _lane(delivery: Delivery) -> tuple[_Subject, str]:
+    return _subject(delivery.event), delivery.channel
 
 
 #: When a delivery is due, and its id.

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
-from harken.domain.errors import DeliveryNotFound, LeaseLost
+from harken.domain.errors import DeliveryNotFound
 from harken.domain.events import Delivery, DeliveryState, Event
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.memory.data import Data
@@ -58,7 +58,7 @@ class MemoryOutbox(Outbox):
             pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
             due = takewhile(lambda delivery: delivery.due_at <= now, pending)
             free = (d for d in due if (d.leased_until is None or d.leased_until <= now) and self._is_next(d))
-            claimed = [_claimed(delivery, until) for delivery in islice(free, limit)]
+            claimed = [delivery.claimed(until=until) for delivery in islice(free, limit)]
             for delivery in claimed:
                 self._data.deliveries.put(delivery)
             return claimed
@@ -103,7 +103,7 @@ class MemoryOutbox(Outbox):
         with self._data.locked():
             if self._held(delivery) is None:
                 self._hand_over(delivery, sent=False)
-                raise _lost(delivery)
+                raise delivery.lost()
             moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
             if moved.id == delivery.id:
                 return
@@ -162,18 +162,13 @@ class MemoryOutbox(Outbox):
 
     def _is_next(self, delivery: Delivery) -> bool:
         """Whether nothing that happened to its subject before is still on its way to the channel."""
-        return not any(
-            other.state is DeliveryState.PENDING
-            and other.channel == delivery.channel
-            and other.event.version < delivery.event.version
-            for other in self._data.deliveries.about(delivery.event)
-        )
+        return delivery.event.version == self._data.deliveries.next_version(delivery)
 
     def _must_end(self, claim: Delivery, *, sent: bool = True, **changes: Any) -> None:
         with self._data.locked():
             if not self._end(claim, **changes):
                 self._hand_over(claim, sent=sent)
-                raise _lost(claim)
+                raise claim.lost()
 
     def _held(self, claim: Delivery) -> Delivery | None:
         """What is claimed, if the claim is held."""
@@ -197,11 +192,3 @@ class MemoryOutbox(Outbox):
                 self._data.deliveries.remove(waiting)
             else:
                 self._data.deliveries.put(free)
-
-
-def _claimed(delivery: Delivery, until: datetime) -> Delivery:
-    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True)
-
-
-def _lost(claim: Delivery) -> LeaseLost:
-    return LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")

@@ -28,7 +28,7 @@ def select_deliveries(connection: sqlite3.Connection, rest: str, parameters: Row
 
 
 def deliveries_about(connection: sqlite3.Connection, application: str, feedback_id: str) -> list[Delivery]:
-    """All about that feedback, in whatever state, those that notify of its erasure among them."""
+    """All deliveries about that feedback, in any state, those that notify of its erasure among them."""
     return select_deliveries(connection, _ABOUT, (application, feedback_id))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import chain
 from typing import Final
 
 from harken.domain.erasure import Erased
@@ -25,6 +27,8 @@ from harken_adapters.storage.sqlite.rows import COLUMNS, by_id, dump, select_fee
 _CHUNK: Final = 1_000
 #: How many rows one statement inserts: enough to make the rest of its cost small, few enough to be worth a try.
 _TOGETHER: Final = 250
+#: How much feedback one transaction erases, with all that goes with it.
+_ERASED_TOGETHER: Final = 250
 _PLACES: Final = f"({', '.join('?' * len(COLUMNS))})"
 _INSERT: Final = f"INSERT INTO feedback ({', '.join(COLUMNS)}) VALUES {_PLACES} ON CONFLICT DO NOTHING"  # noqa: S608
 _INSERT_TOGETHER: Final = _INSERT.replace(_PLACES, ", ".join([_PLACES] * _TOGETHER))
@@ -89,20 +93,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """See the port."""
-        # In chunks, each a transaction of its own: however slowly they are read, no old state of the file has to be
-        # kept for them. Newer feedback than the newest that was there at first is left out, so that it ends.
-        newest = self.find(query, limit=1).items
-        if not newest:
-            return
-        until = _beyond("<=", Cursor.behind(newest[0]))
-        place: tuple[Condition, ...] = ()
-        while True:
-            condition, parameters = where(query, until, *place)
-            chunk = self._selected(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, _CHUNK))
-            yield from chunk
-            if len(chunk) < _CHUNK:
-                return
-            place = (_beyond(">", Cursor.behind(chunk[-1])),)
+        return chain.from_iterable(self._chunks(query, _CHUNK))
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         """See the port."""
@@ -141,7 +132,11 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """See the port."""
-        removed = self._database.write(lambda connection: erase(connection, query, at=at))
+        # In chunks, each a transaction of its own, so that no writer waits long for it, and memory stays bounded.
+        removed = Erased()
+        for doomed in self._chunks(query, _ERASED_TOGETHER):
+            ids = [feedback.id for feedback in doomed]
+            removed += self._database.write(partial(erase, query=query, ids=ids, at=at))
         if removed.feedback:
             self._database.forget()
         return removed
@@ -149,6 +144,23 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
         return self._database.read(lambda connection: summarize(connection, query, group_by))
+
+    def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:
+        """All that matches, oldest first, that many at a time."""
+        # Each a transaction of its own: however slowly they are read, no old state of the file has to be kept for them.
+        # Newer feedback than the newest that was there at first is left out, so that it ends.
+        newest = self.find(query, limit=1).items
+        if not newest:
+            return
+        until = _beyond("<=", Cursor.behind(newest[0]))
+        place: tuple[Condition, ...] = ()
+        while True:
+            condition, parameters = where(query, until, *place)
+            chunk = self._selected(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, size))
+            yield chunk
+            if len(chunk) < size:
+                return
+            place = (_beyond(">", Cursor.behind(chunk[-1])),)
 
     def _changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
         return self._selected(f"WHERE {_CHANGED} {rest}", parameters)

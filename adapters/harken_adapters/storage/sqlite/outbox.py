@@ -9,14 +9,12 @@ from heapq import merge
 from itertools import islice
 from typing import Final
 
-from attrs import evolve
-
-from harken.domain.errors import DeliveryNotFound, LeaseLost
+from harken.domain.errors import DeliveryNotFound
 from harken.domain.events import Delivery, DeliveryState, Event
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.deliveries import deliveries_about, put_deliveries, select_deliveries
+from harken_adapters.storage.sqlite.deliveries import put_deliveries, select_deliveries
 from harken_adapters.storage.sqlite.events import EVENT, to_event
 from harken_adapters.storage.sqlite.rows import dump
 
@@ -48,6 +46,7 @@ _CHANNELS: Final = """
 """
 _PENDING: Final = "SELECT count(*) FROM delivery WHERE channel = ? AND state = 'pending'"
 _TELL: Final = "INSERT INTO told VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_AWAITING: Final = "WHERE application = ? AND feedback_id = ? AND awaits = ?"
 _REMOVE: Final = "DELETE FROM delivery WHERE id = ?"
 #: How many deliveries one transaction forgets, so that no writer waits long for it.
 _CHUNK: Final = 1_000
@@ -103,9 +102,9 @@ class SqliteOutbox(Outbox):
                 _CLAIM,
                 [(to_microseconds(until), delivery.id) for delivery in found],
             )
-            return [_claimed(delivery, until) for delivery in found]
+            return [delivery.claimed(until=until) for delivery in found]
 
-        # Where the machine fails, whoever claimed fails with it, so a claim need not outlive that.
+        # Where the machine fails, the worker that claimed fails with it, so a claim need not outlive that.
         return self._database.write(claim, durable=False)
 
     def release(self, claimed: Sequence[Delivery]) -> None:
@@ -171,7 +170,7 @@ class SqliteOutbox(Outbox):
             return True
 
         if not self._database.write(move):
-            raise _lost(delivery)
+            raise delivery.lost()
 
     def delivery(self, delivery_id: str) -> Delivery:
         """See the port."""
@@ -265,17 +264,13 @@ class SqliteOutbox(Outbox):
             return ended
 
         if not self._database.write(end):
-            raise _lost(claim)
+            raise claim.lost()
 
 
 def _taken(connection: sqlite3.Connection, event: Event) -> bool:
     """Take an event off the list, and say whether it was on it."""
     key = (event.application, event.subject_id, event.version, event.id)
     return connection.execute(_TAKE_EVENT, key).rowcount == 1
-
-
-def _claimed(delivery: Delivery, until: datetime) -> Delivery:
-    return evolve(delivery, leased_until=until, attempts=delivery.attempts + 1, awaits=None, certain=True)
 
 
 def _is_held(connection: sqlite3.Connection, claim: Delivery) -> bool:
@@ -306,17 +301,12 @@ def _tell(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> Non
 def _hand_over(connection: sqlite3.Connection, claim: Delivery, *, sent: bool) -> None:
     """Go on with the erasure that awaits this claim, if there is one."""
     event = claim.event
-    for waiting in deliveries_about(connection, event.application, event.subject_id):
-        if waiting.awaits != claim.claim:
-            continue
+    about_it = (event.application, event.subject_id, claim.claim)
+    for waiting in select_deliveries(connection, _AWAITING, about_it):
         if (free := waiting.handed_over(sent=sent)) is None:
             connection.execute(_REMOVE, (waiting.id,))
         else:
             put_deliveries(connection, [free])
-
-
-def _lost(claim: Delivery) -> LeaseLost:
-    return LeaseLost(f"The claim on delivery {claim.id!r} is no longer the latest")
 
 
 def _channels(connection: sqlite3.Connection) -> list[str]:

@@ -1,4 +1,4 @@
-"""Counting anew what the counters say."""
+"""Recounting what the counters say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Counters = dict[_Key, tuple[int, ...]]
 
 
 def rebuild(database: Database) -> Sequence[str]:
-    """Mend the counters that differ from the feedback, and give a sentence for each.
+    """Fix the counters that differ from the feedback, and give a sentence for each.
 
     In one transaction, so that nothing is written in between.
     """

@@ -359,12 +359,14 @@ _AUTHORS_AND_AGENTS: Final = """
     ALTER TABLE api_key ADD COLUMN agent_scopes TEXT;   -- a JSON list, if it is limited
 """
 
-#: What else holds for a delivery (``earlier``) that comes before another one (``{later}``) to the same channel.
-_BEFORE: Final = """
-    earlier.application = {later}.application AND earlier.feedback_id = {later}.feedback_id
-    AND earlier.channel = {later}.channel AND earlier.state = 'pending' AND earlier.version < {later}.version
-    AND (earlier.type GLOB 'alert.*') = ({later}.type GLOB 'alert.*')
+#: Deliveries that are sent in order: those that are pending, about the subject of ``{row}``, to its channel. The state
+#: is spelt out: only so can SQLite use the index of what is pending.
+_LANE: Final = """
+    application = {row}.application AND feedback_id = {row}.feedback_id AND channel = {row}.channel
+    AND state = 'pending' AND (type GLOB 'alert.*') = ({row}.type GLOB 'alert.*')
 """
+_LANE_OF_NEW: Final = _LANE.format(row="NEW")
+_LANE_OF_OLD: Final = _LANE.format(row="OLD")
 
 
 def _delivery_trigger(name: str, when: str, condition: str, change: str) -> str:
@@ -374,26 +376,28 @@ def _delivery_trigger(name: str, when: str, condition: str, change: str) -> str:
     """
 
 
-_MARK_ALL_LATE: Final = f"""
-    UPDATE delivery SET late = 1 WHERE state = 'pending' AND version > 1
-        AND EXISTS (SELECT 1 FROM delivery AS earlier WHERE {_BEFORE.format(later="delivery")});
-"""  # noqa: S608 - made of constants
+_MARK_ALL_LATE: Final = """
+    UPDATE delivery SET late = 1 WHERE state = 'pending' AND version > 1 AND EXISTS (
+        SELECT 1 FROM delivery AS earlier
+        WHERE earlier.application = delivery.application AND earlier.feedback_id = delivery.feedback_id
+            AND earlier.channel = delivery.channel AND earlier.state = 'pending'
+            AND earlier.version < delivery.version
+            AND (earlier.type GLOB 'alert.*') = (delivery.type GLOB 'alert.*')
+    );
+"""
 #: A delivery became pending: it may be late, and it makes those late that come after it.
 _MARK_LATE: Final = f"""
     UPDATE delivery SET late = 1
-    WHERE application = NEW.application AND feedback_id = NEW.feedback_id AND channel = NEW.channel
-        AND state = 'pending' AND late = 0
-        AND EXISTS (SELECT 1 FROM delivery AS earlier WHERE {_BEFORE.format(later="delivery")});
+        WHERE id = NEW.id AND EXISTS (SELECT 1 FROM delivery WHERE {_LANE_OF_NEW} AND version < NEW.version);
+    UPDATE delivery SET late = 1 WHERE {_LANE_OF_NEW} AND version > NEW.version AND late = 0;
 """  # noqa: S608 - made of constants
-#: A delivery is no longer pending: those that came after it may not be late any more.
-_UNMARK_LATE: Final = f"""
+#: A delivery is no longer pending: those that are now the first are not late any more. There may be several of one
+#: version, where feedback was restored.
+_UNMARK_NEXT: Final = f"""
     UPDATE delivery SET late = 0
-    WHERE late = 1 AND application = OLD.application AND feedback_id = OLD.feedback_id AND channel = OLD.channel
-        AND (
-            state <> 'pending'
-            OR NOT EXISTS (SELECT 1 FROM delivery AS earlier WHERE {_BEFORE.format(later="delivery")})
-        );
+        WHERE {_LANE_OF_OLD} AND late = 1 AND version = (SELECT min(version) FROM delivery WHERE {_LANE_OF_OLD});
 """  # noqa: S608 - made of constants
+_UNMARK_ENDED: Final = "UPDATE delivery SET late = 0 WHERE id = OLD.id AND late = 1;"
 
 _ERASURES: Final = """
     -- The ids of alerts are not those of feedback, and where they are equal both have their events.
@@ -431,7 +435,7 @@ _ERASURES: Final = """
     ALTER TABLE delivery ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
     DROP INDEX delivery_channel;
     CREATE INDEX delivery_channel ON delivery (channel, state, late, due_at, id);
-    CREATE INDEX delivery_late ON delivery (application, feedback_id, channel) WHERE late = 1;
+    CREATE INDEX delivery_order ON delivery (application, feedback_id, channel, version) WHERE state = 'pending';
 """
 
 _LATE_DELIVERIES: Final = (
@@ -441,10 +445,42 @@ _LATE_DELIVERIES: Final = (
         "delivery_revived", "UPDATE OF state", "OLD.state <> 'pending' AND NEW.state = 'pending'", _MARK_LATE
     )
     + _delivery_trigger(
-        "delivery_ended", "UPDATE OF state", "OLD.state = 'pending' AND NEW.state <> 'pending'", _UNMARK_LATE
+        "delivery_ended",
+        "UPDATE OF state",
+        "OLD.state = 'pending' AND NEW.state <> 'pending'",
+        _UNMARK_ENDED + _UNMARK_NEXT,
     )
-    + _delivery_trigger("delivery_gone", "DELETE", "OLD.state = 'pending'", _UNMARK_LATE)
+    + _delivery_trigger("delivery_gone", "DELETE", "OLD.state = 'pending'", _UNMARK_NEXT)
 )
+
+_LIST_IN_ALERT: Final = """
+    INSERT INTO alert_feedback
+        SELECT DISTINCT NEW.application, listed.value, NEW.id FROM json_each(NEW.feedback_ids) AS listed;
+"""
+_UNLIST_IN_ALERT: Final = """
+    DELETE FROM alert_feedback
+        WHERE application = OLD.application AND alert_id = OLD.id
+        AND feedback_id IN (SELECT listed.value FROM json_each(OLD.feedback_ids) AS listed);
+"""
+_ALERTED: Final = f"""
+    -- By what an erasure finds the alerts about it: the feedback that each lists, which triggers keep, and its session.
+    CREATE TABLE alert_feedback (
+        application TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        alert_id TEXT NOT NULL,
+        PRIMARY KEY (application, feedback_id, alert_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO alert_feedback
+        SELECT DISTINCT alert.application, listed.value, alert.id
+        FROM alert, json_each(alert.feedback_ids) AS listed;
+    CREATE TRIGGER alert_listed AFTER INSERT ON alert WHEN NEW.feedback_ids <> '[]'
+    BEGIN {_LIST_IN_ALERT} END;
+    CREATE TRIGGER alert_relisted AFTER UPDATE OF feedback_ids ON alert WHEN OLD.feedback_ids <> NEW.feedback_ids
+    BEGIN {_UNLIST_IN_ALERT} {_LIST_IN_ALERT} END;
+    CREATE TRIGGER alert_unlisted AFTER DELETE ON alert WHEN OLD.feedback_ids <> '[]'
+    BEGIN {_UNLIST_IN_ALERT} END;
+    CREATE INDEX alert_session ON alert (application, subject) WHERE subject_by = 'session';
+"""  # noqa: S608 - made of constants
 
 _FORGETTING: Final = """
     CREATE TRIGGER feedback_forgotten AFTER DELETE ON feedback
@@ -462,8 +498,10 @@ _FORGETTING: Final = """
         ('event', 'event', '10000 10000 1 1 1'),
         ('event', 'event_time', '10000 1 1 1 1 1'),
         ('delivery', 'delivery_channel', '1000000 300000 100000 100000 1 1'),
-        ('delivery', 'delivery_late', '1000 1000 2 1'),
-        ('told', 'told', '1000000 1000000 2 1');
+        ('delivery', 'delivery_order', '100000 100000 2 1 1 1'),
+        ('told', 'told', '1000000 1000000 2 1'),
+        ('alert', 'alert_session', '1000 1000 10 1'),
+        ('alert_feedback', 'alert_feedback', '10000 10000 2 1');
     ANALYZE sqlite_schema;
 """
 
@@ -473,5 +511,5 @@ MIGRATIONS: Final = (
     _DELIVERIES + _ALERTS + _DOCUMENTS + _PLANNING_DELIVERIES,
     _CONVERSATIONS,
     _AUTHORS_AND_AGENTS,
-    _ERASURES + _LATE_DELIVERIES + _FORGETTING,
+    _ERASURES + _LATE_DELIVERIES + _ALERTED + _FORGETTING,
 )

@@ -1,0 +1,115 @@
+"""Erasing much feedback in SQLite: a part at a time, so that others can write and memory stays bounded."""
+
+import sqlite3
+import tracemalloc
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harken import FeedbackQuery
+from harken.domain.erasure import Erased
+from harken.domain.errors import StorageError
+from harken.domain.events import DeliveryState, EventType
+from harken.ports.storage import Storage
+from harken.storage import open_storage
+from harken.testing import NOON, a_series, accepted
+
+LATER = NOON + timedelta(minutes=1)
+EVERYTHING = FeedbackQuery().in_any_state()
+
+
+def delivered(storage: Storage, size: int) -> None:
+    """That much feedback, of which a channel was notified."""
+    storage.feedback.add(accepted(*a_series(size)))
+    while events := storage.outbox.events(limit=500):
+        storage.outbox.fan_out([(event, ["log"]) for event in events], due_at=NOON)
+    while claimed := storage.outbox.claim("log", now=NOON, until=LATER, limit=500):
+        storage.outbox.settle(claimed)
+
+
+class Beginnings:
+    """What is done right before each transaction that writes begins."""
+
+    def __init__(self) -> None:
+        self.before: Callable[[], object] = lambda: None
+
+
+@pytest.fixture
+def beginnings(monkeypatch: pytest.MonkeyPatch) -> Beginnings:
+    """Those of connections that are opened from now on."""
+    found, connect = Beginnings(), sqlite3.connect
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if sql == "BEGIN IMMEDIATE":
+                found.before()
+            return super().execute(sql, *parameters)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kwargs: connect(*args, **kwargs, factory=Connection))
+    return found
+
+
+def test_others_write_while_much_is_erased(tmp_path: Path, beginnings: Beginnings) -> None:
+    """An erasure lets go of the file at least every 500 feedback, and each part is whole: those left are as before."""
+    url, left = f"sqlite:///{tmp_path}/feedback.db?busy_timeout=0.1", list[int]()
+    with open_storage(url) as storage, open_storage(url) as other:
+        delivered(storage, 1_200)
+
+        def write() -> None:
+            beginnings.before = lambda: None
+            other.sessions.update("default", "session", {"writes": len(left)})
+            known = [len(other.outbox.deliveries(state, limit=2_000)) for state in DeliveryState]
+            left.append(len(list(other.feedback.stream(EVERYTHING))))
+            assert known == [1_200 - left[-1], left[-1], 0]
+            beginnings.before = write
+
+        beginnings.before = write
+        removed = storage.feedback.erase(EVERYTHING, at=NOON)
+        beginnings.before = lambda: None
+        assert removed == Erased(feedback=1_200, deliveries=1_200)
+    assert left[0] == 1_200
+    assert max(before - after for before, after in zip(left, [*left[1:], 0], strict=True)) <= 500
+
+
+def test_an_erasure_that_failed_halfway_is_repeated(tmp_path: Path, beginnings: Beginnings) -> None:
+    """What was erased is gone with all about it, the rest is as it was, and the next call erases that."""
+    with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
+        delivered(storage, 1_200)
+        transactions = iter(range(2))
+
+        def fail() -> None:
+            if next(transactions, None) is None:
+                raise sqlite3.OperationalError("disk I/O error")
+
+        beginnings.before = fail
+        with pytest.raises(StorageError):
+            storage.feedback.erase(EVERYTHING, at=NOON)
+        beginnings.before = lambda: None
+        left = {one.id for one in storage.feedback.stream(EVERYTHING)}
+        assert 0 < len(left) < 1_200
+        settled = storage.outbox.deliveries(DeliveryState.DELIVERED, limit=2_000)
+        assert {one.event.subject_id for one in settled} == left
+        assert storage.feedback.erase(EVERYTHING, at=NOON) == Erased(feedback=len(left), deliveries=len(left))
+        notices = storage.outbox.deliveries(DeliveryState.PENDING, limit=2_000)
+        assert {one.event.type for one in notices} == {EventType.ERASED}
+        assert len({one.event.subject_id for one in notices}) == len(notices) == 1_200
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_what_is_erased(tmp_path: Path) -> None:
+    """Erasing three times as much needs about as much memory as once."""
+
+    def peak(size: int) -> int:
+        with open_storage(f"sqlite:///{tmp_path}/{size}.db") as storage:
+            delivered(storage, size)
+            tracemalloc.start()
+            try:
+                storage.feedback.erase(EVERYTHING, at=NOON)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    assert peak(3_000) < 2 * peak(1_000)
