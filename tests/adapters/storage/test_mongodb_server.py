@@ -31,6 +31,7 @@ from harken.ports.storage import Storage
 from harken.storage import open_storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.mongodb.schema import _MIGRATIONS
 from support import NOON, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -440,7 +441,7 @@ def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], na
     """However many connect to an empty database at once, all can work, and it is made once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -472,7 +473,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClie
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
@@ -494,7 +495,7 @@ def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
     (told,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
     claimed = storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)
     assert {claim.id for claim in claimed} == {made.id, told.id}
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
@@ -508,7 +509,7 @@ def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
     storage = mongo_storage(client, name)
     assert [Stored(one) for one in storage.feedback.stream(FeedbackQuery())] == list(kept)
     assert [storage.conversations.append("default", "s", "helper", 0, {}) for _ in range(2)] == [True, False]
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def _taken_back_to_the_fourth(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -544,7 +545,7 @@ def test_a_database_in_which_a_key_belonged_to_a_session_is_brought_up_to_date(
         limited = hk.keys.create("default", ["read"], agents=["helper"])
         assert hk.keys.authenticate(limited.text).agents == {"helper"}
     assert _indexes(client, name) == {"author_key"}
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 @pytest.mark.parametrize("died", ["before the old index went", "before the version was noted"])
