@@ -161,17 +161,16 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """See the port."""
-        with self._database.calling():
-            self._erasures.resume()
+        self._erasures.resume()
         condition = where(query)
         erased = Erased()
         while True:
             with self._database.calling():
                 found = self._collection.find(condition, {"events": 0}).hint(index_for(query)).limit(_CHUNK)
                 doomed = [from_document(document) for document in at_once(found, _CHUNK)]
-                if not doomed:
-                    return erased
-                erased += self._erase(query.application, doomed, at)
+            if not doomed:
+                return erased
+            erased += self._erase(query.application, doomed, at)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
@@ -244,12 +243,13 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def _erase(self, application: str, doomed: Sequence[Feedback], at: datetime) -> Erased:
         """Erase those of these that nobody has changed since they were read; see :mod:`.erasures` for the order."""
-        plans = self._erasures.plan(doomed, at=at)
-        with self._marks.changing(_places(doomed)):
-            erased = self._collection.delete_many(_as_read(doomed)).deleted_count
         ids = {one.id for one in doomed}
-        erased_ids = gone(self._database, application, ids)
-        self._erasures.withdraw(plans, application, ids - erased_ids)
+        with self._database.calling():
+            plans = self._erasures.plan(doomed, at=at)
+            with self._marks.changing(_places(doomed)):
+                erased = self._collection.delete_many(_as_read(doomed)).deleted_count
+            erased_ids = gone(self._database, application, ids)
+            self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
             return Erased()
         return Erased(feedback=erased) + self._erasures.finish(application, erased_ids)
