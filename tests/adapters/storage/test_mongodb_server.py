@@ -22,9 +22,10 @@ from harken.domain.errors import (
     StorageIncompatible,
     StorageUnavailable,
 )
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryState, EventType, Traits
 from harken.domain.moderation import Backlog, Moderation
 from harken.domain.query import Dimension
+from harken.domain.routing import Route
 from harken.ports.documents import Document
 from harken.ports.repository import DuplicateOf, Stored
 from harken.ports.storage import Storage
@@ -423,18 +424,21 @@ def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> 
 
 
 def test_no_number_of_waiting_events_makes_a_document_too_large(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """While no relay runs, the events of many changes are coalesced: the first and the latest are there."""
+    """While no relay runs, the events of many changes are coalesced: routes still learn that their filters became true."""
+    thumbs_down = Route(name="down", channel="log", events=[EventType.CREATED], ratings=[Rating.DOWN])
     with harken.connect(mongo_storage(client, name)) as hk:
-        vote = hk.collection.set_vote(harken.Target("s"), "ann", "up")
+        hk.collection.set_vote(harken.Target("s"), "ann", "up")
+        vote = hk.collection.set_vote(harken.Target("s"), "ann", "down", "Wrong")
         for number in range(1_050):
-            hk.collection.reply("default", vote.feedback.id, f"Answer {number}")
-        vote = hk.collection.set_vote(harken.Target("s"), "ann", None)
+            latest = hk.collection.reply("default", vote.feedback.id, f"Answer {number}")
         (document,) = client[name]["harken_feedback"].find()
         waiting = [(event["type"], event["version"]) for event in document["events"]]
         assert len(waiting) <= 1_000
         assert waiting[0] == ("feedback.created", 1)
-        assert waiting[-1] == ("feedback.updated", vote.feedback.version) == ("feedback.updated", 1_052)
-        assert [event.version for event in hk.outbox.events(limit=2_000)] == [version for _, version in waiting]
+        assert waiting[-1] == ("feedback.updated", latest.version) == ("feedback.updated", 1_052)
+        events = list(hk.outbox.events(limit=2_000))
+        assert [event.version for event in events] == [version for _, version in waiting]
+        assert EventType.CREATED in [thumbs_down.type_for(event, Traits.of(latest)) for event in events]
 
 
 def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], name: str) -> None:

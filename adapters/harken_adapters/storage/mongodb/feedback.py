@@ -179,11 +179,20 @@ class MongoFeedbackRepository(FeedbackRepository):
     def _coalesce(self, _id: Document, events: Sequence[Event]) -> None:
         """Where too many events wait in the document, let the new ones stand for the earlier ones of their type.
 
-        What is sent about feedback is what it says when it is sent, so nothing is lost.
+        What is sent about feedback is what it says when it is sent, and ``before`` tells a route what the feedback was
+        before the earliest of them: so nothing is lost.
         """
         for event in events:
             superseded = {"type": event.type.value, "version": {"$lt": event.version}}
+            # What early versions of Harken stored has no ``before``.
+            known = {"events": {"$elemMatch": {**superseded, "before": {"$exists": True}}}}
             crowded = {"_id": _id, f"events.{_MAX_WAITING}": {"$exists": True}}
+            found = self._collection.find_one(crowded, known)
+            if found is None:
+                continue
+            for earliest in found.get("events", ()):
+                before = {"$set": {"events.$.before": earliest["before"]}}
+                self._collection.update_one({"_id": _id, "events.id": event.id}, before)
             self._collection.update_one(crowded, {"$pull": {"events": superseded}})
 
     def _add_one(self, item: Accepted) -> Outcome:
