@@ -424,7 +424,7 @@ def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> 
 
 
 def test_no_number_of_waiting_events_makes_a_document_too_large(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """While no relay runs, the events of many changes are coalesced: routes still learn that their filters became true."""
+    """While no relay runs, the events of many changes are coalesced: routes still learn that a filter became true."""
     thumbs_down = Route(name="down", channel="log", events=[EventType.CREATED], ratings=[Rating.DOWN])
     with harken.connect(mongo_storage(client, name)) as hk:
         hk.collection.set_vote(harken.Target("s"), "ann", "up")
