@@ -235,9 +235,11 @@ def _of_erasure(event: Event, channel: str, deliveries: Collection[Delivery], *,
 
 
 def _in_place_of(earlier: Delivery | None, delivery: Delivery) -> Delivery:
-    """What becomes of a delivery of the same erasure, of feedback that was restored since."""
+    """What becomes of an earlier notice: the same event is the same erasure, any other one came after a restore."""
     if earlier is None:
         return delivery
+    if earlier.event == delivery.event:
+        return earlier
     if earlier.state is DeliveryState.PENDING:
         return evolve(earlier, certain=True)
     return evolve(delivery, attempts=earlier.attempts, attempts_before=earlier.attempts)

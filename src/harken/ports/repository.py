@@ -131,7 +131,7 @@ class FeedbackRepository(ABC):
         one: so a copy takes over what was changed several times since. Application, session, message, author, id,
         idempotency key and creation time are those of the version before.
         Where more than 1,000 events about one feedback wait, an adapter may let the new one stand for all earlier ones
-        of its type.
+        of its type: it is then stored with the ``before`` of the earliest of them.
 
         Raises:
             FeedbackNotFound: there is none in that application.

@@ -228,22 +228,22 @@ class ErasureContract(FreshStorage):
         one = a_feedback()
         changed = one.answered("Thanks", at=NOON)
         with self.open_storage() as storage:
-            for _ in range(2):
+            for at in (NOON, NOON + MINUTE):
                 storage.feedback.add(accepted(one))
                 _fan_out(storage, "log")
                 storage.outbox.settle(_claim(storage))
-                storage.feedback.erase(EVERYTHING, at=NOON)
-                (claim,) = _claim(storage)
-                check_same(claim.event, Event.erasure(one, at=NOON))
+                storage.feedback.erase(EVERYTHING, at=at)
+                (claim,) = _claim(storage, now=at)
+                check_same(claim.event, Event.erasure(one, at=at))
                 storage.outbox.settle([claim])
             # The version that the erasure had, and the same again while nobody was notified yet.
-            for _ in range(2):
+            for at in (NOON, NOON + MINUTE):
                 storage.feedback.add(accepted(one))
                 storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
                 _fan_out(storage, "log")
                 for _ in range(2):
                     storage.outbox.settle([next(c for c in _claim(storage) if c.event.type is not EventType.ERASED)])
-                storage.feedback.erase(EVERYTHING, at=NOON)
+                storage.feedback.erase(EVERYTHING, at=at)
             claims = _claim(storage, now=NOON + MINUTE)
             check_same([claim.event for claim in claims], [Event.erasure(changed, at=NOON)])
 

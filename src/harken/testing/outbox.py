@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Lock
 
 from attrs import evolve
 
@@ -484,12 +485,22 @@ class OutboxContract(FreshStorage):
         with self.open_storage() as storage:
             made = [_versions(storage, due=[NOON, NOON, NOON]) for _ in range(3)]
             arrived: list[Delivery] = []
+            in_hand: list[str] = []
+            lock = Lock()
 
             def work() -> None:
                 for _ in range(12):
                     claimed = _claim(storage, limit=2)
-                    arrived.extend(claimed)
-                    storage.outbox.settle(claimed)
+                    subjects = [claim.event.subject_id for claim in claimed]
+                    with lock:
+                        arrived.extend(claimed)
+                        in_hand.extend(subjects)
+                        # Nothing about a feedback is claimed while another worker sends what is about it.
+                        check_same(len(in_hand), len(set(in_hand)))
+                    with lock:
+                        storage.outbox.settle(claimed)
+                        for subject in subjects:
+                            in_hand.remove(subject)
 
             at_once([work] * 3)
             for versions in made:

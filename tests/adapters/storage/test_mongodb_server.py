@@ -22,15 +22,17 @@ from harken.domain.errors import (
     StorageIncompatible,
     StorageUnavailable,
 )
-from harken.domain.events import DeliveryState
+from harken.domain.events import DeliveryState, EventType, Traits
 from harken.domain.moderation import Backlog, Moderation
 from harken.domain.query import Dimension
+from harken.domain.routing import Route
 from harken.ports.documents import Document
 from harken.ports.repository import DuplicateOf, Stored
 from harken.ports.storage import Storage
 from harken.storage import open_storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.mongodb.schema import _MIGRATIONS
 from support import NOON, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -422,25 +424,28 @@ def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> 
 
 
 def test_no_number_of_waiting_events_makes_a_document_too_large(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """While no relay runs, the events of many changes are coalesced: the first and the latest are there."""
+    """While no relay runs, the events of many changes are coalesced: routes still learn that a filter became true."""
+    thumbs_down = Route(name="down", channel="log", events=[EventType.CREATED], ratings=[Rating.DOWN])
     with harken.connect(mongo_storage(client, name)) as hk:
-        vote = hk.collection.set_vote(harken.Target("s"), "ann", "up")
+        hk.collection.set_vote(harken.Target("s"), "ann", "up")
+        vote = hk.collection.set_vote(harken.Target("s"), "ann", "down", "Wrong")
         for number in range(1_050):
-            hk.collection.reply("default", vote.feedback.id, f"Answer {number}")
-        vote = hk.collection.set_vote(harken.Target("s"), "ann", None)
+            latest = hk.collection.reply("default", vote.feedback.id, f"Answer {number}")
         (document,) = client[name]["harken_feedback"].find()
         waiting = [(event["type"], event["version"]) for event in document["events"]]
         assert len(waiting) <= 1_000
         assert waiting[0] == ("feedback.created", 1)
-        assert waiting[-1] == ("feedback.updated", vote.feedback.version) == ("feedback.updated", 1_052)
-        assert [event.version for event in hk.outbox.events(limit=2_000)] == [version for _, version in waiting]
+        assert waiting[-1] == ("feedback.updated", latest.version) == ("feedback.updated", 1_052)
+        events = list(hk.outbox.events(limit=2_000))
+        assert [event.version for event in events] == [version for _, version in waiting]
+        assert EventType.CREATED in [thumbs_down.type_for(event, Traits.of(latest)) for event in events]
 
 
 def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], name: str) -> None:
     """However many connect to an empty database at once, all can work, and it is made once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -472,7 +477,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClie
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
         made = hk.keys.create("default", ["read"])
         assert hk.keys.authenticate(made.text) == made.key
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
@@ -494,7 +499,7 @@ def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
     (told,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
     claimed = storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)
     assert {claim.id for claim in claimed} == {made.id, told.id}
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
@@ -508,7 +513,7 @@ def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
     storage = mongo_storage(client, name)
     assert [Stored(one) for one in storage.feedback.stream(FeedbackQuery())] == list(kept)
     assert [storage.conversations.append("default", "s", "helper", 0, {}) for _ in range(2)] == [True, False]
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 def _taken_back_to_the_fourth(client: MongoClient[dict[str, Any]], name: str) -> None:
@@ -544,7 +549,7 @@ def test_a_database_in_which_a_key_belonged_to_a_session_is_brought_up_to_date(
         limited = hk.keys.create("default", ["read"], agents=["helper"])
         assert hk.keys.authenticate(limited.text).agents == {"helper"}
     assert _indexes(client, name) == {"author_key"}
-    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": 5}
+    assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
 @pytest.mark.parametrize("died", ["before the old index went", "before the version was noted"])

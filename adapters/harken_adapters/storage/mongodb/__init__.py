@@ -123,7 +123,7 @@ def _storage(database: Database, given: Clock | None) -> Storage:
     prepare(database)
     clock = given or server_clock(database)
     days = Days(database, clock)
-    erasures = Erasures(database)
+    erasures = Erasures(database, clock)
     return Storage(
         feedback=MongoFeedbackRepository(database, days, Marks(database, clock), erasures),
         sessions=MongoSessionRepository(database),

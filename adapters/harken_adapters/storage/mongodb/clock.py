@@ -27,7 +27,7 @@ def utc_now() -> datetime:
 
 
 def elapsed() -> timedelta:
-    """The time since some moment, by what nobody sets; it may stand still while the machine sleeps."""
+    """Monotonic time; it may stand still while the machine sleeps."""
     return timedelta(seconds=monotonic())
 
 
@@ -47,7 +47,7 @@ class ServerClock:
     Processes on several machines have to agree on the time, and their own clocks may not.
 
     A clock that goes as this machine's does is measured again every minute, and at once when the machine's was set or
-    has slept. Any other is measured once: one that a test turns goes on from there.
+    has slept. Any other is measured once: a test clock keeps its offset.
     """
 
     def __init__(

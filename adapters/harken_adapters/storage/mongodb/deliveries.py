@@ -2,12 +2,13 @@
 
 What needs comparing is a whole number of microseconds since 1970 here: ``due``, ``leased_until`` and ``again``.
 
-A pending delivery that was found behind an earlier one about the same subject is stored as ``waiting``, so that no
+A pending delivery that is blocked by an earlier delivery about the same subject is stored as ``waiting``, so that no
 claim looks at it before that one has ended; ``again`` is when to look at the latest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from harken.domain.events import Delivery, DeliveryState
@@ -32,6 +33,11 @@ HELD: Final[Document] = {
     "state": {"$in": list(STORED[DeliveryState.PENDING])},
     "leased_until": {"$exists": True},
 }
+
+
+def among(deliveries: Iterable[Delivery]) -> Document:
+    """The filter for these, by their ids."""
+    return {"_id": {"$in": [delivery.id for delivery in deliveries]}}
 
 
 def delivery_document(delivery: Delivery) -> Document:

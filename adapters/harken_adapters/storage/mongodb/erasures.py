@@ -12,15 +12,14 @@ makes one of an erasure that did not take place:
 5. The plans are done. For some time they go on telling those who are raising an alert about it.
 
 Steps 3 to 5 can be repeated, also by several processes at once. After a crash they are carried out by the next one that
-erases, forgets, or finds a delivery about feedback that is gone.
+finds a delivery about feedback that is gone, or that erases or forgets when the plan is older than a minute.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bson import ObjectId
@@ -29,34 +28,43 @@ from pymongo.errors import BulkWriteError
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
 from harken.domain.feedback import Feedback
+from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.alerts import empty_alerts, gone
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, delivery_document, delivery_of
-from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity
+from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity, milliseconds
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 
-_CHUNK: Final = 1_000
+#: How much feedback is finished at once: nobody knows how many deliveries there are about it.
+_PART: Final = 100
+#: A plan that is younger is carried out by the process that made it.
+_UNDER_WAY: Final = timedelta(minutes=1)
 _FREE: Final = {"$unset": {"awaits": "", "leased_until": "", "certain": ""}}
 
 
 class Erasures:
-    """Plans erasures, and carries out what is left to do when the feedback is gone."""
+    """Plans erasures, and carries out what is left to do when the feedback is gone.
 
-    def __init__(self, database: Database) -> None:
+    ``finish`` and ``resume`` go in parts, each with a deadline of its own where their caller has none.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         self._deliveries = database.deliveries
         self._plans = database.erasures
 
     def plan(self, feedback: Sequence[Feedback], *, at: datetime) -> ObjectId:
         """Step 1, for feedback of one application; what is given marks these plans."""
-        batch = ObjectId()
-        self._plans.insert_many([_plan(one, at, batch) for one in feedback], ordered=False)
+        batch, planned_at = ObjectId(), milliseconds(self._clock())
+        self._plans.insert_many([_plan(one, at, batch, planned_at) for one in feedback], ordered=False)
         # Now that the plans are there: what is forgotten from here on is noted in them as well.
-        wanted = {"_id": {"$in": [identity(one.application, one.id) for one in feedback]}, "told": {"$exists": True}}
-        known = self._database.feedback.find(wanted, {"application": 1, "id": 1, "told": 1})
-        told = {(one["application"], one["id"]): one["told"] for one in known}
-        for channels, (application, ids) in _by_channels(told):
-            self._plans.update_many({**_about(application, ids, name="id"), "batch": batch}, _note(channels))
+        ids = [identity(one.application, one.id) for one in feedback]
+        wanted = {"_id": {"$in": ids}, "notified": {"$exists": True}}
+        known = self._database.feedback.find(wanted, {"application": 1, "id": 1, "notified": 1})
+        notified = {(one["application"], one["id"]): one["notified"] for one in known}
+        for channels, (application, some) in _by_channels(notified):
+            self._plans.update_many({**_about(application, some, name="id"), "batch": batch}, _note(channels))
         return batch
 
     def withdraw(self, batch: ObjectId, application: str, feedback_ids: Collection[str]) -> None:
@@ -66,33 +74,42 @@ class Erasures:
 
     def finish(self, application: str, feedback_ids: Collection[str]) -> Erased:
         """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it."""
-        about = _about(application, feedback_ids)
-        # The deliveries first: what was forgotten in between is noted in the plans.
-        stored = list(map(delivery_of, self._deliveries.find(about)))
-        plans = list(self._plans.find({**_about(application, feedback_ids, name="id"), "done_at": None}))
-        removed = self._notify(plans, stored) if plans else 0
-        others = {**about, "event.type": {"$ne": EventType.ERASED.value}}
-        removed += self._deliveries.delete_many(others).deleted_count
-        self._deliveries.update_many({**about, "state": WAITING}, AWAKE)
-        if not plans:
-            return Erased(deliveries=removed)
-        at = max(_event(plan).occurred_at for plan in plans)
-        sessions = {plan["event"]["session_id"] for plan in plans}
-        alerts = empty_alerts(self._database, application, feedback_ids, sessions, at=at)
-        done = {"_id": {"$in": [plan["_id"] for plan in plans]}}
-        self._plans.update_many(done, {"$currentDate": {"done_at": True}})
-        return Erased(alerts=alerts, deliveries=removed)
+        erased, left = Erased(), sorted(feedback_ids)
+        for begin in range(0, len(left), _PART):
+            with self._database.calling():
+                erased += self._finish(application, left[begin : begin + _PART])
+        return erased
 
     def resume(self) -> None:
         """Finish what was begun and cut short."""
-        unfinished = self._plans.find({"done_at": None}, {"application": 1, "id": 1})
-        while some := list(islice(unfinished, _CHUNK)):
-            by_application: defaultdict[str, set[str]] = defaultdict(set)
-            for plan in some:
+        cut_short = {"done_at": None, "planned_at": {"$lte": milliseconds(self._clock() - _UNDER_WAY)}}
+        by_application: defaultdict[str, set[str]] = defaultdict(set)
+        with self._database.calling():
+            for plan in self._plans.find(cut_short, {"application": 1, "id": 1}):
                 by_application[plan["application"]].add(plan["id"])
-            for application, ids in by_application.items():
-                if erased := gone(self._database, application, ids):
-                    self.finish(application, erased)
+        for application, ids in by_application.items():
+            with self._database.calling():
+                erased = gone(self._database, application, ids)
+            self.finish(application, erased)
+
+    def _finish(self, application: str, feedback_ids: Sequence[str]) -> Erased:
+        about = _about(application, feedback_ids)
+        # The deliveries first: what was forgotten in between is noted in the plans.
+        stored = list(map(delivery_of, self._deliveries.find(about)))
+        plans = list(self._plans.find(_about(application, feedback_ids, name="id")))
+        left = [plan for plan in plans if "done_at" not in plan]
+        removed = self._notify(plans, stored) if left else 0
+        others = {**about, "event.type": {"$ne": EventType.ERASED.value}}
+        removed += self._deliveries.delete_many(others).deleted_count
+        self._deliveries.update_many({**about, "state": WAITING}, AWAKE)
+        if not left:
+            return Erased(deliveries=removed)
+        at = max(_event(plan).occurred_at for plan in left)
+        sessions = {plan["event"]["session_id"] for plan in left}
+        alerts = empty_alerts(self._database, application, feedback_ids, sessions, at=at)
+        done = {"_id": {"$in": [plan["_id"] for plan in left]}, "done_at": None}
+        self._plans.update_many(done, {"$set": {"done_at": milliseconds(self._clock())}})
+        return Erased(alerts=alerts, deliveries=removed)
 
     def hand_over(self, claims: Iterable[Delivery], *, sent: bool) -> None:
         """Go on with the erasures that await these claims."""
@@ -107,10 +124,10 @@ class Erasures:
                 self._deliveries.delete_many({**waiting, "certain": False})
             self._deliveries.update_many(waiting, _FREE)
 
-    def note_told(self, told: Mapping[tuple[str, str], Collection[str]]) -> None:
-        """Keep for each feedback which channels were told of it, as the deliveries are about to be forgotten."""
-        for channels, (application, ids) in _by_channels(told):
-            # With the mark of what is not news to anyone who watches.
+    def note_notified(self, notified: Mapping[tuple[str, str], Collection[str]]) -> None:
+        """Record for each feedback the channels that were notified of it, before the deliveries are forgotten."""
+        for channels, (application, ids) in _by_channels(notified):
+            # With the mark of what is not reported by the change stream.
             quietly = {**_note(channels), "$set": {"batch": ObjectId()}}
             wanted = {"_id": {"$in": [identity(application, one) for one in ids]}}
             self._database.feedback.update_many(wanted, quietly)
@@ -125,71 +142,106 @@ class Erasures:
             about[delivery.event.subject_id].append(delivery)
         made = [
             delivery
-            for feedback_id, (event, told) in _latest(plans).items()
-            for delivery in deliveries_of_erasure(event, about[feedback_id], told)
+            for feedback_id, (event, notified) in _planned(plans, stored).items()
+            for delivery in deliveries_of_erasure(event, about[feedback_id], notified)
         ]
-        self._store(made, {one.id: one for one in stored})
+        new = self._store(made, {one.id: one for one in stored})
         claims = {one.claim: one for one in stored}
-        return sum(self._take_from(claims[one.awaits]) for one in made if one.awaits in claims)
+        return sum(self._take_from(claims[one.awaits], new=one.id in new) for one in made if one.awaits in claims)
 
-    def _store(self, made: Sequence[Delivery], there: Mapping[str, Delivery]) -> None:
-        new = [delivery_document(one) for one in made if one.id not in there]
-        try:
-            if new:
-                self._deliveries.insert_many(new, ordered=False)
-        except BulkWriteError as error:
-            only_duplicate_keys(error)
+    def _store(self, made: Sequence[Delivery], there: Mapping[str, Delivery]) -> set[str]:
+        """Store notices, and give the ids of those that were not there before."""
+        new = self._insert([one for one in made if one.id not in there])
         for one in made:
-            if (earlier := there.get(one.id)) is None:
+            earlier = there.get(one.id)
+            if earlier is None or earlier == one:
                 continue
-            # Feedback that was restored, and erased once more.
+            # Feedback that was restored, and erased again.
             if earlier.state is DeliveryState.PENDING:
                 self._deliveries.update_one({"_id": one.id}, {"$unset": {"certain": ""}})
             else:
                 as_read = {"_id": one.id, "state": earlier.state.value, "attempts": earlier.attempts}
                 self._deliveries.replace_one(as_read, delivery_document(one))
+        return new
 
-    def _take_from(self, claimed: Delivery) -> int:
-        """Remove what is claimed: the claim then ends at the erasure that awaits it. It may have ended just before."""
+    def _insert(self, made: Sequence[Delivery]) -> set[str]:
+        taken: list[int] = []
+        try:
+            if made:
+                self._deliveries.insert_many(list(map(delivery_document, made)), ordered=False)
+        except BulkWriteError as error:
+            taken = only_duplicate_keys(error)
+        return {one.id for one in made} - {made[index].id for index in taken}
+
+    def _take_from(self, claimed: Delivery, *, new: bool) -> int:
+        """Remove what is claimed: the claim then ends at the erasure that awaits it. It may have ended just before.
+
+        Args:
+            claimed: as it was read.
+            new: whether the erasure's delivery was not stored before.
+        """
         held = {"_id": claimed.id, "attempts": claimed.attempts, **HELD}
         if self._deliveries.delete_one(held).deleted_count:
             return 1
         ended = self._deliveries.find_one({"_id": claimed.id}, {"attempts": 1})
         if ended is not None:
             self.hand_over([claimed], sent=ended["attempts"] >= claimed.attempts)
+        elif new:
+            # It was discarded; or another process stored the same notice and took it, and it was released since.
+            self.hand_over([claimed], sent=False)
         return 0
 
 
-def _plan(feedback: Feedback, at: datetime, batch: ObjectId) -> Document:
+def _plan(feedback: Feedback, at: datetime, batch: ObjectId, planned_at: datetime) -> Document:
     event = event_document(Event.erasure(feedback, at=at))
-    return {"application": feedback.application, "id": feedback.id, "batch": batch, "event": event}
+    about = {"application": feedback.application, "id": feedback.id}
+    return {**about, "batch": batch, "planned_at": planned_at, "event": event}
 
 
 def _event(plan: Document) -> Event:
     return event_of(plan["application"], plan["id"], plan["event"])
 
 
-def _latest(plans: Iterable[Document]) -> dict[str, tuple[Event, set[str]]]:
-    """By feedback, the event of its latest version that is planned, and the channels that were told of any."""
-    latest: dict[str, tuple[Event, set[str]]] = {}
-    for plan in sorted(plans, key=lambda plan: int(plan["event"]["version"])):
-        _, told = latest.get(plan["id"], (None, set()))
-        latest[plan["id"]] = _event(plan), told | set(plan.get("told", ()))
-    return latest
+def _planned(plans: Iterable[Document], stored: Iterable[Delivery]) -> dict[str, tuple[Event, set[str]]]:
+    """By feedback, the event of its erasure, and the channels that were notified of it, as its plans say.
+
+    Several processes may erase the same version at once, each at its own time, and one of them may have been faster:
+    then the event that it has stored is the one.
+    """
+    stored_events = {delivery.event for delivery in stored}
+    by_feedback: defaultdict[str, list[Document]] = defaultdict(list)
+    for plan in plans:
+        by_feedback[plan["id"]].append(plan)
+    planned: dict[str, tuple[Event, set[str]]] = {}
+    for feedback_id, some in by_feedback.items():
+        left = [plan for plan in some if "done_at" not in plan]
+        if not left:
+            continue
+        event = max(map(_event, left), key=_version)
+        begun = min(plan["planned_at"] for plan in left)
+        rivals = [_event(plan) for plan in some if "done_at" not in plan or plan["done_at"] > begun]
+        same = [one for one in rivals if one.id == event.id and one in stored_events]
+        notified = {channel for plan in left for channel in plan.get("notified", ())}
+        planned[feedback_id] = (same[0] if same else event), notified
+    return planned
+
+
+def _version(event: Event) -> tuple[int, datetime]:
+    return event.version, event.occurred_at
 
 
 def _by_channels(
-    told: Mapping[tuple[str, str], Collection[str]],
+    notified: Mapping[tuple[str, str], Collection[str]],
 ) -> Iterator[tuple[Sequence[str], tuple[str, Sequence[str]]]]:
-    """Channels, with the feedback of an application that just these were told of: hardly ever more than a few kinds."""
+    """Sets of channels, each with the feedback of an application that it was notified of: few kinds."""
     by_channels: defaultdict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for (application, feedback_id), channels in told.items():
+    for (application, feedback_id), channels in notified.items():
         by_channels[application, tuple(sorted(channels))].append(feedback_id)
     return ((channels, (application, ids)) for (application, channels), ids in by_channels.items())
 
 
 def _note(channels: Sequence[str]) -> Document:
-    return {"$addToSet": {"told": {"$each": list(channels)}}}
+    return {"$addToSet": {"notified": {"$each": list(channels)}}}
 
 
 def _about(application: str, feedback_ids: Collection[str], *, name: str = "feedback_id") -> dict[str, Any]:

@@ -161,17 +161,16 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         """See the port."""
-        with self._database.calling():
-            self._erasures.resume()
+        self._erasures.resume()
         condition = where(query)
         erased = Erased()
         while True:
             with self._database.calling():
                 found = self._collection.find(condition, {"events": 0}).hint(index_for(query)).limit(_CHUNK)
                 doomed = [from_document(document) for document in at_once(found, _CHUNK)]
-                if not doomed:
-                    return erased
-                erased += self._erase(query.application, doomed, at)
+            if not doomed:
+                return erased
+            erased += self._erase(query.application, doomed, at)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
@@ -180,11 +179,20 @@ class MongoFeedbackRepository(FeedbackRepository):
     def _coalesce(self, _id: Document, events: Sequence[Event]) -> None:
         """Where too many events wait in the document, let the new ones stand for the earlier ones of their type.
 
-        What is sent about feedback is what it says when it is sent, so nothing is lost.
+        What is sent about feedback is what it says when it is sent, and ``before`` tells a route what the feedback was
+        before the earliest of them: so nothing is lost.
         """
         for event in events:
             superseded = {"type": event.type.value, "version": {"$lt": event.version}}
+            # What early versions of Harken stored has no ``before``.
+            known = {"events": {"$elemMatch": {**superseded, "before": {"$exists": True}}}}
             crowded = {"_id": _id, f"events.{_MAX_WAITING}": {"$exists": True}}
+            found = self._collection.find_one(crowded, known)
+            if found is None:
+                continue
+            for earliest in found.get("events", ()):
+                before = {"$set": {"events.$.before": earliest["before"]}}
+                self._collection.update_one({"_id": _id, "events.id": event.id}, before)
             self._collection.update_one(crowded, {"$pull": {"events": superseded}})
 
     def _add_one(self, item: Accepted) -> Outcome:
@@ -244,12 +252,13 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def _erase(self, application: str, doomed: Sequence[Feedback], at: datetime) -> Erased:
         """Erase those of these that nobody has changed since they were read; see :mod:`.erasures` for the order."""
-        plans = self._erasures.plan(doomed, at=at)
-        with self._marks.changing(_places(doomed)):
-            erased = self._collection.delete_many(_as_read(doomed)).deleted_count
         ids = {one.id for one in doomed}
-        erased_ids = gone(self._database, application, ids)
-        self._erasures.withdraw(plans, application, ids - erased_ids)
+        with self._database.calling():
+            plans = self._erasures.plan(doomed, at=at)
+            with self._marks.changing(_places(doomed)):
+                erased = self._collection.delete_many(_as_read(doomed)).deleted_count
+            erased_ids = gone(self._database, application, ids)
+            self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
             return Erased()
         return Erased(feedback=erased) + self._erasures.finish(application, erased_ids)

@@ -5,11 +5,6 @@ Deliveries have a collection of their own. Passing from one to the other takes t
 turn into a loss: deliveries are made first, under ids that are always the same, and only then the events are taken off
 the list. Whoever finds an event again finds its deliveries made, however far they have come.
 
-A delivery is claimed when nothing earlier about its subject is open for its channel. What is found behind something
-becomes ``waiting``, so that it is not looked at again by each claim: whoever ends what it waits for wakes the next one.
-Should they die in between, or come in between the look and the mark, a claim that finds nothing looks again. No earlier
-delivery appears behind a look, as events leave the list only when their deliveries are there, earlier versions first.
-
 Many documents are changed by one write, which changes each of them atomically or not at all. So that whoever wrote can
 tell which ones, it leaves its mark in them: ``batch``.
 """
@@ -19,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,10 +28,11 @@ from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.instants import to_microseconds
 from harken.ports.outbox import Outbox
 from harken_adapters.storage.mongodb.database import Database, at_once
-from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, STORED, WAITING, delivery_document, delivery_of
+from harken_adapters.storage.mongodb.deliveries import HELD, STORED, among, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_of, identity
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
+from harken_adapters.storage.mongodb.order import Order
 from harken_adapters.storage.mongodb.watch import watching
 
 if TYPE_CHECKING:
@@ -46,17 +42,8 @@ _EARLIEST_DUE: Final = [("due", 1), ("_id", 1)]
 _CHUNK: Final = 1_000
 #: So many chunks of what has to wait are looked at by one claim; the next claim goes on behind them.
 _CHUNKS: Final = 10
-#: No more than so much is open about one subject on one channel, or hardly ever.
-_USUALLY: Final = 10
 _SUBJECT: Final = {"_id": 0, "application": 1, "id": 1}
 _PENDING: Final = {"state": DeliveryState.PENDING.value}
-#: Pending or waiting, as the indexes have it.
-_OPEN: Final = {"state": {"$gte": DeliveryState.PENDING.value}}
-_WHAT_IS_OPEN: Final = dict.fromkeys(
-    ("application", "feedback_id", "alert_id", "event.version", "event.type", "state"), 1
-)
-#: What waits is looked at again after so long, should nobody have woken it.
-_AGAIN: Final = timedelta(minutes=5)
 
 
 class MongoOutbox(Outbox):
@@ -65,6 +52,7 @@ class MongoOutbox(Outbox):
     def __init__(self, database: Database, erasures: Erasures) -> None:
         self._database = database
         self._erasures = erasures
+        self._order = Order(database)
         self._deliveries = database.deliveries
         #: Those in one process take turns, so that they do not all reach for the same deliveries.
         self._claiming = Lock()
@@ -99,7 +87,8 @@ class MongoOutbox(Outbox):
                 for event, channels in plan
                 for channel in (sorted(set(channels)) if event.id in listed else ())
             ]
-            all_new = all([*map(self._insert, _earlier_first(made))])
+            # The earlier versions of a subject first, so that no claim finds a later one alone.
+            all_new = self._insert(sorted(made, key=lambda one: one.event.version))
             taken = self._take([event for event in events.values() if event.id in listed])
             if len(taken) < len(listed):
                 self._without_orphans([delivery for delivery in made if delivery.event.id not in taken])
@@ -118,13 +107,13 @@ class MongoOutbox(Outbox):
         claimed: list[Delivery] = []
         look_at = limit
         with self._database.calling(), self._claiming:
+            self._look_again(channel, now)
             for _ in range(_CHUNKS if limit > 0 else 0):
                 found = self._first_due(due, look_at)
                 first = self._first_of_each(found, due, now)
                 # Somebody else may have been faster with some of them: then there may be more behind.
                 claimed += self._leased(first[: limit - len(claimed)], due, until)
-                full = len(claimed) == limit
-                if full or (len(found) < look_at and (claimed or not self._look_again(channel, now))):
+                if len(claimed) == limit or len(found) < look_at:
                     break
                 look_at = limit - len(claimed) if len(first) == len(found) else _CHUNK
         return sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id))
@@ -145,7 +134,7 @@ class MongoOutbox(Outbox):
         with self._database.calling():
             lost = self._end(claimed, {"$set": {"state": DeliveryState.DELIVERED.value, "error": ""}})
             self._erasures.hand_over(lost, sent=True)
-            self._wake(claimed)
+            self._order.wake(claimed)
         return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
@@ -156,7 +145,7 @@ class MongoOutbox(Outbox):
         """See the port."""
         self._let_go(delivery, sent=sent, state=DeliveryState.DEAD.value, error=error)
         with self._database.calling():
-            self._wake([delivery])
+            self._order.wake([delivery])
 
     def move(self, delivery: Delivery, channel: str) -> None:
         """See the port."""
@@ -171,7 +160,7 @@ class MongoOutbox(Outbox):
             if self._remove_held([delivery]):
                 return
             if new:
-                self._deliveries.delete_one({**_among([moved]), "attempts": 0})
+                self._deliveries.delete_one({**among([moved]), "attempts": 0})
         raise _lost(delivery)
 
     def delivery(self, delivery_id: str) -> Delivery:
@@ -210,7 +199,7 @@ class MongoOutbox(Outbox):
         """See the port."""
         while found := self._found({"_id": {"$eq": delivery_id}}):
             pending = {**_PENDING, "due": to_microseconds(due_at), "error": "", "attempts_before": found.attempts}
-            as_found = {**_among([found]), "attempts": found.attempts}
+            as_found = {**among([found]), "attempts": found.attempts}
             with self._database.calling():
                 revived = self._deliveries.find_one_and_update(
                     as_found, {"$set": pending, "$unset": {"again": ""}}, return_document=ReturnDocument.AFTER
@@ -224,15 +213,14 @@ class MongoOutbox(Outbox):
         old = {"state": DeliveryState.DELIVERED.value, "due": {"$lt": to_microseconds(before)}}
         what = {"application": 1, "feedback_id": 1, "channel": 1, "event.type": 1}
         forgotten = 0
-        with self._database.calling():
-            self._erasures.resume()
+        self._erasures.resume()
         while True:
             with self._database.calling():
                 cursor = self._deliveries.find(old, what).hint("due").limit(_CHUNK)
                 found = list(at_once(cursor, _CHUNK))
                 if not found:
                     return forgotten
-                self._erasures.note_told(_told(found))
+                self._erasures.note_notified(_notified(found))
                 ids = [document["_id"] for document in found]
                 forgotten += self._deliveries.delete_many({"_id": {"$in": ids}, **old}).deleted_count
 
@@ -278,19 +266,23 @@ class MongoOutbox(Outbox):
                 yield place, some
 
     def _insert(self, made: Sequence[Delivery]) -> bool:
-        """Store deliveries; whether none of them was there before."""
-        if not made:
-            return True
-        try:
-            self._deliveries.insert_many([delivery_document(delivery) for delivery in made], ordered=False)
-        except BulkWriteError as error:
-            only_duplicate_keys(error)
-            return False
-        return True
+        """Store deliveries in that order; whether none of them was there before."""
+        left, all_new = made, True
+        while left:
+            try:
+                self._deliveries.insert_many(list(map(delivery_document, left)), ordered=True)
+            except BulkWriteError as error:
+                only_duplicate_keys(error)
+                all_new = False
+                there = {one["_id"] for one in at_once(self._deliveries.find(among(left), {"_id": 1}), len(left))}
+                left = [one for one in left if one.id not in there]
+            else:
+                break
+        return all_new
 
     def _stored(self, made: Sequence[Delivery]) -> list[Delivery]:
         """These as they are stored, without those that were erased meanwhile."""
-        stored = {document["_id"]: document for document in at_once(self._deliveries.find(_among(made)), len(made))}
+        stored = {document["_id"]: document for document in at_once(self._deliveries.find(among(made)), len(made))}
         return [delivery_of(stored[delivery.id]) for delivery in made if delivery.id in stored]
 
     def _first_due(self, due: Document, limit: int) -> list[Delivery]:
@@ -301,72 +293,20 @@ class MongoOutbox(Outbox):
         """Those of these to claim: nothing earlier about their subject is open. The others wait from now on."""
         there = self._there(found)
         kept = self._without_orphans(found, there)
-        later = [one for one in kept if one.event.version > 1]
-        if not later:
+        blocked = self._order.blocked(kept)
+        if not blocked:
             return kept
-        lowest = self._lowest(later)
-        behind = [one for one in later if not _is_first(one, lowest)]
-        if not behind:
-            return kept
-        # What is behind deliveries of feedback that is gone tells of that: its erasure was cut short.
-        self._finish([one for one in behind if _subject(one.event) not in there])
-        waiting = {"state": WAITING, "again": to_microseconds(now + _AGAIN)}
-        self._deliveries.update_many({**_among(behind), **due}, {"$set": waiting})
-        # What they wait for may have ended since.
-        self._wake(behind)
-        left = {one.id for one in behind}
+        # A notice that is blocked by deliveries of erased feedback means that the erasure was interrupted.
+        self._finish([one for one in blocked if _subject(one.event) not in there])
+        self._order.hold(blocked, due, now)
+        left = {one.id for one in blocked}
         return [one for one in kept if one.id not in left]
 
-    def _look_again(self, channel: str, now: datetime) -> bool:
-        """Look at what has waited for long; whether any of it waits no more."""
-        long = {"channel": {"$eq": channel}, "state": WAITING, "again": {"$lte": to_microseconds(now)}}
-        found = list(map(delivery_of, at_once(self._deliveries.find(long).hint("again").limit(_CHUNK), _CHUNK)))
-        if not found:
-            return False
-        woken = self._wake(self._without_orphans(found))
-        later = {"again": to_microseconds(now + _AGAIN)}
-        self._deliveries.update_many({**_among(found), "state": WAITING}, {"$set": later})
-        return woken
-
-    def _wake(self, ended: Sequence[Delivery]) -> bool:
-        """Wake what waits next behind these; whether there was any."""
-        ids = [one["_id"] for first in self._lowest(ended).values() for one in first if one["state"] == WAITING]
-        if not ids:
-            return False
-        return bool(self._deliveries.update_many({"_id": {"$in": ids}, "state": WAITING}, AWAKE).matched_count)
-
-    def _lowest(self, deliveries: Sequence[Delivery]) -> dict[_Lane, list[Document]]:
-        """By channel and subject, what is open of the lowest version: two, where feedback was restored."""
-        lowest: dict[_Lane, list[Document]] = {}
-        for channel, name, some in _by_channel_and_kind(deliveries):
-            for one in self._open(channel, name, {_subject(one.event) for one in some}):
-                lane = (channel, name, one["application"], one[name])
-                others = lowest.setdefault(lane, [])
-                version = one["event"]["version"]
-                if others and others[0]["event"]["version"] > version:
-                    others.clear()
-                if not others or others[0]["event"]["version"] == version:
-                    others.append(one)
-        return lowest
-
-    def _open(self, channel: str, name: str, subjects: Collection[tuple[str, str]]) -> list[Document]:
-        """What is open about these on the channel; where that is very much, of each the first."""
-        of_channel = {"channel": {"$eq": channel}, **_OPEN}
-        among = {
-            "application": {"$in": sorted({application for application, _ in subjects})},
-            name: {"$in": sorted({subject_id for _, subject_id in subjects}), "$exists": True},
-        }
-        most = _USUALLY * (len(subjects) + _USUALLY)
-        cursor = self._deliveries.find({**of_channel, **among}, _WHAT_IS_OPEN).hint(_ORDERS[name]).limit(most)
-        found = list(at_once(cursor, most))
-        if len(found) < most:
-            return found
-        found = []
-        for application, subject_id in subjects:
-            about = {"application": {"$eq": application}, name: {"$eq": subject_id, "$exists": True}}
-            first = self._deliveries.find({**of_channel, **about}, _WHAT_IS_OPEN).hint(_ORDERS[name])
-            found += first.sort([("event.version", 1)]).limit(2)
-        return found
+    def _look_again(self, channel: str, now: datetime) -> None:
+        """Wake what has waited for long and is blocked no more."""
+        if overdue := self._order.overdue(channel, now):
+            self._order.wake(self._without_orphans(overdue))
+            self._order.postpone(overdue, now)
 
     def _count_pending(self, channel: str) -> int:
         pending = {"channel": {"$eq": channel}, "state": {"$in": list(STORED[DeliveryState.PENDING])}}
@@ -379,13 +319,13 @@ class MongoOutbox(Outbox):
             batch = ObjectId()
             change = {"leased_until": to_microseconds(until), "batch": batch}
             lease = {"$set": change, "$inc": {"attempts": 1}, "$unset": {"awaits": "", "certain": ""}}
-            free = {**_among(some), **due, "attempts": {"$eq": attempts}}
+            free = {**among(some), **due, "attempts": {"$eq": attempts}}
             if (number := self._deliveries.update_many(free, lease).matched_count) == len(some):
                 leased += [
                     evolve(one, leased_until=until, attempts=attempts + 1, awaits=None, certain=True) for one in some
                 ]
             elif number:
-                ours = self._deliveries.find({**_among(some), "batch": batch})
+                ours = self._deliveries.find({**among(some), "batch": batch})
                 leased += map(delivery_of, at_once(ours, len(some)))
         return leased
 
@@ -407,7 +347,7 @@ class MongoOutbox(Outbox):
     def _without_orphans(
         self, deliveries: Sequence[Delivery], there: Collection[tuple[str, str]] | None = None
     ) -> list[Delivery]:
-        """Leave out those whose feedback was erased, and finish that; what tells of the erasure stays.
+        """Leave out those whose feedback was erased, and finish that; erasure notices stay.
 
         An erasure removes deliveries after the feedback, so only one that was cut short, or that overtook a fan-out,
         leaves any.
@@ -419,7 +359,7 @@ class MongoOutbox(Outbox):
         if not orphans:
             return list(deliveries)
         self._finish(orphans)
-        self._deliveries.delete_many(_among([one for one in orphans if one.event.type.about_alert]))
+        self._deliveries.delete_many(among([one for one in orphans if one.event.type.about_alert]))
         left = {delivery.id for delivery in orphans}
         return [one for one in deliveries if one.id not in left]
 
@@ -435,23 +375,20 @@ class MongoOutbox(Outbox):
         """Remove those whose claim is the latest, and say how many these were."""
         # What was tried before may have arrived.
         tried = [one for one in claimed if one.attempts > 1 and one.event.type.about_feedback]
-        known = [one for one in tried if self._deliveries.find_one(_held(one), {"_id": 1})]
-        told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for one in known:
-            told[_subject(one.event)].add(one.channel)
-        self._erasures.note_told(told)
-        removed = sum(self._deliveries.delete_one(_held(one)).deleted_count for one in claimed)
+        notified: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for held in _held_among(tried):
+            for document in self._deliveries.find(held, {"application": 1, "feedback_id": 1, "channel": 1}):
+                notified[document["application"], document["feedback_id"]].add(document["channel"])
+        self._erasures.note_notified(notified)
+        removed = sum(self._deliveries.delete_many(held).deleted_count for held in _held_among(claimed))
         # Also for those that were held: an erasure that has just seen them may await them.
         self._erasures.hand_over(claimed, sent=False)
-        self._wake(claimed)
+        self._order.wake(claimed)
         return removed
 
     def _change_held(self, claimed: Iterable[Delivery], change: Document) -> int:
         """Change those whose claim is the latest, and say how many these were."""
-        return sum(
-            self._deliveries.update_many({**_among(some), **HELD, "attempts": {"$eq": attempts}}, change).matched_count
-            for attempts, some in _by_attempts(claimed).items()
-        )
+        return sum(self._deliveries.update_many(held, change).matched_count for held in _held_among(claimed))
 
     def _end(self, claimed: Sequence[Delivery], change: Document, *, given_back: int = 0) -> list[Delivery]:
         """End the leases of claims with that change, and give those that were lost."""
@@ -459,7 +396,7 @@ class MongoOutbox(Outbox):
         change = {**change, "$set": {**change.get("$set", {}), "batch": batch}, "$unset": {"leased_until": ""}}
         if self._change_held(claimed, change) == len(claimed):
             return []
-        ours = at_once(self._deliveries.find({**_among(claimed), "batch": batch}, {"attempts": 1}), len(claimed))
+        ours = at_once(self._deliveries.find({**among(claimed), "batch": batch}, {"attempts": 1}), len(claimed))
         ended = {(document["_id"], document["attempts"] + given_back) for document in ours}
         return [claim for claim in claimed if (claim.id, claim.attempts) not in ended]
 
@@ -473,51 +410,13 @@ class MongoOutbox(Outbox):
         raise _lost(delivery)
 
 
-#: A channel, what its subject's id is called in the document, and the subject.
-_Lane = tuple[str, str, str, str]
-_ORDERS: Final = {"feedback_id": "order", "alert_id": "alert_order"}
-
-
-def _lane(delivery: Delivery) -> _Lane:
-    return (delivery.channel, _kind(delivery), *_subject(delivery.event))
-
-
-def _kind(delivery: Delivery) -> str:
-    return "alert_id" if delivery.event.type.about_alert else "feedback_id"
-
-
-def _by_channel_and_kind(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, str, Sequence[Delivery]]]:
-    parts: defaultdict[tuple[str, str], list[Delivery]] = defaultdict(list)
-    for one in deliveries:
-        parts[one.channel, _kind(one)].append(one)
-    return ((channel, kind, some) for (channel, kind), some in parts.items())
-
-
-def _is_first(delivery: Delivery, lowest: Mapping[_Lane, Sequence[Document]]) -> bool:
-    """Whether nothing earlier about its subject is open for its channel."""
-    first = lowest.get(_lane(delivery))
-    return not first or first[0]["event"]["version"] >= delivery.event.version
-
-
-def _earlier_first(made: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
-    """In parts, so that what is about an earlier version of a subject is stored before what is about a later one."""
-    left = list(made)
-    while left:
-        first: dict[tuple[str, str], int] = {}
-        for one in left:
-            subject = _subject(one.event)
-            first[subject] = min(one.event.version, first.get(subject, one.event.version))
-        yield [one for one in left if one.event.version == first[_subject(one.event)]]
-        left = [one for one in left if one.event.version > first[_subject(one.event)]]
-
-
-def _told(found: Iterable[Document]) -> dict[tuple[str, str], set[str]]:
-    """By feedback, the channels that were told of it."""
-    told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+def _notified(found: Iterable[Document]) -> dict[tuple[str, str], set[str]]:
+    """By feedback, the channels that were notified of it."""
+    notified: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for document in found:
         if "feedback_id" in document and document["event"]["type"] != EventType.ERASED.value:
-            told[document["application"], document["feedback_id"]].add(document["channel"])
-    return told
+            notified[document["application"], document["feedback_id"]].add(document["channel"])
+    return notified
 
 
 def _lost(claim: Delivery) -> LeaseLost:
@@ -555,8 +454,10 @@ def _by_attempts(deliveries: Iterable[Delivery]) -> Mapping[int, Sequence[Delive
     return by_attempts
 
 
-def _among(deliveries: Iterable[Delivery]) -> Document:
-    return {"_id": {"$in": [delivery.id for delivery in deliveries]}}
+def _held_among(claimed: Iterable[Delivery]) -> Iterator[Document]:
+    """The filters for those of these whose claim is the latest."""
+    for attempts, some in _by_attempts(claimed).items():
+        yield {**among(some), **HELD, "attempts": {"$eq": attempts}}
 
 
 def _held(claim: Delivery) -> Document:

@@ -281,7 +281,7 @@ _DELIVERIES: Final = {
     "oneOf": [{"required": ["feedback_id"]}, {"required": ["alert_id"]}],
 }
 
-#: As before, but that it may wait behind another one, and for the end of a claim.
+#: As before, but that it may be blocked by another one, and wait for the end of a claim.
 _DELIVERIES_IN_ORDER: Final = {
     **_DELIVERIES,
     "properties": {
@@ -293,15 +293,21 @@ _DELIVERIES_IN_ORDER: Final = {
     },
 }
 
-#: As in the first version, but that it knows which channels were told of it.
-_FEEDBACK_TOLD: Final = {
+#: As in the first version, but that it records the notified channels.
+_FEEDBACK_NOTIFIED: Final = {
     **_VALIDATION["feedback"],
-    "properties": {**_VALIDATION["feedback"]["properties"], "told": {"bsonType": "array", "items": _TEXT}},
+    "properties": {**_VALIDATION["feedback"]["properties"], "notified": {"bsonType": "array", "items": _TEXT}},
 }
 
 _ERASURES: Final = _documents(
-    {"application": _TEXT, "id": _TEXT, "batch": {"bsonType": "objectId"}, "event": {"bsonType": "object"}},
-    {"told": {"bsonType": "array", "items": _TEXT}, "done_at": _MOMENT},
+    {
+        "application": _TEXT,
+        "id": _TEXT,
+        "batch": {"bsonType": "objectId"},
+        "planned_at": _MOMENT,
+        "event": {"bsonType": "object"},
+    },
+    {"notified": {"bsonType": "array", "items": _TEXT}, "done_at": _MOMENT},
 )
 
 
@@ -341,7 +347,7 @@ def _authors_and_agents(database: Database) -> None:
 
 
 def _erasures_and_order(database: Database) -> None:
-    schemas = (("deliveries", _DELIVERIES_IN_ORDER), ("feedback", _FEEDBACK_TOLD), ("erasures", _ERASURES))
+    schemas = (("deliveries", _DELIVERIES_IN_ORDER), ("feedback", _FEEDBACK_NOTIFIED), ("erasures", _ERASURES))
     for name, schema in schemas:
         with database.calling():
             _create(database, name, schema)
