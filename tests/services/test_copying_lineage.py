@@ -187,6 +187,18 @@ def test_decisions_alone_do_not_overwrite_each_other(hidden: str) -> None:
     assert (result, result.counts) == (before, False)
 
 
+def test_an_older_decision_does_not_overwrite_a_later_one() -> None:
+    """Although the older one was made on the status that the later one set again."""
+    before, result = after(["pend", "approve"], ["pend"], ["reply 1", "reply 2"])
+    assert (result, result.counts) == (before, False)
+
+
+def test_a_reply_of_the_target_is_not_lost() -> None:
+    """Where the source has none in its place."""
+    before, result = after([], ["reply 1"], ["pend", "approve"])
+    assert (result, result.reply) == (before, "1")
+
+
 @pytest.mark.parametrize(
     ("common", "since"),
     [
