@@ -28,6 +28,11 @@ class Tally:
     duplicates: int = 0
     rejected: int = 0
 
+    @property
+    def nothing_accepted(self) -> bool:
+        """Whether rows were read, and none was added or there already."""
+        return self.read > 0 and not (self.added or self.duplicates)
+
 
 class Importer:
     """Brings rows in, batch by batch; a bad one goes to ``reject`` and stops no other.

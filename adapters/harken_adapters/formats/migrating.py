@@ -44,6 +44,12 @@ class Migrated:
     feedback: Tally = Factory(Tally)
     metadata: Tally = Factory(Tally)
 
+    @property
+    def nothing_accepted(self) -> bool:
+        """Whether there was feedback or metadata, and nothing of it was added or there already."""
+        tallies = [tally for tally in (self.feedback, self.metadata) if tally.read]
+        return bool(tallies) and all(tally.nothing_accepted for tally in tallies)
+
 
 class _Entry(NamedTuple):
     """One entry of an array: where it is, what it says, and what that means; or, if that is nothing, the reason."""

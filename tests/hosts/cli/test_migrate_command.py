@@ -105,6 +105,27 @@ def test_a_migration_tells_what_became_of_everything(cli: Any, given: Given, tmp
 
 
 @pytest.mark.parametrize(
+    ("documents", "code"),
+    [
+        ([{"_id": "s", "feedbacks": [7], "metadata": {"$n": 1}}], 3),
+        ([{"_id": "s", "feedbacks": [7]}, {"_id": "t"}], 3),
+        ([{"_id": "s", "feedbacks": [{"rating": "up"}], "metadata": {"$n": 1}}], 0),
+        ([{"_id": "s", "feedbacks": [7], "metadata": {"tier": "gold"}}], 0),
+        ([{"_id": "s", "feedbacks": []}], 0),
+        ([], 0),
+    ],
+)
+def test_a_migration_that_rejects_everything_fails(
+    cli: Any, given: Given, documents: list[Document], code: int
+) -> None:
+    """It says so and exits with 3, the second time too; where anything is accepted, or there is nothing, with 0."""
+    given(*documents)
+    for _ in range(2):
+        ran = cli(*MIGRATE)
+        assert (ran.code, "so nothing was brought in; see sessions.rejected.jsonl" in ran.err) == (code, code == 3)
+
+
+@pytest.mark.parametrize(
     ("trouble", "code"), [(StorageUnavailable("MongoDB does not answer: gone"), 5), (KeyboardInterrupt(), 130)]
 )
 def test_a_migration_that_breaks_off_says_how_to_go_on(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -167,3 +168,66 @@ def test_the_command_needs_no_package_of_the_service(tmp_path: Path) -> None:
     words = [sys.executable, "-c", program, "--storage", "memory://", "stats"]
     ran = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+# --- Streams that are closed, or a full disk ------------------------------------------------
+
+CLOSED, FULL = "standard output is closed", "No space left on device"
+
+
+def run_in_shell(tmp_path: Path, arguments: str, streams: str, **environment: str) -> tuple[int, str]:
+    """Run a command with its streams as a shell sets them; gives its exit code and what it says on stderr."""
+    ran = subprocess.run(
+        f"{shlex.join(command(tmp_path, *shlex.split(arguments)))} {streams}",
+        shell=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**ENVIRONMENT, **environment},
+        timeout=PATIENCE,
+        check=False,
+    )
+    return ran.returncode, ran.stderr
+
+
+def comments(tmp_path: Path) -> list[str]:
+    """What is stored."""
+    with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
+        return [one.comment for one in hk.collection.stream(hk.query())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("streams", "reason"), [(">&-", CLOSED), (">/dev/full", FULL)])
+def test_what_was_submitted_is_stored(tmp_path: Path, streams: str, reason: str) -> None:
+    """The receipt is lost, and nothing else; the exit code says so."""
+    expected = (1, f"Error: the output could not be written: {reason}\n")
+    assert run_in_shell(tmp_path, "submit s up hello", streams) == expected
+    assert comments(tmp_path) == ["hello"]
+    assert run_in_shell(tmp_path, "list", streams) == expected
+    code, said = run_in_shell(tmp_path, "list --json", streams)
+    assert (code, json.loads(said)["message"]) == (1, f"the output could not be written: {reason}")
+    code, said = run_in_shell(tmp_path, "export", streams)
+    assert (code, said.splitlines()[-1]) == (1, f"Error: the output could not be written: {reason}")
+
+
+@pytest.mark.slow
+def test_output_without_a_buffer(tmp_path: Path) -> None:
+    """As containers often have it: each write fails at once."""
+    expected = (1, f"Error: the output could not be written: {FULL}\n")
+    assert run_in_shell(tmp_path, "submit s up hello", ">/dev/full", PYTHONUNBUFFERED="1") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", [">&-", ">/dev/full"])
+def test_another_error_is_told_once(tmp_path: Path, streams: str) -> None:
+    """It has its own exit code and message, whatever stdout is."""
+    (tmp_path / "feedback.db").write_bytes(b"not a database at all, really not" * 99)
+    code, said = run_in_shell(tmp_path, "list", streams)
+    assert (code, said.count("Error: "), said.count("\n")) == (5, 1, 1)
+
+
+@pytest.mark.slow
+def test_other_streams_may_be_closed_too(tmp_path: Path) -> None:
+    """An error has nowhere to be told, and its exit code stays; a question is not answered with yes."""
+    assert run_in_shell(tmp_path, "show x", "2>&-") == (4, "")
+    assert run_in_shell(tmp_path, "show x --json", ">&- 2>&- <&-") == (4, "")
+    assert run_in_shell(tmp_path, "import - --format csv", "<&-") == (2, "Error: cannot read stdin: it is closed\n")

@@ -100,6 +100,25 @@ def test_an_export_says_when_it_cannot_know_the_format(cli: Any, tmp_path: Path)
     assert cli("export", "backup", "--format", "jsonl").code == 0
 
 
+def test_an_import_that_rejects_all_rows_fails(cli: Any, tmp_path: Path) -> None:
+    """It says so and exits with 3; one row that is added, or is there already, is enough for 0."""
+    (tmp_path / "nonsense.jsonl").write_text('nonsense\n[1]\n"x"\n')
+    ran = cli("import", "nonsense.jsonl")
+    assert ran.code == 3
+    assert ran.out.startswith("3 rows read: 0 added, 0 there already, 3 rejected; ")
+    said = "All 3 rows were rejected, so nothing was brought in; see nonsense.jsonl.rejected.jsonl for the reasons"
+    assert ran.err == f"Error: {said}\n"
+    ran = cli("import", "nonsense.jsonl", "--json")
+    assert (ran.code, ran.json["rejected"]) == (3, 3)
+    assert (ran.error["error"], ran.error["message"]) == ("NothingAccepted", said)
+    assert cli("import", "feedback.db", "--format", "jsonl").code == 3
+    (tmp_path / "some.jsonl").write_text('nonsense\n{"session_id": "s", "rating": "up"}\n')
+    for _ in range(2):
+        assert cli("import", "some.jsonl").code == 0
+    (tmp_path / "empty.jsonl").write_text("")
+    assert cli("import", "empty.jsonl").code == 0
+
+
 def test_standard_input_is_a_file_too(cli: Any, tmp_path: Path) -> None:
     """- reads stdin; what is rejected goes to stdin.rejected.jsonl, or where it is told to."""
     assert cli("import", "-", "--format", "csv", "--json", stdin=CSV).json["rejected_file"] == "stdin.rejected.jsonl"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from itertools import takewhile
 from typing import Annotated
@@ -48,7 +50,7 @@ from harken_adapters.hosts.cli import (
     transfer,
 )
 from harken_adapters.hosts.cli.options import Door, WrongUsage
-from harken_adapters.hosts.cli.output import print_json, say, shown, warn
+from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, print_json, say, shown, warn, writing
 
 # Every usage error that Typer raises has this base, which not every version exports.
 _UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
@@ -76,7 +78,8 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
     "Exit codes: 0 done; 1 unexpected failure, or doctor found problems; 2 wrong usage or configuration; "
-    "3 refused: it breaks rules, conflicts, or cannot be answered, or copy left differences; "
+    "3 refused: it breaks rules, conflicts, or cannot be answered, import or migrate rejected everything, "
+    "or copy left differences; "
     "4 not found; 5 storage trouble; 130 interrupted; "
     "141 nobody reads the output any more."
     "\n\nStorage and settings also come from HARKEN_STORAGE and its like, and from harken.toml."
@@ -135,8 +138,22 @@ def run(arguments: Sequence[str], *, storage: str | None = None) -> int:
     """
     # Looked for by hand, because it counts also where the arguments cannot be understood.
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
+    stdout, closed = sys.stdout, ClosedStdout()
+    if stdout is None:  # Closed before Python started.
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(closed), encoding="utf-8")
     try:
-        return _invoke(arguments, storage)
+        code = _exit_code(partial(_invoke, arguments, storage), as_json=as_json)
+        # Flushed here, as the interpreter would complain at its end. An earlier failure's code says more.
+        flushed = _exit_code(partial(_flush, closed), as_json=as_json)
+    finally:
+        sys.stdout = stdout
+    return code or flushed
+
+
+def _exit_code(step: Callable[[], int], *, as_json: bool) -> int:
+    """Do something and return its exit code, or that of the error, which is told on stderr."""
+    try:
+        return step()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -149,6 +166,8 @@ def run(arguments: Sequence[str], *, storage: str | None = None) -> int:
         _tell(error, str(error), as_json=as_json)
         return next(code for base, code in _EXIT_CODES if isinstance(error, base))
     except OSError as error:
+        if isinstance(error, UnwritableOutput):
+            _forget_stdout()
         _tell(error, str(error), as_json=as_json)
         return FAILED
 
@@ -163,15 +182,21 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
     except typer.Abort:
         warn("Nothing was done")
         return FAILED
-    finally:
-        # While a closed pipe can still be distinguished from other trouble.
+    return 0
+
+
+def _flush(closed: ClosedStdout) -> int:
+    with writing():
         sys.stdout.flush()
+    if closed.lost:
+        raise UnwritableOutput("standard output is closed")
     return 0
 
 
 def _forget_stdout() -> None:
-    """Nobody reads on: keep the interpreter from trying, and complaining, once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Nothing can be written: keep the interpreter from trying, and complaining, once more at its end."""
+    if sys.__stdout__ is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell_usage_error(error: Exception, *, as_json: bool) -> None:

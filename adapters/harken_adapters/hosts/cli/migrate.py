@@ -16,7 +16,7 @@ from harken_adapters.formats.importing import Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migration
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Json, WrongUsage, door, pairs
+from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, door, pairs
 from harken_adapters.hosts.cli.output import counted, print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Bring in feedback that was collected without Harken.")
@@ -47,6 +47,8 @@ def mongodb_sessions(
     Such a document has an _id, which is the session, a list of feedbacks, and perhaps metadata and an application_name.
 
     Doing so again adds nothing.
+
+    Exits with 3 if everything was rejected.
     """
     # Only here, because it takes a while and may be missing.
     from harken_adapters.formats import mongodb  # noqa: PLC0415
@@ -79,6 +81,8 @@ def mongodb_sessions(
     if rejected_file is None and rejected is None and after is None:
         rejects.remove_stale()
     _show(migration, rejected_file, perf_counter() - began, as_json=as_json)
+    if migration.tally.nothing_accepted:
+        raise NothingAccepted("All feedback and metadata was", rejected_file)
 
 
 def _rejected(collection: str) -> Path:

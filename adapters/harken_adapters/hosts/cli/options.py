@@ -31,6 +31,13 @@ class WrongUsage(HarkenError, ValueError):
     """The command cannot be meant as it was typed; the message says what to type."""
 
 
+class NothingAccepted(HarkenError):
+    """Everything that was read was rejected, so that nothing was brought in."""
+
+    def __init__(self, what: str, rejected_file: Path | None) -> None:
+        super().__init__(f"{what} rejected, so nothing was brought in; see {rejected_file} for the reasons")
+
+
 @frozen
 class Door:
     """Which storage and application the options before the command chose.

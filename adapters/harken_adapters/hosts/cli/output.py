@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -19,14 +22,59 @@ from harken import Page, Rating
 from harken_adapters.formats.record import to_record
 
 
+class UnwritableOutput(OSError):
+    """Stdout could not be written. What the command did before is done."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the output could not be written: {reason}")
+
+
+class ClosedStdout(io.RawIOBase):
+    """In the place of a stdout that is closed: a service goes on, and at the end it is told that output was lost."""
+
+    lost = False
+
+    def writable(self) -> bool:
+        """It takes anything."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Nowhere."""
+        self.lost = True
+        return len(data)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Tell trouble with stdout from other trouble.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        UnwritableOutput: it could not be written for another reason.
+    """
+    try:
+        yield
+    except (BrokenPipeError, UnwritableOutput):
+        raise
+    except OSError as error:
+        raise UnwritableOutput(error.strerror or str(error)) from error
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to who runs the command, instead of ending the process here."""
         raise  # noqa: PLE0704 - Rich calls this while it handles the error
 
 
+class _Output(_Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As any console, but see :func:`writing`."""
+        with writing():
+            super().print(*objects, **options)
+
+
 #: Results go to stdout, everything else to stderr. Comments come from strangers, so that "[bold]" is just text.
-out = _Console(highlight=False, markup=False, emoji=False)
+out = _Output(highlight=False, markup=False, emoji=False)
 err = _Console(highlight=False, markup=False, emoji=False, stderr=True)
 
 # What a terminal would obey instead of showing it, or what turns the reading direction and so hides what is there.
@@ -63,8 +111,13 @@ def print_json(document: object, *, to_stderr: bool = False) -> None:
     """One JSON document on stdout, or in one line on stderr. Plain ASCII, so that it passes any pipe unharmed."""
     text = json.dumps(document, indent=None if to_stderr else 2)
     # DEL is the one ASCII control character that JSON leaves as it is; programs do not mind it.
-    terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
-    typer.echo(shown_json(text) if terminal else text, err=to_stderr)
+    if to_stderr:
+        # There is none where it was closed before Python started.
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        typer.echo(shown_json(text) if terminal else text, err=True)
+        return
+    with writing():
+        typer.echo(shown_json(text) if sys.stdout.isatty() else text)
 
 
 def say(message: str, style: str = "") -> None:
@@ -79,6 +132,8 @@ def warn(message: str, style: str = "") -> None:
 
 def confirmed(question: str) -> bool:
     """Whether somebody says yes; no answer is no. It is asked on stderr, in a line that is never broken into two."""
+    if sys.stdin is None:  # Closed before Python started.
+        return False
     err.print(Text(shown(f"{question} [y/N]: ")), soft_wrap=True, end="")
     try:
         answer = err.input()

@@ -21,8 +21,8 @@ from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, pairs
-from harken_adapters.hosts.cli.output import counted, err, print_json, say, shown, shown_json, warn
+from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, door, filtered, pairs
+from harken_adapters.hosts.cli.output import counted, err, print_json, say, shown, shown_json, warn, writing
 
 _STANDARD = "-"
 
@@ -64,6 +64,8 @@ def import_(
     Columns are fields by their name; all others go into the context.
 
     Importing a file again adds nothing. What Harken exported is restored as it was.
+
+    Exits with 3 if all rows were rejected.
     """
     columns = Columns(pairs("--map", map_ or ()), pairs("--set", set_ or ()))
     source_type = _SOURCES[_format_of(file, format_)]
@@ -83,6 +85,8 @@ def import_(
     if rejected_file is None and rejected is None:
         rejects.remove_stale()
     _show_tally(importer.tally, rejected_file, perf_counter() - began, as_json=as_json)
+    if importer.tally.nothing_accepted:
+        raise NothingAccepted(f"All {importer.tally.rejected:,} rows were", rejected_file)
 
 
 def _format_of(file: str, given: Format | None) -> Format:
@@ -95,6 +99,8 @@ def _format_of(file: str, given: Format | None) -> Format:
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == _STANDARD:
+        if sys.stdin is None:  # Closed before Python started.
+            raise WrongUsage("cannot read stdin: it is closed")
         yield sys.stdin.buffer
         return
     try:
@@ -211,7 +217,8 @@ def _safe(data: BinaryIO, chosen: Format) -> BinaryIO:
 def _written(file: str) -> Iterator[BinaryIO]:
     """Where to write: a regular file appears, or changes, only when all of it is there."""
     if file == _STANDARD:
-        yield sys.stdout.buffer
+        with writing():
+            yield sys.stdout.buffer
         return
     # A link stays a link to what it points to.
     path = Path(file).resolve()
