@@ -186,8 +186,10 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
 
 
 def _flush(closed: ClosedStdout) -> int:
-    with writing():
-        sys.stdout.flush()
+    # An export that could not be written has closed it.
+    if not sys.stdout.closed:
+        with writing():
+            sys.stdout.flush()
     if closed.lost:
         raise UnwritableOutput("standard output is closed")
     return 0
