@@ -131,7 +131,12 @@ _UNDONE = {
         "ALTER TABLE old_event RENAME TO event",
         "CREATE INDEX event_time ON event (occurred_at, feedback_id, version)",
         "DROP INDEX delivery_channel",
-        "DROP INDEX delivery_late",
+        "DROP INDEX delivery_order",
+        "DROP INDEX alert_session",
+        "DROP TRIGGER alert_listed",
+        "DROP TRIGGER alert_relisted",
+        "DROP TRIGGER alert_unlisted",
+        "DROP TABLE alert_feedback",
         *(f"ALTER TABLE delivery DROP COLUMN {name}" for name in ("session_id", "awaits", "certain", "late")),
         "CREATE INDEX delivery_channel ON delivery (channel, state, due_at, id)",
         """

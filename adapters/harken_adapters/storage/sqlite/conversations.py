@@ -91,8 +91,7 @@ class SqliteConversationRepository(ConversationRepository):
             return agents, messages
 
         agents, messages = self._database.write(erase)
-        if agents or messages:
-            self._database.forget()
+        self._database.forget()
         return messages
 
     def sessions(self) -> Iterator[tuple[str, str]]:

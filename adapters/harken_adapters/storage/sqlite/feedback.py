@@ -137,8 +137,8 @@ class SqliteFeedbackRepository(FeedbackRepository):
         for doomed in self._chunks(query, _ERASED_TOGETHER):
             ids = [feedback.id for feedback in doomed]
             removed += self._database.write(partial(erase, query=query, ids=ids, at=at))
-        if removed.feedback:
-            self._database.forget()
+        # Also if nothing was found: who was killed before they came to this may call again.
+        self._database.forget()
         return removed
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
