@@ -45,7 +45,9 @@ class Place:
         if self.url.startswith("mongodb"):
             with MongoClient[dict[str, Any]](self.url) as client:
                 database = client.get_default_database()
-                return repr([list(database[name].find()) for name in database.list_collection_names()])
+                # Which feedback was erased, by its ids, is kept for ten minutes after the end of the erasure.
+                kept = set(database.list_collection_names()) - {"harken_erasures"}
+                return repr([list(database[name].find()) for name in kept])
         return repr(list(_reachable(vars(self.storage.feedback)["_data"])))
 
 

@@ -90,7 +90,7 @@ class SqliteConversationRepository(ConversationRepository):
             messages = connection.execute(f"DELETE FROM message WHERE {_SESSION}", session).rowcount  # noqa: S608
             return agents, messages
 
-        agents, messages = self._database.write(erase)
+        _, messages = self._database.write(erase)
         self._database.forget()
         return messages
 
