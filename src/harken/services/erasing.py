@@ -60,8 +60,8 @@ class Eraser:
                 removed += self._repository.erase(_whole(query.application, session_id), at=self._clock())
         removed += self._repository.erase(query, at=self._clock())
         if removed.deliveries:
-            # A relay in another process sends what it has read for so long.
-            self._pause(FRESH)
+            # A relay in another process sends what it has read while it is fresh; twice that, for a send that begins.
+            self._pause(2 * FRESH)
         return removed
 
     def _sessions_of(self, query: FeedbackQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
