@@ -118,8 +118,8 @@ def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
     for one in given[7:10]:
         source.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state(), at=NOON)
     # The same person votes on the same message as before the erasure.
-    anew = evolve(given[9], id=f"{given[9].id}-2", comment="anew")
-    source.feedback.add(accepted(anew, a_feedback()))
+    recast = evolve(given[9], id=f"{given[9].id}-2", comment="again")
+    source.feedback.add(accepted(recast, a_feedback()))
     source.sessions.update("default", "s", {"tier": "gold"})
     source.sessions.delete("default", "s", ["age"])
     source.sessions.delete("other", "s")
@@ -129,7 +129,7 @@ def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
     source.conversations.put_agent("default", "s", "helper", {"turns": 2})
     source.conversations.replace("default", "s", "helper", 0, {"text": "redacted"})
     source.conversations.append("default", "s", "helper", 1, {"text": "more"})
-    return anew
+    return recast
 
 
 def filled(source: Storage) -> list[Feedback]:
@@ -154,13 +154,13 @@ def test_copying_again_catches_up(pair: Pair) -> None:
     given = filled(source)
     assert copied(source, target).differences == 0
     assert contents(target) == contents(source)
-    anew = much_happens(source, given)
+    recast = much_happens(source, given)
     again = copied(source, target)
     assert (again.feedback.added, again.feedback.updated, again.feedback.duplicates) == (1, 7, 3)
     # The vote that was cast again, and the three that were erased.
     assert (again.feedback.conflicts, again.feedback.extra) == (1, 3)
     assert (again.metadata.conflicts, again.metadata.extra) == (1, 2)
-    # What the agent knows, the message that was redacted, and what was said anew.
+    # What the agent knows, the message that was redacted, and what was said again.
     assert (again.conversations.conflicts, again.conversations.added, again.conversations.extra) == (3, 1, 2)
     assert again.differences == 12
     kept = {one.id: one for one in contents(target)["feedback"]["default"]}
@@ -172,7 +172,7 @@ def test_copying_again_catches_up(pair: Pair) -> None:
     removed = [part.removed for part in (mirrored.feedback, mirrored.metadata, mirrored.conversations)]
     assert (mirrored.differences, removed) == (0, [3, 2, 2])
     assert contents(target) == contents(source)
-    assert target.feedback.get("default", anew.id) == anew
+    assert target.feedback.get("default", recast.id) == recast
     assert target.outbox.events(limit=1) == []
     assert not target.rebuild()
     last = copied(source, target)

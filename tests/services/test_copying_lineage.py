@@ -118,7 +118,7 @@ actions = st.lists(st.sampled_from(ACTIONS), max_size=3)
 @example(common=["reject"], turns=[(False, "vote 1"), (False, "approve")])
 @example(common=["withdraw"], turns=[(False, "vote 1"), (False, "reject"), (False, "vote 2")])
 def test_what_is_done_in_the_target_is_never_overwritten(common: list[str], turns: list[tuple[bool, str]]) -> None:
-    """Whoever does what on either side: only what the source knows of is replaced, and all of that is."""
+    """Whatever is done on either side: only what the source knows of is replaced, and all of that is."""
     with sides() as (source, target):
         for action in common:
             source.act(action)

@@ -163,7 +163,7 @@ def test_what_an_agent_gave_for_the_person_is_theirs_too(place: Place, clock: Ma
 
 
 def test_sessions_in_which_others_gave_feedback_are_named(place: Place) -> None:
-    """Their conversations were kept, which whoever erases has to know."""
+    """Their conversations were kept, and the answer says so."""
     for session, author in (("a", "kim"), ("a", "lee"), ("b", "kim"), ("c", "kim"), ("c", None)):
         place.hk.submit(session, "up", author=author)
     assert place.hk.collection.erase(place.hk.query(author="kim")) == Erased(feedback=3, kept_sessions=("a", "c"))

@@ -65,7 +65,7 @@ def test_what_was_delivered_is_sent_again_by_its_id(url: str) -> None:
 
 
 def test_what_waits_for_its_next_try_is_tried_at_once(url: str) -> None:
-    """Whoever has repaired a receiver need not wait for the schedule, which begins again."""
+    """After a receiver was repaired, nobody need wait for the schedule, which begins again."""
     clock, channel = ManualClock(), Recorder(refuse)
     with telling(clock, url, channels={"ops": channel}) as hk:
         hk.submit("s", "up")

@@ -81,7 +81,7 @@ def test_a_listener_that_reads_when_it_is_called_finds_the_write(storage: Storag
 @pytest.mark.parametrize("storage", STORAGES, indirect=True)
 @pytest.mark.parametrize("name", WRITERS)
 def test_news_arrives_at_once(storage: Storage, name: str) -> None:
-    """Whoever listens, and every channel, is notified of each write in this process without being asked to look."""
+    """Listeners and channels are notified of each write in this process without being asked to look."""
     prepare, write = WRITERS[name]
     channel, woken = Recorder(), Event()
     with unpolled(storage, channels={"ops": channel}) as one:
