@@ -19,6 +19,7 @@ from harken.testing.alerts import AlertContract
 from harken.testing.conversations import ConversationContract
 from harken.testing.documents import DocumentContract
 from harken.testing.keys import KeyContract
+from harken.testing.ordering import OrderContract
 from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
 
@@ -57,7 +58,15 @@ class TestMongomock(StorageContract):
 T = TypeVar("T", bound=type[StorageContract])
 
 #: What has nothing to do with figures.
-_BESIDE_FIGURES = (SessionContract, OutboxContract, KeyContract, AlertContract, DocumentContract, ConversationContract)
+_BESIDE_FIGURES = (
+    SessionContract,
+    OutboxContract,
+    OrderContract,
+    KeyContract,
+    AlertContract,
+    DocumentContract,
+    ConversationContract,
+)
 
 
 def about_figures(contract: T) -> T:

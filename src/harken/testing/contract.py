@@ -25,6 +25,7 @@ from harken.testing.erasing import ErasureContract
 from harken.testing.keeping import KeepingContract
 from harken.testing.keys import KeyContract
 from harken.testing.machine import StorageMachine
+from harken.testing.ordering import OrderContract
 from harken.testing.outbox import OutboxContract
 from harken.testing.sessions import SessionContract
 from harken.testing.talking import TalkingMachine
@@ -37,6 +38,7 @@ class StorageContract(
     CountingContract,
     SessionContract,
     OutboxContract,
+    OrderContract,
     ErasureContract,
     KeyContract,
     AlertContract,

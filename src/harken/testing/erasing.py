@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from attrs import evolve
@@ -17,10 +17,10 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
 from harken.testing.checks import at_once, check_raises, check_same
+from harken.testing.delivering import MINUTE, claim_due, fan_out
 from harken.testing.fresh import FreshStorage
 
 EVERYTHING = FeedbackQuery().in_any_state()
-MINUTE = timedelta(minutes=1)
 
 
 class ErasureContract(FreshStorage):
@@ -33,8 +33,8 @@ class ErasureContract(FreshStorage):
         one, channels = a_feedback("doomed"), ("dead", "delivered", "tried", "waiting")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
-            _fan_out(storage, *channels)
-            (dead,), (delivered,), (tried,) = (_claim(storage, name) for name in channels[:3])
+            fan_out(storage, *channels)
+            (dead,), (delivered,), (tried,) = (claim_due(storage, name) for name in channels[:3])
             storage.outbox.bury(dead, error="gone")
             storage.outbox.settle([delivered])
             storage.outbox.back_off(tried, due_at=NOON + 9 * MINUTE, error="refused")
@@ -48,9 +48,9 @@ class ErasureContract(FreshStorage):
             for state in (DeliveryState.DEAD, DeliveryState.DELIVERED):
                 check_same(list(storage.outbox.deliveries(state, limit=9)), [])
             for name in channels[:3]:
-                check_same(_claim(storage, name, now=at - MINUTE), [])
-                check_same([claim.event for claim in _claim(storage, name, now=at)], [event])
-            check_same(_claim(storage, "waiting", now=NOON + 60 * MINUTE), [])
+                check_same(claim_due(storage, name, now=at - MINUTE), [])
+                check_same([claim.event for claim in claim_due(storage, name, now=at)], [event])
+            check_same(claim_due(storage, "waiting", now=NOON + 60 * MINUTE), [])
 
     def test_a_channel_that_was_told_long_ago_is_notified(self) -> None:
         """Though the delivery is forgotten, and also where a claim was discarded that had been tried before."""
@@ -58,16 +58,16 @@ class ErasureContract(FreshStorage):
         twin = evolve(other, id=one.id)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
-            _fan_out(storage, "forgotten", "tried", "untried")
-            storage.outbox.settle(_claim(storage, "forgotten"))
+            fan_out(storage, "forgotten", "tried", "untried")
+            storage.outbox.settle(claim_due(storage, "forgotten"))
             check_same(storage.outbox.forget(before=NOON + MINUTE), 1)
-            (claim,) = _claim(storage, "tried")
+            (claim,) = claim_due(storage, "tried")
             storage.outbox.back_off(claim, due_at=NOON, error="refused")
-            storage.outbox.discard(_claim(storage, "tried"))
-            storage.outbox.discard(_claim(storage, "untried"))
+            storage.outbox.discard(claim_due(storage, "tried"))
+            storage.outbox.discard(claim_due(storage, "untried"))
             storage.feedback.add(accepted(other, twin))
-            _fan_out(storage, "forgotten")
-            storage.outbox.settle(_claim(storage, "forgotten"))
+            fan_out(storage, "forgotten")
+            storage.outbox.settle(claim_due(storage, "forgotten"))
             check_same(storage.outbox.forget(before=NOON + MINUTE), 2)
             check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1))
             check_same(_waiting(storage), [_notice(one, "forgotten"), _notice(one, "tried")])
@@ -85,12 +85,12 @@ class ErasureContract(FreshStorage):
         one = a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
-            _fan_out(storage, "off", "tried")
-            (off,), (tried,) = _claim(storage, "off"), _claim(storage, "tried")
+            fan_out(storage, "off", "tried")
+            (off,), (tried,) = claim_due(storage, "off"), claim_due(storage, "tried")
             storage.outbox.bury(off, error="off", sent=False)
             check_same(storage.outbox.delivery(off.id).attempts, 0)
             storage.outbox.back_off(tried, due_at=NOON, error="refused")
-            (tried,) = _claim(storage, "tried")
+            (tried,) = claim_due(storage, "tried")
             storage.outbox.bury(tried, error="off", sent=False)
             dead = storage.outbox.delivery(tried.id)
             check_same((dead.attempts, dead.state), (1, DeliveryState.DEAD))
@@ -103,13 +103,13 @@ class ErasureContract(FreshStorage):
         first, second = a_series(2)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(first, second))
-            _fan_out(storage, "old")
-            tried, untried = sorted(_claim(storage, "old"), key=lambda claim: claim.event.subject_id)
+            fan_out(storage, "old")
+            tried, untried = sorted(claim_due(storage, "old"), key=lambda claim: claim.event.subject_id)
             storage.outbox.move(untried, "new")
             storage.outbox.back_off(tried, due_at=NOON, error="refused")
-            (tried,) = _claim(storage, "old")
+            (tried,) = claim_due(storage, "old")
             storage.outbox.move(tried, "new")
-            storage.outbox.settle(_claim(storage, "new"))
+            storage.outbox.settle(claim_due(storage, "new"))
             storage.feedback.erase(EVERYTHING, at=NOON)
             expected = [_notice(first, "new"), _notice(first, "old"), _notice(second, "new")]
             check_same(_waiting(storage), sorted(expected, key=lambda notice: notice.id))
@@ -139,25 +139,25 @@ class ErasureContract(FreshStorage):
         one, bystander = a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
-            _fan_out(storage, "log", "other")
+            fan_out(storage, "log", "other")
             for _ in range(tries - 1):
-                storage.outbox.back_off(*_claim(storage), due_at=NOON, error="refused")
+                storage.outbox.back_off(*claim_due(storage), due_at=NOON, error="refused")
             storage.feedback.add(accepted(bystander))
-            _fan_out(storage, "log")
-            claim, held = sorted(_claim(storage), key=lambda claim: claim.event.subject_id)
-            storage.outbox.settle(_claim(storage, "other"))
+            fan_out(storage, "log")
+            claim, held = sorted(claim_due(storage), key=lambda claim: claim.event.subject_id)
+            storage.outbox.settle(claim_due(storage, "other"))
             check_same(storage.feedback.erase(_only(one), at=NOON).deliveries, 2)
             notice, awaiting = _notice(one, "other"), _notice(one, "log")
             awaiting = evolve(awaiting, leased_until=claim.leased_until, awaits=claim.claim, certain=tries > 1)
             pending = sorted([awaiting, held, notice], key=lambda delivery: (delivery.due_at, delivery.id))
             check_same(_waiting(storage), pending)
-            check_same(_claim(storage), [])
+            check_same(claim_due(storage), [])
             # Another claim's end, and an earlier one's, free nothing.
             storage.outbox.settle([held, evolve(claim, attempts=claim.attempts - 1)])
-            check_same(_claim(storage), [])
+            check_same(claim_due(storage), [])
             end(storage, claim)
-            check_same([claim.event for claim in _claim(storage)], [notice.event] if notified else [])
-            check_same([claim.event for claim in _claim(storage, "other")], [notice.event])
+            check_same([claim.event for claim in claim_due(storage)], [notice.event] if notified else [])
+            check_same([claim.event for claim in claim_due(storage, "other")], [notice.event])
             check_same(storage.outbox.pending(), {"log": 1, "other": 1} if notified else {"other": 1})
 
     def test_an_erasure_does_not_wait_for_a_worker_that_is_gone(self) -> None:
@@ -165,13 +165,13 @@ class ErasureContract(FreshStorage):
         one, other = a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one, other))
-            _fan_out(storage, "log")
-            claims = {claim.event.subject_id: claim for claim in _claim(storage)}
+            fan_out(storage, "log")
+            claims = {claim.event.subject_id: claim for claim in claim_due(storage)}
             storage.feedback.erase(_only(one), at=NOON)
             # This lease has run out already when its feedback is erased.
             storage.feedback.erase(_only(other), at=NOON + MINUTE)
-            check_same(_claim(storage, now=NOON + MINUTE - timedelta(microseconds=1)), [])
-            notices = _claim(storage, now=NOON + MINUTE)
+            check_same(claim_due(storage, now=NOON + MINUTE - timedelta(microseconds=1)), [])
+            notices = claim_due(storage, now=NOON + MINUTE)
             events = {notice.event for notice in notices}
             check_same(events == {Event.erasure(one, at=NOON), Event.erasure(other, at=NOON + MINUTE)}, True)
             check_same([(notice.awaits, notice.certain) for notice in notices], [(None, True)] * 2)
@@ -186,18 +186,20 @@ class ErasureContract(FreshStorage):
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
             storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
-            _fan_out(storage, "log")
-            (first,) = _claim(storage)
+            fan_out(storage, "log")
+            (first,) = claim_due(storage)
             storage.outbox.settle([first])
-            (second,) = _claim(storage)
+            (second,) = claim_due(storage)
             storage.outbox.replay(first.id, due_at=NOON)
-            (again,) = _claim(storage)
+            (again,) = claim_due(storage)
             check_same(again.id, first.id)
             storage.feedback.erase(EVERYTHING, at=NOON)
             storage.outbox.settle([second])
-            check_same(_claim(storage), [])
+            check_same(claim_due(storage), [])
             storage.outbox.settle([again])
-            check_same([claim.event for claim in _claim(storage, now=NOON + MINUTE)], [Event.erasure(changed, at=NOON)])
+            check_same(
+                [claim.event for claim in claim_due(storage, now=NOON + MINUTE)], [Event.erasure(changed, at=NOON)]
+            )
 
     # --- what becomes of the notice --------------------------------------------------------------------------------
 
@@ -206,18 +208,18 @@ class ErasureContract(FreshStorage):
         one, other = a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one, other))
-            _fan_out(storage, "log")
-            storage.outbox.settle(_claim(storage))
+            fan_out(storage, "log")
+            storage.outbox.settle(claim_due(storage))
             storage.feedback.erase(_only(one), at=NOON)
-            (claim,) = _claim(storage)
+            (claim,) = claim_due(storage)
             check_same(claim, evolve(_notice(one, "log"), attempts=1, leased_until=NOON + MINUTE))
             storage.outbox.back_off(claim, due_at=NOON, error="refused")
-            (claim,) = _claim(storage)
+            (claim,) = claim_due(storage)
             check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1, deliveries=1))
             check_same(storage.outbox.delivery(claim.id), claim)
             storage.outbox.bury(claim, error="gone")
             storage.outbox.replay(claim.id, due_at=NOON)
-            check_same(list(storage.outbox.settle(_claim(storage))), [])
+            check_same(list(storage.outbox.settle(claim_due(storage))), [])
             check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased())
             check_same(storage.outbox.forget(before=NOON + MINUTE), 2)
             for state in DeliveryState:
@@ -230,21 +232,21 @@ class ErasureContract(FreshStorage):
         with self.open_storage() as storage:
             for at in (NOON, NOON + MINUTE):
                 storage.feedback.add(accepted(one))
-                _fan_out(storage, "log")
-                storage.outbox.settle(_claim(storage))
+                fan_out(storage, "log")
+                storage.outbox.settle(claim_due(storage))
                 storage.feedback.erase(EVERYTHING, at=at)
-                (claim,) = _claim(storage, now=at)
+                (claim,) = claim_due(storage, now=at)
                 check_same(claim.event, Event.erasure(one, at=at))
                 storage.outbox.settle([claim])
             # The version that the erasure had, and the same again while nobody was notified yet.
             for at in (NOON, NOON + MINUTE):
                 storage.feedback.add(accepted(one))
                 storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
-                _fan_out(storage, "log")
+                fan_out(storage, "log")
                 for _ in range(2):
-                    storage.outbox.settle([next(c for c in _claim(storage) if c.event.type is not EventType.ERASED)])
+                    storage.outbox.settle([next(c for c in claim_due(storage) if c.event.type is not EventType.ERASED)])
                 storage.feedback.erase(EVERYTHING, at=at)
-            claims = _claim(storage, now=NOON + MINUTE)
+            claims = claim_due(storage, now=NOON + MINUTE)
             check_same([claim.event for claim in claims], [Event.erasure(changed, at=NOON)])
 
     def test_racing_erasures_notify_once(self) -> None:
@@ -252,8 +254,8 @@ class ErasureContract(FreshStorage):
         series = a_series(6)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
-            _fan_out(storage, "a", "b")
-            storage.outbox.settle([*_claim(storage, "a"), *_claim(storage, "b")])
+            fan_out(storage, "a", "b")
+            storage.outbox.settle([*claim_due(storage, "a"), *claim_due(storage, "b")])
             removed = at_once([partial(storage.feedback.erase, EVERYTHING, at=NOON)] * 3)
             check_same(sum(removed, Erased()).feedback, 6)
             expected = [_notice(one, name).id for one in series for name in "ab"]
@@ -264,7 +266,7 @@ class ErasureContract(FreshStorage):
         series = a_series(600)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
-            made = _fan_out(storage, "log")
+            made = fan_out(storage, "log")
             claimed = storage.outbox.claim("log", now=NOON, until=NOON + MINUTE, limit=500)
             storage.outbox.settle(claimed)
             check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=600, deliveries=len(made)))
@@ -291,7 +293,7 @@ class ErasureContract(FreshStorage):
             storage.feedback.add(accepted(gone, kept, same_session, evolve(gone, application="other")))
             for alert in (standing, ended, remaining, *others):
                 storage.alerts.add(alert, alert.event())
-            _fan_out(storage, "log")
+            fan_out(storage, "log")
             at = NOON + 5 * MINUTE
             check_same(storage.feedback.erase(_only(gone), at=at), Erased(feedback=1, alerts=2, deliveries=1))
             emptied = evolve(standing, message="", figures={}, feedback_ids=(), resolved_at=at, version=2)
@@ -322,7 +324,7 @@ class ErasureContract(FreshStorage):
             storage.feedback.add(accepted(*series, kept))
             for alert in (*listing, about, across):
                 storage.alerts.add(alert, alert.event())
-            _fan_out(storage, "log")
+            fan_out(storage, "log")
             erased = storage.feedback.erase(FeedbackQuery(session_id="gone").in_any_state(), at=NOON)
             check_same(erased, Erased(feedback=300, alerts=5, deliveries=300))
             for alert in (*listing, about, across):
@@ -338,11 +340,11 @@ class ErasureContract(FreshStorage):
         alert = an_alert("alert", application="other", feedback_ids=("same",))
         with self.open_storage() as storage:
             storage.feedback.add(accepted(mine, twin))
-            _fan_out(storage, "log", "dead", "new")
-            storage.outbox.settle(_claim(storage))
-            for claim in _claim(storage, "dead"):
+            fan_out(storage, "log", "dead", "new")
+            storage.outbox.settle(claim_due(storage))
+            for claim in claim_due(storage, "dead"):
                 storage.outbox.bury(claim, error="gone")
-            held = [claim for claim in _claim(storage, "new") if claim.event.application == "other"]
+            held = [claim for claim in claim_due(storage, "new") if claim.event.application == "other"]
             changed = twin.answered("Thanks", at=NOON)
             event = Event.about(changed, EventType.UPDATED, before=twin)
             storage.feedback.replace(changed, [event])
@@ -369,15 +371,5 @@ def _notice(feedback: Feedback, channel: str) -> Delivery:
     return Delivery.of(Event.erasure(feedback, at=NOON), channel, due_at=NOON)
 
 
-def _fan_out(storage: Storage, *channels: str) -> list[Delivery]:
-    plan = [(event, channels) for event in storage.outbox.events(limit=999)]
-    return list(storage.outbox.fan_out(plan, due_at=NOON))
-
-
 def _waiting(storage: Storage) -> list[Delivery]:
     return list(storage.outbox.deliveries(DeliveryState.PENDING, limit=999))
-
-
-def _claim(storage: Storage, channel: str = "log", *, now: datetime = NOON) -> list[Delivery]:
-    """Claim for a minute."""
-    return list(storage.outbox.claim(channel, now=now, until=now + MINUTE, limit=99))

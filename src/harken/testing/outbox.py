@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from threading import Lock
 
 from attrs import evolve
 
@@ -13,12 +11,10 @@ from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
-from harken.ports.storage import Storage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
 from harken.testing.checks import at_once, check_raises, check_same
+from harken.testing.delivering import MINUTE, claim_due, fan_out, fanned_out
 from harken.testing.fresh import FreshStorage
-
-MINUTE = timedelta(minutes=1)
 
 
 class OutboxContract(FreshStorage):
@@ -155,13 +151,13 @@ class OutboxContract(FreshStorage):
     def test_a_delivery_is_leased_to_one_worker(self) -> None:
         """What is claimed is claimed by nobody else until the lease ends; then the earlier claim is worth nothing."""
         with self.open_storage() as storage:
-            (delivery,) = _fanned_out(storage, 1)
-            check_same(_claim(storage, now=NOON - MINUTE), [])
-            (claim,) = _claim(storage)
+            (delivery,) = fanned_out(storage, 1)
+            check_same(claim_due(storage, now=NOON - MINUTE), [])
+            (claim,) = claim_due(storage)
             check_same(claim, evolve(delivery, leased_until=NOON + MINUTE, attempts=1))
             check_same(storage.outbox.delivery(delivery.id), claim)
-            check_same(_claim(storage), [])
-            (second,) = _claim(storage, now=NOON + MINUTE)
+            check_same(claim_due(storage), [])
+            (second,) = claim_due(storage, now=NOON + MINUTE)
             check_same(second.attempts, 2)
             check_same(list(storage.outbox.settle([claim])), [claim])
             storage.outbox.release([claim])
@@ -176,8 +172,8 @@ class OutboxContract(FreshStorage):
     def test_racing_workers_share_the_deliveries(self) -> None:
         """Workers that claim at once get different deliveries, and together all."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 12)
-            claims = at_once([partial(_claim, storage, limit=5)] * 4)
+            fanned_out(storage, 12)
+            claims = at_once([partial(claim_due, storage, limit=5)] * 4)
         ids = [delivery.id for claim in claims for delivery in claim]
         check_same((len(ids), len(set(ids))), (12, 12))
 
@@ -185,12 +181,12 @@ class OutboxContract(FreshStorage):
         """Claiming for a channel leaves those of all others alone, also of one whose name begins alike."""
         names = ["log", "Log", "log2", "größe"]
         with self.open_storage() as storage:
-            made = _fanned_out(storage, 2, *names)
+            made = fanned_out(storage, 2, *names)
             for name in names:
-                claimed = _claim(storage, name)
+                claimed = claim_due(storage, name)
                 check_same(sorted(one.id for one in claimed), sorted(one.id for one in made if one.channel == name))
-                check_same(_claim(storage, name), [])
-            check_same(_claim(storage, "lo"), [])
+                check_same(claim_due(storage, name), [])
+            check_same(claim_due(storage, "lo"), [])
 
     def test_deliveries_are_claimed_earliest_due_first(self) -> None:
         """A channel's deliveries come by the time when they are due, then by id, and never more than asked for."""
@@ -200,15 +196,15 @@ class OutboxContract(FreshStorage):
             for number, event in enumerate(storage.outbox.events(limit=6)):
                 made += storage.outbox.fan_out([(event, ["log"])], due_at=NOON - number // 2 * MINUTE)
             first_due_first = sorted(made, key=lambda one: (one.due_at, one.id))
-            claimed = [*_claim(storage, limit=4), *_claim(storage, limit=4)]
+            claimed = [*claim_due(storage, limit=4), *claim_due(storage, limit=4)]
             check_same([one.id for one in claimed], [one.id for one in first_due_first])
 
     def test_a_claim_that_is_given_back_was_no_attempt(self) -> None:
         """What is released can be claimed at once, with the attempts that it had; what is no longer held stays."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 4)
-            old = _claim(storage)
-            first, second, third, fourth = _claim(storage, now=NOON + MINUTE)
+            fanned_out(storage, 4)
+            old = claim_due(storage)
+            first, second, third, fourth = claim_due(storage, now=NOON + MINUTE)
             storage.outbox.settle([second])
             storage.outbox.release([old[2], first, second, fourth])
             storage.outbox.release([])
@@ -216,7 +212,7 @@ class OutboxContract(FreshStorage):
             check_same(
                 list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [given_back[0], third, given_back[1]]
             )
-            again = _claim(storage, now=NOON + MINUTE)
+            again = claim_due(storage, now=NOON + MINUTE)
             check_same(again, [first, fourth])
 
     # --- ends ------------------------------------------------------------------------------------------------------
@@ -228,7 +224,7 @@ class OutboxContract(FreshStorage):
             storage.feedback.add(accepted(*series))
             plan = [(event, ["log"]) for event in storage.outbox.events(limit=6)]
             storage.outbox.fan_out(plan, due_at=NOON)
-            backed_off, settled, good, buried, erased, last = claimed = _claim(storage)
+            backed_off, settled, good, buried, erased, last = claimed = claim_due(storage)
             storage.outbox.back_off(backed_off, due_at=NOON + MINUTE, error="refused")
             storage.outbox.settle([settled])
             storage.outbox.bury(buried, error="gone")
@@ -243,17 +239,17 @@ class OutboxContract(FreshStorage):
     def test_a_failed_delivery_backs_off_or_dies_and_can_be_replayed(self) -> None:
         """A delivery is tried again when it is due; a dead one comes back under its old id when it is replayed."""
         with self.open_storage() as storage:
-            (delivery,) = _fanned_out(storage, 1)
-            (claim,) = _claim(storage)
+            (delivery,) = fanned_out(storage, 1)
+            (claim,) = claim_due(storage)
             storage.outbox.back_off(claim, due_at=NOON + 2 * MINUTE, error="refused")
             check_same(list(storage.outbox.settle([claim])), [claim])
-            check_same(_claim(storage, now=NOON + MINUTE), [])
-            (claim,) = _claim(storage, now=NOON + 2 * MINUTE)
+            check_same(claim_due(storage, now=NOON + MINUTE), [])
+            (claim,) = claim_due(storage, now=NOON + 2 * MINUTE)
             check_same((claim.id, claim.attempts, claim.error), (delivery.id, 2, "refused"))
             storage.outbox.bury(claim, error="gone")
             (dead,) = storage.outbox.deliveries(DeliveryState.DEAD, limit=9)
             check_same((dead.id, dead.error, dead.leased_until), (delivery.id, "gone", None))
-            check_same(_claim(storage, now=NOON + 9 * MINUTE), [])
+            check_same(claim_due(storage, now=NOON + 9 * MINUTE), [])
             revived = storage.outbox.replay(delivery.id, due_at=NOON)
             pending = evolve(dead, state=DeliveryState.PENDING, due_at=NOON, error="", attempts_before=2)
             check_same(revived, pending)
@@ -262,13 +258,13 @@ class OutboxContract(FreshStorage):
     def test_a_replay_restarts_the_schedule(self) -> None:
         """After a replay attempts count on, so that old claims stay worthless, but tries begin at none."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 1)
-            (old,) = _claim(storage)
-            (claim,) = _claim(storage, now=NOON + MINUTE)
+            fanned_out(storage, 1)
+            (old,) = claim_due(storage)
+            (claim,) = claim_due(storage, now=NOON + MINUTE)
             storage.outbox.bury(claim, error="gone")
             revived = storage.outbox.replay(claim.id, due_at=NOON)
             check_same((revived.attempts, revived.tries), (2, 0))
-            (again,) = _claim(storage)
+            (again,) = claim_due(storage)
             check_same((again.attempts, again.attempts_before, again.tries), (3, 2, 1))
             check_same(list(storage.outbox.settle([old, claim])), [old, claim])
             storage.outbox.bury(again, error="gone again")
@@ -277,8 +273,8 @@ class OutboxContract(FreshStorage):
     def test_a_delivery_in_any_state_is_replayed(self) -> None:
         """What has arrived is sent again, what waits is due when that is said, and a lease goes on."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 3)
-            first, second, third = _claim(storage)
+            fanned_out(storage, 3)
+            first, second, third = claim_due(storage)
             storage.outbox.settle([first])
             storage.outbox.back_off(second, due_at=NOON + 9 * MINUTE, error="refused")
             for claim in (first, second):
@@ -292,14 +288,14 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.settle([third])), [])
             delivered = evolve(replayed, state=DeliveryState.DELIVERED, leased_until=None)
             check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), [delivered])
-            check_same([one.id for one in _claim(storage, now=NOON + MINUTE)], [first.id, second.id])
+            check_same([one.id for one in claim_due(storage, now=NOON + MINUTE)], [first.id, second.id])
 
     def test_a_discarded_claim_is_gone(self) -> None:
         """What is discarded is in no state any more; what is no longer held stays as it is."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 4)
-            old = _claim(storage)
-            first, second, third, fourth = _claim(storage, now=NOON + MINUTE)
+            fanned_out(storage, 4)
+            old = claim_due(storage)
+            first, second, third, fourth = claim_due(storage, now=NOON + MINUTE)
             storage.outbox.settle([second])
             storage.outbox.discard([old[2], first, second, fourth])
             storage.outbox.discard([first])
@@ -313,199 +309,23 @@ class OutboxContract(FreshStorage):
     def test_a_claim_is_moved_to_another_channel(self) -> None:
         """It is due there as it was, not tried yet; what is there already stays, and a lost claim moves nothing."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 1, "old")
-            (lost,) = _claim(storage, "old")
+            fanned_out(storage, 1, "old")
+            (lost,) = claim_due(storage, "old")
             storage.outbox.back_off(lost, due_at=NOON + 2 * MINUTE, error="refused")
-            (claim,) = _claim(storage, "old", now=NOON + 2 * MINUTE)
+            (claim,) = claim_due(storage, "old", now=NOON + 2 * MINUTE)
             check_raises(LeaseLost, lambda: storage.outbox.move(lost, "new"))
             storage.outbox.move(claim, "old")
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [claim])
             storage.outbox.move(claim, "new")
             moved = Delivery.of(claim.event, "new", due_at=claim.due_at)
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
-            _fanned_out(storage, 1, "old", "there")
-            storage.outbox.settle(_claim(storage, "there"))
+            fanned_out(storage, 1, "old", "there")
+            storage.outbox.settle(claim_due(storage, "there"))
             there = list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9))
-            (claim,) = _claim(storage, "old")
+            (claim,) = claim_due(storage, "old")
             storage.outbox.move(claim, "there")
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [moved])
             check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), there)
-
-    # --- order -----------------------------------------------------------------------------------------------------
-
-    def test_what_happened_later_is_claimed_later(self) -> None:
-        """A later event waits for the earlier one however that fares, even where it is due before it."""
-        with self.open_storage() as storage:
-            first, second, third = _versions(storage, due=[NOON + MINUTE, NOON, NOON])
-            check_same(_claim(storage), [])
-            (claim,) = _claim(storage, now=NOON + MINUTE)
-            check_same(claim.id, first.id)
-            check_same(_claim(storage, now=NOON + MINUTE), [])
-            storage.outbox.back_off(claim, due_at=NOON + 5 * MINUTE, error="refused")
-            check_same(_claim(storage, now=NOON + 4 * MINUTE), [])
-            (claim,) = _claim(storage, now=NOON + 5 * MINUTE)
-            storage.outbox.release([claim])
-            (claim,) = _claim(storage, now=NOON + 5 * MINUTE)
-            # The lease runs out, and another worker has it.
-            (again,) = _claim(storage, now=NOON + 6 * MINUTE)
-            check_same([claim.id, again.id], [first.id] * 2)
-            storage.outbox.settle([again])
-            (claim,) = _claim(storage, now=NOON + 6 * MINUTE)
-            check_same(claim.id, second.id)
-            storage.outbox.bury(claim, error="gone")
-            (claim,) = _claim(storage, now=NOON + 6 * MINUTE)
-            check_same(claim.id, third.id)
-            storage.outbox.settle([claim])
-            check_same(_claim(storage, now=NOON + 9 * MINUTE), [])
-
-    def test_what_is_replayed_takes_its_place_in_the_order(self) -> None:
-        """Events that are sent again come in their order too, before those that have not been sent yet."""
-        with self.open_storage() as storage:
-            made = _versions(storage, due=[NOON, NOON, NOON])
-            (first,) = _claim(storage)
-            storage.outbox.settle([first])
-            (second,) = _claim(storage)
-            storage.outbox.bury(second, error="gone")
-            storage.outbox.replay(second.id, due_at=NOON)
-            storage.outbox.replay(first.id, due_at=NOON + MINUTE)
-            check_same(_claim(storage), [])
-            arrived = []
-            while claimed := _claim(storage, now=NOON + MINUTE):
-                arrived += [one.id for one in claimed]
-                storage.outbox.settle(claimed)
-            check_same(arrived, [one.id for one in made])
-
-    def test_what_is_discarded_or_moved_holds_nothing_up(self) -> None:
-        """The next event of the same feedback follows at once, and has a place of its own in another channel."""
-        with self.open_storage() as storage:
-            _, second, third = _versions(storage, due=[NOON, NOON, NOON])
-            storage.outbox.discard(_claim(storage))
-            (claim,) = _claim(storage)
-            check_same(claim.id, second.id)
-            storage.outbox.move(claim, "new")
-            (claim,) = _claim(storage)
-            check_same(claim.id, third.id)
-            storage.outbox.move(claim, "new")
-            (moved,) = _claim(storage, "new")
-            check_same(moved.event, second.event)
-            storage.outbox.settle([moved])
-            check_same([one.event for one in _claim(storage, "new")], [third.event])
-
-    def test_order_is_kept_for_each_subject_and_channel(self) -> None:
-        """Another channel, another feedback, its twin in another application and an alert of its id wait for nobody."""
-        one = a_feedback("session", id="same")
-        twins = [evolve(one, application="other"), a_feedback(id="same-2"), a_feedback(id="sam")]
-        alert = an_alert("same")
-        with self.open_storage() as storage:
-            storage.feedback.add(accepted(one))
-            _fan_out(storage, "slow", due_at=NOON + 9 * MINUTE)
-            changed = one.answered("Thanks", at=NOON)
-            storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
-            storage.feedback.add(accepted(*twins))
-            resolved = alert.resolved(at=NOON)
-            storage.alerts.add(alert, alert.event())
-            storage.alerts.replace(resolved, resolved.event())
-            _fan_out(storage, "slow", "fast")
-            about = [
-                (event.application, event.subject_id, event.type.value) for event in _events(_claim(storage, "fast"))
-            ]
-            everyone = [(twin.application, twin.id, "feedback.created") for twin in twins]
-            raised = ("default", "same", "alert.raised")
-            check_same(sorted(about), sorted([*everyone, ("default", "same", "feedback.updated"), raised]))
-            about = [
-                (event.application, event.subject_id, event.type.value) for event in _events(_claim(storage, "slow"))
-            ]
-            check_same(sorted(about), sorted([*everyone, raised]))
-
-    def test_what_is_late_hides_nothing_behind_it(self) -> None:
-        """However many wait for earlier ones, what can be sent is found, and as much of it as was asked for."""
-        waiting = [a_feedback() for _ in range(120)]
-        with self.open_storage() as storage:
-            storage.feedback.add(accepted(*waiting))
-            _fan_out(storage, "log", due_at=NOON + 9 * MINUTE)
-            for one in waiting:
-                changed = one.answered("Thanks", at=NOON)
-                storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
-            _fan_out(storage, "log", due_at=NOON - MINUTE)
-            fresh = _fanned_out(storage, 3)
-            claimed = [[one.id for one in _claim(storage, limit=2)] for _ in range(3)]
-            in_order = sorted(one.id for one in fresh)
-            check_same(claimed, [in_order[:2], in_order[2:], []])
-            check_same(storage.outbox.pending(), {"log": 243})
-
-    def test_many_events_about_one_feedback_arrive_in_order(self) -> None:
-        """Hundreds that waited for a channel are claimed one by one, what is replayed before what comes later."""
-        one, size = a_feedback(), 300
-        with self.open_storage() as storage:
-            storage.feedback.add(accepted(one))
-            for _ in range(size - 1):
-                one = one.answered("Thanks", at=NOON)
-                storage.feedback.replace(one, [Event.about(one, EventType.UPDATED)])
-            made = [delivery.id for delivery in _fan_out(storage, "log")]
-            check_same(len(made), size)
-            (first,) = _claim(storage)
-            storage.outbox.bury(first, error="gone")
-            (second,) = _claim(storage)
-            storage.outbox.replay(first.id, due_at=NOON)
-            check_same(list(storage.outbox.settle([second])), [])
-            arrived = [second.id]
-            while claimed := _claim(storage):
-                arrived += [claim.id for claim in claimed]
-                storage.outbox.settle(claimed)
-            check_same(arrived, [second.id, first.id, *made[2:]])
-
-    def test_events_of_one_version_wait_for_none_of_each_other(self) -> None:
-        """Feedback that is restored from a backup may have had its version before: both come before what is later."""
-        one = a_feedback()
-        erasure = Event.erasure(one, at=NOON)
-        changed = one.answered("Thanks", at=NOON)
-        again = changed.answered("Thanks", at=NOON)
-        with self.open_storage() as storage:
-            storage.feedback.add(accepted(one))
-            _fan_out(storage, "log")
-            storage.outbox.settle(_claim(storage))
-            storage.feedback.erase(_only(one.id), at=NOON)
-            storage.feedback.add(accepted(one))
-            storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED)])
-            storage.feedback.replace(again, [Event.about(again, EventType.UPDATED)])
-            _fan_out(storage, "log")
-            (claim,) = _claim(storage)
-            check_same(claim.event, Event.about(one, EventType.CREATED))
-            storage.outbox.settle([claim])
-            claimed = _claim(storage)
-            second = Event.about(changed, EventType.UPDATED)
-            check_same(sorted(_events(claimed), key=repr), sorted([erasure, second], key=repr))
-            storage.outbox.settle(claimed[:1])
-            check_same(_claim(storage), [])
-            storage.outbox.discard(claimed[1:])
-            check_same(_events(_claim(storage)), [Event.about(again, EventType.UPDATED)])
-
-    def test_racing_workers_keep_the_order(self) -> None:
-        """Many that claim and settle at once send the events of each feedback in order."""
-        with self.open_storage() as storage:
-            made = [_versions(storage, due=[NOON, NOON, NOON]) for _ in range(3)]
-            arrived: list[Delivery] = []
-            in_hand: list[str] = []
-            lock = Lock()
-
-            def work() -> None:
-                for _ in range(12):
-                    claimed = _claim(storage, limit=2)
-                    subjects = [claim.event.subject_id for claim in claimed]
-                    with lock:
-                        arrived.extend(claimed)
-                        in_hand.extend(subjects)
-                        # Nothing about a feedback is claimed while another worker sends what is about it.
-                        check_same(len(in_hand), len(set(in_hand)))
-                    with lock:
-                        storage.outbox.settle(claimed)
-                        for subject in subjects:
-                            in_hand.remove(subject)
-
-            at_once([work] * 3)
-            for versions in made:
-                ours = [one.id for one in arrived if one.event.subject_id == versions[0].event.subject_id]
-                check_same(ours, [one.id for one in versions])
 
     def test_an_unknown_delivery_is_not_found(self) -> None:
         """What was never there, or was erased, can be neither read nor replayed, nor held."""
@@ -514,7 +334,7 @@ class OutboxContract(FreshStorage):
             storage.feedback.add(accepted(one))
             (event,) = storage.outbox.events(limit=1)
             storage.outbox.fan_out([(event, ["log"])], due_at=NOON)
-            (claim,) = _claim(storage)
+            (claim,) = claim_due(storage)
             storage.feedback.erase(_only(one.id), at=NOON)
             for delivery_id in (claim.id, f"{event.id}/log", event.id, ""):
                 check_raises(DeliveryNotFound, partial(storage.outbox.delivery, delivery_id))
@@ -546,7 +366,7 @@ class OutboxContract(FreshStorage):
                     for start in range(0, len(expected) + 1, 2):
                         page = listed(limit=2, after=expected[start - 1] if start else None)
                         check_same(list(page), expected[start : start + 2])
-            storage.outbox.settle(_claim(storage, "a"))
+            storage.outbox.settle(claim_due(storage, "a"))
             check_same({one.channel for one in storage.outbox.deliveries(DeliveryState.PENDING, limit=99)}, {"b"})
             # The place that it goes on behind need not exist any more.
             after = evolve(in_order[0], id=f"{in_order[0].id} gone")
@@ -557,10 +377,10 @@ class OutboxContract(FreshStorage):
     def test_only_what_was_delivered_is_forgotten(self) -> None:
         """Old deliveries that arrived are removed, and counted; what is pending, dead or younger stays."""
         with self.open_storage() as storage:
-            _fanned_out(storage, 3, "a", "b", "c")
-            storage.outbox.settle([*_claim(storage, "a"), *_claim(storage, "b", limit=2)])
-            storage.outbox.bury(_claim(storage, "b")[0], error="gone")
-            _claim(storage, "c", limit=1)
+            fanned_out(storage, 3, "a", "b", "c")
+            storage.outbox.settle([*claim_due(storage, "a"), *claim_due(storage, "b", limit=2)])
+            storage.outbox.bury(claim_due(storage, "b")[0], error="gone")
+            claim_due(storage, "c", limit=1)
             check_same(storage.outbox.forget(before=NOON), 0)
             check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=99)), 5)
             check_same(storage.outbox.forget(before=NOON + timedelta(microseconds=1)), 5)
@@ -572,48 +392,14 @@ class OutboxContract(FreshStorage):
         """What waits, is leased or is late counts, of all applications; a channel without any is not named."""
         with self.open_storage() as storage:
             check_same(storage.outbox.pending(), {})
-            _fanned_out(storage, 3, "b", "a", "c")
+            fanned_out(storage, 3, "b", "a", "c")
             storage.feedback.add(accepted(*a_series(2, application="other")))
-            _fan_out(storage, "größe", "b", due_at=NOON + MINUTE)
-            storage.outbox.settle(_claim(storage, "a"))
-            storage.outbox.bury(_claim(storage, "b")[0], error="gone")
-            _claim(storage, "c", limit=1)
+            fan_out(storage, "größe", "b", due_at=NOON + MINUTE)
+            storage.outbox.settle(claim_due(storage, "a"))
+            storage.outbox.bury(claim_due(storage, "b")[0], error="gone")
+            claim_due(storage, "c", limit=1)
             check_same(storage.outbox.pending(), {"b": 4, "c": 3, "größe": 2})
 
 
 def _only(feedback_id: str) -> FeedbackQuery:
     return FeedbackQuery(feedback_id=feedback_id).in_any_state()
-
-
-def _fanned_out(storage: Storage, size: int, *channels: str) -> list[Delivery]:
-    """That many new events on their way to these channels, or to ``log``."""
-    storage.feedback.add(accepted(*a_series(size)))
-    plan = [(event, channels or ("log",)) for event in storage.outbox.events(limit=size)]
-    return list(storage.outbox.fan_out(plan, due_at=NOON))
-
-
-def _claim(storage: Storage, channel: str = "log", *, now: datetime = NOON, limit: int = 99) -> list[Delivery]:
-    """Claim for a minute."""
-    return list(storage.outbox.claim(channel, now=now, until=now + MINUTE, limit=limit))
-
-
-def _events(deliveries: Sequence[Delivery]) -> list[Event]:
-    return [delivery.event for delivery in deliveries]
-
-
-def _fan_out(storage: Storage, *channels: str, due_at: datetime = NOON) -> list[Delivery]:
-    """All events that wait, on their way to these channels."""
-    plan = [(event, channels) for event in storage.outbox.events(limit=999)]
-    return list(storage.outbox.fan_out(plan, due_at=due_at))
-
-
-def _versions(storage: Storage, *, due: Sequence[datetime]) -> list[Delivery]:
-    """What happened to new feedback, on its way to ``log``, each due at its time."""
-    current = a_feedback()
-    storage.feedback.add(accepted(current))
-    made = _fan_out(storage, "log", due_at=due[0])
-    for due_at in due[1:]:
-        current = current.answered("Thanks", at=NOON)
-        storage.feedback.replace(current, [Event.about(current, EventType.UPDATED)])
-        made += _fan_out(storage, "log", due_at=due_at)
-    return made
