@@ -17,6 +17,9 @@ from harken_adapters.text import text_adapters
 from harken_adapters.text.vader import QuickVader
 from support import a_submission
 
+#: Of little use to somebody who changes something else.
+pytestmark = pytest.mark.slow
+
 THEIRS = SentimentIntensityAnalyzer()
 EMOJI = [character for character in THEIRS.emojis if len(character) == 1]
 LONGEST = max(EMOJI, key=lambda one: len(THEIRS.emojis[one].split()))

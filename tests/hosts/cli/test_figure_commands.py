@@ -127,6 +127,7 @@ def test_themes_count_what_complaints_mention(cli: Any) -> None:
     assert "slow" in cli("themes").out
 
 
+@pytest.mark.slow
 def test_the_demo_shows_what_harken_does(cli: Any) -> None:
     """The demo fills a storage, tells what to try next, and its commands work."""
     ran = cli("demo")
@@ -141,6 +142,7 @@ def test_the_demo_shows_what_harken_does(cli: Any) -> None:
             assert cli(*command).code == 0, line
 
 
+@pytest.mark.slow
 def test_the_demo_can_be_run_again(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Running it again adds nothing that is there already, only what was said since, and nothing breaks."""
     now = NOON
@@ -162,6 +164,7 @@ def test_the_demo_can_be_run_again(cli: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert cli("demo").code == 0
 
 
+@pytest.mark.slow
 def test_the_demo_in_memory_says_that_it_is_gone(cli: Any) -> None:
     """What to try next would make no sense on a storage that forgets."""
     assert "has forgotten everything" in cli("demo", storage="memory://").out
