@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.events import Delivery, DeliveryState, Event, EventType, event_order
+from harken.domain.events import Delivery, DeliveryState, Event, EventType, erasure_deliveries, event_order
 from support import NOON, a_feedback
 
 identities = st.tuples(st.text(min_size=1, max_size=3), st.text(min_size=1, max_size=3), st.integers(1, 12))
@@ -70,3 +70,14 @@ def test_events_are_told_in_the_order_in_which_they_happened(places: list[tuple[
     ]
     told = [(event.subject_id, event.version) for event in sorted(events, key=event_order)]
     assert told == [("a", 1), ("a", 2), ("b", 1), ("b", 2)] * 2
+
+
+def test_an_erasure_that_is_finished_twice_is_notified_once() -> None:
+    """What was made of the same erasure before stays as it is; that of an earlier one goes out once more."""
+    feedback = a_feedback("f")
+    (made,) = erasure_deliveries(feedback, [], ["mail"], at=NOON)
+    sent = evolve(made, state=DeliveryState.DELIVERED, attempts=1)
+    assert erasure_deliveries(feedback, [sent], ["mail"], at=NOON) == [sent]
+    later = NOON + timedelta(days=1)
+    (again,) = erasure_deliveries(feedback, [sent], ["mail"], at=later)
+    assert (again.id, again.state, again.event.occurred_at) == (made.id, DeliveryState.PENDING, later)

@@ -18,6 +18,7 @@ from harken.domain.rules import (
     size_problem,
     text_problem,
     trimmed,
+    unfit_to_restore,
     well_formed,
 )
 from support import NOON, a_feedback, a_submission
@@ -418,5 +419,6 @@ def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> No
         replaced_at=NOON,
     )
     revisions = tuple(evolve(plain, version=version) for version in range(1, 13))
-    problem = size_problem(a_feedback(comment=said, revisions=revisions))
-    assert (problem is None) == fits
+    feedback = a_feedback(comment=said, revisions=revisions)
+    assert (size_problem(feedback) is None) == fits
+    assert (list(unfit_to_restore(feedback)) == []) == fits
