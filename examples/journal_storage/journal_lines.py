@@ -9,7 +9,7 @@ from attrs import fields
 
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts import Alert, AlertKind, Subject
-from harken.domain.events import Delivery, DeliveryState, Event, EventType
+from harken.domain.events import Delivery, DeliveryState, Event, EventType, Traits
 from harken.domain.feedback import Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
@@ -24,7 +24,7 @@ def named(*kinds: Any) -> dict[str, Any]:
 
 # A line can be made into these, and into nothing else, whoever wrote it. Pickle could not promise that.
 VALUES = named(Accepted, Alert, ApiKey, Delivery, Document, Event, Feedback, FeedbackQuery)
-VALUES |= named(Moderation, Revision, Sentiment, Subject, Target)
+VALUES |= named(Moderation, Revision, Sentiment, Subject, Target, Traits)
 ENUMS = named(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = named(list, tuple, frozenset, dict, Context)
 KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat}

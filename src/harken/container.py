@@ -145,7 +145,7 @@ class Container(containers.DeclarativeContainer):
         alert_repository,
         document_repository,
         rules=notifying.provided.alert_rules,
-        clock=storage_clock,
+        clock=clock,
     )
     channels: Provider[ChannelService] = Singleton(
         ChannelService,
