@@ -293,10 +293,20 @@ def _told(notification: Notification) -> str:
 
 
 def last_words(world: World, channel: str) -> dict[tuple[str, str], object]:
-    """What a receiver was last sent about each session."""
+    """What a receiver was last sent about each session; of what is withdrawn by now only that.
+
+    What was withdrawn before it could be sent is not sent, so a receiver of new feedback alone may not know of it.
+    """
+    withdrawn = {
+        (application, one.session_id)
+        for application in APPLICATIONS
+        for one in world.real.feedback.stream(FeedbackQuery(application=application).in_any_state())
+        if one.withdrawn
+    }
     told: dict[tuple[str, str], object] = {}
     for one in world.channels[channel].arrived:
-        if (said := one.feedback) is not None:
+        said = one.feedback
+        if said is not None and (said.withdrawn or (said.application, said.session_id) not in withdrawn):
             told[said.application, said.session_id] = (
                 said.rating,
                 said.comment,

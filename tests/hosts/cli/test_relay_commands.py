@@ -468,7 +468,7 @@ def test_without_channels_that_is_said(cli: Any, tmp_path: Path) -> None:
     """An empty table means that nobody is told, and an empty list would say so to nobody."""
     (tmp_path / "harken.toml").write_text("[channels]\n")
     assert cli("channels", "list").out == "There are no channels: the settings name none\n"
-    assert cli("routes", "list").out == "There are no routes: nobody is told of anything\n"
+    assert cli("routes", "list").out == "There are no routes, so nothing is sent\n"
 
 
 def test_a_reason_that_is_no_text_is_refused(cli: Any) -> None:

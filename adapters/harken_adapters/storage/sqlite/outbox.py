@@ -117,7 +117,7 @@ class SqliteOutbox(Outbox):
                 if not _end(connection, claim, "attempts = attempts - 1"):
                     _hand_over(connection, claim, sent=False)
 
-        self._database.write(release, durable=False)
+        self._database.write(release)
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
         """See the port."""
