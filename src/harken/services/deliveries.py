@@ -125,16 +125,18 @@ class DeliveryService:
         _check(application, channel)
         chosen = None if route is None else self._route(route, channel, application)
         span = FeedbackQuery(since=since, until=until)
-        replayed = 0
+        # What a relay has dealt with meanwhile comes back into the list.
+        replayed: set[str] = set()
         now = self._clock()
         for page in self._pages(_state(state), application, chosen.channel if chosen else channel):
-            wanted = [one for one in page if _within(one, span) and not _is_sent_anyway(one, now)]
+            fresh = (one for one in page if one.id not in replayed and not _is_due(one, now))
+            wanted = [one for one in fresh if _within(one, span)]
             for delivery in self._taken(chosen, wanted) if chosen else wanted:
                 # Somebody else may do the same, or erase it.
                 with suppress(DeliveryNotFound):
                     self._outbox.replay(delivery.id, due_at=now)
-                    replayed += 1
-        return replayed
+                    replayed.add(delivery.id)
+        return len(replayed)
 
     def stranded(self) -> Mapping[str, int]:
         """How many deliveries wait for each channel that is not configured here, sorted by channel.
@@ -181,7 +183,7 @@ class DeliveryService:
         done = 0
         for page in self._pages(DeliveryState.PENDING, None, channel):
             for delivery in page:
-                if not _is_sent_anyway(delivery, now):
+                if not _is_due(delivery, now):
                     self._outbox.replay(delivery.id, due_at=now)
         while claimed := self._outbox.claim(channel, now=now, until=now + _LEASE, limit=_BATCH):
             for delivery in claimed:
@@ -244,11 +246,9 @@ def _within(delivery: Delivery, span: FeedbackQuery) -> bool:
     return (span.since is None or span.since <= happened) and (span.until is None or happened < span.until)
 
 
-def _is_sent_anyway(delivery: Delivery, now: datetime) -> bool:
-    """Whether it is due, or was made due by this very replay and has come back into the list since."""
-    if delivery.state is DeliveryState.PENDING:
-        return delivery.due_at <= now
-    return delivery.due_at == now and delivery.attempts_before > 0
+def _is_due(delivery: Delivery, now: datetime) -> bool:
+    """Whether it is sent anyway: to send it again now would change nothing."""
+    return delivery.state is DeliveryState.PENDING and delivery.due_at <= now
 
 
 def _check(application: str | None, channel: str | None) -> None:

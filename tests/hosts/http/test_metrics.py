@@ -381,6 +381,7 @@ from threading import Event
 from attrs import evolve
 import harken
 from harken_adapters.hosts.http.metrics import Metrics
+from harken_adapters.storage.memory import open_storage
 
 entered, go = Event(), Event()
 
