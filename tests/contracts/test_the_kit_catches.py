@@ -1035,7 +1035,6 @@ ABOUT_TALKING: list[Broken] = [
 ]
 BROKEN: list[Broken] = [
     LostUpdate,
-    NextVersionOnly,
     WrongOrder,
     SharedObject,
     DoubleIdempotency,
@@ -1072,7 +1071,6 @@ BROKEN: list[Broken] = [
     OverwritesDocuments,
     MixesKinds,
     SharesKeysBetweenApplications,
-    FindsTagsByPart,
     StreamsSessionsByPrefix,
     ForgetsMetadataByPrefix,
     *ABOUT_TELLING,
