@@ -13,10 +13,10 @@ from dependency_injector.providers import Object
 
 import harken
 from harken import ConfigurationError, Container, FeedbackRejected, MissingExtra, StorageClosed, connect, ready
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import anchored, scheme_of
 from harken.domain.errors import StorageUnavailable
 from harken.ports.storage import Storage
-from harken.settings import Settings
-from harken.storage import anchored, scheme_of
 from harken_adapters.storage.memory import open_storage
 from support import NOON, ManualClock
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import ConfigurationError
-from harken.settings import Settings
+from harken.configuration.settings import Settings
 from support import a_submission
 
 #: For each setting: a value for the file, the environment and the call, and what each means.

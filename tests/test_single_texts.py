@@ -7,9 +7,9 @@ import pytest
 
 import harken
 from harken import Change, FeedbackRejected, Harken, RatingPolicy, RouteRejected, Scope
-from harken.domain.alert_rules import ThemeRule
+from harken.domain.alerts.rules import ThemeRule
 from harken.domain.events import EventType
-from harken.domain.routing import Route, parse_route
+from harken.domain.routes import Route, parse_route
 from harken.domain.rules import no_spam
 from harken.domain.themes import themes
 from harken_adapters.hosts.http.addresses import trusted_networks

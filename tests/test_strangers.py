@@ -45,13 +45,13 @@ MODULE = '''
 
 from pathlib import Path
 
-import harken.storage
+import harken
 from harken import ConfigurationError
 from harken.ports.notifier import Notifier
 
 
 def open_storage(url):
-    return harken.storage.open_storage(f"sqlite:///{url.removeprefix('stranger://')}.db")
+    return harken.open_storage(f"sqlite:///{url.removeprefix('stranger://')}.db")
 
 
 class Pigeon(Notifier):

@@ -12,11 +12,11 @@ from attrs import asdict, evolve, frozen
 from dependency_injector.providers import Object
 
 from harken import Feedback, FeedbackQuery, Harken
+from harken.configuration.notifications import Notifying
+from harken.configuration.settings import Settings
 from harken.container import Container, ready
-from harken.notifying import Notifying
 from harken.ports.notifier import Notifier
 from harken.ports.storage import Storage
-from harken.settings import Settings
 
 #: How many seconds each part waits before it looks without being notified: longer than any test.
 HOUR = 3600.0

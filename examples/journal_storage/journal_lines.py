@@ -8,13 +8,13 @@ from typing import Any
 from attrs import fields
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, Traits
 from harken.domain.feedback import Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
-from harken.ports.documents import Document
 from harken.ports.repository import Accepted
+from harken.ports.state import Document
 
 
 def named(*kinds: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from zlib import crc32
 from attrs import NOTHING, fields
 from journal_lines import from_line, to_line
 
-import harken.storage
+import harken.configuration.storage_urls
 from harken.domain.errors import (
     ConfigurationError,
     StorageClosed,
@@ -44,7 +44,7 @@ def open_storage(url: str) -> Iterator[Storage]:
     if not url.lower().startswith(PREFIX) or not path.strip("/") or "\0" in path:
         raise ConfigurationError(f"{url!r} names no file; expected something like 'journal:///feedback.journal'")
     with (
-        harken.storage.open_storage("memory://") as in_memory,
+        harken.open_storage("memory://") as in_memory,
         opened(place := Path(path).absolute()) as file,
         closing(Journal(place, file, in_memory)) as journal,
     ):

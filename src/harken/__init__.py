@@ -7,9 +7,10 @@
 1
 """
 
+from harken.configuration.storage_urls import open_storage, same_storage
 from harken.container import Container, connect, ready
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
 from harken.domain.errors import (
     AlertNotFound,
@@ -59,13 +60,13 @@ from harken.domain.feedback import (
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
-from harken.domain.routing import Route
+from harken.domain.routes import Route
 from harken.domain.rules import RatingPolicy, Rule
 from harken.domain.summary import Comparison, Interval, Summary
 from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation
-from harken.harken import Harken
+from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
 from harken.services.keys import NewKey
@@ -151,5 +152,7 @@ __all__ = [
     "audit",
     "connect",
     "notify_downs",
+    "open_storage",
     "ready",
+    "same_storage",
 ]

@@ -14,21 +14,23 @@ from dependency_injector import containers
 from dependency_injector.providers import Callable, Configuration, Object, Provider, Resource, Singleton
 from uuid_utils import uuid7
 
-from harken.channels import Channel, Channels, open_renderer
-from harken.domain.alert_rules import AlertRule
+from harken.configuration.channels import Channel, Channels, open_renderer
+from harken.configuration.notifications import Notifying
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import open_storage
+from harken.domain.alerts.rules import AlertRule
 from harken.domain.replies import ReplyRule
-from harken.domain.routing import Route
+from harken.domain.routes import Route
 from harken.domain.rules import RatingPolicy
-from harken.harken import Harken
-from harken.notifying import Notifying
+from harken.facade import Harken
 from harken.ports.alerts import AlertRepository
 from harken.ports.conversations import ConversationRepository
-from harken.ports.documents import DocumentRepository
 from harken.ports.keys import KeyRepository, NewSecret
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.responder import Responder
 from harken.ports.sessions import SessionRepository
+from harken.ports.state import DocumentRepository
 from harken.ports.storage import Storage
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer
 from harken.ports.time import Chance, Clock, NewId
@@ -48,8 +50,6 @@ from harken.services.middleware import Middleware
 from harken.services.moderation import ModerationService
 from harken.services.routing import RouteService
 from harken.services.sessions import SessionService
-from harken.settings import Settings
-from harken.storage import open_storage
 
 
 def utc_now() -> datetime:

@@ -16,8 +16,8 @@ from tests.benchmarks.load import COMMENT, command, in_threads, submit
 from tests.benchmarks.measure import Result, at_least, at_most, in_turn, seconds
 
 import harken
+from harken.configuration.storage_urls import open_storage
 from harken.ports.repository import Accepted
-from harken.storage import open_storage
 from harken_adapters.storage.sqlite.rows import to_row
 
 MILLION = 1_000_000

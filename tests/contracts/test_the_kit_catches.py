@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts import Alert, Subject
+from harken.domain.alerts.alert import Alert, Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, HarkenError, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event
@@ -23,9 +23,9 @@ from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
-from harken.ports.documents import Document
 from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, StorageMachine, TalkingMachine, TellingMachine
 from harken.testing.alerts import AlertContract

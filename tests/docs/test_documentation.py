@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 from attrs import field, fields, frozen, mutable
 
-from harken.settings import Settings
+from harken.configuration.settings import Settings
 from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.problems import KINDS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import ConfigurationError, Feedback, Moderation, ModerationStatus, Rating, Summary
-from harken.domain.alerts import (
+from harken.domain.alerts.alert import (
     AlertKind,
     AlertRule,
     QueueRule,
@@ -26,10 +26,10 @@ from harken.domain.alerts import (
     streak_alert,
     streaks,
 )
+from harken.domain.alerts.patterns import has_risen
 from harken.domain.events import EventType
 from harken.domain.instants import format_duration, parse_duration
 from harken.domain.moderation import Backlog
-from harken.domain.patterns import has_risen
 from support import NOON, a_feedback
 
 UP, DOWN, NEUTRAL = Rating

@@ -14,12 +14,12 @@ from pymongo import MongoClient
 import harken
 from channels import Recorder, telling
 from harken import Change, DeliveryFailed, FeedbackQuery, Harken, StorageUnavailable
+from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
 from harken.domain.summary import Summary
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
-from harken.storage import open_storage
 from harken.testing import Faults
 from harken_adapters.storage.mongodb import mongo_storage
 from support import ManualClock, a_feedback, a_submission, counting_ids

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Change, ConfigurationError, Feedback, FeedbackQuery, FeedbackWithdrawn, Harken, InvalidQuery, Rating
-from harken.domain.alerts import (
+from harken.configuration.storage_urls import open_storage
+from harken.domain.alerts.alert import (
     Alert,
     AlertKind,
     AlertRule,
@@ -32,7 +33,6 @@ from harken.domain.query import GroupBy
 from harken.ports.alerts import AlertRepository
 from harken.ports.storage import Storage
 from harken.services.alerting import AlertingService
-from harken.storage import open_storage
 from harken.testing import accepted
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource

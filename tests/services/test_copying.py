@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Feedback, FeedbackQuery, StorageUnavailable
+from harken.configuration.storage_urls import open_storage, same_storage
 from harken.ports.repository import Stored
 from harken.ports.storage import Storage
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import BATCH, Extra, Kind
-from harken.storage import open_storage, same_storage
 from harken.testing import NOON, a_feedback, a_series, accepted, reference_storage
 from harken.testing import strategies as hst
 

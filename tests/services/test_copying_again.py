@@ -21,10 +21,10 @@ from harken import (
     StaleFeedback,
     StorageUnavailable,
 )
+from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
 from harken.services.copying import ConversationPart, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
-from harken.storage import open_storage
 from harken.testing import NOON, a_feedback, accepted
 
 KINDS = ("memory", "sqlite", "mongodb")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, FeedbackQuery, FeedbackWithdrawn, Harken, InvalidTransition, Target
+from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
 from harken.services.copying import Copyable, Copying
-from harken.storage import open_storage
 from support import ManualClock, counting_ids
 
 DECISIONS = {"approve": "approved", "reject": "rejected", "pend": "pending"}

@@ -23,10 +23,10 @@ from harken import (
     RouteRejected,
     StorageUnavailable,
 )
+from harken.configuration.storage_urls import open_storage
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.notifier import Notification
 from harken.services.lane import LEASE, SCHEDULE
-from harken.storage import open_storage
 from support import NOON, PATIENCE, ManualClock, eventually
 
 DAYS_3 = timedelta(days=3)

@@ -12,14 +12,14 @@ from pymongo import MongoClient
 
 import harken
 from harken import Alert, Erased, FeedbackQuery, Harken, ModerationStatus
-from harken.domain.alerts import StreakRule, Subject
+from harken.configuration.storage_urls import open_storage
+from harken.domain.alerts.alert import StreakRule, Subject
 from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import session_author
 from harken.domain.query import ANY_STATUS
 from harken.ports.storage import Storage
 from harken.services.erasing import Eraser
 from harken.services.reading import FRESH
-from harken.storage import open_storage
 from harken.testing import an_alert
 from support import ManualClock, counting_ids
 

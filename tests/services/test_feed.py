@@ -29,7 +29,7 @@ from harken import (
     StorageClosed,
     StorageUnavailable,
 )
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.services import feed
 from harken.services.feed import KEPT, MAX_LISTENERS, MAX_TAKEN, MAX_WAITING, RESUMABLE, Listener, News, Place

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Harken, InvalidCredentials, KeyNotFound, KeyRejected, NewKey, Scope
+from harken.configuration.settings import Settings
 from harken.services.copying import Copying
 from harken.services.keys import FLOOD, MAX_FAILURES
-from harken.settings import Settings
 from harken.testing import reference_storage
 from harken.testing import strategies as hst
 from support import NOON, ManualClock

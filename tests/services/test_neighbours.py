@@ -10,12 +10,12 @@ import pytest
 import harken
 from channels import Recorder, telling
 from harken import DeliveryFailed, DeliveryNotFound, Feedback, FeedbackQuery, Harken, Target
+from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
 from harken.services.observing import Down, notify_downs
-from harken.storage import open_storage
 from harken.testing import a_feedback, accepted
 from support import ManualClock, eventually
 

@@ -19,9 +19,9 @@ from harken import (
     Submission,
     Target,
 )
+from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
 from harken.ports.storage import Storage
-from harken.storage import open_storage
 from support import NOON, ManualClock
 
 HOUR = timedelta(hours=1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from channels import Recorder, telling
 from harken import Change, Harken, Moderation, ModerationStatus, Rating, Route, Target
 from harken.domain.events import Event, EventType, Traits
-from harken.domain.routing import destinations
+from harken.domain.routes import destinations
 from harken.services import delivery as relay_module
 from support import NOON, ManualClock, a_feedback
 

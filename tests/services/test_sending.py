@@ -13,11 +13,11 @@ from attrs import evolve
 
 from channels import Recorder, telling
 from harken import Change, DeliveryFailed, Harken, Notification, Route, Target
+from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
 from harken.services import delivery as relay_module
 from harken.services import lane as lane_module
 from harken.services.lane import LEASE
-from harken.storage import open_storage
 from support import NOON, ManualClock, counting_ids, eventually
 
 SECRET: Final = "my secret"

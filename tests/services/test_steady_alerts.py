@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, FeedbackQuery, Moderation, ModerationStatus, Rating, StorageUnavailable
-from harken.domain.alerts import (
+from harken.configuration.storage_urls import open_storage
+from harken.domain.alerts.alert import (
     Alert,
     AlertRule,
     QueueRule,
@@ -30,7 +31,6 @@ from harken.ports.storage import Storage
 from harken.services.alerting import AlertingService
 from harken.services.backlog import backlog
 from harken.services.windows import RETIRED
-from harken.storage import open_storage
 from harken.testing import accepted
 from support import NOON, ManualClock, a_feedback, in_threads
 

@@ -7,11 +7,11 @@ import pytest
 
 import harken
 from harken import Harken, Target
+from harken.configuration.storage_urls import open_storage
 from harken.domain.history import MAX_LATER_KEYS, MAX_REVISIONS
 from harken.domain.instants import EPOCH
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
-from harken.storage import open_storage
 
 VOTES = 130
 

@@ -11,11 +11,11 @@ import pytest
 
 from channels import Recorder
 from harken import Change, Feedback, Harken, Target
+from harken.configuration.storage_urls import open_storage
 from harken.ports.repository import Accepted, Stored
 from harken.ports.storage import Storage
 from harken.services.background import Background
 from harken.services.ingestion import GroupCommit
-from harken.storage import open_storage
 from support import PATIENCE, a_feedback, a_submission, eventually, in_threads
 from waking import HOUR, once, unpolled
 

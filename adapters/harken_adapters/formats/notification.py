@@ -6,7 +6,7 @@ from bisect import bisect_right
 from json import JSONEncoder
 from typing import Any, Final
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notification

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 

@@ -9,11 +9,11 @@ from attrs import frozen
 
 from harken.ports.alerts import AlertRepository
 from harken.ports.conversations import ConversationRepository
-from harken.ports.documents import DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
+from harken.ports.state import DocumentRepository
 from harken.ports.time import Clock
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from harken.domain.alerts import (
+from harken.domain.alerts.alert import (
     CHANNEL_RULE,
     Alert,
     AlertKind,
@@ -19,14 +19,14 @@ from harken.domain.alerts import (
     pattern_alert,
     streak_alert,
 )
+from harken.domain.alerts.patterns import next_streak
 from harken.domain.errors import AlertNotFound, ConfigurationError, InvalidQuery
 from harken.domain.feedback import Feedback
-from harken.domain.patterns import next_streak
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import text_problem
 from harken.ports.alerts import AlertRepository
-from harken.ports.documents import DocumentRepository
 from harken.ports.repository import FeedbackRepository
+from harken.ports.state import DocumentRepository
 from harken.ports.time import Clock
 from harken.services.rule_states import RuleState, RuleStates
 from harken.services.streaks import Group, StreakWatch

@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 from harken.domain.errors import FeedbackRejected, NoSuchChannel
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.rules import text_problem
-from harken.ports.documents import Document, DocumentRepository
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document, DocumentRepository
 from harken.ports.time import Clock
 from harken.services.alerting import AlertingService
 

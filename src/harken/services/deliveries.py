@@ -10,7 +10,7 @@ from typing import Final
 from harken.domain.errors import DeliveryNotFound, InvalidQuery, LeaseLost, NoSuchChannel, NoSuchRoute
 from harken.domain.events import Delivery, DeliveryState, EventType
 from harken.domain.query import FeedbackQuery
-from harken.domain.routing import Route
+from harken.domain.routes import Route
 from harken.domain.rules import text_problem
 from harken.ports.alerts import AlertRepository
 from harken.ports.outbox import Outbox

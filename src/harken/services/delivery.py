@@ -12,12 +12,12 @@ from typing import Final
 
 from attrs import evolve
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.errors import ConfigurationError, HarkenError, StorageClosed
 from harken.domain.events import Event as Happening
 from harken.domain.events import EventType, Traits
 from harken.domain.feedback import Feedback
-from harken.domain.routing import Route, destinations
+from harken.domain.routes import Route, destinations
 from harken.ports.notifier import Notifier
 from harken.services.alerting import AlertingService
 from harken.services.interruption import Latch

@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.errors import Overloaded, StorageClosed, StorageError
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback

@@ -11,11 +11,11 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.errors import DeliveryFailed, LeaseLost, TemplateTooCostly
 from harken.domain.events import Delivery, Event, EventType
 from harken.domain.feedback import Feedback
-from harken.domain.routing import Route, disclosed
+from harken.domain.routes import Route, disclosed
 from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.outbox import Outbox

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.events import EventType
 from harken.domain.feedback import Feedback
 from harken.domain.replies import MAX_REPLY_LENGTH

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.errors import (
     ConfigurationError,
     MissingExtra,
@@ -16,10 +16,10 @@ from harken.domain.errors import (
     TemplateValueMissing,
 )
 from harken.domain.feedback import Feedback
-from harken.domain.routing import Route, name_problem, parse_route, route_record
-from harken.ports.documents import Document, DocumentRepository
+from harken.domain.routes import Route, name_problem, parse_route, route_record
 from harken.ports.notifier import Notification
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document, DocumentRepository
 from harken.ports.text import TemplateRenderer
 from harken.services.rendering import largest_values, template_values
 

@@ -10,8 +10,8 @@ from typing import Final
 from attrs import field, frozen
 
 from harken.domain.instants import from_microseconds, to_microseconds
-from harken.ports.documents import Document, DocumentRepository
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document, DocumentRepository
 
 _KIND: Final = "rule-state"
 

@@ -10,8 +10,7 @@ from typing import Final, TypeVar
 
 from attrs import field, frozen
 
-from harken.domain.alert_rules import WEEK, resolve_after
-from harken.domain.alerts import (
+from harken.domain.alerts.alert import (
     Alert,
     Finding,
     QueueRule,
@@ -23,6 +22,7 @@ from harken.domain.alerts import (
     WindowRule,
     pattern_alert,
 )
+from harken.domain.alerts.rules import WEEK, resolve_after
 from harken.domain.feedback import Rating
 from harken.domain.instants import MICROSECOND
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy

@@ -6,8 +6,8 @@ from functools import partial
 
 from attrs import evolve
 
-from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document
 from harken.testing.checks import at_once, check_same
 from harken.testing.fresh import FreshStorage
 

@@ -15,8 +15,8 @@ from harken.domain.feedback import Feedback
 from harken.domain.instants import EPOCH
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.summary import Summary
-from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
 from harken.testing.builders import NOON, accepted

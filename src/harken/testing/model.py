@@ -14,7 +14,7 @@ from typing import Any
 from attrs import evolve
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts import Alert, Subject
+from harken.domain.alerts.alert import Alert, Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
@@ -25,11 +25,11 @@ from harken.domain.summary import Summary
 from harken.domain.text_lists import as_texts
 from harken.ports.alerts import AlertRepository
 from harken.ports.conversations import ConversationRepository, JsonObject
-from harken.ports.documents import Document, DocumentRepository
 from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.state import Document, DocumentRepository
 from harken.ports.storage import Storage
 
 

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import EventType
 from harken.domain.feedback import Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.rules import MAX_COMMENT_LENGTH
-from harken.ports.documents import Document
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document
 from harken.testing.builders import NOON
 
 # Where one value is confused with another, it is so with its twin or its neighbour: the same in other capitals, a part

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from harken.domain.alerts import Subject
+from harken.domain.alerts.alert import Subject
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.feedback import Context, Feedback, Rating
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
-from harken.ports.documents import Document
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
+from harken.ports.state import Document
 from harken.ports.storage import Storage
 from harken.testing.builders import NOON, a_feedback, a_key, accepted, an_alert
 from harken.testing.checks import check_raises, check_same

@@ -10,8 +10,8 @@ from pymongo import MongoClient
 
 import harken
 from harken import ConfigurationError, StorageUnavailable, plugins
+from harken.configuration.storage_urls import open_existing_storage, open_storage
 from harken.ports.storage import Storage
-from harken.storage import open_existing_storage, open_storage
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, FeedbackQuery, GroupBy, Harken, Period
+from harken.configuration.storage_urls import open_storage
 from harken.domain.query import Dimension
 from harken.ports.repository import Stored
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
-from harken.storage import open_storage
 from harken.testing import NOON, accepted
 from harken.testing import strategies as hst
 from harken_adapters.formats.exporting import export

@@ -14,6 +14,7 @@ from pymongo.monitoring import CommandListener
 
 import harken
 from harken import Change, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Target
+from harken.configuration.storage_urls import open_storage
 from harken.domain.errors import (
     ConfigurationError,
     DeliveryNotFound,
@@ -25,11 +26,10 @@ from harken.domain.errors import (
 from harken.domain.events import DeliveryState, EventType, Traits
 from harken.domain.moderation import Backlog, Moderation
 from harken.domain.query import Dimension
-from harken.domain.routing import Route
-from harken.ports.documents import Document
+from harken.domain.routes import Route
 from harken.ports.repository import DuplicateOf, Stored
+from harken.ports.state import Document
 from harken.ports.storage import Storage
-from harken.storage import open_storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.mongodb.schema import _MIGRATIONS

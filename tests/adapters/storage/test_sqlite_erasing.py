@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from harken import FeedbackQuery
+from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
 from harken.domain.errors import StorageError
 from harken.domain.events import DeliveryState, EventType
 from harken.ports.storage import Storage
-from harken.storage import open_storage
 from harken.testing import NOON, a_series, accepted
 
 LATER = NOON + timedelta(minutes=1)

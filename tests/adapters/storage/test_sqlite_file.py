@@ -24,11 +24,11 @@ from harken import (
     StorageIncompatible,
     StorageUnavailable,
 )
+from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
 from harken.domain.events import DeliveryState, Event, EventType
-from harken.ports.documents import Document
 from harken.ports.repository import Accepted
-from harken.storage import open_storage
+from harken.ports.state import Document
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
 

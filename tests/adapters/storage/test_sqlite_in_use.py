@@ -15,7 +15,7 @@ import pytest
 
 import harken
 from harken import Harken, StorageUnavailable
-from harken.storage import open_storage
+from harken.configuration.storage_urls import open_storage
 from harken.testing import a_series, accepted
 
 

@@ -15,8 +15,8 @@ import pytest
 
 import harken_adapters.storage.sqlite as package
 from harken import FeedbackQuery
+from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
-from harken.storage import open_storage
 from harken.testing import NOON, a_series, accepted
 from harken_adapters.storage.sqlite import rows
 

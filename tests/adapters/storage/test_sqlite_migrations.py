@@ -11,8 +11,8 @@ import pytest
 
 import harken
 from harken import FeedbackQuery, StorageIncompatible
+from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
-from harken.storage import open_storage
 from harken.testing import NOON
 from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 

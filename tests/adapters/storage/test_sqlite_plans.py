@@ -12,12 +12,12 @@ from attrs import evolve
 
 import harken
 from harken import FeedbackQuery, Harken, Moderation
-from harken.domain.alerts import Subject
+from harken.configuration.storage_urls import open_storage
+from harken.domain.alerts.alert import Subject
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState
-from harken.ports.documents import Document
+from harken.ports.state import Document
 from harken.ports.storage import Storage
-from harken.storage import open_storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
 #: What is asked for, and the column by which it has to be found.

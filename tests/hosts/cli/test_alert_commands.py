@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 import harken
-from harken.storage import open_storage
+from harken.configuration.storage_urls import open_storage
 
 pytestmark = pytest.mark.slow
 

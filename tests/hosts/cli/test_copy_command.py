@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harken import Feedback, FeedbackQuery
-from harken.storage import open_storage
+from harken.configuration.storage_urls import open_storage
 from harken.testing import accepted
 from harken.testing import strategies as hst
 from shared_data import AIRLINES, needs_real_feedback

@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import harken
 from channels import Recorder, telling
 from harken import ConfigurationError, Harken, StorageUnavailable
+from harken.configuration.storage_urls import open_storage
 from harken.domain.errors import DeliveryFailed
 from harken.domain.events import Delivery, DeliveryState
 from harken.domain.events import Event as Happening
@@ -29,7 +30,6 @@ from harken.domain.moderation import Backlog, Moderation
 from harken.ports.notifier import Notification
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Outcome
-from harken.storage import open_storage
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from support import PATIENCE, ManualClock, a_feedback, eventually
 

@@ -17,7 +17,7 @@ import harken
 from channels import Recorder
 from harken import Harken, Target
 from harken.domain.errors import DeliveryFailed
-from harken.domain.routing import Route
+from harken.domain.routes import Route
 from harken.ports.notifier import Notification
 from harken_adapters.hosts.http import docs_page
 from harken_adapters.hosts.http.api import Api

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harken import Cursor
+from harken.configuration.storage_urls import open_storage
 from harken.services import feed
 from harken.services.feed import Place
-from harken.storage import open_storage
 from harken_adapters.hosts.http.looping import events_in_loop
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import listening

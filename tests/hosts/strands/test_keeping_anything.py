@@ -23,9 +23,9 @@ from strands.types.session import Session, SessionAgent, SessionMessage, Session
 
 import harken
 from harken import ConfigurationError, Harken
+from harken.configuration.storage_urls import open_storage
 from harken.services.conversations import MAX_SIZE
 from harken.services.copying import Copying
-from harken.storage import open_storage
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionManagerFactory
 from harken_adapters.hosts.strands import HarkenSessionManager, HarkenSessionRepository
 from harken_adapters.hosts.strands.encoding import MAX_DEPTH, decoded, encoded

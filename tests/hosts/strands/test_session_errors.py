@@ -11,7 +11,7 @@ from strands.types.session import SessionAgent, SessionMessage
 
 import harken
 from harken import StorageClosed, StorageIncompatible, StorageUnavailable
-from harken.storage import open_storage
+from harken.configuration.storage_urls import open_storage
 from harken_adapters.hosts.session_manager import (
     MongoDBSessionManager,
     MongoDBSessionManagerFactory,

@@ -18,7 +18,7 @@ from strands.types.session import SessionMessage
 
 import harken
 from harken import Harken
-from harken.storage import open_storage
+from harken.configuration.storage_urls import open_storage
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
 from local_model import LocalModel, ToolCall

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harken import Alert, Harken
-from harken.domain.alerts import AlertRule, StreakRule, parse_rule
+from harken.domain.alerts.alert import AlertRule, StreakRule, parse_rule
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, text_or_none
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text

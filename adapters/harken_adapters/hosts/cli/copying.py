@@ -12,10 +12,10 @@ import typer
 from attrs import asdict
 
 from harken import Feedback
+from harken.configuration.storage_urls import open_existing_storage, open_storage, same_storage
 from harken.container import utc_now
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
-from harken.storage import open_existing_storage, open_storage, same_storage
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
 from harken_adapters.hosts.cli.options import Json, WrongUsage, door

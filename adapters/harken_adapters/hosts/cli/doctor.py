@@ -16,14 +16,14 @@ import typer
 from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
+from harken.configuration.notifications import Notifying
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import ENTRY_POINTS
 from harken.container import utc_now
-from harken.domain.alerts import QueueRule, Subject
+from harken.domain.alerts.alert import QueueRule, Subject
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
-from harken.notifying import Notifying
 from harken.services.channels import ChannelState
-from harken.settings import Settings
-from harken.storage import ENTRY_POINTS
 from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table

@@ -16,8 +16,8 @@ from typing import Annotated, Final
 import typer
 
 from harken import Harken
-from harken.settings import Settings
-from harken.storage import scheme_of
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, shown, time_text

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
-from harken.domain.routing import ROUTABLE, name_problem, parse_route, route_record
+from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
 from harken_adapters.hosts.cli.options import Json, door
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.core import checks
 
 from harken import ConfigurationError
-from harken.storage import check_served
+from harken.configuration.storage_urls import check_served
 from harken_adapters.hosts.django.configuration import Configuration
 
 _HINT: Final = "HARKEN = {'STORAGE': 'sqlite:///feedback.db', 'SERVER': {'access': 'keys'}} is an example."

@@ -22,9 +22,9 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from harken import ConfigurationError, Harken
-from harken.notifying import Notifying
-from harken.settings import Settings
-from harken.storage import scheme_of
+from harken.configuration.notifications import Notifying
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.fastapi.loopback import LoopbackOnly
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol

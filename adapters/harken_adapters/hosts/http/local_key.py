@@ -18,7 +18,7 @@ from typing import Final
 from attrs import field, frozen
 
 from harken import ConfigurationError, Harken, InvalidCredentials, Scope
-from harken.storage import file_of, place_of, scheme_of
+from harken.configuration.storage_urls import file_of, place_of, scheme_of
 
 _NAME: Final = "local"
 _TEXT: Final = re.compile(r"hk_[0-9a-f]+_[A-Za-z0-9_-]+\n?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harken import Feedback, ModerationStatus, Page, Receipt
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.events import Delivery
 from harken.ports.notifier import Notification
 from harken.services.channels import ChannelState

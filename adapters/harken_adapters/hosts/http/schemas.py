@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harken import ModerationStatus
-from harken.domain.alerts import AlertKind
+from harken.domain.alerts.alert import AlertKind
 from harken.domain.events import DeliveryState, EventType
-from harken.domain.routing import MAX_TEMPLATE_LENGTH, NEUTRAL, ROUTABLE
+from harken.domain.routes import MAX_TEMPLATE_LENGTH, NEUTRAL, ROUTABLE
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
     MAX_CONTEXT_KEYS,

@@ -12,8 +12,8 @@ from attrs import frozen
 
 import harken
 from harken import Harken, HarkenError
-from harken.settings import Settings
-from harken.storage import anchored
+from harken.configuration.settings import Settings
+from harken.configuration.storage_urls import anchored
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.blocking import BlockingHost
 from harken_adapters.hosts.http.bodies import Read

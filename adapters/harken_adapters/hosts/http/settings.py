@@ -10,7 +10,7 @@ from typing import Final
 from attrs import field, frozen
 
 from harken import ConfigurationError
-from harken.settings import check_types, load
+from harken.configuration.settings import check_types, load
 from harken_adapters.hosts.http.addresses import trusted_networks
 from harken_adapters.hosts.http.limiting import Limit
 from harken_adapters.hosts.http.logs import LEVELS

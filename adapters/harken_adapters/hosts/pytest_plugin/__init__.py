@@ -137,7 +137,7 @@ def harken_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
 
     The latter if ``HARKEN_TEST_MONGODB_URL`` names a server: each test gets a database of its own, dropped at the end.
     """
-    from harken.storage import open_storage  # noqa: PLC0415 - only if it is used
+    from harken.configuration.storage_urls import open_storage  # noqa: PLC0415 - only if it is used
 
     with _url(request) as url, open_storage(url) as storage:
         yield storage

@@ -13,7 +13,7 @@ from threading import RLock
 from typing import Any, Final, TypeVar
 
 from harken.domain.access import ApiKey
-from harken.domain.alerts import Alert, Subject
+from harken.domain.alerts.alert import Alert, Subject
 from harken.domain.errors import StorageClosed
 from harken.domain.events import Delivery, DeliveryState, Event, event_order
 from harken.domain.feedback import Feedback
@@ -22,9 +22,9 @@ from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
-from harken.ports.documents import Document
 from harken.ports.repository import Taken
 from harken.ports.sessions import JsonValue
+from harken.ports.state import Document
 
 #: A step of a change: a function and its arguments. Taking it twice is as good as taking it once.
 _Step = tuple[Callable[..., object], tuple[Any, ...]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 
-from harken.ports.documents import Document, DocumentRepository
+from harken.ports.state import Document, DocumentRepository
 from harken_adapters.storage.memory.data import Data
 
 

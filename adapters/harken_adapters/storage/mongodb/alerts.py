@@ -8,7 +8,7 @@ from typing import Final
 
 from pymongo.errors import DuplicateKeyError
 
-from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import Event
 from harken.domain.query import Cursor
 from harken.ports.alerts import AlertRepository

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pymongo.errors import DuplicateKeyError
 
-from harken.ports.documents import Document, DocumentRepository
+from harken.ports.state import Document, DocumentRepository
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document as Kept
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import Event
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.ports.alerts import AlertRepository

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from harken.ports.documents import Document, DocumentRepository
+from harken.ports.state import Document, DocumentRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, dump
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harken import Scope
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.rules import text_problem
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation

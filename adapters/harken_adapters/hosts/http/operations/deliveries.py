@@ -7,7 +7,7 @@ from typing import Final
 
 from harken import Scope
 from harken.domain.events import Delivery, DeliveryState
-from harken.domain.routing import name_problem
+from harken.domain.routes import name_problem
 from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.presenting import delivery_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harken import MissingExtra, Scope
-from harken.domain.routing import Route, parse_route, route_record
+from harken.domain.routes import Route, parse_route, route_record
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.problems import Problem

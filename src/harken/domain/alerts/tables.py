@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import fields
 
-from harken.domain.alert_rules import RULES, AlertRule
+from harken.domain.alerts.rules import RULES, AlertRule
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Rating
 from harken.domain.instants import format_duration, parse_duration

@@ -9,11 +9,11 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
+from harken.domain.alerts.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback, Rating
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
-from harken.domain.patterns import AlertKind, Finding, Subject, has_risen
 from harken.domain.rules import label_problem
 from harken.domain.summary import Summary
 from harken.domain.text_lists import as_texts

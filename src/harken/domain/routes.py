@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from attrs import field, fields, frozen
 
-from harken.domain.alerts import Alert
+from harken.domain.alerts.alert import Alert
 from harken.domain.errors import RouteRejected
 from harken.domain.events import Event, EventType, Traits
 from harken.domain.feedback import Feedback, Rating

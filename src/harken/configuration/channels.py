@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from harken import plugins
+from harken.configuration import plugins
 from harken.domain.errors import ConfigurationError
-from harken.domain.routing import Route, name_problem
+from harken.domain.routes import Route, name_problem
 from harken.ports.notifier import Notifier, OpenNotifier
 from harken.ports.text import TemplateRenderer
 

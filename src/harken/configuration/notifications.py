@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from harken.channels import DEFAULT, Channel, Channels
-from harken.domain.alert_rules import AlertRule
-from harken.domain.alert_tables import parse_rule
+from harken.configuration.channels import DEFAULT, Channel, Channels
+from harken.configuration.settings import tables
+from harken.domain.alerts.rules import AlertRule
+from harken.domain.alerts.tables import parse_rule
 from harken.domain.errors import ConfigurationError
 from harken.domain.replies import ReplyRule, parse_reply
-from harken.domain.routing import Route, parse_route
-from harken.settings import tables
+from harken.domain.routes import Route, parse_route
 
 T = TypeVar("T")
 

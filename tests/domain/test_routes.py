@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Moderation, ModerationStatus, Rating, Route, RouteRejected
-from harken.domain.alerts import Alert, AlertKind, Subject
+from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import EventType
-from harken.domain.routing import ROUTABLE, disclosed, parse_route, route_record
+from harken.domain.routes import ROUTABLE, disclosed, parse_route, route_record
 from support import NOON, a_feedback
 
 LABELS = st.text("abc", min_size=1, max_size=3)

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-from harken import plugins
+from harken.configuration import plugins
 from harken.domain.errors import ConfigurationError
 from harken.ports.storage import OpenStorage, Storage
 

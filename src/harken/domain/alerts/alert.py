@@ -10,7 +10,8 @@ from typing import Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from harken.domain.alert_rules import (
+from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, copied, streaks
+from harken.domain.alerts.rules import (
     CHANNEL_RULE,
     AlertRule,
     QueueRule,
@@ -21,11 +22,10 @@ from harken.domain.alert_rules import (
     ThemeRule,
     WindowRule,
 )
-from harken.domain.alert_tables import parse_rule, rule_record
+from harken.domain.alerts.tables import parse_rule, rule_record
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.instants import MICROSECOND, utc
-from harken.domain.patterns import AlertKind, Finding, Streak, Subject, copied, streaks
 
 __all__ = [
     "CHANNEL_RULE",

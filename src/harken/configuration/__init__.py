@@ -1,0 +1,1 @@
+"""Settings, and what they name: channels, routes, alert rules, storages and plugins."""
