@@ -69,9 +69,9 @@ from harken.domain.violation import Violation
 from harken.facade import Harken
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.responder import Responder
+from harken.services.feedback.middleware import Middleware, Receipt
+from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
-from harken.services.middleware import Middleware, Receipt
-from harken.services.observing import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 
 __all__ = [
     "UNCHANGED",

@@ -34,21 +34,21 @@ from harken.ports.state import DocumentRepository
 from harken.ports.storage import Storage
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer
 from harken.ports.time import Chance, Clock, NewId
-from harken.services.alerting import AlertingService
+from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
-from harken.services.channels import ChannelService
-from harken.services.collection import FeedbackService, filtered_by
 from harken.services.conversations import ConversationService
-from harken.services.deliveries import DeliveryService
-from harken.services.delivery import Relay
-from harken.services.editing import Editor
-from harken.services.erasing import Eraser
 from harken.services.feed import Feed
+from harken.services.feedback.collection import FeedbackService, filtered_by
+from harken.services.feedback.editing import Editor
+from harken.services.feedback.erasing import Eraser
+from harken.services.feedback.middleware import Middleware
+from harken.services.feedback.moderation import ModerationService
 from harken.services.keys import KeyService
-from harken.services.lane import Means
-from harken.services.middleware import Middleware
-from harken.services.moderation import ModerationService
-from harken.services.routing import RouteService
+from harken.services.notifications.channels import ChannelService
+from harken.services.notifications.deliveries import DeliveryService
+from harken.services.notifications.lane import Means
+from harken.services.notifications.relay import Relay
+from harken.services.notifications.routes import RouteService
 from harken.services.sessions import SessionService
 
 

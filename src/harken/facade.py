@@ -15,19 +15,19 @@ from harken.domain.summary import Summary
 from harken.domain.themes import KEYWORDS, Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.ports.outbox import Outbox
-from harken.services.alerting import AlertingService
+from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
-from harken.services.channels import ChannelService
-from harken.services.collection import FeedbackService
 from harken.services.conversations import ConversationService
-from harken.services.deliveries import DeliveryService
-from harken.services.delivery import Relay
-from harken.services.editing import Editor
 from harken.services.feed import Feed
+from harken.services.feedback.collection import FeedbackService
+from harken.services.feedback.editing import Editor
+from harken.services.feedback.middleware import Receipt
+from harken.services.feedback.moderation import ModerationService
 from harken.services.keys import KeyService
-from harken.services.middleware import Receipt
-from harken.services.moderation import ModerationService
-from harken.services.routing import RouteService
+from harken.services.notifications.channels import ChannelService
+from harken.services.notifications.deliveries import DeliveryService
+from harken.services.notifications.relay import Relay
+from harken.services.notifications.routes import RouteService
 from harken.services.sessions import SessionService
 
 

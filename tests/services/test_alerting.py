@@ -32,7 +32,7 @@ from harken.domain.events import Event, EventType
 from harken.domain.query import GroupBy
 from harken.ports.alerts import AlertRepository
 from harken.ports.storage import Storage
-from harken.services.alerting import AlertingService
+from harken.services.alerting.service import AlertingService
 from harken.testing import accepted
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource

@@ -26,7 +26,7 @@ from harken import (
 from harken.configuration.storage_urls import open_storage
 from harken.domain.events import Delivery, DeliveryState
 from harken.ports.notifier import Notification
-from harken.services.lane import LEASE, SCHEDULE
+from harken.services.notifications.lane import LEASE, SCHEDULE
 from support import NOON, PATIENCE, ManualClock, eventually
 
 DAYS_3 = timedelta(days=3)

@@ -9,10 +9,10 @@ from attrs import evolve
 import harken
 from harken import Change, FeedbackRejected, Harken, ModerationStatus, Target
 from harken.ports.repository import Accepted
-from harken.services.collection import FeedbackService
-from harken.services.editing import Editor
-from harken.services.erasing import Eraser
-from harken.services.moderation import ModerationService
+from harken.services.feedback.collection import FeedbackService
+from harken.services.feedback.editing import Editor
+from harken.services.feedback.erasing import Eraser
+from harken.services.feedback.moderation import ModerationService
 from harken.testing import a_feedback
 from harken_adapters.storage.memory import open_storage
 from support import ManualClock, a_submission, counting_ids

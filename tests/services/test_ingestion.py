@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from harken import Overloaded, Receipt, StorageClosed, StorageError, StorageUnavailable, Submission, connect
 from harken.ports.repository import Accepted, Outcome, Stored
-from harken.services.ingestion import GroupCommit
+from harken.services.feedback.group_commit import GroupCommit
 from support import PATIENCE, a_feedback, eventually, in_threads
 
 BACKGROUND = "harken-group-commit"
@@ -855,7 +855,7 @@ from concurrent.futures import thread
 from threading import Barrier, Event
 from harken.domain.feedback import Feedback, Rating, Target
 from harken.ports.repository import Accepted, Stored
-from harken.services.ingestion import GroupCommit
+from harken.services.feedback.group_commit import GroupCommit
 from datetime import UTC, datetime
 
 def write(items):

@@ -14,7 +14,7 @@ from harken import Harken, StorageUnavailable, Summary, connect
 from harken.domain.feedback import Target
 from harken.ports.repository import Accepted, Outcome, Stored
 from harken.services import ingestion, interruption
-from harken.services.ingestion import GroupCommit
+from harken.services.feedback.group_commit import GroupCommit
 from harken_adapters.storage.memory import data as memory_data
 from support import PATIENCE, a_feedback, eventually
 

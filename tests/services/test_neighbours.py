@@ -15,7 +15,7 @@ from harken.domain.events import DeliveryState
 from harken.ports.notifier import Notification
 from harken.ports.storage import Storage
 from harken.services.copying import Copying
-from harken.services.observing import Down, notify_downs
+from harken.services.feedback.ready_middleware import Down, notify_downs
 from harken.testing import a_feedback, accepted
 from support import ManualClock, eventually
 

@@ -27,7 +27,7 @@ from harken import (
     Violation,
 )
 from harken.ports.repository import Accepted, Outcome
-from harken.services.observing import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
+from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.testing import strategies as these
 from harken_adapters.storage.memory import open_storage
 from support import NOON, PATIENCE, ManualClock, a_submission, eventually, in_threads
@@ -161,7 +161,7 @@ class TestAudit:
         """What is not well-formed makes one short line of JSON in the log, too."""
         submission = evolve(a_submission("s", "up", "secret words", context={"user": "secret"}), **nonsense)
         with (
-            caplog.at_level(logging.INFO, "harken.services.observing"),
+            caplog.at_level(logging.INFO, "harken.services.feedback.ready_middleware"),
             harken.connect("memory://", middleware=[audit()]) as hk,
         ):
             swallowed(lambda: hk.collection.submit(submission))

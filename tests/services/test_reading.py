@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from harken.domain.events import Event, EventType
-from harken.services import reading
-from harken.services.reading import FRESH, ReadAhead, Subjects
+from harken.services.notifications import read_ahead as reading
+from harken.services.notifications.read_ahead import FRESH, ReadAhead, Subjects
 from support import a_feedback
 
 EVENTS = [Event.about(a_feedback(f"f{number}"), EventType.CREATED) for number in range(60)]

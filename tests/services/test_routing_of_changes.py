@@ -13,7 +13,7 @@ from channels import Recorder, telling
 from harken import Change, Harken, Moderation, ModerationStatus, Rating, Route, Target
 from harken.domain.events import Event, EventType, Traits
 from harken.domain.routes import destinations
-from harken.services import delivery as relay_module
+from harken.services.notifications import relay as relay_module
 from support import NOON, ManualClock, a_feedback
 
 PENDING, APPROVED, REJECTED = ModerationStatus.PENDING, ModerationStatus.APPROVED, ModerationStatus.REJECTED

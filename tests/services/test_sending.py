@@ -15,9 +15,9 @@ from channels import Recorder, telling
 from harken import Change, DeliveryFailed, Harken, Notification, Route, Target
 from harken.configuration.storage_urls import open_storage
 from harken.domain.events import DeliveryState
-from harken.services import delivery as relay_module
-from harken.services import lane as lane_module
-from harken.services.lane import LEASE
+from harken.services.notifications import lane as lane_module
+from harken.services.notifications import relay as relay_module
+from harken.services.notifications.lane import LEASE
 from support import NOON, ManualClock, counting_ids, eventually
 
 SECRET: Final = "my secret"

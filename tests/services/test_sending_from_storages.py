@@ -15,7 +15,7 @@ import harken
 from channels import Recorder, telling
 from harken import Change, Harken, ModerationStatus, Notification
 from harken.domain.events import DeliveryState
-from harken.services import delivery as relay_module
+from harken.services.notifications import relay as relay_module
 from support import eventually
 
 SPAM = "I click here and nothing happens"

@@ -28,9 +28,9 @@ from harken.domain.alerts.alert import (
 from harken.domain.events import EventType
 from harken.domain.moderation import Backlog
 from harken.ports.storage import Storage
-from harken.services.alerting import AlertingService
-from harken.services.backlog import backlog
-from harken.services.windows import RETIRED
+from harken.services.alerting.service import AlertingService
+from harken.services.alerting.windows import RETIRED
+from harken.services.feedback.backlog import backlog
 from harken.testing import accepted
 from support import NOON, ManualClock, a_feedback, in_threads
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harken.domain.errors import ConfigurationError, TemplateTooCostly
 from harken.ports.text import TemplateRenderer
-from harken.services.rendering import largest_values
+from harken.services.notifications.template_values import largest_values
 from harken.testing.builders import a_feedback
 from harken.testing.notifying import a_notification
 from harken_adapters.formats.notification import notification_record

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harken import Harken
-from harken.services.channels import ChannelState
+from harken.services.notifications.channels import ChannelState
 from harken_adapters.hosts.cli.options import Door, Json, door, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
 from harken_adapters.hosts.http.presenting import channel_record

@@ -23,7 +23,7 @@ from harken.container import utc_now
 from harken.domain.alerts.alert import QueueRule, Subject
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
-from harken.services.channels import ChannelState
+from harken.services.notifications.channels import ChannelState
 from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table

@@ -10,7 +10,7 @@ from attrs import asdict, evolve
 
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
-from harken.services.middleware import Receipt
+from harken.services.feedback.middleware import Receipt
 from harken_adapters.formats.record import erasure_record, to_record
 from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
 from harken_adapters.hosts.cli.output import (

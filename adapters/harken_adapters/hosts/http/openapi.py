@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from harken import Violation
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
-from harken.services.editing import MAX_PAGE
+from harken.services.feedback.editing import MAX_PAGE
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.figures import By
 from harken_adapters.hosts.http.messages import JSON

@@ -8,7 +8,7 @@ from harken import Feedback, ModerationStatus, Page, Receipt
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import Delivery
 from harken.ports.notifier import Notification
-from harken.services.channels import ChannelState
+from harken.services.notifications.channels import ChannelState
 from harken_adapters.formats import record
 from harken_adapters.formats.notification import notification_record
 from harken_adapters.formats.record import stamp

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import evolve
 
 from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
-from harken.services.editing import MAX_PAGE
+from harken.services.feedback.editing import MAX_PAGE
 from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.permissions import context_of

@@ -19,10 +19,10 @@ from harken.domain.events import EventType, Traits
 from harken.domain.feedback import Feedback
 from harken.domain.routes import Route, destinations
 from harken.ports.notifier import Notifier
-from harken.services.alerting import AlertingService
+from harken.services.alerting.service import AlertingService
 from harken.services.interruption import Latch
-from harken.services.lane import Lane, Means, subjects_of
-from harken.services.reading import Subjects
+from harken.services.notifications.lane import Lane, Means, subjects_of
+from harken.services.notifications.read_ahead import Subjects
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from harken.domain.query import FeedbackQuery
 from harken.domain.rules import MAX_ID_LENGTH
 from harken.domain.summary import Summary
 from harken.ports.time import Clock
-from harken.services.background import Background
-from harken.services.middleware import Middleware, Receipt
+from harken.services.feedback.background import Background
+from harken.services.feedback.middleware import Middleware, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class AuditEntry:
 
 
 def log_entry(entry: AuditEntry) -> None:
-    """Write an entry to the log ``harken.services.observing``, as a line of JSON."""
+    """Write an entry to the log ``harken.services.feedback.ready_middleware``, as a line of JSON."""
     logger.info("%s", entry)
 
 
@@ -164,7 +164,7 @@ class Down:
 
 
 def log_down(down: Down) -> None:
-    """Write a warning to the log ``harken.services.observing``, without the person's words."""
+    """Write a warning to the log ``harken.services.feedback.ready_middleware``, without the person's words."""
     session_id, number = down.feedback.session_id, down.number
     logger.warning("Down number %d in session %s, feedback %s", number, session_id, down.feedback.id)
 

@@ -14,7 +14,7 @@ from harken.domain.rules import text_problem
 from harken.ports.sessions import JsonValue
 from harken.ports.state import Document, DocumentRepository
 from harken.ports.time import Clock
-from harken.services.alerting import AlertingService
+from harken.services.alerting.service import AlertingService
 
 #: A channel that has failed for so long, and nothing else, is switched off.
 PATIENCE: Final = timedelta(days=5)

@@ -21,7 +21,7 @@ from harken.ports.notifier import Notification
 from harken.ports.sessions import JsonValue
 from harken.ports.state import Document, DocumentRepository
 from harken.ports.text import TemplateRenderer
-from harken.services.rendering import largest_values, template_values
+from harken.services.notifications.template_values import largest_values, template_values
 
 logger = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Chance, Clock
-from harken.services.channels import ChannelService, ChannelState
-from harken.services.reading import ReadAhead, Subjects
-from harken.services.routing import RouteService
+from harken.services.notifications.channels import ChannelService, ChannelState
+from harken.services.notifications.read_ahead import ReadAhead, Subjects
+from harken.services.notifications.routes import RouteService
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.state import DocumentRepository
 from harken.ports.time import Clock
-from harken.services.rule_states import RuleState, RuleStates
-from harken.services.streaks import Group, StreakWatch
-from harken.services.windows import WindowWatch
+from harken.services.alerting.rule_states import RuleState, RuleStates
+from harken.services.alerting.streaks import Group, StreakWatch
+from harken.services.alerting.windows import WindowWatch
 
 MAX_ALERTS: Final = 1_000
 

@@ -30,8 +30,8 @@ from harken.domain.summary import Summary
 from harken.domain.themes import themes
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
-from harken.services.backlog import backlog
-from harken.services.rule_states import RuleState, RuleStates
+from harken.services.alerting.rule_states import RuleState, RuleStates
+from harken.services.feedback.backlog import backlog
 
 #: An agent that has given nothing to judge for so long is no longer expected to.
 KNOWN: Final = timedelta(days=30)

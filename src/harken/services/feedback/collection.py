@@ -45,11 +45,10 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken.ports.responder import Responder
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter
 from harken.ports.time import Clock, NewId
-from harken.services.editing import Check, Editor, find, get
-from harken.services.erasing import Eraser
-from harken.services.ingestion import GroupCommit, OnWrite
-from harken.services.interruption import SafeFuture
-from harken.services.middleware import (
+from harken.services.feedback.editing import Check, Editor, find, get
+from harken.services.feedback.erasing import Eraser
+from harken.services.feedback.group_commit import GroupCommit, OnWrite
+from harken.services.feedback.middleware import (
     Middleware,
     Opened,
     Receipt,
@@ -59,7 +58,8 @@ from harken.services.middleware import (
     tell_failures,
     tell_receipt,
 )
-from harken.services.replying import Replying
+from harken.services.feedback.replying import Replying
+from harken.services.interruption import SafeFuture
 
 
 def filtered_by(spam_filter: SpamFilter) -> Rule:

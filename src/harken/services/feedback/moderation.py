@@ -14,8 +14,8 @@ from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.rules import label_problem, long_text_problem
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.backlog import backlog
-from harken.services.editing import Check, Editor, find
+from harken.services.feedback.backlog import backlog
+from harken.services.feedback.editing import Check, Editor, find
 
 
 class ModerationService:

@@ -16,8 +16,8 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.editing import MAX_PAGE
-from harken.services.routing import RouteService
+from harken.services.feedback.editing import MAX_PAGE
+from harken.services.notifications.routes import RouteService
 
 _BATCH: Final = 500
 #: For how long deliveries to a channel that is gone are held while they are moved or buried.

@@ -13,7 +13,7 @@ from harken.ports.conversations import ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 from harken.ports.time import Clock
-from harken.services.reading import FRESH
+from harken.services.notifications.read_ahead import FRESH
 
 
 class Eraser:

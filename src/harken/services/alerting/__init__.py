@@ -1,0 +1,1 @@
+"""Alerting: evaluating alert rules, raising alerts and resolving them."""

@@ -1,0 +1,1 @@
+"""Use cases around single feedback: submitting, voting, replying, moderating and erasing."""
