@@ -15,13 +15,13 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 import harken
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, reference_storage
-from harken.testing.alerts import AlertContract
-from harken.testing.conversations import ConversationContract
-from harken.testing.documents import DocumentContract
-from harken.testing.keys import KeyContract
-from harken.testing.ordering import OrderContract
-from harken.testing.outbox import OutboxContract
-from harken.testing.sessions import SessionContract
+from harken.testing.alert_contract import AlertContract
+from harken.testing.conversation_contract import ConversationContract
+from harken.testing.key_contract import KeyContract
+from harken.testing.order_contract import OrderContract
+from harken.testing.outbox_contract import OutboxContract
+from harken.testing.session_contract import SessionContract
+from harken.testing.state_contract import DocumentContract
 
 # Imported before any test runs, as Hypothesis draws constants from the modules that are there: so, where it is told to
 # do the same at every run, it does the same to every storage.

@@ -28,17 +28,17 @@ from harken.ports.sessions import JsonValue
 from harken.ports.state import Document
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, StorageMachine, TalkingMachine, TellingMachine
-from harken.testing.alerts import AlertContract
-from harken.testing.conversations import ConversationContract
-from harken.testing.documents import DocumentContract
-from harken.testing.erasing import ErasureContract
-from harken.testing.keeping import KeepingContract
-from harken.testing.keys import KeyContract
-from harken.testing.ordering import OrderContract
-from harken.testing.outbox import OutboxContract
-from harken.testing.sessions import SessionContract
+from harken.testing.alert_contract import AlertContract
+from harken.testing.conversation_contract import ConversationContract
+from harken.testing.erasure_contract import ErasureContract
+from harken.testing.feedback_contract import KeepingContract
+from harken.testing.key_contract import KeyContract
+from harken.testing.order_contract import OrderContract
+from harken.testing.outbox_contract import OutboxContract
+from harken.testing.session_contract import SessionContract
+from harken.testing.state_contract import DocumentContract
 from harken.testing.strategies import APPLICATIONS
-from harken.testing.tenants import TenantContract
+from harken.testing.tenant_contract import TenantContract
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import (
     MemoryAlertRepository,

@@ -11,13 +11,13 @@ if find_spec("hypothesis") is None:
     raise MissingExtra("The contract kit needs the package 'hypothesis'; try pip install \"harken[testing]\"")
 
 from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted, an_alert
-from harken.testing.contract import StorageContract
+from harken.testing.conversation_machine import TalkingMachine
 from harken.testing.faults import Faults
-from harken.testing.machine import StorageMachine
+from harken.testing.feedback_machine import StorageMachine
 from harken.testing.model import reference_storage
-from harken.testing.notifying import NotifierContract, a_notification
-from harken.testing.talking import TalkingMachine
-from harken.testing.telling import TellingMachine
+from harken.testing.notifier_contract import NotifierContract, a_notification
+from harken.testing.outbox_machine import TellingMachine
+from harken.testing.storage_contract import StorageContract
 
 __all__ = [
     "NOON",

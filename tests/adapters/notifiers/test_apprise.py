@@ -23,7 +23,7 @@ from harken.domain.events import EventType
 from harken.domain.feedback import Rating
 from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing.builders import NOON, a_feedback, an_alert
-from harken.testing.notifying import a_notification
+from harken.testing.notifier_contract import a_notification
 from harken_adapters.notifiers.apprise import open_notifier
 from support import PATIENCE, in_threads
 

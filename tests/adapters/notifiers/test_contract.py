@@ -12,7 +12,7 @@ from adapters.notifiers.amazon import ENVIRON, Amazon, amazon
 from adapters.notifiers.receiver import SECRET, Received, answering, receiving
 from harken.domain.errors import DeliveryFailed
 from harken.ports.notifier import Notification, Notifier
-from harken.testing.notifying import NotifierContract
+from harken.testing.notifier_contract import NotifierContract
 from harken_adapters.notifiers import apprise, log, sns, webhook
 
 

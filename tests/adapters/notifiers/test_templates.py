@@ -17,7 +17,7 @@ from harken.domain.errors import ConfigurationError, TemplateTooCostly
 from harken.ports.text import TemplateRenderer
 from harken.services.notifications.template_values import largest_values
 from harken.testing.builders import a_feedback
-from harken.testing.notifying import a_notification
+from harken.testing.notifier_contract import a_notification
 from harken_adapters.formats.notification import notification_record
 from harken_adapters.notifiers.templates import JinjaRenderer
 from support import in_threads

@@ -16,9 +16,9 @@ from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
 from harken.ports.repository import Conflict, DuplicateOf, Stored, Taken
 from harken.ports.storage import Storage
+from harken.testing.assertions import at_once, check_raises, check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted
-from harken.testing.checks import at_once, check_raises, check_same
-from harken.testing.fresh import FreshStorage
 
 EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)

@@ -12,9 +12,9 @@ from harken.domain.instants import SLOT, slot_number, slot_start
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery, GroupBy, label
 from harken.domain.summary import Summary
+from harken.testing.assertions import check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, accepted
-from harken.testing.checks import check_same
-from harken.testing.fresh import FreshStorage
 
 MINUTE = timedelta(minutes=1)
 

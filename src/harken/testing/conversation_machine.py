@@ -7,7 +7,7 @@ from hypothesis.stateful import rule
 
 from harken.ports.conversations import JsonObject
 from harken.testing import strategies as hst
-from harken.testing.comparing import ComparingMachine
+from harken.testing.comparison import ComparingMachine
 
 _AGENTS = st.sampled_from(hst.AGENTS)
 _APPLICATIONS = st.sampled_from(hst.APPLICATIONS)

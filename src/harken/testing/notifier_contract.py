@@ -33,8 +33,8 @@ from harken.domain.feedback import Context, Rating, Sentiment
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.rules import label_problem
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
+from harken.testing.assertions import at_once
 from harken.testing.builders import NOON, a_feedback, an_alert
-from harken.testing.checks import at_once
 
 #: What people write, and what tries to be more than text.
 ODD_TEXTS: Final = (

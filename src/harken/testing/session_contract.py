@@ -9,8 +9,8 @@ from harken.domain.errors import InvalidMetadata
 from harken.domain.metadata import MAX_METADATA_BYTES, MAX_METADATA_NAMES
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
-from harken.testing.checks import at_once, check_raises, check_same
-from harken.testing.fresh import FreshStorage
+from harken.testing.assertions import at_once, check_raises, check_same
+from harken.testing.base import FreshStorage
 
 
 class SessionContract(FreshStorage):

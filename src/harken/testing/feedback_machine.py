@@ -19,9 +19,9 @@ from harken.ports.sessions import JsonValue
 from harken.ports.state import Document
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
+from harken.testing.assertions import check_same
 from harken.testing.builders import NOON, accepted
-from harken.testing.checks import check_same
-from harken.testing.comparing import ComparingMachine
+from harken.testing.comparison import ComparingMachine
 
 
 def _groups(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> object:

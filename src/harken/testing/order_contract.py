@@ -8,10 +8,10 @@ from attrs import evolve
 
 from harken.domain.events import Delivery, Event, EventType
 from harken.domain.query import FeedbackQuery
+from harken.testing.assertions import at_once, check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, accepted, an_alert
-from harken.testing.checks import at_once, check_same
-from harken.testing.delivering import MINUTE, claim_due, events_of, fan_out, fanned_out, versions
-from harken.testing.fresh import FreshStorage
+from harken.testing.deliveries import MINUTE, claim_due, events_of, fan_out, fanned_out, versions
 
 
 class OrderContract(FreshStorage):

@@ -18,7 +18,7 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
 from harken.testing.builders import a_feedback, accepted
-from harken.testing.comparing import ComparingMachine
+from harken.testing.comparison import ComparingMachine
 
 #: Few, so that they are met again.
 _FEW: tuple[str, ...] = hst.IDS[:4]

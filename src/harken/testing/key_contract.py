@@ -8,9 +8,9 @@ from functools import partial
 from attrs import evolve
 
 from harken.domain.access import ApiKey, Scope
+from harken.testing.assertions import at_once, check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_key
-from harken.testing.checks import at_once, check_same
-from harken.testing.fresh import FreshStorage
 
 MICROSECOND = timedelta(microseconds=1)
 

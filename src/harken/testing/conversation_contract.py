@@ -8,8 +8,8 @@ from functools import partial
 from harken.ports.conversations import JsonObject
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
-from harken.testing.checks import at_once, check_same
-from harken.testing.fresh import FreshStorage
+from harken.testing.assertions import at_once, check_same
+from harken.testing.base import FreshStorage
 
 #: The session that most tests talk in.
 _HERE = ("default", "s")

@@ -14,7 +14,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
-from harken.testing.checks import check_same
+from harken.testing.assertions import check_same
 from harken.testing.model import reference_storage
 
 

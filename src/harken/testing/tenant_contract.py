@@ -17,9 +17,9 @@ from harken.domain.summary import Summary
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken.ports.state import Document
 from harken.ports.storage import Storage
+from harken.testing.assertions import check_raises, check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_key, accepted, an_alert
-from harken.testing.checks import check_raises, check_same
-from harken.testing.fresh import FreshStorage
 
 MINUTE: Final = timedelta(minutes=1)
 #: Applications whose names contain one another, or differ in one thing only.

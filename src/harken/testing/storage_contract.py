@@ -16,21 +16,21 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from harken.testing.alerts import AlertContract
-from harken.testing.comparing import ComparingMachine
-from harken.testing.conversations import ConversationContract
-from harken.testing.counting import CountingContract
-from harken.testing.documents import DocumentContract
-from harken.testing.erasing import ErasureContract
-from harken.testing.keeping import KeepingContract
-from harken.testing.keys import KeyContract
-from harken.testing.machine import StorageMachine
-from harken.testing.ordering import OrderContract
-from harken.testing.outbox import OutboxContract
-from harken.testing.sessions import SessionContract
-from harken.testing.talking import TalkingMachine
-from harken.testing.telling import TellingMachine
-from harken.testing.tenants import TenantContract
+from harken.testing.alert_contract import AlertContract
+from harken.testing.comparison import ComparingMachine
+from harken.testing.conversation_contract import ConversationContract
+from harken.testing.conversation_machine import TalkingMachine
+from harken.testing.erasure_contract import ErasureContract
+from harken.testing.feedback_contract import KeepingContract
+from harken.testing.feedback_machine import StorageMachine
+from harken.testing.key_contract import KeyContract
+from harken.testing.order_contract import OrderContract
+from harken.testing.outbox_contract import OutboxContract
+from harken.testing.outbox_machine import TellingMachine
+from harken.testing.session_contract import SessionContract
+from harken.testing.state_contract import DocumentContract
+from harken.testing.statistics_contract import CountingContract
+from harken.testing.tenant_contract import TenantContract
 
 
 class StorageContract(

@@ -15,10 +15,10 @@ from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.feedback import Feedback
 from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
+from harken.testing.assertions import at_once, check_raises, check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
-from harken.testing.checks import at_once, check_raises, check_same
-from harken.testing.delivering import MINUTE, claim_due, fan_out
-from harken.testing.fresh import FreshStorage
+from harken.testing.deliveries import MINUTE, claim_due, fan_out
 
 EVERYTHING = FeedbackQuery().in_any_state()
 

@@ -8,8 +8,8 @@ from attrs import evolve
 
 from harken.ports.sessions import JsonValue
 from harken.ports.state import Document
-from harken.testing.checks import at_once, check_same
-from harken.testing.fresh import FreshStorage
+from harken.testing.assertions import at_once, check_same
+from harken.testing.base import FreshStorage
 
 
 class DocumentContract(FreshStorage):

@@ -11,10 +11,10 @@ from harken.domain.errors import DeliveryNotFound, LeaseLost
 from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
+from harken.testing.assertions import at_once, check_raises, check_same
+from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
-from harken.testing.checks import at_once, check_raises, check_same
-from harken.testing.delivering import MINUTE, claim_due, fan_out, fanned_out
-from harken.testing.fresh import FreshStorage
+from harken.testing.deliveries import MINUTE, claim_due, fan_out, fanned_out
 
 
 class OutboxContract(FreshStorage):
