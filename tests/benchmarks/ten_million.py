@@ -29,8 +29,8 @@ from harken import Feedback, Harken, Period
 from harken.ports.repository import Accepted
 from harken.ports.storage import Storage
 from harken_adapters.storage.mongodb import mongo_storage
-from harken_adapters.storage.mongodb.counts import SUMS
-from harken_adapters.storage.mongodb.marks import Marks
+from harken_adapters.storage.mongodb.statistics.marks import Marks
+from harken_adapters.storage.mongodb.statistics.sums import SUMS
 
 DAYS = 365
 BATCH = 1_000

@@ -20,10 +20,10 @@ from harken import (
     Submission,
     Target,
 )
-from harken_adapters.formats.figures import By, figures_record, trend_points
-from harken_adapters.hosts.cli.figures import groups_table, stats_table, themes_table, trend_table
+from harken_adapters.formats.statistics import By, figures_record, trend_points
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import print_json, say
+from harken_adapters.hosts.cli.statistics import groups_table, stats_table, themes_table, trend_table
 
 _DAYS = 14
 _A_DAY = 22

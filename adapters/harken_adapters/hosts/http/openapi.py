@@ -12,7 +12,7 @@ from harken import Violation
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.services.feedback.editing import MAX_PAGE
 from harken_adapters.formats.exporting import WRITERS
-from harken_adapters.formats.figures import By
+from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.messages import JSON
 from harken_adapters.hosts.http.operation import Answer, Operation
 from harken_adapters.hosts.http.operations import OPERATIONS

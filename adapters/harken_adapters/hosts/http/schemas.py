@@ -21,7 +21,7 @@ from harken.domain.rules import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
 )
-from harken_adapters.formats.figures import By
+from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.problems import KINDS
 
 Schema = dict[str, Any]

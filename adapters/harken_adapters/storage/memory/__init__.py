@@ -13,11 +13,11 @@ from harken.ports.storage import Storage
 from harken_adapters.storage.memory.alerts import MemoryAlertRepository
 from harken_adapters.storage.memory.conversations import MemoryConversationRepository
 from harken_adapters.storage.memory.data import Data
-from harken_adapters.storage.memory.documents import MemoryDocumentRepository
 from harken_adapters.storage.memory.feedback import MemoryFeedbackRepository
 from harken_adapters.storage.memory.keys import MemoryKeyRepository
 from harken_adapters.storage.memory.outbox import MemoryOutbox
 from harken_adapters.storage.memory.sessions import MemorySessionRepository
+from harken_adapters.storage.memory.state import MemoryDocumentRepository
 
 __all__ = [
     "MemoryAlertRepository",

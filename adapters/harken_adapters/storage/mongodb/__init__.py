@@ -19,15 +19,15 @@ from harken_adapters.storage.mongodb.alerts import MongoAlertRepository
 from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.conversations import MongoConversationRepository
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.feedback import MongoFeedbackRepository
 from harken_adapters.storage.mongodb.keys import MongoKeyRepository
-from harken_adapters.storage.mongodb.marks import Marks
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
-from harken_adapters.storage.mongodb.small_documents import MongoDocumentRepository
+from harken_adapters.storage.mongodb.state import MongoDocumentRepository
+from harken_adapters.storage.mongodb.statistics.editions import Days
+from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
 
 

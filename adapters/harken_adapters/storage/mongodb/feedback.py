@@ -26,7 +26,6 @@ from harken_adapters.storage.mongodb.conditions import (
     where_behind,
 )
 from harken_adapters.storage.mongodb.database import Database, at_once
-from harken_adapters.storage.mongodb.days import Days
 from harken_adapters.storage.mongodb.documents import (
     OPTIONAL,
     Document,
@@ -37,8 +36,9 @@ from harken_adapters.storage.mongodb.documents import (
 )
 from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
-from harken_adapters.storage.mongodb.figures import Figures
-from harken_adapters.storage.mongodb.marks import Marks
+from harken_adapters.storage.mongodb.statistics.editions import Days
+from harken_adapters.storage.mongodb.statistics.marks import Marks
+from harken_adapters.storage.mongodb.statistics.summarize import Figures
 
 _CHUNK: Final = 1_000
 #: How many events may wait in a document, which has to stay below 16 MB, before they are coalesced.

@@ -10,13 +10,13 @@ from harken.ports.storage import Storage
 from harken_adapters.storage.sqlite.alerts import SqliteAlertRepository
 from harken_adapters.storage.sqlite.conversations import SqliteConversationRepository
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.documents import SqliteDocumentRepository
 from harken_adapters.storage.sqlite.feedback import SqliteFeedbackRepository
 from harken_adapters.storage.sqlite.keys import SqliteKeyRepository
 from harken_adapters.storage.sqlite.opening import must_exist
 from harken_adapters.storage.sqlite.outbox import SqliteOutbox
 from harken_adapters.storage.sqlite.rebuilding import rebuild
 from harken_adapters.storage.sqlite.sessions import SqliteSessionRepository
+from harken_adapters.storage.sqlite.state import SqliteDocumentRepository
 from harken_adapters.storage.sqlite.url import parse_url
 
 

@@ -21,8 +21,8 @@ from harken_adapters.storage.sqlite.conditions import Condition, where
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
-from harken_adapters.storage.sqlite.figures import summarize
 from harken_adapters.storage.sqlite.rows import COLUMNS, by_id, dump, select_feedback, to_row
+from harken_adapters.storage.sqlite.statistics import summarize
 
 _CHUNK: Final = 1_000
 #: How many rows one statement inserts: enough to make the rest of its cost small, few enough to be worth a try.

@@ -25,9 +25,9 @@ from harken.domain.instants import slot_start
 from harken.domain.query import FeedbackQuery
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.conditions import moments, where
-from harken_adapters.storage.mongodb.counts import SUMS, Counts, counts_of
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.day import (
+from harken_adapters.storage.mongodb.documents import Document
+from harken_adapters.storage.mongodb.statistics.day import (
     SLOTS_A_DAY,
     Counted,
     Header,
@@ -45,8 +45,8 @@ from harken_adapters.storage.mongodb.day import (
     slots_of,
     spans_of,
 )
-from harken_adapters.storage.mongodb.documents import Document
-from harken_adapters.storage.mongodb.marks import day_id
+from harken_adapters.storage.mongodb.statistics.marks import day_id
+from harken_adapters.storage.mongodb.statistics.sums import SUMS, Counts, counts_of
 
 _TRIES: Final = 5
 _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]

@@ -10,7 +10,7 @@ import typer
 from harken import GroupBy, Summary, Theme
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.figures import By, Points, figures_record, trend_points
+from harken_adapters.formats.statistics import By, Points, figures_record, trend_points
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 

@@ -10,11 +10,11 @@ from harken.domain.instants import EPOCH, slot_number, slot_start
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
 from harken.domain.summary import Summary
 from harken_adapters.storage.mongodb.conditions import index_for, where
-from harken_adapters.storage.mongodb.counts import HOURS_A_DAY, SUMS, Counts, added, counts_of, total_of
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.day import Part, Span
-from harken_adapters.storage.mongodb.days import Days, spans_condition
 from harken_adapters.storage.mongodb.documents import Document
+from harken_adapters.storage.mongodb.statistics.day import Part, Span
+from harken_adapters.storage.mongodb.statistics.editions import Days, spans_condition
+from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, SUMS, Counts, added, counts_of, total_of
 
 #: What was counted of one group: several may have the same key. The hours are in UTC, each with its total.
 _Row = tuple[GroupKey, Counts, Iterable[tuple[int, int]]]

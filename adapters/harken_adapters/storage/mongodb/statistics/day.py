@@ -11,8 +11,8 @@ from typing import Final
 from attrs import field, frozen
 
 from harken.domain.instants import slot_number
-from harken_adapters.storage.mongodb.counts import HOURS_A_DAY, Counts, all_of, total_of
 from harken_adapters.storage.mongodb.documents import Document, milliseconds
+from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, Counts, all_of, total_of
 
 SLOTS_AN_HOUR: Final = 4
 SLOTS_A_DAY: Final = SLOTS_AN_HOUR * HOURS_A_DAY

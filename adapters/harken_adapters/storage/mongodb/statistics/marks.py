@@ -13,9 +13,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from harken.domain.instants import slot_number
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.day import SETTLING, SLOTS_A_DAY
 from harken_adapters.storage.mongodb.documents import Document, milliseconds
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
+from harken_adapters.storage.mongodb.statistics.day import SETTLING, SLOTS_A_DAY
 
 #: Feedback of these last minutes lies in no settled slot, not even by a clock that is a little ahead when the write
 #: ends, and needs no mark.

@@ -1,0 +1,1 @@
+"""Statistics in MongoDB: sums by day, kept in editions."""
