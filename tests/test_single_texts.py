@@ -12,8 +12,8 @@ from harken.domain.events import EventType
 from harken.domain.routes import Route, parse_route
 from harken.domain.rules import no_spam
 from harken.domain.themes import themes
-from harken_adapters.hosts.http.addresses import trusted_networks
-from harken_adapters.hosts.http.origins import Origins
+from harken_adapters.hosts.http.guards.addresses import trusted_networks
+from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.notifiers.webhook import WebhookNotifier, open_notifier
 from hosts.serving import served

@@ -28,8 +28,8 @@ from attrs import field, fields, frozen, mutable
 from harken.configuration.settings import Settings
 from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.problems import KINDS
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.wire.problems import KINDS
 from shared_data import AIRLINES, needs_real_feedback
 from support import PATIENCE, eventually
 

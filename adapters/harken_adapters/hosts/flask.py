@@ -8,14 +8,14 @@ from typing import IO, Final
 
 import harken
 from harken import ConfigurationError, MissingExtra
-from harken_adapters.hosts.http.bodies import ended_early
+from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.pages import PAGES
-from harken_adapters.hosts.http.problems import Problem, kind_of_status
-from harken_adapters.hosts.http.service import Service
+from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.http.serving.process_service import Service
+from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encoded, headers_of, request_of
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.tokens import SessionTokens
-from harken_adapters.hosts.http.wsgi import Input, body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.wire.bodies import ended_early
+from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
 
 try:
     from flask import Blueprint, Flask, Response, current_app, request

@@ -7,9 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from harken import Harken
-from harken_adapters.hosts.http.service import Service
+from harken_adapters.hosts.http.serving.process_service import Service
+from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encoded, headers_of, request_of
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.wsgi import Input, body_of, encoded, headers_of, request_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -19,10 +19,10 @@ from harken.container import utc_now
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.messages import Request
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.wire.messages import Request
+from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api

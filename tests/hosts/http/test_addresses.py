@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken.domain.errors import ConfigurationError
-from harken_adapters.hosts.http.addresses import (
+from harken_adapters.hosts.http.guards.addresses import (
     AddressHasher,
     client_address,
     is_loopback,

@@ -11,11 +11,11 @@ from harken import Harken
 from harken.services.feed import MAX_LISTENERS
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.blocking import BlockingHost
-from harken_adapters.hosts.http.messages import Request
-from harken_adapters.hosts.http.service import Service
+from harken_adapters.hosts.http.serving.process_service import Service
+from harken_adapters.hosts.http.serving.threaded_host import BlockingHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.wsgi import WsgiApp
 from hosts.events import listening, room
 from hosts.serving import OPEN, RawAnswer, Server, kept, raw_request, serving_wsgi

@@ -18,7 +18,7 @@ from tests.reliability.http_processes import environment
 import harken
 from harken import Harken
 from harken_adapters.hosts.fastapi import ServerSettings, feedback_router
-from harken_adapters.hosts.http.reading import Parameters
+from harken_adapters.hosts.http.wire.parameters import Parameters
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
 from hosts.http.test_fair_threads import Hanging, SlowForOne

@@ -20,7 +20,7 @@ from pymongo import MongoClient
 import harken
 import mongod
 from harken.domain.errors import ConfigurationError
-from harken_adapters.hosts.http.limiting import PAUSE, Limit, RateLimiter, Verdict, rate_headers
+from harken_adapters.hosts.http.guards.rate_limits import PAUSE, Limit, RateLimiter, Verdict, rate_headers
 from support import ManualClock, eventually, in_threads
 
 FIVE = Limit(5, 60)
@@ -604,7 +604,7 @@ class TestUrls:
         """Who wants MongoDB to count, and has no driver, is told what to install; memory needs none."""
         program = (
             "import sys; sys.modules['pymongo'] = None\n"
-            "from harken_adapters.hosts.http.limiting import *\n"
+            "from harken_adapters.hosts.http.guards.rate_limits import *\n"
             "RateLimiter()\n"
             "try: RateLimiter('mongodb://host/limits')\n"
             "except MissingExtra as error: print(error)"

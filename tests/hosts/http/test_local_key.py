@@ -16,7 +16,7 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, environment, serv
 
 import harken
 from harken import ConfigurationError, Harken, Scope
-from harken_adapters.hosts.http.local_key import LocalKey, key_file, local_key
+from harken_adapters.hosts.http.guards.local_key import LocalKey, key_file, local_key
 from hosts.http.test_serve import refused, typed
 
 PATH = "/api/sessions/s/feedback"
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 #: Asks for the local key when a line comes, as several processes do at the same time.
 PROGRAM = """
 import sys, harken
-from harken_adapters.hosts.http.local_key import key_file, local_key
+from harken_adapters.hosts.http.guards.local_key import key_file, local_key
 with harken.connect(sys.argv[1]) as hk:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -202,7 +202,7 @@ class TestInTheWay:
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("harken_adapters.hosts.http.local_key.mkstemp", refuse)
+        monkeypatch.setattr("harken_adapters.hosts.http.guards.local_key.mkstemp", refuse)
         with pytest.raises(
             ConfigurationError, match=r"Cannot store a local key in .*feedback\.db\.key: Permission denied"
         ):

@@ -19,16 +19,16 @@ from harken import Harken, Target
 from harken.domain.errors import DeliveryFailed
 from harken.domain.routes import Route
 from harken.ports.notifier import Notification
-from harken_adapters.hosts.http import docs_page
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.messages import Request, Response
-from harken_adapters.hosts.http.openapi import document, operation_document
+from harken_adapters.hosts.http.documentation import docs_page
+from harken_adapters.hosts.http.documentation.openapi import document, operation_document
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.pages import Pages
-from harken_adapters.hosts.http.problems import KINDS
+from harken_adapters.hosts.http.serving.pages import Pages
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.http.wire.problems import KINDS
 from support import ManualClock
 
 #: Many small ones: together they take too long for the fast subset.

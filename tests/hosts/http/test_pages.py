@@ -8,9 +8,9 @@ import pytest
 from attrs import evolve
 
 import harken
-from harken_adapters.hosts.http import pages
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.pages import Pages
+from harken_adapters.hosts.http.serving import pages
+from harken_adapters.hosts.http.serving.pages import Pages
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemorySessionRepository

@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.routing import Match, Route
 
-from harken_adapters.hosts.http.hosting import WITH_PAGES
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.pages import PAGES
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.serving.host import WITH_PAGES
+from harken_adapters.hosts.http.serving.pages import PAGES
+from harken_adapters.hosts.http.wire.problems import Problem
 
 TARGETS = (*OPERATIONS, *PAGES)
 STEPS = sorted({step for target in TARGETS for step in target.path.split("/") if not step.startswith("{")})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from harken_adapters.hosts.http.sources import is_foreign, is_same_origin, why_not_local
+from harken_adapters.hosts.http.guards.sources import is_foreign, is_same_origin, why_not_local
 
 DIRECT = {"host": "127.0.0.1:8000"}
 

@@ -18,7 +18,7 @@ from harken.container import utc_now
 from harken.ports.storage import Storage
 from harken.testing import an_alert
 from harken_adapters.hosts.fastapi import SessionTokens
-from harken_adapters.hosts.http import access
+from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from hosts.serving import OPEN, Server, asked, kept, problem, served

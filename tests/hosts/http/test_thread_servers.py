@@ -17,7 +17,7 @@ from tests.reliability.gunicorn_processes import APPS, Gunicorn, gunicorn
 from harken import Harken
 from harken.services.feed import MAX_LISTENERS
 from harken_adapters.hosts import flask
-from harken_adapters.hosts.http import deadlines
+from harken_adapters.hosts.http.serving import deadlines
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.wsgi import WsgiApp
 from hosts.serving import OPEN, RawAnswer, problem, serving_wsgi

@@ -18,8 +18,7 @@ from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import MAX_ID_LENGTH, label_problem
 from harken.testing import strategies as hst
 from harken_adapters.hosts import django, flask
-from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.tokens import (
+from harken_adapters.hosts.http.guards.tokens import (
     AUDIENCE,
     MAX_ORIGIN_LENGTH,
     MAX_TOKEN_LENGTH,
@@ -28,6 +27,7 @@ from harken_adapters.hosts.http.tokens import (
     SessionTokens,
     UnfitClaims,
 )
+from harken_adapters.hosts.http.settings import ServerSettings
 from support import NOON, ManualClock
 
 SECRET = "correct horse battery staple, thirty-two and more"

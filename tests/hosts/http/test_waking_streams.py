@@ -11,7 +11,7 @@ from harken import Cursor
 from harken.configuration.storage_urls import open_storage
 from harken.services import feed
 from harken.services.feed import Place
-from harken_adapters.hosts.http.looping import events_in_loop
+from harken_adapters.hosts.http.serving.async_chunks import events_in_loop
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import listening
 from hosts.serving import served

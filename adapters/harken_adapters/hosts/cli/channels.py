@@ -11,7 +11,7 @@ from harken import Harken
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.hosts.cli.options import Door, Json, door, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
-from harken_adapters.hosts.http.presenting import channel_record
+from harken_adapters.hosts.http.wire.records import channel_record
 
 channels = typer.Typer(no_args_is_help=True, help="Show channel status, and switch channels on and off.")
 

@@ -14,7 +14,7 @@ from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
 from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door, instant, text, text_or_none
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
-from harken_adapters.hosts.http.presenting import delivery_record
+from harken_adapters.hosts.http.wire.records import delivery_record
 
 deliveries = typer.Typer(no_args_is_help=True, help="Look at what is on its way, and send it again.")
 

@@ -27,7 +27,7 @@ from harken.services.notifications.channels import ChannelState
 from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
 from harken_adapters.hosts.cli.options import Door, Json, door
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
-from harken_adapters.hosts.http.presenting import channel_record
+from harken_adapters.hosts.http.wire.records import channel_record
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")

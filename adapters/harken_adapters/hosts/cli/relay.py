@@ -22,7 +22,7 @@ from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, shown, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
-from harken_adapters.hosts.http.presenting import channel_record
+from harken_adapters.hosts.http.wire.records import channel_record
 
 #: What the log channel logs under, also below the level of a warning.
 _NOTIFICATIONS: Final = "harken.notifications"

@@ -16,7 +16,7 @@ from harken_adapters.hosts.cli.output import say
 
 if TYPE_CHECKING:
     from harken_adapters.hosts.fastapi.serving import Started
-    from harken_adapters.hosts.http.local_key import LocalKey
+    from harken_adapters.hosts.http.guards.local_key import LocalKey
 
 _NEEDED = frozenset({"fastapi", "uvicorn", "starlette", "limits", "structlog", "prometheus_client", "jwt"})
 

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra("The Django host needs the package 'django'; try pip install \"harken[django]\"") from error
 
 from harken_adapters.hosts.django.configuration import current_harken
+from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.tokens import SessionTokens
 
 __all__ = ["ServerSettings", "SessionTokens", "current_harken"]

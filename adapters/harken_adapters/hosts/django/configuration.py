@@ -10,7 +10,7 @@ from attrs import frozen
 from django.conf import settings
 
 from harken import ConfigurationError, Harken
-from harken_adapters.hosts.http.service import Service
+from harken_adapters.hosts.http.serving.process_service import Service
 from harken_adapters.hosts.http.settings import ServerSettings
 
 _KNOWN: Final = ("STORAGE", "SERVER", "PAGES", "HARKEN")

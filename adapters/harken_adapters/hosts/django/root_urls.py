@@ -9,7 +9,7 @@ from django.urls import URLPattern, path
 from harken_adapters.hosts.django.views import answer
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.pages import PAGES, Page
+from harken_adapters.hosts.http.serving.pages import PAGES, Page
 
 
 def _pattern(target: Operation | Page) -> URLPattern:

@@ -15,12 +15,12 @@ from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
 from harken_adapters.hosts.django.configuration import current_service
-from harken_adapters.hosts.http.blocking import Chunks
-from harken_adapters.hosts.http.bodies import Read, ended_early
-from harken_adapters.hosts.http.looping import chunks_in_loop, events_in_loop
-from harken_adapters.hosts.http.messages import Response
+from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, events_in_loop
+from harken_adapters.hosts.http.serving.threaded_host import Chunks
+from harken_adapters.hosts.http.serving.wsgi import Input, encoded, headers_of, request_of
 from harken_adapters.hosts.http.streaming import EventStream
-from harken_adapters.hosts.http.wsgi import Input, encoded, headers_of, request_of
+from harken_adapters.hosts.http.wire.bodies import Read, ended_early
+from harken_adapters.hosts.http.wire.messages import Response
 
 #: Chunks of answers that nobody holds any more. Whoever asks next closes them: what is forgotten may be found so by any
 #: thread, at any time, and closing takes locks, which that thread may just hold.

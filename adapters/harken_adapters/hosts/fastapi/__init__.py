@@ -2,7 +2,7 @@
 
 from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.fastapi.router import feedback_router
+from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.tokens import SessionTokens
 
 __all__ = ["ServerSettings", "SessionTokens", "create_app", "feedback_router"]

@@ -20,14 +20,14 @@ from harken_adapters.hosts.fastapi.cors import Cors
 from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.fastapi.messages import Answer, path_of, read_body, request_of
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.bodies import WITH_BODY
-from harken_adapters.hosts.http.hosting import WITH_PAGES
-from harken_adapters.hosts.http.limiting import MEMORY
+from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.pages import PAGES, Page
-from harken_adapters.hosts.http.problems import Problem, kind_of_status, nothing_here, other_methods
-from harken_adapters.hosts.http.service import connected
+from harken_adapters.hosts.http.serving.host import WITH_PAGES
+from harken_adapters.hosts.http.serving.pages import PAGES, Page
+from harken_adapters.hosts.http.serving.process_service import connected
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY
+from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status, nothing_here, other_methods
 
 #: How long closing may take where some call still reads in the storage.
 _CLOSING_SECONDS: Final = 3.0

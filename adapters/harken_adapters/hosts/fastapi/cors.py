@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harken_adapters.hosts.fastapi.messages import Answer, raw_headers
-from harken_adapters.hosts.http.origins import Origins
+from harken_adapters.hosts.http.guards.origins import Origins
 
 
 @frozen

@@ -23,11 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, disconnected, read_body, request_of, streamed
 from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.bodies import WITH_BODY
-from harken_adapters.hosts.http.hosting import ApiHost
-from harken_adapters.hosts.http.messages import SMALL, Pending, Request, Response
 from harken_adapters.hosts.http.operation import Admission, Operation
-from harken_adapters.hosts.http.pages import Page
+from harken_adapters.hosts.http.serving.host import ApiHost
+from harken_adapters.hosts.http.serving.pages import Page
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY
+from harken_adapters.hosts.http.wire.messages import SMALL, Pending, Request, Response
 from harken_adapters.telemetry import request_span
 
 T = TypeVar("T")

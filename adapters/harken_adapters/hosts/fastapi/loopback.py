@@ -6,8 +6,8 @@ from attrs import frozen
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harken_adapters.hosts.fastapi.messages import Answer, path_of
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.sources import why_not_local
+from harken_adapters.hosts.http.guards.sources import why_not_local
+from harken_adapters.hosts.http.wire.problems import Problem
 
 
 @frozen

@@ -13,12 +13,12 @@ from starlette.datastructures import URL
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from harken_adapters.hosts.http.bodies import WITH_BODY, check_length, check_size, ended_early, too_slow
 from harken_adapters.hosts.http.logs import request_id
-from harken_adapters.hosts.http.looping import chunks_in_loop, events_in_loop
-from harken_adapters.hosts.http.messages import Headers, Request, Response
+from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY, check_length, check_size, ended_early, too_slow
+from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
 
 RawHeaders = list[tuple[bytes, bytes]]
 

@@ -15,9 +15,9 @@ from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from harken_adapters.hosts.fastapi.messages import raw_headers
-from harken_adapters.hosts.http.bodies import DRAIN_BYTES, DRAIN_SECONDS
-from harken_adapters.hosts.http.messages import Headers
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS
+from harken_adapters.hosts.http.wire.messages import Headers
+from harken_adapters.hosts.http.wire.problems import Problem
 
 #: What is parsed at once. A piece ends up in the parser as a whole, even if it holds many requests.
 _PIECE: Final = 4096

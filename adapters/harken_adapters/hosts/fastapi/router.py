@@ -13,7 +13,7 @@ from starlette.responses import Response
 from harken import Harken
 from harken_adapters.hosts.fastapi.host import Host
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.openapi import operation_document
+from harken_adapters.hosts.http.documentation.openapi import operation_document
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.settings import ServerSettings
 

@@ -28,12 +28,12 @@ from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
 from harken_adapters.hosts.fastapi.loopback import LoopbackOnly
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
-from harken_adapters.hosts.http.addresses import is_loopback
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.limiting import MEMORY
-from harken_adapters.hosts.http.local_key import LocalKey, has_local_key, key_file, local_key
+from harken_adapters.hosts.http.guards.addresses import is_loopback
+from harken_adapters.hosts.http.guards.local_key import LocalKey, has_local_key, key_file, local_key
+from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
-from harken_adapters.hosts.http.service import connected
+from harken_adapters.hosts.http.serving.process_service import connected
 from harken_adapters.hosts.http.settings import ServerSettings
 
 #: Storages that several processes can count in together.

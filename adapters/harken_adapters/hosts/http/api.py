@@ -12,26 +12,26 @@ from typing import Final
 from harken import Harken
 from harken.container import utc_now
 from harken.ports.time import Clock
-from harken_adapters.hosts.http.access import (
+from harken_adapters.hosts.http.guards.access import (
     Access,
     CredentialsRefused,
     Principal,
     application_of,
     check_source,
 )
-from harken_adapters.hosts.http.addresses import AddressHasher, client_address, rate_key, trusted_networks
-from harken_adapters.hosts.http.idempotency import InFlight
-from harken_adapters.hosts.http.limiting import MEMORY, Hit, RateLimiter, Verdict, rate_headers
+from harken_adapters.hosts.http.guards.addresses import AddressHasher, client_address, rate_key, trusted_networks
+from harken_adapters.hosts.http.guards.idempotency import InFlight
+from harken_adapters.hosts.http.guards.origins import Origins
+from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_scope
+from harken_adapters.hosts.http.guards.rate_limits import MEMORY, Hit, RateLimiter, Verdict, rate_headers
+from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.logs import log_failure
-from harken_adapters.hosts.http.messages import SMALL, Headers, Pending, Request, Response
 from harken_adapters.hosts.http.metrics import Metrics, SubmissionOutcome
 from harken_adapters.hosts.http.operation import Admission, Call, Operation
-from harken_adapters.hosts.http.origins import Origins
-from harken_adapters.hosts.http.permissions import check_agent_keys, check_scope
-from harken_adapters.hosts.http.problems import Problem, internal, problem_of
-from harken_adapters.hosts.http.reading import Parameters
 from harken_adapters.hosts.http.settings import ServerSettings
-from harken_adapters.hosts.http.tokens import SessionTokens
+from harken_adapters.hosts.http.wire.messages import SMALL, Headers, Pending, Request, Response
+from harken_adapters.hosts.http.wire.parameters import Parameters
+from harken_adapters.hosts.http.wire.problems import Problem, internal, problem_of
 
 logger = logging.getLogger(__name__)
 

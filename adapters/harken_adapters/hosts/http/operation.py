@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 from attrs import evolve, frozen
 
 from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken, Scope
-from harken_adapters.hosts.http.access import Principal
-from harken_adapters.hosts.http.idempotency import InFlight
-from harken_adapters.hosts.http.messages import Headers, Pending, Request, Response
-from harken_adapters.hosts.http.permissions import agent_filter
-from harken_adapters.hosts.http.reading import Parameters
+from harken_adapters.hosts.http.guards.access import Principal
+from harken_adapters.hosts.http.guards.idempotency import InFlight
+from harken_adapters.hosts.http.guards.permissions import agent_filter
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.wire.messages import Headers, Pending, Request, Response
+from harken_adapters.hosts.http.wire.parameters import Parameters
 
 
 @frozen(kw_only=True)

@@ -11,10 +11,10 @@ from attrs import field, frozen
 
 from harken import ConfigurationError
 from harken.configuration.settings import check_types, load
-from harken_adapters.hosts.http.addresses import trusted_networks
-from harken_adapters.hosts.http.limiting import Limit
+from harken_adapters.hosts.http.guards.addresses import trusted_networks
+from harken_adapters.hosts.http.guards.origins import origin_problem
+from harken_adapters.hosts.http.guards.rate_limits import Limit
 from harken_adapters.hosts.http.logs import LEVELS
-from harken_adapters.hosts.http.origins import origin_problem
 
 _ACCESS: Final = ("keys", "open")
 _CLIENT: Final = ("no", "hashed", "plain")

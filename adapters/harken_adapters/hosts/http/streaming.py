@@ -9,10 +9,10 @@ from typing import Any, Final
 from harken import Harken, Overloaded, StorageClosed, StorageError
 from harken.services.feed import News, Place
 from harken_adapters.formats.record import stamp
-from harken_adapters.hosts.http.access import ANYBODY, TRUSTED_FOR, Principal
-from harken_adapters.hosts.http.messages import to_json
-from harken_adapters.hosts.http.presenting import alert_event_record, feedback_record
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.guards.access import ANYBODY, TRUSTED_FOR, Principal
+from harken_adapters.hosts.http.wire.messages import to_json
+from harken_adapters.hosts.http.wire.problems import Problem
+from harken_adapters.hosts.http.wire.records import alert_event_record, feedback_record
 
 #: How many milliseconds a browser waits before it connects again.
 _RETRY: Final = 2_000

@@ -9,9 +9,9 @@ from harken import GroupBy, InvalidQuery, Scope
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
 from harken_adapters.formats.statistics import By, comparison_record, figures_record, trend_points
-from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.reading import FILTERS, invalid
+from harken_adapters.hosts.http.wire.messages import Response, answer
+from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
 
 _MOST_KEYWORDS: Final = 50
 

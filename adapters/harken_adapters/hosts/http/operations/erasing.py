@@ -9,10 +9,10 @@ from attrs import evolve
 from harken import Erased, FeedbackQuery, FeedbackRejected, Scope
 from harken.domain.rules import label_problem
 from harken_adapters.formats.record import erasure_record
-from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import json_object
+from harken_adapters.hosts.http.wire.messages import Response, answer
+from harken_adapters.hosts.http.wire.parameters import json_object
+from harken_adapters.hosts.http.wire.problems import Problem
 
 _CONDITIONS: Final = ("session_id", "author", "feedback_id")
 

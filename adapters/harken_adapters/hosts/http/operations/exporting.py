@@ -8,9 +8,9 @@ from typing import Final
 
 from harken import Scope
 from harken_adapters.formats.exporting import WRITERS, chunks
-from harken_adapters.hosts.http.messages import Headers, Response
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.reading import FILTERS, invalid
+from harken_adapters.hosts.http.wire.messages import Headers, Response
+from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
 
 MEDIA_TYPES: Final = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 

@@ -9,12 +9,12 @@ from attrs import evolve
 
 from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
 from harken.services.feedback.editing import MAX_PAGE
-from harken_adapters.hosts.http.messages import Response, answer, no_content
+from harken_adapters.hosts.http.guards.permissions import context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.permissions import context_of
-from harken_adapters.hosts.http.presenting import author_record, etag, feedback_record, page_record
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import FILTERS, if_match, json_object
+from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
+from harken_adapters.hosts.http.wire.parameters import FILTERS, if_match, json_object
+from harken_adapters.hosts.http.wire.problems import Problem
+from harken_adapters.hosts.http.wire.records import author_record, etag, feedback_record, page_record
 
 _CHANGEABLE: Final = ("rating", "comment", "tags", "context")
 _DEFAULT_PAGE: Final = 100

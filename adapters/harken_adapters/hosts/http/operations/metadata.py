@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from harken import Scope
-from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.reading import json_object
+from harken_adapters.hosts.http.wire.messages import Response, answer
+from harken_adapters.hosts.http.wire.parameters import json_object
 
 _PATH: Final = "/api/sessions/{session_id}/metadata"
 

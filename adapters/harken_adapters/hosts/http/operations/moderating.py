@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harken import ModerationStatus, Scope
-from harken_adapters.hosts.http.messages import Response, answer
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.presenting import etag, feedback_record, page_record
-from harken_adapters.hosts.http.reading import FILTERS_IN_ANY_STATE, if_match, invalid, json_object
+from harken_adapters.hosts.http.wire.messages import Response, answer
+from harken_adapters.hosts.http.wire.parameters import FILTERS_IN_ANY_STATE, if_match, invalid, json_object
+from harken_adapters.hosts.http.wire.records import etag, feedback_record, page_record
 
 _PATH: Final = "/api/feedback/{feedback_id}/moderation"
 _STATUSES: Final = tuple(status.value for status in ModerationStatus)

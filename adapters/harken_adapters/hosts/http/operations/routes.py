@@ -6,10 +6,10 @@ from typing import Final
 
 from harken import MissingExtra, Scope
 from harken.domain.routes import Route, parse_route, route_record
-from harken_adapters.hosts.http.messages import Response, answer, no_content
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
+from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.problems import Problem
 
 _PATH: Final = "/api/routes/{route}"
 _FIELDS: Final = ("name", "channel", "events", "ratings", "applications", "agents", "tags", "statuses", "template")

@@ -7,12 +7,12 @@ from typing import Any, Final
 from attrs import evolve
 
 from harken import Receipt, Scope, Submission, Target
-from harken_adapters.hosts.http.idempotency import idempotency_key
-from harken_adapters.hosts.http.messages import Headers, Pending, Response, answer
+from harken_adapters.hosts.http.guards.idempotency import idempotency_key
+from harken_adapters.hosts.http.guards.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.permissions import agent_of, author_of, context_of
-from harken_adapters.hosts.http.presenting import receipt_record
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.wire.messages import Headers, Pending, Response, answer
+from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.records import receipt_record
 
 FIELDS: Final = ("rating", "comment", "agent_id", "message_id", "author", "tags", "context")
 _LONGEST_USER_AGENT: Final = 200

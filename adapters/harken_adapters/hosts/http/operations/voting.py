@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any, Final
 
 from harken import Feedback, FeedbackNotFound, Scope, Target
-from harken_adapters.hosts.http.idempotency import idempotency_key
-from harken_adapters.hosts.http.messages import Response, answer, no_content
+from harken_adapters.hosts.http.guards.idempotency import idempotency_key
+from harken_adapters.hosts.http.guards.permissions import agent_of, author_of, context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
-from harken_adapters.hosts.http.permissions import agent_of, author_of, context_of
-from harken_adapters.hosts.http.presenting import receipt_record, vote_record
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.reading import invalid, json_object
+from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
+from harken_adapters.hosts.http.wire.parameters import invalid, json_object
+from harken_adapters.hosts.http.wire.problems import Problem
+from harken_adapters.hosts.http.wire.records import receipt_record, vote_record
 
 _FIELDS: Final = ("rating", "comment", "agent_id", "author", "tags", "context")
 _PATH: Final = "/api/sessions/{session_id}/messages/{message_id}/feedback"

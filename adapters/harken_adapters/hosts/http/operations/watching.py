@@ -6,10 +6,10 @@ from typing import Final
 
 from harken import Scope
 from harken.services.feed import Place
-from harken_adapters.hosts.http.addresses import rate_key
-from harken_adapters.hosts.http.messages import Headers, Response
+from harken_adapters.hosts.http.guards.addresses import rate_key
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.hosts.http.wire.messages import Headers, Response
 
 MEDIA_TYPE: Final = "text/event-stream"
 #: Some proxies keep an answer until it is complete, which this one never is.

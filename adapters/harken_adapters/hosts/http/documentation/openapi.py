@@ -13,11 +13,7 @@ from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
 from harken.services.feedback.editing import MAX_PAGE
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
-from harken_adapters.hosts.http.messages import JSON
-from harken_adapters.hosts.http.operation import Answer, Operation
-from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.problems import KINDS, MEDIA_TYPE, Problem
-from harken_adapters.hosts.http.schemas import (
+from harken_adapters.hosts.http.documentation.schemas import (
     CHANNEL_NAME,
     DELIVERY_STATE,
     EXAMPLES,
@@ -31,6 +27,10 @@ from harken_adapters.hosts.http.schemas import (
     Schema,
     reference,
 )
+from harken_adapters.hosts.http.operation import Answer, Operation
+from harken_adapters.hosts.http.operations import OPERATIONS
+from harken_adapters.hosts.http.wire.messages import JSON
+from harken_adapters.hosts.http.wire.problems import KINDS, MEDIA_TYPE, Problem
 
 Document = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import define
 
-from harken_adapters.hosts.http.bodies import too_slow
+from harken_adapters.hosts.http.wire.bodies import too_slow
 
 #: A read ends at most so many seconds after its deadline.
 _TICK: Final = 0.1

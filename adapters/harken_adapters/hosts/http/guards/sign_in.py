@@ -10,8 +10,8 @@ from html import escape
 from typing import Final
 
 from harken_adapters.hosts.http import frame
-from harken_adapters.hosts.http.access import COOKIE
-from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers
+from harken_adapters.hosts.http.guards.access import COOKIE
+from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers
 
 #: How many seconds a browser stays signed in.
 LASTS: Final = 12 * 60 * 60

@@ -14,8 +14,8 @@ from attrs import evolve, field, frozen
 from harken import Cursor, FeedbackQuery, InvalidQuery, ModerationStatus, Rating, Violation
 from harken.domain.query import ANY_STATUS
 from harken_adapters.formats.strict_json import RepeatedMember, parse
-from harken_adapters.hosts.http.messages import Request
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.wire.messages import Request
+from harken_adapters.hosts.http.wire.problems import Problem
 
 #: The filters that choose feedback, but for ``context.<name>``.
 FILTERS: Final = (

@@ -8,12 +8,12 @@ from time import perf_counter
 from typing import Final
 
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.bodies import WITH_BODY, Read, read_body
-from harken_adapters.hosts.http.deadlines import reading
-from harken_adapters.hosts.http.hosting import WITH_PAGES, WITHOUT_PAGES, ApiHost
-from harken_adapters.hosts.http.messages import Headers, Request, Response
 from harken_adapters.hosts.http.operation import Admission, Operation
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.serving.deadlines import reading
+from harken_adapters.hosts.http.serving.host import WITH_PAGES, WITHOUT_PAGES, ApiHost
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY, Read, read_body
+from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
+from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.telemetry import request_span
 
 #: A listener that is sent away may find a place when another one leaves.

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from attrs import frozen
 
-from harken_adapters.hosts.http.problems import nothing_here, other_methods
+from harken_adapters.hosts.http.wire.problems import nothing_here, other_methods
 
 
 class Target(Protocol):

@@ -15,18 +15,18 @@ from attrs import evolve, frozen
 
 from harken import HarkenError, Scope
 from harken_adapters.hosts.http import docs_page, sign_in
-from harken_adapters.hosts.http.access import (
+from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.documentation.openapi import document
+from harken_adapters.hosts.http.guards.access import (
     KEY_PREFIX,
     cookie_of,
     unauthorized,
 )
-from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
-from harken_adapters.hosts.http.openapi import document
+from harken_adapters.hosts.http.guards.permissions import check_agent_keys, check_operator, check_scope
+from harken_adapters.hosts.http.guards.sources import is_foreign
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.permissions import check_agent_keys, check_operator, check_scope
-from harken_adapters.hosts.http.problems import Problem, internal, nothing_here, problem_of
-from harken_adapters.hosts.http.sources import is_foreign
+from harken_adapters.hosts.http.wire.messages import SECURITY_HEADERS, Headers, Request, Response, answer, to_json
+from harken_adapters.hosts.http.wire.problems import Problem, internal, nothing_here, problem_of
 
 #: How many seconds the storage may take to prove that it is there.
 _PATIENCE: Final = 2.0

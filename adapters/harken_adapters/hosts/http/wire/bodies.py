@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from harken_adapters.hosts.http.messages import Headers
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.wire.messages import Headers
+from harken_adapters.hosts.http.wire.problems import Problem
 
 #: Gives so many of the bytes that come next, or fewer; none at the end.
 Read = Callable[[int], bytes]

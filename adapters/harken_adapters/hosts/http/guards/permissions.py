@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from harken import Scope
-from harken_adapters.hosts.http.access import Principal
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.guards.access import Principal
+from harken_adapters.hosts.http.wire.problems import Problem
 
 
 def check_scope(principal: Principal, scope: Scope, *, tokens: bool, session_id: str | None) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from harken.domain.text_lists import as_texts
-from harken_adapters.hosts.http.messages import Headers, Response
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.wire.messages import Headers, Response
+from harken_adapters.hosts.http.wire.problems import Problem
 
 #: What such a page may send and see, beside what is always allowed.
 _SENT: Final = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-Id")

@@ -23,7 +23,7 @@ from harken.domain.instants import EPOCH
 from harken.domain.rules import MAX_ID_LENGTH, context_problems, label_problem, text_problem
 from harken.domain.violation import Violation
 from harken.ports.time import Clock
-from harken_adapters.hosts.http.origins import origin_problem
+from harken_adapters.hosts.http.guards.origins import origin_problem
 
 AUDIENCE: Final = "harken"
 #: HS256 needs a key as long as its digest.

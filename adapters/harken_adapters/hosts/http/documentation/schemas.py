@@ -22,7 +22,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken_adapters.formats.statistics import By
-from harken_adapters.hosts.http.problems import KINDS
+from harken_adapters.hosts.http.wire.problems import KINDS
 
 Schema = dict[str, Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final
 
-from harken_adapters.hosts.http.access import Principal
-from harken_adapters.hosts.http.messages import Headers, Request
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.guards.access import Principal
+from harken_adapters.hosts.http.wire.messages import Headers, Request
+from harken_adapters.hosts.http.wire.problems import Problem
 
 HEADER: Final = "idempotency-key"
 _RETRY: Final[Headers] = (("retry-after", "1"),)

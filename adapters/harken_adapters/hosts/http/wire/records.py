@@ -15,7 +15,7 @@ from harken_adapters.formats.record import stamp
 
 if TYPE_CHECKING:
     # The command line presents things too, and has nothing of what access needs.
-    from harken_adapters.hosts.http.access import Principal
+    from harken_adapters.hosts.http.guards.access import Principal
 
 __all__ = [
     "alert_event_record",

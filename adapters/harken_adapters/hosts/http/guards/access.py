@@ -14,12 +14,12 @@ from attrs import evolve, frozen
 from harken import ApiKey, Feedback, InvalidCredentials, Scope
 from harken.ports.time import Clock
 from harken.services.keys import KeyService
-from harken_adapters.hosts.http.credential_cache import CredentialCache
-from harken_adapters.hosts.http.messages import Headers, Request
-from harken_adapters.hosts.http.origins import Origins
-from harken_adapters.hosts.http.problems import Problem
-from harken_adapters.hosts.http.sources import is_foreign
-from harken_adapters.hosts.http.tokens import InvalidToken, SessionToken, SessionTokens
+from harken_adapters.hosts.http.guards.credential_cache import CredentialCache
+from harken_adapters.hosts.http.guards.origins import Origins
+from harken_adapters.hosts.http.guards.sources import is_foreign
+from harken_adapters.hosts.http.guards.tokens import InvalidToken, SessionToken, SessionTokens
+from harken_adapters.hosts.http.wire.messages import Headers, Request
+from harken_adapters.hosts.http.wire.problems import Problem
 
 #: What the text of every API key begins with.
 KEY_PREFIX: Final = "hk_"

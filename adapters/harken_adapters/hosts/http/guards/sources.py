@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Final
 
-from harken_adapters.hosts.http.addresses import is_loopback
+from harken_adapters.hosts.http.guards.addresses import is_loopback
 
 Header = Callable[[str], str | None]
 

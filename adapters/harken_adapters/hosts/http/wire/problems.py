@@ -22,7 +22,7 @@ from harken import (
 )
 from harken.domain.errors import AlertNotFound, DeliveryNotFound, NoSuchChannel, NoSuchRoute, RouteRejected
 from harken_adapters.formats.record import current_record
-from harken_adapters.hosts.http.messages import Headers, Response, to_json
+from harken_adapters.hosts.http.wire.messages import Headers, Response, to_json
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LONGEST_DETAIL: Final = 1_000

@@ -15,12 +15,12 @@ from harken import Harken, HarkenError
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import anchored
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.blocking import BlockingHost
-from harken_adapters.hosts.http.bodies import Read
 from harken_adapters.hosts.http.logs import log_failure
-from harken_adapters.hosts.http.messages import Request, Response
-from harken_adapters.hosts.http.problems import internal, problem_of
+from harken_adapters.hosts.http.serving.threaded_host import BlockingHost
 from harken_adapters.hosts.http.settings import ServerSettings
+from harken_adapters.hosts.http.wire.bodies import Read
+from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.http.wire.problems import internal, problem_of
 from harken_adapters.telemetry import evaluation_events
 from harken_adapters.text import text_adapters
 

@@ -7,15 +7,15 @@ from typing import Final
 from weakref import WeakSet
 
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.bodies import WITH_BODY
+from harken_adapters.hosts.http.guards.origins import Origins
 from harken_adapters.hosts.http.logs import log_request
-from harken_adapters.hosts.http.messages import Request, Response
 from harken_adapters.hosts.http.operation import Operation
 from harken_adapters.hosts.http.operations import OPERATIONS
-from harken_adapters.hosts.http.origins import Origins
-from harken_adapters.hosts.http.pages import PAGES, Page, Pages
-from harken_adapters.hosts.http.routing import Paths
+from harken_adapters.hosts.http.serving.pages import PAGES, Page, Pages
 from harken_adapters.hosts.http.streaming import EventStream
+from harken_adapters.hosts.http.wire.bodies import WITH_BODY
+from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.http.wire.paths import Paths
 
 #: What paths lead to, with health, figures and documentation, and without.
 WITH_PAGES: Final[Paths[Operation | Page]] = Paths((*OPERATIONS, *PAGES))

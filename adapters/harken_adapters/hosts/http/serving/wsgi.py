@@ -8,11 +8,11 @@ from socket import socket
 from typing import Any, Final
 from urllib.parse import quote
 
-from harken_adapters.hosts.http.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
-from harken_adapters.hosts.http.deadlines import reading
 from harken_adapters.hosts.http.logs import request_id
-from harken_adapters.hosts.http.messages import Request, Response
-from harken_adapters.hosts.http.problems import Problem
+from harken_adapters.hosts.http.serving.deadlines import reading
+from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
+from harken_adapters.hosts.http.wire.messages import Request, Response
+from harken_adapters.hosts.http.wire.problems import Problem
 
 #: What stands in a path as it is (RFC 3986).
 _PLAIN: Final = "/:@!$&'()*+,;="

@@ -1,0 +1,1 @@
+"""Access control: credentials, permissions, rate limits, origins and idempotency keys."""

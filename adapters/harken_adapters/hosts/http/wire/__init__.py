@@ -1,0 +1,1 @@
+"""Requests and responses: messages, bodies, parameters, records, problems and paths."""
