@@ -13,13 +13,14 @@ import pytest
 from harken import Harken, StorageUnavailable, Summary, connect
 from harken.domain.feedback import Target
 from harken.ports.repository import Accepted, Outcome, Stored
-from harken.services import ingestion, interruption
+from harken.services import interruption
+from harken.services.feedback import group_commit
 from harken.services.feedback.group_commit import GroupCommit
 from harken_adapters.storage.memory import data as memory_data
 from support import PATIENCE, a_feedback, eventually
 
 #: Where calls are interrupted.
-PROTOCOL = {module.__file__ for module in (ingestion, interruption, _base)}
+PROTOCOL = {module.__file__ for module in (group_commit, interruption, _base)}
 
 
 VOTED = Target("s", "message")

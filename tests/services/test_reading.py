@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from harken.domain.events import Event, EventType
-from harken.services.notifications import read_ahead as reading
+from harken.services.notifications import read_ahead
 from harken.services.notifications.read_ahead import FRESH, ReadAhead, Subjects
 from support import a_feedback
 
@@ -21,7 +21,7 @@ class Reader:
         self.now = 0.0
         self.calls: list[int] = []
         self.changed = object()
-        monkeypatch.setattr(reading, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(read_ahead, "perf_counter", lambda: self.now)
         self.ahead = ReadAhead(EVENTS, self.read, lambda: self.changed)
 
     def read(self, events: Sequence[Event]) -> Subjects:

@@ -9,7 +9,8 @@ import pytest
 from pymongo import MongoClient
 
 import harken
-from harken import ConfigurationError, StorageUnavailable, plugins
+from harken import ConfigurationError, StorageUnavailable
+from harken.configuration import plugins
 from harken.configuration.storage_urls import open_existing_storage, open_storage
 from harken.ports.storage import Storage
 

@@ -39,7 +39,6 @@ from harken_adapters.hosts.cli import (
     demo,
     doctor,
     feedback,
-    figures,
     keys,
     migrate,
     moderation,
@@ -47,6 +46,7 @@ from harken_adapters.hosts.cli import (
     relay,
     routes,
     serve,
+    statistics,
     transfer,
 )
 from harken_adapters.hosts.cli.options import Door, WrongUsage
@@ -89,9 +89,9 @@ app = typer.Typer(name="harken", no_args_is_help=True, add_completion=False, epi
 app.command("submit")(feedback.submit)
 app.command("list")(feedback.list_)
 app.command("show")(feedback.show)
-app.command("stats")(figures.stats)
-app.command("trends")(figures.trends)
-app.command("themes")(figures.themes)
+app.command("stats")(statistics.stats)
+app.command("trends")(statistics.trends)
+app.command("themes")(statistics.themes)
 app.add_typer(moderation.moderate, name="moderate")
 app.add_typer(keys.keys, name="keys")
 app.command("erase")(feedback.erase)

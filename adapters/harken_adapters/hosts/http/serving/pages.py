@@ -14,9 +14,10 @@ from urllib.parse import parse_qs
 from attrs import evolve, frozen
 
 from harken import HarkenError, Scope
-from harken_adapters.hosts.http import docs_page, sign_in
 from harken_adapters.hosts.http.api import Api
+from harken_adapters.hosts.http.documentation import docs_page
 from harken_adapters.hosts.http.documentation.openapi import document
+from harken_adapters.hosts.http.guards import sign_in
 from harken_adapters.hosts.http.guards.access import (
     KEY_PREFIX,
     cookie_of,
