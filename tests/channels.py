@@ -51,5 +51,5 @@ def telling(
     clock: ManualClock | None = None, url: str | Storage = "memory://", **options: Any
 ) -> AbstractContextManager[Harken]:
     """A Harken whose relay is run by hand; without jitter."""
-    known: dict[str, Any] = {"clock": clock or ManualClock(), "new_id": counting_ids(), "chance": lambda: 0.0}
+    known: dict[str, Any] = {"clock": clock or ManualClock(), "new_id": counting_ids(), "jitter": lambda: 0.0}
     return harken.connect(url, **{**known, **options})

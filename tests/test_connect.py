@@ -130,7 +130,7 @@ class TestFindingTheStorage:
             "        yield storage\n",
         )
         with connect("Mine://anything") as hk:
-            assert hk.submit("s", "up").feedback.counts
+            assert hk.submit("s", "up").feedback.is_counted
 
     def test_a_missing_extra(self, install: Install) -> None:
         """A storage whose driver is not installed says what to install, and what for."""

@@ -14,7 +14,7 @@ from harken.domain.feedback import Context, Feedback, Rating, Revision, Sentimen
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.ports.repository import Accepted
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 
 
 def named(*kinds: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def named(*kinds: Any) -> dict[str, Any]:
 
 
 # A line can be made into these, and into nothing else, whoever wrote it. Pickle could not promise that.
-VALUES = named(Accepted, Alert, ApiKey, Delivery, Document, Event, Feedback, FeedbackQuery)
+VALUES = named(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
 VALUES |= named(Moderation, Revision, Sentiment, Subject, Target, Traits)
 ENUMS = named(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = named(list, tuple, frozenset, dict, Context)

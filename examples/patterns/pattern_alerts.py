@@ -60,7 +60,7 @@ def main(storage: str) -> None:
         print("Then nobody says anything:")
         day.passes(hk, hours=6)
 
-        standing = hk.alerts.find("default", standing=True)
+        standing = hk.alerts.find("default", open=True)
         print(f"What stands in the end: {', '.join(alert.rule for alert in standing)}")
 
 

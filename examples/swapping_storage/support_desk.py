@@ -60,7 +60,7 @@ class Desk:
 
     def alarms(self) -> list[str]:
         """The alerts that stand, in sentences, the newest first."""
-        return [alert.message for alert in self.hk.alerts.find(self.hk.application, standing=True)]
+        return [alert.message for alert in self.hk.alerts.find(self.hk.application, open=True)]
 
     def forget(self, customer: str) -> int:
         """Erase all that a customer said, and say how many ratings that were."""

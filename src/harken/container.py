@@ -30,15 +30,15 @@ from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.responder import Responder
 from harken.ports.sessions import SessionRepository
-from harken.ports.state import DocumentRepository
+from harken.ports.state import StateRepository
 from harken.ports.storage import Storage
 from harken.ports.text import Sanitizer, SentimentAnalyzer, SpamFilter, TemplateRenderer
-from harken.ports.time import Chance, Clock, NewId
+from harken.ports.time import Clock, NewId, Random
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
 from harken.services.feed import Feed
-from harken.services.feedback.collection import FeedbackService, filtered_by
+from harken.services.feedback.collection import CollectionService, filtered_by
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.middleware import Middleware
@@ -46,7 +46,7 @@ from harken.services.feedback.moderation import ModerationService
 from harken.services.keys import KeyService
 from harken.services.notifications.channels import ChannelService
 from harken.services.notifications.deliveries import DeliveryService
-from harken.services.notifications.lane import Means
+from harken.services.notifications.lane import RelayDependencies
 from harken.services.notifications.relay import Relay
 from harken.services.notifications.routes import RouteService
 from harken.services.sessions import SessionService
@@ -95,7 +95,7 @@ class Container(containers.DeclarativeContainer):
     notifying: Provider[Notifying] = Object(Notifying(channels=Channels({}, {}), routes=()))
     responder: Provider[Responder | None] = Object(None)
     renderer: Provider[TemplateRenderer] = Singleton(open_renderer)
-    chance: Provider[Chance] = Object(random)
+    jitter: Provider[Random] = Object(random)
 
     storage: Provider[Storage] = Resource(open_storage, config.storage)
     feedback_repository: Provider[FeedbackRepository] = storage.provided.feedback
@@ -103,13 +103,13 @@ class Container(containers.DeclarativeContainer):
     outbox: Provider[Outbox] = storage.provided.outbox
     key_repository: Provider[KeyRepository] = storage.provided.keys
     alert_repository: Provider[AlertRepository] = storage.provided.alerts
-    document_repository: Provider[DocumentRepository] = storage.provided.documents
+    state_repository: Provider[StateRepository] = storage.provided.state
     conversation_repository: Provider[ConversationRepository] = storage.provided.conversations
 
     storage_clock: Provider[Clock] = Singleton(_clock_of, storage, clock)
     editor: Provider[Editor] = Singleton(Editor, feedback_repository)
-    collection: Provider[FeedbackService] = Singleton(
-        FeedbackService,
+    collection: Provider[CollectionService] = Singleton(
+        CollectionService,
         feedback_repository,
         Singleton(
             Eraser,
@@ -143,13 +143,13 @@ class Container(containers.DeclarativeContainer):
         AlertingService,
         feedback_repository,
         alert_repository,
-        document_repository,
+        state_repository,
         rules=notifying.provided.alert_rules,
         clock=clock,
     )
     channels: Provider[ChannelService] = Singleton(
         ChannelService,
-        document_repository,
+        state_repository,
         alerting,
         names=notifying.provided.channels.names,
         application=config.application,
@@ -157,7 +157,7 @@ class Container(containers.DeclarativeContainer):
     )
     routes: Provider[RouteService] = Singleton(
         RouteService,
-        document_repository,
+        state_repository,
         configured=notifying.provided.routes,
         channels=notifying.provided.channels.names,
         renderer=renderer.provider,
@@ -174,14 +174,14 @@ class Container(containers.DeclarativeContainer):
     relay: Provider[Relay] = Singleton(
         Relay,
         Singleton(
-            Means,
+            RelayDependencies,
             outbox=outbox,
             feedback=feedback_repository,
             alerts=alert_repository,
             channels=channels,
             routes=routes,
             clock=storage_clock,
-            chance=chance,
+            jitter=jitter,
         ),
         alerting,
         notifying.provided.channels.open,
@@ -231,7 +231,7 @@ def connect(
     responder: Responder | None = None,
     clock: Clock | None = None,
     new_id: NewId | None = None,
-    chance: Chance | None = None,
+    jitter: Random | None = None,
 ) -> Harken:
     """A ready Harken on a storage; use it in a ``with`` block, or close it.
 
@@ -262,7 +262,7 @@ def connect(
         responder: is asked for an answer where no rule has one; in the background, after the feedback is stored.
         clock: gives the time now, in UTC.
         new_id: gives a new feedback id.
-        chance: gives a number from 0 to 1, by which a retry comes a little later than planned.
+        jitter: gives a number from 0 to 1, by which a retry comes a little later than planned.
 
     Raises:
         ConfigurationError: a setting makes no sense, or nothing serves that URL.
@@ -295,7 +295,7 @@ def connect(
         "responder": responder,
         "clock": clock,
         "new_id": new_id,
-        "chance": chance,
+        "jitter": jitter,
     }
     for name, value in overrides.items():
         if value is not None:

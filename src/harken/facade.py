@@ -19,7 +19,7 @@ from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
 from harken.services.feed import Feed
-from harken.services.feedback.collection import FeedbackService
+from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.middleware import Receipt
 from harken.services.feedback.moderation import ModerationService
@@ -60,7 +60,7 @@ class Harken:
     def __init__(
         self,
         *,
-        collection: FeedbackService,
+        collection: CollectionService,
         editor: Editor,
         moderation: ModerationService,
         analytics: AnalyticsService,

@@ -125,7 +125,7 @@ def page_at_depth(folder: Path) -> Iterator[Result]:
             query = hk.query()
             first = hk.collection.find(query, limit=100)
             oldest = list(islice(hk.collection.stream(query), 1_000))
-            deep = harken.Cursor.behind(oldest[-1])
+            deep = harken.Cursor.of(oldest[-1])
             assert hk.collection.find(query, limit=100, after=deep).items[0] == oldest[-2]
             far, near, ratio = in_turn(
                 partial(hk.collection.find, query, limit=100, after=deep),

@@ -25,7 +25,7 @@ from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import StorageContract, StorageMachine, TalkingMachine, TellingMachine
 from harken.testing.alert_contract import AlertContract
@@ -43,11 +43,11 @@ from harken_adapters.storage import memory
 from harken_adapters.storage.memory import (
     MemoryAlertRepository,
     MemoryConversationRepository,
-    MemoryDocumentRepository,
     MemoryFeedbackRepository,
     MemoryKeyRepository,
     MemoryOutbox,
     MemorySessionRepository,
+    MemoryStateRepository,
 )
 
 pytestmark = pytest.mark.slow
@@ -150,7 +150,7 @@ class EmptyLastPage(MemoryFeedbackRepository):
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         page = super().find(query, limit=limit, after=after)
-        return evolve(page, next=Cursor.behind(page.items[-1])) if len(page.items) == limit else page
+        return evolve(page, next=Cursor.of(page.items[-1])) if len(page.items) == limit else page
 
 
 class DriftingCounter(MemoryFeedbackRepository):
@@ -159,7 +159,7 @@ class DriftingCounter(MemoryFeedbackRepository):
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         before = self.get(feedback.application, feedback.id)
         super().replace(feedback, events, over=over)
-        if before.counts and feedback.withdrawn:
+        if before.is_counted and feedback.withdrawn:
             totals = self._data.applications[feedback.application].totals
             totals[feedback.agent_id] = totals[feedback.agent_id] + Summary.of(feedback)
 
@@ -590,7 +590,7 @@ class TellsOfWhatCountsOnly(MemoryFeedbackRepository):
     """Has no changes of feedback that was withdrawn or rejected, so that nobody learns of it."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        return (feedback for feedback in super().changes(application, since=since) if feedback.counts)
+        return (feedback for feedback in super().changes(application, since=since) if feedback.is_counted)
 
 
 class TellsOfTheUnchanged(MemoryFeedbackRepository):
@@ -606,7 +606,7 @@ class ChangesInOrderOfCreation(MemoryFeedbackRepository):
     """Tells of the oldest feedback first, whenever it was changed."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        return iter(sorted(super().changes(application, since=since), key=Cursor.behind))
+        return iter(sorted(super().changes(application, since=since), key=Cursor.of))
 
 
 class ChangesAfter(MemoryFeedbackRepository):
@@ -766,30 +766,30 @@ class LatestToCome(MemoryAlertRepository):
 class AlertsStandForEver(MemoryAlertRepository):
     """Lists what is resolved among what stands."""
 
-    def find(self, application: str, *, standing: bool | None = None, **rest: Any) -> Sequence[Alert]:
-        return super().find(application, standing=None if standing else standing, **rest)
+    def find(self, application: str, *, open: bool | None = None, **rest: Any) -> Sequence[Alert]:
+        return super().find(application, open=None if open else open, **rest)
 
 
-class OverwritesDocuments(MemoryDocumentRepository):
-    """Keeps whatever document comes last."""
+class OverwritesState(MemoryStateRepository):
+    """Keeps whichever entry comes last."""
 
-    def put(self, kind: str, document: Document) -> bool:
-        self._data.documents[kind, document.name] = deepcopy(document)
+    def put(self, kind: str, entry: StateEntry) -> bool:
+        self._data.state[kind, entry.name] = deepcopy(entry)
         return True
 
 
-class SharedDocument(MemoryDocumentRepository):
-    """Hands out the very document that it keeps."""
+class SharedStateEntry(MemoryStateRepository):
+    """Hands out the very entry that it keeps."""
 
-    def get(self, kind: str, name: str) -> Document | None:
-        return self._data.documents.get((kind, name))
+    def get(self, kind: str, name: str) -> StateEntry | None:
+        return self._data.state.get((kind, name))
 
 
-class MixesKinds(MemoryDocumentRepository):
-    """Lists the documents of all kinds."""
+class MixesKinds(MemoryStateRepository):
+    """Lists the entries of all kinds."""
 
-    def all(self, kind: str) -> Sequence[Document]:
-        return [document for of in ("channel", "route") for document in super(MixesKinds, self).all(of)]
+    def all(self, kind: str) -> Sequence[StateEntry]:
+        return [entry for of in ("channel", "route") for entry in super(MixesKinds, self).all(of)]
 
 
 class OverwritesMessages(MemoryConversationRepository):
@@ -906,7 +906,7 @@ class FindsTagsByPart(MemoryFeedbackRepository):
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         found = super().find(evolve(query, tag=None), limit=9_999, after=after).items
         items = [one for one in found if query.tag is None or any(query.tag in tag for tag in one.tags)]
-        return Page(tuple(items[:limit]), Cursor.behind(items[limit - 1]) if len(items) > limit else None)
+        return Page(tuple(items[:limit]), Cursor.of(items[limit - 1]) if len(items) > limit else None)
 
 
 class StreamsSessionsByPrefix(MemoryFeedbackRepository):
@@ -959,7 +959,7 @@ Broken = type[
     | MemoryOutbox
     | MemoryKeyRepository
     | MemoryAlertRepository
-    | MemoryDocumentRepository
+    | MemoryStateRepository
     | MemoryConversationRepository
 ]
 
@@ -973,7 +973,7 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     EndlessChanges,
     ChangesByOffset,
     WrongOrderOfEquals,
-    SharedDocument,
+    SharedStateEntry,
     NumbersAreText,
     SharedConversation,
     TakesATextForItsLetters,
@@ -1068,7 +1068,7 @@ BROKEN: list[Broken] = [
     NoAgentsMeansAll,
     FoldsKeyIds,
     LeaksManyAcrossApplications,
-    OverwritesDocuments,
+    OverwritesState,
     MixesKinds,
     SharesKeysBetweenApplications,
     StreamsSessionsByPrefix,
@@ -1090,7 +1090,7 @@ def broken_storage(broken: type) -> Iterator[Storage]:
             MemoryOutbox: "outbox",
             MemoryKeyRepository: "keys",
             MemoryAlertRepository: "alerts",
-            MemoryDocumentRepository: "documents",
+            MemoryStateRepository: "state",
             MemoryConversationRepository: "conversations",
         }
         (port,) = (name for base, name in ports.items() if issubclass(broken, base))
@@ -1104,7 +1104,7 @@ _LIKELY: Final = {
     MemoryAlertRepository: (AlertContract, ErasureContract, TenantContract),
     MemorySessionRepository: (SessionContract, TenantContract),
     MemoryConversationRepository: (ConversationContract, TenantContract),
-    MemoryDocumentRepository: (DocumentContract, TenantContract),
+    MemoryStateRepository: (DocumentContract, TenantContract),
     MemoryKeyRepository: (KeyContract, TenantContract),
 }
 

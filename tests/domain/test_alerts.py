@@ -61,7 +61,7 @@ def plain_loop(row: Sequence[Feedback], length: int) -> list[tuple[list[Feedback
     found: list[tuple[list[Feedback], Feedback | None]] = []
     downs: list[Feedback] = []
     for one in row:
-        if not one.counts:
+        if not one.is_counted:
             continue
         if one.rating is DOWN:
             downs.append(one)
@@ -110,7 +110,7 @@ def test_an_alert_tells_figures_and_nobodys_words() -> None:
     assert alert.message == "3 downs in a row for agent Delta, the last at 2026-03-04 12:02 UTC"
     assert (alert.kind, alert.subject, alert.figures) == (AlertKind.STREAK, AGENT, {"downs": 3})
     assert alert.feedback_ids == ("f0", "f1", "f2")
-    assert (alert.began_at, alert.raised_at, alert.stands) == (NOON, row[2].created_at, True)
+    assert (alert.began_at, alert.raised_at, alert.is_open) == (NOON, row[2].created_at, True)
 
 
 def test_what_happens_to_an_alert_are_different_events() -> None:

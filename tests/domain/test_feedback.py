@@ -174,7 +174,7 @@ class TestFeedback:
     def test_counts_when_approved_and_standing(self, status: ModerationStatus, withdrawn_at: datetime | None) -> None:
         """Only approved feedback that nobody took back is counted."""
         feedback = a_feedback(moderation=Moderation(status=status), withdrawn_at=withdrawn_at)
-        assert feedback.counts == (status is ModerationStatus.APPROVED and withdrawn_at is None)
+        assert feedback.is_counted == (status is ModerationStatus.APPROVED and withdrawn_at is None)
         assert feedback.withdrawn == (withdrawn_at is not None)
 
     def test_a_revision_keeps_all_that_was_said(self) -> None:

@@ -106,7 +106,7 @@ class TestMatches:
         """``in_any_state`` leaves nothing behind, and the plain query finds exactly what counts."""
         plain = FeedbackQuery(application=feedback.application)
         assert plain.in_any_state().matches(feedback)
-        assert plain.matches(feedback) == feedback.counts
+        assert plain.matches(feedback) == feedback.is_counted
 
     def test_borders(self) -> None:
         """``since`` is included and ``until`` is not, so that neighbouring periods share nothing."""
@@ -247,7 +247,7 @@ class TestCursor:
     @given(st.lists(feedbacks(), max_size=6))
     def test_order(self, several: list[Feedback]) -> None:
         """Cursors sort like the lists that they lead through: by time, then by id."""
-        places = sorted(Cursor.behind(one) for one in several)
+        places = sorted(Cursor.of(one) for one in several)
         assert [(place.created_at, place.id) for place in places] == sorted((one.created_at, one.id) for one in several)
 
 

@@ -55,7 +55,7 @@ def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: 
 def test_the_first_that_fits(those: list[ReplyRule], feedback: Feedback) -> None:
     """Rules are asked in their order, and what does not count is not answered."""
     fitting = [rule.text for rule in those if rule.fits(feedback)]
-    assert reply_to(those, feedback) == (fitting[0] if fitting and feedback.counts else None)
+    assert reply_to(those, feedback) == (fitting[0] if fitting and feedback.is_counted else None)
 
 
 def test_filled_in() -> None:

@@ -67,7 +67,7 @@ def everything(storage: Storage) -> list[object]:
         [list(storage.outbox.deliveries(state, limit=9_999)) for state in DeliveryState],
         storage.keys.keys(),
         [list(storage.alerts.find(query.application, limit=9_999)) for query in queries],
-        [storage.documents.all(kind) for kind in (*hst.KINDS, "kind", "route", "channel")],
+        [storage.state.all(kind) for kind in (*hst.KINDS, "kind", "route", "channel")],
         [(storage.conversations.agents(*place), storage.conversations.count(*place)) for place in sessions],
         [storage.conversations.speakers(*place) for place in sessions],
         [list(storage.conversations.messages(*agent, limit=9_999)) for agent in agents],

@@ -59,7 +59,7 @@ class World:
             self.storage,
             clock=self.clock,
             new_id=self.new_id,
-            chance=lambda: 0.0,
+            jitter=lambda: 0.0,
             channels=self.channels,
             routes=ROUTES,
             alert_rules=RULES,
@@ -264,7 +264,7 @@ def picture(world: World) -> object:
         for one in hk.collection.stream(FeedbackQuery(application=application).in_any_state())
     ]
     alerts = [
-        (one.application, one.rule, one.subject, one.stands)
+        (one.application, one.rule, one.subject, one.is_open)
         for application in APPLICATIONS
         for one in hk.alerts.find(application)
     ]

@@ -59,14 +59,14 @@ def watching(*rules: AlertRule, clock: ManualClock | None = None) -> Iterator[tu
 
 def alerting(storage: Storage, *rules: AlertRule, clock: Callable[[], datetime]) -> AlertingService:
     """A service as one of several relays has it."""
-    return AlertingService(storage.feedback, storage.alerts, storage.documents, rules=rules, clock=clock)
+    return AlertingService(storage.feedback, storage.alerts, storage.state, rules=rules, clock=clock)
 
 
 def plain_loop(feedback: Iterable[Feedback], rule: StreakRule) -> set[Told]:
     """The alerts of a rule without cool-down, found in the plainest way."""
     groups: dict[Subject, list[Feedback]] = {}
     for one in sorted(feedback, key=lambda one: (one.created_at, one.id)):
-        if one.counts and (subject := rule.subject(one)):
+        if one.is_counted and (subject := rule.subject(one)):
             groups.setdefault(subject, []).append(one)
     found: set[Told] = set()
     for subject, row in groups.items():
@@ -159,10 +159,10 @@ def test_the_alerts_are_those_of_a_plain_loop(row: list[Feedback], by: str, leng
         other = alerting(storage, rule, clock=ManualClock())
         storage.feedback.add(accepted(*row))
         for batch in in_batches(order, data.draw(st.integers(1, 10))):
-            data.draw(st.sampled_from([service, other])).look_at(batch)
+            data.draw(st.sampled_from([service, other])).on_feedback(batch)
         assert as_told(alerts(storage)) == plain_loop(row, rule)
-        assert as_told(service.rehearse(FeedbackQuery(), rule)) == plain_loop(row, rule)
-        assert service.look_at(row) == 0
+        assert as_told(service.backtest(FeedbackQuery(), rule)) == plain_loop(row, rule)
+        assert service.on_feedback(row) == 0
 
 
 @given(st.lists(said, max_size=30, unique_by=lambda one: one.id))
@@ -171,10 +171,10 @@ def test_looking_at_once(row: list[Feedback]) -> None:
     with watching(THREE) as (_, service, storage):
         storage.feedback.add([evolve(item, events=()) for item in accepted(*row)])
         others = [alerting(storage, THREE, clock=ManualClock()) for _ in range(3)]
-        in_threads([lambda one=one: one.look_at(row) for one in (service, *others)])  # type: ignore[misc]
+        in_threads([lambda one=one: one.on_feedback(row) for one in (service, *others)])  # type: ignore[misc]
         assert as_told(alerts(storage)) == plain_loop(row, THREE)
         expected = [alert.event() for alert in alerts(storage)]
-        raised = [alert for alert in alerts(storage) if not alert.stands]
+        raised = [alert for alert in alerts(storage) if not alert.is_open]
         told = storage.outbox.events(limit=1000)
         assert len(told) == len(expected) + len(raised)
         assert {event.id for event in expected} <= {event.id for event in told}
@@ -203,11 +203,11 @@ def test_whatever_happens_an_alert_stands_exactly_while_there_is_a_streak(
     with watching(THREE) as (hk, service, storage):
         for what, rating, number in happenings:
             touched = _happen(hk, storage, what, rating, number)
-            service.look_at([one for one in touched if one])
-            service.look_around()
+            service.on_feedback([one for one in touched if one])
+            service.evaluate_windows()
             streaks = plain_loop(everything(hk), THREE)
             going = [ids for _, ids, _, ended_at in streaks if ended_at is None]
-            standing = [alert for alert in alerts(storage) if alert.stands]
+            standing = [alert for alert in alerts(storage) if alert.is_open]
             assert len(standing) == len(going)
             versions = [event.version for event in storage.outbox.events(limit=1000) if event.type.about_alert]
             assert len(versions) == sum(alert.version for alert in alerts(storage))
@@ -241,15 +241,15 @@ def test_three_downs_in_a_row_and_an_up(clock: ManualClock) -> None:
     """The third down raises, more downs change nothing, an up resolves, and each is told once."""
     with watching(THREE, clock=clock) as (hk, service, storage):
         given_ = downs(hk, clock, 2)
-        assert service.look_at(given_) == 0
+        assert service.on_feedback(given_) == 0
         given_ += downs(hk, clock, 1)
-        assert service.look_at(given_[2:]) == 1
+        assert service.on_feedback(given_[2:]) == 1
         (raised,) = alerts(storage)
-        assert (raised.stands, raised.kind, raised.subject) == (True, AlertKind.STREAK, Subject("agent", "a"))
+        assert (raised.is_open, raised.kind, raised.subject) == (True, AlertKind.STREAK, Subject("agent", "a"))
         assert raised.feedback_ids == tuple(one.id for one in given_)
-        assert service.look_at(downs(hk, clock, 2)) == 0
+        assert service.on_feedback(downs(hk, clock, 2)) == 0
         (up,) = downs(hk, clock, 1, rating="up")
-        assert service.look_at([up]) == 1
+        assert service.on_feedback([up]) == 1
         assert alerts(storage) == [raised.resolved(at=up.created_at)]
         about = [event for event in storage.outbox.events(limit=100) if event.type.about_alert]
         assert [event.type for event in about] == [EventType.ALERT_RAISED, EventType.ALERT_RESOLVED]
@@ -260,12 +260,12 @@ def test_feedback_that_does_not_count_triggers_nothing(clock: ManualClock) -> No
     with watching(THREE, clock=clock) as (hk, service, storage):
         given_ = downs(hk, clock, 3)
         hk.moderation.decide(APP, given_[1].id, "rejected")
-        service.look_at(everything(hk))
+        service.on_feedback(everything(hk))
         assert alerts(storage) == []
         (up,) = downs(hk, clock, 1, rating="up")
         hk.moderation.decide(APP, up.id, "rejected")
         downs(hk, clock, 1)
-        service.look_at(everything(hk))
+        service.on_feedback(everything(hk))
         assert [alert.feedback_ids[1] for alert in alerts(storage)] == [given_[2].id]
 
 
@@ -274,7 +274,7 @@ def test_a_streak_that_is_no_more(clock: ManualClock, fate: str) -> None:
     """Taken back, rejected or changed to an up: without its downs the alert ends when that is seen."""
     with watching(THREE, clock=clock) as (hk, service, storage):
         given_ = downs(hk, clock, 3)
-        service.look_at(given_)
+        service.on_feedback(given_)
         clock.turn(hours=1)
         match fate:
             case "withdrawn":
@@ -283,18 +283,18 @@ def test_a_streak_that_is_no_more(clock: ManualClock, fate: str) -> None:
                 touched = hk.moderation.decide(APP, given_[1].id, "rejected")
             case _:
                 touched = hk.collection.change(APP, given_[1].id, Change(rating="up"))
-        service.look_at([touched])
+        service.on_feedback([touched])
         assert [alert.resolved_at for alert in alerts(storage)] == [clock()]
 
 
 def test_a_streak_that_was_erased(clock: ManualClock) -> None:
     """Its alert is closed and empty at once, and nothing is raised about what is not there any more."""
     with watching(THREE, clock=clock) as (hk, service, storage):
-        service.look_at(downs(hk, clock, 3))
-        assert service.look_around() == 0
+        service.on_feedback(downs(hk, clock, 3))
+        assert service.evaluate_windows() == 0
         clock.turn(hours=1)
         storage.feedback.erase(FeedbackQuery().in_any_state(), at=clock())
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == 0
         (alert,) = alerts(storage)
         assert (alert.resolved_at, alert.message, alert.feedback_ids) == (clock(), "", ())
 
@@ -304,17 +304,17 @@ def test_what_is_left_of_a_streak_is_raised_again(clock: ManualClock, gone: int)
     """Of five downs one is erased: the alert that listed it is emptied, and four in a row are a pattern still."""
     with watching(THREE, clock=clock) as (hk, service, storage):
         given_ = downs(hk, clock, 5)
-        service.look_at(given_)
+        service.on_feedback(given_)
         hk.collection.erase(FeedbackQuery(feedback_id=given_[gone].id))
         left = [one.id for one in given_ if one != given_[gone]]
-        assert service.look_around() == int(gone < THREE.length)
-        assert [alert.feedback_ids for alert in alerts(storage) if alert.stands] == [tuple(left[:3])]
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == int(gone < THREE.length)
+        assert [alert.feedback_ids for alert in alerts(storage) if alert.is_open] == [tuple(left[:3])]
+        assert service.evaluate_windows() == 0
         # Two more go, so that there is no pattern any more.
         hk.collection.erase(FeedbackQuery(feedback_id=left[0]))
         hk.collection.erase(FeedbackQuery(feedback_id=left[1]))
-        service.look_around()
-        assert not any(alert.stands or alert.feedback_ids for alert in alerts(storage))
+        service.evaluate_windows()
+        assert not any(alert.is_open or alert.feedback_ids for alert in alerts(storage))
 
 
 def test_what_is_left_in_a_session_is_raised_again(clock: ManualClock) -> None:
@@ -322,24 +322,24 @@ def test_what_is_left_in_a_session_is_raised_again(clock: ManualClock) -> None:
     rule = evolve(THREE, by="session")
     with watching(rule, clock=clock) as (hk, service, storage):
         given_ = [hk.submit("s", "down", "Wrong", author=f"a-{number}").feedback for number in range(4)]
-        service.look_at(given_)
+        service.on_feedback(given_)
         hk.collection.erase(hk.query(author="a-0"))
-        assert service.look_around() == 1
-        (alert,) = storage.alerts.find(APP, limit=9, standing=True)
+        assert service.evaluate_windows() == 1
+        (alert,) = storage.alerts.find(APP, limit=9, open=True)
         assert (alert.subject, alert.feedback_ids) == (Subject("session", "s"), tuple(one.id for one in given_[1:]))
         hk.collection.erase(hk.query(session_id="s"))
-        assert service.look_around() == 0
-        assert not [alert for alert in alerts(storage) if alert.stands or alert.subject.value]
+        assert service.evaluate_windows() == 0
+        assert not [alert for alert in alerts(storage) if alert.is_open or alert.subject.value]
 
 
 def test_a_streak_that_had_ended_is_not_raised_again(clock: ManualClock) -> None:
     """When its feedback is erased, nobody is notified of what is over."""
     with watching(THREE, clock=clock) as (hk, service, storage):
         given_ = downs(hk, clock, 5) + downs(hk, clock, 1, rating="up")
-        service.look_at(given_)
+        service.on_feedback(given_)
         before = len(storage.outbox.events(limit=99))
         hk.collection.erase(FeedbackQuery(feedback_id=given_[0].id))
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == 0
         assert len(storage.outbox.events(limit=99)) == before - 1
 
 
@@ -362,34 +362,34 @@ def test_what_is_erased_while_an_alert_is_raised_is_in_none(clock: ManualClock) 
     with watching(clock=clock) as (hk, _, storage):
         given_ = downs(hk, clock, 3)
         racing = evolve(storage, alerts=Erasing(storage))
-        alerting(racing, THREE, clock=clock).look_at(given_)
+        alerting(racing, THREE, clock=clock).on_feedback(given_)
         (alert,) = alerts(storage)
-        assert (alert.stands, alert.message, alert.feedback_ids) == (False, "", ())
+        assert (alert.is_open, alert.message, alert.feedback_ids) == (False, "", ())
 
 
 def test_a_streak_without_its_first_is_the_same(clock: ManualClock) -> None:
     """While enough downs are left in a row the alert stands, there is no second one, and none when it has ended."""
     with watching(THREE, clock=clock) as (hk, service, storage):
         given_ = downs(hk, clock, 4)
-        service.look_at(given_)
-        assert service.look_at([hk.collection.withdraw(APP, given_[0].id)]) == 0
-        assert [alert.stands for alert in alerts(storage)] == [True]
+        service.on_feedback(given_)
+        assert service.on_feedback([hk.collection.withdraw(APP, given_[0].id)]) == 0
+        assert [alert.is_open for alert in alerts(storage)] == [True]
         (up,) = downs(hk, clock, 1, rating="up")
-        service.look_at([up])
+        service.on_feedback([up])
         for one in everything(hk):
-            service.look_at([one])
+            service.on_feedback([one])
         assert [alert.resolved_at for alert in alerts(storage)] == [up.created_at]
 
 
 def test_a_streak_that_goes_on_after_all(clock: ManualClock) -> None:
     """An up ends the streak; when the up is taken back, the alert is raised again, under its id."""
     with watching(THREE, clock=clock) as (hk, service, storage):
-        service.look_at([*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")])
+        service.on_feedback([*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")])
         (resolved,) = alerts(storage)
         clock.turn(minutes=1)
-        service.look_at([hk.collection.withdraw(APP, everything(hk)[-1].id)])
+        service.on_feedback([hk.collection.withdraw(APP, everything(hk)[-1].id)])
         (again,) = alerts(storage)
-        assert (again.id, again.version, again.stands, again.raised_at) == (resolved.id, 3, True, clock())
+        assert (again.id, again.version, again.is_open, again.raised_at) == (resolved.id, 3, True, clock())
 
 
 def test_what_happens_between_reading_and_raising(clock: ManualClock) -> None:
@@ -398,12 +398,12 @@ def test_what_happens_between_reading_and_raising(clock: ManualClock) -> None:
         given_ = downs(hk, clock, 3)
 
         def meanwhile() -> None:
-            service.look_at(downs(hk, clock, 1, rating="up"))
+            service.on_feedback(downs(hk, clock, 1, rating="up"))
 
         slow = AlertingService(
-            storage.feedback, Interrupted(storage.alerts, meanwhile), storage.documents, rules=[THREE], clock=clock
+            storage.feedback, Interrupted(storage.alerts, meanwhile), storage.state, rules=[THREE], clock=clock
         )
-        slow.look_at(given_)
+        slow.on_feedback(given_)
         assert as_told(alerts(storage)) == plain_loop(everything(hk), THREE)
 
 
@@ -438,12 +438,12 @@ class Interrupted(AlertRepository):
         *,
         limit: int,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
         """See the port."""
-        return self._inner.find(application, limit=limit, after=after, standing=standing, rule=rule, since=since)
+        return self._inner.find(application, limit=limit, after=after, open=open, rule=rule, since=since)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -459,24 +459,24 @@ def test_cooling_down(clock: ManualClock, backwards: bool) -> None:
         downs(hk, clock, 3)
         row = everything(hk)
         for one in reversed(row) if backwards else row:
-            service.look_at([one])
+            service.on_feedback([one])
         found = alerts(storage)
         assert [alert.subject.value for alert in found] == ["a", "b", "a"]
         assert found[0].raised_at - found[2].raised_at > HOUR
         if not backwards:
-            assert as_told(found) == as_told(service.rehearse(hk.query(), rule))
-        assert service.look_at(row) == 0
+            assert as_told(found) == as_told(service.backtest(hk.query(), rule))
+        assert service.on_feedback(row) == 0
 
 
 def test_a_late_look_keeps_the_cool_down(clock: ManualClock) -> None:
     """What was held back once stays so, also when it is changed after later alerts."""
     with watching(evolve(THREE, cooldown=HOUR), clock=clock) as (hk, service, storage):
-        service.look_at([*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")])
+        service.on_feedback([*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")])
         held_back = downs(hk, clock, 3)
-        service.look_at([*held_back, *downs(hk, clock, 1, rating="up")])
+        service.on_feedback([*held_back, *downs(hk, clock, 1, rating="up")])
         clock.turn(hours=2)
-        service.look_at(downs(hk, clock, 3))
-        assert service.look_at([hk.collection.change(APP, held_back[0].id, Change(comment="so bad"))]) == 0
+        service.on_feedback(downs(hk, clock, 3))
+        assert service.on_feedback([hk.collection.change(APP, held_back[0].id, Change(comment="so bad"))]) == 0
         assert len(alerts(storage)) == 2
 
 
@@ -493,10 +493,10 @@ def test_far_apart_and_long(clock: ManualClock) -> None:
     stored = [*row(DOWN, 3), *row(UP, 1_500), *row(DOWN, 1_300), *row(NEUTRAL, 1_200), *row(DOWN, 7), *row(UP, 1)]
     with watching(rule, clock=clock) as (hk, service, storage):
         storage.feedback.add(accepted(*stored))
-        service.look_at([stored[1], stored[2_000], stored[4_005]])
+        service.on_feedback([stored[1], stored[2_000], stored[4_005]])
         assert as_told(alerts(storage)) == plain_loop(stored, rule)
         changed = hk.collection.change(APP, stored[2_000].id, Change(rating="up"))
-        service.look_at([changed])
+        service.on_feedback([changed])
         assert as_told(alerts(storage)) >= {
             one for one in plain_loop(everything(hk), rule) if one[1][0] > stored[2_000].id
         }
@@ -507,9 +507,9 @@ def test_a_crash_between_raising_and_resolving(clock: ManualClock) -> None:
     with watching(THREE, clock=clock) as (hk, service, storage):
         row = [*downs(hk, clock, 3), *downs(hk, clock, 1, rating="up")]
         storage.alerts.add(
-            standing := evolve(next(service.rehearse(hk.query(), THREE)), resolved_at=None, version=1), standing.event()
+            standing := evolve(next(service.backtest(hk.query(), THREE)), resolved_at=None, version=1), standing.event()
         )
-        assert service.look_at(row) == 1
+        assert service.on_feedback(row) == 1
         assert as_told(alerts(storage)) == plain_loop(row, THREE)
 
 
@@ -536,20 +536,20 @@ def test_satisfaction_under_a_bound(clock: ManualClock) -> None:
     with watching(rule, clock=clock) as (_, service, storage):
         stored(storage, "d" * 30 + "u" * 5, clock() - HOUR + timedelta(minutes=1))
         stored(storage, "d" * 10, clock(), agent_id="few")
-        assert service.look_around() == 1
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == 1
+        assert service.evaluate_windows() == 0
         (alert,) = alerts(storage)
         assert (alert.subject, alert.figures) == (Subject("agent", "a"), {"positive": 5, "negative": 30})
         assert (alert.began_at, alert.raised_at, alert.kind) == (clock() - HOUR, clock(), AlertKind.SATISFACTION)
         clock.turn(minutes=1)
-        assert service.look_around() == 1
+        assert service.evaluate_windows() == 1
         assert [one.resolved_at for one in alerts(storage)] == [clock()]
         stored(storage, "d" * 30, clock())
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == 0
         clock.turn(hours=2)
         stored(storage, "d" * 30, clock())
-        assert service.look_around() == 1
-        assert [one.stands for one in alerts(storage)] == [True, False]
+        assert service.evaluate_windows() == 1
+        assert [one.is_open for one in alerts(storage)] == [True, False]
 
 
 def test_who_looks_around_at_once_raises_one_alert(clock: ManualClock) -> None:
@@ -559,10 +559,10 @@ def test_who_looks_around_at_once_raises_one_alert(clock: ManualClock) -> None:
         for time in (1, 2, 3):
             stored(storage, "d" * 30, clock())
             others = [alerting(storage, rule, clock=clock) for _ in range(3)]
-            assert sum(map(int, map(str, in_threads([one.look_around for one in (service, *others)])))) == 1
+            assert sum(map(int, map(str, in_threads([one.evaluate_windows for one in (service, *others)])))) == 1
             assert len(alerts(storage)) == time
             clock.turn(hours=2)
-            assert sum(map(int, map(str, in_threads([one.look_around for one in (service, *others)])))) == 1
+            assert sum(map(int, map(str, in_threads([one.evaluate_windows for one in (service, *others)])))) == 1
         told = [event for event in storage.outbox.events(limit=1000) if event.type.about_alert]
         assert len(told) == 6
 
@@ -572,13 +572,13 @@ def test_more_downs_than_in_the_same_hours_of_other_weeks(clock: ManualClock) ->
     rule = RateRule(name="rising", by="application")
     with watching(rule, clock=clock) as (_, service, storage):
         stored(storage, "d" * 20, clock())
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == 0
         stored(storage, "u", clock() - 3 * WEEK - DAY)
         stored(storage, "d" * 4, clock() - WEEK)
         stored(storage, "d" * 2, clock() - 2 * WEEK - HOUR + timedelta(microseconds=1))
         stored(storage, "d" * 90, clock() - 2 * WEEK - HOUR)
         stored(storage, "d" * 90, clock() - 5 * WEEK)
-        assert service.look_around() == 1
+        assert service.evaluate_windows() == 1
         assert [alert.figures for alert in alerts(storage)] == [{"count": 20, "baseline": 6, "weeks": 3}]
 
 
@@ -589,7 +589,7 @@ def test_a_rate_is_compared_with_the_agents_own(clock: ManualClock) -> None:
             stored(storage, "d" * 40, clock(), agent_id=agent)
             for week in (1, 2):
                 stored(storage, "d" * before, clock() - week * WEEK, agent_id=agent)
-        service.look_around()
+        service.evaluate_windows()
         assert {alert.subject.value for alert in alerts(storage)} == {"calm", "new"}
 
 
@@ -602,11 +602,11 @@ def test_a_theme_surges(clock: ManualClock, by: str, subject: str) -> None:
         stored(storage, "d" * 20, clock(), comment="So slow, an ERROR")
         stored(storage, "u" * 20, clock(), comment="not confused")
         stored(storage, "d" * 9, clock(), agent_id=None, comment="incomplete")
-        assert service.look_around() == 1
+        assert service.evaluate_windows() == 1
         assert [alert.subject for alert in alerts(storage)] == [Subject("theme", subject)]
         clock.turn(hours=2)
-        assert service.look_around() == 1
-        assert [alert.stands for alert in alerts(storage)] == [False]
+        assert service.evaluate_windows() == 1
+        assert [alert.is_open for alert in alerts(storage)] == [False]
 
 
 def test_silence(clock: ManualClock) -> None:
@@ -617,14 +617,14 @@ def test_silence(clock: ManualClock) -> None:
         stored(storage, "d", clock(), agent_id="a")
         stored(storage, "n", clock() + HOUR, agent_id="b")
         clock.turn(hours=6)
-        assert service.look_around() == 1
+        assert service.evaluate_windows() == 1
         (alert,) = alerts(storage)
         assert (alert.subject, alert.began_at, alert.raised_at) == (Subject("agent", "a"), NOON, clock())
         clock.turn(hours=3)
-        assert service.look_around() == 2
+        assert service.evaluate_windows() == 2
         stored(storage, "u", clock(), agent_id="a")
-        assert service.look_around() == 2
-        assert [one.subject for one in alerts(storage) if one.stands] == [Subject("agent", "b")]
+        assert service.evaluate_windows() == 2
+        assert [one.subject for one in alerts(storage) if one.is_open] == [Subject("agent", "b")]
 
 
 def test_a_silence_lasts_until_something_comes(clock: ManualClock) -> None:
@@ -632,12 +632,12 @@ def test_a_silence_lasts_until_something_comes(clock: ManualClock) -> None:
     with watching(SilenceRule(name="quiet", by="agent"), clock=clock) as (_, service, storage):
         stored(storage, "d", clock())
         clock.turn(days=1)
-        assert service.look_around() == 1
+        assert service.evaluate_windows() == 1
         clock.turn(days=100)
-        assert service.look_around() == 0
+        assert service.evaluate_windows() == 0
         storage.feedback.erase(FeedbackQuery(), at=clock())
-        assert service.look_around() == 1
-        assert not alerts(storage)[0].stands
+        assert service.evaluate_windows() == 1
+        assert not alerts(storage)[0].is_open
 
 
 def test_spam_is_nothing_to_count(clock: ManualClock) -> None:
@@ -648,7 +648,7 @@ def test_spam_is_nothing_to_count(clock: ManualClock) -> None:
         stored(storage, "d" * 40, clock())
         for one in everything(hk)[1:]:
             hk.moderation.decide(APP, one.id, "rejected")
-        service.look_around()
+        service.evaluate_windows()
         assert [alert.rule for alert in alerts(storage)] == ["quiet"]
 
 
@@ -663,7 +663,7 @@ def test_rules_are_kept_to_their_application(clock: ManualClock) -> None:
         for application in ("shop", "default"):
             hk.collection.submit(a_submission(application=application))
         clock.turn(days=1)
-        assert service.look_around() == 3
+        assert service.evaluate_windows() == 3
         assert {alert.rule for alert in storage.alerts.find("shop", limit=10)} == {"all", "one"}
         assert [alert.rule for alert in alerts(storage)] == ["all"]
 
@@ -692,12 +692,12 @@ def test_finding_alerts(clock: ManualClock) -> None:
     """Page by page, the last first; by rule, by time, and only what stands."""
     with watching(THREE, clock=clock) as (hk, service, _):
         for agent in ("a", "b", "c"):
-            service.look_at(downs(hk, clock, 3, agent_id=agent))
-        service.look_at(downs(hk, clock, 1, agent_id="b", rating="up"))
+            service.on_feedback(downs(hk, clock, 3, agent_id=agent))
+        service.on_feedback(downs(hk, clock, 1, agent_id="b", rating="up"))
         found = service.find(APP)
         assert [alert.subject.value for alert in found] == ["c", "b", "a"]
         assert service.find(APP, limit=1, after=found[0]) == [found[1]]
-        assert service.find(APP, standing=True) == [found[0], found[2]]
+        assert service.find(APP, open=True) == [found[0], found[2]]
         assert service.find(APP, since=found[1].raised_at, rule=THREE.name) == found[:2]
         assert service.find(APP, rule="other") == []
         assert service.find("shop") == []
@@ -722,9 +722,9 @@ def test_rehearsing_raises_nothing(clock: ManualClock) -> None:
         downs(hk, clock, 3)
         later = clock() + timedelta(microseconds=1)
         downs(hk, clock, 4, agent_id="b")
-        assert [alert.subject.value for alert in service.rehearse(hk.query(), THREE)] == ["a", "b"]
-        assert [alert.subject.value for alert in service.rehearse(hk.query(since=later), THREE)] == ["b"]
-        assert list(service.rehearse(hk.query(), evolve(THREE, length=5))) == []
+        assert [alert.subject.value for alert in service.backtest(hk.query(), THREE)] == ["a", "b"]
+        assert [alert.subject.value for alert in service.backtest(hk.query(since=later), THREE)] == ["b"]
+        assert list(service.backtest(hk.query(), evolve(THREE, length=5))) == []
         assert alerts(storage) == []
 
 
@@ -747,10 +747,10 @@ def test_real_feedback_raises_what_a_plain_loop_finds(url: str, at_the_end: bool
             receipts = hk.collection.submit_many(batch)
             batches.append([receipt.feedback for receipt in receipts if isinstance(receipt, harken.Receipt)])
             if not at_the_end:
-                service.look_at(batches[-1])
+                service.on_feedback(batches[-1])
         if at_the_end:
             for again in (*reversed(batches), *batches):
-                service.look_at(again)
+                service.on_feedback(again)
         given_ = [one for batch in batches for one in batch]
         assert len(given_) == 9_760
         expected = plain_loop(given_, THREE)

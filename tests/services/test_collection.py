@@ -277,7 +277,7 @@ class TestTextPorts:
     def test_the_spam_filter_does_what_the_setting_says(self, spam: str) -> None:
         """What the filter finds is treated like the phrases: refused, held, or let through."""
         with harken.connect("memory://", spam_filter=OddFilter(), spam=spam) as hk:
-            assert hk.submit("s", "up", "Fine").feedback.counts
+            assert hk.submit("s", "up", "Fine").feedback.is_counted
             if spam == "refuse":
                 with pytest.raises(FeedbackRejected, match=r"^Spam detected$"):
                     hk.submit("s", "up", "Money!")
@@ -309,7 +309,7 @@ class TestTextPorts:
         """A policy replaces the rules, and suspicions hold what they find."""
         policy = RatingPolicy.standard(comment_when_down=False, spam="hold")
         with harken.connect("memory://", policy=policy) as hk:
-            assert hk.submit("s", "down").feedback.counts
+            assert hk.submit("s", "down").feedback.is_counted
             held = hk.submit("s", "up", "casino").feedback
             assert held.moderation == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
             assert [one.id for one in hk.moderation.queue(hk.query()).items] == [held.id]

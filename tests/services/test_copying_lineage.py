@@ -163,7 +163,7 @@ def lost(target: Side, source: Side, common_status: str) -> list[str]:
 def test_what_was_hidden_in_the_target_stays_hidden(hidden: str) -> None:
     """Although the author changed the entry in the source twice, so that it has a later version there."""
     before, result = after([], [hidden], ["vote 1", "vote 2"])
-    assert (result, result.counts) == (before, False)
+    assert (result, result.is_counted) == (before, False)
 
 
 def test_a_withdrawal_is_not_followed_by_an_earlier_vote() -> None:
@@ -184,13 +184,13 @@ def test_a_withdrawal_is_not_followed_by_an_earlier_vote() -> None:
 def test_decisions_alone_do_not_overwrite_each_other(hidden: str) -> None:
     """Where only moderators did something in the source, nothing says that they knew of the target's decision."""
     before, result = after([], [hidden], ["pend", "approve"])
-    assert (result, result.counts) == (before, False)
+    assert (result, result.is_counted) == (before, False)
 
 
 def test_an_older_decision_does_not_overwrite_a_later_one() -> None:
     """Although the older one was made on the status that the later one set again."""
     before, result = after(["pend", "approve"], ["pend"], ["reply 1", "reply 2"])
-    assert (result, result.counts) == (before, False)
+    assert (result, result.is_counted) == (before, False)
 
 
 def test_a_reply_of_the_target_is_not_lost() -> None:

@@ -9,7 +9,7 @@ from attrs import evolve
 import harken
 from harken import Change, FeedbackRejected, Harken, ModerationStatus, Target
 from harken.ports.repository import Accepted
-from harken.services.feedback.collection import FeedbackService
+from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.moderation import ModerationService
@@ -23,7 +23,9 @@ APP = "default"
 class Wired:
     """The services that share an editor, and how often it told."""
 
-    def __init__(self, hk: Harken, collection: FeedbackService, moderation: ModerationService, editor: Editor) -> None:
+    def __init__(
+        self, hk: Harken, collection: CollectionService, moderation: ModerationService, editor: Editor
+    ) -> None:
         self.hk = hk
         self.collection = collection
         self.moderation = moderation
@@ -41,7 +43,7 @@ def wired(clock: ManualClock) -> Iterator[Wired]:
     """Collection and moderation with one editor, on an empty storage."""
     with open_storage() as storage, harken.connect(storage) as hk:
         editor = Editor(storage.feedback)
-        collection = FeedbackService(
+        collection = CollectionService(
             storage.feedback,
             Eraser(storage.feedback, storage.sessions, storage.conversations, clock=clock),
             clock=clock,

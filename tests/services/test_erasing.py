@@ -135,7 +135,7 @@ def test_a_session_leaves_nothing(place: Place, clock: ManualClock) -> None:
     texts = place.texts()
     assert not [name for name in (*NAMES, SECRET) if name in texts]
     (alert,) = place.storage.alerts.find("default", limit=9)
-    assert (alert.stands, alert.message, alert.subject) == (False, "", Subject("session", ""))
+    assert (alert.is_open, alert.message, alert.subject) == (False, "", Subject("session", ""))
 
 
 def test_an_author_leaves_nothing(place: Place, clock: ManualClock) -> None:
@@ -206,8 +206,8 @@ def test_an_alert_that_is_raised_again_meanwhile_keeps_nothing(place: Place, clo
     rule = StreakRule(name="x", length=2)
     with harken.connect(place.storage, clock=clock, alert_rules=[rule]) as hk:
         downs = [hk.submit("user-123", "down", SECRET, author="kim").feedback for _ in range(2)]
-        hk.alerts.look_at(downs)
-        hk.alerts.look_at([hk.moderation.decide("default", downs[1].id, "rejected")])
+        hk.alerts.on_feedback(downs)
+        hk.alerts.on_feedback([hk.moderation.decide("default", downs[1].id, "rejected")])
         approved = hk.moderation.decide("default", downs[1].id, "approved")
         alerts = place.storage.alerts
         get = alerts.get
@@ -218,7 +218,7 @@ def test_an_alert_that_is_raised_again_meanwhile_keeps_nothing(place: Place, clo
             return get(application, alert_id)
 
         alerts.get = erase_first  # type: ignore[method-assign]
-        hk.alerts.look_at([approved])
+        hk.alerts.on_feedback([approved])
         (alert,) = hk.alerts.find("default")
     assert (alert.is_empty, alert.subject) == (True, Subject("session", ""))
 

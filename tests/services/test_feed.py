@@ -727,7 +727,7 @@ class Everything:
             hk.submit("s", "up", f"words {next(self.serial)}")
         elif what == "alert":
             # One alert stands at most: about the channel, while it is off.
-            if hk.alerts.find(APPLICATION, standing=True):
+            if hk.alerts.find(APPLICATION, open=True):
                 hk.channels.switch_on("log")
             else:
                 hk.channels.switch_off("log", "by hand")

@@ -274,5 +274,5 @@ def _agrees(hk: Harken, *, at_least: int) -> None:
         one.id for one in hk.collection.find(hk.query().in_any_state()).items
     ]
     assert len(found) == len({one.id for one in found})
-    assert hk.summary() == sum((Summary.of(one) for one in found if one.counts), Summary())
+    assert hk.summary() == sum((Summary.of(one) for one in found if one.is_counted), Summary())
     assert {one.subject_id for one in hk.outbox.events(limit=100)} >= {one.id for one in found}

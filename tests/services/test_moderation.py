@@ -41,7 +41,7 @@ def test_a_decision_moves_the_figures(hk: Harken, clock: ManualClock, kept: Feed
     assert hk.collection.get(APP, kept.id) == rejected
     assert hk.summary() == Summary()
     assert told(hk)[1:] == [("feedback.moderated", kept.id, 2)]
-    assert hk.moderation.decide(APP, kept.id, APPROVED).counts
+    assert hk.moderation.decide(APP, kept.id, APPROVED).is_counted
     assert hk.summary() == Summary.of(kept)
 
 

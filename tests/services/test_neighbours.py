@@ -235,5 +235,5 @@ def test_a_channel_that_goes_off_twice_raises_two_alerts(storage: Storage, clock
             hk.channels.switch_on("log")
             clock.turn(minutes=1)
         hk.channels.switch_off("log-2", "broken")
-        found = [(alert.subject.value, alert.stands) for alert in hk.alerts.find("default")]
+        found = [(alert.subject.value, alert.is_open) for alert in hk.alerts.find("default")]
     assert sorted(found) == [("log", False), ("log", False), ("log-2", True)]

@@ -50,7 +50,7 @@ def pending(hk: Harken) -> list[Delivery]:
 def alerts_about_channels(hk: Harken) -> list[tuple[str, bool]]:
     """The channels that alerts are about, and whether these stand."""
     found = hk.alerts.find("default", limit=100)
-    return [(alert.subject.value, alert.stands) for alert in found if alert.subject.by == "channel"]
+    return [(alert.subject.value, alert.is_open) for alert in found if alert.subject.by == "channel"]
 
 
 # --- what goes where --------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_retry_after_is_honoured() -> None:
 def test_a_retry_comes_a_little_later_by_chance() -> None:
     """Jitter makes a wait up to a tenth longer, and never shorter."""
     clock = ManualClock()
-    with telling(clock, channels={"ops": Recorder(refuse)}, chance=lambda: 1.0) as hk:
+    with telling(clock, channels={"ops": Recorder(refuse)}, jitter=lambda: 1.0) as hk:
         hk.submit("s", "up")
         hk.relay.run_due()
         (waiting,) = pending(hk)

@@ -399,12 +399,12 @@ class TestByAResponder:
     def test_a_responder_that_submits(self, asking: Harken, responder: Responder) -> None:
         """The responder may use Harken like anybody else."""
 
-        def look_around(feedback: Feedback) -> str:
+        def evaluate_windows(feedback: Feedback) -> str:
             downs = asking.summary(session_id=feedback.session_id).negative
             asking.submit("log", "up", "asked")
             return f"That makes {downs}"
 
-        responder.answer = look_around
+        responder.answer = evaluate_windows
         feedback = asking.submit("s", "down", "Wrong").feedback
         eventually(lambda: replied(asking, feedback))
         assert asking.collection.get(APP, feedback.id).reply == "That makes 1"

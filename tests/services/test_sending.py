@@ -216,7 +216,7 @@ def test_an_alert_is_emptied_while_it_is_on_its_way(at: str) -> None:
         for _ in range(2):
             hk.submit("s", "down", SECRET, author="victim")
         if at == "fan-out":
-            hk.alerts.look_at(list(hk.stream()))
+            hk.alerts.on_feedback(list(hk.stream()))
             erase(hk)
         hk.relay.run_due()
         assert pending(hk) == []

@@ -57,7 +57,7 @@ class Watch:
 
     def relay(self, *rules: AlertRule, clock: Callable[[], datetime] | None = None) -> AlertingService:
         """A service as another relay, or one that was restarted, has it: it remembers nothing."""
-        parts = self.storage.feedback, self.storage.alerts, self.storage.documents
+        parts = self.storage.feedback, self.storage.alerts, self.storage.state
         return AlertingService(*parts, rules=rules or self.rules, clock=clock or self.clock)
 
     def give(self, ups: int = 0, downs: int = 0, *, ago: timedelta = NONE, **parts: Any) -> None:
@@ -81,8 +81,8 @@ class Watch:
     def later(self, **by: float) -> list[bool]:
         """Evaluate after so much time; of each alert, the last raised first, whether it is open."""
         self.clock.turn(**by)
-        self.service.look_around()
-        return [alert.stands for alert in self.alerts()]
+        self.service.evaluate_windows()
+        return [alert.is_open for alert in self.alerts()]
 
     def alerts(self) -> list[Alert]:
         """All that were raised, the last first."""
@@ -117,7 +117,7 @@ def test_one_bad_afternoon_is_one_alert() -> None:
     """Satisfaction around its bound for hours raises one alert, which is resolved once, when it is over."""
     with watching(UNHAPPY) as watch:
         (alert,) = replay(watch, every=10, parts=30)
-        assert not alert.stands
+        assert not alert.is_open
         told = [event for event in watch.storage.outbox.events(limit=10_000) if event.type.about_alert]
         assert [event.type for event in told] == [EventType.ALERT_RAISED, EventType.ALERT_RESOLVED]
 
@@ -142,7 +142,7 @@ def test_two_bad_afternoons_are_two_alerts() -> None:
             watch.later()
             watch.later(hours=2)
             watch.later(hours=1)
-        assert [alert.stands for alert in watch.alerts()] == [False, False]
+        assert [alert.is_open for alert in watch.alerts()] == [False, False]
 
 
 def test_a_standing_alert_that_gets_worse_is_still_one() -> None:
@@ -246,7 +246,7 @@ def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.Fixtur
         for minutes, stands in ((60, True), (59, True), (1, False)):
             watch.service = watch.relay()
             assert watch.later(minutes=minutes) == [stands]
-        assert list(storage.documents.all("rule-state")) == []
+        assert list(storage.state.all("rule-state")) == []
 
 
 def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
@@ -257,7 +257,7 @@ def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
         for minutes, resolved in ((60, 0), (59, 0), (1, 1)):
             watch.clock.turn(minutes=minutes)
             relays = [watch.relay() for _ in range(4)]
-            assert sum(map(int, map(str, in_threads([relay.look_around for relay in relays])))) == resolved
+            assert sum(map(int, map(str, in_threads([relay.evaluate_windows for relay in relays])))) == resolved
         told = [event for event in watch.storage.outbox.events(limit=1_000) if event.type.about_alert]
         assert len(told) == 2
 
@@ -284,8 +284,8 @@ def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.Monkey
         for repository, name in (
             (watch.storage.alerts, "add"),
             (watch.storage.alerts, "replace"),
-            (watch.storage.documents, "put"),
-            (watch.storage.documents, "delete"),
+            (watch.storage.state, "put"),
+            (watch.storage.state, "delete"),
         ):
             monkeypatch.setattr(repository, name, failing(getattr(repository, name)))
         watch.give(downs=30)
@@ -293,7 +293,7 @@ def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.Monkey
             with suppress(StorageUnavailable):
                 watch.later(minutes=minutes)
         assert [alert.version for alert in watch.alerts()] == [2]
-        assert list(watch.storage.documents.all("rule-state")) == []
+        assert list(watch.storage.state.all("rule-state")) == []
         assert next(calls) > broken // 2
 
 
@@ -346,7 +346,7 @@ def test_a_clock_that_is_put_back() -> None:
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
-        watch.relay(clock=lambda: watch.clock() + timedelta(days=365)).look_around()
+        watch.relay(clock=lambda: watch.clock() + timedelta(days=365)).evaluate_windows()
         assert watch.later(hours=1) == [True]
         assert watch.later(minutes=59) == [True]
         assert watch.later(minutes=1) == [False]
@@ -357,7 +357,7 @@ def test_a_clock_that_jumps_ahead_for_a_moment() -> None:
     with watching(SatisfactionRule(name="unhappy")) as watch:
         for _ in range(3):
             watch.give(downs=30)
-            watch.relay(clock=lambda: watch.clock() + timedelta(days=365)).look_around()
+            watch.relay(clock=lambda: watch.clock() + timedelta(days=365)).evaluate_windows()
             assert watch.later(minutes=1) == [True]
 
 
@@ -385,14 +385,14 @@ def test_a_rule_that_was_removed(rule: AlertRule, left: tuple[AlertRule, ...]) -
     """Its alerts are resolved when no relay has known it for two hours, also if no rule is left at all."""
     with watching(rule) as watch:
         watch.give(downs=30)
-        watch.service.look_at(list(watch.storage.feedback.stream(FeedbackQuery())))
+        watch.service.on_feedback(list(watch.storage.feedback.stream(FeedbackQuery())))
         assert watch.later() == [True]
         watch.rules = left
         watch.service = watch.relay()
         assert watch.later(minutes=1) == [True]
         assert watch.later(minutes=119) == [True]
         assert watch.later(minutes=1) == [False]
-        assert list(watch.storage.documents.all("rule-state")) == []
+        assert list(watch.storage.state.all("rule-state")) == []
 
 
 @pytest.mark.parametrize("rule", [SatisfactionRule(name="new"), StreakRule(name="new", by="agent")])
@@ -400,13 +400,13 @@ def test_a_rule_that_not_all_relays_know_yet(rule: AlertRule) -> None:
     """While any relay knows the rule, the others leave its alerts alone."""
     with watching(rule) as watch:
         watch.give(downs=30)
-        watch.service.look_at(list(watch.storage.feedback.stream(FeedbackQuery())))
+        watch.service.on_feedback(list(watch.storage.feedback.stream(FeedbackQuery())))
         watch.later()
         other = watch.relay(SilenceRule(name="other"))
         for _ in range(4):
             watch.give(downs=30)
             assert watch.later(minutes=50) == [True]
-            other.look_around()
+            other.evaluate_windows()
         assert RETIRED < 4 * 50 * MINUTE
 
 
@@ -492,7 +492,7 @@ def test_alerts_are_apart_and_none_stands_for_ever(
                 assert before.resolved_at >= before.raised_at + resolve_after
                 assert after.raised_at >= before.resolved_at
                 assert after.raised_at - before.raised_at >= max(resolve_after, cooldown)
-        assert list(watch.storage.documents.all("rule-state")) == []
+        assert list(watch.storage.state.all("rule-state")) == []
 
 
 # --- the moderation queue ---------------------------------------------------------------------------------------------
@@ -626,9 +626,9 @@ def test_the_alert_of_a_rule_that_goes_at_once_is_resolved(others: list[dict[str
             for _ in range(3):
                 hk.submit("s", "down", "slow")
             hk.relay.run_due()
-            assert [alert.stands for alert in hk.alerts.find("default")] == [True]
+            assert [alert.is_open for alert in hk.alerts.find("default")] == [True]
         with harken.connect(storage, clock=clock, alert_rules=others) as hk:
             for _ in range(4):
                 clock.turn(hours=1)
                 hk.relay.run_due()
-            assert [alert.stands for alert in hk.alerts.find("default", rule="x")] == [False]
+            assert [alert.is_open for alert in hk.alerts.find("default", rule="x")] == [False]

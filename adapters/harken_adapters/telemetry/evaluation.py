@@ -49,7 +49,7 @@ def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvi
         context = trace.set_span_in_context(trace.get_current_span())
         receipt = yield submission
         feedback = receipt.feedback
-        if receipt.duplicate or not feedback.counts:
+        if receipt.duplicate or not feedback.is_counted:
             return
         record = LogRecord(
             timestamp=_nanoseconds(feedback),

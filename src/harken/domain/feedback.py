@@ -147,7 +147,7 @@ class Submission:
     ``tags`` are the reasons picked; ``created_at`` is for feedback given elsewhere before (now, if ``None``).
     ``enrichment`` is context that was not sent but found out, such as an address: what is sent again under the same
     idempotency key may differ in it.
-    ``vote`` makes it the one vote of its author on its target, see ``FeedbackService.set_vote``.
+    ``vote`` makes it the one vote of its author on its target, see ``CollectionService.set_vote``.
     """
 
     target: Target
@@ -274,7 +274,7 @@ class Feedback:
         return self.withdrawn_at is not None
 
     @property
-    def counts(self) -> bool:
+    def is_counted(self) -> bool:
         """Whether it is in lists, figures and alerts: approved and not withdrawn."""
         return self.withdrawn_at is None and self.moderation.status is ModerationStatus.APPROVED
 

@@ -177,7 +177,7 @@ class Cursor(NamedTuple):
         return urlsafe_b64encode(place).decode().rstrip("=")
 
     @classmethod
-    def behind(cls, feedback: Feedback) -> Cursor:
+    def of(cls, feedback: Feedback) -> Cursor:
         """The place of this feedback."""
         return cls(feedback.created_at, feedback.id)
 

@@ -108,7 +108,7 @@ class ReplyRule:
 
 def reply_to(rules: Iterable[ReplyRule], feedback: Feedback) -> str | None:
     """What the first rule that fits says to feedback that counts; ``None`` if there is nothing to say."""
-    if not feedback.counts:
+    if not feedback.is_counted:
         return None
     return next((rule.reply(feedback) for rule in rules if rule.fits(feedback)), None)
 

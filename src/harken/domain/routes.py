@@ -184,7 +184,7 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
     moderation = feedback.moderation
     # A route for other types has no say. If no route for this type is left, what is on its way still arrives.
     routes = [route for route in routes if route.admits(type, feedback.application)]
-    taken = any(moderation.status in route.taken_statuses for route in routes) if routes else feedback.counts
+    taken = any(moderation.status in route.taken_statuses for route in routes) if routes else feedback.is_counted
     # A moderator's decision has a notification of its own. That the rules hold what was changed has none.
     decided = type is EventType.CREATED or moderation.decided_at is not None
     if type in _SENT_IF_COUNTED and decided and not taken:
@@ -192,7 +192,7 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
     fitting = [route for route in routes if route.fits(type, Traits.of(feedback))]
     if type is EventType.CREATED and routes and not fitting:
         return None
-    readable = feedback.counts if fitting or not routes else False
+    readable = feedback.is_counted if fitting or not routes else False
     if readable or any(route.statuses for route in fitting):
         return feedback.without_revisions()
     return feedback.without_words()

@@ -43,7 +43,7 @@ class AlertRepository(ABC):
         *,
         limit: int,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
@@ -53,7 +53,7 @@ class AlertRepository(ABC):
             application: whose.
             limit: how many at most.
             after: goes on behind that place.
-            standing: only those that stand, or only those that are resolved.
+            open: only open alerts, or only resolved ones.
             rule: only of that rule.
             since: only those raised not before then.
         """

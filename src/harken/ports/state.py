@@ -11,7 +11,7 @@ from harken.ports.sessions import JsonValue
 
 
 @frozen
-class Document:
+class StateEntry:
     """A small JSON object with a name, and how often it was written."""
 
     name: str
@@ -19,28 +19,28 @@ class Document:
     version: int = 1
 
 
-class DocumentRepository(ABC):
-    """Keeps small documents by kind and name. There are few: a kind is read as a whole.
+class StateRepository(ABC):
+    """Keeps small entries by kind and name. There are few: a kind is read as a whole.
 
     What was handed out or taken in is never shared. All methods may be called by any thread at any time. All raise
     ``StorageError`` when the storage fails.
     """
 
     @abstractmethod
-    def all(self, kind: str) -> Sequence[Document]:
-        """All documents of a kind, sorted by name by code point."""
+    def all(self, kind: str) -> Sequence[StateEntry]:
+        """All entries of a kind, sorted by name by code point."""
 
     @abstractmethod
-    def get(self, kind: str, name: str) -> Document | None:
-        """That document; ``None`` if there is none."""
+    def get(self, kind: str, name: str) -> StateEntry | None:
+        """That entry; ``None`` if there is none."""
 
     @abstractmethod
-    def put(self, kind: str, document: Document) -> bool:
-        """Store a document, durably, in the place of the version before it; version 1 is a new one.
+    def put(self, kind: str, entry: StateEntry) -> bool:
+        """Store an entry, durably, in the place of the version before it; version 1 is a new one.
 
-        Says whether that was done: not if the stored version is not ``document.version - 1`` (0 if there is none).
+        Says whether that was done: not if the stored version is not ``entry.version - 1`` (0 if there is none).
         """
 
     @abstractmethod
     def delete(self, kind: str, name: str) -> bool:
-        """Remove a document, durably, whatever its version; and say whether there was one."""
+        """Remove an entry, durably, whatever its version; and say whether there was one."""

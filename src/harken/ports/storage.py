@@ -13,7 +13,7 @@ from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
-from harken.ports.state import DocumentRepository
+from harken.ports.state import StateRepository
 from harken.ports.time import Clock
 
 
@@ -47,7 +47,7 @@ class Storage:
     outbox: Outbox
     keys: KeyRepository
     alerts: AlertRepository
-    documents: DocumentRepository
+    state: StateRepository
     conversations: ConversationRepository
     check: Callable[[], Sequence[str]] = nothing_to_check
     rebuild: Callable[[], Sequence[str]] = nothing_to_rebuild

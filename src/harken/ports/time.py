@@ -12,4 +12,4 @@ Clock = Callable[[], datetime]
 NewId = Callable[[], str]
 
 #: A number from 0 to 1, as ``random.random`` gives it.
-Chance = Callable[[], float]
+Random = Callable[[], float]

@@ -55,9 +55,9 @@ _FAR_INTERVAL: Final = timedelta(seconds=10)
 _NEAR: Final = timedelta(seconds=2)
 #: Looking again and again under load must not become a load of its own: it rests so many times as long as it has
 #: computed. Not as long as it took: where others have the processor, that would be long, and listeners would starve.
-_REST: Final = 15.0
-_SHORTEST_REST: Final = 0.05
-_LONGEST_REST: Final = 2.0
+_PAUSE_RATIO: Final = 15.0
+_SHORTEST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
 
 
 @frozen
@@ -126,7 +126,7 @@ def type_of(feedback: Feedback) -> EventType:
 class _Watch:
     """What was seen of one application, oldest first; ``first`` is the number of the oldest that is remembered."""
 
-    def __init__(self, application: str, since: datetime, known: set[_Seen], standing: set[str]) -> None:
+    def __init__(self, application: str, since: datetime, known: set[_Seen], open_alerts: set[str]) -> None:
         self.application = application
         self.name = f"{to_microseconds(since):x}"
         self.since = since
@@ -135,7 +135,7 @@ class _Watch:
         # What was found since it looked back far.
         self.known = known
         # The ids of the alerts that stood when somebody looked last.
-        self.standing = standing
+        self.open_alerts = open_alerts
         self.first = 0
         self.entries: deque[_Seen] = deque()
         self.listeners: list[Listener] = []
@@ -392,9 +392,9 @@ class Feed:
             self._watches, watch = kept, kept.get(application)
         if watch is None:
             # What is there already is no news.
-            standing = self._standing(application)
-            known = {*self._happened(application, now - OVERLAP), *map(_Seen.of_alert, standing)}
-            watch = _Watch(application, now, known, _ids(standing))
+            open_alerts = self._open_alerts(application)
+            known = {*self._happened(application, now - OVERLAP), *map(_Seen.of_alert, open_alerts)}
+            watch = _Watch(application, now, known, _ids(open_alerts))
             with self._state:
                 self._watches[application] = watch
         elif not watch.listeners:
@@ -432,17 +432,17 @@ class Feed:
         found = chain(self._repository.stream(given), self._repository.changes(application, since=since))
         return chain(map(_Seen.of, found), map(_Seen.of_alert, self._raised(application, since)))
 
-    def _standing(self, application: str) -> Sequence[Alert]:
+    def _open_alerts(self, application: str) -> Sequence[Alert]:
         """The alerts that stand, whenever they were raised."""
-        return self._alerts.find(application, limit=MAX_ALERTS, standing=True)
+        return self._alerts.find(application, limit=MAX_ALERTS, open=True)
 
     def _raised(self, application: str, since: datetime) -> Sequence[Alert]:
         """The alerts that were raised since then, also those that are over."""
         return self._alerts.find(application, limit=MAX_ALERTS, since=since)
 
-    def _ended(self, watch: _Watch, standing: Sequence[Alert]) -> Iterator[Alert]:
+    def _ended(self, watch: _Watch, open_alerts: Sequence[Alert]) -> Iterator[Alert]:
         """The alerts that stood when somebody looked last, and do not stand now: no storage tells when they changed."""
-        for alert_id in watch.standing - _ids(standing):
+        for alert_id in watch.open_alerts - _ids(open_alerts):
             if alert := self._alerts.get(watch.application, alert_id):
                 yield alert
 
@@ -457,11 +457,11 @@ class Feed:
         began, before = self._clock(), thread_time()
         far = watch.far_is_cheap or began - watch.looked_far >= _FAR_INTERVAL
         since = watch.looked_far - OVERLAP if far else watch.since - _NEAR
-        standing = self._standing(watch.application)
-        alerts = chain(standing, self._ended(watch, standing))
+        open_alerts = self._open_alerts(watch.application)
+        alerts = chain(open_alerts, self._ended(watch, open_alerts))
         found = {*self._happened(watch.application, since), *map(_Seen.of_alert, alerts)}
         new = sorted(found - watch.known, key=_place)
-        watch.standing, watch.since = _ids(standing), max(began, watch.since)
+        watch.open_alerts, watch.since = _ids(open_alerts), max(began, watch.since)
         if far:
             # What is older will not be found again.
             watch.known, watch.looked_far = found, watch.since
@@ -488,8 +488,8 @@ class Feed:
             with self._state:
                 listeners = [listener for watch in found for listener in watch.listeners]
             _wake(listeners)
-            rest = _REST * (thread_time() - began)
-            self._closed.wait(min(max(_SHORTEST_REST, rest), _LONGEST_REST))
+            pause = _PAUSE_RATIO * (thread_time() - began)
+            self._closed.wait(min(max(_SHORTEST_PAUSE, pause), _LONGEST_PAUSE))
 
     def _look_safely(self, watch: _Watch) -> bool:
         """Look, whatever happens: one that fails must not keep others from being told."""

@@ -181,18 +181,18 @@ class AlertContract(FreshStorage):
         with self.open_storage() as storage:
             for alert in (*alerts[::2], *alerts[1::2]):
                 _add(storage, alert)
-            for standing in (None, True, False):
+            for open in (None, True, False):
                 for rule in (None, "streak", "silence"):
                     for since in (None, NOON + 2 * MICROSECOND):
                         wanted = [
                             alert
                             for alert in alerts[::-1]
                             if alert.application == "default"
-                            and standing in (None, alert.stands)
+                            and open in (None, alert.is_open)
                             and rule in (None, alert.rule)
                             and (since is None or alert.raised_at >= since)
                         ]
-                        find = partial(storage.alerts.find, "default", standing=standing, rule=rule, since=since)
+                        find = partial(storage.alerts.find, "default", open=open, rule=rule, since=since)
                         check_same(list(find(limit=99)), wanted)
                         for start in range(0, len(wanted) + 1, 2):
                             page = find(limit=2, after=wanted[start - 1] if start else None)
@@ -205,10 +205,10 @@ class AlertContract(FreshStorage):
         with self.open_storage() as storage:
             _add(storage, first)
             _add(storage, second)
-            check_same(list(storage.alerts.find("default", standing=True, limit=9)), [second, first])
+            check_same(list(storage.alerts.find("default", open=True, limit=9)), [second, first])
             _replace(storage, resolved)
-            check_same(list(storage.alerts.find("default", standing=True, limit=9)), [second])
-            check_same(list(storage.alerts.find("default", standing=False, limit=9)), [resolved])
+            check_same(list(storage.alerts.find("default", open=True, limit=9)), [second])
+            check_same(list(storage.alerts.find("default", open=False, limit=9)), [resolved])
             check_same(list(storage.alerts.find("default", limit=9)), [second, resolved])
 
 

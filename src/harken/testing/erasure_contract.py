@@ -281,7 +281,7 @@ class ErasureContract(FreshStorage):
         gone, kept = a_feedback("gone"), a_feedback("kept")
         same_session = a_feedback("kept", author="ann")
         about = {"feedback_ids": (kept.id, gone.id), "figures": {"downs": 2}, "rule": "streak"}
-        standing = an_alert("standing", subject=Subject("agent", "helper"), **about)
+        still_open = an_alert("still_open", subject=Subject("agent", "helper"), **about)
         ended = an_alert("ended", subject=Subject("session", "gone"), **about).resolved(at=NOON + MINUTE)
         remaining = an_alert("remaining", subject=Subject("session", "kept"), feedback_ids=(same_session.id,))
         others = [
@@ -291,13 +291,13 @@ class ErasureContract(FreshStorage):
         ]
         with self.open_storage() as storage:
             storage.feedback.add(accepted(gone, kept, same_session, evolve(gone, application="other")))
-            for alert in (standing, ended, remaining, *others):
+            for alert in (still_open, ended, remaining, *others):
                 storage.alerts.add(alert, alert.event())
             fan_out(storage, "log")
             at = NOON + 5 * MINUTE
             check_same(storage.feedback.erase(_only(gone), at=at), Erased(feedback=1, alerts=2, deliveries=1))
-            emptied = evolve(standing, message="", figures={}, feedback_ids=(), resolved_at=at, version=2)
-            check_same(storage.alerts.get("default", "standing"), emptied)
+            emptied = evolve(still_open, message="", figures={}, feedback_ids=(), resolved_at=at, version=2)
+            check_same(storage.alerts.get("default", "still_open"), emptied)
             nameless = evolve(ended, subject=Subject("session", ""), message="", figures={}, feedback_ids=(), version=3)
             check_same(storage.alerts.get("default", "ended"), nameless)
             check_same(list(storage.outbox.events(limit=9)), [emptied.event()])
@@ -305,7 +305,7 @@ class ErasureContract(FreshStorage):
             check_same(storage.feedback.erase(_only(same_session), at=at).alerts, 1)
             # Somebody else's session is still there, so its name stays.
             check_same(storage.alerts.get("default", "remaining"), remaining.emptied(at=at, session_remains=True))
-            check_same(list(storage.alerts.find("default", standing=True, limit=9)), others[:0:-1])
+            check_same(list(storage.alerts.find("default", open=True, limit=9)), others[:0:-1])
             for alert in others:
                 check_same(storage.alerts.get(alert.application, alert.id), alert)
             # With the last of the session its name goes, too, from what was emptied before.

@@ -16,7 +16,7 @@ from harken.domain.instants import EPOCH
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.summary import Summary
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
 from harken.testing.assertions import check_same
@@ -47,7 +47,7 @@ def _many(storage: Storage, application: str, feedback_ids: Collection[str]) -> 
 
 
 class StorageMachine(ComparingMachine):
-    """Anything done to feedback, sessions, documents and keys."""
+    """Anything done to feedback, sessions, entries and keys."""
 
     @rule(batch=st.lists(hst.feedbacks(), max_size=4))
     def add(self, batch: list[Feedback]) -> None:
@@ -163,13 +163,13 @@ class StorageMachine(ComparingMachine):
         self._both(lambda storage: storage.sessions.get(application, session_id))
         self._both(lambda storage: storage.sessions.stream())
 
-    @rule(kind=st.sampled_from(hst.KINDS), document=hst.documents(), deleted=st.none() | st.sampled_from(hst.NAMES))
-    def put_and_delete_documents(self, kind: str, document: Document, deleted: str | None) -> None:
-        self._both(lambda storage: storage.documents.put(kind, document))
-        self._both(lambda storage: storage.documents.get(kind, document.name))
+    @rule(kind=st.sampled_from(hst.KINDS), entry=hst.state_entries(), deleted=st.none() | st.sampled_from(hst.NAMES))
+    def put_and_delete_state_entries(self, kind: str, entry: StateEntry, deleted: str | None) -> None:
+        self._both(lambda storage: storage.state.put(kind, entry))
+        self._both(lambda storage: storage.state.get(kind, entry.name))
         if deleted is not None:
-            self._both(lambda storage: storage.documents.delete(kind, deleted))
-        self._both(lambda storage: storage.documents.all(kind))
+            self._both(lambda storage: storage.state.delete(kind, deleted))
+        self._both(lambda storage: storage.state.all(kind))
 
     @rule(key=hst.api_keys(), revoked=st.none() | st.sampled_from(hst.KEY_IDS), at=hst.instants())
     def add_and_revoke_keys(self, key: ApiKey, revoked: str | None, at: datetime) -> None:

@@ -29,7 +29,7 @@ from harken.ports.keys import KeyRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue, SessionRepository
-from harken.ports.state import Document, DocumentRepository
+from harken.ports.state import StateEntry, StateRepository
 from harken.ports.storage import Storage
 
 
@@ -42,7 +42,7 @@ def reference_storage() -> Storage:
         outbox=feedback.outbox,
         keys=_Keys(),
         alerts=feedback.alerts,
-        documents=_Documents(),
+        state=_State(),
         conversations=_Conversations(),
     )
 
@@ -68,12 +68,12 @@ class _Feedback(FeedbackRepository):
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         newest_first = list(self.stream(query))[::-1]
-        behind = [feedback for feedback in newest_first if after is None or Cursor.behind(feedback) < after]
+        behind = [feedback for feedback in newest_first if after is None or Cursor.of(feedback) < after]
         items = tuple(behind[:limit])
-        return Page(items, Cursor.behind(items[-1]) if len(behind) > limit else None)
+        return Page(items, Cursor.of(items[-1]) if len(behind) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        return iter(sorted(filter(query.matches, self.stored), key=Cursor.behind))
+        return iter(sorted(filter(query.matches, self.stored), key=Cursor.of))
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         changed = [one for one in self.stored if one.application == application and one.version > 1]
@@ -427,14 +427,14 @@ class _Alerts(AlertRepository):
         *,
         limit: int,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
         wanted = [
             alert
             for alert in self._last_first(application)
-            if standing in (None, alert.stands)
+            if open in (None, alert.is_open)
             and rule in (None, alert.rule)
             and (since is None or alert.raised_at >= since)
             and (after is None or (alert.raised_at, alert.id) < (after.raised_at, after.id))
@@ -452,7 +452,7 @@ class _Alerts(AlertRepository):
         for alert in about_it:
             emptied = alert.emptied(at=at, session_remains=alert.subject.value in left)
             self.stored[self.stored.index(alert)] = emptied
-            if alert.stands:
+            if alert.is_open:
                 self.outbox.waiting.append(emptied.event())
         return len(about_it)
 
@@ -461,30 +461,30 @@ class _Alerts(AlertRepository):
         return sorted(ours, key=lambda alert: (alert.raised_at, alert.id), reverse=True)
 
 
-class _Documents(DocumentRepository):
+class _State(StateRepository):
     def __init__(self) -> None:
-        self.stored: list[tuple[str, Document]] = []
+        self.stored: list[tuple[str, StateEntry]] = []
 
-    def all(self, kind: str) -> Sequence[Document]:
-        ours = [deepcopy(document) for of, document in self.stored if of == kind]
-        return sorted(ours, key=lambda document: document.name)
+    def all(self, kind: str) -> Sequence[StateEntry]:
+        ours = [deepcopy(entry) for of, entry in self.stored if of == kind]
+        return sorted(ours, key=lambda entry: entry.name)
 
-    def get(self, kind: str, name: str) -> Document | None:
-        for document in self.all(kind):
-            if document.name == name:
-                return document
+    def get(self, kind: str, name: str) -> StateEntry | None:
+        for entry in self.all(kind):
+            if entry.name == name:
+                return entry
         return None
 
-    def put(self, kind: str, document: Document) -> bool:
-        stored = self.get(kind, document.name)
-        if document.version != (0 if stored is None else stored.version) + 1:
+    def put(self, kind: str, entry: StateEntry) -> bool:
+        stored = self.get(kind, entry.name)
+        if entry.version != (0 if stored is None else stored.version) + 1:
             return False
-        self.delete(kind, document.name)
-        self.stored.append((kind, deepcopy(document)))
+        self.delete(kind, entry.name)
+        self.stored.append((kind, deepcopy(entry)))
         return True
 
     def delete(self, kind: str, name: str) -> bool:
-        others = [(of, document) for of, document in self.stored if (of, document.name) != (kind, name)]
+        others = [(of, entry) for of, entry in self.stored if (of, entry.name) != (kind, name)]
         there = len(others) < len(self.stored)
         self.stored = others
         return there

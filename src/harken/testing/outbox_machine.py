@@ -231,12 +231,12 @@ class TellingMachine(ComparingMachine):
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
         limit=st.integers(1, 4),
-        standing=st.none() | st.booleans(),
+        open=st.none() | st.booleans(),
         name=st.none() | st.sampled_from(hst.RULES),
         since=st.none() | hst.moments_near_noon(),
     )
     def list_alerts(
-        self, application: str, limit: int, standing: bool | None, name: str | None, since: datetime | None
+        self, application: str, limit: int, open: bool | None, name: str | None, since: datetime | None
     ) -> None:
-        found = partial(_alerts, application=application, standing=standing, rule=name, since=since)
+        found = partial(_alerts, application=application, open=open, rule=name, since=since)
         self._page_through(found, limit)

@@ -1,4 +1,4 @@
-"""What every document repository has to keep."""
+"""What every entry repository has to keep."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from functools import partial
 from attrs import evolve
 
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.testing.assertions import at_once, check_same
 from harken.testing.base import FreshStorage
 
 
 class DocumentContract(FreshStorage):
-    """A small document is kept by kind and name, is never shared, and no change of it is lost."""
+    """A small entry is kept by kind and name, is never shared, and no change of it is lost."""
 
-    def test_documents_come_back_equal(self) -> None:
+    def test_entries_come_back_equal(self) -> None:
         """Any JSON object comes out as it went in, numbers and the order of names included."""
         value: dict[str, JsonValue] = {
             "b": [1, 1.0, True, None, {"x": "ü", "$set": [], "a.b": {}}],
@@ -23,69 +23,69 @@ class DocumentContract(FreshStorage):
             "": 2**63 - 1,
             "größe '\"%_\\": -0.5,
         }
-        full, empty = Document("name ✓ $set a.b", value), Document("", {})
+        full, empty = StateEntry("name ✓ $set a.b", value), StateEntry("", {})
         with self.open_storage() as storage:
-            check_same(storage.documents.get("route", full.name), None)
-            check_same([storage.documents.put("route", one) for one in (full, empty)], [True, True])
-            check_same(storage.documents.get("route", full.name), full)
-            check_same(storage.documents.get("route", ""), empty)
-            check_same(storage.documents.get("Route", ""), None)
+            check_same(storage.state.get("route", full.name), None)
+            check_same([storage.state.put("route", one) for one in (full, empty)], [True, True])
+            check_same(storage.state.get("route", full.name), full)
+            check_same(storage.state.get("route", ""), empty)
+            check_same(storage.state.get("Route", ""), None)
 
     def test_a_kind_is_listed_by_name(self) -> None:
-        """All of a kind and nothing of another, by code point; the same name in another kind is another document."""
+        """All of a kind and nothing of another, by code point; the same name in another kind is another entry."""
         names = ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"]
         with self.open_storage() as storage:
-            check_same(list(storage.documents.all("route")), [])
+            check_same(list(storage.state.all("route")), [])
             for name in reversed(names):
-                storage.documents.put("route", Document(name, {"name": name}))
-            storage.documents.put("channel", Document("a", {"other": 1}))
-            storage.documents.put("route 2", Document("b", {}))
-            check_same(list(storage.documents.all("route")), [Document(name, {"name": name}) for name in names])
-            check_same(list(storage.documents.all("channel")), [Document("a", {"other": 1})])
+                storage.state.put("route", StateEntry(name, {"name": name}))
+            storage.state.put("channel", StateEntry("a", {"other": 1}))
+            storage.state.put("route 2", StateEntry("b", {}))
+            check_same(list(storage.state.all("route")), [StateEntry(name, {"name": name}) for name in names])
+            check_same(list(storage.state.all("channel")), [StateEntry("a", {"other": 1})])
 
     def test_only_the_next_version_replaces_a_document(self) -> None:
-        """A new document has version 1, what replaces it one more; any other is refused and changes nothing."""
-        first = Document("one", {"a": 1})
-        second = Document("one", {"b": 2}, 2)
+        """A new entry has version 1, what replaces it one more; any other is refused and changes nothing."""
+        first = StateEntry("one", {"a": 1})
+        second = StateEntry("one", {"b": 2}, 2)
         with self.open_storage() as storage:
-            check_same([storage.documents.put("route", evolve(first, version=v)) for v in (0, 2, 7)], [False] * 3)
-            check_same(storage.documents.get("route", "one"), None)
-            check_same([storage.documents.put("route", first) for _ in range(2)], [True, False])
-            check_same(storage.documents.put("route", evolve(second, version=3)), False)
-            check_same(storage.documents.get("route", "one"), first)
-            check_same([storage.documents.put("route", second) for _ in range(2)], [True, False])
-            check_same(storage.documents.get("route", "one"), second)
+            check_same([storage.state.put("route", evolve(first, version=v)) for v in (0, 2, 7)], [False] * 3)
+            check_same(storage.state.get("route", "one"), None)
+            check_same([storage.state.put("route", first) for _ in range(2)], [True, False])
+            check_same(storage.state.put("route", evolve(second, version=3)), False)
+            check_same(storage.state.get("route", "one"), first)
+            check_same([storage.state.put("route", second) for _ in range(2)], [True, False])
+            check_same(storage.state.get("route", "one"), second)
 
     def test_a_deleted_document_is_gone(self) -> None:
         """Deleting says whether there was one, whatever its version, leaves all others, and the name begins anew."""
-        first, other = Document("one", {"a": 1}), Document("other", {})
+        first, other = StateEntry("one", {"a": 1}), StateEntry("other", {})
         with self.open_storage() as storage:
-            for document in (first, other, evolve(first, version=2)):
-                storage.documents.put("route", document)
-            storage.documents.put("channel", first)
-            check_same([storage.documents.delete("route", "one") for _ in range(2)], [True, False])
-            check_same(storage.documents.delete("nothing", "other"), False)
-            check_same(list(storage.documents.all("route")), [other])
-            check_same(storage.documents.get("channel", "one"), first)
-            check_same([storage.documents.put("route", evolve(first, version=v)) for v in (3, 1)], [False, True])
+            for entry in (first, other, evolve(first, version=2)):
+                storage.state.put("route", entry)
+            storage.state.put("channel", first)
+            check_same([storage.state.delete("route", "one") for _ in range(2)], [True, False])
+            check_same(storage.state.delete("nothing", "other"), False)
+            check_same(list(storage.state.all("route")), [other])
+            check_same(storage.state.get("channel", "one"), first)
+            check_same([storage.state.put("route", evolve(first, version=v)) for v in (3, 1)], [False, True])
 
     def test_no_live_document_is_handed_out(self) -> None:
         """Changing what was taken in or handed out changes nothing that is stored."""
         taken_in: dict[str, JsonValue] = {"list": [1]}
         with self.open_storage() as storage:
-            storage.documents.put("route", Document("one", taken_in))
+            storage.state.put("route", StateEntry("one", taken_in))
             taken_in["list"] = None
-            for handed_out in (storage.documents.get("route", "one"), *storage.documents.all("route")):
+            for handed_out in (storage.state.get("route", "one"), *storage.state.all("route")):
                 inner = handed_out.value["list"] if handed_out else None
                 if isinstance(inner, list):
                     inner.append(2)
-            check_same(storage.documents.get("route", "one"), Document("one", {"list": [1]}))
+            check_same(storage.state.get("route", "one"), StateEntry("one", {"list": [1]}))
 
-    def test_one_of_many_racing_documents_is_kept(self) -> None:
+    def test_one_of_many_racing_entries_is_kept(self) -> None:
         """Of many threads that put the same version at once, one succeeds: a new one, and one that replaces it."""
         with self.open_storage() as storage:
             for version in (1, 2):
-                rivals = [Document("one", {"rival": number}, version) for number in range(8)]
-                won = at_once([partial(storage.documents.put, "route", rival) for rival in rivals])
+                rivals = [StateEntry("one", {"rival": number}, version) for number in range(8)]
+                won = at_once([partial(storage.state.put, "route", rival) for rival in rivals])
                 check_same(sum(won), 1)
-                check_same(storage.documents.get("route", "one"), rivals[won.index(True)])
+                check_same(storage.state.get("route", "one"), rivals[won.index(True)])

@@ -25,7 +25,7 @@ from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
 from harken.domain.rules import MAX_COMMENT_LENGTH
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.testing.builders import NOON
 
 # Where one value is confused with another, it is so with its twin or its neighbour: the same in other capitals, a part
@@ -263,9 +263,9 @@ def alerts() -> SearchStrategy[Alert]:
     )
 
 
-def documents() -> SearchStrategy[Document]:
-    """Small documents in one of their first versions."""
-    return st.builds(Document, st.sampled_from(NAMES), metadata(), st.integers(1, 3))
+def state_entries() -> SearchStrategy[StateEntry]:
+    """State entries in one of their first versions."""
+    return st.builds(StateEntry, st.sampled_from(NAMES), metadata(), st.integers(1, 3))
 
 
 def some_channels() -> SearchStrategy[set[str]]:

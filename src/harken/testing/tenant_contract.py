@@ -15,7 +15,7 @@ from harken.domain.feedback import Context, Feedback, Rating
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy
 from harken.domain.summary import Summary
 from harken.ports.repository import Conflict, DuplicateOf, Outcome, Stored, Taken
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing.assertions import check_raises, check_same
 from harken.testing.base import FreshStorage
@@ -64,10 +64,8 @@ class TenantContract(FreshStorage):
                 for value in (*ALIKE, "fa", ""):
                     query = FeedbackQuery(**{name: {"plan": value} if name == "context" else value})  # type: ignore[arg-type]
                     wanted = [one for one in stored if value in values_of(one)]
-                    check_same(list(storage.feedback.stream(query)), sorted(wanted, key=Cursor.behind))
-                    check_same(
-                        list(storage.feedback.find(query, limit=20).items), sorted(wanted, key=Cursor.behind)[::-1]
-                    )
+                    check_same(list(storage.feedback.stream(query)), sorted(wanted, key=Cursor.of))
+                    check_same(list(storage.feedback.find(query, limit=20).items), sorted(wanted, key=Cursor.of)[::-1])
                     expected = {None: Summary.fold(wanted)} if wanted else {}
                     check_same(storage.feedback.summarize(query), expected)
 
@@ -298,8 +296,8 @@ class TenantContract(FreshStorage):
                 check_same(storage.alerts.get(one.application, "one"), one)
                 check_same(storage.alerts.latest(one.application, one.rule, one.subject), one)
                 check_same(list(storage.alerts.find(one.application, limit=9)), [one])
-                standing = list(storage.alerts.find(one.application, limit=9, standing=True))
-                check_same(standing, [] if one is resolved else [one])
+                open_alerts = list(storage.alerts.find(one.application, limit=9, open=True))
+                check_same(open_alerts, [] if one is resolved else [one])
 
     def test_alerts_are_found_by_whole_names(self) -> None:
         """The latest alert, and lists of a rule, have nothing of a rule or subject that looks alike."""
@@ -361,23 +359,23 @@ class TenantContract(FreshStorage):
                     check_same(storage.conversations.count(*place, agent_id), 1)
                     check_same(list(storage.conversations.messages(*place, agent_id, limit=9)), [(0, value)])
 
-    def test_keys_and_documents_are_found_by_whole_names(self) -> None:
+    def test_keys_and_entries_are_found_by_whole_names(self) -> None:
         """A key's id, and a document's kind and name, are taken as they are; revoking and deleting change one."""
         keys = [a_key(value, application=value) for value in ALIKE]
         with self.open_storage() as storage:
             check_same([storage.keys.add(key) for key in keys], [True] * len(keys))
             check_same(
-                [storage.documents.put(kind, Document(name, {"of": kind})) for kind, name in _pairs()], [True] * 121
+                [storage.state.put(kind, StateEntry(name, {"of": kind})) for kind, name in _pairs()], [True] * 121
             )
             storage.keys.revoke("fast", at=NOON)
-            check_same(storage.documents.delete("fast", "fast"), True)
+            check_same(storage.state.delete("fast", "fast"), True)
             check_same([storage.keys.get(value) for value in ("fa", "FAST", "%")], [None] * 3)
             for key in keys:
                 check_same(storage.keys.get(key.id), evolve(key, revoked_at=NOON) if key.id == "fast" else key)
             for kind, name in _pairs():
-                expected = None if (kind, name) == ("fast", "fast") else Document(name, {"of": kind})
-                check_same(storage.documents.get(kind, name), expected)
-            check_same([one.name for one in storage.documents.all("fast")], sorted(ALIKE[1:]))
+                expected = None if (kind, name) == ("fast", "fast") else StateEntry(name, {"of": kind})
+                check_same(storage.state.get(kind, name), expected)
+            check_same([one.name for one in storage.state.all("fast")], sorted(ALIKE[1:]))
 
 
 def _twins(feedback: Feedback) -> list[Feedback]:

@@ -242,7 +242,7 @@ def test_an_alert_that_is_raised_in_the_middle_of_an_erasure_is_emptied(
             other.alerts.add(alert, alert.event())
         kept = other.alerts.get("default", alert.id)
         assert kept is not None
-        assert (kept.stands, kept.message, kept.feedback_ids, kept.subject.value) == (False, "", (), ""), command
+        assert (kept.is_open, kept.message, kept.feedback_ids, kept.subject.value) == (False, "", (), ""), command
         command += 1
     assert command > 10
 
@@ -263,7 +263,7 @@ def test_an_alert_is_emptied_when_it_was_stored_and_not_looked_at_yet(
             assert ours.alerts.replace(evolve(alert, version=2), alert.event())
         kept = ours.alerts.get("default", alert.id)
         assert kept is not None
-        assert (kept.stands, kept.message, kept.feedback_ids) == (False, "", ())
+        assert (kept.is_open, kept.message, kept.feedback_ids) == (False, "", ())
 
 
 _PROGRAM = """

@@ -28,7 +28,7 @@ from harken.domain.moderation import Backlog, Moderation
 from harken.domain.query import Dimension
 from harken.domain.routes import Route
 from harken.ports.repository import DuplicateOf, Stored
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage
@@ -191,12 +191,12 @@ def _move_events_on(storage: Storage) -> None:
         outbox.deliveries(DeliveryState.PENDING, limit=3, **some)
         outbox.deliveries(DeliveryState.PENDING, limit=3, after=claimed[3], **some)
     outbox.forget(before=until)
-    storage.documents.put("route", Document("all", {"channel": "log"}))
-    storage.documents.put("route", Document("all", {"channel": "mail"}, version=2))
+    storage.state.put("route", StateEntry("all", {"channel": "log"}))
+    storage.state.put("route", StateEntry("all", {"channel": "mail"}, version=2))
     _talk(storage)
-    storage.documents.get("route", "all")
-    storage.documents.all("route")
-    storage.documents.delete("route", "all")
+    storage.state.get("route", "all")
+    storage.state.all("route")
+    storage.state.delete("route", "all")
 
 
 def _talk(storage: Storage) -> None:

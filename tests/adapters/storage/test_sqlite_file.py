@@ -28,7 +28,7 @@ from harken.configuration.storage_urls import open_storage
 from harken.domain.erasure import Erased
 from harken.domain.events import DeliveryState, Event, EventType
 from harken.ports.repository import Accepted
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
 
@@ -234,7 +234,7 @@ def test_a_file_of_the_second_version_is_brought_up_to_date(path: Path) -> None:
         assert (revived.attempts, revived.tries) == (1, 0)
         alert = an_alert()
         assert storage.alerts.add(alert, alert.event())
-        assert storage.documents.put("route", Document("one", {"channel": "log"}))
+        assert storage.state.put("route", StateEntry("one", {"channel": "log"}))
         assert storage.check() == []
     with open_storage(url_of(path)) as storage:
         assert storage.alerts.get("default", alert.id) == alert

@@ -16,7 +16,7 @@ from harken.configuration.storage_urls import open_storage
 from harken.domain.alerts.alert import Subject
 from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
@@ -190,25 +190,25 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         "alert_time (application=? AND raised_at>?)",
     ),
     "alerts that stand": (
-        lambda st: st.alerts.find("default", limit=9, standing=True),
+        lambda st: st.alerts.find("default", limit=9, open=True),
         "alert_standing (application=?)",
     ),
     "alerts that are resolved": (
-        lambda st: st.alerts.find("default", limit=9, standing=False),
+        lambda st: st.alerts.find("default", limit=9, open=False),
         "alert_time (application=?)",
     ),
     "alerts of a rule": (
         lambda st: st.alerts.find("default", limit=9, rule="streak"),
         "alert_rule (application=? AND rule=?)",
     ),
-    "a document": (lambda st: st.documents.get("route", "a"), "document USING PRIMARY KEY (kind=? AND name=?)"),
-    "documents of a kind": (lambda st: st.documents.all("route"), "document USING PRIMARY KEY (kind=?)"),
+    "a document": (lambda st: st.state.get("route", "a"), "document USING PRIMARY KEY (kind=? AND name=?)"),
+    "documents of a kind": (lambda st: st.state.all("route"), "document USING PRIMARY KEY (kind=?)"),
     "a document that is replaced": (
-        lambda st: st.documents.put("route", Document("a", {}, 2)),
+        lambda st: st.state.put("route", StateEntry("a", {}, 2)),
         "document USING PRIMARY KEY (kind=? AND name=?)",
     ),
     "a document that is deleted": (
-        lambda st: st.documents.delete("route", "a"),
+        lambda st: st.state.delete("route", "a"),
         "document USING PRIMARY KEY (kind=? AND name=?)",
     ),
 }

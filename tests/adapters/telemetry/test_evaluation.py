@@ -119,7 +119,7 @@ def test_a_duplicate_is_no_news(events: Events, way: str) -> None:
 def test_what_does_not_count() -> None:
     """What is refused, or held for a moderator, is not told."""
     events = Events(spam="hold")
-    assert not events.hk.submit("s", "up", "buy viagra").feedback.counts
+    assert not events.hk.submit("s", "up", "buy viagra").feedback.is_counted
     with pytest.raises(FeedbackRejected):
         events.hk.submit("s", "down")
     assert events.records == []

@@ -41,10 +41,10 @@ def test_alerts_are_listed_with_what_they_say(cli: Any, streak: list[str]) -> No
     line, sentence = cli("alerts", "list").out.splitlines()
     (alert,) = cli("alerts", "list", "--json").json["alerts"]
     assert line.startswith(f"{alert['id']}  three by agent  raised 2")
-    assert "  over since 2" in line
+    assert "  resolved 2" in line
     assert sentence == f"    {alert['message']}"
     assert alert["feedback_ids"] == streak[:3]
-    assert cli("alerts", "list", "--standing").out == "No alert stands\n"
+    assert cli("alerts", "list", "--open").out == "No alert is open\n"
     assert cli("alerts", "list", "--rule", "quiet").out == "There are no alerts\n"
     assert cli("--application", "shop", "alerts", "list", "--json").json == {"alerts": [], "next": None}
 
@@ -61,7 +61,7 @@ def test_alerts_come_a_page_at_a_time(cli: Any) -> None:
     assert f"--after {last['id']}" in cli("alerts", "list", "--limit", "1").out
     rest = cli("alerts", "list", "--limit", "1", "--after", last["id"], "--json").json
     assert rest == {"alerts": [first], "next": None}
-    assert cli("alerts", "list", "--standing", "--json").json["alerts"] == [last]
+    assert cli("alerts", "list", "--open", "--json").json["alerts"] == [last]
 
 
 def test_an_alert_is_shown_with_all_that_is_known(cli: Any, streak: list[str]) -> None:
@@ -78,31 +78,31 @@ def test_an_alert_is_shown_with_all_that_is_known(cli: Any, streak: list[str]) -
 def test_trying_the_rules_finds_what_they_found(cli: Any, streak: list[str]) -> None:
     """What the settings' streak rules would have raised is what they did raise, and trying raises nothing."""
     listed = cli("alerts", "list", "--json").json["alerts"]
-    tried = cli("alerts", "try", "--json").json["alerts"]
+    tried = cli("alerts", "backtest", "--json").json["alerts"]
     assert [one["id"] for one in tried] == [one["id"] for one in listed]
     assert [one["feedback_ids"] for one in tried] == [streak[:3]]
-    assert cli("alerts", "try").out == cli("alerts", "list").out
-    assert cli("alerts", "try", "--agent", "south").out == "No alert would have been raised\n"
+    assert cli("alerts", "backtest").out == cli("alerts", "list").out
+    assert cli("alerts", "backtest", "--agent", "south").out == "No alert would have been raised\n"
     assert cli("alerts", "list", "--json").json["alerts"] == listed
 
 
 def test_another_rule_can_be_tried(cli: Any, streak: list[str]) -> None:
     """Its length and whom it looks at; what is not said is as in a rule that does not say it."""
-    by_session = cli("alerts", "try", "--length", "2", "--json").json["alerts"]
+    by_session = cli("alerts", "backtest", "--length", "2", "--json").json["alerts"]
     assert [(one["rule"], one["subject"]) for one in by_session] == [
         ("tried", {"by": "session", "value": "a"}),
         ("tried", {"by": "session", "value": "b"}),
     ]
-    (by_application,) = cli("alerts", "try", "--by", "application", "--json").json["alerts"]
+    (by_application,) = cli("alerts", "backtest", "--by", "application", "--json").json["alerts"]
     assert by_application["feedback_ids"] == streak[:3]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("try",), 2, "no streak rule"),
-        (("try", "--length", "0"), 2, "length"),
-        (("try", "--by", "planet"), 2, "session, agent, application"),
+        (("backtest",), 2, "no streak rule"),
+        (("backtest", "--length", "0"), 2, "length"),
+        (("backtest", "--by", "planet"), 2, "session, agent, application"),
         (("list", "--limit", "0"), 3, "limit"),
         (("list", "--rule", "\udcff"), 2, "--rule"),
         (("list", "--after", "nobody"), 4, "nobody"),
@@ -148,7 +148,7 @@ def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
     assert problem.endswith("s: more than 1 (alert rule moderation)")
     assert cli("--application", "shop", "doctor").code == 0
     assert cli("relay", "--once").code == 0
-    (alert,) = cli("alerts", "list", "--standing", "--json").json["alerts"]
+    (alert,) = cli("alerts", "list", "--open", "--json").json["alerts"]
     assert (alert["kind"], alert["figures"]["waiting"]) == ("queue", 2)
     shown = cli("alerts", "show", alert["id"]).out
     assert "queue" in shown

@@ -214,7 +214,7 @@ def test_changing_is_for_oneself(server: Server, hk: Harken, keys: dict[str, dic
     assert ask(server, "DELETE", "/api/feedback/f", ours).status_code in (200, 204)
     assert ask(server, "DELETE", "/api/sessions/s/metadata", ours, params={"key": "of"}).status_code < 300
     (other,) = everything(hk, "default-2")
-    assert (other.version, other.comment, other.counts) == (1, "of default-2", True)
+    assert (other.version, other.comment, other.is_counted) == (1, "of default-2", True)
     assert hk.sessions.get("default-2", "s") == {"of": "default-2"}
     assert everything(hk, "default")[0].withdrawn
 

@@ -200,11 +200,11 @@ class TestChannels:
         off = server.post("/api/channels/bad/off", {"reason": "it moves"}, status=200)
         assert off == {**bad, "on": False, "off_since": "2026-03-04T12:00:00.000000Z", "reason": "it moves"}
         assert server.get("/api/channels")["channels"] == [good, off]
-        (alert,) = server.get("/api/alerts?standing=true")["alerts"]
+        (alert,) = server.get("/api/alerts?open=true")["alerts"]
         assert (alert["kind"], alert["subject"]) == ("channel", {"by": "channel", "value": "bad"})
         clock.turn(minutes=1)
         assert server.post("/api/channels/bad/on", None, status=200) == bad
-        (over,) = server.get("/api/alerts?standing=false")["alerts"]
+        (over,) = server.get("/api/alerts?open=false")["alerts"]
         assert over == {**alert, "resolved_at": "2026-03-04T12:01:00.000000Z"}
 
     def test_what_there_is_not(self, server: Server) -> None:
@@ -342,7 +342,7 @@ class TestAlerts:
 
         since = (clock.now - timedelta(hours=3)).isoformat().replace("+", "%2B")
         assert ids("") == ids("rule=two-downs") == raised
-        assert (ids("standing=true"), ids("standing=false")) == ([last, second], [first])
+        assert (ids("open=true"), ids("open=false")) == ([last, second], [first])
         assert ids(f"since={since}") == [last, second]
         assert ids("rule=none") == []
         shown = server.get(f"/api/alerts/{last}")
@@ -399,7 +399,7 @@ class TestQueue:
         for minutes, standing in ((1, 1), (10, 0)):
             clock.turn(minutes=minutes)
             hk.relay.run_due()
-            assert len(server.get("/api/alerts?standing=true")["alerts"]) == standing
+            assert len(server.get("/api/alerts?open=true")["alerts"]) == standing
 
 
 class TestReplies:

@@ -379,7 +379,7 @@ class TestApi:
         hk.deliveries.replay(client.delivery_id)
         client.ask(named("list_deliveries"), query="state=pending&limit=1&channel=support")
         hk.channels.switch_off("support", "by hand")
-        response = client.ask(named("list_alerts"), query="standing=true&since=2026-01-01&limit=1")
+        response = client.ask(named("list_alerts"), query="open=true&since=2026-01-01&limit=1")
         assert len(json.loads(response.body)["alerts"]) == 1
         response = client.ask(named("list_alerts"), query="limit=1")
         following = json.loads(response.body)["next"]

@@ -335,12 +335,12 @@ class TestPathsAndQueries:
             "/api/deliveries?channel=%00",
             "/api/deliveries?limit=0",
             "/api/deliveries?limit=1001",
-            "/api/alerts?standing=maybe",
+            "/api/alerts?open=maybe",
             "/api/alerts?rule=%00",
             "/api/alerts?since=yesterday",
             "/api/alerts?limit=0",
             "/api/alerts?limit=1001",
-            "/api/alerts?standing=true&standing=false",
+            "/api/alerts?open=true&open=false",
         ],
     )
     def test_lists(self, steady: Server, state: str, query: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from harken import Alert, Harken
 from harken.domain.alerts.alert import AlertRule, StreakRule, parse_rule
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, door, filtered, text_or_none
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli, filtered, text_or_none
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.wire.records import alert_record
 
@@ -24,7 +24,7 @@ _TRIED = "tried"
 def list_(
     context: typer.Context,
     *,
-    standing: Annotated[bool, typer.Option("--standing", help="Only those whose pattern goes on.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Only open alerts.")] = False,
     rule: Annotated[str | None, typer.Option(metavar="NAME", help="Of this rule.")] = None,
     limit: Limit = 20,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Go on behind this alert.")] = None,
@@ -32,10 +32,10 @@ def list_(
 ) -> None:
     """List the alerts of the application, the last raised first."""
     of = text_or_none("--rule", rule)
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
 
         def page(limit: int, after: Alert | None) -> Sequence[Alert]:
-            return hk.alerts.find(hk.application, limit=limit, after=after, standing=standing or None, rule=of)
+            return hk.alerts.find(hk.application, limit=limit, after=after, open=open_ or None, rule=of)
 
         found = page(limit, None if after is None else hk.alerts.get(hk.application, after))
         more = len(found) == limit and bool(page(1, found[-1]))
@@ -46,7 +46,7 @@ def list_(
     if more:
         say(f"There is more: add --after {found[-1].id}", style="dim")
     if not found:
-        say("No alert stands" if standing else "There are no alerts")
+        say("No alert is open" if open_ else "There are no alerts")
 
 
 @alerts.command()
@@ -56,7 +56,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show everything about one alert."""
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         alert = hk.alerts.get(hk.application, alert_id)
     if as_json:
         print_json(alert_record(alert))
@@ -67,7 +67,7 @@ def show(
 
 
 @filtered
-def try_(
+def backtest(
     context: typer.Context,
     *,
     filters: Filters,
@@ -80,9 +80,9 @@ def try_(
     as_json: Json = False,
 ) -> None:
     """Tell which alerts the streak rules would have raised on feedback that is there; nobody is told of them."""
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         query, rules = filters.query(hk), _rules(hk, length, by)
-        found = [alert for rule in rules for alert in hk.alerts.rehearse(query, rule)]
+        found = [alert for rule in rules for alert in hk.alerts.backtest(query, rule)]
     if as_json:
         print_json({"alerts": list(map(alert_record, found))})
         return
@@ -91,7 +91,7 @@ def try_(
         say("No alert would have been raised")
 
 
-alerts.command("try")(try_)
+alerts.command("backtest")(backtest)
 
 
 def _rules(hk: Harken, length: int | None, by: str | None) -> list[StreakRule]:
@@ -110,7 +110,7 @@ def _streaks(rules: Sequence[AlertRule]) -> list[StreakRule]:
 def _tell(found: Sequence[Alert]) -> None:
     """Alerts for people, each with its sentence below it."""
     for alert in found:
-        state = "stands" if alert.resolved_at is None else f"over since {time_text(alert.resolved_at)}"
+        state = "open" if alert.resolved_at is None else f"resolved {time_text(alert.resolved_at)}"
         say(f"{alert.id}  {in_one_line(alert.rule)}  raised {time_text(alert.raised_at)}  {state}")
         say(f"    {in_one_line(alert.message)}")
 

@@ -49,7 +49,7 @@ from harken_adapters.hosts.cli import (
     statistics,
     transfer,
 )
-from harken_adapters.hosts.cli.options import Door, WrongUsage
+from harken_adapters.hosts.cli.options import CliContext, WrongUsage
 from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, print_json, say, shown, warn, writing
 
 # Every usage error that Typer raises has this base, which not every version exports.
@@ -128,7 +128,7 @@ def _before_every_command(
     ] = False,
 ) -> None:
     """Harken collects what people think of an answer, keeps every word, and turns it into exact figures."""
-    context.obj = Door(storage, application, usual=context.obj)
+    context.obj = CliContext(storage, application, usual=context.obj)
 
 
 def run(arguments: Sequence[str], *, storage: str | None = None) -> int:

@@ -9,7 +9,7 @@ import typer
 
 from harken import Harken
 from harken.services.notifications.channels import ChannelState
-from harken_adapters.hosts.cli.options import Door, Json, door, text
+from harken_adapters.hosts.cli.options import CliContext, Json, cli, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
 from harken_adapters.hosts.http.wire.records import channel_record
 
@@ -24,7 +24,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
     Channels that the settings do not name are listed too if anything waits for them.
     """
-    chosen = door(context)
+    chosen = cli(context)
     with chosen.open() as hk:
         states, stranded = hk.channels.states(), hk.deliveries.stranded()
     if as_json:
@@ -41,7 +41,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @channels.command("on")
 def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Send there again. What died meanwhile waits until it is replayed."""
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         state = hk.channels.switch_on(name)
     _show(state, as_json=as_json)
 
@@ -54,7 +54,7 @@ def off(
     as_json: Json = False,
 ) -> None:
     """Send nothing there any more, until it is switched on: what should go there is dead, and can be replayed."""
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         state = hk.channels.switch_off(name, text("--reason", reason))
     _show(state, as_json=as_json)
 
@@ -64,13 +64,13 @@ def channel_line(state: ChannelState) -> str:
     return f"{state.name}  {how_it_fares(state)}"
 
 
-def warn_of_stranded(hk: Harken, chosen: Door) -> None:
+def warn_of_stranded(hk: Harken, chosen: CliContext) -> None:
     """Say on stderr what waits for channels that the settings do not name: a relay does not send it."""
     for name, number in hk.deliveries.stranded().items():
         warn(f"Warning: {stranded_line(name, number, chosen)}", style="yellow")
 
 
-def stranded_line(name: str, number: int, chosen: Door) -> str:
+def stranded_line(name: str, number: int, chosen: CliContext) -> str:
     """What waits for a channel that the settings do not name, and what can be done."""
     waits = "1 delivery waits" if number == 1 else f"{number:,} deliveries wait"
     shown, quoted, command = in_one_line(name), shlex.quote(name), chosen.command_for_all

@@ -18,7 +18,7 @@ from harken.services.copying import ConversationPart, Copied, Copyable, Copying,
 from harken.services.mirroring import Extra, Kind
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Json, WrongUsage, door
+from harken_adapters.hosts.cli.options import Json, WrongUsage, cli
 from harken_adapters.hosts.cli.output import confirmed, print_json, run_through, say
 
 _REJECTED = Path("copy.rejected.jsonl")
@@ -91,7 +91,7 @@ def copy(
 
 def _application(context: typer.Context, from_: str, to: str) -> str | None:
     """The application to copy, if only one, after a look at what else was typed."""
-    chosen = door(context)
+    chosen = cli(context)
     if chosen.given is not None:
         raise WrongUsage("copy takes its storages from --from and --to; leave out --storage")
     if same_storage(from_, to):

@@ -12,7 +12,7 @@ from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door, instant, text, text_or_none
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli, instant, text, text_or_none
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.wire.records import delivery_record
 
@@ -35,7 +35,7 @@ def list_(
 
     Those of all applications, or only of that of --application.
     """
-    chosen, to = door(context), text_or_none("--channel", channel)
+    chosen, to = cli(context), text_or_none("--channel", channel)
     with chosen.open() as hk:
 
         def page(limit: int, after: str | None) -> Sequence[Delivery]:
@@ -63,7 +63,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show everything about one delivery."""
-    chosen = door(context)
+    chosen = cli(context)
     with chosen.open() as hk:
         delivery = hk.deliveries.get(delivery_id, application=chosen.application)
     if as_json:
@@ -104,7 +104,7 @@ def replay(
     --all means those of all applications, or only of that of --application; and those that are dead, unless --state
     says otherwise. What was delivered is kept for a week.
     """
-    chosen, to, by = door(context), text_or_none("--channel", channel), text_or_none("--route", route)
+    chosen, to, by = cli(context), text_or_none("--channel", channel), text_or_none("--route", route)
     ids = list(dict.fromkeys(delivery_ids or ()))
     if bool(ids) == everything:
         raise WrongUsage("say what to replay: either the ids of deliveries, or --all")
@@ -161,9 +161,9 @@ def bury(
         say(f"{buried:,} buried")
 
 
-def _for_all(context: typer.Context) -> Door:
+def _for_all(context: typer.Context) -> CliContext:
     """The storage to work on; the deliveries of all its applications."""
-    chosen = door(context)
+    chosen = cli(context)
     if chosen.application is not None:
         raise WrongUsage("move and bury are about all applications; leave out --application")
     return chosen

@@ -21,7 +21,7 @@ from harken import (
     Target,
 )
 from harken_adapters.formats.statistics import By, figures_record, trend_points
-from harken_adapters.hosts.cli.options import Door, Json, door
+from harken_adapters.hosts.cli.options import CliContext, Json, cli
 from harken_adapters.hosts.cli.output import print_json, say
 from harken_adapters.hosts.cli.statistics import groups_table, stats_table, themes_table, trend_table
 
@@ -64,7 +64,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
 
     Running it again adds only what is new: the feedback of the days since.
     """
-    chosen = door(context)
+    chosen = cli(context)
     with chosen.open(spam="hold") as hk:
         added = _collect(hk, datetime.now(UTC))
         scenes = _play(hk)
@@ -200,7 +200,7 @@ def _tell_figures(hk: Harken) -> None:
     themes_table(hk.themes())
 
 
-def _tell_what_next(chosen: Door, scenes: Scenes) -> None:
+def _tell_what_next(chosen: CliContext, scenes: Scenes) -> None:
     if chosen.storage == "memory://":
         say("memory:// has forgotten everything by now; to go on, try harken --storage sqlite:///demo.db demo")
         return

@@ -25,7 +25,7 @@ from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
-from harken_adapters.hosts.cli.options import Door, Json, door
+from harken_adapters.hosts.cli.options import CliContext, Json, cli
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 from harken_adapters.hosts.http.wire.records import channel_record
 
@@ -37,7 +37,7 @@ _PAGE: Final = 1_000
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check the installation, the storage, the figures and the channels; exits with 1 where something is wrong."""
-    report = _report(door(context))
+    report = _report(cli(context))
     if as_json:
         print_json(report)
     else:
@@ -46,7 +46,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _report(chosen: Door) -> dict[str, Any]:
+def _report(chosen: CliContext) -> dict[str, Any]:
     report: dict[str, Any] = {
         "python": platform.python_version(),
         "harken": version("harken"),

@@ -12,7 +12,7 @@ from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.middleware import Receipt
 from harken_adapters.formats.record import erasure_record, to_record
-from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, door, filtered, pairs, rating_named
+from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, cli, filtered, pairs, rating_named
 from harken_adapters.hosts.cli.output import (
     confirmed,
     feedback_list,
@@ -50,7 +50,7 @@ def submit(
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
         raise WrongUsage("a vote belongs to somebody; say to whom with --author")
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         if vote and author is not None:
             receipt = hk.collection.set_vote(
                 target,
@@ -95,7 +95,7 @@ def list_(
 ) -> None:
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         page = hk.collection.find(filters.query(hk), limit=limit, after=cursor)
     if as_json:
         print_json(page_record(page))
@@ -105,7 +105,7 @@ def list_(
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:
     """Show everything about one feedback."""
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         feedback = hk.collection.get(hk.application, feedback_id)
     if as_json:
         print_json(to_record(feedback))
@@ -188,7 +188,7 @@ def erase(
     Exits with 4 if there is nothing to erase.
     """
     _check_named(feedback_id, session, author)
-    chosen = door(context)
+    chosen = cli(context)
     with chosen.open() as hk:
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)

@@ -16,7 +16,7 @@ from harken_adapters.formats.importing import Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migration
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, door, pairs
+from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli, pairs
 from harken_adapters.hosts.cli.output import counted, print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Bring in feedback that was collected without Harken.")
@@ -57,7 +57,7 @@ def mongodb_sessions(
     if "session_id" in columns.mapped:
         raise WrongUsage("session_id is the _id of the document, and cannot be read by another name")
     rejects = Rejects(rejected or _rejected(collection), "session", "position", keep=after is not None)
-    chosen = door(context)
+    chosen = cli(context)
     began = perf_counter()
     with (
         mongodb.opened(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,

@@ -39,7 +39,7 @@ class NothingAccepted(HarkenError):
 
 
 @frozen
-class Door:
+class CliContext:
     """Which storage and application the options before the command chose.
 
     Attributes:
@@ -85,10 +85,10 @@ def _program() -> str:
     return "harken" if started.name != "harken" or shutil.which("harken") else shlex.quote(str(started))
 
 
-def door(context: typer.Context) -> Door:
+def cli(context: typer.Context) -> CliContext:
     """What was chosen before the command."""
     chosen = context.obj
-    assert isinstance(chosen, Door)  # noqa: S101 - the callback of the application has put it there
+    assert isinstance(chosen, CliContext)  # noqa: S101 - the callback of the application has put it there
     return chosen
 
 

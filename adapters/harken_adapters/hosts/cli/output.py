@@ -210,7 +210,7 @@ def feedback_list(page: Page, *, versions: bool = False) -> None:
         state = "withdrawn" if one.withdrawn else one.moderation.status.value
         facts = (f"{one.created_at:%Y-%m-%d %H:%M}", one.session_id, one.agent_id or "", ", ".join(one.tags))
         line = Text.assemble((in_one_line(one.id), "dim"), "  ", rating_text(one.rating))
-        line.append("" if one.counts else f" ({state})", style="yellow")
+        line.append("" if one.is_counted else f" ({state})", style="yellow")
         line.append("".join(f"  {in_one_line(fact)}" for fact in facts if fact))
         if versions:
             line.append(f"  version {one.version}", style="dim")

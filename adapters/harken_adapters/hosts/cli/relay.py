@@ -19,7 +19,7 @@ from harken import Harken
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
-from harken_adapters.hosts.cli.options import Door, Json, WrongUsage, door
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, shown, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
 from harken_adapters.hosts.http.wire.records import channel_record
@@ -39,7 +39,7 @@ def relay(
 
     Any number may run on a storage. What fails, and what the log channel says, goes to stderr.
     """
-    chosen = door(context)
+    chosen = cli(context)
     _check(chosen)
     with _ended_by_signal(), _logged(), chosen.open() as hk:
         warn_of_stranded(hk, chosen)
@@ -54,7 +54,7 @@ def relay(
                 sleep(_A_DAY)
 
 
-def _check(chosen: Door) -> None:
+def _check(chosen: CliContext) -> None:
     settings = Settings.load(os.environ, Path.cwd(), storage=chosen.storage, application=chosen.application)
     if scheme_of(settings.storage) == "memory":
         raise WrongUsage("what is in memory:// only its own process can relay; choose a storage that others write to")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harken import ConfigurationError, MissingExtra
-from harken_adapters.hosts.cli.options import door
+from harken_adapters.hosts.cli.options import cli
 from harken_adapters.hosts.cli.output import say
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def serve(
         raise MissingExtra(f"Serving needs the package {error.name!r}, which is not installed; {remedy}") from error
 
     # Each process that serves opens the storage for itself.
-    chosen = door(context)
+    chosen = cli(context)
     for name, value in (("STORAGE", chosen.storage), ("APPLICATION", chosen.application)):
         if value is not None:
             os.environ[f"HARKEN_{name}"] = value

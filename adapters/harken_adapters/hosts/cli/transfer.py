@@ -21,7 +21,7 @@ from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, door, filtered, pairs
+from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli, filtered, pairs
 from harken_adapters.hosts.cli.output import counted, err, print_json, say, shown, shown_json, warn, writing
 
 _STANDARD = "-"
@@ -72,7 +72,7 @@ def import_(
     name = "stdin" if file == _STANDARD else file
     rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"), "line")
     began = perf_counter()
-    with _opened(file) as data, door(context).open(spam=None if check_spam else "allow") as hk:
+    with _opened(file) as data, cli(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("rejected rows would overwrite the file they come from")
         # Only now: opening the storage may have made it.
@@ -172,7 +172,7 @@ def export(
 ) -> None:
     """Export feedback, oldest first, such that an import restores it as it was."""
     chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
-    with door(context).open() as hk:
+    with cli(context).open() as hk:
         if file != _STANDARD:
             # Only now: opening the storage may have made it.
             spare_databases(Path(file))

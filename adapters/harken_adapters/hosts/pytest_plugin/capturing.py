@@ -79,7 +79,7 @@ def connected(recorder: Recorder, *, clock: Clock, new_id: NewId, options: Mappi
     ``HARKEN_*`` variables and ``harken.toml`` say does not count, so that a test gives the same everywhere.
     """
     recorded = {CAPTURED: recorder, **{_channel(route): recorder for route in options.get("routes") or ()}}
-    known = {"clock": clock, "new_id": new_id, "chance": lambda: 0.0}
+    known = {"clock": clock, "new_id": new_id, "jitter": lambda: 0.0}
     silent = {"routes": (), "alert_rules": (), "replies": ()}
     channels = {**recorded, **(options.get("channels") or {})}
     with pytest.MonkeyPatch.context() as surroundings:

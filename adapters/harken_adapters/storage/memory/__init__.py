@@ -17,16 +17,16 @@ from harken_adapters.storage.memory.feedback import MemoryFeedbackRepository
 from harken_adapters.storage.memory.keys import MemoryKeyRepository
 from harken_adapters.storage.memory.outbox import MemoryOutbox
 from harken_adapters.storage.memory.sessions import MemorySessionRepository
-from harken_adapters.storage.memory.state import MemoryDocumentRepository
+from harken_adapters.storage.memory.state import MemoryStateRepository
 
 __all__ = [
     "MemoryAlertRepository",
     "MemoryConversationRepository",
-    "MemoryDocumentRepository",
     "MemoryFeedbackRepository",
     "MemoryKeyRepository",
     "MemoryOutbox",
     "MemorySessionRepository",
+    "MemoryStateRepository",
     "open_storage",
 ]
 
@@ -44,7 +44,7 @@ def open_storage(url: str = "memory://") -> Iterator[Storage]:
             outbox=MemoryOutbox(data),
             keys=MemoryKeyRepository(data),
             alerts=MemoryAlertRepository(data),
-            documents=MemoryDocumentRepository(data),
+            state=MemoryStateRepository(data),
             conversations=MemoryConversationRepository(data),
         )
     finally:

@@ -54,7 +54,7 @@ class MemoryAlertRepository(AlertRepository):
         *,
         limit: int,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
@@ -64,7 +64,7 @@ class MemoryAlertRepository(AlertRepository):
             start = 0 if since is None else bisect_left(alerts.order, (since, ""))
             end = len(alerts.order) if after is None else bisect_left(alerts.order, raised_place(after))
             last_first = (alerts.by_id[alerts.order[index][1]] for index in range(end - 1, start - 1, -1))
-            wanted = (alert for alert in last_first if standing in (None, alert.stands) and rule in (None, alert.rule))
+            wanted = (alert for alert in last_first if open in (None, alert.is_open) and rule in (None, alert.rule))
             return list(islice(wanted, limit))
 
     def _put(self, alert: Alert, event: Event) -> None:

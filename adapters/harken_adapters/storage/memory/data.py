@@ -24,7 +24,7 @@ from harken.domain.summary import Summary
 from harken.ports.conversations import JsonObject
 from harken.ports.repository import Taken
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document
+from harken.ports.state import StateEntry
 
 #: A step of a change: a function and its arguments. Taking it twice is as good as taking it once.
 _Step = tuple[Callable[..., object], tuple[Any, ...]]
@@ -79,7 +79,7 @@ class Data(_Stepwise):
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
         self._alerts: _Whole[Alerts] = _Whole(Alerts)
-        self.documents: dict[tuple[str, str], Document] = {}
+        self.state: dict[tuple[str, str], StateEntry] = {}
         self.conversations: dict[tuple[str, str], Conversation] = {}
 
     @property
@@ -121,7 +121,7 @@ class Data(_Stepwise):
     def empty(self, alert: Alert, emptied: Alert) -> None:
         """Empty an alert, with the event of its end if it stood."""
         steps: list[_Step] = [(self._alerts[alert.application].put, (emptied,))]
-        if alert.stands:
+        if alert.is_open:
             steps.append((self._events.put, (emptied.event(),)))
         self._take(steps)
 
@@ -161,7 +161,7 @@ class Application(_Stepwise):
 
     def insert(self, feedback: Feedback) -> None:
         """Keep what is new, and count it."""
-        place = Cursor.behind(feedback)
+        place = Cursor.of(feedback)
         steps: list[_Step] = [
             (_put, (self.feedback, feedback.id, feedback)),
             (insert_place, (self.order, place)),
@@ -176,7 +176,7 @@ class Application(_Stepwise):
         """Forget it, and take it out of the figures."""
         if feedback.id not in self.feedback:
             return
-        place = Cursor.behind(feedback)
+        place = Cursor.of(feedback)
         steps: list[_Step] = [
             (_drop, (self.feedback, feedback.id)),
             (_delete, (self.order, place)),
@@ -229,14 +229,14 @@ class Application(_Stepwise):
         if feedback.version > 1:
             yield change, (self.changed, change_place(feedback))
         if feedback.moderation.status is ModerationStatus.PENDING:
-            yield change, (self.pending, Cursor.behind(feedback))
+            yield change, (self.pending, Cursor.of(feedback))
 
     def _counter_steps(self, *changes: tuple[Feedback, Callable[[Summary, Summary], Summary]]) -> Iterator[_Step]:
         """What sets the figures to what they are after these changes."""
         totals: dict[str | None, Summary] = {}
         slots: dict[tuple[str | None, int], Summary] = {}
         for feedback, change in changes:
-            if feedback.counts:
+            if feedback.is_counted:
                 agent_id, figures = feedback.agent_id, Summary.of(feedback)
                 slot = (agent_id, slot_number(feedback.created_at))
                 totals[agent_id] = change(totals.get(agent_id) or self.totals.get(agent_id) or _EMPTY, figures)

@@ -57,7 +57,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 feedback = application.feedback[places[index].id]
                 if query.matches(feedback):
                     if len(found) == limit:
-                        return Page(tuple(found), Cursor.behind(found[-1]))
+                        return Page(tuple(found), Cursor.of(found[-1]))
                     found.append(feedback)
         return Page(tuple(found))
 

@@ -25,7 +25,7 @@ from harken_adapters.storage.mongodb.keys import MongoKeyRepository
 from harken_adapters.storage.mongodb.outbox import MongoOutbox
 from harken_adapters.storage.mongodb.schema import prepare
 from harken_adapters.storage.mongodb.sessions import MongoSessionRepository
-from harken_adapters.storage.mongodb.state import MongoDocumentRepository
+from harken_adapters.storage.mongodb.state import MongoStateRepository
 from harken_adapters.storage.mongodb.statistics.editions import Days
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOUT, LONGEST_TIMEOUT, parse_url
@@ -130,7 +130,7 @@ def _storage(database: Database, given: Clock | None) -> Storage:
         outbox=MongoOutbox(database, erasures),
         keys=MongoKeyRepository(database),
         alerts=MongoAlertRepository(database),
-        documents=MongoDocumentRepository(database),
+        state=MongoStateRepository(database),
         conversations=MongoConversationRepository(database),
         rebuild=lambda: list(days.rebuild()),
         clock=partial(server_clock, database),

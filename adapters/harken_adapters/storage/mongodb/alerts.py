@@ -79,16 +79,16 @@ class MongoAlertRepository(AlertRepository):
         *,
         limit: int,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
         """See the port."""
         wanted: Document = {"application": {"$eq": application}}
         wanted |= {} if rule is None else {"rule": {"$eq": rule}}
-        wanted |= {} if standing is None else {"standing": {"$eq": True} if standing else {"$exists": False}}
+        wanted |= {} if open is None else {"standing": {"$eq": True} if open else {"$exists": False}}
         place = None if after is None else Cursor(after.raised_at, after.id)
-        index = "rule" if rule is not None else "standing" if standing else "time"
+        index = "rule" if rule is not None else "standing" if open else "time"
         return self._select(raised_before(wanted, place, since=since), index, limit)
 
     def _look_at_erasures(self, alert: Alert) -> None:
@@ -147,7 +147,7 @@ def _empty(database: Database, condition: Document, index: str, gone_sessions: C
             remains = about_other and _sessions_left(database, alert.application, [name])
             empty = alert.emptied(at=at, session_remains=bool(remains))
             # One that has changed since is found again.
-            emptied += _replace(database, empty, [empty.event()] if alert.stands else [])
+            emptied += _replace(database, empty, [empty.event()] if alert.is_open else [])
 
 
 def gone(database: Database, application: str, feedback_ids: Collection[str]) -> set[str]:

@@ -34,7 +34,7 @@ def where_before(query: FeedbackQuery, place: Cursor | None) -> Document:
     return {"$or": [_merged(rest, way) for way in _ways("$lt", place)]}
 
 
-def where_behind(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) -> Document:
+def where_after(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) -> Document:
     """The filter for what matches and is newer than a place, but not than ``until``."""
     beyond = Cursor(until.created_at, f"{until.id}\0")
     below = min(filter(None, (beyond, _until(query))))

@@ -22,8 +22,8 @@ from harken_adapters.storage.mongodb.conditions import (
     changed_behind,
     index_for,
     where,
+    where_after,
     where_before,
-    where_behind,
 )
 from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.documents import (
@@ -96,7 +96,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         """See the port."""
         found = self._select(where_before(query, after), _NEWEST_FIRST, index_for(query), limit + 1)
         items = tuple(found[:limit])
-        return Page(items, Cursor.behind(items[-1]) if len(found) > limit else None)
+        return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """See the port."""
@@ -104,15 +104,15 @@ class MongoFeedbackRepository(FeedbackRepository):
         newest = self.find(query, limit=1).items
         if not newest:
             return
-        until = Cursor.behind(newest[0])
+        until = Cursor.of(newest[0])
         place: Cursor | None = None
         while True:
-            condition = where_behind(query, place, until=until)
+            condition = where_after(query, place, until=until)
             chunk = self._select(condition, _OLDEST_FIRST, index_for(query), _CHUNK)
             yield from chunk
             if len(chunk) < _CHUNK:
                 return
-            place = Cursor.behind(chunk[-1])
+            place = Cursor.of(chunk[-1])
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         """See the port."""

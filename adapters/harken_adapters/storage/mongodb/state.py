@@ -1,4 +1,4 @@
-"""Small documents in MongoDB."""
+"""State in MongoDB."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Sequence
 
 from pymongo.errors import DuplicateKeyError
 
-from harken.ports.state import Document, DocumentRepository
+from harken.ports.state import StateEntry, StateRepository
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.documents import Document as Kept
+from harken_adapters.storage.mongodb.documents import Document
 
 
-class MongoDocumentRepository(DocumentRepository):
+class MongoStateRepository(StateRepository):
     """One document for each; its value is JSON text, as names in JSON may be what names in MongoDB may not."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._documents = database.documents
 
-    def all(self, kind: str) -> Sequence[Document]:
+    def all(self, kind: str) -> Sequence[StateEntry]:
         """See the port."""
         with self._database.calling():
             found = self._documents.find({"kind": {"$eq": kind}}).sort([("name", 1)]).hint("kind")
-            return list(map(_document, found))
+            return list(map(_entry, found))
 
-    def get(self, kind: str, name: str) -> Document | None:
+    def get(self, kind: str, name: str) -> StateEntry | None:
         """See the port."""
         with self._database.calling():
             found = self._documents.find_one({"_id": {"$eq": _id(kind, name)}})
-        return None if found is None else _document(found)
+        return None if found is None else _entry(found)
 
-    def put(self, kind: str, document: Document) -> bool:
+    def put(self, kind: str, entry: StateEntry) -> bool:
         """See the port."""
-        content = {"value": json.dumps(dict(document.value)), "version": document.version}
+        content = {"value": json.dumps(dict(entry.value)), "version": entry.version}
         with self._database.calling():
-            if document.version == 1:
-                return self._insert({"_id": _id(kind, document.name), "kind": kind, "name": document.name, **content})
-            before = {"_id": {"$eq": _id(kind, document.name)}, "version": {"$eq": document.version - 1}}
+            if entry.version == 1:
+                return self._insert({"_id": _id(kind, entry.name), "kind": kind, "name": entry.name, **content})
+            before = {"_id": {"$eq": _id(kind, entry.name)}, "version": {"$eq": entry.version - 1}}
             return bool(self._documents.update_one(before, {"$set": content}).matched_count)
 
     def delete(self, kind: str, name: str) -> bool:
@@ -45,7 +45,7 @@ class MongoDocumentRepository(DocumentRepository):
         with self._database.calling():
             return bool(self._documents.delete_one({"_id": {"$eq": _id(kind, name)}}).deleted_count)
 
-    def _insert(self, document: Kept) -> bool:
+    def _insert(self, document: Document) -> bool:
         try:
             self._documents.insert_one(document)
         except DuplicateKeyError:
@@ -53,10 +53,10 @@ class MongoDocumentRepository(DocumentRepository):
         return True
 
 
-def _id(kind: str, name: str) -> Kept:
+def _id(kind: str, name: str) -> Document:
     """The ``_id`` of a document; the order of its fields is part of it."""
     return {"kind": kind, "name": name}
 
 
-def _document(kept: Kept) -> Document:
-    return Document(kept["name"], json.loads(kept["value"]), kept["version"])
+def _entry(document: Document) -> StateEntry:
+    return StateEntry(document["name"], json.loads(document["value"]), document["version"])

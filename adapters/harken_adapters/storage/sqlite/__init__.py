@@ -16,7 +16,7 @@ from harken_adapters.storage.sqlite.opening import must_exist
 from harken_adapters.storage.sqlite.outbox import SqliteOutbox
 from harken_adapters.storage.sqlite.rebuilding import rebuild
 from harken_adapters.storage.sqlite.sessions import SqliteSessionRepository
-from harken_adapters.storage.sqlite.state import SqliteDocumentRepository
+from harken_adapters.storage.sqlite.state import SqliteStateRepository
 from harken_adapters.storage.sqlite.url import parse_url
 
 
@@ -41,7 +41,7 @@ def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
             outbox=SqliteOutbox(database),
             keys=SqliteKeyRepository(database),
             alerts=SqliteAlertRepository(database),
-            documents=SqliteDocumentRepository(database),
+            state=SqliteStateRepository(database),
             conversations=SqliteConversationRepository(database),
             check=database.check,
             rebuild=partial(rebuild, database),

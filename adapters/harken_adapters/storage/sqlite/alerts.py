@@ -74,7 +74,7 @@ class SqliteAlertRepository(AlertRepository):
         *,
         limit: int,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
@@ -84,8 +84,8 @@ class SqliteAlertRepository(AlertRepository):
         if after is not None:
             wanted += " AND (raised_at, id) < (?, ?)"
             parameters += [to_microseconds(after.raised_at), after.id]
-        if standing is not None:
-            wanted += f" AND resolved_at IS {'' if standing else 'NOT '}NULL"
+        if open is not None:
+            wanted += f" AND resolved_at IS {'' if open else 'NOT '}NULL"
         if rule is not None:
             wanted += " AND rule = ?"
             parameters.append(rule)

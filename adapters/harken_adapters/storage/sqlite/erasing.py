@@ -69,7 +69,7 @@ def _empty_alerts(
     remaining = {name for name in sessions if _any(connection, others, application, name, *parameters)}
     for alert in alerts.values():
         replace_alert(connection, emptied := alert.emptied(at=at, session_remains=alert.subject.value in remaining))
-        if alert.stands:
+        if alert.is_open:
             add_events(connection, [emptied.event()])
     return len(alerts)
 

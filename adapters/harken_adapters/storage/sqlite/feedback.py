@@ -89,7 +89,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
         condition, parameters = where(query, *behind)
         found = self._selected(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
         items = tuple(found[:limit])
-        return Page(items, Cursor.behind(items[-1]) if len(found) > limit else None)
+        return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         """See the port."""
@@ -152,7 +152,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
         newest = self.find(query, limit=1).items
         if not newest:
             return
-        until = _beyond("<=", Cursor.behind(newest[0]))
+        until = _beyond("<=", Cursor.of(newest[0]))
         place: tuple[Condition, ...] = ()
         while True:
             condition, parameters = where(query, until, *place)
@@ -160,7 +160,7 @@ class SqliteFeedbackRepository(FeedbackRepository):
             yield chunk
             if len(chunk) < size:
                 return
-            place = (_beyond(">", Cursor.behind(chunk[-1])),)
+            place = (_beyond(">", Cursor.of(chunk[-1])),)
 
     def _changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
         return self._selected(f"WHERE {_CHANGED} {rest}", parameters)

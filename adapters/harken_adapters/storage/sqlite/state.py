@@ -1,39 +1,39 @@
-"""Small documents in SQLite."""
+"""State in SQLite."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from harken.ports.state import Document, DocumentRepository
+from harken.ports.state import StateEntry, StateRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, dump
 
 
-class SqliteDocumentRepository(DocumentRepository):
-    """One row for each document."""
+class SqliteStateRepository(StateRepository):
+    """One row for each entry."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self, kind: str) -> Sequence[Document]:
+    def all(self, kind: str) -> Sequence[StateEntry]:
         """See the port."""
         return self._select("kind = ? ORDER BY name", (kind,))
 
-    def get(self, kind: str, name: str) -> Document | None:
+    def get(self, kind: str, name: str) -> StateEntry | None:
         """See the port."""
         found = self._select("kind = ? AND name = ?", (kind, name))
         return found[0] if found else None
 
-    def put(self, kind: str, document: Document) -> bool:
+    def put(self, kind: str, entry: StateEntry) -> bool:
         """See the port."""
-        value = dump(dict(document.value))
-        if document.version == 1:
+        value = dump(dict(entry.value))
+        if entry.version == 1:
             insert = "INSERT INTO document (kind, name, value, version) VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING"
-            return self._write(insert, (kind, document.name, value))
+            return self._write(insert, (kind, entry.name, value))
         return self._write(
             "UPDATE document SET value = ?, version = ? WHERE kind = ? AND name = ? AND version = ?",
-            (value, document.version, kind, document.name, document.version - 1),
+            (value, entry.version, kind, entry.name, entry.version - 1),
         )
 
     def delete(self, kind: str, name: str) -> bool:
@@ -43,7 +43,7 @@ class SqliteDocumentRepository(DocumentRepository):
     def _write(self, statement: str, parameters: Row) -> bool:
         return self._database.execute(statement, parameters) == 1
 
-    def _select(self, condition: str, parameters: Row) -> list[Document]:
+    def _select(self, condition: str, parameters: Row) -> list[StateEntry]:
         select = f"SELECT name, value, version FROM document WHERE {condition}"  # noqa: S608
         rows = self._database.rows(select, parameters)
-        return [Document(name, json.loads(value), version) for name, value, version in rows]
+        return [StateEntry(name, json.loads(value), version) for name, value, version in rows]

@@ -90,7 +90,7 @@ class Alert:
     version: int = 1
 
     @property
-    def stands(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the pattern goes on."""
         return self.resolved_at is None
 
@@ -129,7 +129,7 @@ class Alert:
         """The event that made the alert what it is now."""
         return Event(
             id=_digest("alert", self.application, self.id, str(self.version)),
-            type=EventType.ALERT_RAISED if self.stands else EventType.ALERT_RESOLVED,
+            type=EventType.ALERT_RAISED if self.is_open else EventType.ALERT_RESOLVED,
             application=self.application,
             subject_id=self.id,
             version=self.version,

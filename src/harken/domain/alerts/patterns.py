@@ -77,12 +77,12 @@ class Streak:
     @classmethod
     def of(cls, down: Feedback) -> Streak:
         """The streak that a first down makes."""
-        place = Cursor.behind(down)
+        place = Cursor.of(down)
         return cls(feedback_ids=(down.id,), began=place, last=place, downs=1, completed_at=down.created_at)
 
     def grown(self, down: Feedback, length: int) -> Streak:
         """This streak with one down more."""
-        grown = evolve(self, last=Cursor.behind(down), downs=self.downs + 1)
+        grown = evolve(self, last=Cursor.of(down), downs=self.downs + 1)
         if self.downs >= length:
             return grown
         return evolve(grown, feedback_ids=(*self.feedback_ids, down.id), completed_at=down.created_at)
@@ -93,7 +93,7 @@ def next_streak(streak: Streak | None, feedback: Feedback, length: int) -> tuple
 
     Only what counts is counted, and only what has ``length`` downs ends as a streak.
     """
-    if not feedback.counts:
+    if not feedback.is_counted:
         return None, streak
     if feedback.rating is Rating.DOWN:
         return None, streak.grown(feedback, length) if streak else Streak.of(feedback)

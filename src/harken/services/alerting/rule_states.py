@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document, DocumentRepository
+from harken.ports.state import StateEntry, StateRepository
 
 _KIND: Final = "rule-state"
 
@@ -44,21 +44,21 @@ class RuleStates:
     succeeds: the other one's observation is made again at the next evaluation.
     """
 
-    def __init__(self, documents: DocumentRepository) -> None:
-        self._documents = documents
+    def __init__(self, state: StateRepository) -> None:
+        self._state = state
 
     def all(self) -> dict[RuleKey, RuleState]:
         """All states."""
-        states = map(_state, self._documents.all(_KIND))
+        states = map(_state, self._state.all(_KIND))
         return {(state.application, state.rule): state for state in states}
 
     def save(self, before: RuleState, over_since: Mapping[str, datetime], *, has_open: bool) -> None:
         """Save since when the patterns of which alerts have been over; without an open alert, remove the state."""
         if not has_open:
             if before.version:
-                self._documents.delete(_KIND, _name(before))
+                self._state.delete(_KIND, _name(before))
         elif not before.version or dict(before.over_since) != dict(over_since):
-            self._documents.put(_KIND, Document(_name(before), _value(before, over_since), before.version + 1))
+            self._state.put(_KIND, StateEntry(_name(before), _value(before, over_since), before.version + 1))
 
 
 def _name(state: RuleState) -> str:
@@ -73,12 +73,12 @@ def _value(state: RuleState, over_since: Mapping[str, datetime]) -> dict[str, Js
     }
 
 
-def _state(document: Document) -> RuleState:
-    value, since = document.value, document.value["since"]
+def _state(entry: StateEntry) -> RuleState:
+    value, since = entry.value, entry.value["since"]
     moments = since.items() if isinstance(since, dict) else ()
     return RuleState(
         application=str(value["application"]),
         rule=str(value["rule"]),
         over_since={alert_id: from_microseconds(at) for alert_id, at in moments if isinstance(at, int)},
-        version=document.version,
+        version=entry.version,
     )

@@ -26,7 +26,7 @@ from harken.domain.query import FeedbackQuery
 from harken.domain.rules import text_problem
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
-from harken.ports.state import DocumentRepository
+from harken.ports.state import StateRepository
 from harken.ports.time import Clock
 from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.alerting.streaks import Group, StreakWatch
@@ -46,7 +46,7 @@ class AlertingService:
         self,
         repository: FeedbackRepository,
         alerts: AlertRepository,
-        documents: DocumentRepository,
+        state: StateRepository,
         *,
         rules: Sequence[AlertRule],
         clock: Clock,
@@ -56,14 +56,14 @@ class AlertingService:
         self._clock = clock
         self.rules = tuple(rules)
         self._streaks = StreakWatch(repository, alerts, clock)
-        self._states = RuleStates(documents)
+        self._states = RuleStates(state)
         self._windows = WindowWatch(repository, alerts, self._states)
         # An application whose feedback was erased to the last is not listed any more, but its alerts must end.
         self._seen: set[str] = set()
         if len({rule.name for rule in rules}) < len(rules):
             raise ConfigurationError("Two alert rules have the same name; each needs one of its own")
 
-    def look_at(self, feedback: Sequence[Feedback]) -> int:
+    def on_feedback(self, feedback: Sequence[Feedback]) -> int:
         """Let the rules about streaks look at what was stored or changed; how many alerts were raised or resolved.
 
         It may be called again with the same feedback, in any order, and by several at once.
@@ -77,7 +77,7 @@ class AlertingService:
         self._seen.update(one.application for one in feedback)
         return sum(self._look_for_streaks(rule, feedback) for rule in self.rules if isinstance(rule, StreakRule))
 
-    def look_around(self) -> int:
+    def evaluate_windows(self) -> int:
         """Let the rules that go by time look at all applications now; how many alerts were raised or resolved.
 
         Alerts about streaks whose feedback was erased are resolved as well, and so are those of rules that have not
@@ -93,7 +93,7 @@ class AlertingService:
             for rule in self.rules:
                 if rule.application in (None, application):
                     state = states.pop((application, rule.name), RuleState(application, rule.name))
-                    changed += self._look_around(rule, application, now, state)
+                    changed += self._evaluate_windows(rule, application, now, state)
         # What is left is about rules that are not configured here, at least not for that application.
         for application in sorted(self._seen):
             for alert in self._windows.open_alerts(application):
@@ -107,7 +107,7 @@ class AlertingService:
         *,
         limit: int = 100,
         after: Alert | None = None,
-        standing: bool | None = None,
+        open: bool | None = None,
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
@@ -117,7 +117,7 @@ class AlertingService:
             application: whose.
             limit: how many at most, from 1 to 1,000.
             after: goes on behind that one.
-            standing: only those that stand, or only those that are resolved.
+            open: only open alerts, or only resolved ones.
             rule: only of that rule.
             since: only those raised not before then.
 
@@ -126,7 +126,7 @@ class AlertingService:
         """
         if not 1 <= limit <= MAX_ALERTS:
             raise InvalidQuery(f"limit must be from 1 to {MAX_ALERTS:,}, got {limit}")
-        return self._alerts.find(application, limit=limit, after=after, standing=standing, rule=rule, since=since)
+        return self._alerts.find(application, limit=limit, after=after, open=open, rule=rule, since=since)
 
     def get(self, application: str, alert_id: str) -> Alert:
         """That alert.
@@ -141,7 +141,7 @@ class AlertingService:
             raise AlertNotFound(f"No alert {alert_id!r} in application {application!r}")
         return alert
 
-    def rehearse(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[Alert]:
+    def backtest(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[Alert]:
         """The alerts that a rule would have raised about stored feedback, oldest first; none is raised.
 
         All of what the query finds is read before the first is given.
@@ -158,7 +158,7 @@ class AlertingService:
         """Raise the alert about a channel that was switched off, unless it stands already."""
         subject = Subject("channel", channel)
         latest = self._alerts.latest(application, CHANNEL_RULE, subject)
-        if latest and latest.stands:
+        if latest and latest.is_open:
             return
         now, finding = self._clock(), Finding(f"Channel {channel} was switched off: {reason}", {})
         alert = pattern_alert(
@@ -169,7 +169,7 @@ class AlertingService:
     def channel_on(self, application: str, channel: str) -> None:
         """Resolve the alert about a channel that was switched on again, if it stands."""
         latest = self._alerts.latest(application, CHANNEL_RULE, Subject("channel", channel))
-        if latest and latest.stands:
+        if latest and latest.is_open:
             resolved = latest.resolved(at=max(self._clock(), latest.raised_at))
             self._alerts.replace(resolved, resolved.event())
 
@@ -187,11 +187,11 @@ class AlertingService:
                 groups[Group(rule, one.application, subject)].append(one)
         return sum(self._streaks.look(group, touched) for group, touched in groups.items())
 
-    def _look_around(self, rule: AlertRule, application: str, now: datetime, state: RuleState) -> int:
+    def _evaluate_windows(self, rule: AlertRule, application: str, now: datetime, state: RuleState) -> int:
         if not isinstance(rule, StreakRule):
             return self._windows.look(rule, application, now, state)
         changed = self._streaks.revise(rule, application)
-        some = self._alerts.find(application, limit=1, standing=True, rule=rule.name)
+        some = self._alerts.find(application, limit=1, open=True, rule=rule.name)
         self._states.save(state, {}, has_open=bool(some))
         return changed
 

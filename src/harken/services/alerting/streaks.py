@@ -84,7 +84,7 @@ class StreakWatch:
         since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
         limit = _IDS // rule.length
         while page := self._alerts.find(application, limit=limit, after=after, rule=rule.name, since=since):
-            still_open = [alert for alert in page if alert.stands]
+            still_open = [alert for alert in page if alert.is_open]
             ids = {feedback_id for alert in still_open for feedback_id in alert.feedback_ids}
             there = self._repository.get_many(application, ids)
             for alert in still_open:
@@ -114,25 +114,27 @@ class StreakWatch:
             return 0
         downs = self._repository.stream(evolve(group.query, rating=Rating.DOWN, since=alert.began_at))
         first = next(downs, None)
-        rest = self._streaks(group, [Cursor.behind(first)]) if first else ()
+        rest = self._streaks(group, [Cursor.of(first)]) if first else ()
         return sum(self._settle(group, streak, None) for streak in list(rest) if streak.ended_at is None)
 
     def _look_once(self, group: Group, touched: Sequence[Feedback]) -> int:
         latest = self._latest(group)
-        standing = latest if latest and latest.stands else None
-        kept = self._kept(group, standing)
-        return 0 if _changes_nothing(latest, kept, touched) else self._see_to(group, touched, standing, kept)
+        open_alert = latest if latest and latest.is_open else None
+        kept = self._kept(group, open_alert)
+        return 0 if _changes_nothing(latest, kept, touched) else self._see_to(group, touched, open_alert, kept)
 
-    def _see_to(self, group: Group, touched: Sequence[Feedback], standing: Alert | None, kept: Sequence[Cursor]) -> int:
+    def _see_to(
+        self, group: Group, touched: Sequence[Feedback], open_alert: Alert | None, kept: Sequence[Cursor]
+    ) -> int:
         """Raise and resolve what the streaks around what was touched, and around what was kept, ask for."""
-        places = sorted({*kept, *map(Cursor.behind, touched)})
+        places = sorted({*kept, *map(Cursor.of, touched)})
         found = list(self._streaks(group, places)) if places else []
         changed = 0
         for streak in found:
-            known = standing if _overlap(streak, kept) else None
+            known = open_alert if _overlap(streak, kept) else None
             changed += self._settle(group, streak, known)
-        if standing and not any(_overlap(streak, kept) for streak in found):
-            changed += self._resolve(standing, at=self._clock())
+        if open_alert and not any(_overlap(streak, kept) for streak in found):
+            changed += self._resolve(open_alert, at=self._clock())
         return changed
 
     def _latest(self, group: Group) -> Alert | None:
@@ -144,7 +146,7 @@ class StreakWatch:
             return []
         there = self._repository.get_many(group.application, alert.feedback_ids)
         query = group.query
-        return [Cursor.behind(one) for one in there.values() if query.matches(one) and one.rating is Rating.DOWN]
+        return [Cursor.of(one) for one in there.values() if query.matches(one) and one.rating is Rating.DOWN]
 
     def _streaks(self, group: Group, places: Sequence[Cursor]) -> Iterator[Streak]:
         """The streaks around these places, each as a whole; not more is read than that needs."""
@@ -156,7 +158,7 @@ class StreakWatch:
             first = waiting[0]
             before = self._downs_before(group.query, first)
             onwards = self._repository.stream(evolve(group.query, since=first.created_at))
-            after = dropwhile(lambda one, first=first: Cursor.behind(one) < first, onwards)  # type: ignore[misc]
+            after = dropwhile(lambda one, first=first: Cursor.of(one) < first, onwards)  # type: ignore[misc]
             yield from streaks(chain(before, _needed(after, waiting)), group.rule.length)
 
     def _newest(self, query: FeedbackQuery, places: deque[Cursor]) -> list[Feedback] | None:
@@ -166,7 +168,7 @@ class StreakWatch:
         """
         page = self._repository.find(query, limit=min(2 * len(places) + _FEW, _PAGE))
         newest = page.items[::-1]
-        ends = (at for at, one in enumerate(newest, 1) if Cursor.behind(one) < places[0] and not _is_down(one))
+        ends = (at for at, one in enumerate(newest, 1) if Cursor.of(one) < places[0] and not _is_down(one))
         begin = max(ends, default=0 if page.next is None else None)
         return None if begin is None else list(newest[begin:])
 
@@ -194,7 +196,7 @@ class StreakWatch:
             if alert is None:
                 cooling = any(abs(one.raised_at - made.raised_at) < group.rule.cooldown for one in near)
                 return 0 if cooling else self._raise(made, streak)
-        if alert.stands:
+        if alert.is_open:
             return 0 if streak.ended_at is None else self._resolve(alert, at=streak.ended_at)
         if streak.ended_at is None:
             again = alert.raised_again(made, at=max(self._clock(), made.raised_at))
@@ -219,7 +221,7 @@ class StreakWatch:
 
     def _is_about(self, group: Group, alert: Alert, streak: Streak) -> bool:
         """Whether the alert was raised about this streak when another feedback was its first."""
-        lasts_as_long = alert.stands or alert.resolved_at == streak.ended_at
+        lasts_as_long = alert.is_open or alert.resolved_at == streak.ended_at
         return lasts_as_long and _overlap(streak, self._kept(group, alert))
 
     def _raise(self, alert: Alert, streak: Streak) -> int:
@@ -248,11 +250,11 @@ def _changes_nothing(latest: Alert | None, kept: Sequence[Cursor], touched: Sequ
     """Whether it is plain without reading more that no alert has to be raised or resolved."""
     if latest is None:
         # What is new and no down makes no streak; there is nothing that it could end.
-        return all(one.version == 1 and one.counts and one.rating is not Rating.DOWN for one in touched)
-    if not latest.stands or len(kept) < len(latest.feedback_ids):
+        return all(one.version == 1 and one.is_counted and one.rating is not Rating.DOWN for one in touched)
+    if not latest.is_open or len(kept) < len(latest.feedback_ids):
         return False
     # More of the same: whatever had ended the streak in between would have resolved the alert, or will yet.
-    return all(_is_down(one) and Cursor.behind(one) > max(kept) for one in touched)
+    return all(_is_down(one) and Cursor.of(one) > max(kept) for one in touched)
 
 
 def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Feedback]:
@@ -264,7 +266,7 @@ def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Fe
     idle = 0
     for one in feedback:
         yield one
-        place = Cursor.behind(one)
+        place = Cursor.of(one)
         idle += 1
         while waiting and waiting[0] <= place:
             passed, idle = waiting.popleft(), 0
@@ -281,7 +283,7 @@ def _overlap(streak: Streak, places: Iterable[Cursor]) -> bool:
 
 
 def _is_down(feedback: Feedback | None) -> bool:
-    return feedback is not None and feedback.counts and feedback.rating is Rating.DOWN
+    return feedback is not None and feedback.is_counted and feedback.rating is Rating.DOWN
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:

@@ -137,7 +137,7 @@ class WindowWatch:
     ) -> int:
         latest = self._alerts.latest(application, rule.name, subject)
         # A clock that was ahead must not keep alerts back for longer than the cooldown.
-        if latest and (latest.stands or abs(at - latest.raised_at) < rule.cooldown):
+        if latest and (latest.is_open or abs(at - latest.raised_at) < rule.cooldown):
             return 0
         alert = pattern_alert(
             rule.kind, application, rule.name, subject, finding, previous=latest, began_at=began_at, at=at
@@ -147,7 +147,7 @@ class WindowWatch:
     def open_alerts(self, application: str, rule: str | None = None) -> Iterator[Alert]:
         """The alerts that are open, of all rules or of one."""
         after: Alert | None = None
-        while page := self._alerts.find(application, limit=_PAGE, after=after, standing=True, rule=rule):
+        while page := self._alerts.find(application, limit=_PAGE, after=after, open=True, rule=rule):
             yield from page
             after = page[-1]
 

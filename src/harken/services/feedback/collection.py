@@ -67,7 +67,7 @@ def filtered_by(spam_filter: SpamFilter) -> Rule:
     return lambda submission: (SPAM,) if spam_filter.is_spam(submission) else ()
 
 
-class FeedbackService:
+class CollectionService:
     """Takes submissions in, through middleware, text ports and rules, and keeps what passes."""
 
     def __init__(

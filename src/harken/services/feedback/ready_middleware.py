@@ -215,7 +215,7 @@ def notify_downs(
 
 def _is_new_down(feedback: Feedback) -> bool:
     before = feedback.revisions[-1].rating if feedback.revisions else None
-    return feedback.rating is Rating.DOWN and feedback.counts and before is not Rating.DOWN
+    return feedback.rating is Rating.DOWN and feedback.is_counted and before is not Rating.DOWN
 
 
 def _downs_up_to(feedback: Feedback) -> FeedbackQuery:
@@ -254,7 +254,7 @@ class Counters:
     def __call__(self, submission: Submission) -> Steps:
         """The middleware."""
         receipt = yield submission
-        if receipt.duplicate or not receipt.feedback.counts:
+        if receipt.duplicate or not receipt.feedback.is_counted:
             return
         figures = Summary.of(_as_given(receipt.feedback))
         with self._adding:

@@ -94,4 +94,4 @@ class Replying:
 
 
 def _wants_reply(feedback: Feedback) -> bool:
-    return feedback.rating is Rating.DOWN and feedback.reply is None and feedback.counts
+    return feedback.rating is Rating.DOWN and feedback.reply is None and feedback.is_counted

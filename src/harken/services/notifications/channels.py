@@ -12,7 +12,7 @@ from harken.domain.errors import FeedbackRejected, NoSuchChannel
 from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.rules import text_problem
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document, DocumentRepository
+from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
 from harken.services.alerting.service import AlertingService
 
@@ -53,14 +53,14 @@ class ChannelService:
 
     def __init__(
         self,
-        documents: DocumentRepository,
+        state: StateRepository,
         alerting: AlertingService,
         *,
         names: Sequence[str],
         application: str,
         clock: Clock,
     ) -> None:
-        self._documents = documents
+        self._state = state
         self._alerting = alerting
         self.names = tuple(names)
         self._application = application
@@ -69,7 +69,7 @@ class ChannelService:
 
     def states(self) -> list[ChannelState]:
         """How each channel fares now, in the order of the settings."""
-        stored = {document.name: document for document in self._documents.all(_KIND)}
+        stored = {entry.name: entry for entry in self._state.all(_KIND)}
         return [_state(name, stored.get(name)) for name in self.names]
 
     def state(self, name: str) -> ChannelState:
@@ -78,7 +78,7 @@ class ChannelService:
         seen = self._seen.get(name)
         if seen is not None and timedelta(0) <= now - seen[0] < _FRESH:
             return seen[1]
-        return self._remember(_state(name, self._documents.get(_KIND, name)))
+        return self._remember(_state(name, self._state.get(_KIND, name)))
 
     def switch_on(self, name: str) -> ChannelState:
         """Send there again; a channel that is on stays so. What died meanwhile waits to be replayed.
@@ -130,11 +130,11 @@ class ChannelService:
 
     def _change(self, name: str, edit: Callable[[ChannelState], ChannelState]) -> ChannelState:
         while True:
-            stored = self._documents.get(_KIND, name)
+            stored = self._state.get(_KIND, name)
             before = _state(name, stored)
             after = edit(before)
             version = stored.version + 1 if stored else 1
-            if after == before or self._documents.put(_KIND, Document(name, _value(after), version)):
+            if after == before or self._state.put(_KIND, StateEntry(name, _value(after), version)):
                 return self._remember(after)
 
     def _remember(self, state: ChannelState) -> ChannelState:
@@ -150,14 +150,14 @@ def _value(state: ChannelState) -> dict[str, JsonValue]:
     }
 
 
-def _state(name: str, document: Document | None) -> ChannelState:
-    if document is None:
+def _state(name: str, entry: StateEntry | None) -> ChannelState:
+    if entry is None:
         return ChannelState(name=name)
     return ChannelState(
         name=name,
-        failing_since=_moment(document.value["failing_since"]),
-        off_since=_moment(document.value["off_since"]),
-        reason=str(document.value["reason"]),
+        failing_since=_moment(entry.value["failing_since"]),
+        off_since=_moment(entry.value["off_since"]),
+        reason=str(entry.value["reason"]),
     )
 
 

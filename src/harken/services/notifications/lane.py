@@ -20,7 +20,7 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
-from harken.ports.time import Chance, Clock
+from harken.ports.time import Clock, Random
 from harken.services.notifications.channels import ChannelService, ChannelState
 from harken.services.notifications.read_ahead import ReadAhead, Subjects
 from harken.services.notifications.routes import RouteService
@@ -59,7 +59,7 @@ _SLOW: Final = 1.0
 
 
 @frozen(kw_only=True)
-class Means:
+class RelayDependencies:
     """What all lanes share.
 
     Attributes:
@@ -69,7 +69,7 @@ class Means:
         channels: which channels are on.
         routes: the routes in force, and their texts.
         clock: the time now, which all relays on the storage agree on.
-        chance: a number from 0 to 1, for jitter.
+        jitter: a number from 0 to 1, for jitter.
         schedule: how long after the one before each try is made.
     """
 
@@ -79,7 +79,7 @@ class Means:
     channels: ChannelService
     routes: RouteService
     clock: Clock
-    chance: Chance
+    jitter: Random
     schedule: Sequence[timedelta] = SCHEDULE
 
 
@@ -95,11 +95,13 @@ class _Ended:
 class Lane:
     """Claims one channel's deliveries, sends them and notes what became of each. Several threads may work in it."""
 
-    def __init__(self, channel: str, notifier: Notifier, means: Means, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, channel: str, notifier: Notifier, dependencies: RelayDependencies, changed: Callable[[], object]
+    ) -> None:
         """``changed`` gives another object after each change that this process has made."""
         self.channel = channel
         self._notifier = notifier
-        self._means = means
+        self._dependencies = dependencies
         self._changed = changed
         self._claim_size = MAX_CLAIM
 
@@ -116,11 +118,11 @@ class Lane:
             StorageError: the storage failed; what was sent may be sent again, under the same id.
         """
         size = self._claim_size
-        now = self._means.clock()
-        claimed = self._means.outbox.claim(self.channel, now=now, until=now + LEASE, limit=size)
+        now = self._dependencies.clock()
+        claimed = self._dependencies.outbox.claim(self.channel, now=now, until=now + LEASE, limit=size)
         if not claimed:
             return 0, False
-        state = self._means.channels.state(self.channel)
+        state = self._dependencies.channels.state(self.channel)
         if not state.on:
             return self._bury_all(claimed, state), len(claimed) == size
         dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
@@ -130,20 +132,22 @@ class Lane:
 
     def _send_all(self, claimed: Sequence[Delivery], latest: datetime, stopping: Callable[[], bool]) -> int:
         """Send one after the other, for as long as the receiver is quick and the lease lasts; give the others back."""
-        routes = self._means.routes.leading_to(self.channel)
-        ahead = ReadAhead([delivery.event for delivery in claimed], partial(subjects_of, self._means), self._changed)
+        routes = self._dependencies.routes.leading_to(self.channel)
+        ahead = ReadAhead(
+            [delivery.event for delivery in claimed], partial(subjects_of, self._dependencies), self._changed
+        )
         ended = _Ended()
         dealt = 0
         try:
             for delivery in claimed:
-                if stopping() or self._means.clock() >= latest:
+                if stopping() or self._dependencies.clock() >= latest:
                     break
                 began = perf_counter()
                 self._send(delivery, ahead.subject(dealt), routes, ended)
                 dealt += 1
                 slow = perf_counter() - began > _SLOW
                 self._claim_size = 1 if slow else min(MAX_CLAIM, self._claim_size * 2)
-                if slow or not self._means.channels.state(self.channel).on:
+                if slow or not self._dependencies.channels.state(self.channel).on:
                     break
                 if perf_counter() - ended.since > _UNSETTLED:
                     self._settle(ended)
@@ -154,7 +158,7 @@ class Lane:
                 self._settle(ended)
             finally:
                 if dealt < len(claimed):
-                    self._means.outbox.release(claimed[dealt:])
+                    self._dependencies.outbox.release(claimed[dealt:])
         return dealt
 
     def _send(
@@ -198,16 +202,16 @@ class Lane:
             type=event.type,
             application=event.application,
             occurred_at=event.occurred_at,
-            sent_at=self._means.clock(),
+            sent_at=self._dependencies.clock(),
             feedback=feedback,
             alert=alert,
             erased=erased,
         )
-        text = self._means.routes.text(routes, notification, subject)
+        text = self._dependencies.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
 
     def _note_failure(self, delivery: Delivery, failure: DeliveryFailed) -> None:
-        now = self._means.clock()
+        now = self._dependencies.clock()
         message = str(failure)
         logger.warning("Channel %s did not take %s at try %d: %s", self.channel, delivery.id, delivery.tries, message)
         wait = self._wait(delivery, failure)
@@ -215,34 +219,34 @@ class Lane:
             self._bury(delivery, message)
         else:
             try:
-                self._means.outbox.back_off(delivery, due_at=now + wait, error=message)
+                self._dependencies.outbox.back_off(delivery, due_at=now + wait, error=message)
             except LeaseLost:
                 _tell_lost(delivery)
         if failure.gone:
-            self._means.channels.switch_off(self.channel, message)
+            self._dependencies.channels.switch_off(self.channel, message)
         else:
-            self._means.channels.failed(self.channel, at=now)
+            self._dependencies.channels.failed(self.channel, at=now)
 
     def _wait(self, delivery: Delivery, failure: DeliveryFailed) -> timedelta | None:
         """How long until the next try; ``None`` if there is none."""
-        if not failure.retryable or delivery.tries >= len(self._means.schedule):
+        if not failure.retryable or delivery.tries >= len(self._dependencies.schedule):
             return None
-        planned = self._means.schedule[delivery.tries] * (1 + JITTER * self._means.chance())
+        planned = self._dependencies.schedule[delivery.tries] * (1 + JITTER * self._dependencies.jitter())
         asked = failure.retry_after or timedelta(0)
         return max(planned, min(asked, LONGEST_WAIT))
 
     def _settle(self, ended: _Ended) -> None:
         # What has arrived first: if the other fails, nothing is sent again.
         if ended.arrived:
-            for delivery in self._means.outbox.settle(ended.arrived):
+            for delivery in self._dependencies.outbox.settle(ended.arrived):
                 _tell_lost(delivery)
-            self._means.channels.arrived(self.channel)
+            self._dependencies.channels.arrived(self.channel)
         if ended.untrue:
-            self._means.outbox.discard(ended.untrue)
+            self._dependencies.outbox.discard(ended.untrue)
 
     def _bury(self, delivery: Delivery, error: str, *, sent: bool = True) -> None:
         try:
-            self._means.outbox.bury(delivery, error=error, sent=sent)
+            self._dependencies.outbox.bury(delivery, error=error, sent=sent)
         except LeaseLost:
             _tell_lost(delivery)
 
@@ -252,7 +256,7 @@ class Lane:
         return len(claimed)
 
 
-def subjects_of(means: Means, events: Iterable[Event]) -> Subjects:
+def subjects_of(dependencies: RelayDependencies, events: Iterable[Event]) -> Subjects:
     """What events are about, as it is now, by application and id; without what was erased."""
     wanted: dict[str, set[str]] = {}
     found: dict[tuple[str, str], Feedback | Alert] = {}
@@ -261,24 +265,24 @@ def subjects_of(means: Means, events: Iterable[Event]) -> Subjects:
             wanted.setdefault(event.application, set()).add(event.subject_id)
         elif event.type is EventType.ERASED:
             continue
-        elif alert := alert_now(means, event):
+        elif alert := alert_now(dependencies, event):
             found[event.application, event.subject_id] = alert
     for application, ids in wanted.items():
-        for feedback_id, one in means.feedback.get_many(application, ids).items():
+        for feedback_id, one in dependencies.feedback.get_many(application, ids).items():
             found[application, feedback_id] = one
     return found
 
 
-def alert_now(means: Means, event: Event) -> Alert | None:
+def alert_now(dependencies: RelayDependencies, event: Event) -> Alert | None:
     """The alert that an event is about, as it is now; ``None`` if nobody may be told of it any more.
 
     An alert that was emptied because of an erasure is not news, but its end is.
     """
-    alert = means.alerts.get(event.application, event.subject_id)
+    alert = dependencies.alerts.get(event.application, event.subject_id)
     if alert is None:
         return None
     # Erasing empties alerts, but one may be raised at the same moment.
-    alert = alert if _is_there(means.feedback, alert) else alert.emptied(at=means.clock())
+    alert = alert if _is_there(dependencies.feedback, alert) else alert.emptied(at=dependencies.clock())
     return None if event.type is EventType.ALERT_RAISED and alert.is_empty else alert
 
 

@@ -21,7 +21,7 @@ from harken.domain.routes import Route, destinations
 from harken.ports.notifier import Notifier
 from harken.services.alerting.service import AlertingService
 from harken.services.interruption import Latch
-from harken.services.notifications.lane import Lane, Means, subjects_of
+from harken.services.notifications.lane import Lane, RelayDependencies, subjects_of
 from harken.services.notifications.read_ahead import Subjects
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ KEPT: Final = timedelta(days=7)
 _TIDY: Final = timedelta(hours=1)
 #: While people submit in this process, a relay rests so many times as long as it has computed, so that they have the
 #: processor: what it computes makes the storage and the receiver work, too. What is not sent yet waits in the storage.
-_REST: Final = 9.0
-_LONGEST_REST: Final = 1.0
+_PAUSE_RATIO: Final = 9.0
+_LONGEST_PAUSE: Final = 1.0
 
 #: Opens all channels, for as long as the context lasts.
 OpenNotifiers = Callable[[], AbstractContextManager[Mapping[str, Notifier]]]
@@ -54,9 +54,14 @@ class Relay:
     """
 
     def __init__(
-        self, means: Means, alerting: AlertingService, open_notifiers: OpenNotifiers, *, poll: float = POLL
+        self,
+        dependencies: RelayDependencies,
+        alerting: AlertingService,
+        open_notifiers: OpenNotifiers,
+        *,
+        poll: float = POLL,
     ) -> None:
-        self._means = means
+        self._dependencies = dependencies
         self._poll = poll
         self._alerting = alerting
         self._open_notifiers = open_notifiers
@@ -69,7 +74,7 @@ class Relay:
         self._last_change = object()
         self._looked: datetime | None = None
         self._tidied: datetime | None = None
-        self._courtesy = Courtesy(self._stopping)
+        self._throttle = Throttle(self._stopping)
 
     @property
     def running(self) -> bool:
@@ -115,7 +120,7 @@ class Relay:
     def nudge(self) -> None:
         """Look at once: something was written. Takes no time."""
         if self._thread is not None:
-            self._courtesy.written()
+            self._throttle.written()
             self._news.open()
 
     def changed(self) -> None:
@@ -146,16 +151,16 @@ class Relay:
         Raises:
             StorageError: the storage failed; the events that are left are dealt with at the next call.
         """
-        self._look_around()
+        self._evaluate_windows()
         self._tidy()
-        events = self._means.outbox.events(limit=MAX_EVENTS)
+        events = self._dependencies.outbox.events(limit=MAX_EVENTS)
         if not events:
             return 0
-        now = self._means.clock()
-        subjects = subjects_of(self._means, events)
+        now = self._dependencies.clock()
+        subjects = subjects_of(self._dependencies, events)
         # Before they leave the outbox: the relay that takes them up after a crash lets the rules look again.
-        self._alerting.look_at([one for one in subjects.values() if isinstance(one, Feedback)])
-        made = self._means.outbox.fan_out(self._plan(events, subjects), due_at=now)
+        self._alerting.on_feedback([one for one in subjects.values() if isinstance(one, Feedback)])
+        made = self._dependencies.outbox.fan_out(self._plan(events, subjects), due_at=now)
         for channel in {delivery.channel for delivery in made}:
             if lane := self._lanes.get(channel):
                 lane.nudge()
@@ -168,9 +173,9 @@ class Relay:
             opened = self._opened.enter_context(self._open_notifiers())
             self._lanes = {
                 name: _Worker(
-                    Lane(name, notifier, self._means, lambda: self._last_change),
+                    Lane(name, notifier, self._dependencies, lambda: self._last_change),
                     self._stopping,
-                    self._courtesy,
+                    self._throttle,
                     self._poll,
                 )
                 for name, notifier in opened.items()
@@ -178,7 +183,7 @@ class Relay:
 
     def _plan(self, events: Sequence[Happening], subjects: Subjects) -> list[tuple[Happening, set[str]]]:
         """Which event goes to which channels, and as what; what is about something that was erased goes nowhere."""
-        routes = self._means.routes.routes()
+        routes = self._dependencies.routes.routes()
         following = _following(self._until_now(events, subjects))
         plan: list[tuple[Happening, set[str]]] = []
         # In the order of versions, also where the clocks of those who wrote differ.
@@ -197,25 +202,25 @@ class Relay:
         for (application, subject_id), subject in subjects.items():
             if isinstance(subject, Feedback) and (application, subject_id, subject.version) not in known:
                 newer.setdefault(application, []).append(subject_id)
-        outbox = self._means.outbox
+        outbox = self._dependencies.outbox
         return [*events, *(event for where, ids in newer.items() for event in outbox.events_about(where, ids))]
 
-    def _look_around(self) -> None:
-        now = self._means.clock()
+    def _evaluate_windows(self) -> None:
+        now = self._dependencies.clock()
         if self._looked is not None and timedelta(0) <= now - self._looked < LOOK_AROUND:
             return
-        self._alerting.look_around()
+        self._alerting.evaluate_windows()
         self._looked = now
 
     def _tidy(self) -> None:
-        now = self._means.clock()
+        now = self._dependencies.clock()
         if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY:
             return
-        self._means.outbox.forget(before=now - KEPT)
+        self._dependencies.outbox.forget(before=now - KEPT)
         self._tidied = now
 
     def _run(self) -> None:
-        with self._means.outbox.watching(self._news.open):
+        with self._dependencies.outbox.watching(self._news.open):
             while not self._stopping.is_set():
                 news = self._news.wait(self._poll)
                 while not self._stopping.is_set() and self._dispatch_safely():
@@ -228,7 +233,7 @@ class Relay:
     def _dispatch_safely(self) -> bool:
         """Deal with events, and log any error; whether there may be more at once."""
         try:
-            with self._courtesy.working():
+            with self._throttle.working():
                 # Also after a few: the alerts that they raised are events, too.
                 return self.dispatch() > 0
         except StorageClosed:
@@ -240,7 +245,7 @@ class Relay:
         return False
 
 
-class Courtesy:
+class Throttle:
     """Lets those who submit in this process go first."""
 
     def __init__(self, stopping: Event) -> None:
@@ -263,8 +268,8 @@ class Courtesy:
             yield
         finally:
             if self._writes > before + 1:
-                rest = _REST * self._working * (thread_time() - began)
-                self._stopping.wait(min(rest, _LONGEST_REST))
+                pause = _PAUSE_RATIO * self._working * (thread_time() - began)
+                self._stopping.wait(min(pause, _LONGEST_PAUSE))
             self._count(-1)
 
     def _count(self, change: int) -> None:
@@ -276,10 +281,10 @@ class Courtesy:
 class _Worker:
     """The threads of a lane: one that waits for something to do, and more where there is much of it."""
 
-    def __init__(self, lane: Lane, stopping: Event, courtesy: Courtesy, poll: float) -> None:
+    def __init__(self, lane: Lane, stopping: Event, throttle: Throttle, poll: float) -> None:
         self._lane = lane
         self._stopping = stopping
-        self._courtesy = courtesy
+        self._throttle = throttle
         self._poll = poll
         self._news = Latch()
         self._state = Lock()
@@ -330,7 +335,7 @@ class _Worker:
     def _work_safely(self) -> tuple[int, bool]:
         """Send a batch, and log any error; gives what :meth:`Lane.work` gives."""
         try:
-            with self._courtesy.working():
+            with self._throttle.working():
                 return self._lane.work(self._stopping.is_set)
         except StorageClosed:
             self._stopping.set()

@@ -19,7 +19,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.routes import Route, name_problem, parse_route, route_record
 from harken.ports.notifier import Notification
 from harken.ports.sessions import JsonValue
-from harken.ports.state import Document, DocumentRepository
+from harken.ports.state import StateEntry, StateRepository
 from harken.ports.text import TemplateRenderer
 from harken.services.notifications.template_values import largest_values, template_values
 
@@ -36,13 +36,13 @@ class RouteService:
 
     def __init__(
         self,
-        documents: DocumentRepository,
+        state: StateRepository,
         *,
         configured: Sequence[Route],
         channels: Sequence[str],
         renderer: Callable[[], TemplateRenderer],
     ) -> None:
-        self._documents = documents
+        self._state = state
         self._configured = {route.name: route for route in configured}
         self._channels = tuple(channels)
         self._renderer = renderer
@@ -53,7 +53,7 @@ class RouteService:
 
     def routes(self) -> list[Route]:
         """All routes: those of the settings in their order, then the others by name."""
-        added = [parse_route(document.value) for document in self._documents.all(_KIND)]
+        added = [parse_route(entry.value) for entry in self._state.all(_KIND)]
         # What the settings name since then counts more.
         return [*self._configured.values(), *(route for route in added if route.name not in self._configured)]
 
@@ -103,10 +103,10 @@ class RouteService:
         self._check(route)
         value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # JSON values by making
         while True:
-            before = self._documents.get(_KIND, route.name)
+            before = self._state.get(_KIND, route.name)
             if before is not None and owner is not None and parse_route(before.value).applications != {owner}:
                 return False
-            if self._documents.put(_KIND, Document(route.name, value, before.version + 1 if before else 1)):
+            if self._state.put(_KIND, StateEntry(route.name, value, before.version + 1 if before else 1)):
                 return True
 
     def delete(self, name: str) -> bool:
@@ -117,7 +117,7 @@ class RouteService:
         """
         self._check_own(name)
         # An invalid name is no route's, and storages need not be able to keep it.
-        return name_problem("A route's name", name) is None and self._documents.delete(_KIND, name)
+        return name_problem("A route's name", name) is None and self._state.delete(_KIND, name)
 
     def _check_own(self, name: str) -> None:
         if name in self._configured:

@@ -305,8 +305,8 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.route.any": _in_path("route", "The route's name.", PATH_TEXT, EXAMPLES["KeptRoute"]["name"]),
     "state": _in_query("state", "How far they have come.", {**DELIVERY_STATE, "default": "dead"}),
     "channel": _in_query("channel", "Only on their way to that channel.", CHANNEL_NAME),
-    "standing": _in_query(
-        "standing", "Only those that stand, or only those that are over.", {"type": "string", "enum": ["true", "false"]}
+    "open": _in_query(
+        "open", "Only open alerts, or only resolved ones.", {"type": "string", "enum": ["true", "false"]}
     ),
     "rule": _in_query("rule", "Only those that the rule of that name found.", TEXT),
     "application": _in_query(

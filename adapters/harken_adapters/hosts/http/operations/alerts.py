@@ -31,7 +31,7 @@ def _page(call: Call, limit: int, after: Alert | None) -> Sequence[Alert]:
         call.application,
         limit=limit,
         after=after,
-        standing=call.parameters.truth("standing"),
+        open=call.parameters.truth("open"),
         rule=rule,
         since=call.parameters.moment("since"),
     )
@@ -51,7 +51,7 @@ OPERATIONS: Final = (
         summary="List alerts",
         description="The last raised first: those that stand, and those that are over.",
         tag="Alerts",
-        parameters=("standing", "rule", "since", "limit", "after"),
+        parameters=("open", "rule", "since", "limit", "after"),
         answers={
             200: Answer(
                 description="A page.",

@@ -29,7 +29,7 @@ def _of_session(call: Call) -> Response:
     query = _in_session(call)
     total = call.harken.analytics.summary(query).total
     items, more = _oldest_first(call, query, limit, after)
-    following = str(Cursor.behind(items[-1])) if more else None
+    following = str(Cursor.of(items[-1])) if more else None
     document = {
         "session_id": session_id,
         "total_feedbacks": total,
@@ -44,7 +44,7 @@ def _oldest_first(call: Call, query: FeedbackQuery, limit: int, after: Cursor | 
     if after is not None:
         query = evolve(query, since=after.created_at)
     found = call.harken.collection.stream(query)
-    items = list(islice((one for one in found if after is None or Cursor.behind(one) > after), limit + 1))
+    items = list(islice((one for one in found if after is None or Cursor.of(one) > after), limit + 1))
     return items[:limit], len(items) > limit
 
 
