@@ -47,6 +47,7 @@ lint: $(READY) ## ruff, mypy --strict and the import arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src/harken adapters/harken_adapters tests/typing
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_vocabulary.py
 
 format: $(READY) ## Let ruff fix what it can
 	$(BIN)/ruff check --fix .
