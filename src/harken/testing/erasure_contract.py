@@ -331,6 +331,21 @@ class ErasureContract(FreshStorage):
                 check_same(storage.alerts.get("default", alert.id), alert.emptied(at=NOON))
             check_same(len(storage.outbox.events(limit=9)), 5)
 
+    def test_alerts_that_are_raised_after_an_erasure_are_kept(self) -> None:
+        """An erasure that has ended empties no alert that is raised or changed later, whatever that is about."""
+        gone = a_feedback("gone")
+        about_session = an_alert("session", rule="streak", subject=Subject("session", "gone"))
+        listing = an_alert("listing", subject=Subject("agent", "helper"), feedback_ids=(gone.id,))
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(gone))
+            check_same(storage.feedback.erase(_only(gone), at=NOON), Erased(feedback=1))
+            for alert in (about_session, listing):
+                check_same(storage.alerts.add(alert, alert.event()), True)
+                check_same(storage.alerts.get("default", alert.id), alert)
+                resolved = alert.resolved(at=NOON + MINUTE)
+                check_same(storage.alerts.replace(resolved, resolved.event()), True)
+                check_same(storage.alerts.get("default", alert.id), resolved)
+
     # --- other applications ----------------------------------------------------------------------------------------
 
     def test_another_applications_twin_keeps_everything(self) -> None:

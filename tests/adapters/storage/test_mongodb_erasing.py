@@ -5,6 +5,8 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -229,21 +231,22 @@ def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
 def test_an_alert_that_is_raised_in_the_middle_of_an_erasure_is_emptied(
     ours: Storage, other: Storage, meddling: Meddling
 ) -> None:
-    """It lists feedback that was there when somebody looked: whichever comes first, it does not stay."""
-    command, over = 1, False
-    while not over:
+    """It lists feedback that existed when the caller read it: the erasure empties it, or the call that adds it does.
+
+    Once the erasure has ended, alerts are the business of those who raise them.
+    """
+    for command in count(1):
         _give(ours)
         alert = an_alert(f"a{command}", subject=Subject("session", "s"), feedback_ids=("f",))
-        done: list[object] = []
-        meddling.after("", lambda: done.append(other.alerts.add(alert, alert.event())), times=command)  # noqa: B023
+        meddling.after("", partial(other.alerts.add, alert, alert.event()), times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
-        over = not done
-        if over:
-            other.alerts.add(alert, alert.event())
-        kept = other.alerts.get("default", alert.id)
-        assert kept is not None
-        assert (kept.is_open, kept.message, kept.feedback_ids, kept.subject.value) == (False, "", (), ""), command
-        command += 1
+        stored = other.alerts.get("default", alert.id)
+        assert stored is not None
+        if stored == alert:
+            break
+        seen = (stored.is_open, stored.message, stored.feedback_ids, stored.subject.value)
+        assert seen == (False, "", (), ""), command
+    # Up to the command that notes that the erasure has ended.
     assert command > 10
 
 

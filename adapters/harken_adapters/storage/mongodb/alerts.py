@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
+from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
@@ -41,19 +42,21 @@ class MongoAlertRepository(AlertRepository):
     def add(self, alert: Alert, event: Event) -> bool:
         """See the port."""
         with self._database.calling():
+            earlier = self._finished_erasures(alert)
             try:
                 self._alerts.insert_one({**_document(alert), "events": [event_document(event)]})
             except DuplicateKeyError:
                 return False
-            self._look_at_erasures(alert)
+            self._empty_if_erased(alert, earlier)
             return True
 
     def replace(self, alert: Alert, event: Event) -> bool:
         """See the port."""
         with self._database.calling():
+            earlier = self._finished_erasures(alert)
             replaced = _replace(self._database, alert, [event])
             if replaced:
-                self._look_at_erasures(alert)
+                self._empty_if_erased(alert, earlier)
             return replaced
 
     def get(self, application: str, alert_id: str) -> Alert | None:
@@ -91,22 +94,33 @@ class MongoAlertRepository(AlertRepository):
         index = "rule" if rule is not None else "standing" if open else "time"
         return self._select(raised_before(wanted, place, since=since), index, limit)
 
-    def _look_at_erasures(self, alert: Alert) -> None:
-        """Empty it, if feedback that it is about was erased while it was being raised.
+    def _finished_erasures(self, alert: Alert) -> set[ObjectId]:
+        return {plan["_id"] for plan in self._erasures(alert) if "done_at" in plan}
+
+    def _empty_if_erased(self, alert: Alert, earlier: Collection[ObjectId]) -> None:
+        """Empty an alert if feedback that it is about was erased while it was being written.
 
         An erasure is planned before it takes place, and empties alerts after that: it finds this one, or is found here.
+
+        Args:
+            alert: as it was written.
+            earlier: the erasures that had ended before that. They concern the caller alone, as in every storage.
         """
+        plans = {plan["id"]: plan["event"] for plan in self._erasures(alert) if plan["_id"] not in earlier}
+        if plans and (erased := gone(self._database, alert.application, plans)):
+            at = max(event_of(alert.application, one, plans[one]).occurred_at for one in erased)
+            sessions = {plans[one]["session_id"] for one in erased}
+            empty_alerts(self._database, alert.application, erased, sessions, at=at)
+
+    def _erasures(self, alert: Alert) -> list[Document]:
+        """The plans of erasures of what the alert is about."""
         of_application = {"application": {"$eq": alert.application}}
         ways: list[Document] = []
         if alert.feedback_ids:
             ways.append({**of_application, "id": {"$in": list(alert.feedback_ids)}})
         if alert.subject.by == "session":
             ways.append({**of_application, "event.session_id": {"$eq": alert.subject.value}})
-        plans = {plan["id"]: plan["event"] for way in ways for plan in self._database.erasures.find(way)}
-        if plans and (erased := gone(self._database, alert.application, plans)):
-            at = max(event_of(alert.application, one, plans[one]).occurred_at for one in erased)
-            sessions = {plans[one]["session_id"] for one in erased}
-            empty_alerts(self._database, alert.application, erased, sessions, at=at)
+        return [plan for way in ways for plan in self._database.erasures.find(way)]
 
     def _select(self, condition: Document, index: str, limit: int) -> list[Alert]:
         with self._database.calling():

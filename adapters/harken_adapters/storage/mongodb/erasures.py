@@ -9,7 +9,7 @@ makes one of an erasure that did not take place:
 3. The deliveries are read, which show which channels know of the feedback: none was removed so far. Those that tell of
    the erasure are stored, under ids that follow from its event.
 4. The deliveries about the feedback are removed, and the alerts that list it are emptied.
-5. The plans are done. For some time they go on telling those who are raising an alert about it.
+5. The plans are marked as done. They stay for some time, for calls that began to write an alert before that.
 
 Steps 3 to 5 can be repeated, also by several processes at once. After a crash they are carried out by the next one that
 finds a delivery about feedback that is gone, or that erases or forgets when the plan is older than a minute.
