@@ -1,4 +1,4 @@
-"""What stands in a line of the journal: JSON that tells apart everything that a storage is given."""
+"""The format of a line in the journal: JSON that preserves the type of each value that a storage receives."""
 
 import json
 from collections.abc import Mapping
@@ -7,62 +7,72 @@ from typing import Any
 
 from attrs import fields
 
-from harken.domain.access import ApiKey, Scope
-from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken import (
+    Alert,
+    ApiKey,
+    Context,
+    Feedback,
+    FeedbackQuery,
+    Moderation,
+    ModerationStatus,
+    Rating,
+    Revision,
+    Scope,
+    Sentiment,
+    Target,
+)
+from harken.domain.alerts.alert import AlertKind, Subject
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, Traits
-from harken.domain.feedback import Context, Feedback, Rating, Revision, Sentiment, Target
-from harken.domain.moderation import Moderation, ModerationStatus
-from harken.domain.query import FeedbackQuery
 from harken.ports.repository import Accepted
 from harken.ports.state import StateEntry
 
 
-def named(*kinds: Any) -> dict[str, Any]:
+def by_name(*kinds: Any) -> dict[str, Any]:
     """The classes by their names."""
     return {kind.__name__: kind for kind in kinds}
 
 
-# A line can be made into these, and into nothing else, whoever wrote it. Pickle could not promise that.
-VALUES = named(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
-VALUES |= named(Moderation, Revision, Sentiment, Subject, Target, Traits)
-ENUMS = named(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
-GROUPS = named(list, tuple, frozenset, dict, Context)
+# A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
+VALUES = by_name(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
+VALUES |= by_name(Moderation, Revision, Sentiment, Subject, Target, Traits)
+ENUMS = by_name(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
+GROUPS = by_name(list, tuple, frozenset, dict, Context)
 KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat}
 
 
 def to_line(value: Any) -> bytes:
-    """The value as one line of JSON, without its end."""
-    return json.dumps(_encoded(value)).encode()
+    """The value as one line of JSON, without the newline."""
+    return json.dumps(_encode(value)).encode()
 
 
 def from_line(line: bytes) -> Any:
-    """The inverse: equal in every field, times to the microsecond, lists and tuples told apart."""
-    return _decoded(json.loads(line))
+    """The inverse of `to_line`: the result is equal in every field and type."""
+    return _decode(json.loads(line))
 
 
-def _encoded(value: Any) -> Any:
-    """What JSON has no word for becomes a pair: of which kind it is, and what is in it."""
+def _encode(value: Any) -> Any:
+    """A value that JSON cannot represent becomes a pair of its type's name and its content."""
     if value is None or isinstance(value, str | int | float):
         return value
     kind = type(value).__name__
     if kind in ENUMS:
         return [kind, value.value]
     if kind in VALUES:
-        return [kind, {part.name: _encoded(getattr(value, part.name)) for part in fields(type(value))}]
+        return [kind, {part.name: _encode(getattr(value, part.name)) for part in fields(type(value))}]
     if isinstance(value, datetime):
         return ["datetime", value.isoformat()]
     if isinstance(value, Mapping):
-        return [kind if kind in GROUPS else "dict", {name: _encoded(part) for name, part in value.items()}]
-    return [kind if kind in GROUPS else "list", [_encoded(part) for part in value]]
+        return [kind if kind in GROUPS else "dict", {name: _encode(part) for name, part in value.items()}]
+    return [kind if kind in GROUPS else "list", [_encode(part) for part in value]]
 
 
-def _decoded(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     kind, content = value
     if isinstance(content, dict):
-        content = {name: _decoded(part) for name, part in content.items()}
+        content = {name: _decode(part) for name, part in content.items()}
     elif isinstance(content, list):
-        content = [_decoded(part) for part in content]
-    make = KINDS[kind]
-    return make(**content) if kind in VALUES else make(content)
+        content = [_decode(part) for part in content]
+    create = KINDS[kind]
+    return create(**content) if kind in VALUES else create(content)

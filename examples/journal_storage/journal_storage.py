@@ -1,7 +1,6 @@
-"""``journal:///path``: a storage that is one file, to which every change is appended before it is made.
+"""``journal:///path``: a storage in one file. Each change is appended to the file before it is applied.
 
-What is read comes from memory, where the storage behind ``memory://`` keeps everything. Opening the file makes all
-changes again, in their order, and so comes to the same state.
+Reads are served by an in-memory storage. Opening the file replays all changes in order, which restores the same state.
 """
 
 import fcntl
@@ -19,33 +18,27 @@ from zlib import crc32
 from attrs import NOTHING, fields
 from journal_lines import from_line, to_line
 
-import harken.configuration.storage_urls
-from harken.domain.errors import (
-    ConfigurationError,
-    StorageClosed,
-    StorageCorrupt,
-    StorageIncompatible,
-    StorageUnavailable,
-)
+import harken
+from harken import ConfigurationError, StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
 from harken.domain.events import DeliveryState
 from harken.ports.storage import Storage
 
 PREFIX = "journal:///"
 HEADER = b"harken-journal 1\n"
-# Methods that change nothing. Any other gets a line: one line too many does no harm, one too few loses something.
+# Methods that only read. Calls of all others are journaled: an unnecessary line is harmless, a missing one loses data.
 READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events", "find"}
 READS |= {"get", "get_many", "keys", "latest", "messages", "sessions", "speakers", "stream", "summarize", "watching"}
 
 
 @contextmanager
 def open_storage(url: str) -> Iterator[Storage]:
-    """The storage in the file that ``url`` names, such as ``journal:///feedback.journal``; one process at a time."""
+    """Open the storage in the file that ``url`` names; only one process can have it open."""
     path = unquote(url[len(PREFIX) :])
     if not url.lower().startswith(PREFIX) or not path.strip("/") or "\0" in path:
-        raise ConfigurationError(f"{url!r} names no file; expected something like 'journal:///feedback.journal'")
+        raise ConfigurationError(f"{url!r} does not name a file; expected something like 'journal:///feedback.journal'")
     with (
         harken.open_storage("memory://") as in_memory,
-        opened(place := Path(path).absolute()) as file,
+        open_file(place := Path(path).absolute()) as file,
         closing(Journal(place, file, in_memory)) as journal,
     ):
         names = [part.name for part in fields(Storage) if part.default is NOTHING]
@@ -66,39 +59,39 @@ class Journaled:
 
 
 class JournaledOutbox(Journaled):
-    """A relay asks every second, mostly for nothing, and that should leave no line."""
+    """Relays poll every second, usually without a result. Such a call should not be journaled."""
 
     def claim(self, channel: str, *, now: datetime, **how: Any) -> Any:
-        """See the port."""
+        """Claim due deliveries, as the port specifies."""
         first = self._in_memory.deliveries(DeliveryState.PENDING, channel=channel, limit=1)
         return self._write("claim", channel, now=now, **how) if first and first[0].due_at <= now else []
 
 
 class Journal:
-    """The file: a header, then a line for each change, which begins with its checksum."""
+    """The file: a header, then one line for each change, which begins with its checksum."""
 
     def __init__(self, path: Path, file: IO[bytes], storage: Storage) -> None:
         self._path = path
         self._file = file
         self._storage = storage
         self._lock = Lock()
-        with translated(path):
+        with translate_errors(path):
             self._replay()
 
     def write(self, repository: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a change: first in the file, then in memory, so that nobody ever reads what a crash could undo.
+        """Apply a change, first to the file and then in memory, so that a crash cannot undo a change that was read.
 
-        Changes take turns, so that they are made in the order in which they stand in the file.
+        The lock ensures that changes are applied in the order of their lines.
         """
         line = to_line((repository, method, args, kwargs))
-        # Made of the line, so that what is done now is what will be done when the file is opened again.
+        # Decoded from the line, so that exactly the same call is replayed later.
         change = self._change(line)
         with self._lock:
             self._append(b"%08x %s\n" % (crc32(line), line))
             return change()
 
     def close(self) -> None:
-        """Write nothing more."""
+        """Close the file; later writes raise ``StorageClosed``."""
         with self._lock:
             self._file.close()
 
@@ -108,15 +101,15 @@ class Journal:
 
     def _append(self, line: bytes) -> None:
         if self._file.closed:
-            raise StorageClosed(f"{self._path} was closed")
+            raise StorageClosed(f"{self._path} is closed")
         try:
-            with translated(self._path):
+            with translate_errors(self._path):
                 self._file.write(line)
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                check_place(self._path, self._file)
+                check_path(self._path, self._file)
         except StorageUnavailable:
-            # Nobody knows how much of the line is there. Whoever opens the file again will see.
+            # An unknown part of the line was written. The next replay detects that.
             with suppress(OSError):
                 self._file.close()
             raise
@@ -124,16 +117,16 @@ class Journal:
     def _replay(self) -> None:
         header = self._file.read(len(HEADER))
         if not HEADER.startswith(header):
-            raise StorageIncompatible(f"{self._path} is no journal; it is left untouched")
+            raise StorageIncompatible(f"{self._path} is not a journal; it was left untouched")
         good = len(header) if header == HEADER else 0
         for line in self._file:
             checksum, _, content = line.removesuffix(b"\n").partition(b" ")
             if not line.endswith(b"\n") or checksum != b"%08x" % crc32(content):
                 if self._file.read(1):
-                    raise StorageCorrupt(f"{self._path} is damaged at byte {good}; it is left untouched")
-                break  # A crash tore the last line. Nobody was told that it is durable.
+                    raise StorageCorrupt(f"{self._path} is damaged at byte {good}; it was left untouched")
+                break  # A crash truncated the last line, which was not acknowledged.
             change = self._change(content)
-            with suppress(Exception):  # What was refused then is refused again, and changes nothing again.
+            with suppress(Exception):  # A call that was rejected is rejected again, without effect.
                 change()
             good += len(line)
         self._file.truncate(good)
@@ -141,26 +134,26 @@ class Journal:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file, made if it is not there, which no other process can open meanwhile."""
-    with translated(path):
+def open_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file, create it if necessary, and lock it against other processes."""
+    with translate_errors(path):
         file = path.open("a+b")
     with file:
-        with translated(path):
+        with translate_errors(path):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             sync_folder(path.parent)
         file.seek(0)
         yield file
 
 
-def check_place(path: Path, file: IO[bytes]) -> None:
-    """Whether the path still leads to the open file: what is written to one that was moved is lost."""
+def check_path(path: Path, file: IO[bytes]) -> None:
+    """Raise unless the path still refers to the open file: writes to a file that was moved would be lost."""
     if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         raise StorageUnavailable(f"{path} was replaced while it was in use")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable that a file is there at all."""
+    """Make the creation of a file durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -169,8 +162,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """No error of the operating system leaves the adapter as it is."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Translate errors of the operating system to Harken's."""
     try:
         yield
     except BlockingIOError as error:

@@ -1,4 +1,4 @@
-"""A desk for each test, on whatever storage ``HARKEN_STORAGE`` names."""
+"""A desk for each test, on the storage that ``HARKEN_STORAGE`` names."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -6,30 +6,30 @@ from uuid import uuid4
 import pytest
 from support_desk import Desk, open_desk
 
-from harken.ports.notifier import Notification, Notifier
+from harken import Notification, Notifier
 
 
 class Inbox(Notifier):
-    """Where the team is told; it looks at its own application only, as others may use the same storage."""
+    """Collects the team's notifications, of its own application only: others may use the same storage."""
 
     def __init__(self, application: str) -> None:
         self.application = application
-        self.words: list[str] = []
+        self.comments: list[str] = []
 
     def deliver(self, notification: Notification) -> None:
-        """Keep what the customer said."""
+        """Store the customer's comment."""
         if notification.application == self.application and notification.feedback is not None:
-            self.words.append(notification.feedback.comment)
+            self.comments.append(notification.feedback.comment)
 
 
 @pytest.fixture
 def inbox() -> Inbox:
-    """Of an application that no other test has: so none sees what another one left, on any storage."""
+    """The inbox of an application that no other test uses, so that tests do not see each other's data."""
     return Inbox(f"test-{uuid4().hex}")
 
 
 @pytest.fixture
 def desk(inbox: Inbox, harken_clock) -> Iterator[Desk]:
-    """An empty desk, whose clock the test can move."""
+    """An empty desk; ``harken_clock`` is its clock."""
     with open_desk(application=inbox.application, clock=harken_clock, channels={"team": inbox}) as opened:
         yield opened
