@@ -87,7 +87,7 @@ def test_a_file_that_one_process_opens_twice_keeps_everything(path: Path) -> Non
 @pytest.mark.slow
 def test_what_refuses_a_file_takes_no_lock_from_those_that_use_it(path: Path) -> None:
     """A command that would write over the database looks at it first, and others may come and go after that."""
-    from harken_adapters.hosts.cli.files import spare_databases  # noqa: PLC0415
+    from harken_adapters.hosts.cli.files import refuse_database  # noqa: PLC0415
     from harken_adapters.hosts.cli.options import WrongUsage  # noqa: PLC0415
 
     with harken.connect(url_of(path)) as hk:
@@ -97,7 +97,7 @@ def test_what_refuses_a_file_takes_no_lock_from_those_that_use_it(path: Path) ->
             link.symlink_to(path.with_name(name))
             for target in (path.with_name(name), link):
                 with pytest.raises(WrongUsage, match="choose another file"):
-                    spare_databases(target)
+                    refuse_database(target)
         elsewhere("hk.submit('elsewhere', 'up'); hk.close()", path)
         hk.submit("here", "up")
         assert stored(path) == 3

@@ -1,4 +1,4 @@
-"""``harken``, the command line: feedback, figures, imports and exports without writing a program."""
+"""The ``harken`` command line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ _NEEDED = frozenset({"typer", "rich"})
 
 
 def main(arguments: Sequence[str] | None = None, *, storage: str | None = None) -> int:
-    """Run a command, taken from the process' arguments if none are given, and return its exit code.
+    """Run a command and return its exit code.
 
-    Without ``--storage`` it works on the one that is given here, or else that of the settings.
+    Args:
+        arguments: the command and its options; ``sys.argv[1:]`` by default.
+        storage: the storage URL to use if ``arguments`` have no ``--storage``; by default that of the settings.
     """
     try:
-        from harken_adapters.hosts.cli.app import run  # noqa: PLC0415 - what it needs may be missing
+        from harken_adapters.hosts.cli.app import run  # noqa: PLC0415 - a package may be missing
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _NEEDED:
             raise
         remedy = 'try pip install "harken[cli]"'
-        sys.stderr.write(f"The command line needs the package {error.name!r}, which is not installed; {remedy}\n")
+        sys.stderr.write(f"The command line needs the package {error.name!r}; {remedy}\n")
         return 2
     return run(sys.argv[1:] if arguments is None else arguments, storage=storage)

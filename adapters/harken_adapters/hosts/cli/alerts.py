@@ -10,7 +10,7 @@ import typer
 from harken import Alert, Harken
 from harken.domain.alerts.alert import AlertRule, StreakRule, parse_rule
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli, filtered, text_or_none
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered, text_or_none
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.wire.records import alert_record
 
@@ -32,7 +32,7 @@ def list_(
 ) -> None:
     """List the alerts of the application, the last raised first."""
     of = text_or_none("--rule", rule)
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
 
         def page(limit: int, after: Alert | None) -> Sequence[Alert]:
             return hk.alerts.find(hk.application, limit=limit, after=after, open=open_ or None, rule=of)
@@ -56,7 +56,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show everything about one alert."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         alert = hk.alerts.get(hk.application, alert_id)
     if as_json:
         print_json(alert_record(alert))
@@ -80,7 +80,7 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Tell which alerts the streak rules would have raised on feedback that is there; nobody is told of them."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         query, rules = filters.query(hk), _rules(hk, length, by)
         found = [alert for rule in rules for alert in hk.alerts.backtest(query, rule)]
     if as_json:

@@ -1,4 +1,4 @@
-"""The application: its commands, the options before them, and what becomes of errors."""
+"""The Typer application: its commands, global options, and the mapping of errors to exit codes."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ from harken_adapters.hosts.cli import (
     transfer,
 )
 from harken_adapters.hosts.cli.options import CliContext, WrongUsage
-from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, print_json, say, shown, warn, writing
+from harken_adapters.hosts.cli.output import ClosedStdout, UnwritableOutput, escape, print_json, say, warn, writing
 
-# Every usage error that Typer raises has this base, which not every version exports.
+# The base of all usage errors that Typer raises. Not every version exports it.
 _UsageError: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 
-FAILED, WRONG_USAGE, REFUSED, NOT_FOUND, STORAGE_TROUBLE = 1, 2, 3, 4, 5
-# What a shell reports of a program that such a signal ended: 128 and the signal's number.
+FAILED, WRONG_USAGE, REFUSED, NOT_FOUND, STORAGE_FAILED = 1, 2, 3, 4, 5
+# What a shell reports for a program ended by SIGINT or SIGPIPE: 128 plus the number of the signal.
 INTERRUPTED, PIPE_CLOSED = 130, 141
 
-#: The first base that fits decides.
+#: The first matching base class determines the exit code.
 _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (FeedbackNotFound, NOT_FOUND),
     (DeliveryNotFound, NOT_FOUND),
@@ -67,8 +67,8 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
     (AlertNotFound, NOT_FOUND),
     (NoSuchChannel, NOT_FOUND),
     (NoSuchRoute, NOT_FOUND),
-    (StorageError, STORAGE_TROUBLE),
-    (Overloaded, STORAGE_TROUBLE),
+    (StorageError, STORAGE_FAILED),
+    (Overloaded, STORAGE_FAILED),
     (ConfigurationError, WRONG_USAGE),
     (RouteRejected, WRONG_USAGE),
     (UnusableFile, WRONG_USAGE),
@@ -77,12 +77,10 @@ _EXIT_CODES: tuple[tuple[type[HarkenError], int], ...] = (
 )
 _KEY = re.compile(r"(hk_[0-9a-f]+_)[A-Za-z0-9_-]+")
 _EPILOG = (
-    "Exit codes: 0 done; 1 unexpected failure, or doctor found problems; 2 wrong usage or configuration; "
-    "3 refused: it breaks rules, conflicts, or cannot be answered, import or migrate rejected everything, "
-    "or copy left differences; "
-    "4 not found; 5 storage trouble; 130 interrupted; "
-    "141 nobody reads the output any more."
-    "\n\nStorage and settings also come from HARKEN_STORAGE and its like, and from harken.toml."
+    "Exit codes: 0 success; 1 unexpected failure, or doctor found problems; 2 invalid usage or configuration; "
+    "3 refused: invalid feedback, a conflict, import or migrate rejected everything, or copy left differences; "
+    "4 not found; 5 storage failure or overload; 130 interrupted; 141 output pipe closed."
+    "\n\nSettings are read from environment variables such as HARKEN_STORAGE, and from harken.toml."
 )
 
 app = typer.Typer(name="harken", no_args_is_help=True, add_completion=False, epilog=_EPILOG)
@@ -110,7 +108,7 @@ app.command("rebuild")(rebuild.rebuild)
 app.command("serve")(serve.serve)
 
 
-def _tell_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         say(f"harken {version('harken')}")
         raise typer.Exit
@@ -120,30 +118,32 @@ def _tell_version(wanted: bool) -> None:
 def _before_every_command(
     context: typer.Context,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="Such as sqlite:///feedback.db; also from HARKEN_STORAGE.")
+        str | None, typer.Option(metavar="URL", help="The storage URL, such as sqlite:///feedback.db.")
     ] = None,
-    application: Annotated[str | None, typer.Option(metavar="NAME", help="Whose feedback it is.")] = None,
-    version_: Annotated[  # noqa: ARG001 - its callback does it all
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version.")
+    application: Annotated[str | None, typer.Option(metavar="NAME", help="The application to work on.")] = None,
+    version_: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Harken collects what people think of an answer, keeps every word, and turns it into exact figures."""
-    context.obj = CliContext(storage, application, usual=context.obj)
+    """Collect user feedback, and query, moderate and export it."""
+    context.obj = CliContext(storage, application, default_storage=context.obj)
 
 
 def run(arguments: Sequence[str], *, storage: str | None = None) -> int:
-    """Run a command and return its exit code; errors are printed on stderr.
+    """Run a command, print errors to stderr, and return the exit code.
 
-    Without a storage among the arguments it works on the one that is given here, if any.
+    Args:
+        arguments: the command and its options.
+        storage: the storage URL to use if ``arguments`` have no ``--storage``.
     """
-    # Looked for by hand, because it counts also where the arguments cannot be understood.
+    # Searched for here, because it applies even if the arguments cannot be parsed.
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     stdout, closed = sys.stdout, ClosedStdout()
     if stdout is None:  # Closed before Python started.
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(closed), encoding="utf-8")
     try:
         code = _exit_code(partial(_invoke, arguments, storage), as_json=as_json)
-        # Flushed here, as the interpreter would complain at its end. An earlier failure's code says more.
+        # Flushed here, because the interpreter would print a traceback at exit. An earlier exit code takes precedence.
         flushed = _exit_code(partial(_flush, closed), as_json=as_json)
     finally:
         sys.stdout = stdout
@@ -151,24 +151,24 @@ def run(arguments: Sequence[str], *, storage: str | None = None) -> int:
 
 
 def _exit_code(step: Callable[[], int], *, as_json: bool) -> int:
-    """Do something and return its exit code, or that of the error, which is told on stderr."""
+    """Run the step and return its exit code. An error is printed to stderr and gives its own code."""
     try:
         return step()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _forget_stdout()
+        _discard_stdout()
         return PIPE_CLOSED
     except _UsageError as error:
-        _tell_usage_error(error, as_json=as_json)
+        _print_usage_error(error, as_json=as_json)
         return WRONG_USAGE
     except HarkenError as error:
-        _tell(error, str(error), as_json=as_json)
+        _print_error(error, str(error), as_json=as_json)
         return next(code for base, code in _EXIT_CODES if isinstance(error, base))
     except OSError as error:
         if isinstance(error, UnwritableOutput):
-            _forget_stdout()
-        _tell(error, str(error), as_json=as_json)
+            _discard_stdout()
+        _print_error(error, str(error), as_json=as_json)
         return FAILED
 
 
@@ -180,13 +180,13 @@ def _invoke(arguments: Sequence[str], storage: str | None) -> int:
     except typer.Exit as exit_:
         return exit_.exit_code
     except typer.Abort:
-        warn("Nothing was done")
+        warn("Aborted; nothing was changed")
         return FAILED
     return 0
 
 
 def _flush(closed: ClosedStdout) -> int:
-    # An export that could not be written has closed it.
+    # A failed export has already closed it.
     if not sys.stdout.closed:
         with writing():
             sys.stdout.flush()
@@ -195,29 +195,29 @@ def _flush(closed: ClosedStdout) -> int:
     return 0
 
 
-def _forget_stdout() -> None:
-    """Nothing can be written: keep the interpreter from trying, and complaining, once more at its end."""
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device, so that the interpreter's flush at exit does not fail again."""
     if sys.__stdout__ is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell_usage_error(error: Exception, *, as_json: bool) -> None:
+def _print_usage_error(error: Exception, *, as_json: bool) -> None:
     if isinstance(text := getattr(error, "message", None), str):
-        error.message = shown(_without_keys(text))  # type: ignore[attr-defined] # every usage error has it
+        error.message = escape(_mask_keys(text))  # type: ignore[attr-defined] # every usage error has it
     message = getattr(error, "format_message", error.__str__)()
     if as_json:
-        _tell(error, message, as_json=True)
+        _print_error(error, message, as_json=True)
     else:
         error.show()  # type: ignore[attr-defined] # every usage error has it
 
 
-def _without_keys(message: str) -> str:
-    """The message without the secrets of API keys, which somebody may have pasted where something else belongs."""
+def _mask_keys(message: str) -> str:
+    """The message without the secrets of API keys, which may have been pasted as another argument."""
     return _KEY.sub(r"\1...", message)
 
 
-def _tell(error: Exception, message: str, *, as_json: bool) -> None:
-    message = _without_keys(message)
+def _print_error(error: Exception, message: str, *, as_json: bool) -> None:
+    message = _mask_keys(message)
     if not as_json:
         warn(f"Error: {message}", style="red")
         return

@@ -9,7 +9,7 @@ import typer
 
 from harken import Harken
 from harken.services.notifications.channels import ChannelState
-from harken_adapters.hosts.cli.options import CliContext, Json, cli, text
+from harken_adapters.hosts.cli.options import CliContext, Json, cli_context, text
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text, warn
 from harken_adapters.hosts.http.wire.records import channel_record
 
@@ -24,8 +24,8 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
     Channels that the settings do not name are listed too if anything waits for them.
     """
-    chosen = cli(context)
-    with chosen.open() as hk:
+    cli = cli_context(context)
+    with cli.open() as hk:
         states, stranded = hk.channels.states(), hk.deliveries.stranded()
     if as_json:
         print_json({"channels": list(map(channel_record, states)), "stranded": stranded})
@@ -35,13 +35,13 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     if not states:
         say("There are no channels: the settings name none")
     for name, number in stranded.items():
-        say(stranded_line(name, number, chosen), style="yellow")
+        say(stranded_line(name, number, cli), style="yellow")
 
 
 @channels.command("on")
 def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Send there again. What died meanwhile waits until it is replayed."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         state = hk.channels.switch_on(name)
     _show(state, as_json=as_json)
 
@@ -54,7 +54,7 @@ def off(
     as_json: Json = False,
 ) -> None:
     """Send nothing there any more, until it is switched on: what should go there is dead, and can be replayed."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         state = hk.channels.switch_off(name, text("--reason", reason))
     _show(state, as_json=as_json)
 
@@ -64,16 +64,16 @@ def channel_line(state: ChannelState) -> str:
     return f"{state.name}  {how_it_fares(state)}"
 
 
-def warn_of_stranded(hk: Harken, chosen: CliContext) -> None:
+def warn_of_stranded(hk: Harken, cli: CliContext) -> None:
     """Say on stderr what waits for channels that the settings do not name: a relay does not send it."""
     for name, number in hk.deliveries.stranded().items():
-        warn(f"Warning: {stranded_line(name, number, chosen)}", style="yellow")
+        warn(f"Warning: {stranded_line(name, number, cli)}", style="yellow")
 
 
-def stranded_line(name: str, number: int, chosen: CliContext) -> str:
+def stranded_line(name: str, number: int, cli: CliContext) -> str:
     """What waits for a channel that the settings do not name, and what can be done."""
     waits = "1 delivery waits" if number == 1 else f"{number:,} deliveries wait"
-    shown, quoted, command = in_one_line(name), shlex.quote(name), chosen.command_for_all
+    shown, quoted, command = in_one_line(name), shlex.quote(name), cli.command_for_all
     return (
         f"{waits} for the channel {shown}, which the settings do not name; if it was renamed: "
         f"{command} deliveries move {quoted} TO; if it was removed: {command} deliveries bury {quoted}"

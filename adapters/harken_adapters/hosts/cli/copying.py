@@ -17,8 +17,8 @@ from harken.container import utc_now
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
 from harken_adapters.formats.record import to_record
-from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Json, WrongUsage, cli
+from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import confirmed, print_json, run_through, say
 
 _REJECTED = Path("copy.rejected.jsonl")
@@ -69,7 +69,7 @@ def copy(
     began = perf_counter()
     with open_existing_storage(from_) as source, open_storage(to) as target:
         # Only now: opening the storage may have made it.
-        spare_databases(rejects.path)
+        refuse_database(rejects.path)
         report = partial(_reject, rejects)
         copying = Copying(
             source, target, report, application=application, mirror=mirror, allow_empty=allow_empty_source
@@ -91,12 +91,12 @@ def copy(
 
 def _application(context: typer.Context, from_: str, to: str) -> str | None:
     """The application to copy, if only one, after a look at what else was typed."""
-    chosen = cli(context)
-    if chosen.given is not None:
+    cli = cli_context(context)
+    if cli.given is not None:
         raise WrongUsage("copy takes its storages from --from and --to; leave out --storage")
     if same_storage(from_, to):
         raise WrongUsage("--from and --to name the same storage; choose another one to copy to")
-    return chosen.application
+    return cli.application
 
 
 def _confirm(copying: Copying, *, yes: bool) -> None:

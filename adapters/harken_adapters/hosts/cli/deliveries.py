@@ -12,7 +12,7 @@ from harken import Harken
 from harken.domain.events import Delivery, DeliveryState
 from harken_adapters.hosts.cli.channels import warn_of_stranded
 from harken_adapters.hosts.cli.feedback import Limit
-from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli, instant, text, text_or_none
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context, instant, text, text_or_none
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.wire.records import delivery_record
 
@@ -35,11 +35,11 @@ def list_(
 
     Those of all applications, or only of that of --application.
     """
-    chosen, to = cli(context), text_or_none("--channel", channel)
-    with chosen.open() as hk:
+    cli, to = cli_context(context), text_or_none("--channel", channel)
+    with cli.open() as hk:
 
         def page(limit: int, after: str | None) -> Sequence[Delivery]:
-            return hk.deliveries.find(state, limit=limit, after=after, application=chosen.application, channel=to)
+            return hk.deliveries.find(state, limit=limit, after=after, application=cli.application, channel=to)
 
         found = page(limit, after)
         more = len(found) == limit and bool(page(1, found[-1].id))
@@ -63,9 +63,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show everything about one delivery."""
-    chosen = cli(context)
-    with chosen.open() as hk:
-        delivery = hk.deliveries.get(delivery_id, application=chosen.application)
+    cli = cli_context(context)
+    with cli.open() as hk:
+        delivery = hk.deliveries.get(delivery_id, application=cli.application)
     if as_json:
         print_json(delivery_record(delivery))
         return
@@ -104,27 +104,27 @@ def replay(
     --all means those of all applications, or only of that of --application; and those that are dead, unless --state
     says otherwise. What was delivered is kept for a week.
     """
-    chosen, to, by = cli(context), text_or_none("--channel", channel), text_or_none("--route", route)
+    cli, to, by = cli_context(context), text_or_none("--channel", channel), text_or_none("--route", route)
     ids = list(dict.fromkeys(delivery_ids or ()))
     if bool(ids) == everything:
         raise WrongUsage("say what to replay: either the ids of deliveries, or --all")
     narrowed = (state, to, by, since, until) != (DeliveryState.DEAD, None, None, None, None)
     if narrowed and not everything:
         raise WrongUsage("--state, --channel, --route, --since and --until belong to --all; leave out these or the ids")
-    with chosen.open() as hk:
+    with cli.open() as hk:
         if everything:
             replayed = hk.deliveries.replay_all(
-                state, application=chosen.application, channel=to, route=by, since=since, until=until
+                state, application=cli.application, channel=to, route=by, since=since, until=until
             )
         else:
-            replayed = _replay(hk, ids, chosen.application)
+            replayed = _replay(hk, ids, cli.application)
         if as_json:
             print_json({"replayed": replayed})
         elif replayed:
             say(f"{replayed:,} to be sent again; what is no longer true is left out")
         else:
             say(f"There are no such {state.value} deliveries, so nothing is sent again")
-        warn_of_stranded(hk, chosen)
+        warn_of_stranded(hk, cli)
 
 
 @deliveries.command()
@@ -163,10 +163,10 @@ def bury(
 
 def _for_all(context: typer.Context) -> CliContext:
     """The storage to work on; the deliveries of all its applications."""
-    chosen = cli(context)
-    if chosen.application is not None:
+    cli = cli_context(context)
+    if cli.application is not None:
         raise WrongUsage("move and bury are about all applications; leave out --application")
-    return chosen
+    return cli
 
 
 def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:

@@ -21,7 +21,7 @@ from harken import (
     Target,
 )
 from harken_adapters.formats.statistics import By, figures_record, trend_points
-from harken_adapters.hosts.cli.options import CliContext, Json, cli
+from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say
 from harken_adapters.hosts.cli.statistics import groups_table, stats_table, themes_table, trend_table
 
@@ -64,8 +64,8 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
 
     Running it again adds only what is new: the feedback of the days since.
     """
-    chosen = cli(context)
-    with chosen.open(spam="hold") as hk:
+    cli = cli_context(context)
+    with cli.open(spam="hold") as hk:
         added = _collect(hk, datetime.now(UTC))
         scenes = _play(hk)
         if as_json:
@@ -73,7 +73,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
             return
         _tell_scenes(added, scenes)
         _tell_figures(hk)
-    _tell_what_next(chosen, scenes)
+    _tell_what_next(cli, scenes)
 
 
 # --- collecting -------------------------------------------------------------------------------------------------------
@@ -200,11 +200,11 @@ def _tell_figures(hk: Harken) -> None:
     themes_table(hk.themes())
 
 
-def _tell_what_next(chosen: CliContext, scenes: Scenes) -> None:
-    if chosen.storage == "memory://":
+def _tell_what_next(cli: CliContext, scenes: Scenes) -> None:
+    if cli.storage == "memory://":
         say("memory:// has forgotten everything by now; to go on, try harken --storage sqlite:///demo.db demo")
         return
-    options = [("--storage", chosen.storage), ("--application", chosen.application)]
+    options = [("--storage", cli.storage), ("--application", cli.application)]
     given = [word for option, value in options if value is not None for word in (option, value)]
     harken = shlex.join(["harken", *given])
     say("Try next", style="bold")

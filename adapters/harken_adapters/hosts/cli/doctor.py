@@ -25,7 +25,7 @@ from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
 from harken.services.notifications.channels import ChannelState
 from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
-from harken_adapters.hosts.cli.options import CliContext, Json, cli
+from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 from harken_adapters.hosts.http.wire.records import channel_record
 
@@ -37,7 +37,7 @@ _PAGE: Final = 1_000
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check the installation, the storage, the figures and the channels; exits with 1 where something is wrong."""
-    report = _report(cli(context))
+    report = _report(cli_context(context))
     if as_json:
         print_json(report)
     else:
@@ -46,7 +46,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _report(chosen: CliContext) -> dict[str, Any]:
+def _report(cli: CliContext) -> dict[str, Any]:
     report: dict[str, Any] = {
         "python": platform.python_version(),
         "harken": version("harken"),
@@ -62,21 +62,21 @@ def _report(chosen: CliContext) -> dict[str, Any]:
         "problems": [],
     }
     try:
-        settings = Settings.load(os.environ, Path.cwd(), storage=chosen.storage, application=chosen.application)
+        settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
         report["storage"] = _PASSWORD.sub("***", settings.storage)
-        with chosen.open() as hk:
+        with cli.open() as hk:
             report["counts"] = _counts(hk)
             report["problems"] += hk.check()
-            now, queues = utc_now(), _queues(hk, chosen.application)
+            now, queues = utc_now(), _queues(hk, cli.application)
             report["moderation"] = {name: _queue_record(queue, now) for name, queue in queues.items()}
             report["problems"] += _overdue(hk, queues, now)
             states = hk.channels.states()
             report["channels"] = list(map(channel_record, states))
-            report["dead_letters"] = dead = _dead_letters(hk, chosen.application)
+            report["dead_letters"] = dead = _dead_letters(hk, cli.application)
             report["stranded"] = stranded = hk.deliveries.stranded()
-        troubles = (_trouble(state, chosen.command) for state in states)
-        report["problems"] += [*filter(None, troubles), *_lost(dead, chosen.command)]
-        report["problems"] += [stranded_line(*waiting, chosen) for waiting in stranded.items()]
+        troubles = (_trouble(state, cli.command) for state in states)
+        report["problems"] += [*filter(None, troubles), *_lost(dead, cli.command)]
+        report["problems"] += [stranded_line(*waiting, cli) for waiting in stranded.items()]
         with Notifying.load(os.environ, Path.cwd()).channels.open():
             # All of them can be used as they are configured.
             pass
@@ -94,7 +94,7 @@ def _dead_letters(hk: Harken, application: str | None) -> int:
 
 
 def _queues(hk: Harken, application: str | None) -> dict[str, Backlog]:
-    """What awaits moderation, by application, the oldest first; of all applications, unless one was chosen."""
+    """What awaits moderation, by application, the oldest first; of all applications, unless one was cli."""
     names = hk.moderation.applications() if application is None else [application]
     queues = {name: hk.moderation.backlog(name) for name in names}
     waiting = {name: queue for name, queue in queues.items() if queue.waiting}

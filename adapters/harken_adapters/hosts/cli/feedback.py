@@ -1,4 +1,4 @@
-"""``submit``, ``list``, ``show`` and ``erase``."""
+"""The commands ``submit``, ``list``, ``show`` and ``erase``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from attrs import asdict, evolve
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.middleware import Receipt
-from harken_adapters.formats.record import erasure_record, to_record
-from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, cli, filtered, pairs, rating_named
+from harken_adapters.formats.record import erasure_record, feedback_record
+from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, cli_context, filtered, pairs, rating_named
 from harken_adapters.hosts.cli.output import (
     confirmed,
+    counted,
     feedback_list,
     in_one_line,
     page_record,
@@ -24,38 +25,38 @@ from harken_adapters.hosts.cli.output import (
     time_text,
 )
 
-Limit = Annotated[int, typer.Option(help="At most so many, up to 1,000.")]
-After = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")]
+Limit = Annotated[int, typer.Option(help="The maximum number of results, up to 1,000.")]
+After = Annotated[str | None, typer.Option(metavar="CURSOR", help="Continue after this cursor.")]
 
 
 def submit(
     context: typer.Context,
     *,
-    session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that it is about.")],
+    session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that the feedback is about.")],
     rating: Annotated[str, typer.Argument(metavar="RATING", help="up, down or neutral.")],
-    comment: Annotated[str, typer.Argument(metavar="[COMMENT]", help="What they say; a down needs it.")] = "",
+    comment: Annotated[str, typer.Argument(metavar="[COMMENT]", help="Required with the rating down.")] = "",
     agent: Annotated[str | None, typer.Option(help="The agent that answered.")] = None,
-    message: Annotated[str | None, typer.Option(help="The message that it is about.")] = None,
-    author: Annotated[str | None, typer.Option(help="Who gives it.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A reason that they picked; repeatable.")] = None,
+    message: Annotated[str | None, typer.Option(help="The message that the feedback is about.")] = None,
+    author: Annotated[str | None, typer.Option(help="The id of the author.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; repeatable.")] = None,
     context_values: Annotated[
         list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="A context value; repeatable.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key: the same is kept only once.")] = None,
-    vote: Annotated[bool, typer.Option("--vote", help="The author's one vote, replacing an earlier one.")] = False,
+    key: Annotated[str | None, typer.Option(help="Idempotency key; a repeated submission is stored once.")] = None,
+    vote: Annotated[bool, typer.Option("--vote", help="Store as the author's single vote; replaces an earlier one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Keep what somebody thinks of an answer."""
-    target, wanted = Target(session_id, message, agent), rating_named(rating)
+    """Submit feedback."""
+    target, rating_value = Target(session_id, message, agent), rating_named(rating)
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
-        raise WrongUsage("a vote belongs to somebody; say to whom with --author")
-    with cli(context).open() as hk:
+        raise WrongUsage("a vote needs an author; add --author")
+    with cli_context(context).open() as hk:
         if vote and author is not None:
             receipt = hk.collection.set_vote(
                 target,
                 author,
-                wanted,
+                rating_value,
                 comment,
                 tags=tags,
                 context=values,
@@ -65,7 +66,7 @@ def submit(
         else:
             receipt = hk.submit(
                 session_id,
-                wanted,
+                rating_value,
                 comment,
                 agent_id=agent,
                 message_id=message,
@@ -82,9 +83,9 @@ def _show_receipt(receipt: Receipt, *, as_json: bool) -> None:
     if as_json:
         print_json({"id": feedback.id, "duplicate": receipt.duplicate, "status": status, "reply": receipt.reply})
         return
-    say(f"{feedback.id}  {'there already' if receipt.duplicate else 'kept'}, {status}")
+    say(f"{feedback.id}  {'duplicate' if receipt.duplicate else 'stored'}, {status}")
     if feedback.moderation.reason:
-        say(f"Held: {feedback.moderation.reason}")
+        say(f"Held for moderation: {feedback.moderation.reason}")
     if receipt.reply is not None:
         say(f"Reply: {receipt.reply}")
 
@@ -95,7 +96,7 @@ def list_(
 ) -> None:
     """List feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         page = hk.collection.find(filters.query(hk), limit=limit, after=cursor)
     if as_json:
         print_json(page_record(page))
@@ -104,11 +105,11 @@ def list_(
 
 
 def show(context: typer.Context, feedback_id: FeedbackId, as_json: Json = False) -> None:
-    """Show everything about one feedback."""
-    with cli(context).open() as hk:
+    """Show one feedback entry in full."""
+    with cli_context(context).open() as hk:
         feedback = hk.collection.get(hk.application, feedback_id)
     if as_json:
-        print_json(to_record(feedback))
+        print_json(feedback_record(feedback))
         return
     facts = [(name, value) for name, value in _facts(feedback) if value]
     width = max(12, *(len(name) for name, _ in facts))
@@ -148,7 +149,7 @@ def _facts(feedback: Feedback) -> list[tuple[str, str | None]]:
 
 
 def _show_revisions(feedback: Feedback) -> None:
-    say("\nWhat it said before", style="bold")
+    say("\nEarlier versions", style="bold")
     table(
         ("version", "until", "rating", "tags", "comment"),
         [
@@ -158,9 +159,9 @@ def _show_revisions(feedback: Feedback) -> None:
     )
 
 
-#: How ``erase`` ends if there was nothing to erase.
-_NOTHING: Final = 4
-#: What is erased beside feedback, one and many.
+#: The exit code of ``erase`` if there was nothing to erase.
+_NOTHING_ERASED: Final = 4
+#: The names of what is erased besides feedback, singular and plural.
 _NOUNS: Final = {
     "messages": ("message", "messages"),
     "agents": ("agent state", "agent states"),
@@ -173,23 +174,23 @@ _NOUNS: Final = {
 def erase(
     context: typer.Context,
     *,
-    feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="This feedback.")] = None,
+    feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The id of the feedback to erase.")] = None,
     session: Annotated[
-        str | None, typer.Option(help="Everything of this session, with its conversation and metadata.")
+        str | None, typer.Option(help="Erase this session: feedback, conversation and metadata.")
     ] = None,
     author: Annotated[
-        str | None, typer.Option(help="Everything by this author, with sessions in which nobody else gave feedback.")
+        str | None, typer.Option(help="Erase all feedback by this author, and the sessions that only this author rated.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase feedback permanently, in any state; several conditions must all hold.
+    """Erase feedback permanently, in any state. Several conditions are combined with AND.
 
-    Exits with 4 if there is nothing to erase.
+    Exits with code 4 if there is nothing to erase.
     """
     _check_named(feedback_id, session, author)
-    chosen = cli(context)
-    with chosen.open() as hk:
+    cli = cli_context(context)
+    with cli.open() as hk:
         if feedback_id is not None:
             hk.collection.get(hk.application, feedback_id)
         query = evolve(hk.query(session_id=session, author=author), feedback_id=feedback_id).in_any_state()
@@ -200,14 +201,14 @@ def erase(
     if as_json:
         print_json(record)
     else:
-        _show_erased(erased, chosen.command)
+        _show_erased(erased, cli.command)
     if not any(record["removed"].values()):
-        raise typer.Exit(_NOTHING)
+        raise typer.Exit(_NOTHING_ERASED)
 
 
 def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
     if feedback_id is None and session is None and author is None:
-        raise WrongUsage("say what to erase: an ID, --session or --author")
+        raise WrongUsage("nothing to erase was named; give an ID, --session or --author")
     for option, value in (("--session", session), ("--author", author)):
         if value is not None and (problem := label_problem(option, value)):
             raise WrongUsage(problem.message)
@@ -218,23 +219,24 @@ def _show_erased(erased: Erased, command: str) -> None:
     for session_id in erased.kept_sessions:
         shown = in_one_line(session_id)
         say(
-            f"Others gave feedback in session {shown}, too: its conversation and metadata were kept; "
-            f"to erase them: {command} erase --session {in_one_line(shlex.quote(session_id))}",
+            f"Other authors gave feedback on session {shown}, so its conversation and metadata were kept; "
+            f"to erase them, run: {command} erase --session {in_one_line(shlex.quote(session_id))}",
             style="yellow",
         )
 
 
 def _question(query: FeedbackQuery, total: int) -> str:
+    entries = counted(total, "feedback entry", "feedback entries")
     if query.feedback_id is not None:
-        return f"Erase {total:,} feedback permanently?"
+        return f"Erase {entries} permanently?"
     if query.author is not None:
-        return f"Erase {total:,} feedback of {query.author}, and the sessions that are theirs alone, permanently?"
-    return f"Erase {total:,} feedback, the conversation and the metadata of session {query.session_id} permanently?"
+        return f"Erase {entries} by {query.author}, and the sessions that only this author rated, permanently?"
+    return f"Erase {entries}, the conversation and the metadata of session {query.session_id} permanently?"
 
 
 def _listed(erased: Erased) -> str:
-    """What was erased in words, such as ``2 feedback, 3 messages and 1 alert``."""
-    named = {_NOUNS[name]: number for name, number in asdict(erased).items() if name in _NOUNS and number}
-    parts = [f"{number:,} {one if number == 1 else many}" for (one, many), number in named.items()]
-    *first, last = [f"{erased.feedback:,} feedback", *parts]
+    """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
+    numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
+    parts = [counted(number, *_NOUNS[name]) for name, number in numbers.items()]
+    *first, last = [counted(erased.feedback, "feedback entry", "feedback entries"), *parts]
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""What is written beside the storage: rejected rows, and never over a database."""
+"""Output files: rejected rows, and the check that no database is overwritten."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harken_adapters.hosts.cli.options import WrongUsage
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
-def spare_databases(target: Path) -> None:
-    """Refuse to write over a database: it may be the very storage that is read from or imported into.
+def refuse_database(target: Path) -> None:
+    """Raise ``WrongUsage`` if the file is an SQLite database or belongs to one.
 
-    SQLite is asked. Opening the file here, and closing it, would take the locks away that this process holds on it.
+    SQLite does the check: opening and closing the file here would release the locks that this process holds on it.
     """
     try:
-        # What is written goes to what a link leads to.
+        # Writing to a symbolic link writes to its target.
         real = target.resolve()
         if not real.is_file():
             return
@@ -29,7 +29,7 @@ def spare_databases(target: Path) -> None:
             for ending in _COMPANIONS
         )
     except OSError as error:
-        raise WrongUsage(f"cannot see what {target} is: {error.strerror}; choose another file") from error
+        raise WrongUsage(f"cannot inspect {target}: {error.strerror}; choose another file") from error
     if database:
         raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
     if companion:
@@ -46,15 +46,15 @@ def _is_database(target: Path) -> bool:
 
 
 class Rejects:
-    """The file of rejected rows, which is made when the first one comes."""
+    """The file of rejected rows. It is created with the first row."""
 
     def __init__(self, path: Path, *place: str, keep: bool = False) -> None:
-        """A file of rows that say where they come from, such as on which ``line``.
+        """Open nothing yet.
 
         Args:
-            path: where it is.
-            place: the names of what says where a row comes from.
-            keep: whether rows of an earlier run stay in it.
+            path: the file to write.
+            place: the names of the values that locate a row, such as ``line``.
+            keep: whether to append to the file of an earlier run.
         """
         self.path = path
         self._mode: Literal["a", "w"] = "a" if keep else "w"
@@ -62,34 +62,34 @@ class Rejects:
         self._file: TextIO | None = None
 
     def add(self, *values: object) -> None:
-        """Write down a row: its place, the reason and what it says; in ASCII, so that anything can be said."""
+        """Add a row: the values of its place, the reason, and its content. The file is ASCII."""
         if self._file is None:
-            self._file = self._created()
+            self._file = self._open()
         self._file.write(f"{json.dumps(dict(zip(self._names, values, strict=True)))}\n")
 
     def close(self) -> Path | None:
-        """The file, if there was anything to write down."""
+        """Close the file. Returns its path, or ``None`` if no row was added."""
         if self._file is None:
             return None
         self._file.close()
         return self.path
 
     def remove_stale(self) -> None:
-        """Remove the file of an earlier run; whatever else has its name stays."""
+        """Remove the file of an earlier run. Any other file of that name is kept."""
         with suppress(OSError):
             if self.path.is_file() and self._holds_rejects():
                 self.path.unlink()
 
-    def _created(self) -> TextIO:
+    def _open(self) -> TextIO:
         try:
             return self.path.open(self._mode, encoding="ascii")
         except OSError as error:
             raise WrongUsage(
-                f"cannot write rejected rows to {self.path}: {error.strerror}; choose a place with --rejected PATH"
+                f"cannot write rejected rows to {self.path}: {error.strerror}; choose another path with --rejected"
             ) from error
 
     def _holds_rejects(self) -> bool:
-        """Whether there is nothing in the file but rejected rows."""
+        """Whether the file consists of rejected rows only."""
         with self.path.open("rb") as file:
             try:
                 rows = [json.loads(line) for line in file]

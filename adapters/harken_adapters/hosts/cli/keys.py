@@ -8,7 +8,7 @@ import typer
 
 from harken import ApiKey, Scope
 from harken_adapters.formats.record import stamp
-from harken_adapters.hosts.cli.options import Json, cli
+from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of programs that use the service.")
@@ -28,7 +28,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Create a key for the application, and print it: it is not shown again."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         made = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
     if as_json:
         print_json({**_record(made.key), "key": made.text})
@@ -41,7 +41,7 @@ def create(
 @keys.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the keys of all applications, revoked ones too, oldest first."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         found = hk.keys.keys()
     if as_json:
         print_json({"keys": list(map(_record, found))})
@@ -53,7 +53,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @keys.command()
 def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
     """Make a key invalid, at once and permanently."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         revoked = hk.keys.revoke(key_id)
     if as_json:
         print_json(_record(revoked))

@@ -15,8 +15,8 @@ from harken import StorageError
 from harken_adapters.formats.importing import Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.migrating import DOCUMENT_FIELDS, Migration
-from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli, pairs
+from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context, pairs
 from harken_adapters.hosts.cli.output import counted, print_json, run_through, say, warn
 
 migrate = typer.Typer(no_args_is_help=True, help="Bring in feedback that was collected without Harken.")
@@ -57,15 +57,15 @@ def mongodb_sessions(
     if "session_id" in columns.mapped:
         raise WrongUsage("session_id is the _id of the document, and cannot be read by another name")
     rejects = Rejects(rejected or _rejected(collection), "session", "position", keep=after is not None)
-    chosen = cli(context)
+    cli = cli_context(context)
     began = perf_counter()
     with (
         mongodb.opened(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,
-        chosen.open(spam=None if check_spam else "allow") as hk,
+        cli.open(spam=None if check_spam else "allow") as hk,
     ):
         # Only now: opening the storage may have made it.
-        spare_databases(rejects.path)
-        migration = Migration(hk, rejects.add, columns=columns, application=chosen.application)
+        refuse_database(rejects.path)
+        migration = Migration(hk, rejects.add, columns=columns, application=cli.application)
         try:
             run_through(migration.batches(source.documents(after)), "sessions", source.count)
         except StorageError as error:

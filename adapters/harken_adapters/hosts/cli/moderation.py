@@ -10,7 +10,7 @@ import typer
 from harken import Cursor, Feedback, ModerationStatus
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.feedback import After, Limit
-from harken_adapters.hosts.cli.options import FeedbackId, Json, cli
+from harken_adapters.hosts.cli.options import FeedbackId, Json, cli_context
 from harken_adapters.hosts.cli.output import feedback_list, page_record, print_json, say
 
 moderate = typer.Typer(no_args_is_help=True, help="Decide what may be seen and counted.")
@@ -32,7 +32,7 @@ Version = Annotated[
 def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_json: Json = False) -> None:
     """List what waits for a decision, newest first."""
     cursor = Cursor.parse(after) if after else None
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         page = hk.moderation.queue(hk.query(), limit=limit, after=cursor)
     if as_json:
         print_json(page_record(page))
@@ -52,7 +52,7 @@ def _deciding(status: ModerationStatus) -> Callable[..., None]:
         version: Version = None,
         as_json: Json = False,
     ) -> None:
-        with cli(context).open() as hk:
+        with cli_context(context).open() as hk:
             feedback = hk.moderation.decide(
                 hk.application, feedback_id, status, moderator=moderator, reason=reason, expected_version=version
             )
@@ -75,7 +75,7 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Go back to the status before the last decision."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         feedback = hk.moderation.undo(hk.application, feedback_id, moderator=moderator, expected_version=version)
     _show(feedback, as_json=as_json)
 

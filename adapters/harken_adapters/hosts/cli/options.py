@@ -1,4 +1,4 @@
-"""What the commands have in common: the storage they work on, and the options that choose feedback."""
+"""Options shared by the commands, and the storage and application they work on."""
 
 from __future__ import annotations
 
@@ -22,74 +22,74 @@ from harken.domain.query import ANY_STATUS
 from harken.domain.rules import text_problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The feedback's id.")]
+FeedbackId = Annotated[str, typer.Argument(metavar="ID", help="The id of the feedback.")]
 
-_PANEL = "Filters: all that are given must hold"
+_PANEL = "Filters (combined with AND)"
 
 
 class WrongUsage(HarkenError, ValueError):
-    """The command cannot be meant as it was typed; the message says what to type."""
+    """The arguments are invalid. The message says what to type instead."""
 
 
 class NothingAccepted(HarkenError):
-    """Everything that was read was rejected, so that nothing was brought in."""
+    """Every item that was read was rejected, so nothing was imported."""
 
     def __init__(self, what: str, rejected_file: Path | None) -> None:
-        super().__init__(f"{what} rejected, so nothing was brought in; see {rejected_file} for the reasons")
+        super().__init__(f"{what} rejected, nothing was imported; see {rejected_file} for the reasons")
 
 
 @frozen
 class CliContext:
-    """Which storage and application the options before the command chose.
+    """The global options: the storage and the application.
 
     Attributes:
-        given: the URL that was typed.
-        application: whose feedback it is about.
-        usual: the URL of the program that runs the command, for where none was typed.
+        storage_option: the URL given with ``--storage``.
+        application: the application given with ``--application``.
+        default_storage: the URL passed by the program that runs the command line.
     """
 
-    given: str | None
+    storage_option: str | None
     application: str | None
-    usual: str | None = None
+    default_storage: str | None = None
 
     @property
     def storage(self) -> str | None:
-        """The storage to work on; ``None`` for that of the settings."""
-        return self.given or self.usual
+        """The URL of the storage; ``None`` for that of the settings."""
+        return self.storage_option or self.default_storage
 
     @property
     def command(self) -> str:
-        """What other commands on the same storage and application begin with, to be pasted into a shell.
+        """The prefix of other commands on the same storage and application, quoted for a shell.
 
-        A URL with a password is not repeated: ``URL`` stands in its place.
+        A URL that may have a password is shown as ``URL``.
         """
         application = [] if self.application is None else ["--application", shlex.quote(self.application)]
         return " ".join([self.command_for_all, *application])
 
     @property
     def command_for_all(self) -> str:
-        """The same for commands about all applications."""
+        """The same prefix for commands that cover all applications."""
         words = [_program()]
         if self.storage is not None:
             words += ["--storage", "URL" if "@" in self.storage else shlex.quote(self.storage)]
         return " ".join(words)
 
     def open(self, *, spam: str | None = None) -> Harken:
-        """A Harken on it."""
+        """Connect to the storage."""
         return harken.connect(self.storage, application=self.application, spam=spam)
 
 
 def _program() -> str:
-    """How this program was started, where that is not known by its name, as in an environment that is not active."""
-    started = Path(sys.argv[0])
-    return "harken" if started.name != "harken" or shutil.which("harken") else shlex.quote(str(started))
+    """How to start this program again: by its path if ``harken`` is not on the ``PATH``."""
+    program = Path(sys.argv[0])
+    return "harken" if program.name != "harken" or shutil.which("harken") else shlex.quote(str(program))
 
 
-def cli(context: typer.Context) -> CliContext:
-    """What was chosen before the command."""
-    chosen = context.obj
-    assert isinstance(chosen, CliContext)  # noqa: S101 - the callback of the application has put it there
-    return chosen
+def cli_context(context: typer.Context) -> CliContext:
+    """The global options of the running command."""
+    cli = context.obj
+    assert isinstance(cli, CliContext)  # noqa: S101 - set by the callback of the application
+    return cli
 
 
 class Status(Enum):
@@ -102,13 +102,13 @@ class Status(Enum):
 
     @property
     def statuses(self) -> frozenset[ModerationStatus]:
-        """The statuses that are meant."""
+        """The matching moderation statuses."""
         return ANY_STATUS if self is Status.ANY else frozenset({ModerationStatus(self.value)})
 
 
 @frozen
 class Filters:
-    """The options that choose feedback."""
+    """The filter options."""
 
     session: str | None
     agent: str | None
@@ -123,12 +123,12 @@ class Filters:
     withdrawn: bool
 
     def query(self, hk: Harken) -> FeedbackQuery:
-        """The query that they mean.
+        """The query for these filters.
 
         Raises:
-            InvalidQuery: one of them is invalid.
+            InvalidQuery: a filter is invalid.
         """
-        # None would mean neutral, so that an option that was not given is left out.
+        # None means neutral, so an option that was not given is left out.
         rating = {} if self.rating is None else {"rating": rating_named(self.rating)}
         query = hk.query(
             session_id=self.session,
@@ -145,15 +145,15 @@ class Filters:
 
 
 def rating_named(word: str) -> str | None:
-    """The rating as the wire has it; what is not a rating is left for the rules to refuse."""
+    """The rating as a JSON value: ``None`` for neutral. Any other word is validated by the rules."""
     return None if word in ("none", "neutral") else word
 
 
 def text(option: str, value: str) -> str:
-    """What an option says, if any storage could keep it.
+    """The value of an option, if every storage can store it.
 
     Raises:
-        WrongUsage: it is not valid text, such as bytes that are not UTF-8.
+        WrongUsage: the value is not valid Unicode text.
     """
     if problem := text_problem(option, value):
         raise WrongUsage(problem.message)
@@ -161,15 +161,15 @@ def text(option: str, value: str) -> str:
 
 
 def text_or_none(option: str, value: str | None) -> str | None:
-    """The same for an option that need not be given."""
+    """Like :func:`text`, for an option that may be absent."""
     return None if value is None else text(option, value)
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """The names and values in texts such as ``tier=premium``.
+    """The names and values of options such as ``tier=premium``.
 
     Raises:
-        WrongUsage: one of them has no ``=``.
+        WrongUsage: a value has no ``=``.
     """
     for text in texts:
         if not text.partition("=")[1]:
@@ -178,7 +178,7 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def instant(text: str) -> datetime:
-    """The instant that an option says in ISO 8601, in UTC without a zone."""
+    """Parse an ISO 8601 date; UTC if it has no time zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -188,51 +188,51 @@ def instant(text: str) -> datetime:
 
 def _filters(
     *,
-    session: Annotated[str | None, typer.Option(help="Of this session.", rich_help_panel=_PANEL)] = None,
-    agent: Annotated[str | None, typer.Option(help="About this agent.", rich_help_panel=_PANEL)] = None,
-    message: Annotated[str | None, typer.Option(help="About this message.", rich_help_panel=_PANEL)] = None,
-    author: Annotated[str | None, typer.Option(help="By this author.", rich_help_panel=_PANEL)] = None,
+    session: Annotated[str | None, typer.Option(help="Feedback on this session.", rich_help_panel=_PANEL)] = None,
+    agent: Annotated[str | None, typer.Option(help="Feedback on this agent.", rich_help_panel=_PANEL)] = None,
+    message: Annotated[str | None, typer.Option(help="Feedback on this message.", rich_help_panel=_PANEL)] = None,
+    author: Annotated[str | None, typer.Option(help="Feedback by this author.", rich_help_panel=_PANEL)] = None,
     rating: Annotated[
-        str | None, typer.Option(metavar="up|down|neutral", help="With this rating.", rich_help_panel=_PANEL)
+        str | None, typer.Option(metavar="up|down|neutral", help="Feedback with this rating.", rich_help_panel=_PANEL)
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="With this tag.", rich_help_panel=_PANEL)] = None,
+    tag: Annotated[str | None, typer.Option(help="Feedback with this tag.", rich_help_panel=_PANEL)] = None,
     context_values: Annotated[
         list[str] | None,
         typer.Option(
-            "--context", metavar="NAME=VALUE", help="With this context value; repeatable.", rich_help_panel=_PANEL
+            "--context", metavar="NAME=VALUE", help="Feedback with this context value; repeatable.", rich_help_panel=_PANEL
         ),
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=instant, help="Not before; ISO 8601, UTC.", rich_help_panel=_PANEL),
+        typer.Option(metavar="DATE", parser=instant, help="Given at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=instant, help="Before; ISO 8601, UTC.", rich_help_panel=_PANEL),
+        typer.Option(metavar="DATE", parser=instant, help="Given before this time; ISO 8601, UTC.", rich_help_panel=_PANEL),
     ] = None,
-    status: Annotated[Status, typer.Option(help="In this status.", rich_help_panel=_PANEL)] = Status.APPROVED,
+    status: Annotated[Status, typer.Option(help="Feedback with this moderation status.", rich_help_panel=_PANEL)] = Status.APPROVED,
     withdrawn: Annotated[
-        bool, typer.Option("--withdrawn", help="Also what was taken back.", rich_help_panel=_PANEL)
+        bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=_PANEL)
     ] = False,
 ) -> Filters:
     return Filters(session, agent, message, author, rating, tag, context_values or (), since, until, status, withdrawn)
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose feedback; it takes them together, as ``filters``.
+    """Add the filter options to a command, which receives them as one argument, ``filters``.
 
-    Typer reads the options off a function's signature, so the wrapper shows that of the command with those of
-    ``_filters`` in the place of ``filters``.
+    Typer reads the options from the signature of a function. So the wrapper has the signature of the command with the
+    parameters of ``_filters`` instead of ``filters``.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    theirs = inspect.signature(_filters, eval_str=True).parameters
+    added = inspect.signature(_filters, eval_str=True).parameters
 
     @wraps(command)
     def with_filters(**arguments: Any) -> None:
-        chosen = {name: arguments.pop(name) for name in theirs}
-        command(filters=_filters(**chosen), **arguments)
+        values = {name: arguments.pop(name) for name in added}
+        command(filters=_filters(**values), **arguments)
 
-    parameters = [parameter for name, parameter in own.items() if name != "filters"] + list(theirs.values())
+    parameters = [parameter for name, parameter in own.items() if name != "filters"] + list(added.values())
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     with_filters.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined] # what inspect looks for
     with_filters.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}

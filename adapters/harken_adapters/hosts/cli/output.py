@@ -1,4 +1,4 @@
-"""Showing results: tables for people, JSON for programs, and no way for a comment to play tricks on the terminal."""
+"""Output: tables for people, JSON for programs. Terminal escape sequences in user text are escaped."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from rich.table import Table
 from rich.text import Text
 
 from harken import Page, Rating
-from harken_adapters.formats.record import to_record
+from harken_adapters.formats.record import feedback_record
 
 
 class UnwritableOutput(OSError):
-    """Stdout could not be written. What the command did before is done."""
+    """Writing to stdout failed. The work of the command is done nevertheless."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the output could not be written: {reason}")
 
 
 class ClosedStdout(io.RawIOBase):
-    """In the place of a stdout that is closed: a service goes on, and at the end it is told that output was lost."""
+    """Replaces a closed stdout, so that a service keeps running. It records whether output was lost."""
 
     lost = False
 
     def writable(self) -> bool:
-        """It takes anything."""
+        """Always true."""
         return True
 
     def write(self, data: Any) -> int:
-        """Nowhere."""
+        """Discard the data."""
         self.lost = True
         return len(data)
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Tell trouble with stdout from other trouble.
+    """Distinguish errors of stdout from other errors.
 
     Raises:
-        BrokenPipeError: nobody reads it any more.
-        UnwritableOutput: it could not be written for another reason.
+        BrokenPipeError: the reader closed the pipe.
+        UnwritableOutput: writing failed for another reason.
     """
     try:
         yield
@@ -62,23 +62,23 @@ def writing() -> Iterator[None]:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to who runs the command, instead of ending the process here."""
+        """Leave the error to the caller, instead of ending the process."""
         raise  # noqa: PLE0704 - Rich calls this while it handles the error
 
 
 class _Output(_Console):
     def print(self, *objects: Any, **options: Any) -> None:
-        """As any console, but see :func:`writing`."""
+        """Print, and raise errors as :func:`writing` does."""
         with writing():
             super().print(*objects, **options)
 
 
-#: Results go to stdout, everything else to stderr. Comments come from strangers, so that "[bold]" is just text.
+#: Results go to stdout, everything else to stderr. Markup is off: "[bold]" in a comment is plain text.
 out = _Output(highlight=False, markup=False, emoji=False)
 err = _Console(highlight=False, markup=False, emoji=False, stderr=True)
 
-# What a terminal would obey instead of showing it, or what turns the reading direction and so hides what is there.
-_TRICKS = re.compile(
+# Control characters, and characters that are invisible or change the reading direction.
+_UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _STYLES = {Rating.UP: "green", Rating.DOWN: "red", Rating.NEUTRAL: "dim"}
@@ -87,54 +87,54 @@ _BAR_WIDTH = 16
 Cell = Text | str | int | float | None
 
 
-def shown(text: str) -> str:
-    r"""The text with everything that is no plain character spelt out, such as ``\x1b`` for an escape."""
-    return _TRICKS.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
+def escape(text: str) -> str:
+    r"""Escape control, bidirectional and invisible characters, such as ``\x1b``."""
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
-def shown_json(text: str) -> str:
-    r"""JSON that says the same without such characters, each spelt out as JSON does, such as ``\u001b``."""
-    return _TRICKS.sub(lambda match: _in_json(match[0]), text)
+def escape_json(text: str) -> str:
+    r"""Escape the same characters in a JSON text as JSON does, such as ``\u001b``. Its value does not change."""
+    return _UNSAFE.sub(lambda match: _json_escape(match[0]), text)
 
 
-def _in_json(character: str) -> str:
+def _json_escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def in_one_line(text: str) -> str:
-    """The text as :func:`shown`, with line breaks as spaces."""
-    return " ".join(shown(text).split())
+    """The text in one line, escaped as by :func:`escape`."""
+    return " ".join(escape(text).split())
 
 
 def print_json(document: object, *, to_stderr: bool = False) -> None:
-    """One JSON document on stdout, or in one line on stderr. Plain ASCII, so that it passes any pipe unharmed."""
+    """Print a JSON document to stdout, or in one line to stderr. It is ASCII, so any encoding can represent it."""
     text = json.dumps(document, indent=None if to_stderr else 2)
-    # DEL is the one ASCII control character that JSON leaves as it is; programs do not mind it.
+    # DEL is the only control character that json.dumps does not escape. It is harmless except on a terminal.
     if to_stderr:
-        # There is none where it was closed before Python started.
+        # None if it was closed before Python started.
         terminal = sys.stderr is not None and sys.stderr.isatty()
-        typer.echo(shown_json(text) if terminal else text, err=True)
+        typer.echo(escape_json(text) if terminal else text, err=True)
         return
     with writing():
-        typer.echo(shown_json(text) if sys.stdout.isatty() else text)
+        typer.echo(escape_json(text) if sys.stdout.isatty() else text)
 
 
 def say(message: str, style: str = "") -> None:
-    """A line for people, on stdout, never broken into two."""
-    out.print(Text(shown(message), style=style), soft_wrap=True)
+    """Print a line to stdout without wrapping it."""
+    out.print(Text(escape(message), style=style), soft_wrap=True)
 
 
 def warn(message: str, style: str = "") -> None:
-    """A line for people, on stderr, never broken into two."""
-    err.print(Text(shown(message), style=style), soft_wrap=True)
+    """Print a line to stderr without wrapping it."""
+    err.print(Text(escape(message), style=style), soft_wrap=True)
 
 
 def confirmed(question: str) -> bool:
-    """Whether somebody says yes; no answer is no. It is asked on stderr, in a line that is never broken into two."""
+    """Ask a question on stderr. Returns whether the answer is yes; no input means no."""
     if sys.stdin is None:  # Closed before Python started.
         return False
-    err.print(Text(shown(f"{question} [y/N]: ")), soft_wrap=True, end="")
+    err.print(Text(escape(f"{question} [y/N]: ")), soft_wrap=True, end="")
     try:
         answer = err.input()
     except EOFError:
@@ -149,29 +149,29 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def rating_text(rating: Rating) -> Text:
-    """A rating in its colour."""
+    """The rating, coloured."""
     return Text(rating.value or "neutral", style=_STYLES[rating])
 
 
 def time_text(moment: datetime | None) -> str:
-    """An instant to the second, in UTC."""
+    """The time in UTC, to the second; empty for ``None``."""
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def bar(percent: float) -> Text:
-    """A share as a bar, and in figures."""
+    """A percentage as a bar with the number."""
     filled = round(percent / 100 * _BAR_WIDTH)
     return Text.assemble(("█" * filled, "green"), ("░" * (_BAR_WIDTH - filled), "dim"), f" {percent:5.1f}%")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """A table on stdout: numbers to the right; where room is short, the last column is cut off, and no other."""
+    """Print a table to stdout. Numbers are right-aligned; only the last column is truncated to fit the terminal."""
     shape = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     cells = [list(row) for row in rows]
     last = len(columns) - 1
     for number, column in enumerate(columns):
         numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
-        shape.add_column(Text(shown(column)), justify="right" if numeric else "left", no_wrap=number != last)
+        shape.add_column(Text(escape(column)), justify="right" if numeric else "left", no_wrap=number != last)
     for row in cells:
         shape.add_row(*map(_cell, row))
     out.print(shape)
@@ -186,12 +186,12 @@ def _cell(value: Cell) -> Text:
 
 
 def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> None:
-    """Run through the steps, each of which says how many are done; with a bar on the way if somebody is looking.
+    """Consume the steps, and show a progress bar if stderr is a terminal.
 
     Args:
-        steps: what is run through.
-        what: what is counted.
-        total: counts how many there are; only asked if somebody is looking.
+        steps: gives the number of items done so far.
+        what: the name of the items.
+        total: counts all items; called only if the progress bar is shown.
     """
     if not err.is_terminal:
         for _ in steps:
@@ -205,7 +205,7 @@ def run_through(steps: Iterable[int], what: str, total: Callable[[], int]) -> No
 
 
 def feedback_list(page: Page, *, versions: bool = False) -> None:
-    """A page of feedback, each with its comment below it, and how to get the next page; with versions, if wanted."""
+    """Print a page of feedback with comments, and the option that gets the next page."""
     for one in page.items:
         state = "withdrawn" if one.withdrawn else one.moderation.status.value
         facts = (f"{one.created_at:%Y-%m-%d %H:%M}", one.session_id, one.agent_id or "", ", ".join(one.tags))
@@ -216,11 +216,11 @@ def feedback_list(page: Page, *, versions: bool = False) -> None:
             line.append(f"  version {one.version}", style="dim")
         out.print(line, soft_wrap=True)
         if one.comment:
-            out.print(Padding(Text(shown(one.comment)), (0, 0, 0, 4)))
+            out.print(Padding(Text(escape(one.comment)), (0, 0, 0, 4)))
     if page.next:
-        say(f"There is more: add --after {page.next}", style="dim")
+        say(f"More results: add --after {page.next}", style="dim")
 
 
 def page_record(page: Page) -> dict[str, object]:
-    """A page of feedback as JSON says it."""
-    return {"feedback": list(map(to_record, page.items)), "next": str(page.next) if page.next else None}
+    """A page of feedback as a JSON value, as in the HTTP API."""
+    return {"feedbacks": list(map(feedback_record, page.items)), "next": str(page.next) if page.next else None}

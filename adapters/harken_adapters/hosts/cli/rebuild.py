@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from harken_adapters.hosts.cli.options import Json, cli
+from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say
 
 
 def rebuild(context: typer.Context, as_json: Json = False) -> None:
     """Count all figures anew from the feedback, and mend those that were wrong."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         mended = hk.rebuild()
     if as_json:
         print_json({"mended": mended})

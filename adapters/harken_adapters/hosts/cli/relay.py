@@ -19,7 +19,7 @@ from harken import Harken
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
-from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli
+from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, shown, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
 from harken_adapters.hosts.http.wire.records import channel_record
@@ -39,10 +39,10 @@ def relay(
 
     Any number may run on a storage. What fails, and what the log channel says, goes to stderr.
     """
-    chosen = cli(context)
-    _check(chosen)
-    with _ended_by_signal(), _logged(), chosen.open() as hk:
-        warn_of_stranded(hk, chosen)
+    cli = cli_context(context)
+    _check(cli)
+    with _ended_by_signal(), _logged(), cli.open() as hk:
+        warn_of_stranded(hk, cli)
         if once:
             _tell_tried(hk.relay.run_due(), as_json=as_json)
             return
@@ -54,8 +54,8 @@ def relay(
                 sleep(_A_DAY)
 
 
-def _check(chosen: CliContext) -> None:
-    settings = Settings.load(os.environ, Path.cwd(), storage=chosen.storage, application=chosen.application)
+def _check(cli: CliContext) -> None:
+    settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
     if scheme_of(settings.storage) == "memory":
         raise WrongUsage("what is in memory:// only its own process can relay; choose a storage that others write to")
 

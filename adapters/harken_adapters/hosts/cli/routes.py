@@ -8,7 +8,7 @@ import typer
 
 from harken import Harken, ModerationStatus, NoSuchRoute, Route
 from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_record
-from harken_adapters.hosts.cli.options import Json, cli
+from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say
 
 routes = typer.Typer(no_args_is_help=True, help="Say which events go to which channel.")
@@ -22,7 +22,7 @@ _PANEL = "Filters: all that are given must hold; of one that is repeated, any"
 @routes.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the routes: those of the settings, then those that were added."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         found = hk.routes.routes()
         if as_json:
             print_json({"routes": [route_as_json(hk, route) for route in found]})
@@ -81,7 +81,7 @@ def add(
             "template": template,
         }
     )
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         hk.routes.put(route)
         if as_json:
             print_json(route_as_json(hk, route))
@@ -92,7 +92,7 @@ def add(
 @routes.command()
 def remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Remove a route that was added; what is on its way already arrives."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         if name_problem("name", name) or not hk.routes.delete(name):
             raise NoSuchRoute(f"There is no route {name!r}; list the routes to find the right one")
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harken import ConfigurationError, MissingExtra
-from harken_adapters.hosts.cli.options import cli
+from harken_adapters.hosts.cli.options import cli_context
 from harken_adapters.hosts.cli.output import say
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def serve(
         raise MissingExtra(f"Serving needs the package {error.name!r}, which is not installed; {remedy}") from error
 
     # Each process that serves opens the storage for itself.
-    chosen = cli(context)
-    for name, value in (("STORAGE", chosen.storage), ("APPLICATION", chosen.application)):
+    cli = cli_context(context)
+    for name, value in (("STORAGE", cli.storage), ("APPLICATION", cli.application)):
         if value is not None:
             os.environ[f"HARKEN_{name}"] = value
     access = "open" if open_ else None
     settings = ServerSettings.load(host=host, port=port, workers=workers, access=access)
-    serving.serve(settings, partial(_tell, command=chosen.command), command=chosen.command)
+    serving.serve(settings, partial(_tell, command=cli.command), command=cli.command)
 
 
 def _tell(started: Started, *, command: str) -> None:

@@ -11,7 +11,7 @@ from harken import GroupBy, Summary, Theme
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
 from harken_adapters.formats.statistics import By, Points, figures_record, trend_points
-from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli, filtered
+from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 
 _COLUMNS = ("total", "up", "down", "neutral", "quality", "satisfaction")
@@ -31,7 +31,7 @@ def stats(
         _show_stats(context, filters, as_json=as_json)
         return
     group_by = _grouping(by)
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         groups = hk.analytics.groups(filters.query(hk), group_by)
     if as_json:
         print_json({"by": by, "groups": [{"key": key} | figures_record(group) for key, group in groups.items()]})
@@ -47,7 +47,7 @@ def _grouping(by: str) -> GroupBy:
 
 
 def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> None:
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         summary = hk.analytics.summary(filters.query(hk))
     if as_json:
         print_json(figures_record(summary))
@@ -102,7 +102,7 @@ def trends(
     as_json: Json = False,
 ) -> None:
     """Show the figures over time."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         points = trend_points(hk, filters.query(hk), by, zone)
     if as_json:
         print_json({"by": by.value, "zone": zone, "points": [point | figures_record(one) for point, one in points]})
@@ -135,7 +135,7 @@ def themes(
     as_json: Json = False,
 ) -> None:
     """Count the words that keep coming back in the comments of downs."""
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         found = hk.analytics.themes(filters.query(hk), keyword or KEYWORDS)
     if as_json:
         print_json({"themes": [{"keyword": theme.keyword, "mentions": theme.mentions} for theme in found]})

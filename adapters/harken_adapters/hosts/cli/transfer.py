@@ -20,8 +20,8 @@ from harken_adapters.formats.exporting import export as write_all
 from harken_adapters.formats.importing import Importer, Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
-from harken_adapters.hosts.cli.files import Rejects, spare_databases
-from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli, filtered, pairs
+from harken_adapters.hosts.cli.files import Rejects, refuse_database
+from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli_context, filtered, pairs
 from harken_adapters.hosts.cli.output import counted, err, print_json, say, shown, shown_json, warn, writing
 
 _STANDARD = "-"
@@ -72,11 +72,11 @@ def import_(
     name = "stdin" if file == _STANDARD else file
     rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"), "line")
     began = perf_counter()
-    with _opened(file) as data, cli(context).open(spam=None if check_spam else "allow") as hk:
+    with _opened(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
             raise WrongUsage("rejected rows would overwrite the file they come from")
         # Only now: opening the storage may have made it.
-        spare_databases(rejects.path)
+        refuse_database(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add, announce=announce)
         try:
             _run(importer, data)
@@ -172,10 +172,10 @@ def export(
 ) -> None:
     """Export feedback, oldest first, such that an import restores it as it was."""
     chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
-    with cli(context).open() as hk:
+    with cli_context(context).open() as hk:
         if file != _STANDARD:
             # Only now: opening the storage may have made it.
-            spare_databases(Path(file))
+            refuse_database(Path(file))
         query = filters.query(hk)
         stream = hk.collection.stream(query.in_any_state() if everything else query)
         with _written(file) as data:
