@@ -86,7 +86,7 @@ def test_three_downs_in_a_row_raise_an_alarm(desk, harken_clock):
         desk.rate(f"ticket-{number}", "down", "Slow", agent_id="ann")
         harken_clock.advance(minutes=1)
     desk.hk.relay.run_due()
-    assert desk.alarms() == ["3 downs in a row for agent ann, the last at 2026-01-01 12:02 UTC"]
+    assert desk.alarms() == ["3 thumbs-down ratings in a row for agent ann, the last at 2026-01-01 12:02 UTC"]
 
 
 def test_who_is_forgotten_leaves_nothing(desk, inbox):
