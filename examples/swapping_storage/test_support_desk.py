@@ -86,7 +86,7 @@ def test_three_complaints_in_a_row_raise_an_alert(desk, harken_clock):
         desk.rate(f"ticket-{number}", "down", "Slow", agent_id="ann")
         harken_clock.advance(minutes=1)
     desk.hk.relay.run_due()
-    assert desk.open_alerts() == ["3 downs in a row for agent ann, the last at 2026-01-01 12:02 UTC"]
+    assert desk.open_alerts() == ["3 thumbs-down ratings in a row for agent ann, the last at 2026-01-01 12:02 UTC"]
 
 
 def test_forgetting_a_customer_erases_their_feedback(desk, inbox):

@@ -49,7 +49,7 @@ def test_a_scope_is_parsed_from_its_name_and_from_itself(scope: Scope) -> None:
 @pytest.mark.parametrize("wrong", ["raed", "READ", "", None, 1, ["read"]])
 def test_what_is_no_scope_is_told_with_what_is_one(wrong: object) -> None:
     """The error says what was given and names all that could have been."""
-    expected = f"There is no scope {wrong!r}; expected 'submit', 'read', 'moderate' or 'admin'"
+    expected = f"Unknown scope {wrong!r}; expected 'submit', 'read', 'moderate' or 'admin'"
     with pytest.raises(ValueError, match=re.escape(expected)):
         Scope.parse(wrong)
 

@@ -107,7 +107,7 @@ def test_an_alert_tells_figures_and_nobodys_words() -> None:
     row = [a_feedback(f"f{n}", DOWN, "my secret", created_at=NOON + timedelta(minutes=n)) for n in range(5)]
     (streak,) = streaks(row, rule.length)
     alert = streak_alert(rule, "default", AGENT, streak)
-    assert alert.message == "3 downs in a row for agent Delta, the last at 2026-03-04 12:02 UTC"
+    assert alert.message == "3 thumbs-down ratings in a row for agent Delta, the last at 2026-03-04 12:02 UTC"
     assert (alert.kind, alert.subject, alert.figures) == (AlertKind.STREAK, AGENT, {"downs": 3})
     assert alert.feedback_ids == ("f0", "f1", "f2")
     assert (alert.began_at, alert.raised_at, alert.is_open) == (NOON, row[2].created_at, True)
@@ -187,7 +187,7 @@ def test_what_is_said_of_satisfaction() -> None:
     """A person learns the figure, the bound, and of how many thumbs."""
     finding = SatisfactionRule(name="r").finding(AGENT, Summary(positive=12, negative=28))
     assert finding is not None
-    assert finding.message == ("Satisfaction of agent Delta is 30.0%, under 60%: 12 of 40 thumbs went up within 1h")
+    assert finding.message == ("Satisfaction of agent Delta is 30.0%, below 60%: 12 of 40 thumbs within 1h were up")
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 8), st.sampled_from([1, 1.5, 2.0, 10]))
@@ -353,7 +353,7 @@ def test_silence_is_measured_from_the_last() -> None:
     assert rule.finding(AGENT, NOON, NOON + HOUR - timedelta(microseconds=1)) is None
     finding = rule.finding(AGENT, NOON, NOON + HOUR)
     assert finding is not None
-    assert finding.message == "Nothing was received for agent Delta since 2026-03-04 12:00 UTC"
+    assert finding.message == "No feedback was received for agent Delta since 2026-03-04 12:00 UTC"
     assert finding.figures == {"seconds": 3600}
 
 
@@ -423,7 +423,7 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
         ({"kind": "streak"}, "of kind streak needs a name"),
         ({"name": "", "kind": "streak"}, "name must not be empty"),
         ({"name": 7, "kind": "streak"}, "name must be text"),
-        ({"name": "channel", "kind": "streak"}, "cannot be called 'channel'"),
+        ({"name": "channel", "kind": "streak"}, "cannot use the reserved name 'channel'"),
         ({"name": "r", "kind": "streak", "lenght": 3}, "unknown lenght; known for streak are kind, name"),
         ({"name": "r", "kind": "streak", "length": 0}, "a whole number from 1 to 100 as length, got 0"),
         ({"name": "r", "kind": "streak", "length": True}, "as length, got True"),
@@ -432,7 +432,7 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
         ({"name": "r", "kind": "streak", "cooldown": 60}, "cooldown of alert rule 'r' is invalid.*not 60"),
         ({"name": "r", "kind": "streak", "cooldown": "an hour"}, "such as '90s', '15m', '6h', '7d' or '1h30m'"),
         ({"name": "r", "kind": "streak", "cooldown": "367d"}, "from 0s to 366d"),
-        ({"name": "r", "kind": "streak", "agent": ""}, "cannot be kept to that agent: agent must not be empty"),
+        ({"name": "r", "kind": "streak", "agent": ""}, "has an invalid agent: agent must not be empty"),
         ({"name": "r", "kind": "satisfaction", "by": "session"}, "one of agent, application, not by 'session'"),
         ({"name": "r", "kind": "satisfaction", "below": 101}, "a number from 0.1 to 100 as below"),
         ({"name": "r", "kind": "satisfaction", "below": float("nan")}, "as below, got nan"),
@@ -469,7 +469,7 @@ def test_a_table_may_leave_out_what_is_usual() -> None:
         ({"name": "r", "kind": "queue", "older_than": 60}, "older_than of alert rule 'r' is invalid"),
         ({"name": "r", "kind": "queue", "longer_than": 9, "margin": 91}, "as margin, got 91"),
         ({"name": "r", "kind": "queue", "longer_than": 9, "by": "agent"}, "one of application, not by 'agent'"),
-        ({"name": "r", "kind": "queue", "longer_than": 9, "agent": "a"}, "cannot be kept to an agent"),
+        ({"name": "r", "kind": "queue", "longer_than": 9, "agent": "a"}, "cannot be limited to an agent"),
     ],
 )
 def test_what_no_rule_can_mean(table: dict[str, object], says: str) -> None:

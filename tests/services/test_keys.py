@@ -145,8 +145,8 @@ def test_a_copy_has_no_keys() -> None:
     ("application", "scopes", "name", "why"),
     [
         (APP, [], "", "at least one scope"),
-        (APP, ["read", "raed"], "", "There is no scope 'raed'; expected 'submit', 'read'"),
-        (APP, "raed", "", "There is no scope 'raed'"),
+        (APP, ["read", "raed"], "", "Unknown scope 'raed'; expected 'submit', 'read'"),
+        (APP, "raed", "", "Unknown scope 'raed'"),
         ("", ["read"], "", "application must not be empty"),
         ("a\nb", ["read"], "x" * 201, "control characters; name too long"),
         (APP, ["read"], "\ud800", "lone surrogate"),

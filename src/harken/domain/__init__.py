@@ -1,1 +1,1 @@
-"""Values and pure functions: no input or output, no clock, no chance, no log."""
+"""Values and pure functions: no I/O, no clock, no randomness, no logging."""

@@ -1,4 +1,4 @@
-"""Who may do what from outside: scopes, and the API keys that have them."""
+"""API keys and the scopes that they grant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harken.domain.instants import utc
 
 
 class Scope(Enum):
-    """What a key lets its holder do; ``ADMIN`` is everything."""
+    """What an API key permits. ``ADMIN`` includes all other scopes."""
 
     SUBMIT = "submit"
     READ = "read"
@@ -22,54 +22,62 @@ class Scope(Enum):
 
     @classmethod
     def parse(cls, value: object) -> Scope:
-        """A scope from its name, or from itself.
+        """Return the scope with this name. A ``Scope`` is returned unchanged.
 
         Raises:
-            ValueError: there is no such scope.
+            ValueError: the scope is unknown.
         """
         try:
             return cls(value)
         except ValueError:
             *others, last = (f"'{scope.value}'" for scope in cls)
-            raise ValueError(f"There is no scope {value!r}; expected {', '.join(others)} or {last}") from None
+            raise ValueError(f"Unknown scope {value!r}; expected {', '.join(others)} or {last}") from None
 
 
-def _names(agents: Iterable[str] | None) -> str:
-    """The agents, always in the same order."""
+def _format_agents(agents: Iterable[str] | None) -> str:
+    """Return the agents in a stable order."""
     return "None" if agents is None else f"{{{', '.join(map(repr, sorted(agents)))}}}"
 
 
-def _in_words(scopes: Iterable[Scope]) -> str:
-    """The scopes by name, always in the same order, which a set does not promise."""
+def _format_scopes(scopes: Iterable[Scope]) -> str:
+    """Return the names of the scopes in a stable order, which a set does not have."""
     return f"{{{', '.join(sorted(scope.value for scope in scopes))}}}"
 
 
 @frozen(kw_only=True)
 class ApiKey:
-    """What is known of an API key: everything but its text, of which only a digest is kept.
+    """An API key without its secret text.
 
-    ``digest`` is the SHA-256 of the whole text in hexadecimal. ``revoked_at`` is ``None`` while the key is good.
-    ``agents`` are the only ones whose feedback its holder deals with; ``None`` for all, and for feedback without one.
+    Attributes:
+        id: the public part of the key.
+        application: the application that the key belongs to.
+        scopes: what the key permits.
+        name: a label for people; may be empty.
+        digest: the SHA-256 of the whole key text, in hexadecimal.
+        created_at: when the key was created, in UTC.
+        revoked_at: when the key was revoked; ``None`` while it is valid.
+        agents: the agents whose feedback the key gives access to; ``None`` for all feedback, including feedback
+            without an agent.
     """
 
     id: str
     application: str
-    scopes: frozenset[Scope] = field(repr=_in_words)
+    scopes: frozenset[Scope] = field(repr=_format_scopes)
     name: str = ""
     digest: str = field(repr=False)
     created_at: datetime = field(converter=utc)
     revoked_at: datetime | None = field(default=None, converter=optional(utc))
-    agents: frozenset[str] | None = field(default=None, repr=_names)
+    agents: frozenset[str] | None = field(default=None, repr=_format_agents)
 
     @property
     def revoked(self) -> bool:
-        """Whether it is good for nothing any more."""
+        """Whether the key was revoked."""
         return self.revoked_at is not None
 
     def allows(self, scope: Scope) -> bool:
-        """Whether its holder may do that: a revoked key allows nothing, one for ``ADMIN`` everything else."""
+        """Whether the key grants this scope. A revoked key grants none; ``ADMIN`` grants all."""
         return not self.revoked and not self.scopes.isdisjoint((scope, Scope.ADMIN))
 
     def revoke(self, *, at: datetime) -> ApiKey:
-        """This key, revoked. One that was revoked before stays as it is."""
+        """Return the revoked key. A key that is already revoked is returned unchanged."""
         return self if self.revoked else evolve(self, revoked_at=at)

@@ -1,1 +1,1 @@
-"""Alerts: the rules that raise them, the patterns that the rules look for, and the alerts themselves."""
+"""Alerts, the rules that raise them, and the patterns that the rules detect."""

@@ -1,4 +1,4 @@
-"""Alerts: patterns that are worth waking someone for."""
+"""Alerts: detected patterns that require attention."""
 
 from __future__ import annotations
 
@@ -50,30 +50,29 @@ __all__ = [
     "streaks",
 ]
 
-#: What the first alert of a rule about a subject begins with; each later one begins with the one before.
+#: Part of the id of the first alert of a rule about a subject. Later ids contain the id of the previous alert.
 _FIRST: Final = "first"
 
 
 @frozen(kw_only=True)
 class Alert:
-    """A pattern that was found.
+    """A pattern that was detected.
 
     Attributes:
-        id: made of the application, the rule, the subject and what began the pattern, so that whoever finds the same
-            pattern makes the same alert.
-        application: whose.
-        rule: the name of the rule that found it.
-        kind: what kind of pattern it is.
-        subject: whom or what it is about.
-        message: the pattern in a sentence, with figures and without anybody's words; empty when feedback that the alert
-            listed was erased.
-        figures: what was counted, by name; whole numbers, so that they are exact.
-        feedback_ids: the feedback that makes the pattern, where a few of them do.
+        id: derived from the application, the rule, the subject and the beginning of the pattern, so that every process
+            that detects the pattern derives the same id.
+        application: the application that the alert belongs to.
+        rule: the name of the rule that raised the alert.
+        kind: the kind of pattern.
+        subject: what the alert is about.
+        message: one sentence that describes the pattern with counts and never quotes comments; empty if feedback that
+            the alert listed was erased.
+        figures: the counts by name. They are integers, so they are exact.
+        feedback_ids: the feedback that forms the pattern, if the rule lists it.
         began_at: when the pattern began.
-        raised_at: when it was complete.
-        resolved_at: when it ended; ``None`` while it stands.
-        version: 1 when it is raised, 2 when it is resolved; one more each time that it turns out to stand again, and
-            that it is resolved after that.
+        raised_at: when the pattern was complete.
+        resolved_at: when the pattern ended; ``None`` while the alert is open.
+        version: 1 when the alert is raised, 2 when it is resolved. Each reopening and each later resolution adds one.
     """
 
     id: str
@@ -91,24 +90,25 @@ class Alert:
 
     @property
     def is_open(self) -> bool:
-        """Whether the pattern goes on."""
+        """Whether the alert has not been resolved."""
         return self.resolved_at is None
 
     @property
     def is_empty(self) -> bool:
-        """Whether feedback that it listed was erased."""
+        """Whether the alert was emptied because feedback that it listed was erased."""
         return not self.message
 
     def resolved(self, *, at: datetime) -> Alert:
-        """This alert when its pattern has ended."""
+        """Return the alert resolved at this time, as its next version."""
         return evolve(self, resolved_at=at, version=self.version + 1)
 
     def emptied(self, *, at: datetime, session_remains: bool = False) -> Alert:
-        """This alert when feedback that it lists was erased: closed, and without personal data.
+        """Return the alert resolved and without personal data, because feedback that it lists was erased.
 
         Args:
-            at: when it was erased.
-            session_remains: whether there is other feedback in the session that the alert is about, if it is about one.
+            at: when the feedback was erased.
+            session_remains: whether the session that the alert is about still has other feedback. If it does not, the
+                alert loses the session id too. Ignored for other subjects.
         """
         about_gone = self.subject.by == "session" and not session_remains
         return evolve(
@@ -122,11 +122,11 @@ class Alert:
         )
 
     def raised_again(self, alert: Alert, *, at: datetime) -> Alert:
-        """This alert, when it turns out that its pattern goes on after all, as ``alert`` has it."""
+        """Return this alert reopened, with the content of ``alert``, because its pattern continues after all."""
         return evolve(alert, id=self.id, raised_at=at, version=self.version + 1)
 
     def event(self) -> Event:
-        """The event that made the alert what it is now."""
+        """Return the event of the current version of the alert."""
         return Event(
             id=_digest("alert", self.application, self.id, str(self.version)),
             type=EventType.ALERT_RAISED if self.is_open else EventType.ALERT_RESOLVED,
@@ -138,12 +138,12 @@ class Alert:
 
 
 def alert_id(application: str, rule: str, subject: Subject, beginning: str) -> str:
-    """The id of the alert about a pattern, by what began it: such as the id of the first feedback of a streak."""
+    """Return the id of the alert about a pattern with this beginning, such as the id of a streak's first feedback."""
     return f"alert_{_digest(application, rule, subject.by, subject.value, beginning)}"
 
 
 def streak_alert(rule: StreakRule, application: str, subject: Subject, streak: Streak) -> Alert:
-    """The alert that a rule raises about a streak, as it stands."""
+    """Return the open alert that a rule raises about a streak."""
     return Alert(
         id=alert_id(application, rule.name, subject, streak.feedback_ids[0]),
         application=application,
@@ -169,10 +169,11 @@ def pattern_alert(
     began_at: datetime,
     at: datetime,
 ) -> Alert:
-    """The alert about a pattern that no one feedback begins: it begins after the alert before, so that is in its id.
+    """Return the alert about a pattern that does not begin with one feedback entry.
 
-    It is raised after the one before, also if that was raised by a clock that was ahead: the latest alert of a rule
-    must be the last one, or no other could follow it.
+    Its id contains the id of the previous alert of the same rule about the same subject. It is always raised later than
+    that one, even if the previous alert came from a process whose clock was ahead: the most recent alert of a rule must
+    be the last in the chain, or no further alert could follow it.
     """
     raised_at = at if previous is None else max(at, previous.raised_at + MICROSECOND)
     return Alert(

@@ -1,4 +1,4 @@
-"""What alerts are about, and how patterns are found: streaks, and rates that rise."""
+"""Subjects of alerts, and detection of patterns: streaks and rising rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harken.domain.summary import Summary
 
 
 class AlertKind(Enum):
-    """What kind of pattern it is."""
+    """The kind of pattern that an alert reports."""
 
     STREAK = "streak"
     SATISFACTION = "satisfaction"
@@ -28,10 +28,10 @@ class AlertKind(Enum):
 
 @frozen
 class Subject:
-    """Whom or what an alert is about: ``by`` is ``application``, ``agent``, ``session``, ``theme`` or ``channel``.
+    """What an alert is about: ``by`` is ``application``, ``agent``, ``session``, ``theme`` or ``channel``.
 
-    For an application ``value`` is its name. For a theme it is the keyword, or where the theme is one agent's, the
-    keyword and the agent as ``"<keyword>: <agent>"``.
+    ``value`` is the name or id. For a theme it is the keyword, or ``"<keyword>: <agent>"`` if the theme belongs to one
+    agent.
     """
 
     by: str
@@ -42,13 +42,13 @@ class Subject:
 
 
 def copied(figures: Mapping[str, int]) -> Mapping[str, int]:
-    """The same figures, which nobody else can change."""
+    """Return a copy, so that the caller cannot change the stored counts."""
     return dict(figures)
 
 
 @frozen
 class Finding:
-    """What a rule found: the pattern in a sentence, and what was counted."""
+    """The result of a rule that matched: the pattern in one sentence, and the counts."""
 
     message: str
     figures: Mapping[str, int] = field(converter=copied, hash=False)
@@ -56,15 +56,15 @@ class Finding:
 
 @frozen(kw_only=True)
 class Streak:
-    """Downs in a row.
+    """Consecutive thumbs-down feedback.
 
     Attributes:
-        feedback_ids: the first of them, as many as were asked for.
-        began: the place of the first.
-        last: the place of the last.
-        downs: how many they are.
-        completed_at: when there were as many as were asked for; before that, when the last was given.
-        ended_at: when the up or the neutral was given that ended it; ``None`` while it goes on.
+        feedback_ids: the first entries, at most as many as the required length.
+        began: the position of the first entry.
+        last: the position of the last entry.
+        downs: the number of entries.
+        completed_at: when the required length was reached; until then, when the last entry was given.
+        ended_at: when a thumbs-up or a neutral rating ended the streak; ``None`` while it continues.
     """
 
     feedback_ids: tuple[str, ...]
@@ -76,12 +76,12 @@ class Streak:
 
     @classmethod
     def of(cls, down: Feedback) -> Streak:
-        """The streak that a first down makes."""
+        """Return the streak that begins with this thumbs-down entry."""
         place = Cursor.of(down)
         return cls(feedback_ids=(down.id,), began=place, last=place, downs=1, completed_at=down.created_at)
 
     def grown(self, down: Feedback, length: int) -> Streak:
-        """This streak with one down more."""
+        """Return the streak with one more thumbs-down entry."""
         grown = evolve(self, last=Cursor.of(down), downs=self.downs + 1)
         if self.downs >= length:
             return grown
@@ -89,9 +89,9 @@ class Streak:
 
 
 def next_streak(streak: Streak | None, feedback: Feedback, length: int) -> tuple[Streak | None, Streak | None]:
-    """What becomes of a streak, if there is one, with the next feedback: what it ends, and what goes on.
+    """Return the streak that the next feedback ends and the streak that continues, each ``None`` if there is none.
 
-    Only what counts is counted, and only what has ``length`` downs ends as a streak.
+    Feedback that is not counted is ignored. A streak shorter than ``length`` ends without being reported.
     """
     if not feedback.is_counted:
         return None, streak
@@ -103,9 +103,10 @@ def next_streak(streak: Streak | None, feedback: Feedback, length: int) -> tuple
 
 
 def streaks(feedback: Iterable[Feedback], length: int) -> Iterator[Streak]:
-    """Every longest row of at least ``length`` downs, in feedback that comes by ``created_at``, then by ``id``.
+    """Yield each maximal run of at least ``length`` thumbs-down entries.
 
-    What does not count is passed over. The last streak may go on: it has no end then.
+    The feedback must be ordered by ``created_at``, then by ``id``. Feedback that is not counted is ignored. If the last
+    streak continues, its ``ended_at`` is ``None``.
     """
     streak: Streak | None = None
     for one in feedback:
@@ -117,17 +118,17 @@ def streaks(feedback: Iterable[Feedback], length: int) -> Iterator[Streak]:
 
 
 def has_risen(count: int, baseline: int, weeks: int, factor: float | Fraction) -> bool:
-    """Whether something that was counted happens surely more than ``factor`` times as often as before.
+    """Whether the rate is more than ``factor`` times the previous rate, with 95% confidence.
 
-    ``count`` is from one window, ``baseline`` from ``weeks`` windows that are as long. If the counts are Poisson with
+    ``count`` is from one window, ``baseline`` from ``weeks`` windows of the same length. If the counts are Poisson with
     the rates ``r`` and ``q`` a window, then of ``count + baseline`` in all, ``count`` is binomial with the share
     ``r / (r + weeks * q)``: the conditional test of J. Przyborowski and H. Wilenski, "Homogeneity of results in testing
     samples from Poisson series", Biometrika 31 (1940). That share is above ``factor / (factor + weeks)`` exactly if
-    ``r`` is above ``factor * q``. It surely is, if the lower end of the share's 95% interval is: the score interval of
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
+    ``r`` is above ``factor * q``. The function requires that of the lower end of the share's 95% CI: the score interval
+    of E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
     Statistical Association 22 (1927).
     """
-    # A summary's interval is that of a share of two counts, in percent.
+    # The interval of a summary is the interval of the share of one of two counts, in percent.
     low = Fraction(Summary(positive=count, negative=baseline).interval.low)
     times = Fraction(factor)
     return weeks > 0 and low * (times + weeks) > 100 * times

@@ -1,4 +1,4 @@
-"""Alert rules: which patterns are worth waking someone for."""
+"""Alert rules: which patterns raise alerts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harken.domain.summary import Summary
 from harken.domain.text_lists import as_texts
 from harken.domain.themes import KEYWORDS
 
-#: The name of the rule whose alerts tell of channels that were switched off; none that is configured may have it.
+#: The reserved rule name of alerts about channels that were switched off. No configured rule may use it.
 CHANNEL_RULE: Final = "channel"
 WEEK: Final = timedelta(days=7)
 _HOUR: Final = timedelta(hours=1)
@@ -27,21 +27,21 @@ _LONGEST: Final = timedelta(days=366)
 _NONE: Final = timedelta()
 _SECOND: Final = timedelta(seconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
-#: What belongs to one application, agent or session, and how feedback says which.
+#: The groups that a streak can be counted for.
 GROUPS: Final = ("session", "agent", "application")
 _LARGE_GROUPS: Final = ("agent", "application")
 
 
 @frozen(kw_only=True)
 class _Rule:
-    """What all rules have.
+    """The settings that all rules share.
 
     Attributes:
-        name: what to call it; unique.
-        by: what it looks at one by one: each ``session``, each ``agent`` or each ``application``.
-        application: the only application that it looks at; all, if ``None``.
-        agent: the only agent whose feedback it looks at; everybody's, if ``None``.
-        cooldown: for so long after an alert it raises no other about the same subject.
+        name: the unique name of the rule.
+        by: the group that the rule evaluates separately: each ``session``, each ``agent`` or each ``application``.
+        application: the only application that the rule evaluates; ``None`` for all.
+        agent: the only agent whose feedback the rule evaluates; ``None`` for all feedback.
+        cooldown: the minimum time between two alerts about the same subject.
     """
 
     kind: ClassVar[AlertKind]
@@ -55,30 +55,30 @@ class _Rule:
 
     def __attrs_post_init__(self) -> None:
         if problem := label_problem("name", self.name):
-            raise ConfigurationError(f"An alert rule needs a name: {problem.message}")
-        self.require(self.name != CHANNEL_RULE, f"cannot be called {CHANNEL_RULE!r}, as Harken's own rule is")
-        self.require(self.by in self.groups, f"looks by one of {', '.join(self.groups)}, not by {self.by!r}")
+            raise ConfigurationError(f"An alert rule has an invalid name: {problem.message}")
+        self.require(self.name != CHANNEL_RULE, f"cannot use the reserved name {CHANNEL_RULE!r}")
+        self.require(self.by in self.groups, f"needs one of {', '.join(self.groups)} as by, got {self.by!r}")
         for name, value in (("application", self.application), ("agent", self.agent)):
             if value is not None and (problem := label_problem(name, value)):
-                self.require(False, f"cannot be kept to that {name}: {problem.message}")
+                self.require(False, f"has an invalid {name}: {problem.message}")
         self._check_duration("cooldown", self.cooldown, _NONE, _LONGEST)
         self._check()
 
     def require(self, holds: bool, otherwise: str) -> None:
-        """Refuse the rule with a sentence about it, unless something holds."""
+        """Raise ``ConfigurationError`` with a sentence about the rule unless the condition holds."""
         if not holds:
             raise ConfigurationError(f"Alert rule {self.name!r} {otherwise}")
 
     def _check(self) -> None:
-        """Refuse what makes no sense in this kind of rule."""
+        """Check the settings of this kind of rule."""
 
     def _check_duration(self, name: str, value: timedelta, least: timedelta, most: timedelta) -> None:
-        said = f"{format_duration(least)} to {format_duration(most)}"
+        limits = f"{format_duration(least)} to {format_duration(most)}"
         fits = isinstance(value, timedelta) and least <= value <= most and not value % _SECOND
-        self.require(fits, f"needs {name} in whole seconds, from {said}; got {value!r}")
+        self.require(fits, f"needs {name} in whole seconds, from {limits}; got {value!r}")
 
     def _check_whole(self, name: str, value: int, least: int, most: int) -> None:
-        # Exactly this type: to Python, true is an integer too.
+        # Not isinstance: bool is a subclass of int.
         fits = type(value) is int and least <= value <= most
         self.require(fits, f"needs a whole number from {least:,} to {most:,} as {name}, got {value!r}")
 
@@ -88,17 +88,17 @@ class _Rule:
 
 
 _MANY: Final = 1_000_000
-#: The largest margin that is a share of a threshold, in percent: at 100 nothing would be under what is left of it.
+#: The largest margin in percent. With 100 the threshold would be 0, and no count could fall below it.
 _WIDEST: Final = 90.0
 
 
 @frozen(kw_only=True)
 class _SteadyRule(_Rule):
-    """A rule whose figures go up and down, so that its alert ends only when the pattern is clearly over, and stays so.
+    """A rule over fluctuating values: hysteresis keeps its alert open until the pattern has clearly ended.
 
     Attributes:
-        margin: how far from the threshold the figures must be for the pattern to be over; see each rule for the unit.
-        resolve_after: for how long the pattern must have been over before the alert is resolved.
+        margin: how far the values must be from the threshold for the pattern to have ended; each rule defines the unit.
+        resolve_after: how long the pattern must have ended before the alert is resolved.
     """
 
     margin: float = 20.0
@@ -109,16 +109,16 @@ class _SteadyRule(_Rule):
         self._check_duration("resolve_after", self.resolve_after, _NONE, _LONGEST)
 
     def _eased(self, threshold: float) -> Fraction:
-        """The threshold, lower by the margin in percent: the pattern is over when the figure is under it."""
+        """Return the threshold lowered by the margin in percent. The pattern has ended when the value is below it."""
         return Fraction(threshold) * (100 - Fraction(self.margin)) / 100
 
 
 @frozen(kw_only=True)
 class StreakRule(_Rule):
-    """That many downs in a row; an up or a neutral ends it.
+    """Several thumbs-down ratings in a row. A thumbs-up or a neutral rating ends the streak.
 
     Attributes:
-        length: how many.
+        length: how many ratings raise the alert, 1 to 100.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.STREAK
@@ -132,7 +132,7 @@ class StreakRule(_Rule):
         self._check_whole("length", self.length, 1, 100)
 
     def subject(self, feedback: Feedback) -> Subject | None:
-        """Whose streak this feedback belongs to; ``None`` if the rule does not look at it."""
+        """Return the subject whose streak this feedback belongs to; ``None`` if the rule does not evaluate it."""
         if self.application not in (None, feedback.application) or self.agent not in (None, feedback.agent_id):
             return None
         values = {"session": feedback.session_id, "agent": feedback.agent_id, "application": feedback.application}
@@ -140,21 +140,21 @@ class StreakRule(_Rule):
         return None if value is None else Subject(self.by, value)
 
     def message(self, subject: Subject, completed_at: datetime) -> str:
-        """The pattern in a sentence."""
-        downs = "1 down" if self.length == 1 else f"{self.length} downs in a row"
-        return f"{downs} for {subject}, the last at {completed_at:%Y-%m-%d %H:%M} UTC"
+        """Return one sentence that describes the streak."""
+        ratings = "1 thumbs-down rating" if self.length == 1 else f"{self.length} thumbs-down ratings in a row"
+        return f"{ratings} for {subject}, the last at {completed_at:%Y-%m-%d %H:%M} UTC"
 
 
 @frozen(kw_only=True)
 class SatisfactionRule(_SteadyRule):
-    """Satisfaction in a window is surely under a bound: also the upper end of its 95% interval is.
+    """Satisfaction in a window is below a threshold, and so is the upper end of its 95% CI.
 
     Attributes:
-        below: the bound, in percent.
-        window: how long the window is, which ends now.
-        at_least: how many thumbs there must be in it.
-        margin: in percentage points: the pattern is over when satisfaction is at ``below + margin`` or better (100 at
-            most), or when fewer than half of ``at_least`` thumbs are left in the window.
+        below: the threshold, in percent.
+        window: the length of the window, which ends now.
+        at_least: the minimum number of thumbs in the window.
+        margin: in percentage points. The pattern has ended when satisfaction is ``below + margin`` or higher (at most
+            100), or when the window contains fewer than half of ``at_least`` thumbs.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.SATISFACTION
@@ -171,21 +171,21 @@ class SatisfactionRule(_SteadyRule):
         self._check_whole("at_least", self.at_least, 1, _MANY)
 
     def finding(self, subject: Subject, summary: Summary) -> Finding | None:
-        """What the figures of the window say."""
+        """Return the finding if the statistics of the window match the rule."""
         bound = Fraction(self.below)
         if summary.decided < self.at_least or 100 * summary.positive >= bound * summary.decided:
             return None
         if summary.interval.high >= bound:
             return None
         message = (
-            f"Satisfaction of {subject} is {summary.satisfaction:.1f}%, under {self.below:g}%: "
-            f"{summary.positive} of {summary.decided} thumbs went up within {format_duration(self.window)}"
+            f"Satisfaction of {subject} is {summary.satisfaction:.1f}%, below {self.below:g}%: "
+            f"{summary.positive} of {summary.decided} thumbs within {format_duration(self.window)} were up"
         )
         return Finding(message, {"positive": summary.positive, "negative": summary.negative})
 
     def goes_on(self, summary: Summary) -> bool:
-        """Whether a pattern that was found is not clearly over yet, by the figures of the window."""
-        # A few thumbs that are still as bad do not mean recovery; too few to judge are not a pattern.
+        """Whether an open alert stays open, given the statistics of the window."""
+        # A few thumbs that are still negative are not a recovery; too few thumbs are not a pattern.
         if not summary.decided or 2 * summary.decided < self.at_least:
             return False
         recovered = min(Fraction(self.below) + Fraction(self.margin), Fraction(100))
@@ -194,15 +194,15 @@ class SatisfactionRule(_SteadyRule):
 
 @frozen(kw_only=True)
 class _RisingRule(_SteadyRule):
-    """Something happens surely more often than in the same hours of the weeks before, see :func:`has_risen`.
+    """A count is significantly higher than in the same hours of previous weeks; see :func:`has_risen`.
 
     Attributes:
-        window: how long the window is, which ends now.
-        weeks: how many weeks back it is compared. Weeks without any feedback of the application do not count.
-        factor: how many times as often it must happen.
-        at_least: how often it must happen within the window.
-        margin: in percent of ``at_least`` and ``factor``: the pattern is over when it would not be found with one of
-            them lowered by that much (the factor to 1 at least).
+        window: the length of the window, which ends now, at most one week.
+        weeks: the number of previous weeks to compare with. Weeks without any feedback of the application do not count.
+        factor: how many times the previous rate the current rate must exceed.
+        at_least: the minimum count within the window.
+        margin: in percent of ``at_least`` and of ``factor``. The pattern has ended when it would not be found with
+            either of them lowered by the margin (the factor not below 1).
     """
 
     window: timedelta = _HOUR
@@ -212,39 +212,39 @@ class _RisingRule(_SteadyRule):
 
     def _check(self) -> None:
         super()._check()
-        # A longer window would be compared with a part of itself.
+        # A longer window would overlap the weeks that it is compared with.
         self._check_duration("window", self.window, _SECOND, WEEK)
         self._check_whole("weeks", self.weeks, 1, 52)
         self._check_number("factor", self.factor, 1, 1_000)
         self._check_whole("at_least", self.at_least, 1, _MANY)
 
     def enough(self, count: int, *, is_open: bool) -> bool:
-        """Whether it happens often enough to look further; less is enough while an alert is open."""
+        """Whether the count reaches the minimum, which is lower while an alert is open."""
         return count >= (self._eased(self.at_least) if is_open else self.at_least)
 
     def goes_on(self, count: int, baseline: int, weeks: int) -> bool:
-        """Whether a pattern that was found is not clearly over yet."""
-        # An increase by chance does not keep an alert open, so the factor is not lowered under 1.
+        """Whether an open alert stays open."""
+        # A random increase must not keep an alert open, so the factor is never lowered below 1.
         factor = max(self._eased(self.factor), Fraction(1))
         return self.enough(count, is_open=True) and has_risen(count, baseline, weeks, factor)
 
-    def _risen(self, what: str, subject: str, count: int, baseline: int, weeks: int) -> Finding | None:
+    def _find_rise(self, what: str, subject: str, count: int, baseline: int, weeks: int) -> Finding | None:
         if count < self.at_least or not has_risen(count, baseline, weeks, self.factor):
             return None
-        before = "the same hours of the week before" if weeks == 1 else f"the same hours of {weeks} weeks before"
+        before = "the same hours of the previous week" if weeks == 1 else f"the same hours of {weeks} previous weeks"
         message = (
             f"{count} {what} for {subject} within {format_duration(self.window)}, "
-            f"against {baseline} in {before}: more than {self.factor:g} times as many"
+            f"compared with {baseline} in {before}: more than {self.factor:g} times as many"
         )
         return Finding(message, {"count": count, "baseline": baseline, "weeks": weeks})
 
 
 @frozen(kw_only=True)
 class RateRule(_RisingRule):
-    """A rating comes surely more often than in the same hours of the weeks before.
+    """A rating is significantly more frequent than in the same hours of previous weeks.
 
     Attributes:
-        rating: which.
+        rating: the rating that is counted.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.RATE
@@ -256,27 +256,38 @@ class RateRule(_RisingRule):
         self.require(isinstance(self.rating, Rating), f"needs a Rating as rating, got {self.rating!r}")
 
     def count(self, summary: Summary) -> int:
-        """How often the rating came."""
+        """Return how many entries have the rating."""
         return {Rating.UP: summary.positive, Rating.DOWN: summary.negative, Rating.NEUTRAL: summary.neutral}[
             self.rating
         ]
 
     def finding(self, subject: Subject, count: int, baseline: int, weeks: int) -> Finding | None:
-        """What the count of the window, and that of the windows of so many weeks before, say."""
-        return self._risen(_COUNTED[self.rating], str(subject), count, baseline, weeks)
+        """Return the finding if the count matches the rule.
+
+        Args:
+            subject: the application or agent.
+            count: the count of the window.
+            baseline: the count of the same windows in the previous weeks together.
+            weeks: the number of those weeks that count.
+        """
+        return self._find_rise(_COUNTED[self.rating], str(subject), count, baseline, weeks)
 
 
-_COUNTED: Final = {Rating.UP: "ups", Rating.DOWN: "downs", Rating.NEUTRAL: "neutrals"}
+_COUNTED: Final = {
+    Rating.UP: "thumbs-up ratings",
+    Rating.DOWN: "thumbs-down ratings",
+    Rating.NEUTRAL: "neutral ratings",
+}
 
 
 @frozen(kw_only=True)
 class ThemeRule(_RisingRule):
-    """The comments of downs mention a keyword surely more often than in the same hours of the weeks before.
+    """Thumbs-down comments mention a keyword significantly more often than in the same hours of previous weeks.
 
-    Each keyword has alerts of its own, whose subject is the theme.
+    Each keyword has its own alerts. Their subject is the theme.
 
     Attributes:
-        keywords: which.
+        keywords: the keywords to search for, in any case and also inside longer words.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.THEME
@@ -287,26 +298,26 @@ class ThemeRule(_RisingRule):
         super()._check()
         for keyword in self.keywords:
             if problem := label_problem("keyword", keyword):
-                self.require(False, f"cannot look for one of its keywords: {problem.message}")
-            # It stands between keyword and agent in a theme's name.
-            self.require(":" not in keyword, f"cannot look for {keyword!r}, as a keyword has no ':'")
+                self.require(False, f"has an invalid keyword: {problem.message}")
+            # The colon separates the keyword and the agent in a theme's name.
+            self.require(":" not in keyword, f"has an invalid keyword {keyword!r}: a keyword must not contain ':'")
         self.require(bool(self.keywords), "needs at least one keyword")
 
     def subject(self, keyword: str, group: Subject) -> Subject:
-        """The theme: the keyword, and whose comments mention it unless all of the application's do."""
+        """Return the theme: the keyword, with the agent if the rule evaluates each agent."""
         return Subject("theme", f"{keyword}: {group.value}" if group.by == "agent" else keyword)
 
     def finding(self, keyword: str, group: Subject, count: int, baseline: int, weeks: int) -> Finding | None:
-        """What the mentions in the window, and those in the windows of so many weeks before, say."""
-        return self._risen(f"downs that mention {keyword!r}", str(group), count, baseline, weeks)
+        """Return the finding if the number of mentions matches the rule; see :meth:`RateRule.finding`."""
+        return self._find_rise(f"thumbs-down comments that mention {keyword!r}", str(group), count, baseline, weeks)
 
 
 @frozen(kw_only=True)
 class SilenceRule(_Rule):
-    """Nothing was received for too long, though there was something before.
+    """No feedback was received for too long, although there was some before.
 
     Attributes:
-        after: how long is too long.
+        after: the time without feedback that raises the alert.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.SILENCE
@@ -317,21 +328,21 @@ class SilenceRule(_Rule):
         self._check_duration("after", self.after, _SECOND, _LONGEST)
 
     def finding(self, subject: Subject, last: datetime | None, now: datetime) -> Finding | None:
-        """What the time of the last feedback says, if there ever was any."""
+        """Return the finding if the last feedback is too old; ``None`` if there never was any."""
         if last is None or now - last < self.after:
             return None
-        message = f"Nothing was received for {subject} since {last:%Y-%m-%d %H:%M} UTC"
+        message = f"No feedback was received for {subject} since {last:%Y-%m-%d %H:%M} UTC"
         return Finding(message, {"seconds": (now - last) // _SECOND})
 
 
 @frozen(kw_only=True)
 class QueueRule(_SteadyRule):
-    """Too much feedback of an application awaits moderation, or some of it for too long.
+    """The moderation queue of an application is too long, or its oldest entry is too old.
 
     Attributes:
-        longer_than: how many entries are not too many yet.
-        older_than: for how long an entry may wait.
-        margin: in percent of both: the pattern is over when neither figure is above its threshold lowered by that much.
+        longer_than: the largest number of waiting entries that raises no alert; ``None`` for no limit.
+        older_than: the longest time that an entry may wait without an alert; ``None`` for no limit.
+        margin: in percent of both limits. The pattern has ended when neither value exceeds its lowered limit.
     """
 
     kind: ClassVar[AlertKind] = AlertKind.QUEUE
@@ -349,11 +360,11 @@ class QueueRule(_SteadyRule):
         if self.older_than is not None:
             self._check_duration("older_than", self.older_than, _SECOND, _LONGEST)
         self.require(
-            self.agent is None, "looks at the moderation queue of an application; it cannot be kept to an agent"
+            self.agent is None, "evaluates the moderation queue of an application; it cannot be limited to an agent"
         )
 
     def finding(self, subject: Subject, backlog: Backlog, now: datetime) -> Finding | None:
-        """What the moderation queue says."""
+        """Return the finding if the moderation queue matches the rule."""
         waiting, age = backlog.waiting, backlog.age(now)
         long = self.longer_than is not None and waiting > self.longer_than
         old = self.older_than is not None and age > self.older_than
@@ -369,7 +380,7 @@ class QueueRule(_SteadyRule):
         return Finding(message, {"waiting": waiting, "seconds": age // _SECOND})
 
     def goes_on(self, backlog: Backlog, now: datetime) -> bool:
-        """Whether a queue that was too long or too old is not clearly shorter or younger yet."""
+        """Whether an open alert stays open, given the current queue."""
         long = self.longer_than is not None and backlog.waiting > self._eased(self.longer_than)
         # In microseconds, so that it is exact.
         old = self.older_than is not None and backlog.age(now) // _MICROSECOND > self._eased(
@@ -386,5 +397,5 @@ RULES: Final[Mapping[str, type[AlertRule]]] = {
 
 
 def resolve_after(rule: AlertRule) -> timedelta:
-    """For how long the pattern must have been over before an alert of that rule is resolved."""
+    """Return how long the pattern must have ended before an alert of this rule is resolved."""
     return rule.resolve_after if isinstance(rule, _SteadyRule) else _NONE

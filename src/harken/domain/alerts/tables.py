@@ -1,4 +1,4 @@
-"""Alert rules as tables of the settings, or as JSON objects."""
+"""Alert rules as tables of a settings file or JSON objects."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NEUTRAL: Final = "neutral"
 
 
 def parse_rule(table: Mapping[str, object]) -> AlertRule:
-    """The alert rule that a table describes, such as ``{"name": "three", "kind": "streak", "by": "agent"}``.
+    """Build an alert rule from a table such as ``{"name": "three", "kind": "streak", "by": "agent"}``.
 
     ``kind`` is one of ``streak``, ``satisfaction``, ``rate``, ``theme``, ``silence`` and ``queue``; the other keys
-    are the attributes of that rule. Durations are texts such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or
+    are the attributes of that rule. Durations are strings such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or
     ``"1h30m"``.
 
     Raises:
-        ConfigurationError: a key is unknown or absent, or a value makes no sense.
+        ConfigurationError: a key is unknown or missing, or a value is invalid.
     """
     name, kind = table.get("name"), table.get("kind")
     rule = RULES.get(kind) if isinstance(kind, str) else None
@@ -38,39 +38,39 @@ def parse_rule(table: Mapping[str, object]) -> AlertRule:
         )
     if "name" not in given:
         raise ConfigurationError(f"An alert rule of kind {kind} needs a name")
-    made: Callable[..., AlertRule] = rule
-    return made(**{key: _parsed(name, key, value) for key, value in given.items()})
+    build: Callable[..., AlertRule] = rule
+    return build(**{key: _parse_value(name, key, value) for key, value in given.items()})
 
 
 def rule_record(rule: AlertRule) -> dict[str, object]:
-    """The inverse of :func:`parse_rule`: JSON values; filters that are not set are left out."""
+    """Return the table of a rule, with JSON values; the inverse of :func:`parse_rule`. Unset filters are omitted."""
     values = {attribute.name: getattr(rule, attribute.name) for attribute in fields(type(rule))}
     return {
         "name": rule.name,
         "kind": rule.kind.value,
-        **{key: _recorded(key, value) for key, value in values.items() if value is not None},
+        **{key: _format_value(key, value) for key, value in values.items() if value is not None},
     }
 
 
-def _parsed(name: object, key: str, value: object) -> object:
+def _parse_value(name: object, key: str, value: object) -> object:
     try:
         return _PARSERS[key](value) if key in _PARSERS else value
     except ValueError as error:
         raise ConfigurationError(f"{key} of alert rule {name!r} is invalid: {error}") from None
 
 
-def _recorded(key: str, value: object) -> object:
-    return _RECORDED[key](value) if key in _RECORDED else value
+def _format_value(key: str, value: object) -> object:
+    return _FORMATTERS[key](value) if key in _FORMATTERS else value
 
 
-def _rating(value: object) -> Rating:
+def _parse_rating(value: object) -> Rating:
     known = {"up": Rating.UP, "down": Rating.DOWN, _NEUTRAL: Rating.NEUTRAL}
     if isinstance(value, str) and value in known:
         return known[value]
     raise ValueError(f"a rating is one of {', '.join(map(repr, known))}, not {value!r}")
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _parse_texts(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ValueError(f"expected a list of texts, got {value!r}")
@@ -79,10 +79,10 @@ def _texts(value: object) -> tuple[str, ...]:
 _DURATIONS: Final = ("cooldown", "window", "after", "older_than", "resolve_after")
 _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     **dict.fromkeys(_DURATIONS, parse_duration),
-    "rating": _rating,
-    "keywords": _texts,
+    "rating": _parse_rating,
+    "keywords": _parse_texts,
 }
-_RECORDED: Final[Mapping[str, Callable[[Any], object]]] = {
+_FORMATTERS: Final[Mapping[str, Callable[[Any], object]]] = {
     **dict.fromkeys(_DURATIONS, format_duration),
     "rating": lambda rating: rating.value or _NEUTRAL,
     "keywords": list,

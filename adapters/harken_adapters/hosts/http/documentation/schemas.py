@@ -555,7 +555,7 @@ _ALERT: Final = {
     "rule": "three-downs",
     "kind": "streak",
     "subject": {"by": "agent", "value": "travel-desk"},
-    "message": "3 downs in a row for agent travel-desk",
+    "message": "3 thumbs-down ratings in a row for agent travel-desk",
     "figures": {"length": 3},
     "feedback_ids": [_ID],
     "began_at": _AT,
