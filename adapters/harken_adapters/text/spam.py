@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from harken import ConfigurationError, Submission
+from harken.clock import utc_now
 from harken.domain.rules import SPAM_PHRASES
 from harken.ports.time import Clock
 from harken_adapters.text.near_duplicates import NearDuplicates
@@ -28,11 +29,6 @@ _MOST_WORDS: Final = 50
 _LINK = re.compile(r"https?://|(?<![\w/.])www\.")
 #: A word of nothing but one letter or digit. A stretched one ("nooooooooo") is felt, not spam.
 _RUN = re.compile(r"(?<!\w)([^\W_])\1{11,}(?!\w)")
-
-
-def utc_now() -> datetime:
-    """The clock of the machine."""
-    return datetime.now(UTC)
 
 
 class HeuristicSpamFilter:

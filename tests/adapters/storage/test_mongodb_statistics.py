@@ -15,11 +15,12 @@ from pymongo.monitoring import CommandListener
 
 import harken
 from harken import Feedback, FeedbackQuery, GroupBy, Harken, ModerationStatus, Rating, Summary
+from harken.clock import utc_now
 from harken.domain.instants import SLOT
 from harken.domain.query import Dimension, GroupKey
 from harken.ports.storage import Storage
 from harken_adapters.storage.mongodb import mongo_storage
-from harken_adapters.storage.mongodb.clock import server_clock, utc_now
+from harken_adapters.storage.mongodb.clock import server_clock
 from harken_adapters.storage.mongodb.database import Database
 from support import NOON, ManualClock, a_feedback, in_threads
 

@@ -15,7 +15,7 @@ from attrs import evolve
 
 import harken
 from harken import Harken, Scope
-from harken.container import utc_now
+from harken.clock import utc_now
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api

@@ -7,7 +7,7 @@ import pytest
 
 import harken
 from harken import Cursor, Feedback, Harken
-from harken.container import utc_now
+from harken.clock import utc_now
 from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.flask import create_app
 from harken_adapters.hosts.http.settings import ServerSettings

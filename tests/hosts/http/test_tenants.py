@@ -14,7 +14,7 @@ from attrs import frozen
 
 import harken
 from harken import Feedback, FeedbackQuery, Harken, Moderation, ModerationStatus, Scope, Target
-from harken.container import utc_now
+from harken.clock import utc_now
 from harken.ports.storage import Storage
 from harken.testing import an_alert
 from harken_adapters.hosts.fastapi import SessionTokens

@@ -12,8 +12,8 @@ import typer
 from attrs import asdict
 
 from harken import Feedback
+from harken.clock import utc_now
 from harken.configuration.storage_urls import open_existing_storage, open_storage, same_storage
-from harken.container import utc_now
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import Extra, Kind
 from harken_adapters.formats.record import to_record

@@ -16,10 +16,10 @@ import typer
 from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
+from harken.clock import utc_now
 from harken.configuration.notifications import Notifying
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import ENTRY_POINTS
-from harken.container import utc_now
 from harken.domain.alerts.alert import QueueRule, Subject
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final
 
 from harken import Harken
-from harken.container import utc_now
+from harken.clock import utc_now
 from harken.ports.time import Clock
 from harken_adapters.hosts.http.guards.access import (
     Access,

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, TextIO
 
 from harken import ConfigurationError, HarkenError, MissingExtra
-from harken.container import new_uuid7
+from harken.clock import new_uuid7
 
 #: Requests are logged under this name, with their fields in the attribute ``harken`` of the record.
 logger = logging.getLogger("harken.http")

@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import Final, Literal, get_args
 
 from harken import ConfigurationError, Harken, MissingExtra, StorageError
-from harken.container import utc_now
+from harken.clock import utc_now
 from harken.domain.events import DeliveryState
 from harken.ports.time import Clock
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
 from attrs import frozen
 
+from harken.clock import utc_now
 from harken.domain.errors import StorageError
 from harken.ports.time import Clock
 from harken_adapters.storage.mongodb.database import Database
@@ -19,11 +20,6 @@ logger = logging.getLogger(__name__)
 #: How long a measurement holds, and by how much clocks may drift apart before it is repeated.
 _HOLDS: Final = timedelta(minutes=1)
 _TOLERANCE: Final = timedelta(seconds=1)
-
-
-def utc_now() -> datetime:
-    """The clock of this machine."""
-    return datetime.now(UTC)
 
 
 def elapsed() -> timedelta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from threading import Lock
 from time import monotonic
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import asdict, evolve, frozen
 
+from harken.clock import utc_now
 from harken.domain.errors import FeedbackRejected
 from harken.domain.feedback import Feedback, Rating, Submission
 from harken.domain.query import FeedbackQuery
@@ -83,14 +84,10 @@ def log_entry(entry: AuditEntry) -> None:
     logger.info("%s", entry)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def audit(
     log: Callable[[AuditEntry], object] = log_entry,
     *,
-    clock: Clock = _utc_now,
+    clock: Clock = utc_now,
     timer: Callable[[], float] = monotonic,
 ) -> Middleware:
     """Middleware that tells what became of each submission, whether it was kept or not.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.util import find_spec
 from math import ceil
@@ -19,6 +18,7 @@ from attrs import frozen
 from limits import parse_many
 from limits.storage import MongoDBStorage, Storage, storage_from_string
 
+from harken.clock import utc_now
 from harken.domain.errors import ConfigurationError, MissingExtra
 from harken.ports.time import Clock
 
@@ -47,10 +47,6 @@ _DEFAULT_DATABASE: Final = "harken"
 _APP_NAME: Final = "harken rate limits"
 #: Not among the names that begin with ``harken_``: the storage of the feedback takes those for its own.
 _COLLECTION: Final = "rate_limits_of_harken"
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @frozen
@@ -176,7 +172,7 @@ class RateLimiter:
         self,
         storage_url: str = MEMORY,
         *,
-        clock: Clock = _utc_now,
+        clock: Clock = utc_now,
         secret: str = "",
         max_subjects: int = MAX_SUBJECTS,
     ) -> None:

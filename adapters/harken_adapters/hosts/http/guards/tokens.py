@@ -16,7 +16,7 @@ from typing import Any, Final
 import jwt
 from attrs import frozen
 
-from harken.container import utc_now
+from harken.clock import utc_now
 from harken.domain.errors import ConfigurationError, HarkenError
 from harken.domain.feedback import DEFAULT_APPLICATION, Context, Scalar
 from harken.domain.instants import EPOCH
