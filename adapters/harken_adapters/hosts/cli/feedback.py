@@ -12,7 +12,16 @@ from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.middleware import Receipt
 from harken_adapters.formats.record import erasure_record, feedback_record
-from harken_adapters.hosts.cli.options import FeedbackId, Filters, Json, WrongUsage, cli_context, filtered, pairs, rating_named
+from harken_adapters.hosts.cli.options import (
+    FeedbackId,
+    Filters,
+    Json,
+    WrongUsage,
+    cli_context,
+    filtered,
+    pairs,
+    rating_named,
+)
 from harken_adapters.hosts.cli.output import (
     confirmed,
     counted,
@@ -43,7 +52,7 @@ def submit(
         list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="A context value; repeatable.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key; a repeated submission is stored once.")] = None,
-    vote: Annotated[bool, typer.Option("--vote", help="Store as the author's single vote; replaces an earlier one.")] = False,
+    vote: Annotated[bool, typer.Option("--vote", help="Store as the author's vote; replaces an earlier one.")] = False,
     as_json: Json = False,
 ) -> None:
     """Submit feedback."""
@@ -179,7 +188,8 @@ def erase(
         str | None, typer.Option(help="Erase this session: feedback, conversation and metadata.")
     ] = None,
     author: Annotated[
-        str | None, typer.Option(help="Erase all feedback by this author, and the sessions that only this author rated.")
+        str | None,
+        typer.Option(help="Erase feedback by this author, and sessions that nobody else rated."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,

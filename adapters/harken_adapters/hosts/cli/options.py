@@ -199,18 +199,27 @@ def _filters(
     context_values: Annotated[
         list[str] | None,
         typer.Option(
-            "--context", metavar="NAME=VALUE", help="Feedback with this context value; repeatable.", rich_help_panel=_PANEL
+            "--context",
+            metavar="NAME=VALUE",
+            help="Feedback with this context value; repeatable.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=instant, help="Given at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="DATE", parser=instant, help="Given at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL
+        ),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=instant, help="Given before this time; ISO 8601, UTC.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="DATE", parser=instant, help="Given before this time; ISO 8601, UTC.", rich_help_panel=_PANEL
+        ),
     ] = None,
-    status: Annotated[Status, typer.Option(help="Feedback with this moderation status.", rich_help_panel=_PANEL)] = Status.APPROVED,
+    status: Annotated[
+        Status, typer.Option(help="Feedback with this moderation status.", rich_help_panel=_PANEL)
+    ] = Status.APPROVED,
     withdrawn: Annotated[
         bool, typer.Option("--withdrawn", help="Include withdrawn feedback.", rich_help_panel=_PANEL)
     ] = False,
