@@ -1,0 +1,1 @@
+"""What comments say together: terms, learned sentiment, themes, comparisons and change."""

@@ -1,0 +1,142 @@
+"""When satisfaction changed: change points of daily shares, and an alarm for a change that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import log, log2
+from typing import Final
+
+from attrs import frozen
+
+#: Likelihood ratios that chance exceeds in 5% of series without a change, by length in days; simulated.
+_THRESHOLDS: Final = ((14, 7.0), (30, 7.9), (90, 9.66), (365, 10.0))
+#: The mean of the squares of standard normal values that do not exceed the 95th percentile of such squares.
+_TRIMMED_MEAN: Final = 0.79
+_MIN_DAYS: Final = 3
+_MIN_WEEKS: Final = 3
+
+
+@frozen
+class Day:
+    """A day's thumbs.
+
+    Attributes:
+        up: thumbs-up.
+        decided: thumbs, up or down.
+        weekday: 0 for Monday to 6 for Sunday.
+    """
+
+    up: float
+    decided: int
+    weekday: int
+
+
+@frozen
+class ChangePoint:
+    """A day on which the share of thumbs-up changed.
+
+    Attributes:
+        index: of the first day after the change.
+        before: the share in the days before it, from the change before that on; from 0 to 1.
+        after: the share from this day on, up to the next change.
+        ratio: the likelihood ratio statistic, divided by the dispersion of days.
+    """
+
+    index: int
+    before: float
+    after: float
+    ratio: float
+
+
+def change_points(days: Sequence[Day]) -> list[ChangePoint]:
+    """The changes in a series of days, in order, by binary segmentation with a binomial likelihood ratio.
+
+    Weekday effects are removed first, and each ratio is divided by how much more days differ from one another than
+    chance would have it. A series without a change gives one in about 5% of cases.
+    """
+    adjusted = without_weekday_effects(days)
+    dispersion = dispersion_of(adjusted)
+    places = sorted(_split(adjusted, 0, len(adjusted), dispersion))
+    edges = [0, *(index for index, _ in places), len(adjusted)]
+    shares = [_share(adjusted[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return [
+        ChangePoint(index, shares[place], shares[place + 1], ratio) for place, (index, ratio) in enumerate(places)
+    ]
+
+
+def _split(days: Sequence[Day], start: int, end: int, dispersion: float) -> Iterator[tuple[int, float]]:
+    if end - start < 2 * _MIN_DAYS:
+        return
+    index, ratio = _best_split(days, start, end)
+    ratio /= dispersion
+    if ratio <= threshold(end - start):
+        return
+    yield from _split(days, start, index, dispersion)
+    yield index, ratio
+    yield from _split(days, index, end, dispersion)
+
+
+def _best_split(days: Sequence[Day], start: int, end: int) -> tuple[int, float]:
+    up, decided = _sums(days[start:end])
+    whole = _log_likelihood(up, decided)
+    best, best_gain = start, 0.0
+    left_up, left_decided = 0.0, 0
+    for index in range(start, end - 1):
+        left_up += days[index].up
+        left_decided += days[index].decided
+        gain = _log_likelihood(left_up, left_decided) + _log_likelihood(up - left_up, decided - left_decided) - whole
+        if gain > best_gain:
+            best, best_gain = index + 1, gain
+    return best, 2 * best_gain
+
+
+def threshold(days: int) -> float:
+    """The likelihood ratio that chance exceeds in 5% of series of so many days."""
+    for (shorter, low), (longer, high) in zip(_THRESHOLDS, _THRESHOLDS[1:], strict=False):
+        if days <= longer:
+            share = max(0.0, log2(days / shorter) / log2(longer / shorter))
+            return low + share * (high - low)
+    return _THRESHOLDS[-1][1]
+
+
+def without_weekday_effects(days: Sequence[Day]) -> list[Day]:
+    """The days with the thumbs-up that they would have had if all weekdays were alike; not for under three weeks."""
+    if len(days) < 7 * _MIN_WEEKS:
+        return list(days)
+    overall = _share(days)
+    effects = [_share([day for day in days if day.weekday == weekday]) - overall for weekday in range(7)]
+    return [
+        Day(min(max(day.up - day.decided * effects[day.weekday], 0.0), day.decided), day.decided, day.weekday)
+        for day in days
+    ]
+
+
+def dispersion_of(days: Sequence[Day]) -> float:
+    """How much more one day differs from the next than chance would have it, as a ratio of variances; at least 1."""
+    share = _share(days)
+    variance = share * (1 - share)
+    rated = [day for day in days if day.decided]
+    if variance == 0 or len(rated) < 2 * _MIN_DAYS:
+        return 1.0
+    squares = sorted(
+        (day.up / day.decided - earlier.up / earlier.decided) ** 2
+        / (variance * (1 / day.decided + 1 / earlier.decided))
+        for earlier, day in zip(rated, rated[1:], strict=False)
+    )
+    kept = squares[: max(1, round(0.95 * len(squares)))]
+    return max(1.0, sum(kept) / len(kept) / _TRIMMED_MEAN)
+
+
+def _sums(days: Sequence[Day]) -> tuple[float, int]:
+    return sum(day.up for day in days), sum(day.decided for day in days)
+
+
+def _share(days: Sequence[Day]) -> float:
+    up, decided = _sums(days)
+    return up / decided if decided else 0.5
+
+
+def _log_likelihood(up: float, decided: int) -> float:
+    if up <= 0 or up >= decided:
+        return 0.0
+    return up * log(up / decided) + (decided - up) * log(1 - up / decided)

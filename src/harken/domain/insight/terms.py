@@ -1,0 +1,136 @@
+"""The terms of comments, and how many thumbs-up and thumbs-down comments contain each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Final
+from zlib import crc32
+
+from attrs import frozen
+
+from harken.domain.feedback import Feedback, Rating, Sentiment
+
+#: Stored with counts. Counts of another version are rebuilt from the comments.
+TOKENIZER_VERSION: Final = 1
+MAX_WORD: Final = 40
+_BUCKETS: Final = 1 << 16
+
+# Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Katakana and Han.
+_UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_LETTER: Final = rf"(?:(?![{_UNSPACED}])[^\W_])"
+_TOKEN: Final = re.compile(
+    rf"[{_UNSPACED}]+|{_LETTER}+(?:'{_LETTER}+)*|[!?\u2600-\u27bf\U0001f300-\U0001faff]"
+)
+_ADDRESSES: Final = re.compile(r"(?:https?://|www\.)\S+|@\w+")
+
+
+def words(comment: str) -> list[str]:
+    """The words of a comment, in lower case and in order; in scripts without spaces, the pairs of letters.
+
+    Web addresses and handles (``@name``) are left out. Each ``!``, ``?`` and emoji is a word. Words are cut to 40
+    characters.
+    """
+    found: list[str] = []
+    text = _ADDRESSES.sub(" ", comment.lower().replace("\u2019", "'"))
+    for token in _TOKEN.findall(text):
+        if "\u0e00" <= token[0] and _is_unspaced(token[0]) and len(token) > 1:
+            found += (first + second for first, second in pairwise(token))
+        else:
+            found.append(token[:MAX_WORD])
+    return found
+
+
+def _is_unspaced(letter: str) -> bool:
+    return _UNSPACED_LETTER.match(letter) is not None
+
+
+_UNSPACED_LETTER: Final = re.compile(rf"[{_UNSPACED}]")
+
+
+def terms(comment: str, sentiment: Sentiment | None) -> frozenset[str]:
+    """What a comment is counted under: each of its words once, each pair of adjacent words, and how it sounded.
+
+    A pair is one of 65,536 buckets (``#`` and four hexadecimal digits), so that their number is bounded and no phrase can
+    be read from counts. What the sentiment analyser said when the comment was accepted is ``~`` and its polarity in
+    quarters, -4 to 4.
+    """
+    found = words(comment)
+    pairs = {f"#{crc32(f'{first} {second}'.encode()) % _BUCKETS:04x}" for first, second in pairwise(found)}
+    sound = () if sentiment is None else (sound_term(sentiment),)
+    return frozenset().union(found, pairs, sound)
+
+
+def sound_term(sentiment: Sentiment) -> str:
+    """The term of what the analyser said: ``~`` and the polarity in quarters, rounded half to even."""
+    return f"~{round(4 * sentiment.polarity)}"
+
+
+@frozen
+class TermCounts:
+    """Mergeable counts of terms: how many rated comments contain each, by rating. A commutative monoid with removal.
+
+    ``a + b`` is what both together would have given, in any order; ``TermCounts()`` is zero; ``a - b`` takes back what
+    was added. Comments are counted once for each term that they contain, however often. Terms that no comment contains
+    are not listed. Neutral feedback and feedback without a comment count nothing.
+
+    Attributes:
+        ups: thumbs-up comments by term.
+        downs: thumbs-down comments by term.
+        up: thumbs-up comments.
+        down: thumbs-down comments.
+    """
+
+    ups: Mapping[str, int] = {}
+    downs: Mapping[str, int] = {}
+    up: int = 0
+    down: int = 0
+
+    @classmethod
+    def of(cls, feedback: Feedback) -> TermCounts:
+        """The counts of one feedback."""
+        if not (feedback.comment and feedback.rating is not Rating.NEUTRAL):
+            return cls()
+        once = dict.fromkeys(terms(feedback.comment, feedback.sentiment), 1)
+        return cls(ups=once, up=1) if feedback.rating is Rating.UP else cls(downs=once, down=1)
+
+    @classmethod
+    def fold(cls, feedback: Iterable[Feedback]) -> TermCounts:
+        """The counts of many."""
+        ups: dict[str, int] = {}
+        downs: dict[str, int] = {}
+        up = down = 0
+        for one in feedback:
+            counts = cls.of(one)
+            _add(ups, counts.ups, 1)
+            _add(downs, counts.downs, 1)
+            up += counts.up
+            down += counts.down
+        return cls(ups, downs, up, down)
+
+    def __add__(self, other: TermCounts) -> TermCounts:
+        return self._with(other, 1)
+
+    def __sub__(self, other: TermCounts) -> TermCounts:
+        return self._with(other, -1)
+
+    def _with(self, other: TermCounts, sign: int) -> TermCounts:
+        ups, downs = dict(self.ups), dict(self.downs)
+        _add(ups, other.ups, sign)
+        _add(downs, other.downs, sign)
+        return TermCounts(ups, downs, self.up + sign * other.up, self.down + sign * other.down)
+
+    @property
+    def total(self) -> int:
+        """All comments that were counted."""
+        return self.up + self.down
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int], sign: int) -> None:
+    for term, count in more.items():
+        left = counts.get(term, 0) + sign * count
+        if left:
+            counts[term] = left
+        else:
+            counts.pop(term, None)
