@@ -57,12 +57,13 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
+from harken.domain.insight.comparison import Comparison
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, Page
 from harken.domain.replies import ReplyRule
 from harken.domain.routes import Route
 from harken.domain.rules import RatingPolicy, Rule
-from harken.domain.summary import Comparison, Interval, Summary
+from harken.domain.summary import Interval, Summary
 from harken.domain.themes import Theme
 from harken.domain.trend import Period, TrendPoint
 from harken.domain.violation import Violation

@@ -149,11 +149,12 @@ class Summary:
         The score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
         Journal of the American Statistical Association 22 (1927).
         """
-        low, high = _wilson(self.positive, self.decided)
+        low, high = wilson(self.positive, self.decided)
         return Interval(low * 100, high * 100)
 
 
-def _wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """The 95% score interval of a share, from 0 to 1; counts may be effective counts, which are not whole."""
     if not trials:
         return 0.0, 1.0
     share, square = successes / trials, Z_95**2
@@ -164,47 +165,3 @@ def _wilson(successes: int, trials: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else (centre - margin) / scale
     high = 1.0 if successes == trials else (centre + margin) / scale
     return low, high
-
-
-@frozen
-class Comparison:
-    """Two summaries side by side: what changed from ``before`` to ``after``, and whether it is more than chance."""
-
-    before: Summary
-    after: Summary
-
-    @property
-    def satisfaction_change(self) -> float:
-        """Percentage points of satisfaction gained (or lost, if negative)."""
-        return self.after.satisfaction - self.before.satisfaction
-
-    @property
-    def quality_change(self) -> float:
-        """Points of quality gained (or lost, if negative)."""
-        return self.after.quality - self.before.quality
-
-    @property
-    def total_change(self) -> int:
-        """How many more feedbacks (or fewer, if negative)."""
-        return self.after.total - self.before.total
-
-    @property
-    def interval(self) -> Interval:
-        """Where the true change of satisfaction lies, in percentage points, with 95% confidence.
-
-        Method 10 of R. G. Newcombe, "Interval estimation for the difference between independent proportions",
-        Statistics in Medicine 17 (1998); -100 to 100 where one side has no thumbs.
-        """
-        if not (self.before.decided and self.after.decided):
-            return Interval(-100.0, 100.0)
-        old, new = self.before.satisfaction / 100, self.after.satisfaction / 100
-        old_low, old_high = _wilson(self.before.positive, self.before.decided)
-        new_low, new_high = _wilson(self.after.positive, self.after.decided)
-        down = sqrt((new - new_low) ** 2 + (old_high - old) ** 2)
-        up = sqrt((new_high - new) ** 2 + (old - old_low) ** 2)
-        return Interval((new - old - down) * 100, (new - old + up) * 100)
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval leaves out zero: the change is more than chance."""
-        return self.interval.low > 0 or self.interval.high < 0

@@ -9,8 +9,9 @@ from typing import Final
 from attrs import evolve
 
 from harken.domain.feedback import Rating
+from harken.domain.insight.comparison import Comparison
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy, GroupKey
-from harken.domain.summary import Comparison, Summary
+from harken.domain.summary import Summary
 from harken.domain.themes import KEYWORDS, Theme, themes
 from harken.domain.trend import Period, TrendPoint, by_hour_of_day, by_weekday, trend, zone_named
 from harken.ports.repository import FeedbackRepository

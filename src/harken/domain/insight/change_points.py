@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import log, log2
 from typing import Final
 
@@ -58,10 +59,8 @@ def change_points(days: Sequence[Day]) -> list[ChangePoint]:
     dispersion = dispersion_of(adjusted)
     places = sorted(_split(adjusted, 0, len(adjusted), dispersion))
     edges = [0, *(index for index, _ in places), len(adjusted)]
-    shares = [_share(adjusted[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
-    return [
-        ChangePoint(index, shares[place], shares[place + 1], ratio) for place, (index, ratio) in enumerate(places)
-    ]
+    shares = [_share(adjusted[start:end]) for start, end in pairwise(edges)]
+    return [ChangePoint(index, shares[place], shares[place + 1], ratio) for place, (index, ratio) in enumerate(places)]
 
 
 def _split(days: Sequence[Day], start: int, end: int, dispersion: float) -> Iterator[tuple[int, float]]:
@@ -92,7 +91,7 @@ def _best_split(days: Sequence[Day], start: int, end: int) -> tuple[int, float]:
 
 def threshold(days: int) -> float:
     """The likelihood ratio that chance exceeds in 5% of series of so many days."""
-    for (shorter, low), (longer, high) in zip(_THRESHOLDS, _THRESHOLDS[1:], strict=False):
+    for (shorter, low), (longer, high) in pairwise(_THRESHOLDS):
         if days <= longer:
             share = max(0.0, log2(days / shorter) / log2(longer / shorter))
             return low + share * (high - low)
@@ -121,7 +120,7 @@ def dispersion_of(days: Sequence[Day]) -> float:
     squares = sorted(
         (day.up / day.decided - earlier.up / earlier.decided) ** 2
         / (variance * (1 / day.decided + 1 / earlier.decided))
-        for earlier, day in zip(rated, rated[1:], strict=False)
+        for earlier, day in pairwise(rated)
     )
     kept = squares[: max(1, round(0.95 * len(squares)))]
     return max(1.0, sum(kept) / len(kept) / _TRIMMED_MEAN)

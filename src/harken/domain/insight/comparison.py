@@ -140,8 +140,8 @@ class Comparison:
         if not self._has_thumbs:
             return "too close to tell: one side has no ratings"
         if not self.needed:
-            return self.verdict.value
-        return f"{self.verdict.value}: about {_rounded(self.needed):,} more ratings needed"
+            return "too close to tell"
+        return f"too close to tell: about {_rounded(self.needed):,} more ratings needed"
 
     @property
     def _has_thumbs(self) -> bool:
@@ -165,12 +165,12 @@ class Comparison:
 
 
 def decide_together(comparisons: Mapping[Key, Comparison]) -> dict[Key, Comparison]:
-    """Many comparisons, of which those stay decidable that are more than chance together: wrong at most 5% of the time."""
+    """Many comparisons at once: only those stay decidable that chance does not explain among so many."""
     decided = holm({key: comparison.log_e_value for key, comparison in comparisons.items()})
     return {key: evolve(comparison, is_decidable=key in decided) for key, comparison in comparisons.items()}
 
 
 def _rounded(number: int) -> int:
     """Two significant digits, rounded up: an estimate is not more exact than that."""
-    unit = 10 ** max(0, len(str(number)) - 2)
+    unit: int = 10 ** max(0, len(str(number)) - 2)
     return ceil(number / unit) * unit

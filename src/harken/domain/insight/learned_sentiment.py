@@ -25,6 +25,8 @@ _PSEUDO_COMMENTS: Final = 32
 _SLOPE, _SLOPE_VARIANCE = 0.6, 0.25
 _INTERCEPT, _INTERCEPT_VARIANCE = 0.0, 1.0
 _STEPS: Final = 30
+_HALVINGS: Final = 20
+_CONVERGED: Final = 1e-9
 
 
 @frozen
@@ -120,17 +122,15 @@ def _calibrate(scores: Sequence[float], ratings: Sequence[bool]) -> tuple[float,
     loss = _penalised_loss(scores, ratings, slope, intercept)
     for _ in range(_STEPS):
         step_slope, step_intercept = _newton_step(scores, ratings, slope, intercept)
-        scale = 1.0
-        while (
-            next_loss := _penalised_loss(scores, ratings, slope - scale * step_slope, intercept - scale * step_intercept)
-        ) > loss and scale > 1e-6:
-            scale /= 2
-        if next_loss > loss:
+        # A step that makes it worse is halved.
+        for halvings in range(_HALVINGS):
+            nearer = slope - step_slope / 2**halvings, intercept - step_intercept / 2**halvings
+            smaller = _penalised_loss(scores, ratings, *nearer)
+            if smaller < loss:
+                break
+        if loss - smaller < _CONVERGED:
             break
-        slope, intercept = slope - scale * step_slope, intercept - scale * step_intercept
-        if loss - next_loss < 1e-9:
-            break
-        loss = next_loss
+        (slope, intercept), loss = nearer, smaller
     return slope, intercept
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import comb, exp, log, sqrt
+from collections.abc import Iterable, Mapping
+from math import comb, log, sqrt
 from typing import Final, TypeVar
 
 Key = TypeVar("Key")
@@ -55,8 +55,8 @@ def variance_of_change(before: tuple[float, float], after: tuple[float, float]) 
 def always_valid_margin(variance: float) -> float:
     """Half the width of a 95% interval that may be looked at as often as anyone likes, as a share.
 
-    Robbins' normal mixture: R. Johari, L. Pekelis, D. J. Walsh, "Always valid inference: bringing sequential analysis to
-    A/B testing" (2015), equation for the mixture sequential probability ratio test with mixing variance ``SCALE ** 2``.
+    Robbins' normal mixture with variance ``SCALE ** 2``: R. Johari, L. Pekelis, D. J. Walsh, "Always valid inference:
+    bringing sequential analysis to A/B testing" (2015).
     """
     mixed = variance + SCALE**2
     return sqrt(variance * mixed / SCALE**2 * (2 * log(1 / ALPHA) + log(mixed / variance)))

@@ -20,9 +20,8 @@ _BUCKETS: Final = 1 << 16
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Katakana and Han.
 _UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LETTER: Final = rf"(?:(?![{_UNSPACED}])[^\W_])"
-_TOKEN: Final = re.compile(
-    rf"[{_UNSPACED}]+|{_LETTER}+(?:'{_LETTER}+)*|[!?\u2600-\u27bf\U0001f300-\U0001faff]"
-)
+#: A run of an unspaced script, a word with apostrophes inside, or a mark of feeling.
+_TOKEN: Final = re.compile(rf"([{_UNSPACED}]+)|({_LETTER}+(?:'{_LETTER}+)*|[!?\u2600-\u27bf\U0001f300-\U0001faff])")
 _ADDRESSES: Final = re.compile(r"(?:https?://|www\.)\S+|@\w+")
 
 
@@ -33,27 +32,19 @@ def words(comment: str) -> list[str]:
     characters.
     """
     found: list[str] = []
-    text = _ADDRESSES.sub(" ", comment.lower().replace("\u2019", "'"))
-    for token in _TOKEN.findall(text):
-        if "\u0e00" <= token[0] and _is_unspaced(token[0]) and len(token) > 1:
-            found += (first + second for first, second in pairwise(token))
+    for unspaced, word in _TOKEN.findall(_ADDRESSES.sub(" ", comment.lower().replace("\u2019", "'"))):
+        if word:
+            found.append(word[:MAX_WORD])
         else:
-            found.append(token[:MAX_WORD])
+            found += map("".join, pairwise(unspaced)) if len(unspaced) > 1 else unspaced
     return found
-
-
-def _is_unspaced(letter: str) -> bool:
-    return _UNSPACED_LETTER.match(letter) is not None
-
-
-_UNSPACED_LETTER: Final = re.compile(rf"[{_UNSPACED}]")
 
 
 def terms(comment: str, sentiment: Sentiment | None) -> frozenset[str]:
     """What a comment is counted under: each of its words once, each pair of adjacent words, and how it sounded.
 
-    A pair is one of 65,536 buckets (``#`` and four hexadecimal digits), so that their number is bounded and no phrase can
-    be read from counts. What the sentiment analyser said when the comment was accepted is ``~`` and its polarity in
+    A pair is one of 65,536 buckets (``#`` and four hexadecimal digits), so that their number is bounded and no phrase
+    can be read from counts. What the sentiment analyser said when the comment was accepted is ``~`` and its polarity in
     quarters, -4 to 4.
     """
     found = words(comment)
