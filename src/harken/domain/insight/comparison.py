@@ -136,7 +136,7 @@ class Comparison:
         if self.verdict is not Verdict.UNDECIDED:
             interval = self.always_valid_interval
             low, high = sorted((abs(interval.low), abs(interval.high)))
-            return f"{self.verdict.value} by {low:.0f} to {high:.0f} points"
+            return f"{self.verdict.value} by {low:.{0 if low >= 1 else 1}f} to {high:.0f} points"
         if not self._has_thumbs:
             return "too close to tell: one side has no ratings"
         if not self.needed:

@@ -1,0 +1,95 @@
+"""Terms of comments, and counts of them: a monoid with removal."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken.domain.feedback import Feedback, Rating, Sentiment
+from harken.domain.insight.terms import MAX_WORD, TermCounts, terms, words
+from harken.testing import strategies as hst
+from harken.testing.builders import a_feedback
+
+lists = st.lists(hst.feedbacks(), max_size=8)
+
+
+class TestWords:
+    def test_words_are_in_lower_case_and_in_order(self) -> None:
+        """Punctuation is left out, apostrophes of both kinds stay inside words."""
+        assert words("Don't WORK, don\u2019t worry: it's 2 late") == [
+            "don't",
+            "work",
+            "don't",
+            "worry",
+            "it's",
+            "2",
+            "late",
+        ]
+
+    def test_marks_of_feeling_are_words(self) -> None:
+        """Each exclamation mark, question mark and emoji is one."""
+        assert words("Why?! \U0001f621\U0001f621") == ["why", "?", "!", "\U0001f621", "\U0001f621"]
+
+    def test_addresses_and_handles_are_left_out(self) -> None:
+        """They name people and pages, and say nothing of the answer."""
+        assert words("@airline see https://example.com/a?b=c or www.example.com now") == ["see", "or", "now"]
+
+    def test_unspaced_scripts_give_pairs_of_letters(self) -> None:
+        """Chinese, Japanese and Thai have no spaces; a single letter is a word of its own."""
+        assert words("很好用 ok 好") == ["很好", "好用", "ok", "好"]
+        assert words("ดีมาก") == ["ดี", "ีม", "มา", "าก"]
+
+    def test_words_of_any_length_take_bounded_space(self) -> None:
+        """A word is cut to 40 characters."""
+        assert words("x" * 1_000) == ["x" * MAX_WORD]
+
+    @given(hst.comments())
+    def test_any_comment_has_words(self, comment: str) -> None:
+        """No text is an error; words are never empty, and never look like pairs or sounds."""
+        assert all(word and word[0] not in "#~" for word in words(comment))
+
+
+class TestTerms:
+    def test_pairs_cannot_be_read(self) -> None:
+        """They are hashed into four hexadecimal digits; the polarity is rounded to quarters."""
+        found = terms("lost luggage", Sentiment(-0.6, 0.5))
+        assert {"lost", "luggage", "~-2"} < found
+        (pair,) = (term for term in found if term.startswith("#"))
+        assert len(pair) == 5
+
+    def test_a_term_counts_once_in_a_comment(self) -> None:
+        """Presence, not frequency."""
+        assert terms("no no no", None) == {"no", *(one for one in terms("no no", None) if one.startswith("#"))}
+
+
+class TestTermCounts:
+    @given(lists, st.randoms(use_true_random=False))
+    def test_the_order_does_not_matter(self, feedback: list[Feedback], random: Random) -> None:
+        """Counts of any order, and of any split, are the same."""
+        shuffled = random.sample(feedback, len(feedback))
+        half = len(feedback) // 2
+        assert TermCounts.fold(shuffled) == TermCounts.fold(feedback)
+        assert TermCounts.fold(shuffled[:half]) + TermCounts.fold(shuffled[half:]) == TermCounts.fold(feedback)
+
+    @given(lists, lists)
+    def test_what_was_added_can_be_removed(self, some: list[Feedback], more: list[Feedback]) -> None:
+        """Nothing remains of it: terms that no comment contains are not listed."""
+        assert TermCounts.fold([*some, *more]) - TermCounts.fold(more) == TermCounts.fold(some)
+
+    @given(hst.feedbacks())
+    def test_only_rated_comments_count(self, feedback: Feedback) -> None:
+        """Neutral feedback and feedback without a comment give the counts of nothing."""
+        counted = feedback.rating is not Rating.NEUTRAL and bool(feedback.comment)
+        assert TermCounts.of(feedback).total == counted
+
+    def test_counts_are_by_rating(self) -> None:
+        """Each term is counted for thumbs-up and for thumbs-down."""
+        counts = TermCounts.fold(
+            [
+                a_feedback(rating=Rating.UP, comment="quick and good"),
+                a_feedback(rating=Rating.DOWN, comment="good but slow"),
+                a_feedback(rating=Rating.NEUTRAL, comment="good"),
+            ]
+        )
+        assert (counts.ups["good"], counts.downs["good"], counts.up, counts.down) == (1, 1, 1, 1)
+        assert "quick" not in counts.downs
