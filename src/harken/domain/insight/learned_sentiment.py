@@ -13,7 +13,8 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.insight.terms import TermCounts
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.terms import TermCounts, terms
 
 MODEL_VERSION: Final = 1
 #: How many rated comments calibrate the model, those with the smallest hashes of their ids.
@@ -36,6 +37,11 @@ class RatedTerms:
     feedback_id: str
     terms: Collection[str]
     is_up: bool
+
+    @classmethod
+    def of(cls, feedback: Feedback) -> RatedTerms:
+        """Those of feedback with a comment and a thumbs-up or thumbs-down."""
+        return cls(feedback.id, terms(feedback.comment, feedback.sentiment), feedback.rating is Rating.UP)
 
 
 def calibration_sample(comments: Iterable[RatedTerms]) -> list[RatedTerms]:

@@ -1,0 +1,163 @@
+"""Simulations with a known truth: how often intervals cover it, and how often verdicts and change points are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import accumulate
+from math import comb
+from random import Random
+
+from tests.measurements.table import Row
+
+from harken import Comparison, Summary
+from harken.domain.insight.change_points import Day, change_points
+from harken.domain.insight.comparison import Verdict, decide_together
+from harken.domain.insight.sampling import design_effect
+
+DAYS = 60
+_AUTHOR_RATINGS = 3
+_INTRACLASS_CORRELATION = 0.2
+
+
+def rows(seeds: Sequence[int]) -> Iterator[Row]:
+    """Each with one value for each seed."""
+    for share in (0.2, 0.5, 0.8):
+        for size in (30, 100, 1_000):
+            coverages = [_coverage(Random(seed), share, size) for seed in seeds]
+            yield Row(f"single look, n {size}, p {share}: covers", coverages, ".93 to .97")
+    yield Row("60 daily looks, 20 a day: wrong", [_looks(Random(s), 0.7, 0.7)[1] for s in seeds], "<= .05")
+    yield Row("60 daily looks, 20 a day, +10 points: found", [_looks(Random(s), 0.6, 0.7)[0] for s in seeds], "")
+    many = [_many_looks(Random(seed)) for seed in seeds]
+    yield Row("40 comparisons x 60 looks, one at +10 points: wrong", [wrong for _, wrong in many], "<= .05")
+    yield Row("40 comparisons x 60 looks, one at +10 points: found", [found for found, _ in many], ">= .95")
+    authors = [_authors(Random(seed)) for seed in seeds]
+    yield Row("three ratings an author, ICC .2: covers", [covers for covers, _, _ in authors], ">= .93")
+    yield Row("three ratings an author, ICC .2: covers, authors ignored", [covers for _, covers, _ in authors], "")
+    yield Row("three ratings an author, ICC .2, 60 looks: wrong", [wrong for _, _, wrong in authors], "<= .05")
+    for days_differ in (False, True):
+        what = "days differ" if days_differ else "days alike"
+        drops = [_change_points(Random(s), 50, -0.2, days_differ=days_differ) for s in seeds]
+        yield Row(f"-20 points, 50 a day, {what}: found within a day", [near for near, _ in drops], ">= .95")
+        drops = [_change_points(Random(s), 200, -0.1, days_differ=days_differ) for s in seeds]
+        yield Row(f"-10 points, 200 a day, {what}: found within a day", [near for near, _ in drops], ">= .95")
+        for days, per_day in ((30, 50), (90, 50), (90, 200)):
+            false = [_change_points(Random(s), per_day, 0, days=days, days_differ=days_differ)[1] for s in seeds]
+            yield Row(f"no change, {days} days, {per_day} a day, {what}: found", false, "<= .07")
+
+
+def _coverage(random: Random, share: float, size: int, runs: int = 2_000) -> float:
+    covered = 0
+    for _ in range(runs):
+        before, after = (_summary(_binomial(random, size, share), size) for _ in range(2))
+        interval = Comparison(before, after).interval
+        covered += interval.low <= 0 <= interval.high
+    return covered / runs
+
+
+def _looks(random: Random, before: float, after: float, per_day: int = 20, runs: int = 400) -> tuple[float, float]:
+    """How often a verdict is "better" at any of 60 daily looks, and how often it is any verdict."""
+    better = decided = 0
+    for _ in range(runs):
+        verdict = _first_verdict(random, before, after, per_day)
+        better += verdict is Verdict.BETTER
+        decided += verdict is not Verdict.UNDECIDED
+    return better / runs, decided / runs
+
+
+def _first_verdict(random: Random, before: float, after: float, per_day: int) -> Verdict:
+    old = new = Summary()
+    for _ in range(DAYS):
+        old += _summary(_binomial(random, per_day, before), per_day)
+        new += _summary(_binomial(random, per_day, after), per_day)
+        verdict = Comparison(old, new).verdict
+        if verdict is not Verdict.UNDECIDED:
+            return verdict
+    return Verdict.UNDECIDED
+
+
+def _many_looks(random: Random, per_day: int = 30, runs: int = 40) -> tuple[float, float]:
+    """How often the one of 40 that changed is found, and how often any other is."""
+    found = wrong = 0
+    for _ in range(runs):
+        sides = [[Summary(), Summary()] for _ in range(40)]
+        ever: set[int] = set()
+        for _ in range(DAYS):
+            for number, pair in enumerate(sides):
+                pair[0] += _summary(_binomial(random, per_day, 0.7), per_day)
+                pair[1] += _summary(_binomial(random, per_day, 0.8 if number == 0 else 0.7), per_day)
+            decided = decide_together({number: Comparison(*pair) for number, pair in enumerate(sides)})
+            ever |= {number for number, one in decided.items() if one.verdict is not Verdict.UNDECIDED}
+        found += 0 in ever
+        wrong += bool(ever - {0})
+    return found / runs, wrong / runs
+
+
+def _authors(random: Random, runs: int = 400) -> tuple[float, float, float]:
+    """Coverage with and without design effects, and how often 60 daily looks are wrong."""
+    covered = ignored = 0
+    for _ in range(runs):
+        sides = [[_author(random) for _ in range(100)] for _ in range(2)]
+        interval = _compare(*sides).interval
+        covered += interval.low <= 0 <= interval.high
+        interval = Comparison(*map(_of_authors, sides)).interval
+        ignored += interval.low <= 0 <= interval.high
+    wrong = sum(_authors_decide(random) for _ in range(runs // 4))
+    return covered / runs, ignored / runs, wrong / (runs // 4)
+
+
+def _authors_decide(random: Random) -> bool:
+    sides: list[list[tuple[int, int]]] = [[], []]
+    for _ in range(DAYS):
+        for side in sides:
+            side += [_author(random) for _ in range(7)]
+        if _compare(*sides).verdict is not Verdict.UNDECIDED:
+            return True
+    return False
+
+
+def _author(random: Random) -> tuple[int, int]:
+    """The thumbs of an author, and how many are up: a beta-binomial distribution."""
+    strength = 1 / _INTRACLASS_CORRELATION - 1
+    share = random.betavariate(strength * 0.7, strength * 0.3)
+    return _AUTHOR_RATINGS, sum(random.random() < share for _ in range(_AUTHOR_RATINGS))
+
+
+def _compare(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> Comparison:
+    return Comparison(_of_authors(before), _of_authors(after), design_effect(before), design_effect(after))
+
+
+def _of_authors(authors: list[tuple[int, int]]) -> Summary:
+    return _summary(sum(up for _, up in authors), sum(given for given, _ in authors))
+
+
+def _change_points(
+    random: Random, per_day: int, step: float, *, days: int = 90, days_differ: bool, runs: int = 200
+) -> tuple[float, float]:
+    """How often a change is found within a day of the true one, and how often any is."""
+    near = found = 0
+    for _ in range(runs):
+        at = random.randrange(days // 4, 3 * days // 4)
+        weekly = [random.gauss(0, 0.04) if days_differ else 0.0 for _ in range(7)]
+        shares = [0.75 + weekly[day % 7] + (step if day >= at else 0) for day in range(days)]
+        series = [
+            Day(sum(random.random() < share for _ in range(per_day)), per_day, day % 7)
+            for day, share in enumerate(shares)
+        ]
+        changes = change_points(series)
+        found += bool(changes)
+        near += any(abs(change.index - at) <= 1 for change in changes)
+    return near / runs, found / runs
+
+
+def _summary(positive: int, decided: int) -> Summary:
+    return Summary(positive=positive, negative=decided - positive)
+
+
+def _binomial(random: Random, size: int, share: float) -> int:
+    return random.choices(range(size + 1), cum_weights=_cumulative(size, share))[0]
+
+
+@cache
+def _cumulative(size: int, share: float) -> list[float]:
+    return list(accumulate(comb(size, k) * share**k * (1 - share) ** (size - k) for k in range(size + 1)))
