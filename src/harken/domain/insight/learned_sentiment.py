@@ -20,7 +20,8 @@ MODEL_VERSION: Final = 1
 #: How many rated comments calibrate the model, those with the smallest hashes of their ids.
 CALIBRATION_SAMPLE: Final = 2_000
 
-_SOUND_WEIGHT: Final = 3
+#: Words say again what pairs of them say, and what the analyser read from them.
+_WEIGHTS: Final = {"~": 2.0, "#": 0.5}
 _PSEUDO_COMMENTS: Final = 32
 # Normal priors of slope and intercept: mean and variance.
 _SLOPE, _SLOPE_VARIANCE = 0.6, 0.25
@@ -69,8 +70,7 @@ class SentimentModel:
     def fit(cls, counts: TermCounts, sample: Sequence[RatedTerms]) -> SentimentModel:
         """Calibrate on a sample of the comments that were counted, each scored as if it had not been.
 
-        Words are used where they predict the sample better than the analyser does by more than two standard errors of
-        the mean log loss.
+        Words are used where they clearly predict the sample better than the analyser does, by mean log loss.
         """
         scores = [_score(counts, one.terms, left_out=one.is_up) for one in sample]
         ratings = [one.is_up for one in sample]
@@ -106,7 +106,7 @@ def _score(counts: TermCounts, terms: Iterable[str], *, left_out: bool | None = 
         ups, downs = counts.ups.get(term, 0) - own_up, counts.downs.get(term, 0) - own_down
         if ups or downs:
             weight = log((ups + 2 * share) / (downs + 2 * (1 - share))) - prior
-            weights.append(_SOUND_WEIGHT * weight if term.startswith("~") else weight)
+            weights.append(weight * _WEIGHTS.get(term[0], 1.0))
     # The exact sum, which does not depend on the order.
     return prior + fsum(weights)
 
@@ -165,13 +165,13 @@ def _newton_step(
 
 
 def _is_clearly_positive(values: Sequence[float]) -> bool:
-    """Whether the mean is more than two standard errors above zero, and more than that where there are few."""
+    """Whether the mean is above zero by 1.3 standard errors, and by more where there are few values."""
     count = len(values)
     if count < 2:
         return False
     mean = fsum(values) / count
     variance = fsum((value - mean) ** 2 for value in values) / (count - 1)
-    return mean > (2 + 20 / count) * sqrt(variance / count)
+    return mean > (1.3 + 60 / count) * sqrt(variance / count)
 
 
 def _log_loss(likely: float, is_up: bool) -> float:
