@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final, Generic, TypeVar
 
 from attrs import frozen
@@ -36,10 +36,11 @@ def mix(before: Mapping[Key, Summary], after: Mapping[Key, Summary]) -> Mix[Key]
     new = _only_in(after, before)
     gone = _only_in(before, after)
     apart = {*new, *gone}
-    common = (
-        sum((summary for group, summary in side.items() if group not in apart), Summary()) for side in (before, after)
-    )
-    return Mix(new, gone, Comparison(*common))
+    return Mix(new, gone, Comparison(_without(before, apart), _without(after, apart)))
+
+
+def _without(side: Mapping[Key, Summary], apart: Container[Key]) -> Summary:
+    return sum((summary for group, summary in side.items() if group not in apart), Summary())
 
 
 def _only_in(side: Mapping[Key, Summary], other: Mapping[Key, Summary]) -> tuple[Key, ...]:
