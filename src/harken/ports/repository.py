@@ -12,6 +12,7 @@ from attrs import frozen
 from harken.domain.erasure import Erased
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.domain.insight.terms import TermCounts
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 
@@ -160,4 +161,12 @@ class FeedbackRepository(ABC):
         """The statistics of what matches, exactly those of a fold over it; no group is empty.
 
         Without ``group_by`` all of it is one group, whose key is ``None``.
+        """
+
+    @abstractmethod
+    def term_counts(self, application: str) -> TermCounts:
+        """How many rated comments of an application have each term, exactly as a fold over its counted feedback.
+
+        Feedback counts if it is approved and not withdrawn. Submissions do not wait for it: what is new may be counted
+        by the caller. No term of erased feedback remains stored once the erasure has returned.
         """

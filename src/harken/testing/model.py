@@ -19,6 +19,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
 from harken.domain.feedback import Feedback
+from harken.domain.insight.terms import TermCounts
 from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
@@ -106,6 +107,9 @@ class _Feedback(FeedbackRepository):
             for key in group_by.keys(feedback) if group_by else (None,):
                 groups[key] = groups.get(key, Summary()) + Summary.of(feedback)
         return groups
+
+    def term_counts(self, application: str) -> TermCounts:
+        return TermCounts.fold(self.stream(FeedbackQuery(application=application)))
 
     def _add(self, item: Accepted) -> Outcome:
         for taken, same in ((Taken.ID, _same_id), (Taken.IDEMPOTENCY_KEY, _same_key), (Taken.VOTE_SLOT, _same_vote)):

@@ -80,7 +80,7 @@ class TestTermCounts:
     def test_only_rated_comments_count(self, feedback: Feedback) -> None:
         """Neutral feedback and feedback without a comment give the counts of nothing."""
         counted = feedback.rating is not Rating.NEUTRAL and bool(feedback.comment)
-        assert TermCounts.of(feedback).total == counted
+        assert TermCounts.fold([feedback]).total == counted
 
     def test_counts_are_by_rating(self) -> None:
         """Each term is counted for thumbs-up and for thumbs-down."""

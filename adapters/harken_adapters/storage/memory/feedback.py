@@ -12,11 +12,13 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, erasure_deliveries
 from harken.domain.feedback import Feedback
+from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken_adapters.storage.memory.data import Data, change_place
+from harken_adapters.storage.memory.terms import DailyTermCounts
 
 _EMPTY = Summary()
 
@@ -26,6 +28,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
 
     def __init__(self, data: Data) -> None:
         self._data = data
+        self._terms: defaultdict[str, DailyTermCounts] = defaultdict(DailyTermCounts)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         """See the port."""
@@ -106,7 +109,13 @@ class MemoryFeedbackRepository(FeedbackRepository):
             waiting = self._waiting(query.application, doomed)
             alerts = self._empty_alerts(query.application, doomed, at)
             deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in doomed.values())
+            self._terms[query.application].forget()
         return Erased(feedback=len(doomed), alerts=alerts, deliveries=deliveries)
+
+    def term_counts(self, application: str) -> TermCounts:
+        """See the port."""
+        with self._data.locked():
+            return self._terms[application].of(self.stream(FeedbackQuery(application=application)))
 
     def _empty_alerts(self, application: str, doomed: Mapping[str, Feedback], at: datetime) -> int:
         """Empty the alerts about these, and say how many."""

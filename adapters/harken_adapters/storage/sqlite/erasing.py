@@ -16,6 +16,7 @@ from harken_adapters.storage.sqlite.conditions import where
 from harken_adapters.storage.sqlite.deliveries import deliveries_about, put_deliveries
 from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.rows import dump, select_feedback
+from harken_adapters.storage.sqlite.terms import apply_corrections
 
 _DELETE: Final = "DELETE FROM feedback WHERE application = ? AND id = ?"
 _TOLD: Final = "SELECT channel FROM told WHERE application = ? AND feedback_id = ?"
@@ -49,6 +50,8 @@ def erase(connection: sqlite3.Connection, query: FeedbackQuery, ids: Collection[
     # A trigger takes away events and deliveries.
     connection.executemany(_DELETE, [(application, feedback.id) for feedback in doomed])
     put_deliveries(connection, notices)
+    # The corrections hold what was erased.
+    apply_corrections(connection, application)
     return Erased(feedback=len(doomed), alerts=_empty_alerts(connection, query, doomed, at), deliveries=deliveries)
 
 

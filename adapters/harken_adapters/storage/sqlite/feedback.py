@@ -13,6 +13,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import to_microseconds
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
@@ -23,6 +24,7 @@ from harken_adapters.storage.sqlite.erasing import erase
 from harken_adapters.storage.sqlite.events import add_events
 from harken_adapters.storage.sqlite.rows import COLUMNS, by_id, dump, select_feedback, to_row
 from harken_adapters.storage.sqlite.statistics import summarize
+from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
 _CHUNK: Final = 1_000
 #: How many rows one statement inserts: enough to make the rest of its cost small, few enough to be worth a try.
@@ -134,7 +136,10 @@ class SqliteFeedbackRepository(FeedbackRepository):
         """See the port."""
         # In chunks, each a transaction of its own, so that no writer waits long for it, and memory stays bounded.
         removed = Erased()
-        for doomed in self._chunks(query, _ERASED_TOGETHER):
+        for number, doomed in enumerate(self._chunks(query, _ERASED_TOGETHER)):
+            if number == 1:
+                # Counting again what remains takes less than correcting the counts chunk by chunk.
+                self._database.write(partial(drop_term_counts, application=query.application))
             ids = [feedback.id for feedback in doomed]
             removed += self._database.write(partial(erase, query=query, ids=ids, at=at))
         # Also if nothing was found: who was killed before they came to this may call again.
@@ -144,6 +149,10 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""
         return self._database.read(lambda connection: summarize(connection, query, group_by))
+
+    def term_counts(self, application: str) -> TermCounts:
+        """See the port."""
+        return read_term_counts(self._database, application)
 
     def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:
         """All that matches, oldest first, that many at a time."""

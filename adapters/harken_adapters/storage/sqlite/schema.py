@@ -505,6 +505,54 @@ _FORGETTING: Final = """
     ANALYZE sqlite_schema;
 """
 
+#: What a comment must be to be counted by its terms.
+_HAS_TERMS: Final = """
+    {row}.status = 'approved' AND {row}.withdrawn_at IS NULL AND {row}.rating <> 0 AND {row}.comment <> ''
+    AND {row}.created_at < (SELECT until FROM term_counts WHERE application = {row}.application)
+"""
+
+
+def _correcting(name: str, when: str, row: str, sign: int, *, unless: str = "FALSE") -> str:
+    """A trigger that stores a correction where the record of terms counts a row, or should."""
+    return f"""
+        CREATE TRIGGER {name} AFTER {when} ON feedback WHEN {_HAS_TERMS.format(row=row)} AND NOT ({unless})
+        BEGIN
+            INSERT INTO term_correction (application, sign, rating, comment, polarity)
+                VALUES ({row}.application, {sign}, {row}.rating, {row}.comment, {row}.polarity);
+        END;
+    """  # noqa: S608 - made of constants
+
+
+_SAME_TERMS: Final = """
+    OLD.rating = NEW.rating AND OLD.comment = NEW.comment AND OLD.polarity IS NEW.polarity AND OLD.status = NEW.status
+    AND (OLD.withdrawn_at IS NULL) = (NEW.withdrawn_at IS NULL) AND OLD.created_at = NEW.created_at
+"""
+_TERMS: Final = (
+    """
+    -- How many comments have each term: one record for each application. See the module of terms.
+    CREATE TABLE term_counts (
+        application TEXT PRIMARY KEY,
+        generation INTEGER NOT NULL,
+        tokenizer INTEGER NOT NULL,
+        until INTEGER NOT NULL,         -- counts feedback that was created before this
+        counts BLOB NOT NULL            -- compressed JSON
+    ) STRICT;
+    CREATE TABLE term_correction (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        application TEXT NOT NULL,
+        sign INTEGER NOT NULL CHECK (sign IN (-1, 1)),
+        rating INTEGER NOT NULL,
+        comment TEXT NOT NULL,
+        polarity INTEGER
+    ) STRICT;
+    CREATE INDEX term_correction_application ON term_correction (application, number);
+    """
+    + _correcting("terms_added", "INSERT", "NEW", 1)
+    + _correcting("terms_removed", "DELETE", "OLD", -1)
+    + _correcting("terms_removed_before_change", "UPDATE", "OLD", -1, unless=_SAME_TERMS)
+    + _correcting("terms_added_after_change", "UPDATE", "NEW", 1, unless=_SAME_TERMS)
+)
+
 MIGRATIONS: Final = (
     _FEEDBACK + _SESSIONS + _OUTBOX + _COUNTERS,
     _CHANGES + _KEYS + _PLANNING,
@@ -512,4 +560,5 @@ MIGRATIONS: Final = (
     _CONVERSATIONS,
     _AUTHORS_AND_AGENTS,
     _ERASURES + _LATE_DELIVERIES + _ALERTED + _FORGETTING,
+    _TERMS,
 )

@@ -79,26 +79,12 @@ class TermCounts:
     down: int = 0
 
     @classmethod
-    def of(cls, feedback: Feedback) -> TermCounts:
-        """The counts of one feedback."""
-        if not (feedback.comment and feedback.rating is not Rating.NEUTRAL):
-            return cls()
-        once = dict.fromkeys(terms(feedback.comment, feedback.sentiment), 1)
-        return cls(ups=once, up=1) if feedback.rating is Rating.UP else cls(downs=once, down=1)
-
-    @classmethod
     def fold(cls, feedback: Iterable[Feedback]) -> TermCounts:
-        """The counts of many."""
-        ups: dict[str, int] = {}
-        downs: dict[str, int] = {}
-        up = down = 0
+        """The counts of many, one after the other: what every faster way must equal."""
+        tally = TermTally()
         for one in feedback:
-            counts = cls.of(one)
-            _add(ups, counts.ups, 1)
-            _add(downs, counts.downs, 1)
-            up += counts.up
-            down += counts.down
-        return cls(ups, downs, up, down)
+            tally.add(one.rating, one.comment, one.sentiment)
+        return tally.counts
 
     def __add__(self, other: TermCounts) -> TermCounts:
         return self._with(other, 1)
@@ -107,10 +93,12 @@ class TermCounts:
         return self._with(other, -1)
 
     def _with(self, other: TermCounts, sign: int) -> TermCounts:
-        ups, downs = dict(self.ups), dict(self.downs)
-        _add(ups, other.ups, sign)
-        _add(downs, other.downs, sign)
-        return TermCounts(ups, downs, self.up + sign * other.up, self.down + sign * other.down)
+        return TermCounts(
+            _sum(self.ups, other.ups, sign),
+            _sum(self.downs, other.downs, sign),
+            self.up + sign * other.up,
+            self.down + sign * other.down,
+        )
 
     @property
     def total(self) -> int:
@@ -118,10 +106,44 @@ class TermCounts:
         return self.up + self.down
 
 
-def _add(counts: dict[str, int], more: Mapping[str, int], sign: int) -> None:
+class TermTally:
+    """Counts of terms that comments are added to, and removed from, in place."""
+
+    def __init__(self, counts: TermCounts | None = None) -> None:
+        counts = counts or TermCounts()
+        self._terms = {Rating.UP: dict(counts.ups), Rating.DOWN: dict(counts.downs)}
+        self._comments = {Rating.UP: counts.up, Rating.DOWN: counts.down}
+
+    def add(self, rating: Rating, comment: str, sentiment: Sentiment | None, *, sign: int = 1) -> None:
+        """Count a comment, or remove it with the sign -1. Without a comment or a thumb there is nothing to count."""
+        if not comment or rating is Rating.NEUTRAL:
+            return
+        self._comments[rating] += sign
+        counts = self._terms[rating]
+        for term in terms(comment, sentiment):
+            count = counts.get(term, 0) + sign
+            if count:
+                counts[term] = count
+            else:
+                del counts[term]
+
+    def add_counts(self, counts: TermCounts) -> None:
+        """Add what was counted elsewhere."""
+        for rating, more, comments in ((Rating.UP, counts.ups, counts.up), (Rating.DOWN, counts.downs, counts.down)):
+            self._comments[rating] += comments
+            total = self._terms[rating]
+            for term, count in more.items():
+                total[term] = total.get(term, 0) + count
+
+    @property
+    def counts(self) -> TermCounts:
+        """The counts by now."""
+        ups, downs = self._terms[Rating.UP], self._terms[Rating.DOWN]
+        return TermCounts(dict(ups), dict(downs), self._comments[Rating.UP], self._comments[Rating.DOWN])
+
+
+def _sum(counts: Mapping[str, int], more: Mapping[str, int], sign: int) -> dict[str, int]:
+    total = dict(counts)
     for term, count in more.items():
-        left = counts.get(term, 0) + sign * count
-        if left:
-            counts[term] = left
-        else:
-            counts.pop(term, None)
+        total[term] = total.get(term, 0) + sign * count
+    return {term: count for term, count in total.items() if count}

@@ -1,0 +1,151 @@
+"""Counts of terms in SQLite: one record for each application, and corrections of it.
+
+A record counts all feedback created before its ``until``. What is newer is counted when the counts are read, and goes
+into the record once there is enough of it; so submissions write nothing here. Triggers store what changes before
+``until`` as corrections, in the transaction of the change. An erasure applies them at once, so that no word of what it
+erased remains.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from attrs import frozen
+
+from harken.domain.feedback import Sentiment
+from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
+from harken_adapters.storage.sqlite.database import Database
+from harken_adapters.storage.sqlite.rows import Row, to_rating
+from harken_adapters.storage.term_counts import dump_counts, load_counts
+
+#: A record is written again when so much changed. Less is counted at each reading, in 40 microseconds a comment.
+_ENOUGH: Final = 500
+_CHUNK: Final = 5_000
+
+_COUNTED: Final = "status = 'approved' AND withdrawn_at IS NULL AND rating <> 0 AND comment <> ''"
+_RECORD: Final = "SELECT generation, until, counts FROM term_counts WHERE application = ? AND tokenizer = ?"
+_CORRECTIONS: Final = (
+    "SELECT number, sign, rating, comment, polarity FROM term_correction WHERE application = ? ORDER BY number"
+)
+_LAST_OF_CHUNK: Final = (
+    "SELECT created_at FROM feedback WHERE application = ? AND created_at >= ? "  # noqa: S608 - made of constants
+    f"AND {_COUNTED} ORDER BY created_at LIMIT 1 OFFSET {_CHUNK - 1}"
+)
+_NEWER: Final = (
+    "SELECT id, version, created_at, rating, comment, polarity FROM feedback "  # noqa: S608 - made of constants
+    f"WHERE application = ? AND created_at BETWEEN ? AND ? AND {_COUNTED} ORDER BY created_at, id"
+)
+_VERSIONS: Final = _NEWER.replace("created_at, rating, comment, polarity", "created_at")
+_END_OF_TIME: Final = (1 << 63) - 1
+
+
+@frozen
+class _Reading:
+    """What one transaction read.
+
+    Attributes:
+        generation: of the record; 0 if there is none of this version of the tokenizer.
+        until: the record counts what was created before that.
+        stored: the record.
+        corrections: the number, sign, rating, comment and polarity of each correction.
+        newer: the id, version, creation time, rating, comment and polarity of what the record does not count.
+        is_whole: whether that is all there is.
+    """
+
+    generation: int
+    until: int
+    stored: bytes | None
+    corrections: Sequence[Row]
+    newer: Sequence[Row]
+    is_whole: bool
+
+    @property
+    def changes(self) -> int:
+        """How many comments have to be counted on top of the record."""
+        return len(self.corrections) + len(self.newer)
+
+    def counts(self) -> TermCounts:
+        """The record with all changes."""
+        tally = TermTally(load_counts(self.stored) if self.stored else None)
+        _correct(tally, self.corrections)
+        for _, _, _, rating, comment, polarity in self.newer:
+            tally.add(to_rating(rating), comment, _sentiment(polarity))
+        return tally.counts
+
+
+def read_term_counts(database: Database, application: str) -> TermCounts:
+    """The counts of an application; what is new goes into its record if there is enough of it."""
+    while True:
+        reading = database.read(partial(_read, application=application))
+        counts = reading.counts()
+        if reading.changes >= _ENOUGH:
+            # What else is done does not depend on it, so it need not wait for the disk.
+            store = partial(_store, application=application, reading=reading, content=dump_counts(counts))
+            database.write(store, durable=False)
+        if reading.is_whole:
+            return counts
+
+
+def apply_corrections(connection: sqlite3.Connection, application: str) -> None:
+    """Apply the corrections of an application to its record within a transaction, so that none of them remains."""
+    corrections = connection.execute(_CORRECTIONS, (application,)).fetchall()
+    if not corrections:
+        return
+    record = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone()
+    if record is None:
+        drop_term_counts(connection, application)
+        return
+    generation, until, stored = record
+    tally = TermTally(load_counts(stored))
+    _correct(tally, corrections)
+    _put(connection, application, generation + 1, until, dump_counts(tally.counts))
+
+
+def drop_term_counts(connection: sqlite3.Connection, application: str) -> None:
+    """Remove the record of an application with its corrections; the next reading makes a new one."""
+    connection.execute("DELETE FROM term_counts WHERE application = ?", (application,))
+    connection.execute("DELETE FROM term_correction WHERE application = ?", (application,))
+
+
+def _read(connection: sqlite3.Connection, application: str) -> _Reading:
+    generation, until, stored = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone() or (0, 0, None)
+    # Corrections of a record of another version correct nothing that is used.
+    corrections = connection.execute(_CORRECTIONS, (application,)).fetchall() if stored else []
+    last = connection.execute(_LAST_OF_CHUNK, (application, until)).fetchone()
+    newer = connection.execute(_NEWER, (application, until, last[0] if last else _END_OF_TIME)).fetchall()
+    return _Reading(generation, until, stored, corrections, newer, is_whole=last is None)
+
+
+def _store(connection: sqlite3.Connection, application: str, reading: _Reading, content: bytes) -> None:
+    """Store counts as the record, unless anything that they count was changed since it was read."""
+    record = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone()
+    if (record[0] if record else 0) != reading.generation:
+        return
+    corrections = connection.execute(_CORRECTIONS, (application,)).fetchall() if record else []
+    if [row[0] for row in corrections] != [row[0] for row in reading.corrections]:
+        return
+    until = reading.newer[-1][2] + 1 if reading.newer else reading.until
+    versions = connection.execute(_VERSIONS, (application, reading.until, until - 1)).fetchall()
+    if versions == [row[:3] for row in reading.newer]:
+        _put(connection, application, reading.generation + 1, until, content)
+
+
+def _put(connection: sqlite3.Connection, application: str, generation: int, until: int, content: bytes) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO term_counts (application, generation, tokenizer, until, counts) VALUES (?, ?, ?, ?, ?)",
+        (application, generation, TOKENIZER_VERSION, until, content),
+    )
+    connection.execute("DELETE FROM term_correction WHERE application = ?", (application,))
+
+
+def _correct(tally: TermTally, corrections: Iterable[Row]) -> None:
+    for _, sign, rating, comment, polarity in corrections:
+        tally.add(to_rating(rating), comment, _sentiment(polarity), sign=sign)
+
+
+def _sentiment(polarity: int | None) -> Sentiment | None:
+    """What terms depend on: the polarity, which is stored in millionths."""
+    return None if polarity is None else Sentiment(polarity / 1_000_000, 0.0)

@@ -1,0 +1,19 @@
+"""Counts of terms as bytes, the same in every storage."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from harken.domain.insight.terms import TermCounts
+
+
+def dump_counts(counts: TermCounts) -> bytes:
+    """Counts as compressed JSON; equal counts give equal bytes."""
+    content = {"up": counts.up, "down": counts.down, "ups": dict(counts.ups), "downs": dict(counts.downs)}
+    return zlib.compress(json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode(), 1)
+
+
+def load_counts(stored: bytes) -> TermCounts:
+    """What :func:`dump_counts` stored."""
+    return TermCounts(**json.loads(zlib.decompress(stored)))
