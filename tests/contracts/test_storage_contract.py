@@ -27,6 +27,7 @@ from harken.testing.state_contract import DocumentContract
 # do the same at every run, it does the same to every storage.
 from harken_adapters.storage import memory, sqlite
 from harken_adapters.storage.mongodb import mongo_storage
+from harken_adapters.storage.sqlite import terms
 
 
 class TestMemory(StorageContract):
@@ -85,6 +86,16 @@ class TestMongomockSettlingAtOnce(StorageContract):
 
     def open_storage(self) -> AbstractContextManager[Storage]:
         return _not_closed(mongo_storage(mongomock.MongoClient(), clock=in_leaps().__next__))
+
+
+@about_figures
+class TestSqliteCountingTermsAtOnce(TestSqlite):
+    """As above, but with every term in the record, and every change a correction of it."""
+
+    @pytest.fixture(autouse=True)
+    def folding(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(terms, "_ENOUGH", 1)
+        monkeypatch.setattr(terms, "_CHUNK", 2)
 
 
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify"})

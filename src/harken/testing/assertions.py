@@ -8,6 +8,7 @@ from threading import Barrier
 from typing import TypeVar
 
 from harken.domain.errors import HarkenError
+from harken.domain.insight.terms import TermCounts
 
 T = TypeVar("T")
 
@@ -45,3 +46,8 @@ def at_once(calls: list[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def comparable_terms(counts: TermCounts) -> object:
+    """Counts of terms in a form in which equal ones look equal: terms come in no particular order."""
+    return counts.up, counts.down, sorted(counts.ups.items()), sorted(counts.downs.items())

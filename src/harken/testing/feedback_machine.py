@@ -19,7 +19,7 @@ from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import strategies as hst
-from harken.testing.assertions import check_same
+from harken.testing.assertions import check_same, comparable_terms
 from harken.testing.builders import NOON, accepted
 from harken.testing.comparison import ComparingMachine
 
@@ -126,6 +126,10 @@ class StorageMachine(ComparingMachine):
     ) -> None:
         query = FeedbackQuery(application=application, agent_id=agent_id, since=since, until=until)
         self._both(lambda storage: _groups(storage, query, group_by))
+
+    @rule(application=st.sampled_from(hst.APPLICATIONS))
+    def count_terms(self, application: str) -> None:
+        self._both(lambda storage: comparable_terms(storage.feedback.term_counts(application)))
 
     @rule()
     def rebuild(self) -> None:

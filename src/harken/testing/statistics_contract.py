@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from attrs import evolve
 
 from harken.domain.feedback import Context, Feedback, Rating, Sentiment
+from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import SLOT, slot_number, slot_start
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery, GroupBy, label
 from harken.domain.summary import Summary
-from harken.testing.assertions import check_same
+from harken.ports.storage import Storage
+from harken.testing.assertions import check_same, comparable_terms
 from harken.testing.base import FreshStorage
-from harken.testing.builders import NOON, a_feedback, accepted
+from harken.testing.builders import NOON, a_feedback, a_series, accepted
 
 MINUTE = timedelta(minutes=1)
 
@@ -91,3 +93,53 @@ class CountingContract(FreshStorage):
                 alike = [label(one.context.get("fact")) == label(value) for one in found]
                 expected = sum(label(other) == label(value) for other in (*values, None))
                 check_same(alike, [True] * expected)
+
+    def test_term_counts_equal_the_fold(self) -> None:
+        """Each term of a rated comment is counted once, by rating, for each application."""
+        stored = [
+            a_feedback(rating=Rating.UP, comment="quick, quick and good", sentiment=Sentiment(0.6, 0.5)),
+            a_feedback(rating=Rating.DOWN, comment="Not GOOD: 很好用 \U0001f621", sentiment=Sentiment(-0.6, 0.5)),
+            a_feedback(rating=Rating.NEUTRAL, comment="neutral"),
+            a_feedback(rating=Rating.UP),
+            a_feedback(rating=Rating.DOWN, comment="held", moderation=Moderation(status=ModerationStatus.PENDING)),
+            a_feedback(rating=Rating.DOWN, comment="other", application="other"),
+        ]
+        with self.open_storage() as storage:
+            check_same(comparable_terms(storage.feedback.term_counts("default")), comparable_terms(TermCounts()))
+            storage.feedback.add(accepted(*stored))
+            for application in ("default", "other"):
+                counted = (one for one in stored if one.application == application and one.is_counted)
+                _check_terms(storage, application, counted)
+
+    def test_term_counts_follow_every_change(self) -> None:
+        """Changes, late arrivals and erasures are in the counts, whenever these were read before."""
+        series = a_series(1_200, rating=Rating.DOWN, comment="lost luggage")
+        steps: list[Callable[[Feedback], Feedback]] = [
+            lambda one: one.revised(evolve(one, rating=Rating.UP), at=NOON),
+            lambda one: one.revised(evolve(one, comment="found"), at=NOON),
+            lambda one: one.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON),
+            lambda one: one.moderated(Moderation(), at=NOON),
+            lambda one: evolve(one.revised(one, at=NOON), sentiment=Sentiment(0.5, 0.5)),
+            lambda one: one.answered("thanks", at=NOON),
+            lambda one: one.withdraw(at=NOON),
+        ]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*series))
+            for number, step in enumerate(steps):
+                _check_terms(storage, "default")
+                storage.feedback.replace(step(storage.feedback.get("default", series[number % 3].id)), [])
+                late = a_feedback(f"late {number}", comment=f"late {number}", created_at=NOON - MINUTE)
+                storage.feedback.add(accepted(late))
+            _check_terms(storage, "default")
+            for query in (FeedbackQuery(session_id="late 1"), FeedbackQuery(feedback_id=series[1].id), FeedbackQuery()):
+                storage.feedback.erase(query.in_any_state(), at=NOON)
+                _check_terms(storage, "default")
+            storage.feedback.add(accepted(*series[:2]))
+            _check_terms(storage, "default")
+
+
+def _check_terms(storage: Storage, application: str, counted: Iterable[Feedback] | None = None) -> None:
+    if counted is None:
+        counted = storage.feedback.stream(FeedbackQuery(application=application))
+    found = storage.feedback.term_counts(application)
+    check_same(comparable_terms(found), comparable_terms(TermCounts.fold(counted)))

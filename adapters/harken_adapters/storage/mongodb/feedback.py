@@ -13,6 +13,7 @@ from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback, StorageUnavailable
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.domain.insight.terms import TermCounts
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -171,6 +172,10 @@ class MongoFeedbackRepository(FeedbackRepository):
             if not doomed:
                 return erased
             erased += self._erase(query.application, doomed, at)
+
+    def term_counts(self, application: str) -> TermCounts:
+        """See the port."""
+        return TermCounts.fold(self.stream(FeedbackQuery(application=application)))
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""

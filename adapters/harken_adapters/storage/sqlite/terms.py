@@ -32,7 +32,7 @@ _CORRECTIONS: Final = (
 )
 _LAST_OF_CHUNK: Final = (
     "SELECT created_at FROM feedback WHERE application = ? AND created_at >= ? "  # noqa: S608 - made of constants
-    f"AND {_COUNTED} ORDER BY created_at LIMIT 1 OFFSET {_CHUNK - 1}"
+    f"AND {_COUNTED} ORDER BY created_at LIMIT 1 OFFSET ?"
 )
 _NEWER: Final = (
     "SELECT id, version, created_at, rating, comment, polarity FROM feedback "  # noqa: S608 - made of constants
@@ -114,7 +114,7 @@ def _read(connection: sqlite3.Connection, application: str) -> _Reading:
     generation, until, stored = connection.execute(_RECORD, (application, TOKENIZER_VERSION)).fetchone() or (0, 0, None)
     # Corrections of a record of another version correct nothing that is used.
     corrections = connection.execute(_CORRECTIONS, (application,)).fetchall() if stored else []
-    last = connection.execute(_LAST_OF_CHUNK, (application, until)).fetchone()
+    last = connection.execute(_LAST_OF_CHUNK, (application, until, _CHUNK - 1)).fetchone()
     newer = connection.execute(_NEWER, (application, until, last[0] if last else _END_OF_TIME)).fetchall()
     return _Reading(generation, until, stored, corrections, newer, is_whole=last is None)
 
