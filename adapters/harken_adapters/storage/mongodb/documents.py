@@ -112,7 +112,7 @@ def from_document(document: Document) -> Feedback:
         author=get("author"),
         tags=tuple(get("tags", ())),
         context=Context(document["context"]) if "context" in document else NO_CONTEXT,
-        sentiment=_sentiment(document),
+        sentiment=sentiment_of(document),
         moderation=_moderation(document),
         reply=get("reply"),
         created_at=moment(document["created_at"], document["created_us"]),
@@ -246,7 +246,8 @@ def moment_or_none(document: Document, name: str) -> datetime | None:
     return None if kept is None else moment(kept, document[f"{name}_us"])
 
 
-def _sentiment(document: Document) -> Sentiment | None:
+def sentiment_of(document: Document) -> Sentiment | None:
+    """The sentiment that a document of feedback or of a revision has."""
     if "polarity" not in document:
         return None
     return Sentiment.from_millionths(document["polarity"], document["subjectivity"])
@@ -276,7 +277,7 @@ def _revision(document: Document) -> Revision:
         comment=document["comment"],
         tags=tuple(document["tags"]),
         context=Context(document["context"]),
-        sentiment=_sentiment(document),
+        sentiment=sentiment_of(document),
         reply=document["reply"],
         replaced_at=moment(document["replaced_at"], document["replaced_us"]),
     )

@@ -40,6 +40,7 @@ from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.statistics.editions import Days
 from harken_adapters.storage.mongodb.statistics.marks import Marks
 from harken_adapters.storage.mongodb.statistics.summarize import Figures
+from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
 
 _CHUNK: Final = 1_000
 #: How many events may wait in a document, which has to stay below 16 MB, before they are coalesced.
@@ -55,12 +56,13 @@ _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)
 class MongoFeedbackRepository(FeedbackRepository):
     """One document for each feedback, with the events that wait to be passed on inside it."""
 
-    def __init__(self, database: Database, days: Days, marks: Marks, erasures: Erasures) -> None:
+    def __init__(self, database: Database, days: Days, terms: DailyTerms, marks: Marks, erasures: Erasures) -> None:
         self._database = database
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
         self._figures = Figures(database, days)
+        self._terms = terms
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         """See the port."""
@@ -175,7 +177,7 @@ class MongoFeedbackRepository(FeedbackRepository):
 
     def term_counts(self, application: str) -> TermCounts:
         """See the port."""
-        return TermCounts.fold(self.stream(FeedbackQuery(application=application)))
+        return self._terms.read(application)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         """See the port."""

@@ -87,6 +87,8 @@ class Header:
     total: Counts
     by_hour: Counts
     slots: Mapping[int, Counts] = field(repr=False)
+    terms: bytes | None = field(default=None, repr=False)
+    tokenizer: int = 0
 
     @classmethod
     def of(cls, document: Document) -> Header:
@@ -103,6 +105,8 @@ class Header:
             total=get("total", ()),
             by_hour=get("by_hour", ()),
             slots=slots_of(get("slots", ())),
+            terms=get("terms"),
+            tokenizer=get("tokenizer", 0),
         )
 
     @classmethod
@@ -119,6 +123,10 @@ class Header:
     def covered(self) -> Iterator[int]:
         """The slots of the day that its edition counts, and that nothing has changed since."""
         return (slot for slot in range(self.until) if slot not in self.dirty)
+
+    def settled_whole(self, now: datetime) -> bool:
+        """Whether its edition counts the whole day, and no write to the day may be under way."""
+        return self.until == SLOTS_A_DAY and not self.dirty and not self.open_at(now)
 
     def whole_within(self, span: Span) -> bool:
         """Whether all that its edition counts holds, and lies in a span."""

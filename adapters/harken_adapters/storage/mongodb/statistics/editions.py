@@ -81,6 +81,23 @@ class Days:
                 return Counted(parts, missing(headers, span, known * SLOTS_A_DAY))
         return Counted((), (span,))
 
+    def settled(self, application: str) -> tuple[list[Header], list[Span]]:
+        """The days that nothing is being written to, with their counts of terms, and all slots of no such day.
+
+        What is settled and was not counted yet is counted first.
+        """
+        span = Span(0, None)
+        self.read(application, None, span, by_agent=False, by_slot=False)
+        now = self._clock()
+        condition = {"application": {"$eq": application}}
+        with self._database.calling():
+            known = self._known(application)
+            found = self._database.days.find(condition, {"slots": 0, "total": 0, "by_hour": 0})
+            headers = [Header.of(one) for one in found.sort("day", 1).hint("day")]
+        settled = [header for header in headers if header.settled_whole(now)]
+        usable = [header if header.settled_whole(now) else Header.new(header.number) for header in headers]
+        return settled, missing(usable, span, known * SLOTS_A_DAY)
+
     def rebuild(self) -> Iterator[str]:
         """Count every day anew, mend what is wrong, and give a sentence for each."""
         with self._database.calling():
@@ -107,7 +124,7 @@ class Days:
         return [with_slots.get(header.number, header) for header in headers]
 
     def _found(self, condition: Document, *, by_slot: bool) -> list[Header]:
-        fields = None if by_slot else {"slots": 0}
+        fields = {"terms": 0} if by_slot else {"terms": 0, "slots": 0}
         return [Header.of(one) for one in self._database.days.find(condition, fields).sort("day", 1).hint("day")]
 
     def _parts_by_agent(
@@ -287,11 +304,11 @@ class Days:
             }
         for number in self._new_days(application, Span(0, None).days(horizon), headers):
             if number < known:
-                yield f"{_called(application, number)} had no figures, but feedback"
+                yield f"{day_name(application, number)} had no figures, but feedback"
             self._count(application, Header.new(number), horizon)
         for header in headers.values():
             if header.edition is not None and self._differs(application, header):
-                yield f"{_called(application, header.number)} had figures that differ from its feedback"
+                yield f"{day_name(application, header.number)} had figures that differ from its feedback"
 
     def _differs(self, application: str, header: Header) -> bool:
         """Whether a day's edition says something else than its feedback; then there is a new one."""
@@ -331,5 +348,6 @@ def _known_id(application: str) -> Document:
     return {"known": application}
 
 
-def _called(application: str, day: int) -> str:
+def day_name(application: str, day: int) -> str:
+    """What sentences about a day call it."""
     return f"{slot_start(day * SLOTS_A_DAY):%Y-%m-%d} of application {application!r}"

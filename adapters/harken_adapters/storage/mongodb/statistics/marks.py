@@ -110,6 +110,7 @@ def _mark(slots: frozenset[int], until: datetime) -> Document:
         "$inc": {"generation": 1},
         "$addToSet": {"dirty": {"$each": sorted(slots)}},
         "$max": {"open_until": milliseconds(until)},
+        "$unset": {"terms": ""},
     }
 
 
