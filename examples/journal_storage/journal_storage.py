@@ -19,8 +19,15 @@ from attrs import NOTHING, fields
 from journal_lines import from_line, to_line
 
 import harken
-from harken import ConfigurationError, StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
-from harken.ports import DeliveryState, Storage
+from harken.ports import (
+    ConfigurationError,
+    DeliveryState,
+    Storage,
+    StorageClosed,
+    StorageCorrupt,
+    StorageIncompatible,
+    StorageUnavailable,
+)
 
 PREFIX = "journal:///"
 HEADER = b"harken-journal 1\n"

@@ -1,11 +1,25 @@
-"""Ports: the interfaces that adapters implement. The docstring of each port is its contract.
+"""The interfaces that adapters implement. The contract of each is in its docstring.
 
-A storage adapter imports the ports of a storage and the values that they take and return from here.
+A storage adapter can import everything it needs from here: ports, values and errors.
 """
 
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.erasure import Erased
+from harken.domain.errors import (
+    ConfigurationError,
+    DeliveryNotFound,
+    FeedbackNotFound,
+    InvalidMetadata,
+    LeaseLost,
+    MissingExtra,
+    StaleFeedback,
+    StorageClosed,
+    StorageCorrupt,
+    StorageError,
+    StorageIncompatible,
+    StorageUnavailable,
+)
 from harken.domain.events import (
     Delivery,
     DeliveryState,
@@ -38,25 +52,31 @@ __all__ = [
     "AlertRepository",
     "ApiKey",
     "Clock",
+    "ConfigurationError",
     "Conflict",
     "Context",
     "ConversationRepository",
     "Cursor",
     "Delivery",
+    "DeliveryNotFound",
     "DeliveryState",
     "DuplicateOf",
     "Erased",
     "Event",
     "EventType",
     "Feedback",
+    "FeedbackNotFound",
     "FeedbackQuery",
     "FeedbackRepository",
     "GroupBy",
     "GroupKey",
+    "InvalidMetadata",
     "JsonObject",
     "JsonValue",
     "KeyRepository",
+    "LeaseLost",
     "MetadataSize",
+    "MissingExtra",
     "Moderation",
     "ModerationStatus",
     "OpenStorage",
@@ -68,9 +88,15 @@ __all__ = [
     "Scope",
     "Sentiment",
     "SessionRepository",
+    "StaleFeedback",
     "StateEntry",
     "StateRepository",
     "Storage",
+    "StorageClosed",
+    "StorageCorrupt",
+    "StorageError",
+    "StorageIncompatible",
+    "StorageUnavailable",
     "Stored",
     "Subject",
     "Summary",
