@@ -1,6 +1,6 @@
 """Sends notifications: with a hook, within this process, and through a channel, with retries.
 
-A hook runs once. A notification to a channel is stored with the feedback and retried until it is delivered. Harken has
+A hook runs once. Events for a channel are stored with the feedback, and failed deliveries are retried. Harken has
 channels for webhooks, Amazon SNS, Slack, mail and more.
 
 Run ``python examples/patterns/notification_hook.py``, optionally followed by the URL of a storage.

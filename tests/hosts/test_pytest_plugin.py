@@ -94,7 +94,7 @@ class TestMarker:
         assert harken.submit("session", "down").feedback.application == "bank"
 
     @pytest.mark.harken(
-        routes=[Route(name="all", channel="archive"), {"name": "downs", "channel": "support", "ratings": ["down"]}]
+        routes=[Route(name="all", channel="archive"), {"name": "negative", "channel": "support", "ratings": ["down"]}]
     )
     def test_channels_of_routes_are_captured(self, harken: Harken, harken_notifications: Notifications) -> None:
         """The channels of routes are captured; the id ends with the channel."""

@@ -30,7 +30,7 @@ APPLICATIONS = ("default", "default-2")
 RULES = [{"name": "three in a row", "kind": "streak", "by": "agent", "length": 3}]
 ROUTES = [
     {"name": "everything", "channel": "all"},
-    {"name": "unhappy", "channel": "downs", "ratings": ["down"], "events": ["feedback.created", "feedback.updated"]},
+    {"name": "unhappy", "channel": "negative", "ratings": ["down"], "events": ["feedback.created", "feedback.updated"]},
 ]
 
 
@@ -43,7 +43,7 @@ class World:
         self.storage = self.faults.around(storage)
         self.clock, self.new_id = ManualClock(), counting_ids()
         self.refuse: Callable[[Notification], object] = lambda _: None
-        self.channels = {"all": Recorder(self._refuse), "downs": Recorder()}
+        self.channels = {"all": Recorder(self._refuse), "negative": Recorder()}
         self.erased: dict[str, list[int]] = {}
         self.calls = 0
         self.failed: str | None = None
