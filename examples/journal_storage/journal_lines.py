@@ -7,10 +7,16 @@ from typing import Any
 
 from attrs import fields
 
-from harken import (
+from harken.ports import (
+    Accepted,
     Alert,
+    AlertKind,
     ApiKey,
     Context,
+    Delivery,
+    DeliveryState,
+    Event,
+    EventType,
     Feedback,
     FeedbackQuery,
     Moderation,
@@ -19,16 +25,15 @@ from harken import (
     Revision,
     Scope,
     Sentiment,
+    StateEntry,
+    Subject,
     Target,
+    Traits,
 )
-from harken.domain.alerts.alert import AlertKind, Subject
-from harken.domain.events import Delivery, DeliveryState, Event, EventType, Traits
-from harken.ports.repository import Accepted
-from harken.ports.state import StateEntry
 
 
 def by_name(*kinds: Any) -> dict[str, Any]:
-    """The classes by their names."""
+    """Map the classes from their names."""
     return {kind.__name__: kind for kind in kinds}
 
 
