@@ -10,6 +10,7 @@ from attrs import fields
 from harken import (
     Alert,
     ApiKey,
+    Content,
     Context,
     Feedback,
     FeedbackQuery,
@@ -34,7 +35,7 @@ def by_name(*kinds: Any) -> dict[str, Any]:
 
 # A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
 VALUES = by_name(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
-VALUES |= by_name(Moderation, Revision, Sentiment, Subject, Target, Traits)
+VALUES |= by_name(Content, Moderation, Revision, Sentiment, Subject, Target, Traits)
 ENUMS = by_name(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)
 KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat}

@@ -5,13 +5,14 @@ import pickle
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harken import UNCHANGED, Change, Context, Feedback, Moderation, ModerationStatus, Rating, Sentiment
+from harken import UNCHANGED, Change, Content, Context, Feedback, Moderation, ModerationStatus, Rating, Sentiment
 from harken.domain.instants import EPOCH, SLOT, from_microseconds, slot_number, slot_start, to_microseconds, utc
-from support import NOON, a_feedback
+from support import NOON, a_feedback, a_submission
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 facts = st.dictionaries(st.text(max_size=5), scalars, max_size=5)
@@ -103,7 +104,7 @@ class TestSentiment:
     )
     def test_keeps_its_bounds(self, polarity: float, subjectivity: float, culprit: str) -> None:
         """What lies outside the scale is no sentiment, and the message says which part."""
-        with pytest.raises(ValueError, match=f"^{culprit} must lie between"):
+        with pytest.raises(ValueError, match=f"^{culprit} must be between"):
             Sentiment(polarity, subjectivity)
 
 
@@ -151,6 +152,33 @@ class TestInstants:
         assert start.minute % 15 == start.second == start.microsecond == 0
 
 
+class TestContent:
+    FULL = Content(Rating.DOWN, "Slow", ("slow",), Context({"tier": "free"}), Sentiment(-0.5, 0.5))
+
+    def test_of_a_submission(self) -> None:
+        """The rating is parsed, each tag is kept once, and the context becomes immutable."""
+        submission = a_submission(rating="down", comment="Slow", tags=["b", "a", "b"], context={"tier": "free"})
+        assert Content.of(submission) == Content(Rating.DOWN, "Slow", ("b", "a"), Context({"tier": "free"}))
+
+    def test_feedback_and_revisions_have_its_parts(self) -> None:
+        """Each part can be read from the feedback and from a revision."""
+        feedback = a_feedback().with_content(**self.FULL.parts())
+        (revision,) = feedback.revised(Content(Rating.UP), at=NOON).revisions
+        for name, value in self.FULL.parts().items():
+            assert getattr(feedback, name) == getattr(revision, name) == value
+
+    def test_a_submission_of_feedback_has_the_same_content(self) -> None:
+        """Submitting feedback again gives the same content."""
+        feedback = a_feedback().with_content(**self.FULL.parts())
+        assert Content.of(feedback.as_submission()) == self.FULL
+
+    def test_equality_apart_from_the_sentiment(self) -> None:
+        """Content with another sentiment is equal, and content with any other difference is not."""
+        assert self.FULL.equals(evolve(self.FULL, sentiment=None))
+        for change in ({"rating": Rating.UP}, {"comment": "slow"}, {"tags": ()}, {"context": Context()}):
+            assert not self.FULL.equals(evolve(self.FULL, **change))  # type: ignore[arg-type]
+
+
 class TestFeedback:
     def test_is_immutable(self) -> None:
         """Handed-out feedback never changes."""
@@ -192,7 +220,7 @@ class TestFeedback:
             fingerprint="print",
         )
         later = NOON + timedelta(hours=1)
-        after = before.revised(a_feedback("other", comment="Fast now"), at=later)
+        after = before.revised(Content(Rating.UP, "Fast now"), at=later)
         (revision,) = after.revisions
         kept = ("rating", "comment", "tags", "context", "sentiment", "reply", "version")
         assert [getattr(revision, name) for name in kept] == [getattr(before, name) for name in kept]
@@ -205,7 +233,7 @@ class TestFeedback:
     def test_a_new_rating_drops_the_reply(self, rating: Rating, reply: str | None) -> None:
         """A reply answers one rating: to other words it still fits, to another rating it does not."""
         before = a_feedback(reply="Thank you")
-        assert before.revised(a_feedback(rating=rating, comment="New"), at=NOON).reply == reply
+        assert before.revised(Content(rating, "New"), at=NOON).reply == reply
 
     def test_each_step_is_a_version(self) -> None:
         """Withdrawing, moderating and answering each make the next version, at their time."""

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken import Context, Feedback, Rating
+from harken import Content, Context, Feedback, Rating
 from harken.domain.history import MAX_LATER_KEYS, MAX_REVISIONS, folded
 from harken.domain.rules import MAX_FEEDBACK_BYTES, MAX_TEXT_LENGTH, size_problem, unfit_to_restore
 from support import NOON, a_feedback
@@ -22,15 +22,15 @@ _MANY = st.tuples(st.just("short"), st.none(), st.just(False), st.sampled_from([
 
 
 def _changed(feedback: Feedback, comment: str, *, full: bool, key: str) -> Feedback:
-    content = evolve(
-        feedback,
-        comment=comment,
-        rating=Rating.DOWN if feedback.rating is Rating.UP else Rating.UP,
+    content = Content(
+        Rating.DOWN if feedback.rating is Rating.UP else Rating.UP,
+        comment,
         context=_FULL if full else Context(),
         tags=("\U0001f44d" * 100,) * 20 if full else (),
-        moderation=evolve(feedback.moderation, reason=_LONGEST if full else ""),
     )
-    revised = feedback.revised(content, at=feedback.updated_at + timedelta(minutes=1))
+    moderation = evolve(feedback.moderation, reason=_LONGEST if full else "")
+    at = feedback.updated_at + timedelta(minutes=1)
+    revised = feedback.revised(content, at=at, moderation=moderation)
     return folded(evolve(revised, later_keys=(*revised.later_keys, (key, "f" * 64))))
 
 

@@ -39,7 +39,7 @@ def down(**parts: Any) -> Feedback:
 @given(rules, these.feedbacks(), st.lists(words).map(" ".join), maybe_scalar)
 def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: str, value: Any) -> None:
     """A rule fits what a query with the same filters finds, and whose comment has the theme, as figures count it."""
-    feedback = evolve(feedback, comment=comment, context=Context({**feedback.context, "user_tier": value}))
+    feedback = feedback.with_content(comment=comment, context=Context({**feedback.context, "user_tier": value}))
     same = FeedbackQuery(
         application=rule.application or feedback.application,
         rating=rule.rating,
@@ -65,7 +65,7 @@ def test_filled_in() -> None:
     assert reply_to([ANY], evolve(feedback, target=Target("s"))) == "Sorry about  in s: down"
     for rating, word in ((Rating.UP, "up"), (Rating.NEUTRAL, "neutral")):
         rule = ReplyRule(text="{rating}", rating=rating)
-        assert reply_to([ANY, rule], evolve(feedback, rating=rating)) == word
+        assert reply_to([ANY, rule], feedback.with_content(rating=rating)) == word
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Context, ModerationStatus, Rating, RatingPolicy, Sentiment, Submission, Target, Violation
-from harken.domain.feedback import NO_CONTEXT, Revision
+from harken.domain.feedback import Content, Revision
 from harken.domain.rules import (
     accepted,
     comment_within,
@@ -408,16 +408,7 @@ class TestAccepted:
 def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> None:
     """What is stored is UTF-8, so letters count as much as they take there, with all revisions."""
     said = letter * 250_000
-    plain = Revision(
-        version=1,
-        rating=Rating.UP,
-        comment=said,
-        tags=(),
-        context=NO_CONTEXT,
-        sentiment=None,
-        reply=None,
-        replaced_at=NOON,
-    )
+    plain = Revision(version=1, content=Content(Rating.UP, said), reply=None, replaced_at=NOON)
     revisions = tuple(evolve(plain, version=version) for version in range(1, 13))
     feedback = a_feedback(comment=said, revisions=revisions)
     assert (size_problem(feedback) is None) == fits

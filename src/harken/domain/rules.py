@@ -16,11 +16,10 @@ from attrs import evolve, frozen
 
 from harken.domain.feedback import (
     NO_CONTEXT,
-    Context,
+    Content,
     Feedback,
     Rating,
     Revision,
-    Scalar,
     Sentiment,
     Submission,
     Target,
@@ -245,8 +244,9 @@ def size_problem(feedback: Feedback) -> Violation | None:
 
 def text_bytes(said: Feedback | Revision) -> int:
     """How much text a revision has, or feedback with all its revisions, in bytes of UTF-8."""
-    values = (value for value in said.context.values() if isinstance(value, str))
-    texts = [said.comment, said.reply or "", *said.tags, *said.context, *values]
+    content = said.content
+    values = (value for value in content.context.values() if isinstance(value, str))
+    texts = [content.comment, said.reply or "", *content.tags, *content.context, *values]
     if isinstance(said, Revision):
         return sum(map(_bytes, texts))
     texts += [said.moderation.reason, *(part for pair in said.later_keys for part in pair)]
@@ -269,8 +269,7 @@ def _malformed(feedback: Feedback) -> Iterator[Violation]:
     said = feedback.as_submission()
     yield from well_formed(said)
     for before in feedback.revisions:
-        content = {name: getattr(before, name) for name in ("rating", "comment", "tags", "context", "sentiment")}
-        yield from well_formed(evolve(said, **content))
+        yield from well_formed(evolve(said, **before.content.parts()))
     labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
     replies = (feedback.reply, *(before.reply for before in feedback.revisions))
     texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
@@ -446,12 +445,8 @@ def accepted(
         id=feedback_id,
         application=submission.application,
         target=submission.target,
-        rating=Rating.parse(submission.rating),
-        comment=submission.comment,
+        content=Content.of(submission),
         author=submission.author,
-        tags=tuple(dict.fromkeys(submission.tags)) if submission.tags else (),
-        context=_as_context(submission.context),
-        sentiment=submission.sentiment,
         moderation=moderation,
         created_at=created_at,
         updated_at=at,
@@ -459,7 +454,3 @@ def accepted(
         fingerprint=fingerprint,
         vote=submission.vote,
     )
-
-
-def _as_context(context: Mapping[str, Scalar]) -> Context:
-    return context if isinstance(context, Context) else Context(context)

@@ -9,7 +9,7 @@ from typing import Any
 
 import mongomock
 import pytest
-from attrs import asdict, evolve
+from attrs import asdict
 from bson import json_util
 from pymongo import MongoClient
 
@@ -116,8 +116,7 @@ def test_events_and_deliveries_of_every_version_read_the_same(stored: Storage) -
 def test_stored_feedback_of_every_version_can_be_changed(stored: Storage) -> None:
     """A change of stored feedback appends a revision to those that it has."""
     before = stored.feedback.get("default", "full")
-    changed = evolve(stored.feedback.get("default", "judged"), target=before.target)
-    after = before.revised(changed, at=NOON + timedelta(days=1))
+    after = before.revised(stored.feedback.get("default", "judged").content, at=NOON + timedelta(days=1))
     stored.feedback.replace(after, [])
     assert stored.feedback.get("default", "full") == after
     assert after.revisions[:-1] == before.revisions

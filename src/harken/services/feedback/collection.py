@@ -501,7 +501,8 @@ class CollectionService:
             # What a moderator said was about feedback on another agent; only the status holds for this one.
             before = Moderation(status=before.status)
         moderation = _moderation_after(before, content.moderation)
-        return folded(current.revised(evolve(content, moderation=moderation), at=self._clock()))
+        revised = current.revised(content.content, target=content.target, moderation=moderation, at=self._clock())
+        return folded(revised)
 
     def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:
         try:
@@ -545,13 +546,7 @@ def _expect(feedback: Feedback, version: int | None) -> None:
 
 
 def _same_words(one: Feedback, other: Feedback) -> bool:
-    return (one.target, one.rating, one.comment, one.tags, one.context) == (
-        other.target,
-        other.rating,
-        other.comment,
-        other.tags,
-        other.context,
-    )
+    return one.target == other.target and one.content.equals(other.content)
 
 
 def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:
