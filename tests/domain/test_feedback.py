@@ -33,6 +33,18 @@ class TestRating:
             Rating.parse(value)
         assert str(caught.value) == f"Invalid rating: {value}. Must be 'up', 'down', or None"
 
+    @pytest.mark.parametrize("rating", Rating)
+    def test_word_round_trip(self, rating: Rating) -> None:
+        """A rating is read from its word; neutral has one, too."""
+        assert Rating.from_word(rating.word) is rating
+        assert rating.word == (rating.value or "neutral")
+
+    @pytest.mark.parametrize("value", ["maybe", "UP", "", None, 1, [], {}, Rating.UP])
+    def test_other_values_are_not_words_of_ratings(self, value: object) -> None:
+        """The error names the three words."""
+        with pytest.raises(ValueError, match="is not a rating; expected 'up', 'down' or 'neutral'"):
+            Rating.from_word(value)
+
 
 class TestContext:
     @given(facts)

@@ -105,7 +105,7 @@ def test_an_alert_about_a_session_is_about_no_agent() -> None:
         ({"name": "r", "channel": "c:d"}, "A channel's name has 1 to 64 letters"),
         ({"name": "r", "channel": "c", "rating": ["up"]}, "Route 'r' sets unknown rating; known are name, channel"),
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
-        ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is none of 'up', 'down', 'neutral'"),
+        ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is not a rating; expected 'up', 'down' or 'neutral'"),
         ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is none of 'feedback.created'"),
         ({"name": "r", "channel": "c", "events": ["feedback.created", "feedback.erased"]}, UNROUTABLE),
         ({"name": "r", "channel": "c", "statuses": [1]}, "1 is none of 'pending', 'approved', 'rejected'"),

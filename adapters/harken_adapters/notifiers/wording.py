@@ -34,11 +34,6 @@ def lines_of(text: str) -> list[str]:
     return [_UNSEEN.sub(" ", line).rstrip() for line in _LINE_END.split(text.strip())]
 
 
-def rating_word(rating: Rating) -> str:
-    """A rating as people say it."""
-    return rating.value or "neutral"
-
-
 def said(notification: Notification) -> str:
     """The comment; empty if there is none, or if its author took it back."""
     feedback = notification.feedback
@@ -83,7 +78,7 @@ def paragraphs(notification: Notification) -> list[str]:
 def _feedback_headline(type: EventType, feedback: Feedback) -> str:  # noqa: A002 - the field's name
     happened = _HAPPENED.get(type, feedback.moderation.status.value)
     agent = f", agent {feedback.agent_id}" if feedback.agent_id else ""
-    return one_line(f"Feedback {happened}: {rating_word(feedback.rating)} in session {feedback.session_id}{agent}")
+    return one_line(f"Feedback {happened}: {feedback.rating.word} in session {feedback.session_id}{agent}")
 
 
 def _facts(notification: Notification) -> Iterator[str]:
@@ -99,7 +94,7 @@ def _facts(notification: Notification) -> Iterator[str]:
 
 
 def _feedback_facts(feedback: Feedback) -> Iterator[str]:
-    yield f"Rating: {rating_word(feedback.rating)}"
+    yield f"Rating: {feedback.rating.word}"
     yield f"Session: {feedback.session_id}"
     if feedback.message_id:
         yield f"Message: {feedback.message_id}"

@@ -42,6 +42,23 @@ class Rating(Enum):
                 pass
         raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None")
 
+    @property
+    def word(self) -> str:
+        """``"up"``, ``"down"`` or ``"neutral"``, for formats and output without a null value."""
+        return self.value or "neutral"
+
+    @classmethod
+    def from_word(cls, word: object) -> Rating:
+        """Return the rating with this :attr:`word`.
+
+        Raises:
+            ValueError: The value is not one of the three words.
+        """
+        for rating in cls:
+            if rating.word == word:
+                return rating
+        raise ValueError(f"{word!r} is not a rating; expected 'up', 'down' or 'neutral'")
+
 
 _BY_WIRE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 

@@ -19,6 +19,14 @@ from harken.domain.rules import name_problem, text_problem
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
+#: The maximum number of items in a page.
+MAX_PAGE: Final = 1_000
+
+
+def check_limit(limit: int) -> None:
+    """Raise ``InvalidQuery`` unless a page can have at most this many items: 1 to :data:`MAX_PAGE`."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
 
 
 def _utc_or_none(moment: datetime | None) -> datetime | None:

@@ -321,7 +321,7 @@ def test_others_may_log(caplog: pytest.LogCaptureFixture, receiver: Receiver) ->
     [
         ({}, "An Apprise channel needs either a url or urls"),
         ({"url": "json://a", "urls": ["json://b"]}, "An Apprise channel needs either a url or urls"),
-        ({"url": "json://a", "config": "x.yml"}, "An Apprise channel has no config; known are url, urls"),
+        ({"url": "json://a", "config": "x.yml"}, "An Apprise channel sets unknown config; known are url, urls"),
         ({"urls": []}, "urls of an Apprise channel must be a list of texts, with one at least"),
         ({"urls": "json://a"}, "urls of an Apprise channel must be a list of texts, with one at least"),
         ({"urls": ["json://a", 7]}, "Each URL of an Apprise channel must be a text"),

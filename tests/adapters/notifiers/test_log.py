@@ -182,7 +182,7 @@ def test_fields_come_through_in_a_server(stream: io.StringIO) -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ({"comment": True}, "A log channel has no comment; known are comments"),
+        ({"comment": True}, "A log channel sets unknown comment; known are comments"),
         ({"comments": "yes"}, "comments of a log channel must be true or false, got a str"),
     ],
 )

@@ -10,7 +10,12 @@ from typing import Final
 
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import Event
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken.ports.alerts import AlertRepository
 from harken_adapters.storage.sqlite.database import Database, Work
 from harken_adapters.storage.sqlite.events import add_events
@@ -137,7 +142,7 @@ def _row(alert: Alert) -> Row:
         dump(alert.feedback_ids),
         to_microseconds(alert.began_at),
         to_microseconds(alert.raised_at),
-        None if alert.resolved_at is None else to_microseconds(alert.resolved_at),
+        to_microseconds_or_none(alert.resolved_at),
         alert.version,
     )
 
@@ -156,6 +161,6 @@ def _alert(row: Row) -> Alert:
         feedback_ids=tuple(json.loads(feedback_ids)),
         began_at=from_microseconds(began_at),
         raised_at=from_microseconds(raised_at),
-        resolved_at=None if resolved_at is None else from_microseconds(resolved_at),
+        resolved_at=from_microseconds_or_none(resolved_at),
         version=version,
     )

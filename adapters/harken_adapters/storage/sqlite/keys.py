@@ -9,7 +9,12 @@ from datetime import datetime
 from typing import Final
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken.ports.keys import KeyRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, dump
@@ -64,7 +69,7 @@ def _row(key: ApiKey) -> Row:
         key.name,
         key.digest,
         to_microseconds(key.created_at),
-        None if key.revoked_at is None else to_microseconds(key.revoked_at),
+        to_microseconds_or_none(key.revoked_at),
         None if key.agents is None else dump(sorted(key.agents)),
         scopes if limited else None,
     )
@@ -79,6 +84,6 @@ def _key(row: Row) -> ApiKey:
         name=name,
         digest=digest,
         created_at=from_microseconds(created_at),
-        revoked_at=None if revoked_at is None else from_microseconds(revoked_at),
+        revoked_at=from_microseconds_or_none(revoked_at),
         agents=None if agents is None else frozenset(json.loads(agents)),
     )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from harken.domain.feedback import NO_CONTEXT, Content, Context, Feedback, Rating, Revision, Scalar, Sentiment, Target
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 
 COLUMNS: Final = (
@@ -82,7 +86,7 @@ def to_row(feedback: Feedback) -> Row:
         feedback.reply,
         to_microseconds(feedback.created_at),
         to_microseconds(feedback.updated_at),
-        _microseconds(feedback.withdrawn_at),
+        to_microseconds_or_none(feedback.withdrawn_at),
         feedback.version,
         dump([_encode_revision(revision) for revision in feedback.revisions]) if feedback.revisions else None,
         feedback.idempotency_key,
@@ -113,7 +117,7 @@ def from_row(row: Row) -> Feedback:
         reply=reply,
         created_at=from_microseconds(created_at),
         updated_at=from_microseconds(updated_at),
-        withdrawn_at=_moment(withdrawn_at),
+        withdrawn_at=from_microseconds_or_none(withdrawn_at),
         version=version,
         revisions=() if revisions is None else tuple(map(_decode_revision, json.loads(revisions))),
         idempotency_key=idempotency_key,
@@ -135,14 +139,6 @@ def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) ->
     return found[0] if found else None
 
 
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else to_microseconds(moment)
-
-
-def _moment(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else from_microseconds(microseconds)
-
-
 def _decision(moderation: Moderation) -> str | None:
     if moderation == APPROVED:
         return None
@@ -150,7 +146,7 @@ def _decision(moderation: Moderation) -> str | None:
         {
             "reason": moderation.reason,
             "moderator": moderation.moderator,
-            "decided_at": _microseconds(moderation.decided_at),
+            "decided_at": to_microseconds_or_none(moderation.decided_at),
             "previous": moderation.previous.value if moderation.previous else None,
         }
     )
@@ -164,7 +160,7 @@ def _moderation(status: str, decision: str | None) -> Moderation:
         status=_STATUSES[status],
         reason=parts["reason"],
         moderator=parts["moderator"],
-        decided_at=_moment(parts["decided_at"]),
+        decided_at=from_microseconds_or_none(parts["decided_at"]),
         previous=_STATUSES[parts["previous"]] if parts["previous"] else None,
     )
 

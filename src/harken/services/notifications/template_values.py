@@ -81,7 +81,7 @@ def _of_feedback(feedback: Feedback, *, told: bool) -> dict[str, object]:
         "message_id": feedback.message_id,
         "agent_id": feedback.agent_id,
         "author": feedback.author,
-        "rating": feedback.rating.value or "neutral",
+        "rating": feedback.rating.word,
         "comment": feedback.comment if told else "",
         "tags": list(feedback.tags) if told else [],
         "context": dict(feedback.context) if told else {},
