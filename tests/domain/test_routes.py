@@ -121,6 +121,13 @@ def test_what_is_no_route_is_refused_in_a_sentence(table: dict[str, object], mes
     assert message in str(caught.value)
 
 
+def test_the_former_name_of_a_withdrawal_is_accepted() -> None:
+    """Settings and stored routes may name ``feedback.deleted``; the record has the current name."""
+    route = parse_route({"name": "r", "channel": "c", "events": ["feedback.deleted"]})
+    assert route.events == {EventType.WITHDRAWN}
+    assert route_record(route)["events"] == ["feedback.withdrawn"]
+
+
 def test_an_erasure_cannot_be_routed() -> None:
     """A route for erasures would do nothing, so there is none, and it is not among those that can be chosen."""
     with pytest.raises(RouteRejected, match=f"^{UNROUTABLE}$"):

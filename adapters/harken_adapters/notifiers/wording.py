@@ -15,7 +15,7 @@ from harken_adapters.formats.record import stamp
 _HAPPENED: Final = {
     EventType.CREATED: "given",
     EventType.UPDATED: "changed",
-    EventType.DELETED: "withdrawn",
+    EventType.WITHDRAWN: "withdrawn",
     EventType.ALERT_RAISED: "Alert",
     EventType.ALERT_RESOLVED: "Alert over",
 }
@@ -37,7 +37,7 @@ def lines_of(text: str) -> list[str]:
 def said(notification: Notification) -> str:
     """The comment; empty if there is none, or if its author took it back."""
     feedback = notification.feedback
-    if feedback is None or feedback.withdrawn or notification.type is EventType.DELETED:
+    if feedback is None or feedback.withdrawn or notification.type is EventType.WITHDRAWN:
         return ""
     return feedback.comment
 
@@ -47,7 +47,7 @@ def worrying(notification: Notification) -> bool:
     feedback = notification.feedback
     if feedback is None:
         return notification.type is EventType.ALERT_RAISED
-    taken_back = feedback.withdrawn or notification.type is EventType.DELETED
+    taken_back = feedback.withdrawn or notification.type is EventType.WITHDRAWN
     return feedback.rating is Rating.DOWN and not taken_back
 
 

@@ -19,11 +19,16 @@ class EventType(Enum):
 
     CREATED = "feedback.created"
     UPDATED = "feedback.updated"
-    DELETED = "feedback.deleted"
+    WITHDRAWN = "feedback.withdrawn"
     MODERATED = "feedback.moderated"
     ERASED = "feedback.erased"
     ALERT_RAISED = "alert.raised"
     ALERT_RESOLVED = "alert.resolved"
+
+    @classmethod
+    def _missing_(cls, value: object) -> EventType | None:
+        # The former name, in stored events, deliveries and routes, and in settings.
+        return cls.WITHDRAWN if value == "feedback.deleted" else None
 
     @property
     def about_alert(self) -> bool:

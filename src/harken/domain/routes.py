@@ -176,7 +176,7 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
         type: of the notification.
         feedback: as it is now.
     """
-    if type is EventType.DELETED:
+    if type is EventType.WITHDRAWN:
         return feedback.without_words()
     if feedback.withdrawn:
         return None

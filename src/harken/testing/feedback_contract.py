@@ -422,7 +422,7 @@ class KeepingContract(FreshStorage):
             storage.feedback.add(accepted(doomed, other))
             storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
             withdrawn = doomed.withdraw(at=NOON)
-            storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.DELETED)])
+            storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.WITHDRAWN)])
             query = FeedbackQuery(session_id="doomed").in_any_state()
             removed = [storage.feedback.erase(query, at=NOON) for _ in range(2)]
             check_same(removed, [Erased(feedback=1, deliveries=1), Erased()])

@@ -167,7 +167,7 @@ def test_a_routes_text_is_the_body(aws: Amazon) -> None:
     assert published(aws, notification, body="{comment}")["Message"] == "Look at this"
 
 
-@pytest.mark.parametrize("event", [EventType.DELETED, EventType.CREATED])
+@pytest.mark.parametrize("event", [EventType.WITHDRAWN, EventType.CREATED])
 def test_what_was_withdrawn_is_not_quoted(aws: Amazon, event: EventType) -> None:
     """Of feedback that its author took back only that it was there is told, by every template."""
     withdrawn = a_feedback(comment="Too slow", tags=("slow",)).withdraw(at=NOON)

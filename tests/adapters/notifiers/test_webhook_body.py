@@ -160,7 +160,7 @@ def test_the_words_of_withdrawn_feedback_are_not_sent(feedback: Feedback, type: 
 
 def test_news_of_a_withdrawal_has_no_words_of_what_came_after() -> None:
     """News that feedback was deleted has none of its words, even if its author has given it anew meanwhile."""
-    data = data_of(about(a_feedback(comment="again"), EventType.DELETED))
+    data = data_of(about(a_feedback(comment="again"), EventType.WITHDRAWN))
     assert not (WORDS | NEVER) & set(data)
     assert (data["id"], data["rating"], data["session_id"], data["version"]) == ("f", "up", "s", 1)
 

@@ -103,14 +103,14 @@ def test_events_and_deliveries_of_every_version_read_the_same(stored: Storage) -
         ("judged", EventType.CREATED),
         *[("judged", EventType.MODERATED)] * 2,
         ("withdrawn-later", EventType.CREATED),
-        ("withdrawn-later", EventType.DELETED),
+        ("withdrawn-later", EventType.WITHDRAWN),
         ("elsewhere", EventType.CREATED),
     ]
     later, delivered = NOON + timedelta(hours=1), []
     while claimed := stored.outbox.claim("log", now=later, until=later + timedelta(minutes=1), limit=9):
         delivered += [(delivery.event.subject_id, delivery.event.type) for delivery in claimed]
         stored.outbox.settle(claimed)
-    assert delivered == [("withdrawn", EventType.CREATED), ("withdrawn", EventType.DELETED)]
+    assert delivered == [("withdrawn", EventType.CREATED), ("withdrawn", EventType.WITHDRAWN)]
 
 
 def test_stored_feedback_of_every_version_can_be_changed(stored: Storage) -> None:

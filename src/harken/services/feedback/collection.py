@@ -314,7 +314,7 @@ class CollectionService:
         def edit(current: Feedback) -> Feedback:
             return current if current.withdrawn else current.withdraw(at=self._clock())
 
-        return self._editor.update(application, feedback_id, edit, EventType.DELETED, check=check).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.WITHDRAWN, check=check).feedback
 
     def withdraw_vote(
         self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None

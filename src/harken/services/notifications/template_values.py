@@ -35,7 +35,7 @@ def template_values(notification: Notification) -> dict[str, object]:
         "timestamp": notification.occurred_at.isoformat(),
     }
     if notification.feedback is not None:
-        values |= _of_feedback(notification.feedback, told=notification.type is not EventType.DELETED)
+        values |= _of_feedback(notification.feedback, told=notification.type is not EventType.WITHDRAWN)
     if notification.alert is not None:
         values |= _of_alert(notification.alert)
     return values
