@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harken import Content, Context, Feedback, Rating
 from harken.domain.history import MAX_LATER_KEYS, MAX_REVISIONS, folded
-from harken.domain.rules import MAX_FEEDBACK_BYTES, MAX_TEXT_LENGTH, size_problem, unfit_to_restore
+from harken.domain.rules import MAX_FEEDBACK_BYTES, MAX_TEXT_LENGTH, restore_violations, size_problem
 from support import NOON, a_feedback
 
 _LONGEST = "\U0001f44d" * MAX_TEXT_LENGTH
@@ -54,7 +54,7 @@ def test_any_sequence_of_changes_has_room(changes: list[tuple[str, str | None, b
             assert versions[1:] == replaced[len(replaced) - len(versions) + 1 :]
             assert feedback.later_keys[-1][0] == f"{len(replaced):0200}"
             assert len(feedback.later_keys) <= MAX_LATER_KEYS
-    assert list(unfit_to_restore(feedback)) == []
+    assert list(restore_violations(feedback)) == []
 
 
 def test_no_more_is_left_out_than_has_to_be() -> None:

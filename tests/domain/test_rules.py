@@ -15,10 +15,10 @@ from harken.domain.rules import (
     comment_within,
     no_spam,
     number_problem,
+    restore_violations,
     size_problem,
     text_problem,
     trimmed,
-    unfit_to_restore,
     well_formed,
 )
 from support import NOON, a_feedback, a_submission
@@ -412,4 +412,4 @@ def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> No
     revisions = tuple(evolve(plain, version=version) for version in range(1, 13))
     feedback = a_feedback(comment=said, revisions=revisions)
     assert (size_problem(feedback) is None) == fits
-    assert (list(unfit_to_restore(feedback)) == []) == fits
+    assert (list(restore_violations(feedback)) == []) == fits

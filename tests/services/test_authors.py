@@ -426,6 +426,6 @@ def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_the_first() -> None:
 
 
 def test_a_vote_needs_an_author(hk: Harken) -> None:
-    """Without an author there is nobody whose one vote it could be."""
+    """A vote without an author is rejected."""
     with pytest.raises(FeedbackRejected, match="needs an author"):
         hk.collection.submit(a_submission(vote=True))

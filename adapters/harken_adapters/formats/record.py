@@ -25,7 +25,7 @@ from harken import (
     Target,
 )
 from harken.domain.instants import utc
-from harken.domain.rules import unfit_to_restore
+from harken.domain.rules import restore_violations
 from harken_adapters.formats.errors import BadRow
 
 Record = dict[str, Any]
@@ -206,7 +206,7 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
         later_keys=_later_keys(record),
     )
     # What is wrong with the feedback itself is found once more in each revision.
-    if problems := dict.fromkeys(violation.message for violation in unfit_to_restore(feedback)):
+    if problems := dict.fromkeys(violation.message for violation in restore_violations(feedback)):
         raise BadRow("; ".join(problems))
     return feedback
 

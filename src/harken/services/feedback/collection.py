@@ -37,8 +37,8 @@ from harken.domain.rules import (
     Rule,
     accepted,
     long_text_problem,
+    restore_violations,
     trimmed,
-    unfit_to_restore,
 )
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -255,7 +255,7 @@ class CollectionService:
             StorageError: they could not be stored.
         """
         for one in feedback:
-            if violations := tuple(unfit_to_restore(one)):
+            if violations := tuple(restore_violations(one)):
                 raise FeedbackRejected(violations)
         return self._repository.add([Accepted(one) for one in feedback])
 
