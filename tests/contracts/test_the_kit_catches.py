@@ -383,10 +383,10 @@ class ForgetsWhoWasTold(MemoryOutbox):
     """Forgets with a delivery that its channel knows."""
 
     def forget(self, *, before: datetime) -> int:
-        told = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        notified = {place: dict(channels) for place, channels in self._data.deliveries.notified.items()}
         forgotten = super().forget(before=before)
-        self._data.deliveries.told.clear()
-        self._data.deliveries.told.update(told)
+        self._data.deliveries.notified.clear()
+        self._data.deliveries.notified.update(notified)
         return forgotten
 
 
@@ -394,10 +394,10 @@ class DiscardsWhatWasTold(MemoryOutbox):
     """Forgets earlier attempts with what it discards."""
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        told = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        notified = {place: dict(channels) for place, channels in self._data.deliveries.notified.items()}
         super().discard(claimed)
-        self._data.deliveries.told.clear()
-        self._data.deliveries.told.update(told)
+        self._data.deliveries.notified.clear()
+        self._data.deliveries.notified.update(notified)
 
 
 class ReplaysTheDeadOnly(MemoryOutbox):

@@ -1,4 +1,4 @@
-"""Alerts in memory."""
+"""The alert repository in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations in memory."""
+"""The conversation repository in memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harken_adapters.storage.memory.data import Conversation, Data, insert_place
 
 
 def _as_json(value: JsonObject) -> JsonObject:
-    """A copy with JSON's own types, as it comes out of a storage that keeps text: a tuple becomes a list."""
+    """Return a copy with JSON types only, as from a storage that stores text: a tuple becomes a list."""
     copied: JsonObject = json.loads(json.dumps(value))
     return copied
 
 
 class MemoryConversationRepository(ConversationRepository):
-    """Conversations in dictionaries; copies go in and out."""
+    """Conversations in dictionaries; values are copied when they are stored and read."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
@@ -45,7 +45,7 @@ class MemoryConversationRepository(ConversationRepository):
             if number in self._read(application, session_id).messages.get(agent_id, {}):
                 return False
             conversation = self._write(application, session_id)
-            # First, as an interruption may leave a number without a message, but no message without its number.
+            # The number first: an interruption may leave a number without a message, but not the reverse.
             insert_place(conversation.numbers[agent_id], number)
             conversation.messages[agent_id][number] = _as_json(message)
             return True
@@ -63,7 +63,7 @@ class MemoryConversationRepository(ConversationRepository):
         """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages
-            return sorted(agent_id for agent_id, said in messages.items() if said)
+            return sorted(agent_id for agent_id, of_agent in messages.items() if of_agent)
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
@@ -74,8 +74,8 @@ class MemoryConversationRepository(ConversationRepository):
             numbers = conversation.numbers.get(agent_id, [])
             first = bisect_right(numbers, after)
             messages = conversation.messages.get(agent_id, {})
-            there = (number for number in islice(numbers, first, None) if number in messages)
-            return [(number, deepcopy(messages[number])) for number in islice(there, limit)]
+            stored = (number for number in islice(numbers, first, None) if number in messages)
+            return [(number, deepcopy(messages[number])) for number in islice(stored, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
         """See the port."""
@@ -92,8 +92,8 @@ class MemoryConversationRepository(ConversationRepository):
     def sessions(self) -> Iterator[tuple[str, str]]:
         """See the port."""
         with self._data.locked():
-            there = sorted(self._data.conversations)
-        yield from there
+            sessions = sorted(self._data.conversations)
+        yield from sessions
 
     def _read(self, application: str, session_id: str) -> Conversation:
         return self._data.conversations.get((application, session_id)) or Conversation()

@@ -1,4 +1,4 @@
-"""API keys in memory."""
+"""The repository of API keys in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State in memory."""
+"""The state repository in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harken_adapters.storage.memory.data import Data
 
 
 class MemoryStateRepository(StateRepository):
-    """Documents in a dictionary; copies go in and out."""
+    """State entries in a dictionary; values are copied when they are stored and read."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
