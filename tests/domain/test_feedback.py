@@ -211,9 +211,7 @@ class TestFeedback:
 
     @pytest.mark.parametrize("status", ModerationStatus)
     @pytest.mark.parametrize("withdrawn_at", [None, NOON])
-    def test_which_feedback_is_counted(
-        self, status: ModerationStatus, withdrawn_at: datetime | None
-    ) -> None:
+    def test_which_feedback_is_counted(self, status: ModerationStatus, withdrawn_at: datetime | None) -> None:
         """Only approved feedback that is not withdrawn is counted."""
         feedback = a_feedback(moderation=Moderation(status=status), withdrawn_at=withdrawn_at)
         assert feedback.is_counted == (status is ModerationStatus.APPROVED and withdrawn_at is None)

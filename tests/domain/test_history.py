@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Content, Context, Feedback, Rating
-from harken.domain.history import MAX_LATER_KEYS, MAX_REVISIONS, folded
+from harken.domain.history import MAX_LATER_KEYS, MAX_REVISIONS, limit_history
 from harken.domain.rules import MAX_FEEDBACK_BYTES, MAX_TEXT_LENGTH, restore_violations, size_problem
 from support import NOON, a_feedback
 
@@ -31,7 +31,7 @@ def _changed(feedback: Feedback, comment: str, *, full: bool, key: str) -> Feedb
     moderation = evolve(feedback.moderation, reason=_LONGEST if full else "")
     at = feedback.updated_at + timedelta(minutes=1)
     revised = feedback.revised(content, at=at, moderation=moderation)
-    return folded(evolve(revised, later_keys=(*revised.later_keys, (key, "f" * 64))))
+    return limit_history(evolve(revised, later_keys=(*revised.later_keys, (key, "f" * 64))))
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ class Sentiment:
 
 @frozen
 class Content:
-    """What the author of feedback can change: the rating, the comment, the tags, the context, and the sentiment."""
+    """The content of feedback: rating, comment, tags, context, and the sentiment of the comment."""
 
     rating: Rating
     comment: str = ""
@@ -195,7 +195,7 @@ class Content:
 
 
 class _WithContent:
-    """Gives the parts of ``content`` as properties."""
+    """Properties for the parts of ``content``."""
 
     __slots__ = ()
     content: Content

@@ -15,7 +15,7 @@ MAX_REVISIONS: Final = 100
 MAX_LATER_KEYS: Final = 100
 
 
-def folded(feedback: Feedback) -> Feedback:
+def limit_history(feedback: Feedback) -> Feedback:
     """Return changed feedback with a history that fits into every storage.
 
     The first and the latest revision are always kept. The oldest of the others are removed if there are more than

@@ -63,7 +63,7 @@ Rule = Callable[[Submission], Iterable[Violation]]
 
 
 def text_problem(name: str, value: object) -> Violation | None:
-    """Return why ``value`` is not a text that every storage can store, or ``None``."""
+    """Return a violation if ``value`` is not a text that every storage can store."""
     if not isinstance(value, str):
         return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
     if "\x00" in value:
@@ -74,7 +74,7 @@ def text_problem(name: str, value: object) -> Violation | None:
 
 
 def long_text_problem(name: str, value: object) -> Violation | None:
-    """Return why ``value`` is too long or not a text that every storage can store, or ``None``."""
+    """Return a violation if ``value`` is too long, or not a text that every storage can store."""
     if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
         message = f"{name} too long: {len(value)} characters (max: {MAX_TEXT_LENGTH}, regardless of policy)"
         return Violation(name, "too_long", message)
@@ -82,7 +82,7 @@ def long_text_problem(name: str, value: object) -> Violation | None:
 
 
 def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Violation | None:
-    """Return why ``value`` is not a valid id or tag, or ``None``."""
+    """Return a violation if ``value`` is not a valid id or tag."""
     if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() and not value.isspace():
         # Printable text has no control characters, NUL or surrogates. This is the common case.
         return None
@@ -98,7 +98,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
 
 
 def name_problem(where: str, name: object) -> Violation | None:
-    """Return why ``name`` is not a valid name of a context value, or ``None``."""
+    """Return a violation if ``name`` is not a valid name of a context value."""
     if not isinstance(name, str):
         return Violation(where, "type", f"{where} names must be text, got {type(name).__name__}")
     if len(name) > MAX_CONTEXT_NAME_LENGTH:
@@ -158,7 +158,7 @@ def _context(submission: Submission) -> _Problems:
 
 
 def context_problems(context: object) -> Sequence[Violation | None]:
-    """Return why ``context`` cannot be stored in every storage: for each name a violation or ``None``."""
+    """Return violations if some storage cannot store ``context``: one, or ``None``, for each name."""
     if context is NO_CONTEXT:
         return ()
     if not isinstance(context, Mapping):
@@ -182,7 +182,7 @@ def _scalar_problem(name: str, value: object) -> Violation | None:
 
 
 def number_problem(name: str, value: object) -> Violation | None:
-    """Return why ``value`` is not a number, a boolean or ``None`` that every storage can store, or ``None``."""
+    """Return a violation if ``value`` is not a number, a boolean or ``None`` that every storage can store."""
     if isinstance(value, int):
         return None if -_INT64 <= value < _INT64 else Violation(name, "range", f"{name} must fit into 64 bits")
     if isinstance(value, float):
@@ -226,12 +226,12 @@ _WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _c
 
 
 def well_formed(submission: Submission) -> tuple[Violation, ...]:
-    """Return the violations for which some storage could not store this submission unchanged."""
+    """Return the violations of a submission that some storage could not store unchanged."""
     return tuple([problem for check in _WELL_FORMED for problem in check(submission) if problem is not None])
 
 
 def size_problem(feedback: Feedback) -> Violation | None:
-    """Return that feedback with its revisions is too large for some storage, or ``None``."""
+    """Return a violation if feedback with its revisions is too large for some storage."""
     size = text_bytes(feedback)
     if size <= MAX_FEEDBACK_BYTES:
         return None
@@ -258,7 +258,7 @@ def _bytes(text: str) -> int:
 
 
 def restore_violations(feedback: Feedback) -> Iterator[Violation]:
-    """Return the violations for which some storage could not store feedback that another system accepted."""
+    """Return the violations of feedback from another system that some storage could not store."""
     malformed = list(_malformed(feedback))
     yield from malformed
     if not malformed and (problem := size_problem(feedback)):

@@ -52,7 +52,7 @@ class _Stepwise:
 _Part = TypeVar("_Part", bound=_Stepwise)
 
 
-class _Whole(defaultdict[str, _Part]):
+class _ByApplication(defaultdict[str, _Part]):
     """Data by application. An interrupted change is finished before the data is returned."""
 
     def __getitem__(self, name: str) -> _Part:
@@ -73,23 +73,23 @@ class Data(_Stepwise):
         super().__init__()
         self.lock: AbstractContextManager[object] = RLock()
         self.closed = False
-        self._applications: _Whole[Application] = _Whole(Application)
+        self._applications: _ByApplication[Application] = _ByApplication(Application)
         self._events = Events()
         self._deliveries = Deliveries()
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
-        self._alerts: _Whole[Alerts] = _Whole(Alerts)
+        self._alerts: _ByApplication[Alerts] = _ByApplication(Alerts)
         self.state: dict[tuple[str, str], StateEntry] = {}
         self.conversations: dict[tuple[str, str], Conversation] = {}
 
     @property
-    def applications(self) -> _Whole[Application]:
+    def applications(self) -> _ByApplication[Application]:
         """The feedback of each application."""
         self.finish()
         return self._applications
 
     @property
-    def alerts(self) -> _Whole[Alerts]:
+    def alerts(self) -> _ByApplication[Alerts]:
         """The alerts of each application."""
         self.finish()
         return self._alerts
@@ -169,7 +169,7 @@ class Application(_Stepwise):
             (_put, (self.feedback, feedback.id, feedback)),
             (insert_place, (self.order, place)),
             (insert_place, (self.sessions[feedback.session_id], place)),
-            *((_put, (slots, key, feedback.id)) for slots, key in self._slots_of(feedback)),
+            *((_put, (slots, key, feedback.id)) for slots, key in self._unique_keys(feedback)),
             *self._change_steps(insert_place, feedback),
             *self._counter_steps((feedback, Summary.__add__)),
         ]
@@ -184,7 +184,7 @@ class Application(_Stepwise):
             (_drop, (self.feedback, feedback.id)),
             (_delete, (self.order, place)),
             (_delete, (self.sessions[feedback.session_id], place)),
-            *((_drop, (slots, key)) for slots, key in self._slots_of(feedback)),
+            *((_drop, (slots, key)) for slots, key in self._unique_keys(feedback)),
             *self._change_steps(_delete, feedback),
             *self._counter_steps((feedback, Summary.__sub__)),
             (_drop_empty, (self.sessions, feedback.session_id)),
@@ -220,7 +220,7 @@ class Application(_Stepwise):
             return self.feedback[self.votes[slot]], Taken.VOTE_SLOT
         return None
 
-    def _slots_of(self, feedback: Feedback) -> Iterator[tuple[dict[Any, str], object]]:
+    def _unique_keys(self, feedback: Feedback) -> Iterator[tuple[dict[Any, str], object]]:
         """Yield the unique keys of this feedback, each with its index."""
         if feedback.idempotency_key is not None:
             yield self.keys, (feedback.session_id, feedback.author, feedback.idempotency_key)

@@ -288,13 +288,13 @@ def _split_rivals(batch: Sequence[Accepted], waiting: Sequence[int]) -> tuple[li
     later: list[int] = []
     wanted: set[object] = set()
     for index in waiting:
-        places = _wanted(batch[index].feedback)
+        places = _unique_keys(batch[index].feedback)
         (now if wanted.isdisjoint(places) else later).append(index)
         wanted.update(places)
     return now, later
 
 
-def _wanted(feedback: Feedback) -> list[object]:
+def _unique_keys(feedback: Feedback) -> list[object]:
     places: list[object] = [_identity(feedback)]
     if feedback.idempotency_key is not None:
         places.append(("key", _key(feedback)))

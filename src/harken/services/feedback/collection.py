@@ -26,7 +26,7 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
-from harken.domain.history import folded
+from harken.domain.history import limit_history
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
@@ -469,7 +469,9 @@ class CollectionService:
                 revised = self._replied(revised)
             if vote.idempotency_key is None:
                 return revised
-            return folded(evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint))))
+            return limit_history(
+                evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
+            )
 
         try:
             updated = self._editor.update(earlier.application, earlier.id, edit, event, check=check)
@@ -502,7 +504,7 @@ class CollectionService:
             before = Moderation(status=before.status)
         moderation = _moderation_after(before, content.moderation)
         revised = current.revised(content.content, target=content.target, moderation=moderation, at=self._clock())
-        return folded(revised)
+        return limit_history(revised)
 
     def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:
         try:
