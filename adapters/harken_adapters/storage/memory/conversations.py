@@ -25,22 +25,18 @@ class MemoryConversationRepository(ConversationRepository):
         self._data = data
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
-        """See the port."""
         with self._data.locked():
             return deepcopy(dict(sorted(self._read(application, session_id).agents.items())))
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
-        """See the port."""
         with self._data.locked():
             return deepcopy(self._read(application, session_id).agents.get(agent_id))
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        """See the port."""
         with self._data.locked():
             self._write(application, session_id).agents[agent_id] = _as_json(value)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         with self._data.locked():
             if number in self._read(application, session_id).messages.get(agent_id, {}):
                 return False
@@ -51,7 +47,6 @@ class MemoryConversationRepository(ConversationRepository):
             return True
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages.get(agent_id, {})
             if number not in messages:
@@ -60,7 +55,6 @@ class MemoryConversationRepository(ConversationRepository):
             return True
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
-        """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages
             return sorted(agent_id for agent_id, of_agent in messages.items() if of_agent)
@@ -68,7 +62,6 @@ class MemoryConversationRepository(ConversationRepository):
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:
-        """See the port."""
         with self._data.locked():
             conversation = self._read(application, session_id)
             numbers = conversation.numbers.get(agent_id, [])
@@ -78,19 +71,16 @@ class MemoryConversationRepository(ConversationRepository):
             return [(number, deepcopy(messages[number])) for number in islice(stored, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
-        """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages
             return sum(len(one) for of, one in messages.items() if agent_id in (None, of))
 
     def erase(self, application: str, session_id: str) -> int:
-        """See the port."""
         with self._data.locked():
             erased = self._data.conversations.pop((application, session_id), Conversation())
             return sum(map(len, erased.messages.values()))
 
     def sessions(self) -> Iterator[tuple[str, str]]:
-        """See the port."""
         with self._data.locked():
             sessions = sorted(self._data.conversations)
         yield from sessions

@@ -28,12 +28,10 @@ class MemoryFeedbackRepository(FeedbackRepository):
         self._data = data
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """See the port."""
         with self._data.locked():
             return [self._add(item) for item in batch]
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """See the port."""
         with self._data.locked():
             found = self._data.applications[application].feedback.get(feedback_id)
         if found is None:
@@ -41,13 +39,11 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return found
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """See the port."""
         with self._data.locked():
             stored = self._data.applications[application].feedback
             return {feedback_id: stored[feedback_id] for feedback_id in feedback_ids if feedback_id in stored}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """See the port."""
         with self._data.locked():
             application = self._data.applications[query.application]
             places = application.places(query)
@@ -62,7 +58,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return Page(tuple(found))
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """See the port."""
         with self._data.locked():
             application = self._data.applications[query.application]
             places = tuple(application.places(query))
@@ -72,7 +67,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 yield feedback
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """See the port."""
         with self._data.locked():
             kept = self._data.applications[application]
             places = kept.changed[bisect_left(kept.changed, (since, "")) :]
@@ -82,12 +76,10 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 yield feedback
 
     def applications(self) -> Sequence[str]:
-        """See the port."""
         with self._data.locked():
             return sorted(name for name, application in self._data.applications.items() if application.feedback)
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """See the port."""
         with self._data.locked():
             stored = self.get(feedback.application, feedback.id)
             if stored.version != (feedback.version - 1 if over is None else over):
@@ -100,7 +92,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
             self._data.applications[feedback.application].replace(stored, feedback)
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """See the port."""
         with self._data.locked():
             doomed = {feedback.id: feedback for feedback in self.stream(query)}
             waiting = self._waiting(query.application, doomed)
@@ -141,7 +132,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return len(removed)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         with self._data.locked():
             counters = self._counters(query, group_by)
             if counters is not None:

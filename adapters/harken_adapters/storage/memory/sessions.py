@@ -18,12 +18,10 @@ class MemorySessionRepository(SessionRepository):
         self._data = data
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        """See the port."""
         with self._data.locked():
             return deepcopy(dict(sorted(self._data.metadata.get((application, session_id), {}).items())))
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """See the port."""
         with self._data.locked():
             before = self._data.metadata.get((application, session_id), {})
             after = before | deepcopy(dict(changes))
@@ -31,7 +29,6 @@ class MemorySessionRepository(SessionRepository):
             self._data.metadata[application, session_id] = after
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
-        """See the port."""
         with self._data.locked():
             metadata = self._data.metadata[application, session_id]
             removed = metadata.keys() & (metadata.keys() if keys is None else set(as_texts(keys)))
@@ -42,7 +39,6 @@ class MemorySessionRepository(SessionRepository):
             return len(removed)
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
-        """See the port."""
         with self._data.locked():
             places = sorted(self._data.metadata)
         for application, session_id in places:

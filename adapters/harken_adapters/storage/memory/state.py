@@ -16,17 +16,14 @@ class MemoryStateRepository(StateRepository):
         self._data = data
 
     def all(self, kind: str) -> Sequence[StateEntry]:
-        """See the port."""
         with self._data.locked():
             return [deepcopy(entry) for (of, _), entry in sorted(self._data.state.items()) if of == kind]
 
     def get(self, kind: str, name: str) -> StateEntry | None:
-        """See the port."""
         with self._data.locked():
             return deepcopy(self._data.state.get((kind, name)))
 
     def put(self, kind: str, entry: StateEntry) -> bool:
-        """See the port."""
         with self._data.locked():
             stored = self._data.state.get((kind, entry.name))
             if entry.version != (stored.version if stored else 0) + 1:
@@ -35,6 +32,5 @@ class MemoryStateRepository(StateRepository):
             return True
 
     def delete(self, kind: str, name: str) -> bool:
-        """See the port."""
         with self._data.locked():
             return self._data.state.pop((kind, name), None) is not None

@@ -62,7 +62,6 @@ class MongoFeedbackRepository(FeedbackRepository):
         self._figures = Figures(database, days)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """See the port."""
         if len(batch) == 1:
             # A single caller waits for this, so latency matters.
             return [self._add_one(batch[0])]
@@ -76,7 +75,6 @@ class MongoFeedbackRepository(FeedbackRepository):
         return [outcomes[index] for index in range(len(batch))]
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """See the port."""
         with self._database.calling():
             found = self._collection.find_one({"_id": {"$eq": identity(application, feedback_id)}})
         if found is None:
@@ -84,7 +82,6 @@ class MongoFeedbackRepository(FeedbackRepository):
         return from_document(found)
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """See the port."""
         if not feedback_ids:
             return {}
         wanted = {"_id": {"$in": [identity(application, feedback_id) for feedback_id in set(feedback_ids)]}}
@@ -93,13 +90,11 @@ class MongoFeedbackRepository(FeedbackRepository):
             return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """See the port."""
         found = self._select(where_before(query, after), _NEWEST_FIRST, index_for(query), limit + 1)
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """See the port."""
         # One query for each chunk: the cursor of a slow reader would time out.
         newest = self.find(query, limit=1).items
         if not newest:
@@ -115,7 +110,6 @@ class MongoFeedbackRepository(FeedbackRepository):
             place = Cursor.of(chunk[-1])
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """See the port."""
         # In chunks, as in a stream, up to the last change at the start, so that it ends.
         last = self._select(changed(application), _LAST_CHANGED_FIRST, "changed", 1)
         if not last:
@@ -131,12 +125,10 @@ class MongoFeedbackRepository(FeedbackRepository):
             place = _change_place(chunk[-1])
 
     def applications(self) -> Sequence[str]:
-        """See the port."""
         with self._database.calling():
             return sorted(self._collection.distinct("application"))
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """See the port."""
         document = to_document(feedback)
         # The conditions include the shard key, so that only one shard is queried.
         before = {
@@ -160,7 +152,6 @@ class MongoFeedbackRepository(FeedbackRepository):
         )
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """See the port."""
         self._erasures.resume()
         condition = where(query)
         erased = Erased()
@@ -173,7 +164,6 @@ class MongoFeedbackRepository(FeedbackRepository):
             erased += self._erase(query.application, doomed, at)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         return self._figures.summarize(query, group_by)
 
     def _coalesce(self, _id: Document, events: Sequence[Event]) -> None:

@@ -55,19 +55,15 @@ class SqliteAlertRepository(AlertRepository):
         self._database = database
 
     def add(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         return self._write(lambda connection: connection.execute(_INSERT, _row(alert)).rowcount == 1, event)
 
     def replace(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         return self._write(lambda connection: replace_alert(connection, alert), event)
 
     def get(self, application: str, alert_id: str) -> Alert | None:
-        """See the port."""
         return self._first("WHERE application = ? AND id = ?", (application, alert_id))
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
-        """See the port."""
         return self._first(
             f"WHERE application = ? AND rule = ? AND subject_by = ? AND subject = ? {_LAST_RAISED_FIRST}",
             (application, rule, subject.by, subject.value, 1),
@@ -83,7 +79,6 @@ class SqliteAlertRepository(AlertRepository):
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
-        """See the port."""
         wanted = "WHERE application = ?"
         parameters: list[object] = [application]
         if after is not None:

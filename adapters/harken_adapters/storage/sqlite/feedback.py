@@ -62,7 +62,6 @@ class SqliteFeedbackRepository(FeedbackRepository):
         self._database = database
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """See the port."""
         if len(batch) == 1:
             # A single caller waits for this, so latency matters.
             return self._database.write(lambda connection: [_add(connection, batch[0])])
@@ -72,20 +71,17 @@ class SqliteFeedbackRepository(FeedbackRepository):
         )
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """See the port."""
         found = self._database.read(lambda connection: by_id(connection, application, feedback_id))
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return found
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """See the port."""
         wanted = "WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
         found = self._selected(wanted, (application, dump(list(feedback_ids))))
         return {feedback.id: feedback for feedback in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """See the port."""
         position = () if after is None else (_compare("<", after),)
         condition, parameters = where(query, *position)
         found = self._selected(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
@@ -93,11 +89,9 @@ class SqliteFeedbackRepository(FeedbackRepository):
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """See the port."""
         return chain.from_iterable(self._chunks(query, _CHUNK))
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """See the port."""
         # In chunks, as in a stream, up to the last change at the start, so that it ends.
         last = self._changed((application,), f"{_LAST_CHANGED_FIRST} LIMIT 1")
         if not last:
@@ -116,11 +110,9 @@ class SqliteFeedbackRepository(FeedbackRepository):
             place = (to_microseconds(chunk[-1].updated_at), chunk[-1].id)
 
     def applications(self) -> Sequence[str]:
-        """See the port."""
         return [application for (application,) in self._database.rows(_APPLICATIONS)]
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """See the port."""
         key = (feedback.application, feedback.id, feedback.version - 1 if over is None else over)
 
         def replace(connection: sqlite3.Connection) -> None:
@@ -132,7 +124,6 @@ class SqliteFeedbackRepository(FeedbackRepository):
         self._database.write(replace)
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """See the port."""
         # One transaction for each chunk, so that writers do not wait long, and memory is bounded.
         removed = Erased()
         for chunk in self._chunks(query, _ERASED_TOGETHER):
@@ -143,7 +134,6 @@ class SqliteFeedbackRepository(FeedbackRepository):
         return removed
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         return self._database.read(lambda connection: summarize(connection, query, group_by))
 
     def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:

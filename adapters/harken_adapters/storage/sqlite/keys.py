@@ -31,19 +31,15 @@ class SqliteKeyRepository(KeyRepository):
         self._database = database
 
     def add(self, key: ApiKey) -> bool:
-        """See the port."""
         return self._database.execute(_INSERT, _row(key)) == 1
 
     def get(self, key_id: str) -> ApiKey | None:
-        """See the port."""
         return self._database.read(lambda connection: _by_id(connection, key_id))
 
     def keys(self) -> Sequence[ApiKey]:
-        """See the port."""
         return [_key(row) for row in self._database.rows(f"{_SELECT} ORDER BY created_at, id")]
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """See the port."""
 
         def revoke(connection: sqlite3.Connection) -> ApiKey | None:
             connection.execute(
