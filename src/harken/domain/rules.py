@@ -115,7 +115,7 @@ def name_problem(where: str, name: object) -> Violation | None:
 _Problems = Sequence[Violation | None]
 
 
-def _identifiers(submission: Submission) -> _Problems:
+def _check_ids(submission: Submission) -> _Problems:
     target = submission.target
     if not isinstance(target, Target):
         return [Violation("target", "type", f"target must be a Target, got {type(target).__name__}")]
@@ -129,7 +129,7 @@ def _identifiers(submission: Submission) -> _Problems:
     )
 
 
-def _rating(submission: Submission) -> _Problems:
+def _check_rating(submission: Submission) -> _Problems:
     try:
         Rating.parse(submission.rating)
     except ValueError as error:
@@ -137,11 +137,11 @@ def _rating(submission: Submission) -> _Problems:
     return ()
 
 
-def _comment(submission: Submission) -> _Problems:
+def _check_comment(submission: Submission) -> _Problems:
     return (long_text_problem("comment", submission.comment),)
 
 
-def _tags(submission: Submission) -> _Problems:
+def _check_tags(submission: Submission) -> _Problems:
     tags = submission.tags
     if tags == ():
         return ()
@@ -153,7 +153,7 @@ def _tags(submission: Submission) -> _Problems:
     return problems
 
 
-def _context(submission: Submission) -> _Problems:
+def _check_context(submission: Submission) -> _Problems:
     return context_problems(submission.context)
 
 
@@ -193,14 +193,14 @@ def number_problem(name: str, value: object) -> Violation | None:
     return Violation(name, "type", message)
 
 
-def _sentiment(submission: Submission) -> _Problems:
+def _check_sentiment(submission: Submission) -> _Problems:
     if submission.sentiment is None or isinstance(submission.sentiment, Sentiment):
         return ()
     message = f"sentiment must be a Sentiment, got {type(submission.sentiment).__name__}"
     return [Violation("sentiment", "type", message)]
 
 
-def _created_at(submission: Submission) -> _Problems:
+def _check_created_at(submission: Submission) -> _Problems:
     moment = submission.created_at
     if moment is None:
         return ()
@@ -214,7 +214,7 @@ def _created_at(submission: Submission) -> _Problems:
     return () if in_range else [Violation("created_at", "range", message)]
 
 
-def _vote(submission: Submission) -> _Problems:
+def _check_vote(submission: Submission) -> _Problems:
     if not isinstance(submission.vote, bool):
         return [Violation("vote", "type", f"vote must be true or false, got {type(submission.vote).__name__}")]
     if submission.vote and submission.author is None:
@@ -222,12 +222,21 @@ def _vote(submission: Submission) -> _Problems:
     return ()
 
 
-_WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _created_at, _vote)
+_CHECKS = (
+    _check_rating,
+    _check_comment,
+    _check_ids,
+    _check_tags,
+    _check_context,
+    _check_sentiment,
+    _check_created_at,
+    _check_vote,
+)
 
 
 def well_formed(submission: Submission) -> tuple[Violation, ...]:
     """Return the violations of a submission that some storage could not store unchanged."""
-    return tuple([problem for check in _WELL_FORMED for problem in check(submission) if problem is not None])
+    return tuple([problem for check in _CHECKS for problem in check(submission) if problem is not None])
 
 
 def size_problem(feedback: Feedback) -> Violation | None:
@@ -258,14 +267,14 @@ def _bytes(text: str) -> int:
 
 
 def restore_violations(feedback: Feedback) -> Iterator[Violation]:
-    """Return the violations of feedback from another system that some storage could not store."""
-    malformed = list(_malformed(feedback))
-    yield from malformed
-    if not malformed and (problem := size_problem(feedback)):
+    """Yield the violations of feedback from another system that some storage could not store."""
+    violations = list(_content_violations(feedback))
+    yield from violations
+    if not violations and (problem := size_problem(feedback)):
         yield problem
 
 
-def _malformed(feedback: Feedback) -> Iterator[Violation]:
+def _content_violations(feedback: Feedback) -> Iterator[Violation]:
     submission = feedback.as_submission()
     yield from well_formed(submission)
     for revision in feedback.revisions:

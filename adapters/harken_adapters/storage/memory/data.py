@@ -319,12 +319,12 @@ class Deliveries(_Stepwise):
         keep: _Step = (_put, (self.by_id, delivery.id, delivery))
         if before is None:
             subject = (_put, (self._subjects[_subject(delivery.event)], delivery.id, None))
-            self._take([keep, subject, *self._placed(insert_place, delivery)])
+            self._take([keep, subject, *self._place_steps(insert_place, delivery)])
         elif _stays(before, delivery):
             self._take([keep])
         else:
             dropped: _Step = (_drop_empty, (self._lanes, _lane(delivery)))
-            moved = (*self._placed(_delete, before), keep, *self._placed(insert_place, delivery))
+            moved = (*self._place_steps(_delete, before), keep, *self._place_steps(insert_place, delivery))
             self._take([*moved, dropped])
 
     def remove(self, delivery: Delivery) -> None:
@@ -333,7 +333,7 @@ class Deliveries(_Stepwise):
         steps: list[_Step] = [
             (_drop, (self.by_id, delivery.id)),
             (_drop, (self._subjects[subject], delivery.id)),
-            *self._placed(_delete, delivery),
+            *self._place_steps(_delete, delivery),
             (_drop_empty, (self._subjects, subject)),
             (_drop_empty, (self._lanes, _lane(delivery))),
         ]
@@ -368,7 +368,7 @@ class Deliveries(_Stepwise):
             places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
         return (self.by_id[delivery_id] for _, delivery_id in places)
 
-    def _placed(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> Iterator[_Step]:
+    def _place_steps(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> Iterator[_Step]:
         """Yield the steps for the indexes that depend on the state of a delivery."""
         yield change, (self.order[delivery.state, delivery.channel], _due_place(delivery))
         if delivery.state is DeliveryState.PENDING:

@@ -91,7 +91,7 @@ def to_document(feedback: Feedback, events: Iterable[Event] = ()) -> Document:
         "author": feedback.author,
         "idempotency_key": feedback.idempotency_key,
         "reply": feedback.reply,
-        "decision": _decision(feedback.moderation),
+        "decision": _encode_decision(feedback.moderation),
         "tags": content["tags"] or None,
         "context": content["context"] or None,
         "labels": _labels(content["context"]) or None,
@@ -120,7 +120,7 @@ def from_document(document: Document) -> Feedback:
         target=Target(document["session_id"], get("message_id"), get("agent_id")),
         content=_decode_content(document),
         author=get("author"),
-        moderation=_moderation(document),
+        moderation=_decode_moderation(document),
         reply=get("reply"),
         created_at=moment(document["created_at"], document["created_us"]),
         updated_at=moment(document["updated_at"], document["updated_us"]),
@@ -145,7 +145,7 @@ def event_document(event: Event) -> Document:
         "occurred_us": lost_microseconds(event.occurred_at),
     }
     if event.before is not None:
-        document["before"] = _traits_document(event.before)
+        document["before"] = _encode_traits(event.before)
     if event.session_id is not None:
         document["session_id"] = event.session_id
     return document
@@ -160,12 +160,12 @@ def event_of(application: str, subject_id: str, document: Document) -> Event:
         subject_id=subject_id,
         version=document["version"],
         occurred_at=moment(document["occurred_at"], document["occurred_us"]),
-        before=_traits(document["before"]) if "before" in document else None,
+        before=_decode_traits(document["before"]) if "before" in document else None,
         session_id=document.get("session_id"),
     )
 
 
-def _traits_document(traits: Traits) -> Document:
+def _encode_traits(traits: Traits) -> Document:
     return {
         "rating": traits.rating.value,
         "status": traits.status.value,
@@ -175,7 +175,7 @@ def _traits_document(traits: Traits) -> Document:
     }
 
 
-def _traits(document: Document) -> Traits:
+def _decode_traits(document: Document) -> Traits:
     return Traits(
         rating=_RATINGS[document["rating"]],
         status=_STATUSES[document["status"]],
@@ -194,7 +194,7 @@ def _order(event: Event) -> str:
     return f"{at}\0{event.subject_id}\0{event.version:09}\0{event.id}"
 
 
-def _decision(moderation: Moderation) -> Document | None:
+def _encode_decision(moderation: Moderation) -> Document | None:
     if moderation is APPROVED or moderation == APPROVED:
         return None
     document: Document = {
@@ -208,7 +208,7 @@ def _decision(moderation: Moderation) -> Document | None:
     return document
 
 
-def _moderation(document: Document) -> Moderation:
+def _decode_moderation(document: Document) -> Moderation:
     decision = document.get("decision")
     if decision is None:
         return APPROVED

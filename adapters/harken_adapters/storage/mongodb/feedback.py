@@ -222,16 +222,16 @@ class MongoFeedbackRepository(FeedbackRepository):
         """Return the outcome of each; ``None`` if the conflicting feedback has been erased since."""
         if not refused:
             return []
-        by_id = {_identity(one): one for one in self._found("_id_", _ids_condition(refused))}
+        by_id = {_identity(one): one for one in self._find("_id_", _ids_condition(refused))}
         others = [one for one in refused if _identity(one) not in by_id and one.idempotency_key is not None]
-        by_key = {_key(one): one for one in self._found("author_key", *_keys_conditions(others))}
+        by_key = {_key(one): one for one in self._find("author_key", *_keys_conditions(others))}
         voters = [one for one in refused if _is_vote(one)]
-        by_vote = {_vote(one): one for one in self._found("vote", *map(_vote_condition, voters))}
+        by_vote = {_vote(one): one for one in self._find("vote", *map(_vote_condition, voters))}
         return [
             _outcome(one, by_id.get(_identity(one)), by_key.get(_key(one)), by_vote.get(_vote(one))) for one in refused
         ]
 
-    def _found(self, index: str, *conditions: Document) -> Iterator[Feedback]:
+    def _find(self, index: str, *conditions: Document) -> Iterator[Feedback]:
         if not conditions:
             return iter(())
         cursor = self._collection.find({"$or": list(conditions)}, {"events": 0}).hint(index).batch_size(_CHUNK)
@@ -248,7 +248,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         with self._database.calling():
             plans = self._erasures.plan(doomed, at=at)
             with self._marks.changing(_places(doomed)):
-                erased = self._collection.delete_many(_as_read(doomed)).deleted_count
+                erased = self._collection.delete_many(_versions_condition(doomed)).deleted_count
             erased_ids = gone(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
@@ -256,7 +256,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         return Erased(feedback=erased) + self._erasures.finish(application, erased_ids)
 
 
-def _as_read(feedback: Iterable[Feedback]) -> Document:
+def _versions_condition(feedback: Iterable[Feedback]) -> Document:
     """Return the filter for these entries in these versions."""
     by_version: defaultdict[int, list[Document]] = defaultdict(list)
     for one in feedback:

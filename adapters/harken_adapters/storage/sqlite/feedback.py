@@ -78,13 +78,13 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
         wanted = "WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
-        found = self._selected(wanted, (application, dump(list(feedback_ids))))
+        found = self._select(wanted, (application, dump(list(feedback_ids))))
         return {feedback.id: feedback for feedback in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         position = () if after is None else (_compare("<", after),)
         condition, parameters = where(query, *position)
-        found = self._selected(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
+        found = self._select(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
@@ -93,13 +93,13 @@ class SqliteFeedbackRepository(FeedbackRepository):
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         # In chunks, as in a stream, up to the last change at the start, so that it ends.
-        last = self._changed((application,), f"{_LAST_CHANGED_FIRST} LIMIT 1")
+        last = self._select_changed((application,), f"{_LAST_CHANGED_FIRST} LIMIT 1")
         if not last:
             return
         until = (to_microseconds(last[0].updated_at), last[0].id)
         place = (to_microseconds(since), "")
         while True:
-            chunk = self._changed(
+            chunk = self._select_changed(
                 (application, *place, *until, _CHUNK),
                 "AND (feedback.updated_at, feedback.id) > (?, ?) AND (feedback.updated_at, feedback.id) <= (?, ?) "
                 f"{_FIRST_CHANGED_FIRST} LIMIT ?",
@@ -147,16 +147,16 @@ class SqliteFeedbackRepository(FeedbackRepository):
         place: tuple[Condition, ...] = ()
         while True:
             condition, parameters = where(query, until, *place)
-            chunk = self._selected(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, size))
+            chunk = self._select(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, size))
             yield chunk
             if len(chunk) < size:
                 return
             place = (_compare(">", Cursor.of(chunk[-1])),)
 
-    def _changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
-        return self._selected(f"WHERE {_CHANGED} {rest}", parameters)
+    def _select_changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
+        return self._select(f"WHERE {_CHANGED} {rest}", parameters)
 
-    def _selected(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
+    def _select(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
         return self._database.read(lambda connection: select_feedback(connection, rest, parameters))
 
 

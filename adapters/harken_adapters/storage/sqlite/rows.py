@@ -82,7 +82,7 @@ def to_row(feedback: Feedback) -> Row:
         polarity,
         subjectivity,
         feedback.moderation.status.value,
-        _decision(feedback.moderation),
+        _encode_decision(feedback.moderation),
         feedback.reply,
         to_microseconds(feedback.created_at),
         to_microseconds(feedback.updated_at),
@@ -113,7 +113,7 @@ def from_row(row: Row) -> Feedback:
             None if polarity is None else (polarity, subjectivity),
         ),
         author=author,
-        moderation=_moderation(status, decision),
+        moderation=_decode_moderation(status, decision),
         reply=reply,
         created_at=from_microseconds(created_at),
         updated_at=from_microseconds(updated_at),
@@ -139,7 +139,7 @@ def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) ->
     return found[0] if found else None
 
 
-def _decision(moderation: Moderation) -> str | None:
+def _encode_decision(moderation: Moderation) -> str | None:
     if moderation == APPROVED:
         return None
     return dump(
@@ -152,7 +152,7 @@ def _decision(moderation: Moderation) -> str | None:
     )
 
 
-def _moderation(status: str, decision: str | None) -> Moderation:
+def _decode_moderation(status: str, decision: str | None) -> Moderation:
     if decision is None:
         return APPROVED
     parts = json.loads(decision)
