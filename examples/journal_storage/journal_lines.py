@@ -12,6 +12,7 @@ from harken.ports import (
     Alert,
     AlertKind,
     ApiKey,
+    Content,
     Context,
     Delivery,
     DeliveryState,
@@ -39,7 +40,7 @@ def by_name(*kinds: Any) -> dict[str, Any]:
 
 # A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
 VALUES = by_name(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
-VALUES |= by_name(Moderation, Revision, Sentiment, Subject, Target, Traits)
+VALUES |= by_name(Content, Moderation, Revision, Sentiment, Subject, Target, Traits)
 ENUMS = by_name(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)
 KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat}

@@ -49,6 +49,7 @@ from harken.domain.errors import (
 from harken.domain.feedback import (
     UNCHANGED,
     Change,
+    Content,
     Context,
     Feedback,
     Rating,
@@ -84,6 +85,7 @@ __all__ = [
     "Comparison",
     "ConfigurationError",
     "Container",
+    "Content",
     "Context",
     "ConversationConflict",
     "Counters",

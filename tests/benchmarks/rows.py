@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from attrs import evolve
-
 from harken.domain.feedback import Context, Feedback, Rating
 from harken.testing import a_feedback
 
@@ -35,7 +33,7 @@ def feedback(count: int, *, start: datetime = START, days: int = DAYS) -> Iterat
             comment=comment(random),
             created_at=start + step * index,
         )
-        yield evolve(made, context=Context({"user_tier": random.choice(("free", "premium"))}))
+        yield made.with_content(context=Context({"user_tier": random.choice(("free", "premium"))}))
 
 
 def write_csv(path: Path, count: int) -> None:

@@ -383,10 +383,10 @@ class ForgetsNotifiedChannels(MemoryOutbox):
     """Forgets the notified channels together with old deliveries."""
 
     def forget(self, *, before: datetime) -> int:
-        notified = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        notified = {place: dict(channels) for place, channels in self._data.deliveries.notified.items()}
         forgotten = super().forget(before=before)
-        self._data.deliveries.told.clear()
-        self._data.deliveries.told.update(notified)
+        self._data.deliveries.notified.clear()
+        self._data.deliveries.notified.update(notified)
         return forgotten
 
 
@@ -394,10 +394,10 @@ class DiscardsNotifiedChannels(MemoryOutbox):
     """Forgets the notified channels together with discarded deliveries."""
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        notified = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        notified = {place: dict(channels) for place, channels in self._data.deliveries.notified.items()}
         super().discard(claimed)
-        self._data.deliveries.told.clear()
-        self._data.deliveries.told.update(notified)
+        self._data.deliveries.notified.clear()
+        self._data.deliveries.notified.update(notified)
 
 
 class ReplaysDeadOnly(MemoryOutbox):

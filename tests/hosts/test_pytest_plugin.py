@@ -56,7 +56,7 @@ def test_notifications_are_sent_when_they_are_read(harken: Harken, harken_notifi
     [notification] = harken_notifications
     assert (notification.feedback, notification.id[-9:]) == (feedback, ":captured")
     harken.collection.withdraw("default", feedback.id)
-    assert harken_notifications.types == ["feedback.created", "feedback.deleted"]
+    assert harken_notifications.types == ["feedback.created", "feedback.withdrawn"]
     assert harken_notifications[0] is notification
     assert harken_notifications[1:] == [harken_notifications[-1]]
     assert harken_notifications != []
