@@ -30,7 +30,7 @@ from harken.domain.events import (
     erasure_deliveries,
     event_order,
 )
-from harken.domain.feedback import Context, Feedback, Rating, Revision, Sentiment, Target
+from harken.domain.feedback import Content, Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.metadata import MetadataSize
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -54,6 +54,7 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "Conflict",
+    "Content",
     "Context",
     "ConversationRepository",
     "Cursor",
