@@ -24,7 +24,6 @@ class Recorder(Notifier):
         self._lock = Lock()
 
     def deliver(self, notification: Notification) -> None:
-        """See the port."""
         with self._lock:
             self.tried.append(notification)
         self.refuse(notification)

@@ -7,11 +7,12 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
-from harken import Feedback, Harken, Rating, Submission, Target
+from harken import Content, Feedback, Harken, Rating, Submission, Target
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 #: How long a test waits for something that should happen at once, before it fails instead of hanging.
 PATIENCE = 60.0
+_CONTENT = ("tags", "context", "sentiment")
 
 
 class ManualClock:
@@ -51,7 +52,8 @@ def a_feedback(feedback_id: str = "f", rating: Rating = Rating.UP, comment: str 
     """Feedback given at noon, unless ``parts`` says otherwise."""
     at = parts.pop("created_at", NOON)
     target = Target(parts.pop("session_id", "s"), parts.pop("message_id", None), parts.pop("agent_id", None))
-    known = {"id": feedback_id, "target": target, "rating": rating, "comment": comment}
+    content = Content(rating, comment, **{name: parts.pop(name) for name in _CONTENT if name in parts})
+    known = {"id": feedback_id, "target": target, "content": content}
     return Feedback(**{**known, "created_at": at, "updated_at": at, **parts})
 
 

@@ -158,7 +158,7 @@ class TestFindingTheStorage:
 
     def test_what_it_says_of_the_url(self) -> None:
         """A storage that makes no sense of its URL says so."""
-        with pytest.raises(ConfigurationError, match="memory:// takes nothing more"):
+        with pytest.raises(ConfigurationError, match="memory:// has no options"):
             connect("memory://somewhere")
 
     @pytest.mark.parametrize("storage", [Path("feedback.db"), b"memory://", 7])

@@ -7,10 +7,17 @@ from typing import Any
 
 from attrs import fields
 
-from harken import (
+from harken.ports import (
+    Accepted,
     Alert,
+    AlertKind,
     ApiKey,
+    Content,
     Context,
+    Delivery,
+    DeliveryState,
+    Event,
+    EventType,
     Feedback,
     FeedbackQuery,
     Moderation,
@@ -19,22 +26,21 @@ from harken import (
     Revision,
     Scope,
     Sentiment,
+    StateEntry,
+    Subject,
     Target,
+    Traits,
 )
-from harken.domain.alerts.alert import AlertKind, Subject
-from harken.domain.events import Delivery, DeliveryState, Event, EventType, Traits
-from harken.ports.repository import Accepted
-from harken.ports.state import StateEntry
 
 
 def by_name(*kinds: Any) -> dict[str, Any]:
-    """The classes by their names."""
+    """Map the classes from their names."""
     return {kind.__name__: kind for kind in kinds}
 
 
 # A line can be decoded to these types only, even if an attacker wrote it. Pickle could not guarantee that.
 VALUES = by_name(Accepted, Alert, ApiKey, Delivery, Event, Feedback, FeedbackQuery, StateEntry)
-VALUES |= by_name(Moderation, Revision, Sentiment, Subject, Target, Traits)
+VALUES |= by_name(Content, Moderation, Revision, Sentiment, Subject, Target, Traits)
 ENUMS = by_name(AlertKind, DeliveryState, EventType, ModerationStatus, Rating, Scope)
 GROUPS = by_name(list, tuple, frozenset, dict, Context)
 KINDS = VALUES | ENUMS | GROUPS | {"datetime": datetime.fromisoformat}

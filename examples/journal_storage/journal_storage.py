@@ -19,15 +19,22 @@ from attrs import NOTHING, fields
 from journal_lines import from_line, to_line
 
 import harken
-from harken import ConfigurationError, StorageClosed, StorageCorrupt, StorageIncompatible, StorageUnavailable
-from harken.domain.events import DeliveryState
-from harken.ports.storage import Storage
+from harken.ports import (
+    ConfigurationError,
+    DeliveryState,
+    Storage,
+    StorageClosed,
+    StorageCorrupt,
+    StorageIncompatible,
+    StorageUnavailable,
+)
 
 PREFIX = "journal:///"
 HEADER = b"harken-journal 1\n"
 # Methods that only read. Calls of all others are journaled: an unnecessary line is harmless, a missing one loses data.
-READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events", "find"}
-READS |= {"get", "get_many", "keys", "latest", "messages", "sessions", "speakers", "stream", "summarize", "watching"}
+READS = {"agent", "agents", "all", "applications", "changes", "count", "deliveries", "delivery", "events"}
+READS |= {"events_about", "find", "get", "get_many", "keys", "latest", "messages", "sessions", "speakers"}
+READS |= {"stream", "summarize", "watching"}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Finds out what all the feedback says: over time, by agent, by theme, and whether a release made it better.
+"""Analyses feedback: trends, groups by agent, themes, and a comparison before and after a release.
 
-Run it with ``python examples/patterns/analysis.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/analysis.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -10,8 +10,8 @@ import harken
 from harken import Harken, Submission, Target
 
 RELEASE = datetime(2026, 3, 4, tzinfo=UTC)
-#: Day of March, agent, rating, comment and how often somebody said so.
-GIVEN = [
+#: Day of March, agent, rating, comment, and how often it was given.
+SAMPLES = [
     (2, "helper", "down", "Too slow and unclear", 14),
     (2, "desk", "up", "Great explanation", 6),
     (3, "helper", "up", "Perfect!", 8),
@@ -24,8 +24,8 @@ GIVEN = [
 
 
 def collect(hk: Harken) -> None:
-    """Keep all of it, in one write, with the times at which it was given."""
-    answers = hk.collection.submit_many(
+    """Store the samples with their times, in one write."""
+    receipts = hk.collection.submit_many(
         [
             Submission(
                 target=Target(f"session-{day}-{number}", agent_id=agent),
@@ -33,11 +33,11 @@ def collect(hk: Harken) -> None:
                 comment=comment,
                 created_at=datetime(2026, 3, day, 9, number, tzinfo=UTC),
             )
-            for day, agent, rating, comment, times in GIVEN
+            for day, agent, rating, comment, times in SAMPLES
             for number in range(times)
         ]
     )
-    print(f"{len(answers)} feedbacks")
+    print(f"{len(receipts)} entries")
 
 
 def main(storage: str) -> None:
@@ -51,18 +51,18 @@ def main(storage: str) -> None:
             print(f"  {point.start:%Y-%m-%d}  {counts}  quality {day.quality:.1f}")
 
         print("By agent:")
-        for agent, figures in hk.groups("agent").items():
-            low, high = figures.interval.low, figures.interval.high
-            print(f"  {agent}: satisfaction {figures.satisfaction:.1f}% ({low:.1f}% to {high:.1f}%)")
+        for agent, summary in hk.groups("agent").items():
+            low, high = summary.interval.low, summary.interval.high
+            print(f"  {agent}: satisfaction {summary.satisfaction:.1f}% (95% CI {low:.1f}% to {high:.1f}%)")
 
-        print("What downs mention:")
+        print("Themes of negative comments:")
         for theme in hk.themes():
             print(f"  {theme.keyword}: {theme.mentions}")
 
         change = hk.analytics.compare(hk.query(until=RELEASE), hk.query(since=RELEASE))
         low, high = change.interval.low, change.interval.high
-        print(f"Since the release: {change.satisfaction_change:+.1f} points ({low:+.1f} to {high:+.1f})")
-        print(f"More than chance: {change.significant}")
+        print(f"Since the release: {change.satisfaction_change:+.1f} points (95% CI {low:+.1f} to {high:+.1f})")
+        print(f"Significant: {change.significant}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Counts what comes in. Harken has the figures already; a hook adds what to count by, here which answer was tried.
+"""Adds a value to group statistics by: a hook stores the variant of the answer in an A/B test with the feedback.
 
-Run it with ``python examples/patterns/analytics_hook.py``, or with the URL of a storage behind that.
+Harken computes the statistics. `Counters` counts the submissions of this process, for example for a metrics endpoint.
+
+Run ``python examples/patterns/analytics_hook.py``, optionally followed by the URL of a storage.
 """
 
 import json
@@ -13,7 +15,7 @@ import harken
 from harken import Counters
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 
-GIVEN = [
+SAMPLES = [
     ("up", "Excellent!"),
     ("down", "More examples, please"),
     (None, "Saved for later"),
@@ -25,7 +27,7 @@ GIVEN = [
 
 
 def with_variant(original_func: Callable[..., Any], _action: str, session_id: str, **kwargs: Any) -> Any:
-    """Every other session gets long answers; keep with the feedback which ones it was about."""
+    """Store the variant: every other session gets long answers."""
     variant = "long" if int(session_id.removeprefix("session-")) % 2 else "short"
     return original_func({**kwargs["feedback"], "variant": variant})
 
@@ -34,17 +36,17 @@ def main(storage: str) -> None:
     counters = Counters()
     ten = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
     with harken.connect(storage, middleware=[counters], clock=lambda: ten) as hk:
-        for number, (rating, comment) in enumerate(GIVEN):
+        for number, (rating, comment) in enumerate(SAMPLES):
             session = MongoDBSessionManager(f"session-{number}", harken=hk, feedback_hook=with_variant)
             session.add_feedback({"rating": rating, "comment": comment})
 
-        print("Since this process began:")
+        print("Counted in this process:")
         print(json.dumps(counters.metrics(), indent=2))
 
-        figures = hk.summary()
-        low, high = figures.interval.low, figures.interval.high
-        print("In the storage, from all processes:")
-        print(f"  satisfaction {figures.satisfaction:.1f}%, which with so few may be {low:.0f}% to {high:.0f}%")
+        summary = hk.summary()
+        low, high = summary.interval.low, summary.interval.high
+        print("Counted in the storage, for all processes:")
+        print(f"  satisfaction {summary.satisfaction:.1f}% (95% CI {low:.0f}% to {high:.0f}%)")
         for variant, group in hk.groups("context.variant").items():
             print(f"  {variant} answers: {group.total}, satisfaction {group.satisfaction:.1f}%")
 

@@ -1,6 +1,6 @@
-"""Answers whoever is not satisfied: at once where a rule knows what to say, a little later where a model has to think.
+"""Replies to negative feedback: at once if a reply rule matches, otherwise in the background, with a model.
 
-Run it with ``python examples/patterns/automatic_responses.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/automatic_responses.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -10,38 +10,38 @@ from queue import Queue
 import harken
 from harken import Feedback, Notification, Notifier, Rating
 
-#: The first that fits a down; `context` is what is known of whoever gave it.
+#: Reply rules for negative feedback. The first that matches is used; `context` is compared with the feedback's context.
 REPLIES: list[Mapping[str, object]] = [
-    {"tag": "refund", "context": {"user_tier": "premium"}, "text": "Sorry. Your money is back within the hour."},
-    {"tag": "refund", "text": "Sorry. Somebody looks at your refund today."},
-    {"theme": "slow", "text": "Sorry that {agent_id} took so long. We are making it faster."},
+    {"tag": "refund", "context": {"user_tier": "premium"}, "text": "Sorry. We will refund you within the hour."},
+    {"tag": "refund", "text": "Sorry. We will process your refund today."},
+    {"theme": "slow", "text": "Sorry that {agent_id} took so long. We are working on it."},
 ]
-#: Whoever has left the page by then is told another way: the reply is a change of the feedback, and that is an event.
+#: Late replies are sent by mail: storing a reply updates the feedback, which is an event.
 ROUTES = [{"name": "late-replies", "channel": "mail", "events": ["feedback.updated"]}]
 
 
 class Mail(Notifier):
-    """What sends mail elsewhere."""
+    """A channel that collects mails. A real one would send them."""
 
     def __init__(self) -> None:
         self.sent: Queue[str] = Queue()
 
     def deliver(self, notification: Notification) -> None:
-        """Send the reply to whoever gave the feedback."""
+        """Send the reply to the author of the feedback."""
         if notification.feedback is not None:
             self.sent.put(f"To {notification.feedback.author}: {notification.feedback.reply}")
 
 
-def think(feedback: Feedback) -> str | None:
-    """What a model does elsewhere. It is asked in the background, where no rule had an answer."""
+def ask_model(feedback: Feedback) -> str | None:
+    """Write a reply, as a model would. It is called in the background if no rule matched."""
     if feedback.rating is not Rating.DOWN:
         return None
-    return f"Thank you. We look into it: {feedback.comment.lower()}"
+    return f"Thank you. We will fix this: {feedback.comment.lower()}"
 
 
 def main(storage: str) -> None:
     mail = Mail()
-    with harken.connect(storage, replies=REPLIES, responder=think, channels={"mail": mail}, routes=ROUTES) as hk:
+    with harken.connect(storage, replies=REPLIES, responder=ask_model, channels={"mail": mail}, routes=ROUTES) as hk:
         hk.start_relay()
         for author, rating, comment, tags, tier in [
             ("ann", "down", "Where is my money?", ["refund"], "premium"),
@@ -53,7 +53,7 @@ def main(storage: str) -> None:
             receipt = hk.submit(
                 "session-1", rating, comment, agent_id="helper", author=author, tags=tags, context={"user_tier": tier}
             )
-            print(f"{author}, {rating}: {receipt.reply or 'nothing to say at once'}")
+            print(f"{author}, {rating}: {receipt.reply or 'no immediate reply'}")
         print(mail.sent.get(timeout=30))
 
 

@@ -1,6 +1,6 @@
-"""Keeps what is known of a session beside its feedback, and counts the feedback by it.
+"""Stores metadata of a session, and groups statistics by it.
 
-Run it with ``python examples/patterns/combined_metadata.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/combined_metadata.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -13,7 +13,7 @@ from harken_adapters.hosts.session_manager import MongoDBSessionManager
 
 
 def open_session(hk: Harken, session_id: str) -> MongoDBSessionManager:
-    """A session whose feedback carries the tier of its user, as the metadata has it when the feedback is given."""
+    """A session manager that adds the user's tier to feedback, from the session's metadata at that time."""
 
     def with_tier(original_func: Callable[..., Any], _action: str, _session_id: str, **kwargs: Any) -> Any:
         tier = session.get_metadata()["metadata"].get("user_tier", "unknown")
@@ -36,17 +36,17 @@ def main(storage: str) -> None:
         bob.update_metadata({"user_name": "Bob", "user_tier": "free"})
         bob.add_feedback({"rating": "down", "comment": "I waited too long"})
 
-        print("Session of Alice")
-        # Nothing is counted by hand: what is kept twice differs sooner or later.
+        print("Alice's session:")
+        # Statistics are computed from the feedback. Counters kept in the metadata would become wrong.
         for name, value in sorted(alice.get_metadata()["metadata"].items()):
             print(f"  {name}: {value}")
         for feedback in alice.get_feedbacks():
             print(f"  {feedback['rating']}: {feedback['comment']}")
         print(f"  satisfaction: {hk.summary(session_id='alice-1').satisfaction:.1f}%")
 
-        print("By tier")
-        for tier, figures in hk.groups("context.user_tier").items():
-            print(f"  {tier}: {figures.total}, satisfaction {figures.satisfaction:.1f}%")
+        print("By tier:")
+        for tier, summary in hk.groups("context.user_tier").items():
+            print(f"  {tier}: {summary.total}, satisfaction {summary.satisfaction:.1f}%")
 
 
 if __name__ == "__main__":

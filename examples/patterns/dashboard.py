@@ -1,7 +1,6 @@
-"""Draws how satisfaction went, week by week and agent by agent.
+"""Draws satisfaction by week as bars, for all agents together and for each agent.
 
-Run it with ``python examples/patterns/dashboard.py``, or with the URL of a storage behind that, whose feedback it then
-draws: all that is there, and nothing made up.
+Run ``python examples/patterns/dashboard.py`` to see sample data, or add the URL of a storage to see its feedback.
 """
 
 import sys
@@ -11,13 +10,13 @@ import harken
 from harken import Harken, Submission, Summary, Target
 
 FIRST = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
-#: Of ten people each week, how many are satisfied.
-MADE_UP = {"helper": (3, 4, 6, 6, 8, 9), "desk": (8, 8, 7, 0, 5, 5)}
+#: The number of thumbs-up among ten ratings a week; a week with 0 has no ratings.
+SAMPLES = {"helper": (3, 4, 6, 6, 8, 9), "desk": (8, 8, 7, 0, 5, 5)}
 WIDTH = 20
 
 
-def make_up(hk: Harken) -> None:
-    """Six weeks of feedback about two agents; in the fourth, nobody said anything about one of them."""
+def add_samples(hk: Harken) -> None:
+    """Six weeks of feedback on two agents; in the fourth week, one of them has none."""
     hk.collection.submit_many(
         [
             Submission(
@@ -26,23 +25,23 @@ def make_up(hk: Harken) -> None:
                 comment="A comment",
                 created_at=FIRST + timedelta(weeks=week, minutes=number),
             )
-            for agent, weeks in MADE_UP.items()
+            for agent, weeks in SAMPLES.items()
             for week, satisfied in enumerate(weeks)
             for number in range(10 if satisfied else 0)
         ]
     )
 
 
-def bar(figures: Summary) -> str:
-    """Satisfaction as a bar, where anybody said up or down."""
-    if not figures.decided:
-        return "nobody said anything"
-    length = round(figures.satisfaction / 100 * WIDTH)
-    return f"{'█' * length:░<{WIDTH}} {figures.satisfaction:5.1f}%  of {figures.decided}"
+def bar(summary: Summary) -> str:
+    """Satisfaction as a bar, if there are ratings other than neutral."""
+    if not summary.decided:
+        return "no ratings"
+    length = round(summary.satisfaction / 100 * WIDTH)
+    return f"{'█' * length:░<{WIDTH}} {summary.satisfaction:5.1f}%  of {summary.decided}"
 
 
 def draw(hk: Harken) -> None:
-    """All agents together, and each of them."""
+    """Draw all agents together, then each agent."""
     for agent in (None, *hk.groups("agent")):
         print(agent or "All agents")
         points = hk.trend("week", agent_id=agent) if isinstance(agent, str) else hk.trend("week")
@@ -53,7 +52,7 @@ def draw(hk: Harken) -> None:
 def main(storage: str | None) -> None:
     with harken.connect(storage or "memory://") as hk:
         if storage is None:
-            make_up(hk)
+            add_samples(hk)
         draw(hk)
 
 

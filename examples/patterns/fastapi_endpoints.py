@@ -1,8 +1,8 @@
-"""Takes feedback in a FastAPI application: Harken's own endpoints as a router, and one of the application's own.
+"""Collects feedback in a FastAPI application: Harken's endpoints as a router, and an endpoint of the application.
 
-Serve it with ``uvicorn --app-dir examples/patterns fastapi_endpoints:app``; http://127.0.0.1:8000/docs shows what there
-is. ``python examples/patterns/fastapi_endpoints.py`` asks it a few things over a loopback connection, and ends; the URL
-of a storage may stand behind that.
+Serve it with ``uvicorn --app-dir examples/patterns fastapi_endpoints:app``; http://127.0.0.1:8000/docs lists the
+endpoints. ``python examples/patterns/fastapi_endpoints.py``, optionally followed by the URL of a storage, serves it on
+a free port, sends some requests and ends.
 """
 
 import sys
@@ -18,13 +18,13 @@ from fastapi import FastAPI
 import harken
 from harken_adapters.hosts.fastapi import feedback_router
 
-# None is what HARKEN_STORAGE or harken.toml say.
+# None selects the storage that HARKEN_STORAGE or harken.toml names.
 hk = harken.connect(next(iter(sys.argv[1:]), "memory://") if __name__ == "__main__" else None)
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Close what was connected when the application ends."""
+    """Close the connection when the application ends."""
     yield
     hk.close()
 
@@ -35,13 +35,13 @@ app.include_router(feedback_router(hk))
 
 @app.get("/score/{agent_id}")
 def score(agent_id: str) -> dict[str, float]:
-    """An endpoint of the application's own, on the same feedback."""
+    """Returns the satisfaction of an agent, in percent."""
     return {"satisfaction": round(hk.summary(agent_id=agent_id).satisfaction, 1)}
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Serve the application in a thread, on any port that is free; its URL."""
+def serve() -> Iterator[str]:
+    """Serve the application in a thread on a free port; yields its URL."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     listening = create_server(("127.0.0.1", 0))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -56,15 +56,15 @@ def served() -> Iterator[str]:
 def main() -> None:
     feedback = "/api/sessions/user-123/feedback"
     key = {"Authorization": f"Bearer {hk.keys.create('default', ['submit', 'read']).text}"}
-    with served() as url, httpx.Client(base_url=url, headers=key) as client:
+    with serve() as url, httpx.Client(base_url=url, headers=key) as client:
         for body in [
             {"rating": "up", "comment": "Great answer!", "agent_id": "helper"},
             {"rating": "down", "comment": "Too slow", "agent_id": "helper"},
             {"rating": "down", "comment": ""},
         ]:
-            answer = client.post(feedback, json=body)
-            said = answer.json()
-            print(answer.status_code, said.get("message") or said["detail"])
+            response = client.post(feedback, json=body)
+            content = response.json()
+            print(response.status_code, content.get("message") or content["detail"])
         print([one["comment"] for one in client.get(feedback).json()["feedbacks"]])
         print(client.get(f"{feedback}/stats").json())
         print(client.get("/score/helper").json())

@@ -1,6 +1,6 @@
-"""Counts a click once, however often it is sent: when an answer got lost, on a double click, from many threads.
+"""Counts a click once even if it is sent repeatedly: after a lost response, on a double click, from several threads.
 
-Run it with ``python examples/patterns/idempotency.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/idempotency.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -12,35 +12,35 @@ from harken_adapters.hosts.session_manager import MongoDBSessionManager
 
 
 def click(hk: Harken, key: str) -> Receipt:
-    """What a page sends; it made the key when it was loaded."""
+    """Submit a click. A page generates the key when it is loaded."""
     return hk.submit("session-1", "up", "Thank you", agent_id="helper", idempotency_key=key)
 
 
 def main(storage: str) -> None:
     with harken.connect(storage) as hk:
-        first, again = click(hk, "click-1"), click(hk, "click-1")
-        print(f"Sent again: duplicate is {again.duplicate}, the same feedback: {again.feedback == first.feedback}")
+        first, retry = click(hk, "click-1"), click(hk, "click-1")
+        print(f"Retry: duplicate is {retry.duplicate}, same feedback: {retry.feedback == first.feedback}")
 
         with ThreadPoolExecutor(10) as pool:
             receipts = list(pool.map(lambda _: click(hk, "click-2"), range(10)))
-        print(f"Sent ten times at once: {sum(not one.duplicate for one in receipts)} kept")
+        print(f"Ten concurrent requests: {sum(not one.duplicate for one in receipts)} stored")
 
         try:
             hk.submit("session-1", "down", "Wrong button", agent_id="helper", idempotency_key="click-1")
         except IdempotencyConflict as error:
-            print(f"Refused: {error}")
+            print(f"Rejected: {error}")
 
         session = MongoDBSessionManager("session-2", harken=hk)
         for _ in range(2):
             session.add_feedback({"rating": "up", "comment": "Thanks", "idempotency_key": "click-1"})
-        print(f"Through the session manager: {len(session.get_feedbacks())} kept")
+        print(f"Session manager: {len(session.get_feedbacks())} stored")
 
-        # Where everybody has one vote on an answer, voting anew takes the place of the old vote, without a key.
+        # An author has one vote on an answer. A new vote replaces the old one and needs no key.
         answer = Target("session-3", "answer-1", "helper")
         hk.collection.set_vote(answer, "ann", "up")
         vote = hk.collection.set_vote(answer, "ann", "down", "It was last year's date").feedback
-        print(f"One vote, in version {vote.version}: {vote.rating.value}")
-        print(f"In all: {hk.summary().total}")
+        print(f"Vote, version {vote.version}: {vote.rating.value}")
+        print(f"Total: {hk.summary().total}")
 
 
 if __name__ == "__main__":

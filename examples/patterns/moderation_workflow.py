@@ -1,6 +1,6 @@
-"""Holds what looks wrong until somebody has decided, and counts only what was approved.
+"""Holds suspicious feedback until a moderator decides, and counts only approved feedback.
 
-Run it with ``python examples/patterns/moderation_workflow.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/moderation_workflow.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -13,39 +13,39 @@ LEGAL = ("lawyer", "court", "sue")
 
 
 def mentions_law(submission: Submission) -> Iterable[Violation]:
-    """Somebody has to look at it, but it is no reason to refuse it."""
+    """A rule that marks comments on legal matters for review."""
     if any(word in LEGAL for word in submission.comment.lower().split()):
         yield Violation("comment", "legal", "It mentions the law")
 
 
 def show(hk: Harken, title: str) -> None:
-    """What waits, and what counts."""
-    figures = hk.summary()
-    waiting = hk.moderation.queue(hk.query()).items
-    print(f"{title}: {figures.total} count, satisfaction {figures.satisfaction:.1f}%, {len(waiting)} waiting")
-    for feedback in waiting:
+    """Print the statistics and the moderation queue."""
+    summary = hk.summary()
+    pending = hk.moderation.queue(hk.query()).items
+    print(f"{title}: {summary.total} counted, satisfaction {summary.satisfaction:.1f}%, {len(pending)} pending")
+    for feedback in pending:
         print(f"  {feedback.comment!r}: {feedback.moderation.reason}")
 
 
 def decide(hk: Harken, feedback: Feedback, status: ModerationStatus, reason: str) -> None:
-    """A decision of the moderator; it is an event, so whoever was told of the feedback is told of it, too."""
+    """Record the moderator's decision. It is an event, which routes can send to channels."""
     hk.moderation.decide(feedback.application, feedback.id, status, moderator="mo", reason=reason)
 
 
 def main(storage: str) -> None:
-    # Spam is held as well, where it would be refused otherwise.
+    # Spam is held too; by default it would be rejected.
     policy = RatingPolicy.standard(spam="hold").with_rules(mentions_law, hold=True)
     with harken.connect(storage, policy=policy) as hk:
         hk.submit("session-1", "up", "Clear and quick")
         legal = hk.submit("session-2", "down", "My lawyer would love this answer").feedback
         spam = hk.submit("session-3", "up", "Click here for a casino bonus").feedback
-        show(hk, "At first")
+        show(hk, "Submitted")
 
         decide(hk, legal, ModerationStatus.APPROVED, "a joke")
         decide(hk, spam, ModerationStatus.REJECTED, "an advertisement")
         show(hk, "Decided")
 
-        # Nobody gets approved by editing what was rejected.
+        # Editing rejected feedback does not approve it; it becomes pending again.
         hk.collection.change(spam.application, spam.id, Change(comment="It was a good answer"))
         show(hk, "Edited")
 

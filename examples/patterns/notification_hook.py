@@ -1,9 +1,9 @@
-"""Tells whoever should know: a hook for what only this process needs, a channel for what has to arrive.
+"""Sends notifications: with a hook, within this process, and through a channel, with retries.
 
-A hook is lost with its process. What goes through a channel is stored with the feedback, and tried again until it has
-arrived. Webhooks, Amazon SNS, Slack and mail are channels that Harken has.
+A hook runs once. Events for a channel are stored with the feedback, and failed deliveries are retried. Harken has
+channels for webhooks, Amazon SNS, Slack, mail and more.
 
-Run it with ``python examples/patterns/notification_hook.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/notification_hook.py``, optionally followed by the URL of a storage.
 """
 
 import logging
@@ -20,36 +20,36 @@ ROUTES = [{"name": "unhappy", "channel": "support", "events": ["feedback.created
 
 
 class Support(Notifier):
-    """Where the support team is told. The first time it is out of reach, as such places are now and then."""
+    """The channel to the support team. It fails on the first attempt, as a network service might."""
 
     def __init__(self) -> None:
-        self.tries = 0
+        self.attempts = 0
 
     def deliver(self, notification: Notification) -> None:
-        """Tell them, or say that it has to be tried again."""
-        self.tries += 1
-        if self.tries == 1:
-            print("  support is out of reach")
-            raise DeliveryFailed("No answer")
+        """Print the comment, or raise an error so that the delivery is retried."""
+        self.attempts += 1
+        if self.attempts == 1:
+            print("  support is not available")
+            raise DeliveryFailed("No response")
         if notification.feedback is not None:
-            print(f"  support reads: {notification.feedback.comment}")
+            print(f"  support receives: {notification.feedback.comment}")
 
 
 def cheer(original_func: Callable[..., Any], action: str, session_id: str, **kwargs: Any) -> Any:
-    """Tells of ups at once, in this process."""
+    """Print a line for each thumbs-up, in this process."""
     receipt = original_func(kwargs["feedback"])
     if kwargs["feedback"]["rating"] == "up":
-        print(f"  {action}: somebody in {session_id} is happy")
+        print(f"  {action}: thumbs-up in {session_id}")
     return receipt
 
 
-def downs(hk: Harken, session_id: str) -> int:
-    """How many downs a session has, in all processes and since ever."""
+def count_negative(hk: Harken, session_id: str) -> int:
+    """The number of thumbs-down in a session, from all processes."""
     return hk.summary(session_id=session_id, rating="down").total
 
 
 def main(storage: str) -> None:
-    # Each try that failed is a warning in the log. Here support says so itself.
+    # Harken logs a warning for each failed attempt; this example prints its own line.
     logging.basicConfig(level=logging.ERROR)
     now = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
     with harken.connect(storage, channels={"support": Support()}, routes=ROUTES, clock=lambda: now) as hk:
@@ -57,9 +57,9 @@ def main(storage: str) -> None:
         for rating, comment in [("up", "Perfect"), ("down", "The code had errors"), ("down", "It still has")]:
             print(f"{rating}: {comment}")
             session.add_feedback({"rating": rating, "comment": comment})
-            # A program calls `hk.start_relay()` once instead, and nobody waits for what is sent.
+            # A program calls `hk.start_relay()` once instead, which sends in the background.
             hk.relay.run_due()
-        print(f"Downs in this session: {downs(hk, 'session-1')}")
+        print(f"Thumbs-down in this session: {count_negative(hk, 'session-1')}")
 
         now += timedelta(minutes=1)
         print("A minute later:")

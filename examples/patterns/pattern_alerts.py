@@ -1,6 +1,6 @@
-"""Raises alerts on patterns: three downs in a row, an unhappy hour, silence. Each is told once, and when it ends.
+"""Raises alerts on patterns: three thumbs-down in a row, low satisfaction within an hour, silence.
 
-Run it with ``python examples/patterns/pattern_alerts.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/pattern_alerts.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -19,49 +19,49 @@ ROUTES = [{"name": "alerts", "channel": "pager", "events": ["alert.raised", "ale
 
 
 class Pager(Notifier):
-    """Who is woken."""
+    """The channel to the engineer on call."""
 
     def deliver(self, notification: Notification) -> None:
-        """Tell of an alert."""
+        """Print the alert."""
         if notification.alert is not None:
             print(f"  {notification.type.value}: {notification.alert.message}")
 
 
-class Day:
-    """A day in a few moments: a clock that is turned, so that the output is the same each time."""
+class ManualClock:
+    """A clock that the example advances, so that the output is the same each time."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        """What the clock says."""
+        """The current time."""
         return self.now
 
-    def passes(self, hk: Harken, **by: float) -> None:
-        """Let time pass, and then the rules look. In a program they do so by themselves, after `hk.start_relay()`."""
+    def advance(self, hk: Harken, **by: float) -> None:
+        """Advance the clock and evaluate the rules. After `hk.start_relay()`, a relay does this in the background."""
         self.now += timedelta(**by)
         hk.relay.run_due()
 
 
 def main(storage: str) -> None:
-    day = Day()
-    with harken.connect(storage, alert_rules=RULES, routes=ROUTES, channels={"pager": Pager()}, clock=day) as hk:
-        print("Three downs in one session, and two in others:")
+    clock = ManualClock()
+    with harken.connect(storage, alert_rules=RULES, routes=ROUTES, channels={"pager": Pager()}, clock=clock) as hk:
+        print("Three thumbs-down in one session, and two in others:")
         for session in ("session-1", "session-1", "session-1", "session-2", "session-3"):
             hk.submit(session, "down", "Still wrong", agent_id="helper")
-            day.passes(hk, minutes=1)
+            clock.advance(hk, minutes=1)
 
-        print("Somebody mended it:")
+        print("A thumbs-up in the first session:")
         hk.submit("session-1", "up", "It works now", agent_id="helper")
-        day.passes(hk, hours=2)
-        print("When there has been no sign of it for an hour:")
-        day.passes(hk, hours=1)
+        clock.advance(hk, hours=2)
+        print("An hour without low satisfaction:")
+        clock.advance(hk, hours=1)
 
-        print("Then nobody says anything:")
-        day.passes(hk, hours=6)
+        print("Six hours without feedback:")
+        clock.advance(hk, hours=6)
 
-        standing = hk.alerts.find("default", open=True)
-        print(f"What stands in the end: {', '.join(alert.rule for alert in standing)}")
+        alerts = hk.alerts.find("default", open=True)
+        print(f"Open alerts: {', '.join(alert.rule for alert in alerts)}")
 
 
 if __name__ == "__main__":

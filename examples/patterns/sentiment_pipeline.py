@@ -1,6 +1,6 @@
-"""Tells how each comment sounds, and looks for those that sound otherwise than they were rated.
+"""Analyses the sentiment of comments, and finds comments whose sentiment contradicts the rating.
 
-Run it with ``python examples/patterns/sentiment_pipeline.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/sentiment_pipeline.py``, optionally followed by the URL of a storage.
 """
 
 import sys
@@ -10,18 +10,18 @@ import harken
 from harken import Feedback, Harken, Rating
 from harken_adapters.text import text_adapters
 
-GIVEN = [
+SAMPLES = [
     ("helper", "up", "A <b>wonderful</b> answer, thank you!"),
     ("helper", "up", "Great, it lost my bag again. Terrible service!"),
     ("helper", "down", "Awfully slow 😭"),
-    ("desk", "down", "A lovely chat, thank you. It told me the gate of yesterday"),
+    ("desk", "down", "A lovely chat, thank you. It gave me yesterday's gate"),
     ("desk", None, "Boarding is at nine"),
     ("desk", "up", ""),
 ]
 
 
-def odd(hk: Harken) -> Iterator[Feedback]:
-    """Ups that sound bad, and downs that sound good."""
+def contradictions(hk: Harken) -> Iterator[Feedback]:
+    """Thumbs-up with a negative comment, and thumbs-down with a positive one."""
     for feedback in hk.stream():
         polarity = feedback.sentiment.polarity if feedback.sentiment else 0.0
         if (feedback.rating is Rating.UP and polarity < 0) or (feedback.rating is Rating.DOWN and polarity > 0):
@@ -29,20 +29,20 @@ def odd(hk: Harken) -> Iterator[Feedback]:
 
 
 def main(storage: str) -> None:
-    # The comment is cleaned, checked for spam, and felt before it is kept. VADER feels, if nothing else is said.
+    # Each comment passes the sanitiser, the spam filter and VADER, the default sentiment analysis, before it is stored.
     with harken.connect(storage, **text_adapters(sentiment="vader")) as hk:
-        for agent, rating, comment in GIVEN:
+        for agent, rating, comment in SAMPLES:
             feedback = hk.submit("session-1", rating, comment, agent_id=agent).feedback
             sentiment = feedback.sentiment
-            sounds = f"{sentiment.polarity:+.2f}, subjective {sentiment.subjectivity:.2f}" if sentiment else "no words"
-            print(f"{feedback.rating.value or 'neutral'}: {feedback.comment!r} ({sounds})")
+            scores = f"{sentiment.polarity:+.2f}, subjective {sentiment.subjectivity:.2f}" if sentiment else "none"
+            print(f"{feedback.rating.value or 'neutral'}: {feedback.comment!r} ({scores})")
 
-        # The figures have it, too, added up by the storage.
-        for name, figures in hk.groups("agent").items():
-            print(f"{name}: polarity {figures.average_polarity:+.3f} over {figures.sentiments} comments")
+        # The storage computes the average polarity of each group.
+        for name, summary in hk.groups("agent").items():
+            print(f"{name}: polarity {summary.average_polarity:+.3f} over {summary.sentiments} comments")
 
-        for feedback in odd(hk):
-            print(f"Somebody should read: {feedback.rating.value}, {feedback.comment!r}")
+        for feedback in contradictions(hk):
+            print(f"Contradiction: {feedback.rating.value}, {feedback.comment!r}")
 
 
 if __name__ == "__main__":

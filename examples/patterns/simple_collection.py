@@ -1,7 +1,7 @@
-"""Collects what people think of answers, and reads it again.
+"""Collects feedback on answers, reads it, changes it and computes statistics.
 
-Run it with ``python examples/patterns/simple_collection.py``. With the URL of a storage behind that, such as
-``sqlite:///feedback.db``, it keeps what it collects there; without one, in memory.
+Run ``python examples/patterns/simple_collection.py``. It stores feedback in memory. To use another storage, add its
+URL, such as ``sqlite:///feedback.db``.
 """
 
 import sys
@@ -11,22 +11,22 @@ import harken
 
 def main(storage: str) -> None:
     with harken.connect(storage) as hk:
-        # What `submit` returns is durable, and has an id, a time and a version.
+        # When `submit` returns, the feedback is durable and has an id, a time and a version.
         hk.submit("session-1", "up", "Very helpful", agent_id="helper", message_id="answer-1", author="ann")
         hk.submit("session-1", "down", "It could not find my order", agent_id="helper", message_id="answer-2")
-        receipt = hk.submit("session-2", None, "I only looked around", agent_id="helper")
+        receipt = hk.submit("session-2", None, "I was only browsing", agent_id="helper")
 
-        print("Of session 1, newest first:")
+        print("Feedback in session 1, newest first:")
         for feedback in hk.feedback(session_id="session-1").items:
             print(f"  {feedback.rating.value:<5} {feedback.message_id}  {feedback.comment}")
 
-        # People change their mind. What they said before is kept as a revision, and does not count any more.
+        # A change stores a new version. The previous one is kept as a revision and is no longer counted.
         changed = hk.collection.change("default", receipt.feedback.id, harken.Change(rating="up", comment="It works!"))
-        print(f"Version {changed.version} of another one: {changed.rating.value}, {changed.comment}")
+        print(f"Changed in session 2, version {changed.version}: {changed.rating.value}, {changed.comment}")
 
-        figures = hk.summary(agent_id="helper")
-        print(f"{figures.total} in all: {figures.positive} up, {figures.negative} down, {figures.neutral} neutral")
-        print(f"Satisfaction: {figures.satisfaction:.1f}%")
+        summary = hk.summary(agent_id="helper")
+        print(f"Total {summary.total}: {summary.positive} up, {summary.negative} down, {summary.neutral} neutral")
+        print(f"Satisfaction: {summary.satisfaction:.1f}%")
 
 
 if __name__ == "__main__":

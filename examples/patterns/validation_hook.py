@@ -1,6 +1,6 @@
-"""Checks feedback before it is kept: what Harken checks by itself, a rule of one's own, and a hook that mends.
+"""Validates feedback before it is stored: with Harken's rules, a custom rule, and a hook that changes the feedback.
 
-Run it with ``python examples/patterns/validation_hook.py``, or with the URL of a storage behind that.
+Run ``python examples/patterns/validation_hook.py``, optionally followed by the URL of a storage.
 """
 
 import re
@@ -12,7 +12,7 @@ import harken
 from harken import FeedbackRejected, RatingPolicy, Submission, Violation
 from harken_adapters.hosts.session_manager import MongoDBSessionManager
 
-GIVEN: list[dict[str, Any]] = [
+SAMPLES: list[dict[str, Any]] = [
     {"rating": "up", "comment": "  Great, write to ann@example.com for more  "},
     {"rating": "down", "comment": "   "},
     {"rating": "maybe", "comment": "x" * 1001},
@@ -21,13 +21,13 @@ GIVEN: list[dict[str, Any]] = [
 
 
 def no_card_numbers(submission: Submission) -> Iterable[Violation]:
-    """A rule holds for everybody, whichever way their feedback comes in."""
+    """A rule applies to all submissions, from every host."""
     if re.search(r"\b(\d{4}[ -]?){4}\b", submission.comment):
         yield Violation("comment", "card_number", "Please leave out card numbers")
 
 
-def without_addresses(original_func: Callable[..., Any], action: str, session_id: str, **kwargs: Any) -> Any:
-    """A hook stands around one session manager, and may change what is kept, or refuse it, too."""
+def mask_addresses(original_func: Callable[..., Any], action: str, session_id: str, **kwargs: Any) -> Any:
+    """A hook wraps `add_feedback` of one session manager. It may change feedback or reject it by raising."""
     feedback = kwargs["feedback"]
     feedback["comment"] = re.sub(r"\S+@\S+\.\w+", "[address]", feedback["comment"])
     feedback["_checked"] = f"{action} in {session_id}"
@@ -37,18 +37,18 @@ def without_addresses(original_func: Callable[..., Any], action: str, session_id
 def main(storage: str) -> None:
     policy = RatingPolicy.standard().with_rules(no_card_numbers)
     with harken.connect(storage, policy=policy) as hk:
-        session = MongoDBSessionManager("session-1", harken=hk, feedback_hook=without_addresses)
-        for feedback in GIVEN:
+        session = MongoDBSessionManager("session-1", harken=hk, feedback_hook=mask_addresses)
+        for feedback in SAMPLES:
             try:
                 session.add_feedback(feedback)
             except FeedbackRejected as error:
-                # All that is wrong is told at once. It is a ValueError, for whoever catches that.
-                print("Refused:", "; ".join(violation.message for violation in error.violations))
+                # The error, a ValueError, lists all violations.
+                print("Rejected:", "; ".join(violation.message for violation in error.violations))
             else:
-                print("Kept.")
+                print("Stored.")
 
-        for kept in session.get_feedbacks():
-            print(f"{kept['rating']}: {kept['comment']!r}, checked by: {kept['_checked']}")
+        for stored in session.get_feedbacks():
+            print(f"{stored['rating']}: {stored['comment']!r}, checked by: {stored['_checked']}")
 
 
 if __name__ == "__main__":

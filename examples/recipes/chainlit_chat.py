@@ -1,4 +1,4 @@
-"""A chat in Chainlit whose thumbs Harken keeps: ``chainlit run chainlit_chat.py``."""
+"""A Chainlit chat that stores thumbs in Harken: ``chainlit run chainlit_chat.py``."""
 
 import asyncio
 from typing import Any
@@ -12,15 +12,15 @@ import harken
 hk = harken.connect("sqlite:///feedback.db", comment_when_down=False)
 
 
-async def nothing(*_: Any, **__: Any) -> None: ...
+async def do_nothing(*_: Any, **__: Any) -> None: ...
 
 
 class Thumbs(BaseDataLayer):
-    """Keeps thumbs, and nothing else of a conversation."""
+    """A data layer that stores thumbs only."""
 
-    get_user = create_user = create_element = get_element = delete_element = create_step = update_step = nothing
-    delete_step = get_thread_author = delete_thread = list_threads = get_thread = update_thread = nothing
-    build_debug_url = get_favorite_steps = close = nothing
+    get_user = create_user = create_element = get_element = delete_element = create_step = update_step = do_nothing
+    delete_step = get_thread_author = delete_thread = list_threads = get_thread = update_thread = do_nothing
+    build_debug_url = get_favorite_steps = close = do_nothing
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
         target, rating = harken.Target(feedback.threadId, feedback.forId), "up" if feedback.value else "down"
@@ -33,10 +33,10 @@ class Thumbs(BaseDataLayer):
 
 
 @cl.data_layer
-def keep_thumbs() -> Thumbs:
+def data_layer() -> Thumbs:
     return Thumbs()
 
 
 @cl.on_message
 async def answer(question: cl.Message) -> None:
-    await cl.Message(f"You said: {question.content}").send()  # your model speaks here
+    await cl.Message(f"You said: {question.content}").send()  # call your model here

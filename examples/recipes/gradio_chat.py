@@ -1,4 +1,4 @@
-"""A chat in Gradio whose thumbs Harken keeps: ``python gradio_chat.py``."""
+"""A Gradio chat that stores thumbs in Harken: ``python gradio_chat.py``."""
 
 from typing import Any
 from uuid import uuid4
@@ -11,12 +11,12 @@ hk = harken.connect("sqlite:///feedback.db", comment_when_down=False)
 
 
 def answer(question: str, _: list[Any]) -> gr.ChatMessage:
-    return gr.ChatMessage(f"You said: {question}", metadata={"id": uuid4().hex})  # your model speaks here
+    return gr.ChatMessage(f"You said: {question}", metadata={"id": uuid4().hex})  # call your model here
 
 
 def rate(history: list[Any], thumb: gr.LikeData, request: gr.Request) -> tuple[str, gr.Textbox]:
     session, message = request.session_hash, history[thumb.index]["metadata"]["id"]
-    if thumb.liked == "":  # pressed again: the thumb is taken back
+    if thumb.liked == "":  # pressed again: withdraw the vote
         hk.collection.withdraw_vote(hk.application, session, message, session)
     else:
         hk.collection.set_vote(harken.Target(session, message), session, "up" if thumb.liked else "down")

@@ -1,4 +1,4 @@
-"""A chat in Streamlit whose thumbs Harken keeps: ``streamlit run streamlit_chat.py``."""
+"""A Streamlit chat that stores thumbs in Harken: ``streamlit run streamlit_chat.py``."""
 
 from uuid import uuid4
 
@@ -7,14 +7,14 @@ import streamlit as st
 import harken
 
 
-@st.cache_resource  # one for the process, however often this script runs
+@st.cache_resource  # one connection for the process; the script itself runs on every click
 def connect() -> harken.Harken:
     return harken.connect("sqlite:///feedback.db", comment_when_down=False)
 
 
 def rate(message: str) -> None:
     thumb, reason = st.session_state[f"thumb {message}"], st.session_state.get(f"reason {message}", "")
-    if thumb is None:  # pressed again: the thumb is taken back
+    if thumb is None:  # pressed again: withdraw the vote
         hk.collection.withdraw_vote(hk.application, session, message, session)
         return
     try:
@@ -27,7 +27,7 @@ hk = connect()
 session = st.session_state.setdefault("session", uuid4().hex)
 texts = st.session_state.setdefault("texts", [])
 if question := st.chat_input("Ask me"):
-    texts += [question, f"You said: {question}"]  # your model speaks here
+    texts += [question, f"You said: {question}"]  # call your model here
 for number, text in enumerate(texts):
     with st.chat_message("assistant" if number % 2 else "user"):
         st.write(text)

@@ -1,4 +1,4 @@
-"""A Strands agent whose user rates its answers, in their words and with a button. Its model is a script."""
+"""A Strands agent whose user gives feedback in the conversation and with a button. Its model is a script."""
 
 from scripted_model import ScriptedModel
 from strands import Agent
@@ -8,7 +8,7 @@ from harken_adapters.hosts.strands import HarkenSessionManager
 
 SCRIPT = [
     "Your order arrives on Tuesday.",
-    ("record_feedback", {"rating": "down"}),  # Refused: it has no reason.
+    ("record_feedback", {"rating": "down"}),  # Rejected: a thumbs-down needs a comment.
     "I am sorry. What was wrong?",
     ("record_feedback", {"rating": "down", "comment": "It came on Monday"}),
     "Thank you, I have noted that.",
@@ -18,7 +18,7 @@ USER = ["When does my order arrive?", "That was wrong!", "It came on Monday", "C
 
 
 def order_desk(hk: harken.Harken, script: list) -> tuple[Agent, HarkenSessionManager]:
-    """The agent of a session, as a new process makes it; with a real model, no ``script`` is needed."""
+    """Create the agent of the session, as a new process would. ``script`` is for the scripted model only."""
     session_manager = HarkenSessionManager(hk, "session-1")
     agent = Agent(
         model=ScriptedModel(script),
@@ -36,11 +36,11 @@ def main() -> None:
         for message in USER:
             print(f"  user: {message}")
             print(f" agent: {str(agent(message)).strip()}")
-        # What the button of a page does; it is about the latest answer.
+        # A button on the page: feedback on the latest answer.
         session_manager.feedback.submit("up", "Clear")
 
         agent, _ = order_desk(hk, script=[])
-        print(f"A new process restores {len(agent.messages)} messages, and knows what was rated:")
+        print(f"A new process restores {len(agent.messages)} messages. Feedback on them:")
         texts = {message["tracking_id"]: message["content"][0].get("text") for message in agent.messages}
         for feedback in hk.stream(session_id="session-1"):
             print(f"{feedback.rating.value:>6}: {texts[feedback.message_id]} ({feedback.comment})")

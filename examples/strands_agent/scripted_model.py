@@ -1,4 +1,4 @@
-"""A model for Strands agents that needs no network: it says what its script says."""
+"""A model for Strands agents that returns scripted responses, without a network."""
 
 import json
 from collections.abc import AsyncIterator, Iterable
@@ -8,7 +8,7 @@ from strands.models import Model
 
 
 class ScriptedModel(Model):
-    """Says one line of a script at a time: a text, or a tool call as its name and its input."""
+    """Returns one line of the script per call: a text, or a tool call as its name and input."""
 
     def __init__(self, script: Iterable[str | tuple[str, dict[str, Any]]]) -> None:
         self._lines = enumerate(script)

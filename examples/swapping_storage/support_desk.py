@@ -14,7 +14,7 @@ ALERTS = [
     {"name": "unhappy hour", "kind": "satisfaction", "below": 60, "at_least": 5, "window": "1h"},
 ]
 REPLIES = [{"tag": "refund", "text": "Sorry. We will process your refund today."}]
-ROUTES = [{"name": "downs", "channel": "team", "ratings": ["down"], "events": ["feedback.created"]}]
+ROUTES = [{"name": "negative", "channel": "team", "ratings": ["down"], "events": ["feedback.created"]}]
 
 
 @contextmanager

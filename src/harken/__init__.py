@@ -49,6 +49,7 @@ from harken.domain.errors import (
 from harken.domain.feedback import (
     UNCHANGED,
     Change,
+    Content,
     Context,
     Feedback,
     Rating,
@@ -85,6 +86,7 @@ __all__ = [
     "Comparison",
     "ConfigurationError",
     "Container",
+    "Content",
     "Context",
     "ConversationConflict",
     "Counters",

@@ -1,7 +1,7 @@
-"""``make bench``: how fast Harken is, as ratios against the bare driver in the same run.
+"""``make bench``: measures the speed of Harken, as ratios to the bare driver in the same run.
 
-Prints one line for each figure and ends with status 1 if one misses its bound. Names of benchmarks as arguments run
-only these.
+Prints one line for each result, and exits with 1 if one exceeds its bound. Arguments are names of benchmarks; by
+default all run.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ BENCHMARKS = (
 
 
 def main(chosen: list[str]) -> int:
-    """Run the benchmarks that are named, or all."""
-    kept = True
-    # Beside the project, not in /tmp: that may be in memory, where nothing is ever synced.
+    """Run the named benchmarks, or all; returns the exit code."""
+    ok = True
+    # In the current folder, because /tmp may be in memory, where nothing is synced.
     with TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         for benchmark in BENCHMARKS:
             if chosen and benchmark.__name__ not in chosen:
                 continue
             for result in benchmark(Path(folder)):
                 print(result, flush=True)
-                kept = kept and result.kept
-    return 0 if kept else 1
+                ok = ok and result.ok
+    return 0 if ok else 1
 
 
 if __name__ == "__main__":

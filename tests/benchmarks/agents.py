@@ -1,4 +1,4 @@
-"""What a session costs: feedback in dictionaries against submitting, and the last messages against the first."""
+"""Sessions of agents: ``add_feedback`` compared to ``submit``, and long sessions compared to new ones."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ MESSAGES = 5_000
 
 
 def feedback_in_sessions(folder: Path) -> Iterator[Result]:
-    """``add_feedback`` against ``submit`` on MongoDB, then up to ten thousand entries in one session."""
+    """``add_feedback`` compared to ``submit`` on MongoDB, and in a session with ten thousand entries."""
     with (
         mongod.replica_set(folder=folder) as started,
         harken.connect(mongod.with_database(started.url, "feedback")) as hk,
     ):
         manager = MongoDBSessionManager("session-1", harken=hk)
-        yield _against_submit(manager, hk)
-        yield _flat(hk)
+        yield _compare_to_submit(manager, hk)
+        yield _measure_long_session(hk)
 
 
-def _against_submit(manager: MongoDBSessionManager, hk: Harken) -> Result:
+def _compare_to_submit(manager: MongoDBSessionManager, hk: Harken) -> Result:
     numbers = count()
     target = Target("session-1", agent_id="helper")
 
@@ -53,10 +53,10 @@ def _against_submit(manager: MongoDBSessionManager, hk: Harken) -> Result:
     return at_most("mongodb: add_feedback, to submit", ratio, 1.3, detail=detail)
 
 
-def _flat(hk: Harken) -> Result:
+def _measure_long_session(hk: Harken) -> Result:
     numbers = count()
 
-    def adding(session: str) -> Callable[[], float]:
+    def adder(session: str) -> Callable[[], float]:
         manager = MongoDBSessionManager(session, harken=hk)
 
         def add() -> float:
@@ -65,24 +65,24 @@ def _flat(hk: Harken) -> Result:
 
         return add
 
-    full = adding("full")
+    full = adder("full")
     while next(numbers) < ENTRIES // 20:
         full()
-    return _beside_new(f"mongodb: add_feedback after {ENTRIES:,} in a session, to the first ones", full, adding)
+    return _compare_to_new(f"mongodb: add_feedback after {ENTRIES:,} in a session, to the first ones", full, adder)
 
 
 def messages_of_agents(folder: Path) -> Iterator[Result]:
-    """An agent that talks until it has five thousand messages, against agents that begin."""
+    """An agent with five thousand messages compared to new agents."""
     with mongod.replica_set(folder=folder) as started:
         for name, url in (
             ("sqlite", f"sqlite:///{folder / 'agents.db'}"),
             ("mongodb", mongod.with_database(started.url, "agents")),
         ):
             with harken.connect(url) as hk:
-                yield _talking(name, hk)
+                yield _measure_messages(name, hk)
 
 
-def _talking(name: str, hk: Harken) -> Result:
+def _measure_messages(name: str, hk: Harken) -> Result:
     def talker(session: str) -> Callable[[], float]:
         manager = _Timed(hk, session)
         model = LocalModel(["An answer of some length. " * 20])
@@ -99,11 +99,13 @@ def _talking(name: str, hk: Harken) -> Result:
     full = talker("full")
     while hk.conversations.count(hk.application, "full") < MESSAGES:
         full()
-    return _beside_new(f"{name}: appending a message after {MESSAGES:,} in a session, to the first ones", full, talker)
+    return _compare_to_new(
+        f"{name}: appending a message after {MESSAGES:,} in a session, to the first ones", full, talker
+    )
 
 
 class _Timed(HarkenSessionManager):
-    """Adds up the seconds that appending took, without what an agent itself does in a turn."""
+    """Measures the time of appending messages, without the rest of a turn."""
 
     def __init__(self, hk: Harken, session: str) -> None:
         super().__init__(hk, session)
@@ -114,8 +116,8 @@ class _Timed(HarkenSessionManager):
         self.spent += seconds(lambda: append(message, agent, **options))
 
 
-def _beside_new(name: str, full: Callable[[], float], begin: Callable[[str], Callable[[], float]]) -> Result:
-    """The next twenty of a full session against the first twenty of a new one, in turn."""
+def _compare_to_new(name: str, full: Callable[[], float], begin: Callable[[str], Callable[[], float]]) -> Result:
+    """The next twenty entries of a full session compared to the first twenty of a new one, alternating."""
     pairs = [(full(), begin(f"new-{number}")()) for number in range(25)]
     ours, other = (median(times) / 20 * 1e3 for times in zip(*pairs, strict=True))
     ratio = median(mine / first for mine, first in pairs)

@@ -1,4 +1,4 @@
-"""What Harken is compared with: the driver alone, with the same rows and the same pragmas."""
+"""The baseline: the driver alone, with the same rows and pragmas."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _INSERT = f"INSERT INTO bare ({_COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS))
 Row = tuple[object, ...]
 
 
-def opened(path: Path, *, indexed: bool) -> sqlite3.Connection:
-    """A connection with Harken's pragmas, to a table with Harken's columns, with its indexes or without."""
+def connect(path: Path, *, indexed: bool) -> sqlite3.Connection:
+    """A connection with Harken's pragmas to a table with Harken's columns, with or without its indexes."""
     connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -46,26 +46,26 @@ def opened(path: Path, *, indexed: bool) -> sqlite3.Connection:
 
 @contextmanager
 def connection(path: Path, *, indexed: bool) -> Iterator[sqlite3.Connection]:
-    """The same, closed at the end."""
-    with closing(opened(path, indexed=indexed)) as made:
-        yield made
+    """A connection that is closed at the end of the context."""
+    with closing(connect(path, indexed=indexed)) as opened:
+        yield opened
 
 
 def rows_of(path: Path) -> list[Row]:
-    """The finished rows of a file that Harken wrote."""
-    with closing(sqlite3.connect(path)) as made:
-        return made.execute(f"SELECT {_COLUMNS} FROM feedback ORDER BY id").fetchall()
+    """The rows of a file that Harken wrote."""
+    with closing(sqlite3.connect(path)) as opened:
+        return opened.execute(f"SELECT {_COLUMNS} FROM feedback ORDER BY id").fetchall()
 
 
 def insert(to: sqlite3.Connection, row: Row) -> None:
-    """One row, committed."""
+    """Insert and commit one row."""
     to.execute("BEGIN IMMEDIATE")
     to.execute(_INSERT, row)
     to.execute("COMMIT")
 
 
 def insert_many(to: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Many rows in one transaction."""
+    """Insert rows in one transaction."""
     to.execute("BEGIN IMMEDIATE")
     to.executemany(_INSERT, rows)
     to.execute("COMMIT")

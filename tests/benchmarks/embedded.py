@@ -1,4 +1,4 @@
-"""The embedded storages: memory, and SQLite against the bare driver."""
+"""The embedded storages: memory, and SQLite compared to the bare driver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MILLION = 1_000_000
 
 
 def submit_on_memory(_: Path) -> Iterator[Result]:
-    """One thread, default policy, no disk."""
+    """One thread, the default policy, without a disk."""
     with harken.connect("memory://") as hk:
         submit(hk, 2_000)
         each = median(seconds(lambda: submit(hk, 2_000)) for _ in range(9)) / 2_000
@@ -32,7 +32,7 @@ def submit_on_memory(_: Path) -> Iterator[Result]:
 
 
 def submit_on_sqlite(folder: Path) -> Iterator[Result]:
-    """One thread: each submission is a transaction of its own, and so is each bare insert."""
+    """One thread. Each submission and each bare insert is one transaction."""
     with harken.connect(f"sqlite:///{folder}/ours.db") as hk:
         row = to_row(hk.submit("session-0", "down", COMMENT, agent_id="helper").feedback)
         for name, indexed in (("the same table and indexes", True), ("a table without indexes", False)):
@@ -48,11 +48,11 @@ def submit_on_sqlite(folder: Path) -> Iterator[Result]:
 
 
 def submit_from_16_threads(folder: Path) -> Iterator[Result]:
-    """Group commit against sixteen connections that queue for the file's lock."""
+    """Group commit compared to sixteen connections that wait for the file lock."""
     with harken.connect(f"sqlite:///{folder}/ours-16.db") as hk:
         row = to_row(hk.submit("session-0", "down", COMMENT, agent_id="helper").feedback)
         path = folder / "bare-16.db"
-        connections = [bare.opened(path, indexed=True) for _ in range(16)]
+        connections = [bare.connect(path, indexed=True) for _ in range(16)]
         others = [_variants(row, seed=number) for number in range(16)]
 
         def one_bare(number: int) -> None:
@@ -69,7 +69,7 @@ def submit_from_16_threads(folder: Path) -> Iterator[Result]:
 
 
 def import_a_table(folder: Path) -> Iterator[Result]:
-    """A CSV file of 100,000 rows, parsed, checked and counted, against ``executemany`` of the finished rows."""
+    """Parsing, validating and counting a CSV file of 100,000 rows compared to ``executemany`` of the final rows."""
     table = folder / "table.csv"
     rows.write_csv(table, 100_000)
     ratios = []
@@ -85,13 +85,13 @@ def import_a_table(folder: Path) -> Iterator[Result]:
 
 
 def summarize_a_million(folder: Path) -> Iterator[Result]:
-    """The figures of everything, at 10,000 and at 1,000,000 rows."""
+    """The summary of all feedback, with 10,000 and with 1,000,000 rows."""
     for name, url in (("memory", "memory://{}"), ("sqlite", f"sqlite:///{folder}/summary-{{}}.db")):
         times = {}
         for size in (10_000, MILLION):
             with open_storage("memory://" if name == "memory" else url.format(size)) as storage:
-                made = rows.feedback(size)
-                while batch := [Accepted(one) for one in islice(made, 5_000)]:
+                entries = rows.feedback(size)
+                while batch := [Accepted(one) for one in islice(entries, 5_000)]:
                     storage.feedback.add(batch)
                 with harken.connect(storage) as hk:
                     assert hk.summary().total == size
@@ -103,7 +103,7 @@ def summarize_a_million(folder: Path) -> Iterator[Result]:
 
 
 def export_a_million(folder: Path) -> Iterator[Result]:
-    """The memory that a whole ``harken export`` process takes; uses the rows of the benchmark before."""
+    """The peak memory of a ``harken export`` process; uses the rows of the previous benchmark."""
     for kind in ("jsonl", "csv"):
         target = folder / f"export.{kind}"
         url = f"sqlite:///{folder}/summary-{MILLION}.db"
@@ -120,8 +120,8 @@ def export_a_million(folder: Path) -> Iterator[Result]:
         yield at_most(f"sqlite: export of 1,000,000 as {kind}", report["peak"] / 1024, 150, unit=" MB", detail=detail)
 
 
-#: Runs a command and tells its processor time in seconds and its largest resident memory in KiB. Not from getrusage:
-#: that begins with what the process that started this one had.
+#: Runs a command and prints its processor time in seconds and its peak resident memory in KiB. Not from getrusage,
+#: which starts with the peak of the parent process.
 _MEASURED = """
 import json, re, time
 from pathlib import Path
@@ -134,7 +134,7 @@ raise SystemExit(code)
 
 
 def _variants(row: bare.Row, seed: int = 0) -> Iterator[bare.Row]:
-    """The same row again and again, as another feedback each time."""
+    """Copies of the row with different ids."""
     for number in count():
         feedback_id = f"01a20880-9990-7{seed:03x}-9d8c-{number:012x}"
         yield (row[0], feedback_id, f"session-{number % 500}", *row[3:15], int(str(row[15])) + number, *row[16:])

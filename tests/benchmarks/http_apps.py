@@ -1,4 +1,4 @@
-"""The applications that the HTTP benchmark serves, each in a process of its own."""
+"""The baseline application of the HTTP benchmark, served in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel
 
 
 class Body(BaseModel):
-    """What is sent."""
+    """The body of a request."""
 
     rating: str | None = None
     comment: str = ""
 
 
 def empty() -> FastAPI:
-    """FastAPI itself: it parses the same body, and does nothing with it."""
+    """An application that parses the same body and does nothing with it."""
     app = FastAPI()
 
     @app.post("/api/sessions/{session_id}/feedback", status_code=201)

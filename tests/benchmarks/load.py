@@ -1,4 +1,4 @@
-"""What the benchmarks do to a Harken, whatever its storage is."""
+"""Operations of the benchmarks, for every storage."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _sessions = count()
 
 
 def command(storage: str, *arguments: str) -> dict[str, float]:
-    """Run the command line in a process of its own, and give what it reports as JSON."""
+    """Run a ``harken`` command in a process; returns its JSON report."""
     done = subprocess.run([*_COMMAND, "--storage", storage, *arguments], check=True, stdout=subprocess.PIPE)
     report: dict[str, float] = json.loads(done.stdout)
     return report
 
 
 def submit(hk: harken.Harken, times: int) -> None:
-    """Submit one after the other, each durable before the next."""
+    """Submit sequentially; each submission is durable before the next."""
     for _ in range(times):
         hk.submit(f"session-{next(_sessions) % 500}", "down", COMMENT, agent_id="helper")
 
 
 def submit_soon(hk: harken.Harken, times: int) -> None:
-    """Submit without waiting for each, as a server with many requests does; all are durable in the end."""
-    soon = [
+    """Submit without waiting for each one, as a server under load does; all are durable on return."""
+    futures = [
         hk.submit_soon(f"session-{next(_sessions) % 500}", "down", COMMENT, agent_id="helper") for _ in range(times)
     ]
-    for future in soon:
+    for future in futures:
         future.result()
 
 
 def in_threads(threads: int, call: Callable[[int], object]) -> None:
-    """Call with the numbers from 0 on, each in a thread, all at once."""
+    """Call with each number below ``threads``, concurrently in threads."""
     start = Barrier(threads)
 
     def run(number: int) -> None:

@@ -1,4 +1,4 @@
-"""MongoDB against the bare driver: a replica set of one, where both write to a majority's journal."""
+"""MongoDB compared to the bare driver: a replica set of one server, both with majority writes to the journal."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def _server(folder: Path) -> Iterator[MongoClient[_Document]]:
 
 
 def _bare(client: MongoClient[_Document], name: str) -> Collection[_Document]:
-    """A collection like Harken's, with the same indexes and the same validation."""
+    """A collection with the same indexes and validation as Harken's."""
     mongo_storage(client, name)
     return client.get_database(name, write_concern=WriteConcern("majority", j=True))["harken_feedback"]
 
 
 def _variants(document: _Document) -> Iterator[_Document]:
-    """The same document again and again, as another feedback each time."""
+    """Copies of the document with different ids."""
     (event,) = document["events"]
     at, _, *rest = event["order"].split("\0")
     for number in count():
@@ -60,7 +60,7 @@ def _variants(document: _Document) -> Iterator[_Document]:
 
 
 def submit_on_mongodb(folder: Path) -> Iterator[Result]:
-    """One thread, then sixteen: those that wait for each submission, and those that do not."""
+    """One thread, sixteen threads that wait for each submission, and sixteen that do not."""
     with _server(folder) as client, harken.connect(mongo_storage(client, "ours")) as hk:
         hk.submit("session-0", "down", COMMENT, agent_id="helper")
         document = client["ours"]["harken_feedback"].find_one({})
@@ -93,7 +93,7 @@ def submit_on_mongodb(folder: Path) -> Iterator[Result]:
 
 
 def import_into_mongodb(folder: Path) -> Iterator[Result]:
-    """A CSV file, parsed, checked and counted, against ``insert_many`` of the finished documents in thousands."""
+    """Parsing, validating and counting a CSV file compared to ``insert_many`` of the final documents in thousands."""
     table = folder / "table-mongodb.csv"
     rows.write_csv(table, IMPORTED)
     ratios = []
@@ -115,11 +115,11 @@ def import_into_mongodb(folder: Path) -> Iterator[Result]:
 
 
 def page_at_depth(folder: Path) -> Iterator[Result]:
-    """A page of a hundred behind a million, against the first one."""
+    """A page of a hundred entries after a million, compared to the second page."""
     with _server(folder) as client:
         storage = mongo_storage(client, "deep")
-        made = rows.feedback(DEEP + 1_000)
-        while batch := [Accepted(one) for one in islice(made, 5_000)]:
+        entries = rows.feedback(DEEP + 1_000)
+        while batch := [Accepted(one) for one in islice(entries, 5_000)]:
             storage.feedback.add(batch)
         with harken.connect(storage) as hk:
             query = hk.query()
@@ -132,7 +132,7 @@ def page_at_depth(folder: Path) -> Iterator[Result]:
                 partial(hk.collection.find, query, limit=100, after=first.next),
                 rounds=101,
             )
-    detail = f"{far * 1e3:.2f} ms against {near * 1e3:.2f} ms for the page behind the first"
+    detail = f"{far * 1e3:.2f} ms against {near * 1e3:.2f} ms for the second page"
     yield at_most("mongodb: a page at depth 1,000,000, to one at the start", ratio, 1.2, detail=detail)
 
 

@@ -1,7 +1,7 @@
-"""A receiver of webhooks that takes everything at once and counts it: ``python -m tests.benchmarks.receiver``.
+"""A receiver that accepts and counts webhooks: ``python -m tests.benchmarks.receiver``.
 
-It prints its port and runs until it is ended. ``GET /count`` tells, as JSON, how many ``requests`` came, and how many
-``deliveries`` they were, by their ids. It is as little of a server as can be, so that it is the sender who is measured.
+It prints its port and runs until it is terminated. ``GET /count`` returns the number of ``requests`` and of
+``deliveries`` with different ids, as JSON. It is minimal, so that the sender is measured.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _ROOT: Final = Path(__file__).parents[2]
 _HEADERS_END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _ID: Final = re.compile(rb"\r\nwebhook-id: *([^\r]+)", re.IGNORECASE)
-_TAKEN: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
+_ACCEPTED: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 @frozen
 class Receiver:
-    """Where a receiver is."""
+    """The address of a receiver."""
 
     port: int
 
     @property
     def url(self) -> str:
-        """Where to post to."""
+        """The URL for webhooks."""
         return f"http://127.0.0.1:{self.port}/hook"
 
     def count(self) -> dict[str, int]:
-        """What came so far."""
-        with urlopen(f"http://127.0.0.1:{self.port}/count") as answer:
-            counted: dict[str, int] = json.load(answer)
-            return counted
+        """The counts so far."""
+        with urlopen(f"http://127.0.0.1:{self.port}/count") as response:
+            counts: dict[str, int] = json.load(response)
+            return counts
 
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A receiver in a process of its own, for as long as the context lasts."""
+    """Run a receiver in a process within the context."""
     command = (sys.executable, "-m", "tests.benchmarks.receiver")
     with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -58,14 +58,14 @@ def receiving() -> Iterator[Receiver]:
 
 
 class Counter:
-    """What came so far."""
+    """Counts requests and delivery ids."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.ids: set[bytes] = set()
 
-    def answer(self, head: bytes) -> bytes:
-        """Count a request, unless it asks for the count."""
+    def respond(self, head: bytes) -> bytes:
+        """Count a request, or return the counts; returns the response."""
         if head.startswith(b"GET /count"):
             content = json.dumps({"requests": self.requests, "deliveries": len(self.ids)}).encode()
             kind = b"content-type: application/json\r\ncontent-length: %d" % len(content)
@@ -73,26 +73,26 @@ class Counter:
         self.requests += 1
         if found := _ID.search(head):
             self.ids.add(found[1])
-        return _TAKEN
+        return _ACCEPTED
 
 
 class Connection(Protocol):
-    """Reads one request after the other, and answers each."""
+    """Reads requests and responds to each."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._received = b""
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Remember where to answer."""
+        """Store the transport."""
         assert isinstance(transport, Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is complete."""
+        """Respond to every complete request."""
         self._received += data
         while (request := self._next()) is not None:
-            self._transport.write(self._counter.answer(request))
+            self._transport.write(self._counter.respond(request))
 
     def _next(self) -> bytes | None:
         head, end, rest = self._received.partition(_HEADERS_END)
@@ -105,7 +105,7 @@ class Connection(Protocol):
 
 
 async def serve() -> None:
-    """Receive on a free port of this machine, for ever."""
+    """Receive on a free loopback port, until the process is terminated."""
     counter = Counter()
     server = await asyncio.get_running_loop().create_server(lambda: Connection(counter), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

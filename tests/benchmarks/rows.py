@@ -1,4 +1,4 @@
-"""Made-up feedback of realistic size, the same at every run."""
+"""Generated feedback of realistic size, the same in every run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-
-from attrs import evolve
 
 from harken.domain.feedback import Context, Feedback, Rating
 from harken.testing import a_feedback
@@ -19,12 +17,12 @@ _WORDS = ("the", "answer", "was", "slow", "helpful", "wrong", "clear", "and", "b
 
 
 def comment(random: Random) -> str:
-    """Some words: 60 code points or so."""
+    """Random words, about 60 code points."""
     return " ".join(random.choices(_WORDS, k=random.randint(6, 18)))
 
 
 def feedback(count: int, *, start: datetime = START, days: int = DAYS) -> Iterator[Feedback]:
-    """That many, evenly over some days, by five agents, with a fact about each."""
+    """Entries that are evenly distributed over the days, for five agents, with a context value."""
     random = Random(count)
     step = timedelta(days=days) / count
     for index in range(count):
@@ -35,11 +33,11 @@ def feedback(count: int, *, start: datetime = START, days: int = DAYS) -> Iterat
             comment=comment(random),
             created_at=start + step * index,
         )
-        yield evolve(made, context=Context({"user_tier": random.choice(("free", "premium"))}))
+        yield made.with_content(context=Context({"user_tier": random.choice(("free", "premium"))}))
 
 
 def write_csv(path: Path, count: int) -> None:
-    """The same as a table that nobody made for Harken."""
+    """The same as a CSV file with foreign column names."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["created_at", "session_id", "agent_id", "rating", "comment", "user_tier"])

@@ -1,4 +1,4 @@
-"""Every storage that Harken ships keeps the same contract."""
+"""Every storage of Harken passes the contract kit."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,8 +23,8 @@ from harken.testing.outbox_contract import OutboxContract
 from harken.testing.session_contract import SessionContract
 from harken.testing.state_contract import DocumentContract
 
-# Imported before any test runs, as Hypothesis draws constants from the modules that are there: so, where it is told to
-# do the same at every run, it does the same to every storage.
+# Imported before any test runs: Hypothesis draws constants from the loaded modules, so a derandomized run does the same
+# on every storage.
 from harken_adapters.storage import memory, sqlite
 from harken_adapters.storage.mongodb import mongo_storage
 from harken_adapters.storage.sqlite import terms
@@ -44,8 +44,8 @@ class TestSqlite(StorageContract):
         return sqlite.open_storage(next(self._urls))
 
 
-def in_leaps() -> Iterator[datetime]:
-    """Moments that lie so far apart that figures are settled whenever somebody looks."""
+def distant_times() -> Iterator[datetime]:
+    """Times that are so far apart that day documents are complete at each read."""
     start = datetime.now(UTC)
     return (start + number * timedelta(minutes=11) for number in count())
 
@@ -53,13 +53,13 @@ def in_leaps() -> Iterator[datetime]:
 @pytest.mark.slow
 class TestMongomock(StorageContract):
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return _not_closed(mongo_storage(mongomock.MongoClient()))
+        return _without_closing(mongo_storage(mongomock.MongoClient()))
 
 
 T = TypeVar("T", bound=type[StorageContract])
 
-#: What has nothing to do with figures.
-_BESIDE_FIGURES = (
+#: The parts of the contract that do not involve statistics.
+_WITHOUT_STATISTICS = (
     SessionContract,
     OutboxContract,
     OrderContract,
@@ -70,22 +70,22 @@ _BESIDE_FIGURES = (
 )
 
 
-def about_figures(contract: T) -> T:
-    """Leaves out what has nothing to do with figures."""
-    beside = {name for part in _BESIDE_FIGURES for name in vars(part) if name.startswith("test_")}
-    beside |= {f"test_any_sequence_of_{what}_gives_what_the_reference_model_gives" for what in ("telling", "talking")}
-    for name in beside:
+def about_statistics(contract: T) -> T:
+    """Omit the tests that do not involve statistics."""
+    omitted = {name for part in _WITHOUT_STATISTICS for name in vars(part) if name.startswith("test_")}
+    omitted |= {name for name in vars(StorageContract) if name.startswith("test_any_sequence_of_")}
+    for name in omitted - {"test_any_sequence_of_operations_gives_what_the_reference_model_gives"}:
         setattr(contract, name, None)
     return contract
 
 
-@about_figures
+@about_statistics
 @pytest.mark.slow
-class TestMongomockSettlingAtOnce(StorageContract):
-    """As above, but with figures that come from day documents."""
+class TestMongomockDayDocuments(StorageContract):
+    """As above, with statistics from day documents."""
 
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return _not_closed(mongo_storage(mongomock.MongoClient(), clock=in_leaps().__next__))
+        return _without_closing(mongo_storage(mongomock.MongoClient(), clock=distant_times().__next__))
 
 
 @about_figures
@@ -102,14 +102,14 @@ _WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
 _READS = frozenset({"find", "aggregate", "count", "distinct"})
 
 
-class Concerns(CommandListener):
-    """Notes each write that a majority need not have in its journal, and each read of what a majority may not have."""
+class ConcernListener(CommandListener):
+    """Records writes without majority and journal, and reads without majority."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
 
     def started(self, event: CommandStartedEvent) -> None:
-        """A command is sent."""
+        """Check the concerns of a command."""
         command, name = event.command, event.command_name
         write, read = command.get("writeConcern"), command.get("readConcern", {}).get("level")
         merges = name == "aggregate" and any({"$merge", "$out"} & set(stage) for stage in command["pipeline"])
@@ -119,19 +119,19 @@ class Concerns(CommandListener):
             self.faults.append(f"{name} {command[name]} has the read concern {read}")
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Nothing more is to be known."""
+        """Ignored."""
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """Nothing more is to be known."""
+        """Ignored."""
 
 
 @pytest.mark.slow
 class TestMongoDB(StorageContract):
-    """Every command is observed: what the contract has any adapter write is durable, also what is added to it later."""
+    """All commands are observed, so that every write of the contract, including future ones, is durable."""
 
     @pytest.fixture(autouse=True)
     def database(self, mongodb_url: str) -> Iterator[None]:
-        concerns = Concerns()
+        concerns = ConcernListener()
         with (
             MongoClient[dict[str, Any]](mongodb_url) as self._own,
             MongoClient[dict[str, Any]](mongodb_url, event_listeners=[concerns]) as self._client,
@@ -141,33 +141,33 @@ class TestMongoDB(StorageContract):
         assert concerns.faults == []
 
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return _not_closed(mongo_storage(self._emptied(), self._name))
+        return _without_closing(mongo_storage(self._empty(), self._name))
 
-    def _emptied(self) -> MongoClient[dict[str, Any]]:
-        """The client, the database being as it was at first: that is much faster than to make all indexes again."""
+    def _empty(self) -> MongoClient[dict[str, Any]]:
+        """Empty the collections, which is much faster than creating all indexes again; returns the client."""
         database = self._own[self._name]
         for name in database.list_collection_names():
             database[name].delete_many({"_id": {"$ne": "schema"}})
         return self._client
 
 
-@about_figures
+@about_statistics
 @pytest.mark.slow
-class TestMongoDBSettlingAtOnce(TestMongoDB):
-    """As above, but with figures that come from day documents."""
+class TestMongoDBDayDocuments(TestMongoDB):
+    """As above, with statistics from day documents."""
 
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return _not_closed(mongo_storage(self._emptied(), self._name, clock=in_leaps().__next__))
+        return _without_closing(mongo_storage(self._empty(), self._name, clock=distant_times().__next__))
 
 
 @contextmanager
-def _not_closed(storage: Storage) -> Iterator[Storage]:
-    """The client belongs to whoever made it."""
+def _without_closing(storage: Storage) -> Iterator[Storage]:
+    """The storage, whose client the caller closes."""
     yield storage
 
 
 def test_the_kit_needs_no_more_than_the_ports() -> None:
-    """A storage that passes the kit can be handed to ``connect`` as it is."""
+    """A storage that passes the kit can be passed to ``connect``."""
     with harken.connect(reference_storage()) as hk:
         hk.submit("session", "up")
         assert hk.summary().positive == 1

@@ -1,4 +1,4 @@
-"""The contract kit is worth something: it fails on adapters that are broken in the ways adapters get broken."""
+"""The contract kit fails on adapters with typical defects."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ pytestmark = pytest.mark.slow
 
 
 class LostUpdate(MemoryFeedbackRepository):
-    """Replaces whatever is there, without looking at its version."""
+    """Replaces any version without checking it."""
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         stored = self.get(feedback.application, feedback.id)
@@ -65,14 +65,14 @@ class LostUpdate(MemoryFeedbackRepository):
 
 
 class NextVersionOnly(MemoryFeedbackRepository):
-    """Does not look at the version that is to be replaced, but at the one right before."""
+    """Checks for the previous version instead of the given one."""
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         super().replace(feedback, events)
 
 
 class WrongOrder(MemoryFeedbackRepository):
-    """Lists the oldest first."""
+    """Lists the oldest entries first."""
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         page = super().find(query, limit=limit, after=after)
@@ -80,7 +80,7 @@ class WrongOrder(MemoryFeedbackRepository):
 
 
 class WrongOrderOfEquals(MemoryFeedbackRepository):
-    """Streams feedback of the same instant in the order in which it came in."""
+    """Streams feedback with equal times in the order in which it was added."""
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         arrival = {id_: index for index, id_ in enumerate(self._data.applications[query.application].feedback)}
@@ -88,14 +88,14 @@ class WrongOrderOfEquals(MemoryFeedbackRepository):
 
 
 class SharedObject(MemorySessionRepository):
-    """Hands out the very dictionary that it keeps."""
+    """Returns the stored dictionary instead of a copy."""
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         return self._data.metadata[application, session_id]
 
 
 class DoubleIdempotency(MemoryFeedbackRepository):
-    """Keeps the same key twice."""
+    """Stores two entries with the same idempotency key."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         for application in self._data.applications.values():
@@ -104,12 +104,12 @@ class DoubleIdempotency(MemoryFeedbackRepository):
 
 
 class SharesKeysBetweenAuthors(MemoryFeedbackRepository):
-    """Gives an idempotency key to whoever uses it first in a session."""
+    """Treats an idempotency key as unique in its session, for all authors."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        return [self._one(item) for item in batch]
+        return [self._add_one(item) for item in batch]
 
-    def _one(self, item: Accepted) -> Outcome:
+    def _add_one(self, item: Accepted) -> Outcome:
         feedback = item.feedback
         application = self._data.applications[feedback.application]
         for (session_id, _, key), holder in application.keys.items():
@@ -118,8 +118,8 @@ class SharesKeysBetweenAuthors(MemoryFeedbackRepository):
         return super().add([item])[0]
 
 
-class AnonymousKeysAreFree(MemoryFeedbackRepository):
-    """Takes feedback without an author to have no idempotency key, as a unique index with a null in it would."""
+class IgnoresAnonymousKeys(MemoryFeedbackRepository):
+    """Ignores the idempotency key of feedback without an author, as a unique index with a null would."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         for application in self._data.applications.values():
@@ -128,8 +128,8 @@ class AnonymousKeysAreFree(MemoryFeedbackRepository):
         return super().add(batch)
 
 
-class OffByOneCursor(MemoryFeedbackRepository):
-    """Goes on behind the next one."""
+class SkippingCursor(MemoryFeedbackRepository):
+    """Skips an entry between pages."""
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         page = super().find(query, limit=limit + (after is not None), after=after)
@@ -137,24 +137,24 @@ class OffByOneCursor(MemoryFeedbackRepository):
 
 
 class RepeatingCursor(MemoryFeedbackRepository):
-    """Begins a page with the last one of the page before."""
+    """Repeats the last entry of the previous page."""
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         page = super().find(query, limit=limit, after=after)
-        behind = Cursor(page.next.created_at, page.next.id + "0") if page.next else None
-        return evolve(page, next=behind)
+        cursor = Cursor(page.next.created_at, page.next.id + "0") if page.next else None
+        return evolve(page, next=cursor)
 
 
 class EmptyLastPage(MemoryFeedbackRepository):
-    """Promises another page whenever this one is full."""
+    """Returns a cursor whenever a page is full."""
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         page = super().find(query, limit=limit, after=after)
         return evolve(page, next=Cursor.of(page.items[-1])) if len(page.items) == limit else page
 
 
-class DriftingCounter(MemoryFeedbackRepository):
-    """Forgets to take out of the figures what was withdrawn."""
+class CountsWithdrawn(MemoryFeedbackRepository):
+    """Counts withdrawn feedback in the statistics."""
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         before = self.get(feedback.application, feedback.id)
@@ -164,34 +164,34 @@ class DriftingCounter(MemoryFeedbackRepository):
             totals[feedback.agent_id] = totals[feedback.agent_id] + Summary.of(feedback)
 
 
-class CountsEverything(MemoryFeedbackRepository):
-    """Has pending feedback in the figures."""
+class CountsPending(MemoryFeedbackRepository):
+    """Counts pending feedback in the statistics."""
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         plain = FeedbackQuery(application=query.application)
         return super().summarize(query.in_any_state() if query == plain else query, group_by)
 
 
-class MillisecondClock(MemoryFeedbackRepository):
-    """Keeps times to the millisecond only."""
+class MillisecondTimes(MemoryFeedbackRepository):
+    """Stores times to the millisecond only."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        return super().add([evolve(item, feedback=self._rounded(item.feedback)) for item in batch])
+        return super().add([evolve(item, feedback=self._round(item.feedback)) for item in batch])
 
-    def _rounded(self, feedback: Feedback) -> Feedback:
+    def _round(self, feedback: Feedback) -> Feedback:
         at = feedback.created_at
         return evolve(feedback, created_at=at.replace(microsecond=at.microsecond // 1000 * 1000))
 
 
-class ForgottenEvent(MemoryFeedbackRepository):
-    """Stores feedback, but not what it causes."""
+class LosesEvents(MemoryFeedbackRepository):
+    """Stores feedback without its events."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         return super().add([evolve(item, events=()) for item in batch])
 
 
 class LeavesDeliveries(MemoryFeedbackRepository):
-    """Erases feedback, but still tells of it."""
+    """Erases feedback, but not its deliveries."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         deliveries = list(self._data.deliveries.by_id.values())
@@ -201,8 +201,8 @@ class LeavesDeliveries(MemoryFeedbackRepository):
         return erased
 
 
-class ErasesWhatTellsOfAlerts(MemoryFeedbackRepository):
-    """Erases all events that wait, whatever they are about."""
+class ErasesAllEvents(MemoryFeedbackRepository):
+    """Erases all waiting events, including those of alerts and other feedback."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         erased = super().erase(query, at=at)
@@ -211,20 +211,20 @@ class ErasesWhatTellsOfAlerts(MemoryFeedbackRepository):
         return erased
 
 
-class NotifiesNobody(MemoryFeedbackRepository):
-    """Erases, and leaves those who know in the belief that nothing happened."""
+class DoesNotNotify(MemoryFeedbackRepository):
+    """Erases feedback without notifying the channels."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        notices = set(self._data.deliveries.by_id)
+        before = set(self._data.deliveries.by_id)
         erased = super().erase(query, at=at)
         for delivery in list(self._data.deliveries.by_id.values()):
-            if delivery.id not in notices:
+            if delivery.id not in before:
                 self._data.deliveries.remove(delivery)
         return erased
 
 
-class NotifiesAtOnce(MemoryFeedbackRepository):
-    """Does not wait for what is being sent."""
+class NotifiesTooEarly(MemoryFeedbackRepository):
+    """Sends the erasure before deliveries in progress have ended."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         erased = super().erase(query, at=at)
@@ -234,8 +234,8 @@ class NotifiesAtOnce(MemoryFeedbackRepository):
         return erased
 
 
-class ErasesNotices(MemoryFeedbackRepository):
-    """Takes what notifies of an erasure away with the next one."""
+class RemovesErasureNotifications(MemoryFeedbackRepository):
+    """Removes the notifications of earlier erasures."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         before = [one for one in self._data.deliveries.by_id.values() if not one.event.type.about_alert]
@@ -246,8 +246,8 @@ class ErasesNotices(MemoryFeedbackRepository):
         return erased
 
 
-class KeepsAlerts(MemoryFeedbackRepository):
-    """Leaves alerts about what is erased as they are."""
+class KeepsAlertsOfErased(MemoryFeedbackRepository):
+    """Does not change alerts about erased feedback."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
         alerts = list(self._data.alerts[query.application].by_id.values())
@@ -257,28 +257,28 @@ class KeepsAlerts(MemoryFeedbackRepository):
         return erased
 
 
-class ErasesTwinsDeliveries(MemoryFeedbackRepository):
-    """Removes deliveries by the id of what is erased, whatever application they are of."""
+class RemovesTwinsDeliveriesAfterErasing(MemoryFeedbackRepository):
+    """Removes deliveries about erased feedback ids in all applications, after erasing."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        doomed = {feedback.id for feedback in self.stream(query)}
+        erased_ids = {feedback.id for feedback in self.stream(query)}
         erased = super().erase(query, at=at)
         for delivery in list(self._data.deliveries.by_id.values()):
-            if delivery.event.subject_id in doomed and delivery.event.type.about_feedback:
+            if delivery.event.subject_id in erased_ids and delivery.event.type.about_feedback:
                 self._data.deliveries.remove(delivery)
         return erased
 
 
-class LeaksManyAcrossApplications(MemoryFeedbackRepository):
-    """Reads many of all applications at once."""
+class GetManyLeaksAcrossApplications(MemoryFeedbackRepository):
+    """Reads entries of all applications."""
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        everybody = [super(LeaksManyAcrossApplications, self).get_many(name, feedback_ids) for name in APPLICATIONS]
-        return everybody[0] | everybody[1] | super().get_many(application, feedback_ids)
+        found = [super(GetManyLeaksAcrossApplications, self).get_many(name, feedback_ids) for name in APPLICATIONS]
+        return found[0] | found[1] | super().get_many(application, feedback_ids)
 
 
-class SharedLease(MemoryOutbox):
-    """Gives the same delivery to everybody."""
+class MissingLease(MemoryOutbox):
+    """Claims a delivery without a lease."""
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         claimed = super().claim(channel, now=now, until=until, limit=limit)
@@ -287,16 +287,16 @@ class SharedLease(MemoryOutbox):
         return claimed
 
 
-class SettlesForAnybody(MemoryOutbox):
-    """Lets a worker settle whose lease is long gone."""
+class SettlesLostClaims(MemoryOutbox):
+    """Lets a worker settle after its lease was lost."""
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        there = self._data.deliveries.by_id
-        return super().settle([evolve(one, attempts=there[one.id].attempts) for one in claimed if one.id in there])
+        stored = self._data.deliveries.by_id
+        return super().settle([evolve(one, attempts=stored[one.id].attempts) for one in claimed if one.id in stored])
 
 
 class SettlesAllOrNothing(MemoryOutbox):
-    """Settles none of a batch if one of it was lost."""
+    """Settles no delivery of a batch if one claim was lost."""
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         before = [self._data.deliveries.by_id.get(one.id) for one in claimed]
@@ -306,8 +306,8 @@ class SettlesAllOrNothing(MemoryOutbox):
         return lost
 
 
-class KeepsLossesToItself(MemoryOutbox):
-    """Does not tell what could not be settled."""
+class HidesLostClaims(MemoryOutbox):
+    """Does not return the lost claims."""
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         super().settle(claimed)
@@ -315,7 +315,7 @@ class KeepsLossesToItself(MemoryOutbox):
 
 
 class ClaimsForAllChannels(MemoryOutbox):
-    """Gives a channel's worker what is on its way to others."""
+    """Claims deliveries of other channels."""
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         channels = sorted({delivery.channel for delivery in self._data.deliveries.by_id.values()})
@@ -323,15 +323,15 @@ class ClaimsForAllChannels(MemoryOutbox):
         return [delivery for claim in claims for delivery in claim][:limit]
 
 
-class InNoOrder(MemoryOutbox):
-    """Claims whatever is due, though something earlier is still on its way."""
+class IgnoresOrder(MemoryOutbox):
+    """Claims due deliveries although an earlier one about the same subject is pending."""
 
     def _is_next(self, delivery: Delivery) -> bool:
         return True
 
 
-class OrdersWhatIsDue(MemoryOutbox):
-    """Lets a later event overtake one that backs off."""
+class OrdersDueOnly(MemoryOutbox):
+    """Ignores earlier deliveries that are backing off."""
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         waiting = [one for one in self._data.deliveries.by_id.values() if one.due_at > now]
@@ -344,7 +344,7 @@ class OrdersWhatIsDue(MemoryOutbox):
 
 
 class OrdersAllChannels(MemoryOutbox):
-    """Lets one channel wait for another."""
+    """Delays a channel because of another one."""
 
     def _is_next(self, delivery: Delivery) -> bool:
         return not any(
@@ -353,8 +353,8 @@ class OrdersAllChannels(MemoryOutbox):
         )
 
 
-class OrdersTwinsTogether(MemoryOutbox):
-    """Takes equal ids for the same subject, in whatever application and of whatever kind."""
+class OrdersTwins(MemoryOutbox):
+    """Treats equal ids as the same subject, for all applications and kinds."""
 
     def _is_next(self, delivery: Delivery) -> bool:
         return not any(
@@ -365,43 +365,43 @@ class OrdersTwinsTogether(MemoryOutbox):
         )
 
 
-class FreesNothing(MemoryOutbox):
-    """Lets an erasure wait for its time though what it awaits has ended."""
+class NeverReleasesErasures(MemoryOutbox):
+    """Does not release an erasure when the awaited delivery has ended."""
 
     def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
         return
 
 
-class FreesUnsent(MemoryOutbox):
-    """Notifies of an erasure although nothing was sent."""
+class SendsErasuresOfUnsent(MemoryOutbox):
+    """Sends an erasure although the feedback was never sent."""
 
     def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
         super()._hand_over(claim, sent=True)
 
 
-class ForgetsWhoWasTold(MemoryOutbox):
-    """Forgets with a delivery that its channel knows."""
+class ForgetsNotifiedChannels(MemoryOutbox):
+    """Forgets the notified channels together with old deliveries."""
 
     def forget(self, *, before: datetime) -> int:
-        told = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        notified = {place: dict(channels) for place, channels in self._data.deliveries.notified.items()}
         forgotten = super().forget(before=before)
-        self._data.deliveries.told.clear()
-        self._data.deliveries.told.update(told)
+        self._data.deliveries.notified.clear()
+        self._data.deliveries.notified.update(notified)
         return forgotten
 
 
-class DiscardsWhatWasTold(MemoryOutbox):
-    """Forgets earlier attempts with what it discards."""
+class DiscardsNotifiedChannels(MemoryOutbox):
+    """Forgets the notified channels together with discarded deliveries."""
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        told = {place: dict(channels) for place, channels in self._data.deliveries.told.items()}
+        notified = {place: dict(channels) for place, channels in self._data.deliveries.notified.items()}
         super().discard(claimed)
-        self._data.deliveries.told.clear()
-        self._data.deliveries.told.update(told)
+        self._data.deliveries.notified.clear()
+        self._data.deliveries.notified.update(notified)
 
 
-class ReplaysTheDeadOnly(MemoryOutbox):
-    """Sends again only what never arrived."""
+class ReplaysDeadOnly(MemoryOutbox):
+    """Replays dead deliveries only."""
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         if self.delivery(delivery_id).state is DeliveryState.DELIVERED:
@@ -409,8 +409,8 @@ class ReplaysTheDeadOnly(MemoryOutbox):
         return super().replay(delivery_id, due_at=due_at)
 
 
-class CountsWhatIsDue(MemoryOutbox):
-    """Counts what was delivered as pending."""
+class CountsDelivered(MemoryOutbox):
+    """Counts delivered deliveries as pending."""
 
     def pending(self) -> Mapping[str, int]:
         return {
@@ -419,7 +419,7 @@ class CountsWhatIsDue(MemoryOutbox):
 
 
 class CountsReleases(MemoryOutbox):
-    """Counts an attempt that was none."""
+    """Counts a released claim as an attempt."""
 
     def release(self, claimed: Sequence[Delivery]) -> None:
         super().release(claimed)
@@ -429,8 +429,8 @@ class CountsReleases(MemoryOutbox):
                 self._data.deliveries.put(evolve(released, attempts=claim.attempts))
 
 
-class ReplaysWhereItLeftOff(MemoryOutbox):
-    """Goes on in the schedule where a delivery died."""
+class ContinuesRetries(MemoryOutbox):
+    """Continues the retries of a replayed delivery where they ended."""
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
         revived = evolve(super().replay(delivery_id, due_at=due_at), attempts_before=0)
@@ -438,8 +438,8 @@ class ReplaysWhereItLeftOff(MemoryOutbox):
         return revived
 
 
-class ForgetsTheDead(MemoryOutbox):
-    """Forgets what never arrived."""
+class ForgetsDead(MemoryOutbox):
+    """Forgets dead deliveries."""
 
     def forget(self, *, before: datetime) -> int:
         dead = [one for one in self.deliveries(DeliveryState.DEAD, limit=99) if one.due_at < before]
@@ -449,7 +449,7 @@ class ForgetsTheDead(MemoryOutbox):
 
 
 class FiltersAfterThePage(MemoryOutbox):
-    """Takes a page, and only then leaves out what nobody asked for."""
+    """Filters by channel after taking a page."""
 
     def deliveries(
         self, state: DeliveryState, *, limit: int, channel: str | None = None, **rest: Any
@@ -459,7 +459,7 @@ class FiltersAfterThePage(MemoryOutbox):
 
 
 class FansOutAgain(MemoryOutbox):
-    """Makes deliveries of an event that is not on the list any more."""
+    """Fans out events that were fanned out before."""
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         for event, _ in plan:
@@ -467,7 +467,7 @@ class FansOutAgain(MemoryOutbox):
         return super().fan_out(plan, due_at=due_at)
 
 
-class LosesKeys(MemorySessionRepository):
+class ReplacesAllMetadata(MemorySessionRepository):
     """Replaces all metadata instead of updating it."""
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
@@ -475,22 +475,22 @@ class LosesKeys(MemorySessionRepository):
         super().update(application, session_id, changes)
 
 
-class TakesATextForItsLetters(MemorySessionRepository):
-    """Deletes each letter of a key that is given as a text."""
+class TreatsKeyAsLetters(MemorySessionRepository):
+    """Treats a single key as a list of its letters."""
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         return super().delete(application, session_id, keys if keys is None else list(keys))
 
 
 class UnlimitedMetadata(MemorySessionRepository):
-    """Takes any number of updates."""
+    """Does not limit the metadata of a session."""
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         self._data.metadata[application, session_id].update(deepcopy(dict(changes)))
 
 
 class LimitsEachUpdate(MemorySessionRepository):
-    """Looks at the size of an update, but not at what is there already."""
+    """Checks the size of an update, but not the total."""
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         MetadataSize().check_growth_to(MetadataSize.of(changes))
@@ -498,7 +498,7 @@ class LimitsEachUpdate(MemorySessionRepository):
 
 
 class ChecksMetadataTooLate(MemorySessionRepository):
-    """Refuses what is too much when it is stored already."""
+    """Rejects an update that is too large after storing it."""
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         before = MetadataSize.of(self.get(application, session_id))
@@ -507,7 +507,7 @@ class ChecksMetadataTooLate(MemorySessionRepository):
 
 
 class CountsCharacters(MemorySessionRepository):
-    """Takes a character for a byte."""
+    """Counts characters instead of bytes."""
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         super().update(application, session_id, _in_ascii(changes))
@@ -515,7 +515,7 @@ class CountsCharacters(MemorySessionRepository):
 
 
 def _in_ascii(changes: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The changes with another letter for each that takes more than one byte."""
+    """The changes, with each non-ASCII character replaced."""
     as_json = json.dumps(dict(changes), ensure_ascii=False)
     return json.loads("".join(letter if letter.isascii() else "_" for letter in as_json))  # type: ignore[no-any-return]
 
@@ -531,8 +531,8 @@ class LeaksAcrossApplications(MemoryFeedbackRepository):
         return super().get(application, feedback_id)
 
 
-class JudgesAfterTheBatch(MemoryFeedbackRepository):
-    """Looks for what was in the way of an item when all of its batch is stored."""
+class ChecksAfterTheBatch(MemoryFeedbackRepository):
+    """Determines conflicts after the whole batch is stored."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         outcomes = super().add(batch)
@@ -540,29 +540,29 @@ class JudgesAfterTheBatch(MemoryFeedbackRepository):
         return [outcome if isinstance(outcome, Stored) else self._add(item) for item, outcome in pairs]
 
 
-class ForgetsHiddenApplications(MemoryFeedbackRepository):
-    """Lists only the applications whose feedback counts."""
+class OmitsUncountedApplications(MemoryFeedbackRepository):
+    """Lists only applications with counted feedback."""
 
     def applications(self) -> Sequence[str]:
         return [name for name in super().applications() if self._data.applications[name].totals]
 
 
-class RemembersEmptyApplications(MemoryFeedbackRepository):
-    """Lists an application whose feedback was all erased."""
+class ListsEmptyApplications(MemoryFeedbackRepository):
+    """Lists applications without feedback."""
 
     def applications(self) -> Sequence[str]:
         return sorted(self._data.applications)
 
 
 class StreamsInOrderOfArrival(MemorySessionRepository):
-    """Streams sessions in the order in which they came."""
+    """Streams sessions in the order in which they were added."""
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         return ((*place, self.get(*place)) for place in list(self._data.metadata) if self.get(*place))
 
 
 class StreamsEmptySessions(MemorySessionRepository):
-    """Streams sessions that never had any metadata."""
+    """Streams sessions without metadata."""
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         return ((*place, self.get(*place)) for place in sorted(self._data.metadata))
@@ -576,48 +576,48 @@ class StreamsOnePage(MemorySessionRepository):
 
 
 class StreamsByOffset(MemorySessionRepository):
-    """Counts the sessions before the next one, so that removing one of them makes it skip."""
+    """Continues at an offset, so that it skips sessions if earlier ones are removed."""
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
         for index in count():
-            there = sorted(place for place, metadata in self._data.metadata.items() if metadata)
-            if index >= len(there):
+            sessions = sorted(place for place, metadata in self._data.metadata.items() if metadata)
+            if index >= len(sessions):
                 return
-            yield *there[index], self.get(*there[index])
+            yield *sessions[index], self.get(*sessions[index])
 
 
-class TellsOfWhatCountsOnly(MemoryFeedbackRepository):
-    """Has no changes of feedback that was withdrawn or rejected, so that nobody learns of it."""
+class OmitsUncountedChanges(MemoryFeedbackRepository):
+    """Omits withdrawn and rejected feedback from the changes."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         return (feedback for feedback in super().changes(application, since=since) if feedback.is_counted)
 
 
-class TellsOfTheUnchanged(MemoryFeedbackRepository):
-    """Takes what is new for changed."""
+class IncludesUnchanged(MemoryFeedbackRepository):
+    """Includes unchanged feedback in the changes."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        everything = self._data.applications[application].feedback.values()
-        recent = [feedback for feedback in everything if feedback.updated_at >= since]
+        all_feedback = self._data.applications[application].feedback.values()
+        recent = [feedback for feedback in all_feedback if feedback.updated_at >= since]
         return iter(sorted(recent, key=lambda one: (one.updated_at, one.id)))
 
 
 class ChangesInOrderOfCreation(MemoryFeedbackRepository):
-    """Tells of the oldest feedback first, whenever it was changed."""
+    """Sorts changes by time of creation."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         return iter(sorted(super().changes(application, since=since), key=Cursor.of))
 
 
 class ChangesAfter(MemoryFeedbackRepository):
-    """Leaves out what was changed in the very moment that was asked for."""
+    """Omits changes at exactly the given time."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         return (feedback for feedback in super().changes(application, since=since) if feedback.updated_at > since)
 
 
-class RemembersFirstChange(MemoryFeedbackRepository):
-    """Does not move feedback that is changed once more."""
+class KeepsFirstChange(MemoryFeedbackRepository):
+    """Does not move feedback to the end when it is changed again."""
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
         super().replace(feedback, events, over=over)
@@ -627,7 +627,7 @@ class RemembersFirstChange(MemoryFeedbackRepository):
 
 
 class EndlessChanges(MemoryFeedbackRepository):
-    """Goes on as long as its reader changes something."""
+    """Does not end while its reader changes feedback."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         place = (since, "")
@@ -637,7 +637,7 @@ class EndlessChanges(MemoryFeedbackRepository):
 
 
 class ChangesByOffset(MemoryFeedbackRepository):
-    """Counts the changes before the next one, so that changing one of them again makes it skip."""
+    """Continues at an offset, so that it skips entries if earlier ones change again."""
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
         number = len(list(super().changes(application, since=since)))
@@ -646,15 +646,15 @@ class ChangesByOffset(MemoryFeedbackRepository):
 
 
 class OverwritesKeys(MemoryKeyRepository):
-    """Gives an id to whoever comes last."""
+    """Replaces a key with the same id."""
 
     def add(self, key: ApiKey) -> bool:
         self._data.keys[key.id] = key
         return True
 
 
-class TakesBackRevocations(MemoryKeyRepository):
-    """Says that an id is taken, but lets the key that came later have it where the first one was revoked."""
+class ReplacesRevokedKeys(MemoryKeyRepository):
+    """Reports a conflict of ids, but replaces a revoked key."""
 
     def add(self, key: ApiKey) -> bool:
         earlier = self.get(key.id)
@@ -664,7 +664,7 @@ class TakesBackRevocations(MemoryKeyRepository):
 
 
 class RevokesAgain(MemoryKeyRepository):
-    """Notes the time of the last revocation."""
+    """Stores the time of the last revocation instead of the first."""
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
         if (key := self.get(key_id)) is not None:
@@ -672,60 +672,60 @@ class RevokesAgain(MemoryKeyRepository):
         return super().revoke(key_id, at=at)
 
 
-class ForgetsRevokedKeys(MemoryKeyRepository):
-    """Lists good keys only."""
+class OmitsRevokedKeys(MemoryKeyRepository):
+    """Lists only keys that are not revoked."""
 
     def keys(self) -> Sequence[ApiKey]:
-        everything = super().keys()
-        return [key for key in everything if not key.revoked]
+        all_keys = super().keys()
+        return [key for key in all_keys if not key.revoked]
 
 
 class KeysInOrderOfArrival(MemoryKeyRepository):
-    """Lists keys in the order in which they came."""
+    """Lists keys in the order in which they were added."""
 
     def keys(self) -> Sequence[ApiKey]:
         return list(self._data.keys.values())
 
 
 class OneScopeOnly(MemoryKeyRepository):
-    """Keeps one scope of each key."""
+    """Stores only one scope of each key."""
 
     def add(self, key: ApiKey) -> bool:
         return super().add(evolve(key, scopes=frozenset(list(key.scopes)[:1])))
 
 
 class ForgetsAgents(MemoryKeyRepository):
-    """Keeps a key that is limited to agents as one for all of them."""
+    """Stores a key that is limited to agents as a key for all agents."""
 
     def add(self, key: ApiKey) -> bool:
         return super().add(evolve(key, agents=None))
 
 
 class NoAgentsMeansAll(MemoryKeyRepository):
-    """Takes a key for no agent to be one for all."""
+    """Stores a key for no agent as a key for all agents."""
 
     def add(self, key: ApiKey) -> bool:
         return super().add(evolve(key, agents=key.agents or None))
 
 
 class FoldsKeyIds(MemoryKeyRepository):
-    """Finds a key whether its id is in capitals or not."""
+    """Compares key ids case-insensitively."""
 
     def get(self, key_id: str) -> ApiKey | None:
-        everything = super().keys()
-        return next((key for key in everything if key.id.lower() == key_id.lower()), None)
+        all_keys = super().keys()
+        return next((key for key in all_keys if key.id.lower() == key_id.lower()), None)
 
 
 class RaisesAgain(MemoryAlertRepository):
-    """Raises an alert as often as its pattern is found."""
+    """Stores an alert again and reports it as new."""
 
     def add(self, alert: Alert, event: Event) -> bool:
         self._put(alert, event)
         return True
 
 
-class TellsOfRefusedAlerts(MemoryAlertRepository):
-    """Stores the event of an alert that it refuses."""
+class StoresEventsOfDuplicateAlerts(MemoryAlertRepository):
+    """Stores the event of a duplicate alert."""
 
     def add(self, alert: Alert, event: Event) -> bool:
         added = super().add(alert, event)
@@ -734,8 +734,8 @@ class TellsOfRefusedAlerts(MemoryAlertRepository):
         return added
 
 
-class ForgottenAlertEvent(MemoryAlertRepository):
-    """Resolves alerts, and tells nobody."""
+class LosesAlertEvents(MemoryAlertRepository):
+    """Resolves alerts without storing the event."""
 
     def replace(self, alert: Alert, event: Event) -> bool:
         replaced = super().replace(alert, event)
@@ -744,8 +744,8 @@ class ForgottenAlertEvent(MemoryAlertRepository):
         return replaced
 
 
-class ResolvesAgain(MemoryAlertRepository):
-    """Replaces an alert by any version of it."""
+class IgnoresAlertVersions(MemoryAlertRepository):
+    """Replaces an alert without checking its version."""
 
     def replace(self, alert: Alert, event: Event) -> bool:
         stored = self.get(alert.application, alert.id)
@@ -755,23 +755,23 @@ class ResolvesAgain(MemoryAlertRepository):
         return True
 
 
-class LatestToCome(MemoryAlertRepository):
-    """Takes the alert that came last for the one that was raised last."""
+class LatestAdded(MemoryAlertRepository):
+    """Returns the alert that was added last instead of the one raised last."""
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
         alerts = self._data.alerts[application].by_id.values()
         return next((one for one in [*alerts][::-1] if (one.rule, one.subject) == (rule, subject)), None)
 
 
-class AlertsStandForEver(MemoryAlertRepository):
-    """Lists what is resolved among what stands."""
+class ListsResolvedAsOpen(MemoryAlertRepository):
+    """Lists resolved alerts as open."""
 
     def find(self, application: str, *, open: bool | None = None, **rest: Any) -> Sequence[Alert]:
         return super().find(application, open=None if open else open, **rest)
 
 
 class OverwritesState(MemoryStateRepository):
-    """Keeps whichever entry comes last."""
+    """Replaces an entry without checking its version."""
 
     def put(self, kind: str, entry: StateEntry) -> bool:
         self._data.state[kind, entry.name] = deepcopy(entry)
@@ -779,7 +779,7 @@ class OverwritesState(MemoryStateRepository):
 
 
 class SharedStateEntry(MemoryStateRepository):
-    """Hands out the very entry that it keeps."""
+    """Returns the stored entry instead of a copy."""
 
     def get(self, kind: str, name: str) -> StateEntry | None:
         return self._data.state.get((kind, name))
@@ -793,31 +793,31 @@ class MixesKinds(MemoryStateRepository):
 
 
 class OverwritesMessages(MemoryConversationRepository):
-    """Keeps whatever message comes last under a number."""
+    """Replaces a message with the same number."""
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         done = super().append(application, session_id, agent_id, number, message)
         return done or self.replace(application, session_id, agent_id, number, message)
 
 
-class ReplacesWhatIsNotThere(MemoryConversationRepository):
-    """Appends where there is nothing to replace."""
+class AppendsOnReplace(MemoryConversationRepository):
+    """Appends a message that it should replace."""
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         done = super().replace(application, session_id, agent_id, number, message)
         return done or self.append(application, session_id, agent_id, number, message)
 
 
-class PutsKeyByKey(MemoryConversationRepository):
-    """Adds to what an agent knew before."""
+class MergesAgentState(MemoryConversationRepository):
+    """Merges an agent's state with the previous one."""
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
         before = self.agent(application, session_id, agent_id) or {}
         super().put_agent(application, session_id, agent_id, {**before, **value})
 
 
-class NumbersAreText(MemoryConversationRepository):
-    """Sorts messages by how their numbers look."""
+class SortsNumbersAsText(MemoryConversationRepository):
+    """Sorts message numbers as text."""
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
@@ -826,8 +826,8 @@ class NumbersAreText(MemoryConversationRepository):
         return sorted(found, key=lambda one: str(one[0]))[:limit]
 
 
-class BeginsWithTheLast(MemoryConversationRepository):
-    """Begins a page with the last message of the page before."""
+class RepeatsLastMessage(MemoryConversationRepository):
+    """Repeats the last message of the previous page."""
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
@@ -835,63 +835,63 @@ class BeginsWithTheLast(MemoryConversationRepository):
         return super().messages(application, session_id, agent_id, limit=limit, after=after - 1)
 
 
-class AgentsSayTheSame(MemoryConversationRepository):
-    """Counts all messages of a session, whoever is asked for."""
+class CountsAllAgents(MemoryConversationRepository):
+    """Counts the messages of all agents of a session."""
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
         return super().count(application, session_id)
 
 
-class RemembersAgents(MemoryConversationRepository):
-    """Erases what was said, but not what agents know."""
+class KeepsAgentState(MemoryConversationRepository):
+    """Erases messages, but not the agents' state."""
 
     def erase(self, application: str, session_id: str) -> int:
-        known = self.agents(application, session_id)
+        agents = dict(self.agents(application, session_id))
         erased = super().erase(application, session_id)
-        for agent_id, value in known.items():
+        for agent_id, value in agents.items():
             self.put_agent(application, session_id, agent_id, value)
         return erased
 
 
-class ListsTheKnowing(MemoryConversationRepository):
-    """Lists only sessions in which an agent knows something."""
+class ListsSessionsWithStateOnly(MemoryConversationRepository):
+    """Lists only sessions with an agent's state."""
 
     def sessions(self) -> Iterator[tuple[str, str]]:
         return (session for session in super().sessions() if self.agents(*session))
 
 
-class AllWhoKnowSpeak(MemoryConversationRepository):
-    """Takes whoever knows something for a speaker."""
+class ListsSilentAgents(MemoryConversationRepository):
+    """Lists agents that have state but no messages as speakers."""
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
         return sorted({*super().speakers(application, session_id), *self.agents(application, session_id)})
 
 
-class SharedConversation(MemoryConversationRepository):
-    """Hands out what it keeps."""
+class SharedAgentState(MemoryConversationRepository):
+    """Returns the stored state instead of a copy."""
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
         conversation = self._data.conversations.get((application, session_id))
         return conversation.agents.get(agent_id) if conversation else None
 
 
-class ErasesDeliveriesOfTwins(MemoryFeedbackRepository):
-    """Erases the deliveries of all feedback with that id, in whatever application."""
+class RemovesTwinsDeliveriesBeforeErasing(MemoryFeedbackRepository):
+    """Removes deliveries about erased feedback ids in all applications, before erasing."""
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        gone = {feedback.id for feedback in self.stream(query)}
-        for delivery in [one for one in self._data.deliveries.by_id.values() if one.event.subject_id in gone]:
+        erased_ids = {feedback.id for feedback in self.stream(query)}
+        for delivery in [one for one in self._data.deliveries.by_id.values() if one.event.subject_id in erased_ids]:
             self._data.deliveries.remove(delivery)
         return super().erase(query, at=at)
 
 
 class SharesKeysBetweenApplications(MemoryFeedbackRepository):
-    """Looks for an idempotency key in all applications."""
+    """Treats an idempotency key as unique in all applications."""
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        return [self._one(item) for item in batch]
+        return [self._add_one(item) for item in batch]
 
-    def _one(self, item: Accepted) -> Outcome:
+    def _add_one(self, item: Accepted) -> Outcome:
         feedback = item.feedback
         for application in self._data.applications.values():
             holder = application.keys.get((feedback.session_id, feedback.author, feedback.idempotency_key or ""))
@@ -900,8 +900,8 @@ class SharesKeysBetweenApplications(MemoryFeedbackRepository):
         return super().add([item])[0]
 
 
-class FindsTagsByPart(MemoryFeedbackRepository):
-    """Finds a tag in every tag that contains it."""
+class MatchesTagsBySubstring(MemoryFeedbackRepository):
+    """Matches tags by substring."""
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         found = super().find(evolve(query, tag=None), limit=9_999, after=after).items
@@ -910,7 +910,7 @@ class FindsTagsByPart(MemoryFeedbackRepository):
 
 
 class StreamsSessionsByPrefix(MemoryFeedbackRepository):
-    """Streams every session whose id begins with the one that is asked for."""
+    """Matches sessions by prefix."""
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         wanted = query.session_id or ""
@@ -918,7 +918,7 @@ class StreamsSessionsByPrefix(MemoryFeedbackRepository):
 
 
 class ListsDeliveriesByPrefix(MemoryOutbox):
-    """Lists the deliveries of all applications whose names begin with the one that is asked for."""
+    """Matches applications by prefix when it lists deliveries."""
 
     def deliveries(
         self, state: DeliveryState, *, limit: int, application: str | None = None, **rest: Any
@@ -928,28 +928,30 @@ class ListsDeliveriesByPrefix(MemoryOutbox):
 
 
 class LatestOfAllApplications(MemoryAlertRepository):
-    """Finds the latest alert of a rule, in whatever application."""
+    """Finds the latest alert of a rule in all applications."""
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
         found = [super(LatestOfAllApplications, self).latest(name, rule, subject) for name in self._data.alerts]
         return max(filter(None, found), key=lambda one: (one.raised_at, one.id), default=None)
 
 
-class ForgetsMetadataByPrefix(MemorySessionRepository):
-    """Deletes the metadata of every session whose id begins alike."""
+class DeletesMetadataByPrefix(MemorySessionRepository):
+    """Deletes metadata of sessions by prefix."""
 
     def delete(self, application: str, session_id: str, keys: Iterable[str] | None = None) -> int:
-        alike = [place for place in self._data.metadata if place[0] == application and place[1].startswith(session_id)]
+        matching = [
+            place for place in self._data.metadata if place[0] == application and place[1].startswith(session_id)
+        ]
         wanted = None if keys is None else list(keys)
-        return sum(super(ForgetsMetadataByPrefix, self).delete(*place, wanted) for place in alike)
+        return sum(super(DeletesMetadataByPrefix, self).delete(*place, wanted) for place in matching)
 
 
 class ErasesConversationsByPrefix(MemoryConversationRepository):
-    """Erases every session whose id begins alike."""
+    """Erases conversations of sessions by prefix."""
 
     def erase(self, application: str, session_id: str) -> int:
-        alike = [place for place in self._data.conversations if place[1].startswith(session_id)]
-        ours = [place for place in alike if place[0] == application]
+        matching = [place for place in self._data.conversations if place[1].startswith(session_id)]
+        ours = [place for place in matching if place[0] == application]
         return sum(super(ErasesConversationsByPrefix, self).erase(*place) for place in ours)
 
 
@@ -963,74 +965,74 @@ Broken = type[
     | MemoryConversationRepository
 ]
 
-#: What a state machine meets only with more sessions than it makes, or only now and then.
+#: Defects that a state machine finds only with more sessions than it creates, or rarely.
 ONLY_IN_EXAMPLES: list[Broken] = [
-    FindsTagsByPart,
+    MatchesTagsBySubstring,
     NextVersionOnly,
     StreamsOnePage,
     StreamsByOffset,
-    JudgesAfterTheBatch,
+    ChecksAfterTheBatch,
     EndlessChanges,
     ChangesByOffset,
     WrongOrderOfEquals,
     SharedStateEntry,
-    NumbersAreText,
-    SharedConversation,
-    TakesATextForItsLetters,
+    SortsNumbersAsText,
+    SharedAgentState,
+    TreatsKeyAsLetters,
     UnlimitedMetadata,
     LimitsEachUpdate,
     ChecksMetadataTooLate,
     CountsCharacters,
 ]
-#: What has to do with events, deliveries and alerts.
-ABOUT_TELLING: list[Broken] = [
-    SharedLease,
-    SettlesForAnybody,
-    ErasesWhatTellsOfAlerts,
+#: Defects in events, deliveries and alerts.
+ABOUT_DELIVERIES: list[Broken] = [
+    MissingLease,
+    SettlesLostClaims,
+    ErasesAllEvents,
     SettlesAllOrNothing,
-    KeepsLossesToItself,
+    HidesLostClaims,
     ClaimsForAllChannels,
     CountsReleases,
-    ReplaysWhereItLeftOff,
-    ForgetsTheDead,
+    ContinuesRetries,
+    ForgetsDead,
     FiltersAfterThePage,
     FansOutAgain,
     LeavesDeliveries,
-    NotifiesNobody,
-    NotifiesAtOnce,
-    ErasesNotices,
-    KeepsAlerts,
-    ErasesTwinsDeliveries,
-    InNoOrder,
-    OrdersWhatIsDue,
+    DoesNotNotify,
+    NotifiesTooEarly,
+    RemovesErasureNotifications,
+    KeepsAlertsOfErased,
+    RemovesTwinsDeliveriesAfterErasing,
+    IgnoresOrder,
+    OrdersDueOnly,
     OrdersAllChannels,
-    OrdersTwinsTogether,
-    FreesNothing,
-    FreesUnsent,
-    ForgetsWhoWasTold,
-    DiscardsWhatWasTold,
-    ReplaysTheDeadOnly,
-    CountsWhatIsDue,
+    OrdersTwins,
+    NeverReleasesErasures,
+    SendsErasuresOfUnsent,
+    ForgetsNotifiedChannels,
+    DiscardsNotifiedChannels,
+    ReplaysDeadOnly,
+    CountsDelivered,
     RaisesAgain,
-    TellsOfRefusedAlerts,
-    ForgottenAlertEvent,
-    ResolvesAgain,
-    LatestToCome,
-    AlertsStandForEver,
-    ErasesDeliveriesOfTwins,
+    StoresEventsOfDuplicateAlerts,
+    LosesAlertEvents,
+    IgnoresAlertVersions,
+    LatestAdded,
+    ListsResolvedAsOpen,
+    RemovesTwinsDeliveriesBeforeErasing,
     ListsDeliveriesByPrefix,
     LatestOfAllApplications,
 ]
-#: What has to do with what agents say and know.
-ABOUT_TALKING: list[Broken] = [
+#: Defects in conversations.
+ABOUT_CONVERSATIONS: list[Broken] = [
     OverwritesMessages,
-    ReplacesWhatIsNotThere,
-    PutsKeyByKey,
-    BeginsWithTheLast,
-    AgentsSayTheSame,
-    AllWhoKnowSpeak,
-    RemembersAgents,
-    ListsTheKnowing,
+    AppendsOnReplace,
+    MergesAgentState,
+    RepeatsLastMessage,
+    CountsAllAgents,
+    ListsSilentAgents,
+    KeepsAgentState,
+    ListsSessionsWithStateOnly,
     ErasesConversationsByPrefix,
 ]
 BROKEN: list[Broken] = [
@@ -1039,42 +1041,42 @@ BROKEN: list[Broken] = [
     SharedObject,
     DoubleIdempotency,
     SharesKeysBetweenAuthors,
-    AnonymousKeysAreFree,
-    OffByOneCursor,
+    IgnoresAnonymousKeys,
+    SkippingCursor,
     RepeatingCursor,
     EmptyLastPage,
-    DriftingCounter,
-    CountsEverything,
-    MillisecondClock,
-    ForgottenEvent,
-    LosesKeys,
+    CountsWithdrawn,
+    CountsPending,
+    MillisecondTimes,
+    LosesEvents,
+    ReplacesAllMetadata,
     LeaksAcrossApplications,
-    ForgetsHiddenApplications,
-    RemembersEmptyApplications,
+    OmitsUncountedApplications,
+    ListsEmptyApplications,
     StreamsInOrderOfArrival,
     StreamsEmptySessions,
-    TellsOfWhatCountsOnly,
-    TellsOfTheUnchanged,
+    OmitsUncountedChanges,
+    IncludesUnchanged,
     ChangesInOrderOfCreation,
     ChangesAfter,
-    RemembersFirstChange,
+    KeepsFirstChange,
     OverwritesKeys,
-    TakesBackRevocations,
+    ReplacesRevokedKeys,
     RevokesAgain,
-    ForgetsRevokedKeys,
+    OmitsRevokedKeys,
     KeysInOrderOfArrival,
     OneScopeOnly,
     ForgetsAgents,
     NoAgentsMeansAll,
     FoldsKeyIds,
-    LeaksManyAcrossApplications,
+    GetManyLeaksAcrossApplications,
     OverwritesState,
     MixesKinds,
     SharesKeysBetweenApplications,
     StreamsSessionsByPrefix,
-    ForgetsMetadataByPrefix,
-    *ABOUT_TELLING,
-    *ABOUT_TALKING,
+    DeletesMetadataByPrefix,
+    *ABOUT_DELIVERIES,
+    *ABOUT_CONVERSATIONS,
     *ONLY_IN_EXAMPLES,
 ]
 
@@ -1097,7 +1099,7 @@ def broken_storage(broken: type) -> Iterator[Storage]:
         yield evolve(storage, **{port: broken(data)})
 
 
-#: Where a broken repository is most likely to be caught, so that these are tried first.
+#: The parts of the contract that most likely catch a broken repository, tried first.
 _LIKELY: Final = {
     MemoryFeedbackRepository: (KeepingContract, ErasureContract, TenantContract),
     MemoryOutbox: (OutboxContract, OrderContract, ErasureContract, TenantContract),
@@ -1110,7 +1112,7 @@ _LIKELY: Final = {
 
 
 def example_tests(contract: StorageContract, broken: type) -> Iterator[Callable[[], None]]:
-    """The contract's tests, but for the state machine; first those about the port that is broken."""
+    """The tests of the contract without the state machines; first those of the broken port."""
     parts = [part for base, parts in _LIKELY.items() if issubclass(broken, base) for part in parts]
     likely = [name for part in parts for name in vars(part)]
     for name in dict.fromkeys([*likely, *dir(contract)]):
@@ -1122,7 +1124,7 @@ def _fails(test: Callable[[], None]) -> bool:
     try:
         test()
     except (AssertionError, HarkenError, ValueError, LookupError):
-        # A broken adapter may also break the test's own steps: there is nothing to unpack, to raise or to find.
+        # A broken adapter may also break the test's own steps, such as unpacking a result.
         return True
     return False
 
@@ -1139,14 +1141,14 @@ def test_the_examples_catch(broken: type) -> None:
 
 
 def _machine_for(broken: type) -> type[RuleBasedStateMachine]:
-    if broken in ABOUT_TELLING:
+    if broken in ABOUT_DELIVERIES:
         return TellingMachine
-    return TalkingMachine if broken in ABOUT_TALKING else StorageMachine
+    return TalkingMachine if broken in ABOUT_CONVERSATIONS else StorageMachine
 
 
 @pytest.mark.parametrize("broken", [broken for broken in BROKEN if broken not in ONLY_IN_EXAMPLES])
 def test_the_state_machine_catches(broken: type) -> None:
-    """The state machine for it finds each of them too, without being told where to look."""
+    """The state machine of its port catches each broken adapter too."""
     ours = type("Machine", (_machine_for(broken),), {"open_storage": staticmethod(lambda: broken_storage(broken))})
     find_only = settings(
         max_examples=1_000,

@@ -1,12 +1,13 @@
-"""The documentation tells the truth: what it shows is run, and what it says comes out does come out.
+"""The examples in the documentation run, and their output is as shown.
 
-A page is read block by block. ``python`` and ``pycon`` blocks share the names of their page, and a ``text`` block
-behind a ``python`` block is what that one prints. In ``console`` blocks the lines that begin with ``$`` are typed in,
-and the others are what is answered; a command must exit with 0, or with what ``$ echo $?`` shows next. A ``csv``,
-``json``, ``toml`` or ``python`` block behind a line that ends with the name of a file and a colon is that file.
+A page is processed block by block. ``python`` and ``pycon`` blocks share one namespace per page. A ``text`` block is
+the output of the ``python`` block before it. In ``console`` blocks, lines that begin with ``$`` are commands, and the
+other lines are their output. A command must exit with 0, or with the code that a following ``$ echo $?`` shows. A
+``csv``, ``json``, ``toml`` or ``python`` block is written to a file if the line before it ends with a file name and a
+colon. A file that ``literalinclude`` shows is copied.
 
-``harken serve`` and ``uvicorn`` go on while the rest of the page is read, or until the next one is typed in, unless
-``$ echo $?`` shows that they end. The port 8000 that a page shows stands for a free one.
+``harken serve`` and ``uvicorn`` run until the end of the page, or until the next one starts, unless ``$ echo $?`` shows
+that they end. The port 8000 on a page is replaced with a free port.
 """
 
 import doctest
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import field, fields, frozen, mutable
+from attrs import NOTHING, field, fields, frozen, mutable
 
+from harken import ports
 from harken.configuration.settings import Settings
 from harken_adapters.hosts.cli import main
 from harken_adapters.hosts.http.operations import OPERATIONS
@@ -35,9 +37,8 @@ from support import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)])
-#: Pages whose examples take more than a second or so.
+#: Pages whose examples take more than about a second.
 SLOW = {
-    "docs/a-storage-of-your-own.md",
     "docs/command-line.md",
     "docs/configuration.md",
     "docs/embedding.md",
@@ -47,7 +48,7 @@ SLOW = {
     "docs/writing-a-storage-adapter.md",
 }
 
-#: What is different each time. An id that is shown stands for the one that came out, in the commands behind it too.
+#: Output that differs in each run. An id on the page is replaced with the actual id, also in later commands.
 CHANGING = re.compile(
     r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})"
     r"|(?P<time>\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{6})?)?Z?)"
@@ -60,14 +61,14 @@ ANYTHING = {
 }
 
 
-#: A command that goes on until it is ended, and the port that pages show.
+#: A command that runs until it is terminated, and the port on the pages.
 SERVING = re.compile(r"(harken( --\S+ \S+)* serve|uvicorn)\b")
 SHOWN_PORT = ":8000"
 
 
 @frozen
 class Block:
-    """A fenced block of a page: where it begins, its language, what is in it, and the line before it."""
+    """A fenced block of a page, the number of its first line, and the last line of text before it."""
 
     page: Path
     line: int
@@ -77,35 +78,38 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Where a reader finds it."""
+        """The page and line, for error messages."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     @property
     def file(self) -> str | None:
-        """The name of the file that the block is, if the line before it gives one."""
-        named = re.search(r"`([\w.-]+\.\w+)`:$", self.before)
-        return named[1] if named else None
+        """The name of the file to write the block to, if the line before it names one."""
+        found = re.search(r"`([\w.-]+\.\w+)`:$", self.before)
+        return found[1] if found else None
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, in order; those that are marked as not run are left out."""
+    """The fenced blocks of a page, in order, except those that are marked as not run."""
     lines = page.read_text(encoding="utf-8").splitlines()
     number = 0
     while number < len(lines):
-        fence = re.fullmatch(r"(`{3,})(\w+)", lines[number])
+        fence = re.fullmatch(r"(`{3,})(?:(\w+)|\{literalinclude\} (\S+))", lines[number])
         if not fence:
             number += 1
             continue
         end = lines.index(fence[1], number + 1)
         before = next((line for line in reversed(lines[:number]) if line), "")
-        if not before.startswith("<!-- not run: "):
+        if fence[3]:
+            included = page.parent / fence[3]
+            yield Block(page, number + 1, "python", included.read_text(encoding="utf-8"), f"`{included.name}`:")
+        elif not before.startswith("<!-- not run: "):
             yield Block(page, number + 1, fence[2], "\n".join(lines[number + 1 : end]) + "\n", before)
         number = end + 1
 
 
 @mutable
 class Reader:
-    """Somebody who types in what a page shows, and compares what comes out."""
+    """Runs the examples of a page and compares their output."""
 
     folder: Path
     names: dict[str, Any] = field(factory=lambda: {"__name__": "documentation"})
@@ -115,7 +119,7 @@ class Reader:
     port: str = SHOWN_PORT
 
     def read(self, page: Path) -> None:
-        """Do all that the page shows."""
+        """Run all blocks of the page."""
         for block in blocks(page):
             if block.file and block.language in ("csv", "json", "toml", "python"):
                 (self.folder / block.file).write_text(block.content, encoding="utf-8")
@@ -124,22 +128,22 @@ class Reader:
                 case "python":
                     self.run(block)
                 case "pycon":
-                    self.converse(block)
+                    self.run_session(block)
                 case "console":
-                    self.type_in(block)
+                    self.run_commands(block)
                 case "text":
                     self.compare(block.place, block.content, self.printed)
 
     def run(self, block: Block) -> None:
-        """Run a program."""
+        """Run a Python block and keep its output."""
         content = self.with_real_port(block.content)
         program = compile("\n" * block.line + content, str(block.page), "exec", dont_inherit=True)
         with redirect_stdout(io.StringIO()) as out:
             exec(program, self.names)
         self.printed = out.getvalue()
 
-    def converse(self, block: Block) -> None:
-        """Type in examples at the interpreter's prompt."""
+    def run_session(self, block: Block) -> None:
+        """Run an interactive Python session."""
         content = self.with_real_port(block.content)
         test = doctest.DocTestParser().get_doctest(content, self.names, block.place, str(block.page), block.line)
         report = io.StringIO()
@@ -147,31 +151,30 @@ class Reader:
         assert not runner.run(test, out=report.write, clear_globs=False).failed, report.getvalue()
         self.names = test.globs
 
-    def type_in(self, block: Block) -> None:
-        """Type in commands at the shell's prompt."""
+    def run_commands(self, block: Block) -> None:
+        """Run shell commands."""
         commands = re.split(r"^\$ ", block.content, flags=re.MULTILINE)[1:]
         code = 0
-        for number, typed in enumerate(commands):
-            command, _, expected = typed.partition("\n")
+        for number, text in enumerate(commands):
+            command, _, expected = text.partition("\n")
             if command == "echo $?":
-                assert code == int(expected), f"{block.place}: it exits with {code}"
+                assert code == int(expected), f"{block.place}: the exit code is {code}"
                 continue
             ends = "".join(commands[number + 1 : number + 2]).startswith("echo $?")
             if SERVING.match(command) and not ends:
                 self.compare(f"{block.place}: {command}", expected, self.serve(command, len(expected.splitlines())))
                 continue
-            code, answer = self.execute(command)
-            assert code == 0 or ends, f"{block.place}: {code} {command}\n{answer}"
-            self.compare(f"{block.place}: {command}", expected, answer)
+            code, output = self.execute(command)
+            assert code == 0 or ends, f"{block.place}: {code} {command}\n{output}"
+            self.compare(f"{block.place}: {command}", expected, output)
 
     def execute(self, command: str) -> tuple[int, str]:
-        """The exit code of a command, and what it prints."""
+        """Run a command; returns its exit code and output."""
         for shown, real in self.ids.items():
             command = command.replace(shown, real)
         plain = re.fullmatch(r"harken( [^|<>;&$`]*)?", command)
         if plain and not SERVING.match(command):
-            return self.in_this_process(command)
-        # The page's own examples, typed by us.
+            return self.execute_in_process(command)
         done = subprocess.run(
             self.with_real_port(command),
             shell=True,
@@ -183,20 +186,20 @@ class Reader:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def in_this_process(self, command: str) -> tuple[int, str]:
-        """The same for ``harken`` alone: starting an interpreter for each would take most of the time."""
+    def execute_in_process(self, command: str) -> tuple[int, str]:
+        """Run a ``harken`` command in this process, to save the time of starting an interpreter."""
         with redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) as out, redirect_stderr(out):
             code = main(shlex.split(command)[1:])
             out.flush()
-            answer = out.buffer.getvalue().decode()
-        return code, answer
+            output = out.buffer.getvalue().decode()
+        return code, output
 
     def environ(self) -> dict[str, str]:
-        """The variables of a command's process."""
+        """The environment variables of a command."""
         return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
     def serve(self, command: str, lines: int) -> str:
-        """Begin to serve, and give the first lines that it prints."""
+        """Start a server; returns the given number of lines of its output."""
         self.close()
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port: int = probe.getsockname()[1]
@@ -213,7 +216,7 @@ class Reader:
         return "".join(server.stdout.readline() for _ in range(lines))
 
     def close(self) -> None:
-        """Leave nothing behind that serves."""
+        """Stop the server, if one is running."""
         if self.server is not None:
             with self.server as server:
                 server.terminate()
@@ -221,28 +224,28 @@ class Reader:
         self.server, self.port = None, SHOWN_PORT
 
     def with_real_port(self, text: str) -> str:
-        """What is shown, for the server that there is."""
+        """Replace the port on the page with the server's port."""
         return re.sub(rf"{SHOWN_PORT}\b", self.port, text)
 
     def compare(self, place: str, expected: str, actual: str) -> None:
-        """What came out is what is shown, but for what is different each time."""
+        """Assert that the actual output is the expected one, except for values that differ in each run."""
         actual = re.sub(rf"{self.port}\b", SHOWN_PORT, actual)
         expected, actual = (
             "\n".join(map(str.rstrip, text.rstrip().splitlines())).lstrip("\n") for text in (expected, actual)
         )
-        # The parts between dots are looked for one behind the other: as one pattern they could take for ever.
+        # Each part between dots is a separate search: one pattern for all could take exponential time.
         *parts, last = expected.split("...")
         begin, ends = r"\A", [*[""] * len(parts), r"\Z"]
         reached = 0
         for part, end in zip((*parts, last), ends, strict=True):
             pattern, shown_ids = self._pattern(part)
             matched = re.compile(begin + pattern + end).search(actual, reached)
-            assert matched, f"{place}\n--- shown\n{expected}\n--- came out\n{actual}"
+            assert matched, f"{place}\n--- expected\n{expected}\n--- actual\n{actual}"
             self.ids.update(zip(shown_ids, matched.groups(), strict=True))
             begin, reached = "", matched.end()
 
     def _pattern(self, expected: str) -> tuple[str, list[str]]:
-        """What matches this, and the ids in it that stand for those that come out."""
+        """The pattern for the expected text, and the new ids in it, one for each group of the pattern."""
         pattern, shown_ids, end = "", [], 0
         for found in CHANGING.finditer(expected):
             pattern += re.escape(expected[end : found.start()])
@@ -264,16 +267,16 @@ def _listens(port: int) -> bool:
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """A reader in an empty folder, with no settings but those that a page makes."""
+    """A reader in an empty folder, without settings."""
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "88")
     monkeypatch.chdir(tmp_path)
-    made = Reader(tmp_path)
+    reader = Reader(tmp_path)
     try:
-        yield made
+        yield reader
     finally:
-        made.close()
+        reader.close()
 
 
 def _name(page: Path) -> str:
@@ -289,14 +292,14 @@ def _text(name: str) -> str:
     [pytest.param(page, marks=pytest.mark.slow) if _name(page) in SLOW else page for page in PAGES],
     ids=_name,
 )
-def test_what_a_page_shows_is_what_happens(page: Path, reader: Reader) -> None:
-    """Every example of a page runs, in order, and gives what the page says that it gives."""
+def test_examples_of_a_page_run_as_shown(page: Path, reader: Reader) -> None:
+    """Every example of a page runs, in order, with the output on the page."""
     reader.read(page)
 
 
 @needs_real_feedback
-def test_getting_started_is_right_about_the_real_feedback(reader: Reader) -> None:
-    """The CSV script of "Getting started", run on 9,760 real messages, prints the output that the page gives."""
+def test_getting_started_shows_the_statistics_of_the_real_feedback(reader: Reader) -> None:
+    """The CSV script of "Getting started", run on 9,760 real messages, prints the output on the page."""
     page = ROOT / "docs" / "getting-started.md"
     program = next(block for block in blocks(page) if block.language == "python" and "feedback.csv" in block.content)
     (reader.folder / "feedback.csv").symlink_to(AIRLINES)
@@ -306,23 +309,23 @@ def test_getting_started_is_right_about_the_real_feedback(reader: Reader) -> Non
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """A relative link or picture leads to a file that is there."""
+def test_links_between_pages_are_valid(page: Path) -> None:
+    """Relative links and images refer to existing files."""
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not broken
 
 
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda path: path.name)
-def test_pictures_fetch_nothing(picture: Path) -> None:
-    """A picture shows itself without asking another host for fonts, scripts or styles."""
+def test_images_load_nothing_from_other_hosts(picture: Path) -> None:
+    """An image does not load fonts, scripts or styles from another host."""
     text = picture.read_text(encoding="utf-8")
     fetched = re.findall(r"(?:url\(|src=|href=|@import)[^>;]*https?://", text)
     assert not fetched
 
 
-def _as_said(value: object) -> str:
-    """A default, as a table of settings says it."""
+def _format_default(value: object) -> str:
+    """A default as it is written in the table of settings."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -332,15 +335,15 @@ def _as_said(value: object) -> str:
 
 @pytest.mark.parametrize("kind", [Settings, ServerSettings], ids=lambda kind: kind.__name__)
 def test_every_setting_is_listed(kind: type[Settings] | type[ServerSettings]) -> None:
-    """The page about settings has each of them in a row of its own, with its default; an empty one is none."""
+    """The configuration page has a row for each setting, with its default; an empty default is ``none``."""
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", _text("docs/configuration.md"), flags=re.MULTILINE)
     for one in fields(kind):
-        expected = _as_said(one.default) if one.default not in ("", ()) else "none"
+        expected = _format_default(one.default) if one.default not in ("", ()) else "none"
         assert (one.name, expected) in rows
 
 
 def test_every_operation_is_listed() -> None:
-    """The page about HTTP has each operation with its path, and the scope that it needs."""
+    """The HTTP page has each operation with its path and required scope."""
     page = _text("docs/http.md")
     missing = [
         one.name
@@ -351,7 +354,15 @@ def test_every_operation_is_listed() -> None:
 
 
 def test_every_problem_is_listed() -> None:
-    """The page about HTTP has each kind of problem with its status."""
+    """The HTTP page has each problem type with its status."""
     page = _text("docs/http.md")
     missing = [kind for kind, (status, _) in KINDS.items() if f"| {status} | `{kind}` |" not in page]
     assert not missing
+
+
+def test_every_method_of_a_port_is_listed() -> None:
+    """The page on storage adapters has each port of a storage with all its methods, in their order."""
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", _text("docs/writing-a-storage-adapter.md"), re.MULTILINE)
+    listed = {port: re.findall(r"\w+", methods) for port, methods in rows if hasattr(ports, port)}
+    kinds = [getattr(ports, one.type) for one in fields(ports.Storage) if one.default is NOTHING]
+    assert listed == {kind.__name__: [name for name in vars(kind) if not name.startswith("_")] for kind in kinds}

@@ -13,7 +13,7 @@ def edited(feedback: Feedback, *comments: str) -> Feedback:
     """The feedback after these changes, a minute apart."""
     for comment in comments:
         at = feedback.updated_at + timedelta(minutes=1)
-        feedback = feedback.revised(evolve(feedback, comment=comment), at=at)
+        feedback = feedback.revised(evolve(feedback.content, comment=comment), at=at)
     return feedback
 
 

@@ -31,8 +31,8 @@ scalars = st.sampled_from([None, 1, True, 1.0, "1", "true", "null"])
 
 
 @st.composite
-def feedbacks(draw: st.DrawFn) -> Feedback:
-    """Feedback from a small world, so that queries often match."""
+def any_feedback(draw: st.DrawFn) -> Feedback:
+    """Feedback with values from small pools, so that queries often match."""
     return a_feedback(
         draw(few),
         draw(st.sampled_from(Rating)),
@@ -67,8 +67,8 @@ FILTERS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def satisfies(feedback: Feedback, name: str, wanted: Any) -> bool:
-    """What each filter means by itself, said another way than in the code."""
-    meanings: dict[str, Callable[[], bool]] = {
+    """Whether feedback matches one filter, implemented differently from the code."""
+    filters: dict[str, Callable[[], bool]] = {
         "feedback_id": lambda: feedback.id == wanted,
         "tag": lambda: wanted in set(feedback.tags),
         "context": lambda: [label(feedback.context.get(key)) for key in wanted] == list(map(label, wanted.values())),
@@ -77,47 +77,47 @@ def satisfies(feedback: Feedback, name: str, wanted: Any) -> bool:
         "statuses": lambda: feedback.moderation.status in wanted,
         "withdrawn": lambda: wanted is None or (feedback.withdrawn_at is not None) == wanted,
     }
-    return meanings.get(name, lambda: getattr(feedback, name) == wanted)()
+    return filters.get(name, lambda: getattr(feedback, name) == wanted)()
 
 
 class TestMatches:
-    @given(feedbacks(), st.fixed_dictionaries({}, optional=FILTERS))
-    def test_all_filters_hold(self, feedback: Feedback, filters: dict[str, Any]) -> None:
-        """A query finds what satisfies each of its filters, and by default only what counts in its application."""
-        unless_said = {
+    @given(any_feedback(), st.fixed_dictionaries({}, optional=FILTERS))
+    def test_feedback_matches_all_filters(self, feedback: Feedback, filters: dict[str, Any]) -> None:
+        """A query matches feedback that matches each filter; by default only counted feedback of its application."""
+        defaults = {
             "application": "default",
             "statuses": frozenset({ModerationStatus.APPROVED}),
             "withdrawn": False,
         }
-        expected = all(satisfies(feedback, *item) for item in (unless_said | filters).items())
+        expected = all(satisfies(feedback, *item) for item in (defaults | filters).items())
         assert FeedbackQuery(**filters).matches(feedback) == expected
 
-    @given(feedbacks(), st.sampled_from(list(FILTERS)), st.data())
+    @given(any_feedback(), st.sampled_from(list(FILTERS)), st.data())
     def test_a_filter_never_widens(self, feedback: Feedback, name: str, data: st.DataObject) -> None:
-        """One more filter finds at most what was found without it."""
+        """An additional filter matches a subset."""
         assume(name not in ("statuses", "withdrawn", "application"))
         base = FeedbackQuery(application=feedback.application).in_any_state()
         narrower = evolve(base, **{name: data.draw(FILTERS[name])})
         assert base.matches(feedback)
         assert narrower.matches(feedback) == satisfies(feedback, name, getattr(narrower, name))
 
-    @given(feedbacks())
-    def test_every_feedback_is_found_in_any_state(self, feedback: Feedback) -> None:
-        """``in_any_state`` leaves nothing behind, and the plain query finds exactly what counts."""
+    @given(any_feedback())
+    def test_in_any_state_matches_all_feedback(self, feedback: Feedback) -> None:
+        """``in_any_state`` matches all feedback of the application, and the plain query matches counted feedback."""
         plain = FeedbackQuery(application=feedback.application)
         assert plain.in_any_state().matches(feedback)
         assert plain.matches(feedback) == feedback.is_counted
 
-    def test_borders(self) -> None:
-        """``since`` is included and ``until`` is not, so that neighbouring periods share nothing."""
+    def test_bounds_of_time(self) -> None:
+        """``since`` is inclusive and ``until`` is exclusive, so that adjacent periods do not overlap."""
         at_noon = a_feedback()
         assert FeedbackQuery(since=NOON, until=NOON + HOUR).matches(at_noon)
         assert not FeedbackQuery(since=NOON - HOUR, until=NOON).matches(at_noon)
 
 
 class TestFilters:
-    def test_any_zone_will_do(self) -> None:
-        """Borders are instants: the same one in another zone is the same query."""
+    def test_times_in_any_time_zone(self) -> None:
+        """The same instant in another time zone gives an equal query."""
         local = NOON.astimezone(timezone(-5 * HOUR))
         assert FeedbackQuery(since=local, until=local) == FeedbackQuery(since=NOON, until=NOON)
 
@@ -126,16 +126,16 @@ class TestFilters:
         "moment",
         [datetime(2026, 1, 1), datetime(1, 1, 1, tzinfo=timezone(HOUR)), "2026-01-01", 0],  # noqa: DTZ001
     )
-    def test_no_instant(self, name: str, moment: Any) -> None:
-        """A border that is no instant cannot be answered."""
+    def test_invalid_times(self, name: str, moment: Any) -> None:
+        """A time without a time zone, outside the calendar or of another type is rejected."""
         with pytest.raises(InvalidQuery):
             FeedbackQuery(**{name: moment})
 
     @pytest.mark.parametrize(
         "context", [{"$where": 1}, {"a.b": 1}, {"": 1}, {1: 1, "a": 2}, {"a": [1]}, {"a": object()}, "tier", [("a", 1)]]
     )
-    def test_no_context(self, context: Any) -> None:
-        """A context filter on what no feedback can have is a mistake and not an empty answer."""
+    def test_invalid_context_filters(self, context: Any) -> None:
+        """A context filter that cannot match any feedback is an error rather than an empty result."""
         with pytest.raises(InvalidQuery, match="context"):
             FeedbackQuery(context=context)
 
@@ -153,31 +153,31 @@ class TestFilters:
         ],
     )
     def test_label(self, value: str, expected: str | None) -> None:
-        """Text as it is and the rest as in JSON, so that a CSV file and a program mean the same group."""
+        """The label of text is the text, and of other values their JSON, so that CSV files and programs agree."""
         assert label(value) == expected
 
 
 class TestGroupBy:
     @pytest.mark.parametrize("dimension", [one for one in Dimension if one is not Dimension.CONTEXT])
     def test_parse_dimensions(self, dimension: Dimension) -> None:
-        """Each dimension is called by its word."""
+        """Each dimension is parsed from its value."""
         assert GroupBy.parse(dimension.value) == GroupBy(dimension)
 
     def test_parse_context(self) -> None:
-        """A context key stands behind the dot."""
+        """The context key follows the dot."""
         assert GroupBy.parse("context.user_tier") == GroupBy(Dimension.CONTEXT, "user_tier")
 
     @pytest.mark.parametrize(
         "text", ["", "rating", "context", "context.", "context.a.b", "context.$x", "agent.", "agent.x", "AGENT", " tag"]
     )
-    def test_parse_nonsense(self, text: str) -> None:
-        """Anything else is told together with what is possible."""
+    def test_parse_invalid_text(self, text: str) -> None:
+        """The error lists the valid values."""
         with pytest.raises(InvalidQuery, match=r"expected 'agent', 'session', 'tag', 'slot' or 'context\.<name>'"):
             GroupBy.parse(text)
 
     @given(st.text())
     def test_parse_never_crashes(self, text: str) -> None:
-        """Any text is a grouping or an invalid query."""
+        """Any text gives a grouping or ``InvalidQuery``."""
         try:
             grouping = GroupBy.parse(text)
         except InvalidQuery:
@@ -189,12 +189,12 @@ class TestGroupBy:
         ("dimension", "name"), [(Dimension.CONTEXT, None), (Dimension.TAG, "x"), (Dimension.CONTEXT, "$x")]
     )
     def test_name_only_for_context(self, dimension: Dimension, name: str | None) -> None:
-        """A grouping that means nothing cannot be made."""
+        """A missing, unexpected or invalid name is rejected."""
         with pytest.raises(InvalidQuery):
             GroupBy(dimension, name)
 
     def test_keys(self) -> None:
-        """In which groups feedback is, by every dimension."""
+        """Each dimension gives the keys of the groups that contain the feedback."""
         at = NOON + timedelta(minutes=29, seconds=59)
         feedback = a_feedback(
             session_id="s", agent_id="a", tags=("x", "y"), context=Context({"n": 1, "t": "free"}), created_at=at
@@ -210,8 +210,8 @@ class TestGroupBy:
         }
         assert {text: GroupBy.parse(text).keys(feedback) for text in expected} == expected
 
-    def test_keys_of_nothing(self) -> None:
-        """Feedback without an agent or a tag is in the group of those that have none."""
+    def test_keys_of_missing_values(self) -> None:
+        """Feedback without an agent or a tag is in the group ``None``."""
         assert GroupBy.parse("agent").keys(a_feedback()) == (None,)
         assert GroupBy.parse("tag").keys(a_feedback()) == (None,)
 
@@ -219,15 +219,15 @@ class TestGroupBy:
 class TestCursor:
     @given(st.datetimes(timezones=st.just(UTC)), st.text(st.characters(codec="utf-8")))
     def test_round_trip(self, created_at: datetime, feedback_id: str) -> None:
-        """A token leads back to the same place, and needs no quoting in a URL."""
+        """A token parses to an equal cursor, and needs no quoting in a URL."""
         cursor = Cursor(created_at, feedback_id)
         token = str(cursor)
         assert Cursor.parse(token) == cursor
         assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
     @given(st.text() | st.text("ABCabc0123-_=", max_size=40) | st.binary().map(lambda raw: raw.decode("latin-1")))
-    def test_garbage(self, token: str) -> None:
-        """Any text is a cursor or an invalid query, never another error."""
+    def test_any_text_as_a_token(self, token: str) -> None:
+        """Any text gives a cursor or ``InvalidQuery``."""
         try:
             place = Cursor.parse(token)
         except InvalidQuery as error:
@@ -239,14 +239,14 @@ class TestCursor:
         assert message.isascii()
 
     @pytest.mark.parametrize("place", [b"", b":id", b"soon:id", b"9" * 30 + b":id", b"9" * 5000 + b":id", b"\xff:id"])
-    def test_places_that_are_none(self, place: bytes) -> None:
-        """Well-formed base64 of no place is refused as well, however large its number."""
+    def test_invalid_positions(self, place: bytes) -> None:
+        """Valid base64 of an invalid position is rejected, even with a huge number."""
         with pytest.raises(InvalidQuery):
             Cursor.parse(urlsafe_b64encode(place).decode())
 
-    @given(st.lists(feedbacks(), max_size=6))
+    @given(st.lists(any_feedback(), max_size=6))
     def test_order(self, several: list[Feedback]) -> None:
-        """Cursors sort like the lists that they lead through: by time, then by id."""
+        """Cursors sort like lists of feedback: by time, then by id."""
         places = sorted(Cursor.of(one) for one in several)
         assert [(place.created_at, place.id) for place in places] == sorted((one.created_at, one.id) for one in several)
 
@@ -256,12 +256,12 @@ class TestCursor:
     "name", ["application", "feedback_id", "session_id", "message_id", "agent_id", "author", "tag"]
 )
 def test_a_filter_is_text_that_can_be_stored(name: str, value: object) -> None:
-    """What no storage could hold is no filter, whichever storage would be asked."""
+    """A value that some storage cannot store is rejected, regardless of the storage."""
     with pytest.raises(InvalidQuery, match=name):
         FeedbackQuery(**{name: value})
 
 
 def test_a_context_filter_is_text_that_can_be_stored() -> None:
-    """The same goes for context values."""
+    """A context value that some storage cannot store is rejected."""
     with pytest.raises(InvalidQuery, match=r"context\.tier"):
         FeedbackQuery(context={"tier": "\ud800"})

@@ -105,7 +105,7 @@ def test_an_alert_about_a_session_is_about_no_agent() -> None:
         ({"name": "r", "channel": "c:d"}, "A channel's name has 1 to 64 letters"),
         ({"name": "r", "channel": "c", "rating": ["up"]}, "Route 'r' sets unknown rating; known are name, channel"),
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
-        ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is none of 'up', 'down', 'neutral'"),
+        ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is not a rating; expected 'up', 'down' or 'neutral'"),
         ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is none of 'feedback.created'"),
         ({"name": "r", "channel": "c", "events": ["feedback.created", "feedback.erased"]}, UNROUTABLE),
         ({"name": "r", "channel": "c", "statuses": [1]}, "1 is none of 'pending', 'approved', 'rejected'"),
@@ -119,6 +119,13 @@ def test_what_is_no_route_is_refused_in_a_sentence(table: dict[str, object], mes
     with pytest.raises(RouteRejected) as caught:
         parse_route(table)
     assert message in str(caught.value)
+
+
+def test_the_former_name_of_a_withdrawal_is_accepted() -> None:
+    """Settings and stored routes may name ``feedback.deleted``; the record has the current name."""
+    route = parse_route({"name": "r", "channel": "c", "events": ["feedback.deleted"]})
+    assert route.events == {EventType.WITHDRAWN}
+    assert route_record(route)["events"] == ["feedback.withdrawn"]
 
 
 def test_an_erasure_cannot_be_routed() -> None:

@@ -1,4 +1,4 @@
-"""What a submission must be like, and what a policy says of it."""
+"""Rules, policies, and feedback from submissions."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harken import Context, ModerationStatus, Rating, RatingPolicy, Sentiment, Submission, Target, Violation
-from harken.domain.feedback import NO_CONTEXT, Revision
+from harken.domain.feedback import Content, Revision
 from harken.domain.rules import (
     accepted,
     comment_within,
     no_spam,
     number_problem,
+    restore_violations,
     size_problem,
     text_problem,
     trimmed,
-    unfit_to_restore,
     well_formed,
 )
 from support import NOON, a_feedback, a_submission
@@ -42,31 +42,31 @@ sloppy_text = st.text(st.characters(exclude_categories=[]), max_size=30) | st.sa
 
 
 def messages(submission: Submission, policy: RatingPolicy | None = None) -> list[str]:
-    """What the policy (the default one) says against a submission."""
+    """The messages of a policy, by default the default one, for a submission."""
     verdict = (policy or RatingPolicy()).judge(trimmed(submission))
     return [violation.message for violation in verdict.violations]
 
 
 def codes(submission: Submission) -> list[tuple[str, str]]:
-    """What is not well-formed in a submission: fields and codes."""
+    """The fields and codes of the violations for which a submission is not well-formed."""
     return [(violation.field, violation.code) for violation in well_formed(submission)]
 
 
 class TestTheGuidesRules:
     @pytest.mark.parametrize("rating", ["maybe", "UP", "neutral", ""])
     def test_rating(self, rating: str) -> None:
-        """The guide's message, with what was sent in it."""
+        """The message of the guide, with the rejected value."""
         assert messages(a_submission(rating=rating)) == [f"Invalid rating: {rating}. Must be 'up', 'down', or None"]
 
     @pytest.mark.parametrize("rating", ["up", None, Rating.UP, Rating.NEUTRAL])
-    def test_ups_and_neutrals_need_no_comment(self, rating: Rating | str | None) -> None:
-        """Only a down has to explain itself."""
+    def test_only_negative_feedback_needs_a_comment(self, rating: Rating | str | None) -> None:
+        """Positive and neutral feedback is accepted without a comment."""
         assert messages(a_submission(rating=rating)) == []
 
     @pytest.mark.parametrize("rating", ["down", Rating.DOWN])
     @pytest.mark.parametrize("comment", ["", " ", "\t\n \u2003"])
-    def test_a_down_needs_a_comment(self, rating: Rating | str, comment: str) -> None:
-        """White space is no comment."""
+    def test_negative_feedback_needs_a_comment(self, rating: Rating | str, comment: str) -> None:
+        """White space is not a comment."""
         assert messages(a_submission(rating=rating, comment=comment)) == [
             "Please provide a comment when giving negative feedback"
         ]
@@ -74,18 +74,18 @@ class TestTheGuidesRules:
 
     @pytest.mark.parametrize("letter", ["x", "é", "👍", "漢"])
     def test_length_is_in_code_points_after_trimming(self, letter: str) -> None:
-        """A thousand characters are a thousand, however many bytes they need; white space around them is free."""
+        """The limit is in code points, not bytes, and does not include surrounding white space."""
         assert messages(a_submission(comment=letter * 1000)) == []
         assert messages(a_submission(comment=" " * 500 + letter * 1000 + "\n" * 500)) == []
         assert messages(a_submission(comment=letter * 1001)) == ["Comment too long: 1001 characters (max: 1000)"]
 
     @pytest.mark.parametrize("comment", ["Cheap VIAGRA", "a casinO!", "Click Here now", "limited offer"])
     def test_spam(self, comment: str) -> None:
-        """The guide's phrases are spam in whatever case and wherever they stand."""
+        """The phrases of the guide are spam in any case and at any position."""
         assert messages(a_submission(comment=comment)) == ["Spam detected"]
 
     def test_all_violations_at_once(self) -> None:
-        """Whoever sent it learns everything that is wrong with it in one go, as field, code and message."""
+        """All violations are reported together, each with field, code and message."""
         submission = a_submission(" ", "down", tags=["", "x" * 101], context={"$where": 1}, author="\x07")
         assert RatingPolicy().judge(submission).violations == (
             Violation("session_id", "empty", "session_id must not be empty"),
@@ -97,7 +97,7 @@ class TestTheGuidesRules:
         )
 
     def test_long_spam_breaks_two_rules(self) -> None:
-        """Rules do not hide each other."""
+        """Each rule reports its violation."""
         assert messages(a_submission(comment="casino" + "x" * 1000)) == [
             "Comment too long: 1006 characters (max: 1000)",
             "Spam detected",
@@ -133,28 +133,28 @@ class TestIds:
             (["id"], "type"),
         ],
     )
-    def test_bad_ids(self, name: str, value: object, code: str) -> None:
-        """Every id is held to the same rules, and the violation names the field."""
+    def test_invalid_ids(self, name: str, value: object, code: str) -> None:
+        """The same rules apply to every id, and the violation names the field."""
         assert codes(ID_FIELDS[name](value)) == [(name, code)]
 
     @pytest.mark.parametrize("name", ID_FIELDS)
     @pytest.mark.parametrize("value", ["x" * 200, "with space", "'\"`$.{}%", "✓ é 漢 👍", "../../etc"])
-    def test_good_ids(self, name: str, value: str) -> None:
-        """An id is opaque: 200 printable characters of any kind will do."""
+    def test_valid_ids(self, name: str, value: str) -> None:
+        """An id may have up to 200 printable characters of any kind."""
         assert codes(ID_FIELDS[name](value)) == []
 
     @pytest.mark.parametrize("name", ["session_id", "application"])
-    def test_these_are_needed(self, name: str) -> None:
-        """No feedback without a session and an application."""
+    def test_required_ids(self, name: str) -> None:
+        """The session and the application are required."""
         assert codes(ID_FIELDS[name](None)) == [(name, "type")]
 
     @pytest.mark.parametrize("name", ["message_id", "agent_id", "author", "idempotency_key"])
-    def test_these_are_not(self, name: str) -> None:
-        """All other ids may be left out."""
+    def test_optional_ids(self, name: str) -> None:
+        """All other ids are optional."""
         assert codes(ID_FIELDS[name](None)) == []
 
     def test_the_target_is_a_target(self) -> None:
-        """A bare session id is not what it is about."""
+        """A session id is not a target."""
         assert codes(a_submission(target="s")) == [("target", "type")]
 
 
@@ -164,32 +164,32 @@ class TestTags:
         [("slow", "type"), (None, "type"), ({"slow"}, "type"), (7, "type"), ([1], "type"), ([None], "type")],
     )
     def test_types(self, tags: object, code: str) -> None:
-        """Tags are a list of texts; one text is not taken for a list of letters."""
+        """Tags must be a list of texts; a single text is rejected."""
         assert codes(a_submission(tags=tags)) == [("tags", code)]
 
     def test_bounds(self) -> None:
-        """Twenty tags of a hundred characters, and no more."""
+        """At most 20 tags of at most 100 characters."""
         assert codes(a_submission(tags=[f"{number:0100}" for number in range(20)])) == []
         assert codes(a_submission(tags=[str(number) for number in range(21)])) == [("tags", "too_many")]
         assert codes(a_submission(tags=["x" * 101])) == [("tags", "too_long")]
 
 
-class TestContextFacts:
+class TestContext:
     @pytest.mark.parametrize(
         "name", ["", "a.b", "$set", "a b", "quote'", 'quote"', "a[0]", "x" * 101, "nul\x00", "\ud800", "_*"]
     )
-    def test_names_that_mean_something_to_a_storage(self, name: str) -> None:
-        """A name that could be read as a path or an operator is refused."""
+    def test_invalid_names(self, name: str) -> None:
+        """A name that some storage could interpret as a path or an operator is rejected."""
         assert codes(a_submission(context={name: 1})) == [("context", "name")]
 
     @pytest.mark.parametrize("name", ["user_tier", "agent-version", "größe", "温度", "0", "x" * 100])
-    def test_good_names(self, name: str) -> None:
-        """Letters of any script, digits, underscores and hyphens."""
+    def test_valid_names(self, name: str) -> None:
+        """A name may have letters of any script, digits, underscores and hyphens."""
         assert codes(a_submission(context={name: 1})) == []
 
     @pytest.mark.parametrize("value", ["x" * 1000, 2**63 - 1, -(2**63), 1.5, -0.0, True, None, ""])
-    def test_good_values(self, value: object) -> None:
-        """What fits into JSON and 64 bits."""
+    def test_valid_values(self, value: object) -> None:
+        """A value may be any JSON scalar; integers are limited to 64 bits."""
         assert codes(a_submission(context={"fact": value})) == []
 
     @pytest.mark.parametrize(
@@ -207,12 +207,12 @@ class TestContextFacts:
             (NOON, "type"),
         ],
     )
-    def test_bad_values(self, value: object, code: str) -> None:
-        """Everything else is refused under the fact's own name."""
+    def test_invalid_values(self, value: object, code: str) -> None:
+        """The violation names the context value."""
         assert codes(a_submission(context={"good": 1, "fact": value})) == [("context.fact", code)]
 
     def test_bounds_and_types(self) -> None:
-        """Fifty facts with text names."""
+        """At most 50 values, with names that are text."""
         assert codes(a_submission(context={str(number): 0 for number in range(50)})) == []
         assert codes(a_submission(context={str(number): 0 for number in range(51)})) == [("context", "too_many")]
         assert codes(a_submission(context={1: 1})) == [("context", "type")]
@@ -238,21 +238,21 @@ class TestOtherParts:
         ],
     )
     def test_created_at(self, moment: object, expected: list[tuple[str, str]]) -> None:
-        """Times are aware and in years that every storage and every time zone can count in."""
+        """A time must have a time zone and be in the years that every storage supports."""
         assert codes(a_submission(created_at=moment)) == expected
 
     @pytest.mark.parametrize("part", ["comment", "sentiment", "vote"])
     def test_types(self, part: str) -> None:
-        """Every part has its type."""
+        """A part of a wrong type is rejected."""
         assert codes(a_submission(**{part: 0.5})) == [(part, "type")]
 
     @pytest.mark.parametrize(("comment", "code"), [("a\x00", "nul"), ("a\ud800", "surrogate"), (None, "type")])
     def test_comment(self, comment: object, code: str) -> None:
-        """A comment is text that every storage can keep."""
+        """A comment must be text that every storage can store."""
         assert codes(a_submission(comment=comment)) == [("comment", code)]
 
-    def test_text_and_numbers_by_themselves(self) -> None:
-        """The same checks serve session metadata under any name."""
+    def test_text_and_numbers_of_other_names(self) -> None:
+        """The checks work for any name, such as in session metadata."""
         assert text_problem("note", "fine\n") is None
         assert text_problem("note", 5) == Violation("note", "type", "note must be text, got int")
         assert number_problem("count", 5) is None
@@ -264,7 +264,7 @@ class TestOtherParts:
 class TestNothingCrashes:
     @given(st.sampled_from([field.name for field in Submission.__attrs_attrs__]), anything)
     def test_any_object_in_any_part(self, part: str, value: object) -> None:
-        """Whatever a program puts into a part, the answer is a verdict and never an exception."""
+        """Any value in any part gives a verdict, not an exception."""
         submission = trimmed(a_submission(**{part: value}))
         verdict = RatingPolicy().judge(submission)
         assert all(violation.message for violation in verdict.violations)
@@ -274,7 +274,7 @@ class TestNothingCrashes:
 
     @given(anything, anything, anything)
     def test_any_object_in_the_target(self, session: object, message: object, agent: object) -> None:
-        """The same inside the target."""
+        """Any value in the target gives a verdict, not an exception."""
         target = Target(session, message, agent)  # type: ignore[arg-type]
         for violation in RatingPolicy().judge(evolve(a_submission(), target=target)).violations:
             assert violation.field in ("session_id", "message_id", "agent_id")
@@ -292,8 +292,8 @@ class TestNothingCrashes:
             application=sloppy_text,
         )
     )
-    def test_what_passes_is_text(self, submission: Submission) -> None:
-        """Whatever the default policy lets through can be written as UTF-8 and has no NUL."""
+    def test_accepted_text_can_be_stored(self, submission: Submission) -> None:
+        """Text that the default policy accepts can be encoded as UTF-8 and has no NUL."""
         if RatingPolicy().judge(submission).violations:
             return
         target = submission.target
@@ -306,8 +306,8 @@ class TestNothingCrashes:
 
 
 class TestPolicy:
-    def test_own_rules(self) -> None:
-        """A team adds rules of its own, which count like those that were there before."""
+    def test_custom_rules(self) -> None:
+        """Additional rules apply together with the default rules."""
 
         def needs_author(submission: Submission) -> Iterator[Violation]:
             if submission.author is None:
@@ -320,8 +320,8 @@ class TestPolicy:
         ]
         assert messages(a_submission(author="ann"), policy) == []
 
-    def test_rules_are_not_asked_about_wrong_types(self) -> None:
-        """A rule need not guard against parts that are not what they should be."""
+    def test_rules_are_not_called_for_wrong_types(self) -> None:
+        """Rules may rely on the types of all parts."""
 
         def fragile(submission: Submission) -> Iterator[Violation]:
             yield from [Violation("x", "x", "x")] * len(submission.comment + "".join(submission.context))
@@ -331,8 +331,8 @@ class TestPolicy:
             (violation,) = policy.judge(a_submission(**{part: value})).violations
             assert (violation.field, violation.code) == (part, "type")
 
-    def test_hold_instead_of_refuse(self) -> None:
-        """A suspicion holds feedback as pending, with all reasons, and refuses nothing."""
+    def test_holding_rules(self) -> None:
+        """Suspicions hold feedback as pending, with all messages as the reason, and do not reject it."""
         policy = RatingPolicy.standard(spam="hold").with_rules(comment_within(3), hold=True)
         verdict = policy.judge(a_submission(comment="casino"))
         assert verdict.violations == ()
@@ -340,8 +340,8 @@ class TestPolicy:
         assert verdict.moderation.reason == "Spam detected; Comment too long: 6 characters (max: 3)"
         assert policy.judge(a_submission(comment="ok")).moderation.status is ModerationStatus.APPROVED
 
-    def test_every_rule_can_be_turned_off(self) -> None:
-        """A team that wants none of the rules gets none, and well-formedness still holds."""
+    def test_every_rule_can_be_disabled(self) -> None:
+        """Without rules, a submission must still be well-formed."""
         policy = RatingPolicy.standard(max_comment_length=None, comment_when_down=False, spam="allow")
         assert messages(a_submission(rating="down"), policy) == []
         assert messages(a_submission(comment="casino" * 1000), policy) == []
@@ -350,7 +350,7 @@ class TestPolicy:
         assert too_long == ["comment too long: 250001 characters (max: 250000, regardless of policy)"]
 
     def test_other_limits(self) -> None:
-        """Limits and phrases are a team's own."""
+        """The limit of comments and the spam phrases can be changed."""
         policy = RatingPolicy.standard(max_comment_length=5, spam_phrases=["BUY"])
         assert messages(a_submission(comment="Buy it"), policy) == [
             "Comment too long: 6 characters (max: 5)",
@@ -358,14 +358,14 @@ class TestPolicy:
         ]
         assert messages(a_submission(comment="casin"), policy) == []
 
-    def test_unknown_word_for_spam(self) -> None:
-        """A typing error in the setting is told at once."""
+    def test_invalid_spam_option(self) -> None:
+        """An invalid value is rejected when the policy is created."""
         with pytest.raises(ValueError, match="'refuse', 'hold' or 'allow', got 'drop'"):
             RatingPolicy.standard(spam="drop")
 
     @given(st.text(), st.text(min_size=1))
-    def test_a_phrase_is_found_wherever_it_stands(self, text: str, phrase: str) -> None:
-        """A comment that holds a phrase is spam."""
+    def test_a_phrase_is_found_at_any_position(self, text: str, phrase: str) -> None:
+        """A comment that contains a phrase is spam."""
         (violation,) = no_spam([phrase])(a_submission(comment=text + phrase + text))
         assert violation.code == "spam"
 
@@ -373,12 +373,12 @@ class TestPolicy:
 class TestAccepted:
     @given(st.lists(st.sampled_from("abc"), max_size=6))
     def test_tags_once_each_in_order(self, tags: list[str]) -> None:
-        """A reason picked twice is one reason."""
+        """Duplicate tags are removed, and the order is kept."""
         kept = accepted(a_submission(tags=tags), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON).tags
         assert list(kept) == sorted(set(tags), key=tags.index)
 
     def test_created_at(self) -> None:
-        """Feedback given elsewhere before keeps its time; other feedback is given now."""
+        """Feedback with a creation time keeps it; other feedback gets the current time."""
         before = datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
         old = accepted(
             a_submission(created_at=before), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
@@ -389,13 +389,13 @@ class TestAccepted:
 
     @given(st.text())
     def test_trimming(self, comment: str) -> None:
-        """Trimming takes white space off both ends, nothing else, and nothing the second time."""
+        """Trimming removes white space at both ends and is idempotent."""
         once = trimmed(a_submission(comment=comment))
         assert once.comment == comment.strip()
         assert trimmed(once) is once
 
     def test_context_becomes_immutable(self) -> None:
-        """What is kept of the context is a value."""
+        """Changing the submitted context does not change the feedback."""
         facts = {"tier": "free"}
         feedback = accepted(
             a_submission(context=facts), a_feedback().moderation, feedback_id="f", fingerprint="", at=NOON
@@ -406,19 +406,10 @@ class TestAccepted:
 
 @pytest.mark.parametrize(("letter", "fits"), [("a", True), ("é", True), ("€", False), ("😀", False)])
 def test_the_size_of_feedback_is_counted_in_bytes(letter: str, fits: bool) -> None:
-    """What is stored is UTF-8, so letters count as much as they take there, with all revisions."""
-    said = letter * 250_000
-    plain = Revision(
-        version=1,
-        rating=Rating.UP,
-        comment=said,
-        tags=(),
-        context=NO_CONTEXT,
-        sentiment=None,
-        reply=None,
-        replaced_at=NOON,
-    )
+    """The size is in bytes of UTF-8 and includes all revisions."""
+    comment = letter * 250_000
+    plain = Revision(version=1, content=Content(Rating.UP, comment), reply=None, replaced_at=NOON)
     revisions = tuple(evolve(plain, version=version) for version in range(1, 13))
-    feedback = a_feedback(comment=said, revisions=revisions)
+    feedback = a_feedback(comment=comment, revisions=revisions)
     assert (size_problem(feedback) is None) == fits
-    assert (list(unfit_to_restore(feedback)) == []) == fits
+    assert (list(restore_violations(feedback)) == []) == fits

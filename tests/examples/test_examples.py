@@ -1,4 +1,4 @@
-"""Each example runs as the page says, and prints what the page shows."""
+"""Each example runs, and its output is the one on the page."""
 
 import os
 import re
@@ -13,16 +13,16 @@ from programs import run_program
 ROOT = Path(__file__).parents[2]
 PATTERNS = ROOT / "examples" / "patterns"
 PAGE = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
-#: What each example prints, by its name.
+#: The output of each example on the page, by its name.
 SHOWN = dict(
     re.findall(r"^```console\n\$ python examples/patterns/(\w+)\.py\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 )
 
 
-def printed(name: str, *arguments: str, folder: Path) -> str:
-    """What an example prints when it is run in that folder; it may not warn."""
+def run(name: str, *arguments: str, folder: Path) -> str:
+    """Run an example in the folder; returns its output. Warnings are errors."""
     with pytest.MonkeyPatch.context() as patch:
-        # Settings of whoever runs the tests are none of an example's.
+        # The developer's settings must not affect the examples.
         for variable in [variable for variable in os.environ if variable.startswith("HARKEN_")]:
             patch.delenv(variable)
         patch.chdir(folder)
@@ -30,21 +30,21 @@ def printed(name: str, *arguments: str, folder: Path) -> str:
 
 
 def test_every_example_is_shown() -> None:
-    """No example is without its output on the page, which is what the tests below run, nor without its program."""
+    """The page has the program and the output of every example."""
     names = sorted(path.stem for path in PATTERNS.glob("*.py"))
     included = re.findall(r"^```\{literalinclude\} \.\./examples/patterns/(\w+)\.py$", PAGE, re.MULTILINE)
     assert names == sorted(SHOWN) == sorted(included)
 
 
 def test_every_folder_is_listed() -> None:
-    """Whoever looks for an example finds all of them from the page."""
+    """The page links to every folder of examples."""
     folders = {path.name for path in (ROOT / "examples").iterdir() if any(path.glob("*.py"))}
     assert folders == set(re.findall(r"\]\(\.\./examples/(\w+)/", PAGE))
 
 
 @pytest.mark.slow
-def test_an_example_runs_as_the_page_says(tmp_path: Path) -> None:
-    """It needs nothing but Python and Harken, whatever the folder it is run in, and says nothing on the side."""
+def test_an_example_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """It runs in any folder, without warnings."""
     words = [sys.executable, "-W", "error", str(PATTERNS / "simple_collection.py")]
     ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, SHOWN["simple_collection"], "")
@@ -52,22 +52,22 @@ def test_an_example_runs_as_the_page_says(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHOWN)
-def test_an_example_prints_what_is_shown(name: str, tmp_path: Path) -> None:
-    """The whole output is that of the page, and nothing is left on the disk."""
-    assert printed(name, folder=tmp_path) == SHOWN[name]
+def test_an_example_prints_the_output_on_the_page(name: str, tmp_path: Path) -> None:
+    """The output is the one on the page, and no files are left in the folder."""
+    assert run(name, folder=tmp_path) == SHOWN[name]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pattern_alerts", "idempotency"])
 def test_an_example_prints_the_same_on_sqlite(name: str, tmp_path: Path) -> None:
-    """With the URL of a file behind its name it keeps everything there, and nothing else differs."""
-    assert printed(name, "sqlite:///kept.db", folder=tmp_path) == SHOWN[name]
-    assert (tmp_path / "kept.db").exists()
+    """With the URL of a file as its argument, it stores feedback there, with the same output."""
+    assert run(name, "sqlite:///feedback.db", folder=tmp_path) == SHOWN[name]
+    assert (tmp_path / "feedback.db").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pattern_alerts", "idempotency"])
 def test_an_example_prints_the_same_on_mongodb(name: str, mongodb_url: str, tmp_path: Path) -> None:
-    """As above, with a real server."""
-    assert printed(name, mongodb_url, folder=tmp_path) == SHOWN[name]
+    """The same on a MongoDB server."""
+    assert run(name, mongodb_url, folder=tmp_path) == SHOWN[name]

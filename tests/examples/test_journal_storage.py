@@ -1,4 +1,4 @@
-"""The worked example of a storage adapter keeps the contract, and what it acknowledged survives whatever happens."""
+"""The example of a storage adapter passes the contract kit, and its changes survive crashes and a full disk."""
 
 import re
 import subprocess
@@ -37,7 +37,7 @@ EXAMPLE = ROOT / "examples" / "journal_storage"
 
 @pytest.fixture(scope="module")
 def journal() -> Iterator[ModuleType]:
-    """The example, as its readers import it."""
+    """The module of the example."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLE))
         yield import_module("journal_storage")
@@ -45,12 +45,12 @@ def journal() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the journal is."""
+    """The path of the journal."""
     return tmp_path / "feedback.journal"
 
 
-def everything(storage: Storage) -> list[object]:
-    """All that a storage tells when it is asked."""
+def read_all(storage: Storage) -> list[object]:
+    """The whole content of a storage."""
     applications = {*storage.feedback.applications(), *hst.APPLICATIONS, "default"}
     queries = [
         FeedbackQuery(application=name, withdrawn=None, statuses=frozenset(ModerationStatus))
@@ -76,11 +76,11 @@ def everything(storage: Storage) -> list[object]:
 
 @pytest.mark.slow
 class TestJournal(StorageContract):
-    """Whatever the contract does, the file says the same when it is opened again, and reading it leaves no line."""
+    """After each test of the contract, the reopened file has the same content, and reading adds no line."""
 
     @pytest.fixture(autouse=True)
     def quick(self) -> Iterator[None]:
-        """Memory does the work, and is tested thoroughly elsewhere."""
+        """Use the quick profile: the memory storage is tested thoroughly elsewhere."""
         before = settings.get_current_profile_name()
         settings.load_profile("quick")
         yield
@@ -92,24 +92,24 @@ class TestJournal(StorageContract):
         self._paths = (tmp_path / str(number) for number in count())
 
     def open_storage(self) -> AbstractContextManager[Storage]:
-        return self._opened_twice(next(self._paths))
+        return self._open_twice(next(self._paths))
 
     @contextmanager
-    def _opened_twice(self, path: Path) -> Iterator[Storage]:
+    def _open_twice(self, path: Path) -> Iterator[Storage]:
         url = f"journal:///{path}"
         with self._journal.open_storage(url) as storage:
             yield storage
             size = path.stat().st_size
-            before = everything(storage)
+            before = read_all(storage)
         with self._journal.open_storage(url) as again:
-            assert everything(again) == before
+            assert read_all(again) == before
         assert path.stat().st_size == size
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lost=st.integers(0))
-def test_a_torn_line_is_cut_off(journal: ModuleType, path: Path, lost: int) -> None:
-    """However little of the last lines a crash left, what stood before them is there, and the next change is kept."""
+def test_a_truncated_line_is_removed(journal: ModuleType, path: Path, lost: int) -> None:
+    """If the file is truncated at any byte, complete lines are kept and the next change is stored."""
     path.unlink(missing_ok=True)
     url, ends = f"journal:///{path}", [0]
     series = a_series(4)
@@ -122,15 +122,15 @@ def test_a_torn_line_is_cut_off(journal: ModuleType, path: Path, lost: int) -> N
     left = len(whole) - lost % (len(whole) + 1)
     path.write_bytes(whole[:left])
     with journal.open_storage(url) as storage:
-        kept = [one for one, end in zip(series, ends[1:], strict=False) if end <= left]
-        assert list(storage.feedback.stream(FeedbackQuery())) == kept
+        complete = [one for one, end in zip(series, ends[1:], strict=False) if end <= left]
+        assert list(storage.feedback.stream(FeedbackQuery())) == complete
         storage.feedback.add(accepted(series[-1]))
     with journal.open_storage(url) as storage:
-        assert list(storage.feedback.stream(FeedbackQuery())) == [*kept, series[-1]]
+        assert list(storage.feedback.stream(FeedbackQuery())) == [*complete, series[-1]]
 
 
-def test_damage_in_the_middle_is_told(journal: ModuleType, path: Path) -> None:
-    """A line that was acknowledged and is not what it was is no torn one: nothing is cut off."""
+def test_damage_before_the_last_line_is_reported(journal: ModuleType, path: Path) -> None:
+    """A damaged line before the last one raises an error, and the file stays unchanged."""
     with journal.open_storage(f"journal:///{path}") as storage:
         for one in a_series(3):
             storage.feedback.add(accepted(one))
@@ -142,19 +142,19 @@ def test_damage_in_the_middle_is_told(journal: ModuleType, path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"Dear diary\n", b"harken-journal 2\n{}\n", b"h\n"])
-def test_what_is_no_journal_is_left_alone(journal: ModuleType, path: Path, content: bytes) -> None:
-    """A file of somebody else's is neither read nor cut off."""
+def test_a_file_that_is_not_a_journal_stays_unchanged(journal: ModuleType, path: Path, content: bytes) -> None:
+    """Another file raises an error and is not changed."""
     path.write_bytes(content)
-    with pytest.raises(StorageIncompatible, match="is no journal"), journal.open_storage(f"journal:///{path}"):
+    with pytest.raises(StorageIncompatible, match="is not a journal"), journal.open_storage(f"journal:///{path}"):
         pass
     assert path.read_bytes() == content
 
 
-def test_a_file_is_open_once(journal: ModuleType, path: Path) -> None:
-    """Two processes that both append would each miss what the other one did, so the second is refused."""
+def test_a_file_can_be_opened_once_only(journal: ModuleType, path: Path) -> None:
+    """A second process cannot open the file, because each would miss the changes of the other."""
     url = f"journal:///{path}"
-    refused = pytest.raises(StorageUnavailable, match="is open in another process")
-    with journal.open_storage(url), refused, journal.open_storage(url):
+    unavailable = pytest.raises(StorageUnavailable, match="is open in another process")
+    with journal.open_storage(url), unavailable, journal.open_storage(url):
         pass
     with journal.open_storage(url) as storage:
         pass
@@ -162,32 +162,32 @@ def test_a_file_is_open_once(journal: ModuleType, path: Path) -> None:
         storage.feedback.add(accepted(*a_series(1)))
 
 
-@pytest.mark.parametrize("put_there", [False, True])
-def test_a_file_that_is_moved_takes_nothing_more(
-    journal: ModuleType, path: Path, put_there: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_moved_accepts_no_changes(
+    journal: ModuleType, path: Path, replaced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is written to a file that the path no longer leads to is not acknowledged, from whatever folder."""
+    """A write is not acknowledged after the file was moved, also if the path is relative."""
     monkeypatch.chdir(path.parent)
     first, second = a_series(2)
     with journal.open_storage(f"journal:///{path.name}") as storage:
         monkeypatch.chdir("/")
         storage.feedback.add(accepted(first))
         path.rename(path.with_suffix(".moved"))
-        if put_there:
+        if replaced:
             path.touch()
         with pytest.raises(StorageUnavailable):
             storage.feedback.add(accepted(second))
 
 
-def test_a_folder_that_is_not_there(journal: ModuleType, path: Path) -> None:
-    """No error of the operating system gets out, whatever is wrong with the place."""
+def test_a_missing_folder(journal: ModuleType, path: Path) -> None:
+    """Errors of the operating system become Harken's."""
     with pytest.raises(StorageUnavailable, match="cannot be used"), journal.open_storage(f"journal:///{path}/x"):
         pass
 
 
 @pytest.mark.parametrize("url", ["journal://feedback", "journal:///", "journal:////", "other:///x", "journal:///a%00b"])
-def test_a_url_that_names_no_file(journal: ModuleType, url: str) -> None:
-    """What cannot be meant is refused, with an example of what can."""
+def test_a_url_without_a_file(journal: ModuleType, url: str) -> None:
+    """An invalid URL is rejected with an example of a valid one."""
     with (
         pytest.raises(ConfigurationError, match=r"something like 'journal:///feedback\.journal'"),
         journal.open_storage(url),
@@ -195,8 +195,8 @@ def test_a_url_that_names_no_file(journal: ModuleType, url: str) -> None:
         pass
 
 
-def test_asking_for_nothing_leaves_no_line(journal: ModuleType, path: Path) -> None:
-    """A relay that asks and asks does not fill the disk."""
+def test_a_claim_without_due_deliveries_adds_no_line(journal: ModuleType, path: Path) -> None:
+    """A polling relay does not fill the disk."""
     with journal.open_storage(f"journal:///{path}") as storage:
         before = path.stat().st_size
         assert not storage.outbox.claim("log", now=NOON, until=NOON, limit=9)
@@ -218,8 +218,8 @@ with journal_storage.open_storage(sys.argv[2]) as storage, harken.connect(storag
 """
 
 
-def _writer(path: Path, *, limit: int = 0) -> subprocess.Popen[str]:
-    """A process that submits until it is stopped, or the file has grown to the limit, and prints what was accepted."""
+def _start_writer(path: Path, *, limit: int = 0) -> subprocess.Popen[str]:
+    """Start a process that submits and prints ids, until it is killed or the file reaches ``limit`` bytes."""
     words = [sys.executable, "-c", _WRITER, str(EXAMPLE), f"journal:///{path}", str(limit)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
@@ -230,24 +230,24 @@ def _ids(journal: ModuleType, path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_what_was_acknowledged_survives_a_kill(journal: ModuleType, path: Path) -> None:
-    """A process that is killed while it writes leaves all that it acknowledged, and at most one thing more."""
+def test_acknowledged_feedback_survives_a_kill(journal: ModuleType, path: Path) -> None:
+    """After a process is killed, all acknowledged entries are stored, and at most one more."""
     for _ in range(2):
-        with _writer(path) as writer:
+        with _start_writer(path) as writer:
             assert writer.stdout is not None
             acknowledged = [writer.stdout.readline().strip() for _ in range(50)]
             writer.kill()
             acknowledged += writer.stdout.read().split()
-        kept = _ids(journal, path)
-        last = kept.index(acknowledged[-1])
-        assert kept[last - len(acknowledged) + 1 : last + 1] == acknowledged
-        assert len(kept) - last - 1 <= 1
+        stored = _ids(journal, path)
+        last = stored.index(acknowledged[-1])
+        assert stored[last - len(acknowledged) + 1 : last + 1] == acknowledged
+        assert len(stored) - last - 1 <= 1
 
 
 @pytest.mark.slow
 def test_a_full_disk_loses_nothing(journal: ModuleType, path: Path) -> None:
-    """Where a line does not fit, the change is refused, what was accepted stays, and the file can be opened again."""
-    with _writer(path, limit=20_000) as writer:
+    """If a line cannot be written, the change fails, earlier entries are kept, and the file can be reopened."""
+    with _start_writer(path, limit=20_000) as writer:
         *acknowledged, last = writer.communicate(timeout=PATIENCE)[0].splitlines()
     assert last == f"full after {len(acknowledged)}"
     assert path.stat().st_size == 20_000
@@ -255,8 +255,14 @@ def test_a_full_disk_loses_nothing(journal: ModuleType, path: Path) -> None:
 
 
 def test_the_page_shows_the_example() -> None:
-    """What the page has its readers type in is what these tests run."""
-    page = (ROOT / "docs" / "a-storage-of-your-own.md").read_text(encoding="utf-8")
-    shown = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", page, flags=re.DOTALL))
-    for name in ("journal_lines.py", "journal_storage.py", "pyproject.toml"):
-        assert shown[name] == (EXAMPLE / name).read_text(encoding="utf-8"), name
+    """The page includes all files of the example."""
+    page = (ROOT / "docs" / "writing-a-storage-adapter.md").read_text(encoding="utf-8")
+    included = re.findall(r"^```\{literalinclude\} \.\./examples/journal_storage/([\w.]+)$", page, re.MULTILINE)
+    assert sorted(included) == sorted(path.name for path in EXAMPLE.iterdir() if path.is_file())
+
+
+def test_the_example_needs_only_public_modules() -> None:
+    """A storage adapter needs ``harken.ports`` only; the example also opens the memory storage."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in EXAMPLE.glob("*.py"))
+    imported = set(re.findall(r"^(?:from|import) (harken[\w.]*)", source, re.MULTILINE))
+    assert imported == {"harken", "harken.ports"}

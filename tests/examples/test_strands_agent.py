@@ -1,4 +1,4 @@
-"""The Strands agent of the documentation runs without a model in the cloud, and prints what the page shows."""
+"""The example of a Strands agent runs without a cloud model, and its output is the one on the page."""
 
 import re
 import subprocess
@@ -14,8 +14,8 @@ COMMAND = "python examples/strands_agent/order_desk.py"
 
 
 @pytest.mark.slow
-def test_the_agent_prints_what_is_shown(tmp_path: Path) -> None:
-    """The whole output is that of the page, in whatever folder it is run, and nothing is left on the disk."""
+def test_the_agent_prints_the_output_on_the_page(tmp_path: Path) -> None:
+    """The output is the one on the page, in any folder, and no files are left there."""
     shown = re.search(rf"^```console\n\$ {re.escape(COMMAND)}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert shown is not None
     words = [sys.executable, "-W", "error", str(EXAMPLE / "order_desk.py")]
@@ -25,6 +25,6 @@ def test_the_agent_prints_what_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_whole_example() -> None:
-    """Both files are on the page, as they are."""
+    """The page includes both files."""
     included = re.findall(r"^```\{literalinclude\} \.\./examples/strands_agent/(\w+\.py)$", PAGE, re.MULTILINE)
     assert sorted(included) == sorted(path.name for path in EXAMPLE.glob("*.py"))

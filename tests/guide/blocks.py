@@ -1,4 +1,4 @@
-"""The blocks of the guide to feedback patterns, as its readers see them."""
+"""The code blocks of the guide to feedback patterns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADING: Final = re.compile(r"^##+ (.+)$", re.MULTILINE)
 
 @frozen
 class Block:
-    """A block of code, under its heading, with what the guide says that it prints, if anything."""
+    """A code block with its heading, and the output in the guide, if there is one."""
 
     heading: str
     code: str
@@ -24,7 +24,7 @@ class Block:
 
 
 def blocks() -> Iterator[Block]:
-    """All blocks of Python, in order."""
+    """All Python blocks, in order."""
     guide = GUIDE.read_text(encoding="utf-8")
     found = list(_BLOCK.finditer(guide))
     for block, following in zip(found, [*found[1:], None], strict=True):

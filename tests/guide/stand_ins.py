@@ -1,4 +1,4 @@
-"""What stands in for things that a test cannot have: a remote model, and the day on which the guide was written."""
+"""Substitutes for a remote model, and for the time at which the guide was written."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _ANSWERS: Final = {
 _ELSE: Final = "Let us look at it together."
 
 
-def MODEL() -> LocalModel:  # noqa: N802 - it stands where a constant stood
-    """Answers what the guide's model answers."""
+def MODEL() -> LocalModel:  # noqa: N802 - it replaces a constant
+    """A model with the answers in the guide."""
     return LocalModel([lambda messages: _ANSWERS.get(messages[-1]["content"][0]["text"], _ELSE)])
 
 
-class datetime(real.datetime):  # noqa: N801 - it stands in for the one of that name
-    """Says that it is the time at which the guide's programs were run."""
+class datetime(real.datetime):  # noqa: N801 - it replaces the class of this name
+    """A ``datetime`` whose ``now`` is the time in the guide's output."""
 
     @classmethod
     def now(cls, tz: real.tzinfo | None = None) -> Self:
-        """The time that the guide shows."""
+        """The time in the guide."""
         return cls(2024, 1, 26, 10, 0, 0, 123456, tzinfo=tz)

@@ -1,4 +1,4 @@
-"""What the pytest plugin gives to whoever tests an app with Harken in it; these tests use it as that one would."""
+"""The fixtures of the pytest plugin, used as the tests of an application would use them."""
 
 import os
 from collections.abc import Callable
@@ -23,8 +23,8 @@ pytest_plugins = ["pytester"]
 Fill = Callable[..., list[Feedback]]
 
 
-def test_the_clock_stands_still_and_ids_count(harken: Harken, harken_clock: FrozenClock) -> None:
-    """Two feedbacks are given at the same time, until the clock is moved, and their ids are known beforehand."""
+def test_the_clock_is_frozen_and_ids_are_sequential(harken: Harken, harken_clock: FrozenClock) -> None:
+    """Entries have the same time until the clock is advanced, and predictable ids."""
     first, second = (harken.submit("session", "up").feedback for _ in range(2))
     assert [first.id, second.id] == ["feedback-000001", "feedback-000002"]
     assert first.created_at == second.created_at == harken_clock.now
@@ -33,37 +33,37 @@ def test_the_clock_stands_still_and_ids_count(harken: Harken, harken_clock: Froz
 
 
 @given(by=st.fixed_dictionaries({}, optional={name: st.integers(-999, 999) for name in ("days", "hours", "seconds")}))
-def test_a_clock_moves_by_what_it_is_told(by: dict[str, int]) -> None:
-    """Moving the clock takes the words of ``timedelta``, and gives the time that it shows afterwards."""
+def test_a_clock_advances_by_keywords_of_timedelta(by: dict[str, int]) -> None:
+    """``advance`` returns the new time."""
     clock = FrozenClock()
     before = clock.now
     assert clock.advance(**by) == clock.now == clock() == before + timedelta(**by)
 
 
 def test_a_clock_can_be_set_to_any_time_with_a_zone() -> None:
-    """Times without a zone, which mean another instant on another machine, are refused."""
+    """Times without a zone, which are ambiguous, are rejected."""
     clock = FrozenClock()
     clock.now = datetime.fromisoformat("2026-05-01T12:00+05:45")
     assert clock.now == datetime(2026, 5, 1, 6, 15, tzinfo=UTC)
-    with pytest.raises(ValueError, match="needs a time with a zone"):
-        clock.now = datetime(2026, 5, 1)  # noqa: DTZ001 - that is what is refused
+    with pytest.raises(ValueError, match="needs a time with a time zone"):
+        clock.now = datetime(2026, 5, 1)  # noqa: DTZ001 - the rejected value
 
 
-def test_what_would_be_sent_is_there_when_somebody_looks(harken: Harken, harken_notifications: Notifications) -> None:
-    """Notifications are those that a relay would have sent by now, once each, without threads and waiting."""
+def test_notifications_are_sent_when_they_are_read(harken: Harken, harken_notifications: Notifications) -> None:
+    """The notifications are those that a relay would have sent so far, once each, without threads or waiting."""
     assert harken_notifications == []
     feedback = harken.submit("session", "down", "Too slow").feedback
     [notification] = harken_notifications
     assert (notification.feedback, notification.id[-9:]) == (feedback, ":captured")
     harken.collection.withdraw("default", feedback.id)
-    assert harken_notifications.types == ["feedback.created", "feedback.deleted"]
+    assert harken_notifications.types == ["feedback.created", "feedback.withdrawn"]
     assert harken_notifications[0] is notification
     assert harken_notifications[1:] == [harken_notifications[-1]]
     assert harken_notifications != []
 
 
-def test_deliver_gives_what_is_new(harken: Harken, harken_notifications: Notifications) -> None:
-    """Whoever delivers by hand gets what came of that, and nothing a second time."""
+def test_deliver_returns_new_notifications(harken: Harken, harken_notifications: Notifications) -> None:
+    """Each notification is returned once."""
     harken.submit("session", "up")
     assert [one.type.value for one in harken_notifications.deliver()] == ["feedback.created"]
     assert harken_notifications.deliver() == []
@@ -71,10 +71,10 @@ def test_deliver_gives_what_is_new(harken: Harken, harken_notifications: Notific
 
 
 @pytest.mark.harken(alert_rules=[{"name": "quiet", "kind": "silence", "after": "1h"}])
-def test_time_that_passes_raises_alerts(
+def test_advancing_the_clock_raises_alerts(
     harken: Harken, harken_clock: FrozenClock, harken_notifications: Notifications
 ) -> None:
-    """Rules that go by time see the clock that a test moves."""
+    """Alert rules that depend on time use the frozen clock."""
     harken.submit("session", "up")
     harken_clock.advance(minutes=59)
     assert harken_notifications.types == ["feedback.created"]
@@ -84,20 +84,20 @@ def test_time_that_passes_raises_alerts(
 
 @pytest.mark.harken(comment_when_down=False, application="shop")
 class TestMarker:
-    def test_it_gives_keywords_to_connect(self, harken: Harken) -> None:
-        """What the marker says, the Harken is like."""
+    def test_it_passes_keywords_to_connect(self, harken: Harken) -> None:
+        """The keywords of the marker are those of ``connect``."""
         assert harken.submit("session", "down").feedback.application == "shop"
 
     @pytest.mark.harken(application="bank")
-    def test_the_nearest_one_counts(self, harken: Harken) -> None:
-        """A test says what is different from its class, and keeps the rest."""
+    def test_the_closest_marker_takes_precedence(self, harken: Harken) -> None:
+        """A test overrides keywords of its class, and inherits the others."""
         assert harken.submit("session", "down").feedback.application == "bank"
 
     @pytest.mark.harken(
-        routes=[Route(name="all", channel="archive"), {"name": "downs", "channel": "support", "ratings": ["down"]}]
+        routes=[Route(name="all", channel="archive"), {"name": "negative", "channel": "support", "ratings": ["down"]}]
     )
     def test_channels_of_routes_are_captured(self, harken: Harken, harken_notifications: Notifications) -> None:
-        """Routes send where they say, and all of it is captured; the id tells the channel."""
+        """The channels of routes are captured; the id ends with the channel."""
         harken.submit("session", "up")
         harken.submit("session", "down")
         assert [one.id.rpartition(":")[2] for one in harken_notifications] == ["archive", "archive", "support"]
@@ -105,16 +105,14 @@ class TestMarker:
     own = Recorder()
 
     @pytest.mark.harken(channels={"own": own})
-    def test_a_channel_of_ones_own_is_told_too(self, harken: Harken, harken_notifications: Notifications) -> None:
-        """A test may bring the channel that it is about."""
+    def test_a_custom_channel_is_notified_too(self, harken: Harken, harken_notifications: Notifications) -> None:
+        """A test may define the channel under test."""
         harken.submit("session", "up")
         assert harken_notifications.types == self.own.types == ["feedback.created"]
 
 
-def test_surroundings_do_not_matter(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """Neither variables nor ``harken.toml`` change what a test sees, and the variables are there afterwards."""
+def test_settings_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Variables and ``harken.toml`` do not affect a test, and the variables are restored."""
     (tmp_path / "harken.toml").write_text("max_comment_length = 2\n[[routes]]\nname = 'all'\nchannel = 'nobody'\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARKEN_APPLICATION", "elsewhere")
@@ -126,24 +124,24 @@ def test_surroundings_do_not_matter(
 
 
 @pytest.mark.parametrize("wanted", [(7, 3, 0), (0, 1, 2), (0, 0, 0)])
-def test_filling_gives_as_many_as_asked(
+def test_harken_fill(
     harken: Harken, harken_fill: Fill, harken_clock: FrozenClock, wanted: tuple[int, int, int]
 ) -> None:
-    """One line fills a Harken: ups, downs and neutrals in this order, each in a new session, as far apart as asked."""
-    began, (up, down, neutral) = harken_clock.now, wanted
-    given = harken_fill(up=up, down=down, neutral=neutral, every=timedelta(minutes=5), agent_id="helper")
+    """It submits thumbs-up, thumbs-down and neutral entries, each in a new session, with the given interval."""
+    start, (up, down, neutral) = harken_clock.now, wanted
+    entries = harken_fill(up=up, down=down, neutral=neutral, every=timedelta(minutes=5), agent_id="helper")
     summary = harken.summary(agent_id="helper")
     assert (summary.positive, summary.negative, summary.neutral) == wanted
-    assert [one.rating for one in given] == [Rating.UP] * up + [Rating.DOWN] * down + [Rating.NEUTRAL] * neutral
-    assert [one.created_at for one in given] == [began + index * timedelta(minutes=5) for index in range(len(given))]
+    assert [one.rating for one in entries] == [Rating.UP] * up + [Rating.DOWN] * down + [Rating.NEUTRAL] * neutral
+    assert [one.created_at for one in entries] == [start + index * timedelta(minutes=5) for index in range(sum(wanted))]
     [later] = harken_fill(up=1, comment="Thanks", tags=["quick"])
-    assert later.session_id not in {one.session_id for one in given}
+    assert later.session_id not in {one.session_id for one in entries}
     assert (later.comment, later.tags) == ("Thanks", ("quick",))
 
 
 @pytest.mark.parametrize("turn", [1, 2])
 def test_a_storage_of_each_kind_is_empty_and_open(harken_storage: Storage, turn: int) -> None:
-    """Whatever storage is there, each test gets one for itself."""
+    """Each test gets a separate storage of each available kind."""
     with connect(harken_storage) as hk:
         hk.submit("session", "up", f"Turn {turn}")
         assert hk.summary().total == 1
@@ -151,7 +149,7 @@ def test_a_storage_of_each_kind_is_empty_and_open(harken_storage: Storage, turn:
 
 @pytest.mark.parametrize("harken_storage", ["sqlite"], indirect=True)
 def test_one_storage_can_be_chosen(harken_storage: Storage, tmp_path: Path) -> None:
-    """Who wants one kind only names it."""
+    """Indirect parametrization selects one kind."""
     assert (tmp_path / "harken.db").exists()
 
 
@@ -166,13 +164,13 @@ def test_one_storage_can_be_chosen(harken_storage: Storage, tmp_path: Path) -> N
         ("mongodb://me:s@localhost/old?authSource=x", "mongodb://me:s@localhost/new?authSource=x"),
     ],
 )
-def test_a_server_is_used_as_it_was_named(url: str, expected: str) -> None:
-    """Another database on the same servers, with the same options; who logs in does so where they did before."""
+def test_only_the_database_in_a_url_is_replaced(url: str, expected: str) -> None:
+    """Servers, options and the authentication database stay the same."""
     assert with_database(url, "new") == expected
 
 
 def test_it_closes_what_it_opened(pytester: pytest.Pytester) -> None:
-    """After the test its Harken is closed, and a storage, too."""
+    """After a test, its Harken and its storage are closed."""
     pytester.makepyfile(
         """
         import pytest
@@ -193,8 +191,8 @@ def test_it_closes_what_it_opened(pytester: pytest.Pytester) -> None:
     done.assert_outcomes(passed=2, deselected=done.parseoutcomes()["deselected"])
 
 
-def test_a_marker_that_cannot_be_meant_says_so(pytester: pytest.Pytester) -> None:
-    """What is no keyword, or no setting, is an error of that test, with a reason."""
+def test_an_invalid_marker_is_an_error(pytester: pytest.Pytester) -> None:
+    """A positional argument or an unknown keyword is an error of the test, with the reason."""
     pytester.makepyfile(
         """
         import pytest
@@ -212,8 +210,8 @@ def test_a_marker_that_cannot_be_meant_says_so(pytester: pytest.Pytester) -> Non
 
 
 @pytest.mark.slow
-def test_who_does_not_use_it_does_not_pay(pytester: pytest.Pytester) -> None:
-    """Pytest finds the plugin by itself, and a run that uses no fixture of it has imported no Harken."""
+def test_an_unused_plugin_imports_nothing(pytester: pytest.Pytester) -> None:
+    """Pytest finds the plugin automatically, and a run without its fixtures does not import Harken."""
     pytester.makepyfile(
         """
         import sys
@@ -228,8 +226,8 @@ def test_who_does_not_use_it_does_not_pay(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_not_installed_is_left_out(pytester: pytest.Pytester) -> None:
-    """Without mongomock there is no test on it, and the others run."""
+def test_storages_that_are_not_installed_are_omitted(pytester: pytest.Pytester) -> None:
+    """Without mongomock, tests run on the other storages only."""
     pytester.makepyfile(
         without_mongomock="import sys; sys.modules['mongomock'] = None",
         test_it="def test_it(harken_storage): harken_storage.outbox.events(limit=1)",
@@ -244,7 +242,7 @@ def test_what_is_not_installed_is_left_out(pytester: pytest.Pytester) -> None:
 def test_each_test_gets_a_database_of_its_own(
     pytester: pytest.Pytester, mongodb_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the server that the variable names, each test finds an empty database, and leaves none behind."""
+    """On the server in the variable, each test gets an empty database, which is dropped afterwards."""
     monkeypatch.setenv("HARKEN_TEST_MONGODB_URL", mongodb_server)
     session_id = uuid4().hex
     pytester.makepyfile(

@@ -1,8 +1,8 @@
-"""Whether listeners hear of feedback while many others submit.
+"""Tests that listeners receive events while many clients submit.
 
-``python -m tests.reliability.feed_under_load [--seconds N] [--writers N] [--listeners N]`` serves an SQLite file, and
-has so many clients submit for so long while others listen. It prints what each listener received of what was
-acknowledged meanwhile, and ends with status 1 if a listener missed something.
+``python -m tests.reliability.feed_under_load [--seconds N] [--writers N] [--listeners N]`` serves an SQLite file.
+Clients submit for the given time while others listen. It prints how many of the acknowledged events the listeners
+received, and exits with 1 if a listener missed an event.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from tests.reliability.http_processes import PATIENCE, UNLIMITED, serve
 
 @define
 class Listener:
-    """What one listener received, and when."""
+    """Receives events, with the time of each."""
 
     received: dict[str, float] = field(factory=dict)
     missed: int = 0
 
     async def run(self, url: str, ready: asyncio.Event) -> None:
-        """Listen until this is cancelled."""
+        """Listen until the task is cancelled."""
         async with (
             httpx.AsyncClient(timeout=None, trust_env=False) as client,
-            client.stream("GET", f"{url}/api/events") as answer,
+            client.stream("GET", f"{url}/api/events") as response,
         ):
-            answer.raise_for_status()
+            response.raise_for_status()
             ready.set()
             name = ""
-            async for line in answer.aiter_lines():
+            async for line in response.aiter_lines():
                 kind, _, value = line.partition(": ")
                 if kind == "event":
                     name = value
@@ -51,7 +51,7 @@ class Listener:
 
 
 class Writer:
-    """A connection that submits again and again; by hand, as a whole HTTP client would take longer than the service."""
+    """A connection that submits repeatedly, in raw HTTP: an HTTP client would be slower than the service."""
 
     def __init__(self, url: str, number: int) -> None:
         self._address = urlsplit(url)
@@ -70,52 +70,52 @@ class Writer:
         self._writer.close()
 
     async def submit(self) -> str | None:
-        """The id of what was acknowledged."""
+        """Submit once; returns the id of the feedback if it was acknowledged."""
         self._writer.write(self._request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         assert length, head
-        answer = json.loads(await self._reader.readexactly(int(length[1])))
-        return answer["feedback_id"] if head.startswith(b"HTTP/1.1 201 ") else None
+        content = json.loads(await self._reader.readexactly(int(length[1])))
+        return content["feedback_id"] if head.startswith(b"HTTP/1.1 201 ") else None
 
 
 @define
 class Run:
-    """What was acknowledged, and what each listener received of it."""
+    """The acknowledged submissions, and the listeners."""
 
     acknowledged: dict[str, float] = field(factory=dict)
     listeners: list[Listener] = field(factory=list)
-    #: How many events all listeners together had received when the last writer ended.
-    meanwhile: int = 0
+    #: The number of events that all listeners had received when the last writer ended.
+    received_early: int = 0
 
     @property
     def missing(self) -> int:
-        """How many events were never received, over all listeners."""
+        """The number of events that were not received, over all listeners."""
         return sum(len(self.acknowledged.keys() - listener.received.keys()) for listener in self.listeners)
 
     def __str__(self) -> str:
-        late = [at - self.acknowledged[one] for each in self.listeners for one, at in each.received.items()]
-        asked_to_reload = sum(listener.missed for listener in self.listeners)
+        delays = [at - self.acknowledged[one] for each in self.listeners for one, at in each.received.items()]
+        reloads = sum(listener.missed for listener in self.listeners)
         return (
             f"acknowledged {len(self.acknowledged):,}; {len(self.listeners)} listeners received "
-            f"{self.meanwhile:,} events meanwhile, missed {self.missing:,}, "
-            f"were asked to load again {asked_to_reload} times; "
-            f"received {median(late or [0]):.2f} s after the acknowledgement (median), {max(late or [0]):.2f} s at most"
+            f"{self.received_early:,} events during the writes, missed {self.missing:,}, "
+            f"were asked to reload {reloads} times; "
+            f"delay after the acknowledgement: median {median(delays or [0]):.2f} s, maximum {max(delays or [0]):.2f} s"
         )
 
 
-async def play(url: str, *, writers: int, listeners: int, seconds: float = 0, until_heard: bool = False) -> Run:
-    """Let writers submit for so many seconds, or until each listener has heard of it; then wait for what is late."""
+async def play(url: str, *, writers: int, listeners: int, seconds: float = 0, until_received: bool = False) -> Run:
+    """Submit for the given time, or until each listener has received an event; then wait for late events."""
     run = Run(listeners=[Listener() for _ in range(listeners)])
     ready = [asyncio.Event() for _ in run.listeners]
     end = monotonic() + seconds
 
-    def goes_on() -> bool:
-        return monotonic() < end or (until_heard and not all(listener.received for listener in run.listeners))
+    def continues() -> bool:
+        return monotonic() < end or (until_received and not all(listener.received for listener in run.listeners))
 
     async def write(number: int) -> None:
         async with Writer(url, number) as writer:
-            while goes_on():
+            while continues():
                 if (feedback_id := await writer.submit()) is not None:
                     run.acknowledged[feedback_id] = monotonic()
 
@@ -124,7 +124,7 @@ async def play(url: str, *, writers: int, listeners: int, seconds: float = 0, un
         for event in ready:
             await event.wait()
         await asyncio.gather(*map(write, range(writers)))
-        run.meanwhile = sum(len(listener.received) for listener in run.listeners)
+        run.received_early = sum(len(listener.received) for listener in run.listeners)
         until = monotonic() + PATIENCE
         while run.missing and monotonic() < until:
             await asyncio.sleep(0.05)
@@ -134,11 +134,11 @@ async def play(url: str, *, writers: int, listeners: int, seconds: float = 0, un
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve SQLite, submit and listen."""
+    """Serve SQLite, submit and listen; returns the exit code."""
     parser = ArgumentParser(prog="python -m tests.reliability.feed_under_load", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=12, help="for how long (12)")
-    parser.add_argument("--writers", type=int, default=400, help="how many clients submit (400)")
-    parser.add_argument("--listeners", type=int, default=1, help="how many listen (1); 0 to compare")
+    parser.add_argument("--seconds", type=float, default=12, help="duration in seconds (default: 12)")
+    parser.add_argument("--writers", type=int, default=400, help="number of submitting clients (default: 400)")
+    parser.add_argument("--listeners", type=int, default=1, help="number of listeners (default: 1); 0 to compare")
     chosen = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
         path = Path(folder)

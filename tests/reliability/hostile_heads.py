@@ -1,8 +1,8 @@
-"""What it costs ``harken serve`` when clients send what never becomes a request.
+"""Measures the memory of ``harken serve`` when clients send floods that never become a request.
 
-``python -m tests.reliability.hostile_heads`` sends each flood over one connection to a server on this machine, without
-credentials, and prints what was answered and by how much the server's memory grew at most. It ends with status 1 if one
-of them was not answered as it should be, or cost more than ``MOST``.
+``python -m tests.reliability.hostile_heads`` sends each flood over one connection to a local server, without
+credentials, and prints the status of the response and the growth of the server's memory. It exits with 1 if a status is
+not the expected one, or if the growth is larger than ``MOST``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.reliability.http_processes import PATIENCE, UNLIMITED, Service, serve
 
 MIB = 1024 * 1024
 FLOOD = 30 * MIB
-#: By how many bytes the server's memory may grow for one of these connections.
+#: The maximum growth of the server's memory for one of these connections, in bytes.
 MOST = 16 * MIB
 _START = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 _POST = b"POST /api/sessions/s/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -27,12 +27,12 @@ _CHUNKED = _POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def _many(part: bytes) -> Iterator[bytes]:
-    """That part again and again, in blocks, until it is a flood."""
+    """Repeat the part in blocks, up to the size of a flood."""
     block = part * (MIB // len(part))
     return repeat(block, FLOOD // len(block) + 1)
 
 
-#: For each flood what is sent, and the status of the first answer.
+#: The content of each flood, and the expected status of the first response.
 FLOODS: dict[str, tuple[Callable[[], Iterator[bytes]], int]] = {
     "tiny fields": (lambda: chain([_START], _many(b"a:b\r\n")), 431),
     "one endless field": (lambda: chain([_START, b"a: "], _many(b"b")), 431),
@@ -47,12 +47,12 @@ FLOODS: dict[str, tuple[Callable[[], Iterator[bytes]], int]] = {
     "a chunk extension": (lambda: chain([_CHUNKED, b"1;"], _many(b"a=b;")), 431),
     "tiny chunks": (lambda: chain([_CHUNKED], _many(b"1\r\n{\r\n")), 413),
     "a body without end": (lambda: chain([_CHUNKED], _many(b"400\r\n" + b"{" * 1024 + b"\r\n")), 413),
-    "a body that nobody reads": (
+    "a body that is not read": (
         lambda: chain([b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % FLOOD], _many(b"x")),
         200,
     ),
     "pipelined requests": (lambda: _many(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200),
-    "requests behind a stream": (
+    "requests after a stream": (
         lambda: chain([b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"], _many(_START + b"\r\n")),
         200,
     ),
@@ -61,34 +61,34 @@ FLOODS: dict[str, tuple[Callable[[], Iterator[bytes]], int]] = {
 
 @frozen
 class Outcome:
-    """What came of a flood: the status of the first answer, if there was one, and the growth of memory in bytes."""
+    """The status of the first response to a flood, if there was one, and the growth of memory in bytes."""
 
     status: int | None
     grown: int
 
 
 def flooded(service: Service, name: str) -> Outcome:
-    """Send a flood for as long as the server takes it."""
+    """Send a flood until the server stops reading; returns the outcome."""
     process = service.process.pid
     before = _memory(process, "VmRSS")
-    # Forgets the peak so far.
+    # Reset the peak.
     Path(f"/proc/{process}/clear_refs").write_text("5")
     parts, _ = FLOODS[name]
     address = urlsplit(service.url)
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=PATIENCE) as connection:
-        answer = _sent(connection, parts())
+        status = _send(connection, parts())
     assert service.ask("GET", "/healthz").ok
-    return Outcome(answer, max(0, _memory(process, "VmHWM") - before))
+    return Outcome(status, max(0, _memory(process, "VmHWM") - before))
 
 
-def _sent(connection: socket.socket, parts: Iterator[bytes]) -> int | None:
-    """Send all that is taken within a moment, and then see what was answered."""
+def _send(connection: socket.socket, parts: Iterator[bytes]) -> int | None:
+    """Send until the server stops reading; returns the status of the first response."""
     connection.settimeout(3.0)
     try:
         for part in parts:
             connection.sendall(part)
     except OSError:
-        # It takes no more; what was answered may be there all the same.
+        # The server stopped reading, but may have sent a response.
         pass
     try:
         head = connection.recv(65_536)
@@ -103,7 +103,7 @@ def _memory(process: int, name: str) -> int:
 
 
 def main() -> int:
-    """Send every flood to a server of its own."""
+    """Send each flood to a new server; returns the exit code."""
     failed = 0
     for name, (_, status) in FLOODS.items():
         with TemporaryDirectory() as folder, serve("memory://", Path(folder), "--open", **UNLIMITED) as service:

@@ -1,11 +1,11 @@
-"""What becomes of deliveries when relays die.
+"""Tests deliveries while relays are killed.
 
-``python -m tests.reliability.relay_processes [--events N] [--kills N] [--storage sqlite|mongodb]`` runs two relays as
-processes of their own, ends one after the other with ``kill -9`` while they send, prints what a receiver was sent, and
-ends with status 1 if a promise was broken.
+``python -m tests.reliability.relay_processes [--events N] [--kills N] [--storage sqlite|mongodb]`` runs two relay
+processes, ends them one by one with ``kill -9`` while they send, prints what the receiver got, and exits with 1 if a
+guarantee was violated.
 
-Half of the kills come while the receiver has a request and has not answered, half right after its answer: between
-sending and marking. The processes' clock runs twenty times as fast as time, so that leases are over soon.
+Half of the kills occur before the receiver responds to a request, half right after its response, before the relay
+stores the result. The clock of the processes runs twenty times as fast as real time, so that leases end soon.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from harken.domain.events import DeliveryState
 
 RELAYS = 2
 SPEED = 20
-#: Of a test's receiver only.
+#: The secret of the test's receiver.
 SECRET = "whsec_" + "a" * 32
-#: How long it may take until everything has arrived.
+#: The time limit for all deliveries, in seconds.
 PATIENCE = 300.0
 _BATCH = 500
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Receiver:
-    """Takes webhooks on loopback, and kills a relay at chosen requests."""
+    """Receives webhooks on loopback, and kills a relay at the given requests."""
 
     def __init__(self, kill_at: Sequence[int], kill: Callable[[], None]) -> None:
         self.requests: list[tuple[str, str]] = []
@@ -60,17 +60,17 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                before_answer, after_answer = receiver.take(self.headers["webhook-id"], body["data"]["id"])
-                if before_answer:
+                kill_before, kill_after = receiver.record(self.headers["webhook-id"], body["data"]["id"])
+                if kill_before:
                     receiver.kill()
                 try:
                     self.send_response(204)
                     self.end_headers()
                     self.wfile.flush()
                 except ConnectionError:
-                    # Whoever sent it is dead.
+                    # The sender was killed.
                     self.close_connection = True
-                if after_answer:
+                if kill_after:
                     receiver.kill()
 
             def handle(self) -> None:
@@ -80,15 +80,15 @@ class Receiver:
                     self.close_connection = True
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
         Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def take(self, delivery_id: str, feedback_id: str) -> tuple[bool, bool]:
-        """Note a request; whether to kill before, or after, answering it."""
+    def record(self, delivery_id: str, feedback_id: str) -> tuple[bool, bool]:
+        """Record a request; returns whether to kill a relay before, and after, the response."""
         with self._lock:
             self.requests.append((delivery_id, feedback_id))
             number = len(self.requests)
@@ -102,13 +102,13 @@ class Receiver:
             self.kills += 1
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Stop receiving."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class Relays:
-    """Relays in processes of their own; one that was killed is replaced at once."""
+    """Relay processes. A killed relay is replaced at once."""
 
     def __init__(self, storage: str, receiver: Callable[[], str], log: Path) -> None:
         self._words = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--relay", storage]
@@ -117,20 +117,20 @@ class Relays:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Start one more."""
+        """Start another relay."""
         with self._log.open("ab") as log:
             words = [*self._words, "--receiver", self._receiver()]
             self._running.append(subprocess.Popen(words, stdin=subprocess.PIPE, stderr=log))
 
     def kill(self) -> None:
-        """``kill -9`` of the one that has run for longest, and another one in its place."""
-        # Its end is awaited at the end of the block, and its pipe closed.
+        """``kill -9`` of the oldest relay, and start another one."""
+        # The end of the block waits for the process and closes its pipe.
         with self._running.pop(0) as oldest:
             os.kill(oldest.pid, signal.SIGKILL)
         self.start()
 
     def end(self) -> None:
-        """End all."""
+        """Kill all relays."""
         for process in self._running:
             with process:
                 process.kill()
@@ -138,7 +138,7 @@ class Relays:
 
 @frozen
 class Report:
-    """What was counted; ``lost`` and ``ids`` are 0 as long as every promise is kept."""
+    """The counts of a run. ``lost``, ``with_several_ids`` and ``left`` are 0 if every guarantee holds."""
 
     events: int
     requests: int
@@ -149,31 +149,30 @@ class Report:
     left: int
 
     @property
-    def kept(self) -> bool:
-        """Whether every promise was."""
+    def ok(self) -> bool:
+        """Whether every guarantee holds."""
         return not (self.lost or self.with_several_ids or self.left)
 
     def __str__(self) -> str:
-        again = self.requests - self.events + self.lost
+        repeated = self.requests - self.events + self.lost
         return (
             f"{self.events:,} events, {self.kills} relays killed, {self.seconds:.0f} s: {self.requests:,} requests, "
-            f"{again} of them again under the id of the first; lost {self.lost}, events with several ids "
+            f"{repeated} of them repeated with the same id; lost {self.lost}, events with several ids "
             f"{self.with_several_ids}, deliveries left {self.left}"
         )
 
 
 def play(storage: str, folder: Path, *, events: int, kills: int, seed: int = 1) -> Report:
-    """Send so many events through two relays that are killed so many times, and count what arrives."""
-    chance = Random(seed)
-    kill_at = sorted(chance.sample(range(1, events), kills))
+    """Deliver events through two relays that are killed repeatedly; returns the report."""
+    kill_at = sorted(Random(seed).sample(range(1, events), kills))
     with harken.connect(storage) as hk, ExitStack() as ending:
-        ids = [_submitted(hk, begin, min(begin + _BATCH, events)) for begin in range(0, events, _BATCH)]
-        given = {feedback_id for batch in ids for feedback_id in batch}
+        ids = [_submit(hk, begin, min(begin + _BATCH, events)) for begin in range(0, events, _BATCH)]
+        submitted = {feedback_id for batch in ids for feedback_id in batch}
         relays = Relays(storage, lambda: receiver.url, folder / "relays.log")
         receiver = Receiver(kill_at, relays.kill)
         ending.callback(receiver.close)
         ending.callback(relays.end)
-        began = monotonic()
+        start = monotonic()
         for _ in range(RELAYS):
             relays.start()
 
@@ -182,7 +181,7 @@ def play(storage: str, folder: Path, *, events: int, kills: int, seed: int = 1) 
             return len(hk.outbox.events(limit=1)) + len(pending)
 
         _until(lambda: receiver.kills == kills and len(receiver.requests) >= events and not left())
-        seconds = monotonic() - began
+        seconds = monotonic() - start
         requests, dead = list(receiver.requests), hk.outbox.deliveries(DeliveryState.DEAD, limit=1_000)
     ids_of: dict[str, set[str]] = {}
     for delivery_id, feedback_id in requests:
@@ -192,18 +191,18 @@ def play(storage: str, folder: Path, *, events: int, kills: int, seed: int = 1) 
         requests=len(requests),
         kills=receiver.kills,
         seconds=seconds,
-        lost=len(given - ids_of.keys()),
+        lost=len(submitted - ids_of.keys()),
         with_several_ids=sum(len(several) > 1 for several in ids_of.values()),
         left=len(dead),
     )
 
 
-def _submitted(hk: harken.Harken, begin: int, end: int) -> list[str]:
-    given = [
+def _submit(hk: harken.Harken, begin: int, end: int) -> list[str]:
+    submissions = [
         harken.Submission(target=harken.Target(f"session-{number % 50}"), rating="down", comment=f"slow {number}")
         for number in range(begin, end)
     ]
-    receipts = hk.collection.submit_many(given)
+    receipts = hk.collection.submit_many(submissions)
     return [receipt.feedback.id for receipt in receipts if isinstance(receipt, harken.Receipt)]
 
 
@@ -214,12 +213,12 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def fast_clock() -> datetime:
-    """A clock that runs twenty times as fast, and is the same in every process."""
+    """A clock that runs twenty times as fast as real time, and is equal in all processes."""
     return _BEGINNING + (datetime.now(UTC) - _BEGINNING) * SPEED
 
 
 def relay(storage: str, receiver: str) -> None:
-    """A relay that runs until it is killed, or until whoever started it is no more."""
+    """Run a relay until this process is killed, or its parent has ended."""
     hook: dict[str, object] = {"kind": "webhook", "url": receiver, "secret": SECRET, "allow": ["127.0.0.1"]}
     with harken.connect(storage, channels={"hook": hook}, clock=fast_clock) as hk:
         hk.start_relay()
@@ -228,7 +227,7 @@ def relay(storage: str, receiver: str) -> None:
 
 @contextmanager
 def storages(kind: str, folder: Path) -> Iterator[str]:
-    """A fresh storage of that kind."""
+    """A new storage of this kind."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/relay.db"
         return
@@ -237,24 +236,24 @@ def storages(kind: str, folder: Path) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Kill relays on the storages that were chosen."""
+    """Kill relays on the chosen storages; returns the exit code."""
     parser = ArgumentParser(prog="python -m tests.reliability.relay_processes", description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000, help="how many (10,000)")
-    parser.add_argument("--kills", type=int, default=20, help="how many relays are killed (20)")
-    parser.add_argument("--storage", choices=("sqlite", "mongodb"), action="append", help="which (both)")
-    parser.add_argument("--relay", help="be a relay on that storage")
-    parser.add_argument("--receiver", help="where it sends to")
+    parser.add_argument("--events", type=int, default=10_000, help="number of events (default: 10,000)")
+    parser.add_argument("--kills", type=int, default=20, help="number of killed relays (default: 20)")
+    parser.add_argument("--storage", choices=("sqlite", "mongodb"), action="append", help="the storage (default: both)")
+    parser.add_argument("--relay", help="run a relay on this storage")
+    parser.add_argument("--receiver", help="the URL of its receiver")
     chosen: Any = parser.parse_args(arguments)
     if chosen.relay:
         relay(chosen.relay, chosen.receiver)
         return 0
-    kept = True
+    ok = True
     for kind in chosen.storage or ("sqlite", "mongodb"):
         with TemporaryDirectory() as folder, storages(kind, Path(folder)) as storage:
             report = play(storage, Path(folder), events=chosen.events, kills=chosen.kills)
-        print(f"{'ok  ' if report.kept else 'MISS'} {kind}: {report}", flush=True)
-        kept = kept and report.kept
-    return 0 if kept else 1
+        print(f"{'ok  ' if report.ok else 'MISS'} {kind}: {report}", flush=True)
+        ok = ok and report.ok
+    return 0 if ok else 1
 
 
 if __name__ == "__main__":

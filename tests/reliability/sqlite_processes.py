@@ -1,9 +1,9 @@
-"""What becomes of acknowledged feedback when processes share one SQLite file in every way that is allowed.
+"""Tests acknowledged feedback when processes share an SQLite file in every supported way.
 
 ``python -m tests.reliability.sqlite_processes [--kills N]`` runs three processes, each with two connections, which fork
-children that connect as well. One of the three is ended with ``kill -9`` again and again, and started again, while
-commands come and go beside them. Prints what was acknowledged, lost and stored twice, and ends with status 1 if
-anything was.
+children that connect too. One of the three is repeatedly ended with ``kill -9`` and restarted, while commands run. It
+prints the number of entries that were acknowledged, lost and stored twice, and exits with 1 if a guarantee was
+violated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import harken
 
 PROCESSES = 3
 COMMANDS = (("stats",), ("list", "--limit", "3"), ("trends", "--by", "hour"), ("keys", "list"))
-#: How long it may take until a process has acknowledged so much that it is worth killing.
+#: The time limit in seconds for the submissions before a kill.
 PATIENCE = 120.0
 
 WORKER = """
@@ -40,7 +40,7 @@ log = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def submit(hk, who, count):
     for number in range(count):
         receipt = hk.submit(who, "up", idempotency_key=f"{os.getpid()}-{number}-{os.urandom(4).hex()}")
-        # One write of one line: it is there as a whole, or not at all, whenever this process is killed.
+        # One write per line: a kill leaves the whole line or nothing.
         os.write(log, f"{receipt.feedback.id}\\n".encode())
 
 
@@ -68,7 +68,7 @@ while os.getppid() == parent:
 
 @frozen
 class Report:
-    """What a run came to; counts of feedback."""
+    """The counts of a run."""
 
     kills: int
     commands: int
@@ -80,8 +80,8 @@ class Report:
     seconds: float
 
     @property
-    def kept(self) -> bool:
-        """Whether every promise was kept."""
+    def ok(self) -> bool:
+        """Whether every guarantee holds."""
         return not (self.lost or self.twice or self.problems)
 
     def __str__(self) -> str:
@@ -93,11 +93,11 @@ class Report:
 
 
 def play(folder: Path, *, kills: int, seed: int = 1) -> Report:
-    """Run processes on a file in that folder until so many of them were killed, and count what is there."""
-    url, acknowledged, began = f"sqlite:///{folder}/feedback.db", folder / "acknowledged", monotonic()
+    """Run processes on a file in the folder until the given number was killed; returns the report."""
+    url, acknowledged, start_time = f"sqlite:///{folder}/feedback.db", folder / "acknowledged", monotonic()
     acknowledged.touch()
     random, ended, commands = Random(seed), Event(), Counter[str]()
-    # Every process of the play inherits the one end, so that the other end tells when all are gone.
+    # All processes inherit the write end of a pipe, so that the read end shows when all have ended.
     gone, alive = os.pipe()
     with ExitStack() as running:
 
@@ -123,7 +123,7 @@ def play(folder: Path, *, kills: int, seed: int = 1) -> Report:
             commander.join()
             for worker in workers:
                 worker.kill()
-    # Children of killed processes end by themselves.
+    # Children of killed processes end on their own.
     os.close(alive)
     os.read(gone, 1)
     os.close(gone)
@@ -139,12 +139,12 @@ def play(folder: Path, *, kills: int, seed: int = 1) -> Report:
         lost=len(set(ids) - stored.keys()),
         twice=len(ids) - len(set(ids)),
         problems=(*problems, *(f"harken {name} failed" for name in commands if name.startswith("failed: "))),
-        seconds=monotonic() - began,
+        seconds=monotonic() - start_time,
     )
 
 
 def _commands(url: str, ended: Event, commands: Counter[str]) -> None:
-    """Run one command after the other until the end; one that fails is counted as that."""
+    """Run commands until ``ended`` is set, and count them; failures are counted separately."""
     harken_command = Path(sys.executable).with_name("harken")
     while not ended.is_set():
         for command in COMMANDS:
@@ -154,12 +154,12 @@ def _commands(url: str, ended: Event, commands: Counter[str]) -> None:
                 stderr=subprocess.PIPE,
                 check=False,
             )
-            said = done.stderr.decode(errors="replace")
-            commands[command[0] if done.returncode == 0 else f"failed: {command[0]}: {said}"] += 1
+            error = done.stderr.decode(errors="replace")
+            commands[command[0] if done.returncode == 0 else f"failed: {command[0]}: {error}"] += 1
 
 
 def _until_more(acknowledged: Path, lines: int) -> None:
-    """Wait until so many more were acknowledged."""
+    """Wait until this number of further submissions is acknowledged."""
     wanted, deadline = _lines(acknowledged) + lines, monotonic() + PATIENCE
     while _lines(acknowledged) < wanted:
         if monotonic() > deadline:
@@ -172,7 +172,7 @@ def _lines(acknowledged: Path) -> int:
 
 
 def main() -> int:
-    """Play, and say what came of it."""
+    """Run and print the report; returns the exit code."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
@@ -180,7 +180,7 @@ def main() -> int:
     with TemporaryDirectory(prefix="harken-processes-") as folder:
         report = play(Path(folder), kills=options.kills, seed=options.seed)
     print(report)
-    return 0 if report.kept else 1
+    return 0 if report.ok else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Programs that end without closing: what was acknowledged is kept, and nothing is complained about."""
+"""Programs that end without closing Harken: acknowledged feedback is stored, and no warnings are printed."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ import harken
 
 pytestmark = pytest.mark.slow
 
-#: Enough for the libraries to be loaded on a busy machine.
+#: Seconds; enough to load the libraries on a busy machine.
 _PATIENCE = 120
 
 _PLAIN = """
@@ -21,7 +21,7 @@ import harken
 hk = harken.connect(sys.argv[1])
 hk.submit("session-1", "up")
 """
-#: Everything that runs in threads or stays open between two calls.
+#: Uses everything that runs in threads or stays open between calls.
 _BUSY = """
 import sys
 import harken
@@ -60,7 +60,7 @@ agent("Hi")
 manager.feedback.submit("up")
 """
 _PROGRAMS = {"plain": _PLAIN, "busy": _BUSY, "session manager": _SESSION_MANAGER, "strands": _STRANDS}
-_KEPT = {"plain": 1, "busy": 21, "session manager": 1, "strands": 1}
+_STORED = {"plain": 1, "busy": 21, "session manager": 1, "strands": 1}
 
 _READY = 'print("ready", flush=True)\n'
 _WAYS = {
@@ -69,16 +69,16 @@ _WAYS = {
     "an exception": (_READY + 'raise ZeroDivisionError("of the program")', 1),
     "Ctrl-C": (_READY + "sys.stdin.read()", -signal.SIGINT),
 }
-#: All programs by the first way, and one that uses everything by all of them.
+#: All programs end in the first way; the one that uses everything ends in all ways.
 _CASES = [*((program, "the end") for program in _PROGRAMS), *(("busy", way) for way in list(_WAYS)[1:])]
 
 
 @pytest.mark.parametrize(("program", "way"), _CASES)
 @pytest.mark.parametrize("storage", ["memory", "sqlite", "mongodb"])
-def test_nothing_is_printed_and_nothing_lost(
+def test_nothing_is_printed_and_nothing_is_lost(
     storage: str, program: str, way: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """However a program ends, standard error has its own exception at most, and the storage has all its feedback."""
+    """Standard error has at most the program's own exception, and all feedback is stored."""
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'feedback.db'}"}
     url = urls.get(storage) or request.getfixturevalue("mongodb_url")
     last_step, status = _WAYS[way]
@@ -95,16 +95,16 @@ def test_nothing_is_printed_and_nothing_lost(
         printed = running.stdout.readline()
         if way == "Ctrl-C":
             running.send_signal(signal.SIGINT)
-        _, complaints = running.communicate(timeout=_PATIENCE)
-    assert printed == "ready\n", complaints
+        _, errors = running.communicate(timeout=_PATIENCE)
+    assert printed == "ready\n", errors
     assert running.returncode == status
     if way in ("the end", "sys.exit"):
-        assert complaints == ""
+        assert errors == ""
     else:
-        # One traceback: that of the program's own exception.
-        assert complaints.count("Traceback") == 1
-        assert "Exception ignored" not in complaints
-        assert complaints.splitlines()[-1] in ("ZeroDivisionError: of the program", "KeyboardInterrupt")
+        # One traceback, of the program's own exception.
+        assert errors.count("Traceback") == 1
+        assert "Exception ignored" not in errors
+        assert errors.splitlines()[-1] in ("ZeroDivisionError: of the program", "KeyboardInterrupt")
     if storage != "memory":
         with harken.connect(url) as hk:
-            assert hk.summary().positive == _KEPT[program]
+            assert hk.summary().positive == _STORED[program]

@@ -1,4 +1,4 @@
-"""Whatever call to the storage fails, before or after it took effect, once or for good: what was promised is kept."""
+"""Every guarantee holds if any call of the storage fails, before or after it took effect, once or permanently."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ APPLICATIONS = ("default", "default-2")
 RULES = [{"name": "three in a row", "kind": "streak", "by": "agent", "length": 3}]
 ROUTES = [
     {"name": "everything", "channel": "all"},
-    {"name": "unhappy", "channel": "downs", "ratings": ["down"], "events": ["feedback.created", "feedback.updated"]},
+    {"name": "unhappy", "channel": "negative", "ratings": ["down"], "events": ["feedback.created", "feedback.updated"]},
 ]
 
 
 class World:
-    """An application on a storage that fails; it is started again where its process was killed."""
+    """An application on a failing storage. It is restarted if its process was killed."""
 
     def __init__(self, storage: Storage) -> None:
         self.real = storage
@@ -43,18 +43,18 @@ class World:
         self.storage = self.faults.around(storage)
         self.clock, self.new_id = ManualClock(), counting_ids()
         self.refuse: Callable[[Notification], object] = lambda _: None
-        self.channels = {"all": Recorder(self._refuse), "downs": Recorder()}
+        self.channels = {"all": Recorder(self._refuse), "negative": Recorder()}
         self.erased: dict[str, list[int]] = {}
         self.calls = 0
         self.failed: str | None = None
-        self.hk = self.connected()
+        self.hk = self.connect()
         self.faults.disarm()
 
     def _refuse(self, notification: Notification) -> None:
         self.refuse(notification)
 
-    def connected(self) -> Harken:
-        """A new process."""
+    def connect(self) -> Harken:
+        """Connect, as a new process would."""
         return harken.connect(
             self.storage,
             clock=self.clock,
@@ -68,7 +68,7 @@ class World:
         )
 
     def take(self, step: Step) -> None:
-        """What a person or a worker does; where it fails, again as soon as the storage works."""
+        """Execute a step; if it fails, repeat it when the storage works again."""
         try:
             step(self)
         except StorageUnavailable:
@@ -77,24 +77,24 @@ class World:
             step(self)
 
     def heal(self) -> None:
-        """The storage works again, in a new process if the old one was killed."""
+        """Repair the storage, and reconnect if the process was killed."""
         killed = self.faults.lasting
         self.failed = self.failed or self.faults.failed
         self.faults.disarm()
         if killed:
             self.hk.close()
-            self.hk = self.connected()
+            self.hk = self.connect()
 
     def run_until_quiet(self) -> None:
-        """Run relays until every lease and every wait is over."""
+        """Run relays until all leases and delays have ended."""
         for _ in range(4):
             self.clock.turn(hours=1)
             self.hk.relay.run_due()
 
-    def given(self, key: str, application: str = "default") -> str:
-        """The id of the feedback that was given under a key."""
-        everything = FeedbackQuery(application=application).in_any_state()
-        (found,) = (one for one in self.hk.collection.stream(everything) if one.idempotency_key == key)
+    def id_of(self, key: str, application: str = "default") -> str:
+        """The id of the feedback with an idempotency key."""
+        query = FeedbackQuery(application=application).in_any_state()
+        (found,) = (one for one in self.hk.collection.stream(query) if one.idempotency_key == key)
         return found.id
 
 
@@ -102,11 +102,11 @@ Step = Callable[[World], object]
 Scenario = Sequence[Step]
 
 
-# --- what people and workers do ---------------------------------------------------------------------------------------
+# --- Steps ------------------------------------------------------------------------------------------------------------
 
 
 def submit(key: str, rating: str = "up", comment: str = "", **parts: Any) -> Step:
-    """A person gives feedback, and gives it again under the same key until it is acknowledged."""
+    """Submit feedback with an idempotency key."""
     return lambda world: world.hk.submit(
         f"session {key}", rating, comment or f"comment {key}", idempotency_key=key, **parts
     )
@@ -120,20 +120,20 @@ def vote(rating: str) -> Step:
 
 
 def change(key: str, comment: str) -> Step:
-    """A person says something else."""
-    return lambda world: world.hk.collection.change("default", world.given(key), Change(comment=comment))
+    """Change the comment."""
+    return lambda world: world.hk.collection.change("default", world.id_of(key), Change(comment=comment))
 
 
 def withdraw(key: str) -> Step:
-    """A person takes feedback back."""
-    return lambda world: world.hk.collection.withdraw("default", world.given(key))
+    """Withdraw the feedback."""
+    return lambda world: world.hk.collection.withdraw("default", world.id_of(key))
 
 
 def decide(key: str, status: str) -> Step:
-    """A moderator decides, if that was not done before the answer got lost."""
+    """Decide as a moderator, unless the decision was stored before the failure."""
 
     def step(world: World) -> None:
-        feedback_id = world.given(key)
+        feedback_id = world.id_of(key)
         if world.hk.collection.get("default", feedback_id).moderation.status.value != status:
             world.hk.moderation.decide("default", feedback_id, status, moderator="mo")
 
@@ -141,7 +141,7 @@ def decide(key: str, status: str) -> Step:
 
 
 def erase(key: str) -> Step:
-    """Everything about a session is erased; a twin in another application is not."""
+    """Erase all feedback of a session in the default application."""
 
     def step(world: World) -> None:
         session_id = f"session {key}"
@@ -152,22 +152,22 @@ def erase(key: str) -> Step:
 
 
 def relay(world: World) -> None:
-    """A relay does what is due."""
+    """Run a relay."""
     world.hk.relay.run_due()
 
 
 def dispatch(world: World) -> None:
-    """A relay makes deliveries, and sends none."""
+    """Fan out events without sending deliveries."""
     world.hk.relay.dispatch()
 
 
 def later(world: World) -> None:
-    """Time passes, until leases are over and what failed is due again."""
+    """Advance the clock, so that leases end and failed deliveries are due again."""
     world.clock.turn(minutes=10)
 
 
 def refuse(how: Callable[[Notification], object]) -> Step:
-    """From now on a receiver answers like that."""
+    """Set the behaviour of the receiver."""
 
     def step(world: World) -> None:
         world.refuse = how
@@ -176,23 +176,23 @@ def refuse(how: Callable[[Notification], object]) -> Step:
 
 
 def busy(notification: Notification) -> None:
-    """What a receiver does that cannot take one of them just now."""
+    """A receiver that temporarily refuses one of the notifications."""
     if notification.feedback is not None and notification.feedback.session_id == "session 2":
         raise DeliveryFailed("too busy")
 
 
 def gone(_: Notification) -> None:
-    """What a receiver does that will never take it."""
+    """A receiver that permanently refuses notifications."""
     raise DeliveryFailed("not wanted", retryable=False)
 
 
 def replay(world: World) -> None:
-    """Everything that is dead is sent again."""
+    """Replay all dead deliveries."""
     world.hk.deliveries.replay_all()
 
 
 def import_many(world: World) -> None:
-    """Old feedback is imported, under a key for each row."""
+    """Import old feedback, with an idempotency key for each row."""
     rows = [
         a_submission("session import", "down", f"row {n}", agent_id="a", idempotency_key=f"row {n}") for n in (1, 2)
     ]
@@ -202,7 +202,7 @@ def import_many(world: World) -> None:
 
 
 def copy(world: World) -> None:
-    """Everything is copied from another storage, which fails as well."""
+    """Copy another storage, which fails too."""
     numbers = count(1)
     with open_storage("memory://") as source:
         with harken.connect(source, clock=world.clock, new_id=lambda: f"copied-{next(numbers)}") as other:
@@ -225,14 +225,21 @@ SCENARIOS: dict[str, Scenario] = {
         later,
     ],
     "voted": [vote("up"), relay, vote("down"), vote("up"), vote("down"), relay],
-    "changed": [submit("1", "down"), relay, change("1", "other words"), relay, change("1", "at last"), withdraw("1")],
+    "changed": [
+        submit("1", "down"),
+        relay,
+        change("1", "another comment"),
+        relay,
+        change("1", "at last"),
+        withdraw("1"),
+    ],
     "moderated": [submit("1", "up", "buy now"), relay, decide("1", "approved"), relay, decide("1", "rejected"), relay],
     "erased": [
         submit("1", "down"),
         submit("1", "down", application="default-2"),
         submit("2", "down"),
         dispatch,
-        change("1", "other words"),
+        change("1", "another comment"),
         erase("1"),
         relay,
         submit("1", "up", "again"),
@@ -252,11 +259,11 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-# --- what was promised ------------------------------------------------------------------------------------------------
+# --- Guarantees -------------------------------------------------------------------------------------------------------
 
 
-def picture(world: World) -> object:
-    """What everybody can see at the end, but for ids and times."""
+def content(world: World) -> object:
+    """The visible content at the end, without ids and times."""
     hk = world.hk
     feedback = [
         (one.application, one.session_id, one.author, one.rating, one.comment, one.moderation.status, one.withdrawn)
@@ -268,17 +275,18 @@ def picture(world: World) -> object:
         for application in APPLICATIONS
         for one in hk.alerts.find(application)
     ]
-    kept = (
+    other = (
         [
             (place, agent, list(world.real.conversations.messages(*place, agent, limit=99)))
             for place, agent in _agents(world)
         ],
         [(*place, value) for *place, value in world.real.sessions.stream()],
     )
-    told = [
-        sorted({_told(one) for one in channel.arrived if one.feedback is None}) for channel in world.channels.values()
+    notified = [
+        sorted({_describe(one) for one in channel.arrived if one.feedback is None})
+        for channel in world.channels.values()
     ]
-    return sorted(feedback, key=repr), sorted(alerts, key=repr), kept, told
+    return sorted(feedback, key=repr), sorted(alerts, key=repr), other, notified
 
 
 def _agents(world: World) -> Iterator[tuple[tuple[str, str], str]]:
@@ -287,15 +295,15 @@ def _agents(world: World) -> Iterator[tuple[tuple[str, str], str]]:
             yield place, agent_id
 
 
-def _told(notification: Notification) -> str:
+def _describe(notification: Notification) -> str:
     alert = notification.alert
     return f"{notification.type.value} {notification.application} {alert.rule if alert else ''}"
 
 
-def last_words(world: World, channel: str) -> dict[tuple[str, str], object]:
-    """What a receiver was last sent about each session; of what is withdrawn by now only that.
+def last_notifications(world: World, channel: str) -> dict[tuple[str, str], object]:
+    """The last notification of a channel about each session; for withdrawn feedback, only its withdrawal.
 
-    What was withdrawn before it could be sent is not sent, so a receiver of new feedback alone may not know of it.
+    Feedback that was withdrawn before it was sent is not sent, so a channel for new feedback may not know it.
     """
     withdrawn = {
         (application, one.session_id)
@@ -303,27 +311,26 @@ def last_words(world: World, channel: str) -> dict[tuple[str, str], object]:
         for one in world.real.feedback.stream(FeedbackQuery(application=application).in_any_state())
         if one.withdrawn
     }
-    told: dict[tuple[str, str], object] = {}
+    notified: dict[tuple[str, str], object] = {}
     for one in world.channels[channel].arrived:
-        said = one.feedback
-        if said is not None and (said.withdrawn or (said.application, said.session_id) not in withdrawn):
-            told[said.application, said.session_id] = (
-                said.rating,
-                said.comment,
-                said.moderation.status,
-                said.withdrawn,
-            )
-    return told
+        feedback = one.feedback
+        if feedback is None:
+            continue
+        place = (feedback.application, feedback.session_id)
+        if feedback.withdrawn or place not in withdrawn:
+            status = feedback.moderation.status
+            notified[place] = (feedback.rating, feedback.comment, status, feedback.withdrawn)
+    return notified
 
 
-def seen(world: World) -> object:
-    """What there is to see of a world: what is kept, and what each receiver was last sent."""
-    return picture(world), [last_words(world, channel) for channel in world.channels]
+def outcome(world: World) -> object:
+    """The visible content, and the last notifications of each channel."""
+    return content(world), [last_notifications(world, channel) for channel in world.channels]
 
 
-def check_promises(world: World, expected: object, where: str) -> None:
-    """The same is stored, sent and counted as if nothing had failed, each alert once and nothing that was erased."""
-    assert seen(world) == expected, where
+def check_guarantees(world: World, expected: object, where: str) -> None:
+    """The outcome is the same as without a fault: stored, sent and counted once, and nothing of erased feedback."""
+    assert outcome(world) == expected, where
     for application in APPLICATIONS:
         query = FeedbackQuery(application=application)
         assert world.hk.analytics.summary(query) == Summary.fold(world.hk.collection.stream(query)), where
@@ -337,16 +344,16 @@ def check_promises(world: World, expected: object, where: str) -> None:
 
 
 def check_sent_once(world: World, where: str) -> None:
-    """Only where the note of what arrived was lost is anything sent twice."""
+    """No delivery was sent twice. This may happen only if settling a delivery failed."""
     for channel in world.channels.values():
         assert sorted(set(channel.ids)) == sorted(channel.ids), where
 
 
-# --- every fault ------------------------------------------------------------------------------------------------------
+# --- Faults -----------------------------------------------------------------------------------------------------------
 
 
-def played(storage: Storage, scenario: Scenario, **fault: Any) -> World:
-    """A world after a scenario, with a fault or without, and after all that it left to do."""
+def play(storage: Storage, scenario: Scenario, **fault: Any) -> World:
+    """Execute a scenario, with or without a fault, and then all remaining deliveries."""
     world = World(storage)
     if fault:
         world.faults.arm(**fault)
@@ -358,9 +365,9 @@ def played(storage: Storage, scenario: Scenario, **fault: Any) -> World:
     return world
 
 
-#: The call does nothing, or takes effect and its answer is lost; then the storage works again, or the process is dead.
+#: The call fails before or after it took effect; then the storage works again, or the process was killed.
 WAYS = [{"after": after, "lasting": lasting} for after in (False, True) for lasting in (False, True)]
-#: The two that leave most to do.
+#: The two ways that require the most recovery.
 WORST_WAYS = [{"after": False, "lasting": True}, {"after": True, "lasting": False}]
 
 
@@ -371,55 +378,55 @@ def check_every_fault(
     ways: Sequence[dict[str, bool]] = WAYS,
     every: int = 1,
 ) -> None:
-    """Let each call of a scenario fail in each way, or only every so many of them."""
+    """Let each call of a scenario fail in each way, or only every n-th call."""
     with fresh() as storage:
-        undisturbed = played(storage, scenario)
+        undisturbed = play(storage, scenario)
         calls = undisturbed.calls
         assert calls >= len(scenario)
-        expected = seen(undisturbed)
+        expected = outcome(undisturbed)
         undisturbed.hk.close()
     for number in range(1, calls + 1, every):
         for way in ways:
             with fresh() as failing:
-                world = played(failing, scenario, at=number, **way)
+                world = play(failing, scenario, at=number, **way)
                 where = f"call {number} of {calls}, {world.failed}, {way}"
-                check_promises(world, expected, where)
+                check_guarantees(world, expected, where)
                 if not way["lasting"] and (way["after"] or world.failed != "outbox.settle"):
                     check_sent_once(world, where)
                 world.hk.close()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_no_fault_of_memory_breaks_a_promise(name: str) -> None:
-    """Between any two calls, the storage may fail once or for good: acknowledged is kept, and routed is delivered."""
+def test_no_fault_of_memory_violates_a_guarantee(name: str) -> None:
+    """If any call fails, acknowledged feedback is stored, and routed events are delivered."""
     check_every_fault(lambda: open_storage("memory://"), SCENARIOS[name])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_no_fault_of_sqlite_breaks_a_promise(name: str, tmp_path: Path) -> None:
-    """The same where the file outlives the process that was killed, at every second call."""
+def test_no_fault_of_sqlite_violates_a_guarantee(name: str, tmp_path: Path) -> None:
+    """The same for a file that survives the killed process, at every second call."""
     urls = (f"sqlite:///{tmp_path}/{number}.db" for number in count())
     check_every_fault(lambda: open_storage(next(urls)), SCENARIOS[name], ways=WORST_WAYS, every=2)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_no_fault_of_mongodb_breaks_a_promise(name: str, mongodb_url: str) -> None:
-    """The same where several commands make one change, at some of the calls."""
+def test_no_fault_of_mongodb_violates_a_guarantee(name: str, mongodb_url: str) -> None:
+    """The same for changes that consist of several commands, at every 17th call."""
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         database = client.get_default_database()
 
         @contextmanager
-        def emptied() -> Iterator[Storage]:
+        def empty_storage() -> Iterator[Storage]:
             for collection in database.list_collection_names():
                 database[collection].delete_many({"_id": {"$ne": "schema"}})
             yield mongo_storage(client, database.name)
 
-        check_every_fault(emptied, SCENARIOS[name], ways=WORST_WAYS, every=17)
+        check_every_fault(empty_storage, SCENARIOS[name], ways=WORST_WAYS, every=17)
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 10, 19])
-def test_nothing_is_sent_when_its_lease_may_end_meanwhile(seconds: int) -> None:
-    """However slow a receiver is, up to what a channel waits for it, no other relay sends what is being sent."""
+def test_nothing_is_sent_if_its_lease_may_end_during_the_request(seconds: int) -> None:
+    """No other relay sends a delivery in progress, if the receiver responds within the timeout of the channel."""
     clock, others = ManualClock(), Recorder()
     with open_storage("memory://") as storage, telling(clock, storage, channels={"slow": others}) as other:
 

@@ -415,21 +415,17 @@ class Interrupted(AlertRepository):
         self._meanwhile = [meanwhile]
 
     def add(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         while self._meanwhile:
             self._meanwhile.pop()()
         return self._inner.add(alert, event)
 
     def replace(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         return self._inner.replace(alert, event)
 
     def get(self, application: str, alert_id: str) -> Alert | None:
-        """See the port."""
         return self._inner.get(application, alert_id)
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
-        """See the port."""
         return self._inner.latest(application, rule, subject)
 
     def find(
@@ -442,7 +438,6 @@ class Interrupted(AlertRepository):
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
-        """See the port."""
         return self._inner.find(application, limit=limit, after=after, open=open, rule=rule, since=since)
 
 

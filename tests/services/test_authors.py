@@ -100,7 +100,7 @@ class TestVotes:
         assert not receipt.duplicate
         assert (receipt.feedback.id, receipt.feedback.withdrawn, receipt.feedback.version) == (first.id, False, 3)
         assert hk.summary().total == 1
-        assert [kind for kind, _, _ in told(hk)] == ["feedback.created", "feedback.deleted", "feedback.updated"]
+        assert [kind for kind, _, _ in told(hk)] == ["feedback.created", "feedback.withdrawn", "feedback.updated"]
 
     @pytest.mark.parametrize(
         "other",
@@ -341,7 +341,7 @@ class TestWithdrawing:
         assert hk.summary().total == 0
         clock.turn(days=1)
         assert hk.collection.withdraw(APP, kept.id) == hk.collection.get(APP, kept.id) == withdrawn
-        assert told(hk)[1:] == [("feedback.deleted", kept.id, 2)]
+        assert told(hk)[1:] == [("feedback.withdrawn", kept.id, 2)]
 
     def test_stands_no_more(self, hk: Harken, kept: Feedback) -> None:
         """What was taken back can neither be changed nor answered nor moderated."""
@@ -426,6 +426,6 @@ def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_the_first() -> None:
 
 
 def test_a_vote_needs_an_author(hk: Harken) -> None:
-    """Without an author there is nobody whose one vote it could be."""
+    """A vote without an author is rejected."""
     with pytest.raises(FeedbackRejected, match="needs an author"):
         hk.collection.submit(a_submission(vote=True))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import harken
 from harken import (
     Change,
+    Content,
     Context,
     FeedbackQuery,
     FeedbackRejected,
@@ -354,7 +355,7 @@ class TestRestoring:
     def test_comes_back_as_it_was(self, hk: Harken) -> None:
         """Feedback accepted elsewhere keeps ids, versions and revisions, counts in the figures, and is no news."""
         old = a_feedback("old", Rating.DOWN, "Slow", version=2, created_at=NOON - timedelta(days=400), fingerprint="f")
-        revised = old.revised(a_feedback("x", comment="Fine"), at=NOON)
+        revised = old.revised(Content(Rating.UP, "Fine"), at=NOON)
         gone = a_feedback("gone", withdrawn_at=NOON, reply="Bye")
         assert hk.collection.restore([revised, gone]) == [Stored(revised), Stored(gone)]
         assert hk.collection.get("default", "old") == revised
@@ -395,7 +396,7 @@ class TestRestoring:
         """What was said before a change is kept too, so it has to be keepable."""
         for before, field in ((a_feedback(comment="\x00"), "comment"), (a_feedback(reply="\ud800"), "reply")):
             with pytest.raises(FeedbackRejected) as caught:
-                hk.collection.restore([before.revised(a_feedback(rating=Rating.DOWN), at=NOON)])
+                hk.collection.restore([before.revised(Content(Rating.DOWN), at=NOON)])
             assert [violation.field for violation in caught.value.violations] == [field]
 
 

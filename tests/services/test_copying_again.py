@@ -12,6 +12,7 @@ from attrs import evolve
 
 import mongod
 from harken import (
+    Content,
     Feedback,
     FeedbackNotFound,
     FeedbackQuery,
@@ -102,7 +103,7 @@ def contents(storage: Storage, applications: tuple[str, ...] = ("default", "othe
 def voted_again(vote: Feedback, *comments: str) -> Feedback:
     """A vote after its author thought better of it that often."""
     for comment in comments:
-        content = evolve(vote, rating=Rating.UP if vote.rating is Rating.DOWN else Rating.DOWN, comment=comment)
+        content = Content(Rating.UP if vote.rating is Rating.DOWN else Rating.DOWN, comment)
         vote = vote.revised(content, at=vote.updated_at + timedelta(minutes=1))
     return vote
 
@@ -118,7 +119,7 @@ def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
     for one in given[7:10]:
         source.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state(), at=NOON)
     # The same person votes on the same message as before the erasure.
-    recast = evolve(given[9], id=f"{given[9].id}-2", comment="again")
+    recast = evolve(given[9].with_content(comment="again"), id=f"{given[9].id}-2")
     source.feedback.add(accepted(recast, a_feedback()))
     source.sessions.update("default", "s", {"tier": "gold"})
     source.sessions.delete("default", "s", ["age"])

@@ -143,7 +143,7 @@ def test_feedback_has_a_limited_size() -> None:
     """A reply and a decision count too, whoever gives them; feedback that was too large before can be withdrawn."""
     with open_storage() as storage, harken.connect(storage) as hk:
         feedback = hk.submit("s", "up").feedback
-        large = evolve(a_feedback(), comment="x" * 8_000_001)
+        large = a_feedback().with_content(comment="x" * 8_000_001)
         storage.feedback.add([Accepted(large)])
         with pytest.raises(FeedbackRejected, match=r"reply too long: 250001 characters \(max: 250000"):
             hk.collection.reply(APP, feedback.id, "x" * 250_001)

@@ -128,7 +128,7 @@ def test_each_thing_that_happens_is_told_as_what_it_is(hk: Harken, clock: Manual
     assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.MODERATED, rejected)]
     clock.turn(seconds=1)
     gone = hk.collection.withdraw(APPLICATION, given.id)
-    assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.DELETED, gone)]
+    assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.WITHDRAWN, gone)]
     assert listener.take() == []
     assert not listener.missed
 

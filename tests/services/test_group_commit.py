@@ -853,7 +853,7 @@ class TestBounds:
 import sys
 from concurrent.futures import thread
 from threading import Barrier, Event
-from harken.domain.feedback import Feedback, Rating, Target
+from harken.domain.feedback import Content, Feedback, Rating, Target
 from harken.ports.repository import Accepted, Stored
 from harken.services.feedback.group_commit import GroupCommit
 from datetime import UTC, datetime
@@ -867,7 +867,7 @@ def write(items):
 group = GroupCommit(write, max_batch=1)
 for name in "abcde":
     now = datetime.now(UTC)
-    feedback = Feedback(id=name, target=Target("s"), rating=Rating.UP, created_at=now, updated_at=now)
+    feedback = Feedback(id=name, target=Target("s"), content=Content(Rating.UP), created_at=now, updated_at=now)
     group.commit_soon(Accepted(feedback))
 """
         ended = subprocess.run(

@@ -68,7 +68,7 @@ def test_everything_that_happens_is_told() -> None:
         hk.relay.run_due()
         hk.collection.withdraw("default", feedback.id)
         hk.relay.run_due()
-    assert channel.types == ["feedback.created", "feedback.updated", "feedback.moderated", "feedback.deleted"]
+    assert channel.types == ["feedback.created", "feedback.updated", "feedback.moderated", "feedback.withdrawn"]
     assert channel.comments[:2] == ["slow", "slow, and wrong"]
     assert len(set(channel.ids)) == 4
 

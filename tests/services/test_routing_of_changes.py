@@ -18,7 +18,7 @@ from support import NOON, ManualClock, a_feedback
 
 PENDING, APPROVED, REJECTED = ModerationStatus.PENDING, ModerationStatus.APPROVED, ModerationStatus.REJECTED
 CREATED, UPDATED = "feedback.created", "feedback.updated"
-MODERATED, DELETED = "feedback.moderated", "feedback.deleted"
+MODERATED, WITHDRAWN = "feedback.moderated", "feedback.withdrawn"
 SPAM: Final = "I click here and nothing happens"
 
 #: What somebody does, one thing after the other.
@@ -232,7 +232,7 @@ TRAITS = st.builds(
     agent_id=st.sampled_from([None, "a", "b"]),
     tags=st.sampled_from([(), ("x",), ("y",), ("x", "y")]),
 )
-TYPES = [EventType.CREATED, EventType.UPDATED, EventType.MODERATED, EventType.DELETED]
+TYPES = [EventType.CREATED, EventType.UPDATED, EventType.MODERATED, EventType.WITHDRAWN]
 ROUTES = st.builds(
     Route,
     name=st.just("r"),

@@ -57,7 +57,7 @@ def decide(status: str) -> Callable[[Harken], object]:
     [
         # The first one was being sent when it happened.
         (erase, ["feedback.created", "feedback.erased"]),
-        (withdraw, ["feedback.created", "feedback.deleted"]),
+        (withdraw, ["feedback.created", "feedback.withdrawn"]),
         (decide("rejected"), ["feedback.created", "feedback.moderated"]),
         (decide("pending"), ["feedback.created", "feedback.moderated"]),
         (change, ["feedback.created", "feedback.created", "feedback.updated"]),
@@ -166,7 +166,7 @@ def test_brought_back_by_a_new_vote() -> None:
         hk.collection.withdraw("default", "id-000001")
         hk.collection.set_vote(Target("s"), "kim", "down", "slow again")
         hk.relay.run_due()
-    assert channel.types == ["feedback.created", "feedback.deleted", "feedback.updated"]
+    assert channel.types == ["feedback.created", "feedback.withdrawn", "feedback.updated"]
     assert channel.comments == ["slow again", "", "slow again"]
 
 

@@ -48,7 +48,7 @@ def change_all(hk: Harken) -> None:
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "then"), [(erase, "feedback.erased"), (change_all, "feedback.deleted")], ids=["erased", "withdrawn"]
+    ("meanwhile", "then"), [(erase, "feedback.erased"), (change_all, "feedback.withdrawn")], ids=["erased", "withdrawn"]
 )
 def test_nothing_is_sent_of_what_is_gone(url: str, meanwhile: Callable[[Harken], object], then: str) -> None:
     """A relay holds a batch of what is erased, or withdrawn: one was being sent, and none after that."""

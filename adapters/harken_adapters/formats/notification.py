@@ -74,7 +74,7 @@ def _data(notification: Notification) -> Record:
 
 def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - the field's name
     record: Record = {"id": feedback.id, "application": feedback.application} | feedback_record(feedback)
-    if feedback.withdrawn or type is EventType.DELETED:
+    if feedback.withdrawn or type is EventType.WITHDRAWN:
         return {name: record[name] for name in _LEFT_WHEN_WITHDRAWN}
     del record["revisions"]
     if record["moderation"] and feedback == feedback.without_words():

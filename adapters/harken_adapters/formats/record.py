@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import asdict
 
 from harken import (
+    Content,
     Context,
     DecisionConflict,
     Erased,
@@ -24,7 +25,7 @@ from harken import (
     Target,
 )
 from harken.domain.instants import utc
-from harken.domain.rules import unfit_to_restore
+from harken.domain.rules import restore_violations
 from harken_adapters.formats.errors import BadRow
 
 Record = dict[str, Any]
@@ -65,11 +66,7 @@ def to_record(feedback: Feedback) -> Record:
         "message_id": feedback.message_id,
         "agent_id": feedback.agent_id,
         "author": feedback.author,
-        "rating": feedback.rating.value,
-        "comment": feedback.comment,
-        "tags": list(feedback.tags),
-        "context": dict(feedback.context),
-        "sentiment": _sentiment_record(feedback.sentiment),
+        **_content_record(feedback.content),
         "status": feedback.moderation.status.value,
         "moderation": _moderation_record(feedback.moderation),
         "reply": feedback.reply,
@@ -111,6 +108,16 @@ def _stamp_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else stamp(moment)
 
 
+def _content_record(content: Content) -> Record:
+    return {
+        "rating": content.rating.value,
+        "comment": content.comment,
+        "tags": list(content.tags),
+        "context": dict(content.context),
+        "sentiment": _sentiment_record(content.sentiment),
+    }
+
+
 def _sentiment_record(sentiment: Sentiment | None) -> Record | None:
     if sentiment is None:
         return None
@@ -132,11 +139,7 @@ def _moderation_record(moderation: Moderation) -> Record | None:
 def _revision_record(revision: Revision) -> Record:
     return {
         "version": revision.version,
-        "rating": revision.rating.value,
-        "comment": revision.comment,
-        "tags": list(revision.tags),
-        "context": dict(revision.context),
-        "sentiment": _sentiment_record(revision.sentiment),
+        **_content_record(revision.content),
         "reply": revision.reply,
         "replaced_at": stamp(revision.replaced_at),
     }
@@ -188,12 +191,8 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
         id=record["id"],
         application=application,
         target=Target(record["session_id"], record.get("message_id"), record.get("agent_id")),
-        rating=_rating(record.get("rating")),
-        comment=_text(record.get("comment")),
+        content=_content(record),
         author=record.get("author"),
-        tags=_tags(record),
-        context=_context(record),
-        sentiment=_sentiment(record),
         moderation=_moderation(record),
         reply=record.get("reply"),
         created_at=moment("created_at", record["created_at"]),
@@ -207,7 +206,7 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
         later_keys=_later_keys(record),
     )
     # What is wrong with the feedback itself is found once more in each revision.
-    if problems := dict.fromkeys(violation.message for violation in unfit_to_restore(feedback)):
+    if problems := dict.fromkeys(violation.message for violation in restore_violations(feedback)):
         raise BadRow("; ".join(problems))
     return feedback
 
@@ -219,6 +218,16 @@ def _text(value: Any) -> Any:
 
 def _moment_or_none(name: str, value: object) -> datetime | None:
     return None if value is None else moment(name, value)
+
+
+def _content(record: Mapping[str, Any]) -> Content:
+    return Content(
+        _rating(record.get("rating")),
+        _text(record.get("comment")),
+        _tags(record),
+        _context(record),
+        _sentiment(record),
+    )
 
 
 def _rating(value: object) -> Rating:
@@ -306,11 +315,7 @@ def _revision(record: object) -> Revision:
         raise BadRow(f"A revision must be an object, got {record!r}")
     return Revision(
         version=_version(record.get("version")),
-        rating=_rating(record.get("rating")),
-        comment=_text(record.get("comment")),
-        tags=_tags(record),
-        context=_context(record),
-        sentiment=_sentiment(record),
+        content=_content(record),
         reply=record.get("reply"),
         replaced_at=moment("replaced_at", record.get("replaced_at")),
     )

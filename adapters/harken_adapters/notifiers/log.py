@@ -8,9 +8,10 @@ from typing import Final
 
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Feedback
+from harken.domain.texts import escape_unprintable
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.notifiers.tables import check_keys
-from harken_adapters.notifiers.wording import headline, rating_word, said, worrying
+from harken_adapters.notifiers.wording import headline, said, worrying
 
 #: Notifications are logged under this name, with their fields in the attribute ``harken`` of the record.
 logger = logging.getLogger("harken.notifications")
@@ -51,7 +52,10 @@ class LogNotifier(Notifier):
             return
         text = notification.text if self._comments else None
         logger.log(
-            severity, "%s", _escaped(text or headline(notification)), extra={"harken": self._fields(notification)}
+            severity,
+            "%s",
+            escape_unprintable(text or headline(notification)),
+            extra={"harken": self._fields(notification)},
         )
 
     def _fields(self, notification: Notification) -> _Fields:
@@ -74,7 +78,7 @@ class LogNotifier(Notifier):
                 "subject": str(alert.subject),
                 "message": alert.message,
             }
-        return {name: _escaped(value) for name, value in fields.items() if value is not None}
+        return {name: escape_unprintable(value) for name, value in fields.items() if value is not None}
 
 
 def _feedback_fields(feedback: Feedback) -> _Fields:
@@ -83,13 +87,6 @@ def _feedback_fields(feedback: Feedback) -> _Fields:
         "session_id": feedback.session_id,
         "message_id": feedback.message_id,
         "agent_id": feedback.agent_id,
-        "rating": rating_word(feedback.rating),
+        "rating": feedback.rating.word,
         "status": feedback.moderation.status.value,
     }
-
-
-def _escaped(text: str) -> str:
-    """The text without anything that would end the line, or that a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from harken.domain.errors import ConfigurationError
+from harken.domain.texts import unknown_names
 
 
 def check_keys(what: str, table: Mapping[str, object], known: Collection[str]) -> None:
@@ -13,8 +14,8 @@ def check_keys(what: str, table: Mapping[str, object], known: Collection[str]) -
     Raises:
         ConfigurationError: it has others.
     """
-    if unknown := sorted(map(str, table.keys() - set(known))):
-        raise ConfigurationError(f"{what} has no {', '.join(unknown)}; known are {', '.join(known)}")
+    if problem := unknown_names(table, known):
+        raise ConfigurationError(f"{what} sets {problem}")
 
 
 def text_at(what: str, table: Mapping[str, object], key: str) -> str | None:

@@ -15,7 +15,7 @@ from harken_adapters.formats.record import stamp
 _HAPPENED: Final = {
     EventType.CREATED: "given",
     EventType.UPDATED: "changed",
-    EventType.DELETED: "withdrawn",
+    EventType.WITHDRAWN: "withdrawn",
     EventType.ALERT_RAISED: "Alert",
     EventType.ALERT_RESOLVED: "Alert over",
 }
@@ -34,15 +34,10 @@ def lines_of(text: str) -> list[str]:
     return [_UNSEEN.sub(" ", line).rstrip() for line in _LINE_END.split(text.strip())]
 
 
-def rating_word(rating: Rating) -> str:
-    """A rating as people say it."""
-    return rating.value or "neutral"
-
-
 def said(notification: Notification) -> str:
     """The comment; empty if there is none, or if its author took it back."""
     feedback = notification.feedback
-    if feedback is None or feedback.withdrawn or notification.type is EventType.DELETED:
+    if feedback is None or feedback.withdrawn or notification.type is EventType.WITHDRAWN:
         return ""
     return feedback.comment
 
@@ -52,7 +47,7 @@ def worrying(notification: Notification) -> bool:
     feedback = notification.feedback
     if feedback is None:
         return notification.type is EventType.ALERT_RAISED
-    taken_back = feedback.withdrawn or notification.type is EventType.DELETED
+    taken_back = feedback.withdrawn or notification.type is EventType.WITHDRAWN
     return feedback.rating is Rating.DOWN and not taken_back
 
 
@@ -83,7 +78,7 @@ def paragraphs(notification: Notification) -> list[str]:
 def _feedback_headline(type: EventType, feedback: Feedback) -> str:  # noqa: A002 - the field's name
     happened = _HAPPENED.get(type, feedback.moderation.status.value)
     agent = f", agent {feedback.agent_id}" if feedback.agent_id else ""
-    return one_line(f"Feedback {happened}: {rating_word(feedback.rating)} in session {feedback.session_id}{agent}")
+    return one_line(f"Feedback {happened}: {feedback.rating.word} in session {feedback.session_id}{agent}")
 
 
 def _facts(notification: Notification) -> Iterator[str]:
@@ -99,7 +94,7 @@ def _facts(notification: Notification) -> Iterator[str]:
 
 
 def _feedback_facts(feedback: Feedback) -> Iterator[str]:
-    yield f"Rating: {rating_word(feedback.rating)}"
+    yield f"Rating: {feedback.rating.word}"
     yield f"Session: {feedback.session_id}"
     if feedback.message_id:
         yield f"Message: {feedback.message_id}"

@@ -16,7 +16,6 @@ EVENT: Final = "gen_ai.evaluation.result"
 #: How feedback of people is told from the evaluations of machines.
 NAME: Final = "user_feedback"
 
-_LABELS: Final = {Rating.UP: "up", Rating.DOWN: "down", Rating.NEUTRAL: "neutral"}
 #: Their mean is the satisfaction, as a part of 1. Neutral has none there, and so none here.
 _VALUES: Final = {Rating.UP: 1.0, Rating.DOWN: 0.0}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,7 +71,7 @@ def _nanoseconds(feedback: Feedback) -> int:
 def _attributes(feedback: Feedback, *, explanation: bool) -> dict[str, str | float]:
     attributes: dict[str, str | float] = {
         "gen_ai.evaluation.name": NAME,
-        "gen_ai.evaluation.score.label": _LABELS[feedback.rating],
+        "gen_ai.evaluation.score.label": feedback.rating.word,
     }
     if feedback.rating in _VALUES:
         attributes["gen_ai.evaluation.score.value"] = _VALUES[feedback.rating]

@@ -12,6 +12,7 @@ from attrs import AttrsInstance, field, fields, frozen
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import DEFAULT_APPLICATION
 from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, label_problem
+from harken.domain.texts import unknown_names
 
 CONFIG_FILE = "harken.toml"
 #: The tables that ``harken.toml`` may have for parts of Harken that read their own settings.
@@ -149,8 +150,8 @@ def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required:
     found = content.get(section, {}) if section else {k: v for k, v in content.items() if k not in SECTIONS}
     if not isinstance(found, dict):
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
-    if unknown := sorted(found.keys() - kinds.keys()):
-        raise ConfigurationError(f"{where} sets unknown {', '.join(unknown)}; known are {', '.join(sorted(kinds))}")
+    if problem := unknown_names(found, sorted(kinds)):
+        raise ConfigurationError(f"{where} sets {problem}")
     return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 
 

@@ -1,4 +1,4 @@
-"""What happened, and what is on its way to whom."""
+"""Events about feedback and alerts, and their deliveries to channels."""
 
 from __future__ import annotations
 
@@ -15,30 +15,35 @@ from harken.domain.moderation import ModerationStatus
 
 
 class EventType(Enum):
-    """The kinds of event that whoever listens can be told of."""
+    """The types of events that notifications report."""
 
     CREATED = "feedback.created"
     UPDATED = "feedback.updated"
-    DELETED = "feedback.deleted"
+    WITHDRAWN = "feedback.withdrawn"
     MODERATED = "feedback.moderated"
     ERASED = "feedback.erased"
     ALERT_RAISED = "alert.raised"
     ALERT_RESOLVED = "alert.resolved"
 
+    @classmethod
+    def _missing_(cls, value: object) -> EventType | None:
+        # The former name, in stored events, deliveries and routes, and in settings.
+        return cls.WITHDRAWN if value == "feedback.deleted" else None
+
     @property
     def about_alert(self) -> bool:
-        """Whether it tells of an alert; all others tell of feedback."""
+        """Whether the event is about an alert; all others are about feedback."""
         return self in {EventType.ALERT_RAISED, EventType.ALERT_RESOLVED}
 
     @property
     def about_feedback(self) -> bool:
-        """Whether it tells of feedback that is there: neither of an alert, nor of what was erased."""
+        """Whether the event is about feedback that is stored: not about an alert, and not about an erasure."""
         return not self.about_alert and self is not EventType.ERASED
 
 
 @frozen(kw_only=True)
 class Traits:
-    """What routes look at in feedback."""
+    """The attributes of feedback that routes filter by."""
 
     rating: Rating
     status: ModerationStatus
@@ -48,7 +53,7 @@ class Traits:
 
     @classmethod
     def of(cls, feedback: Feedback) -> Traits:
-        """Those of that feedback."""
+        """Return the traits of this feedback."""
         return cls(
             rating=feedback.rating,
             status=feedback.moderation.status,
@@ -60,11 +65,11 @@ class Traits:
 
 @frozen(kw_only=True)
 class Event:
-    """Something that happened to one version of its subject: of one feedback, or of one alert.
+    """An event that created one version of its subject, which is feedback or an alert.
 
-    Its id is made of these two (and the application), so the same happening always has the same id. ``before`` is what
-    routes looked at before a change: whether a filter became true can be told only from both sides. ``session_id`` is
-    there where the feedback no longer is: when it was erased.
+    The id is derived from the application, the subject and the version, so it is the same wherever the event is
+    created. ``before`` has the traits before a change, so that routes can tell whether a filter began to match.
+    ``session_id`` is set for an erasure only, as the feedback is not stored any more.
     """
 
     id: str
@@ -84,7 +89,7 @@ class Event:
         *,
         before: Feedback | None = None,
     ) -> Event:
-        """The event that made ``feedback`` what it is now; ``before`` is the version that it changed."""
+        """Return the event that created this version of ``feedback``; ``before`` is the version that it replaced."""
         return cls(
             id=_event_id(feedback, feedback.version),
             type=type,
@@ -97,10 +102,10 @@ class Event:
 
     @classmethod
     def erasure(cls, feedback: Feedback, *, at: datetime) -> Event:
-        """The event that ends ``feedback``: its last, and with nothing of it but ids."""
+        """Return the event of the erasure of ``feedback``, with ids only. It is the last event about it."""
         version = feedback.version + 1
         return cls(
-            # Not the id that the next version would have: feedback that is restored from a backup may get that far.
+            # Differs from the id of the next version, which feedback that is restored from a backup may reach.
             id=_event_id(feedback, f"{version} erased"),
             type=EventType.ERASED,
             application=feedback.application,
@@ -116,12 +121,12 @@ def _event_id(feedback: Feedback, version: object) -> str:
 
 
 def event_order(event: Event) -> tuple[datetime, str, int, str]:
-    """The order in which events happened; those of one subject stay in order even if the clock stood still."""
+    """Return the sort key of events: by time, and by version for one subject at the same time."""
     return event.occurred_at, event.subject_id, event.version, event.id
 
 
 class DeliveryState(Enum):
-    """How far a delivery has come."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -130,15 +135,15 @@ class DeliveryState(Enum):
 
 @frozen(kw_only=True)
 class Delivery:
-    """One event on its way to one channel.
+    """The delivery of one event to one channel.
 
-    Its id is ``<event id>:<channel>``, so a receiver that keeps ids sees each delivery once. ``attempts`` counts the
-    claims so far and marks the lease: only who holds the latest claim may settle it. ``attempts_before`` is how many of
-    them were before it was last replayed.
+    The id is ``<event id>:<channel>``, so that receivers can discard duplicates. ``attempts`` counts the claims and
+    identifies the lease: only the latest claim can be settled. ``attempts_before`` is the number of attempts before the
+    last replay.
 
-    A delivery that reports an erasure may wait for the end of another one, which was claimed when its feedback was
-    erased: ``awaits`` names that claim. It is ``certain`` unless that claim is the only reason to believe that the
-    channel knows of the feedback.
+    The delivery of an erasure may wait for a delivery that was claimed when the feedback was erased: ``awaits`` is the
+    name of that claim. ``certain`` is ``False`` if that claim is the only evidence that the channel was notified of the
+    feedback.
     """
 
     id: str
@@ -155,35 +160,33 @@ class Delivery:
 
     @property
     def tries(self) -> int:
-        """The attempts since it was made, or last replayed: how far it has come in its schedule."""
+        """The number of attempts since the delivery was created or last replayed, which determines the next delay."""
         return self.attempts - self.attempts_before
 
     @classmethod
     def of(cls, event: Event, channel: str, *, due_at: datetime) -> Delivery:
-        """This event on its way to this channel, not tried yet."""
+        """Return a pending delivery of this event to this channel."""
         event = event if event.before is None else evolve(event, before=None)
         return cls(id=f"{event.id}:{channel}", event=event, channel=channel, due_at=due_at)
 
     @property
     def claim(self) -> str:
-        """The name of the latest claim on it."""
+        """The name of the latest claim."""
         return f"{self.id}#{self.attempts}"
 
     def claimed(self, *, until: datetime) -> Delivery:
-        """This delivery with one attempt more, leased until then."""
+        """Return the delivery with one more attempt, leased until this time."""
         return evolve(self, leased_until=until, attempts=self.attempts + 1, awaits=None, certain=True)
 
     def lost(self) -> LeaseLost:
-        """The error that this claim is not held any more."""
+        """Return the error to raise if this claim has been lost."""
         return LeaseLost(f"The claim on delivery {self.id!r} is no longer the latest")
 
     def handed_over(self, *, sent: bool) -> Delivery | None:
-        """This delivery of an erasure when the claim that it awaits has ended.
-
-        Released, or ``None`` if no notification is needed.
+        """Return this delivery of an erasure after the claim that it awaits has ended; ``None`` if it is not needed.
 
         Args:
-            sent: whether what was claimed was sent, or may have been.
+            sent: whether the claimed delivery was sent, or may have been sent.
         """
         if not sent and not self.certain:
             return None
@@ -191,51 +194,54 @@ class Delivery:
 
 
 def erasure_deliveries(
-    feedback: Feedback, deliveries: Collection[Delivery], told: Collection[str], *, at: datetime
+    feedback: Feedback, deliveries: Collection[Delivery], notified: Collection[str], *, at: datetime
 ) -> list[Delivery]:
-    """What notifies of the erasure of feedback: one delivery to each channel that knows, or may know, of it.
+    """Return the deliveries of the erasure of feedback: one to each channel that was, or may have been, notified of it.
 
-    They are to be stored in the place of those with the same ids, where there are any: feedback that was erased, and
-    restored from a backup, may be erased again.
+    They replace stored deliveries with the same ids, which exist if the feedback was erased before and then restored
+    from a backup.
 
     Args:
-        feedback: what is erased.
-        deliveries: all deliveries about it, in any state.
-        told: the channels to which something about it was delivered that is no longer stored.
-        at: when it is erased.
+        feedback: the feedback to erase.
+        deliveries: all deliveries about the feedback, in any state.
+        notified: the channels that were notified of the feedback by deliveries that are no longer stored.
+        at: the time of the erasure.
     """
-    return deliveries_of_erasure(Event.erasure(feedback, at=at), deliveries, told)
+    return deliveries_of_erasure(Event.erasure(feedback, at=at), deliveries, notified)
 
 
-def deliveries_of_erasure(event: Event, deliveries: Collection[Delivery], told: Collection[str]) -> list[Delivery]:
-    """Like :func:`erasure_deliveries`, where only the event of the erasure is left of the feedback."""
+def deliveries_of_erasure(event: Event, deliveries: Collection[Delivery], notified: Collection[str]) -> list[Delivery]:
+    """Like :func:`erasure_deliveries`, for feedback of which only the event of the erasure is stored."""
     about_it = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
     earlier = {delivery.id: delivery for delivery in deliveries if delivery.event.type is EventType.ERASED}
-    tried = {delivery.channel for delivery in about_it if delivery.attempts}
-    made = [
-        _of_erasure(event, channel, [one for one in about_it if one.channel == channel], told=channel in told)
-        for channel in sorted({*told, *tried})
+    attempted = {delivery.channel for delivery in about_it if delivery.attempts}
+    created = [
+        _erasure_delivery(event, channel, [one for one in about_it if one.channel == channel], channel in notified)
+        for channel in sorted({*notified, *attempted})
     ]
-    return [_in_place_of(earlier.get(delivery.id), delivery) for delivery in made]
+    return [_replace_earlier(earlier.get(delivery.id), delivery) for delivery in created]
 
 
-def _of_erasure(event: Event, channel: str, deliveries: Collection[Delivery], *, told: bool) -> Delivery:
-    made = Delivery.of(event, channel, due_at=event.occurred_at)
+def _erasure_delivery(event: Event, channel: str, deliveries: Collection[Delivery], notified: bool) -> Delivery:
+    delivery = Delivery.of(event, channel, due_at=event.occurred_at)
     claimed = [one for one in deliveries if one.leased_until is not None and one.leased_until > event.occurred_at]
     if not claimed:
-        return made
+        return delivery
     leased_until = max(one.leased_until for one in claimed if one.leased_until is not None)
     if len(claimed) > 1:
-        # One may end while another is still being sent, so only time frees it.
-        return evolve(made, leased_until=leased_until)
+        # One claim may end while another delivery is still being sent, so it waits until all leases have expired.
+        return evolve(delivery, leased_until=leased_until)
     (claim,) = claimed
-    # An earlier attempt may have arrived, whatever its worker was told.
-    certain = told or claim.attempts > 1 or any(one.attempts for one in deliveries if one is not claim)
-    return evolve(made, leased_until=leased_until, awaits=claim.claim, certain=certain)
+    # An earlier attempt may have arrived even if its worker got an error.
+    certain = notified or claim.attempts > 1 or any(one.attempts for one in deliveries if one is not claim)
+    return evolve(delivery, leased_until=leased_until, awaits=claim.claim, certain=certain)
 
 
-def _in_place_of(earlier: Delivery | None, delivery: Delivery) -> Delivery:
-    """What becomes of an earlier notice: the same event is the same erasure, any other one came after a restore."""
+def _replace_earlier(earlier: Delivery | None, delivery: Delivery) -> Delivery:
+    """Return the delivery to store in place of an earlier one with the same id.
+
+    The same event means the same erasure; another event means that the feedback was restored and erased again.
+    """
     if earlier is None:
         return delivery
     if earlier.event == delivery.event:

@@ -1,4 +1,4 @@
-"""What people say: the submission that comes in, and the feedback that is kept."""
+"""Submissions, the feedback that is stored, and its revisions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 from attrs.converters import optional
 
 from harken.domain.instants import MICROSECOND, utc
@@ -20,7 +20,7 @@ DEFAULT_APPLICATION = "default"
 
 
 class Rating(Enum):
-    """Thumbs up, thumbs down, or neither; the values are what goes over the wire."""
+    """Thumbs up, thumbs down or neutral. The values are those of the wire format."""
 
     UP = "up"
     DOWN = "down"
@@ -28,10 +28,10 @@ class Rating(Enum):
 
     @classmethod
     def parse(cls, value: object) -> Rating:
-        """A rating from ``"up"``, ``"down"``, ``None`` or a rating.
+        """Return the rating for ``"up"``, ``"down"``, ``None`` or a rating.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: The value is not one of these.
         """
         if isinstance(value, cls):
             return value
@@ -42,41 +42,58 @@ class Rating(Enum):
                 pass
         raise ValueError(f"Invalid rating: {value}. Must be 'up', 'down', or None")
 
+    @property
+    def word(self) -> str:
+        """``"up"``, ``"down"`` or ``"neutral"``, for formats and output without a null value."""
+        return self.value or "neutral"
+
+    @classmethod
+    def from_word(cls, word: object) -> Rating:
+        """Return the rating with this :attr:`word`.
+
+        Raises:
+            ValueError: The value is not one of the three words.
+        """
+        for rating in cls:
+            if rating.word == word:
+                return rating
+        raise ValueError(f"{word!r} is not a rating; expected 'up', 'down' or 'neutral'")
+
 
 _BY_WIRE: Final[dict[str | None, Rating]] = {rating.value: rating for rating in Rating}
 
 
 class Context(Mapping[str, Scalar]):
-    """What else is known, such as ``user_tier`` or ``agent_version``: immutable, hashable, sorted by name."""
+    """Additional values by name, such as ``user_tier`` or ``agent_version``: immutable, hashable, sorted by name."""
 
-    __slots__ = ("_facts",)
+    __slots__ = ("_values",)
 
-    def __init__(self, facts: Mapping[str, Scalar] | None = None, /) -> None:
-        self._facts: dict[str, Scalar] = dict(sorted(facts.items())) if facts else {}
+    def __init__(self, values: Mapping[str, Scalar] | None = None, /) -> None:
+        self._values: dict[str, Scalar] = dict(sorted(values.items())) if values else {}
 
     def __getitem__(self, name: str) -> Scalar:
-        return self._facts[name]
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._facts)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._facts)
+        return len(self._values)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
             return NotImplemented
-        # To Python 1, 1.0 and True are the same; in JSON, and to whoever corrects one to the other, they are not.
-        return self._facts == dict(other) and all(_kind(value) is _kind(other[name]) for name, value in self.items())
+        # 1, 1.0 and True are equal in Python but not in JSON, so replacing one with another is a change.
+        return self._values == dict(other) and all(_kind(value) is _kind(other[name]) for name, value in self.items())
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._facts.items()))
+        return hash(frozenset(self._values.items()))
 
     def __repr__(self) -> str:
-        return f"Context({self._facts!r})"
+        return f"Context({self._values!r})"
 
     def __reduce__(self) -> tuple[type[Context], tuple[dict[str, Scalar]]]:
-        return Context, (dict(self._facts),)
+        return Context, (dict(self._values),)
 
 
 def _kind(value: Scalar) -> type | None:
@@ -87,13 +104,13 @@ NO_CONTEXT: Final = Context()
 
 
 def session_author(session_id: str) -> str:
-    """The author of feedback that an agent gives for the person in a session whom it does not know by name."""
+    """Return the author of feedback that an agent gives for the unnamed user of a session."""
     return f"session:{session_id}"
 
 
 @frozen
 class Target:
-    """What feedback is about: a session, or one message in it, and the agent that answered."""
+    """The subject of feedback: a session, or one message in it, and the agent that answered."""
 
     session_id: str
     message_id: str | None = None
@@ -105,7 +122,7 @@ _MILLION = 1_000_000
 
 def _bounded(lowest: float, name: str, value: float) -> float:
     if not (isfinite(value) and lowest <= value <= 1):
-        raise ValueError(f"{name} must lie between {lowest:g} and 1, got {value}")
+        raise ValueError(f"{name} must be between {lowest:g} and 1, got {value}")
     return round(value * _MILLION) / _MILLION
 
 
@@ -119,35 +136,104 @@ def _subjectivity(value: float) -> float:
 
 @frozen
 class Sentiment:
-    """How a comment sounds: ``polarity`` from -1 to 1 and ``subjectivity`` from 0 to 1, both kept in millionths."""
+    """The sentiment of a comment: ``polarity`` from -1 to 1 and ``subjectivity`` from 0 to 1.
+
+    Both are rounded to millionths.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
 
     polarity: float = field(converter=_polarity)
     subjectivity: float = field(converter=_subjectivity)
 
     @classmethod
     def from_millionths(cls, polarity: int, subjectivity: int) -> Sentiment:
-        """The inverse of the two properties below."""
+        """Return the sentiment with these values in millionths."""
         return cls(polarity / _MILLION, subjectivity / _MILLION)
 
     @property
     def polarity_millionths(self) -> int:
-        """The polarity as an integer, so that sums are exact."""
+        """The polarity in millionths, an integer so that sums are exact."""
         return round(self.polarity * _MILLION)
 
     @property
     def subjectivity_millionths(self) -> int:
-        """The subjectivity as an integer, so that sums are exact."""
+        """The subjectivity in millionths, an integer so that sums are exact."""
         return round(self.subjectivity * _MILLION)
+
+
+@frozen
+class Content:
+    """The content of feedback: rating, comment, tags, context, and the sentiment of the comment."""
+
+    rating: Rating
+    comment: str = ""
+    tags: tuple[str, ...] = ()
+    context: Context = NO_CONTEXT
+    sentiment: Sentiment | None = None
+
+    @classmethod
+    def of(cls, submission: Submission) -> Content:
+        """Return the content of a well-formed submission, with each tag once."""
+        context = submission.context
+        return cls(
+            Rating.parse(submission.rating),
+            submission.comment,
+            tuple(dict.fromkeys(submission.tags)) if submission.tags else (),
+            context if isinstance(context, Context) else Context(context),
+            submission.sentiment,
+        )
+
+    def equals(self, other: Content) -> bool:
+        """Whether both are the same except for the sentiment, which is derived from the comment."""
+        return evolve(self, sentiment=None) == evolve(other, sentiment=None)
+
+    def parts(self) -> dict[str, Any]:
+        """Return the values by name, as keyword arguments of a submission or of content."""
+        return asdict(self, recurse=False)
+
+
+class _WithContent:
+    """Properties for the parts of ``content``."""
+
+    __slots__ = ()
+    content: Content
+
+    @property
+    def rating(self) -> Rating:
+        """The rating."""
+        return self.content.rating
+
+    @property
+    def comment(self) -> str:
+        """The comment; empty if there is none."""
+        return self.content.comment
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The reasons that the author selected."""
+        return self.content.tags
+
+    @property
+    def context(self) -> Context:
+        """Additional values by name."""
+        return self.content.context
+
+    @property
+    def sentiment(self) -> Sentiment | None:
+        """The sentiment of the comment, if it was analyzed."""
+        return self.content.sentiment
 
 
 @frozen(kw_only=True)
 class Submission:
-    """What a person sends, not yet checked: a policy judges it before it becomes feedback.
+    """Feedback as it is submitted, not validated yet: a policy accepts, holds or rejects it.
 
-    ``tags`` are the reasons picked; ``created_at`` is for feedback given elsewhere before (now, if ``None``).
-    ``enrichment`` is context that was not sent but found out, such as an address: what is sent again under the same
-    idempotency key may differ in it.
-    ``vote`` makes it the one vote of its author on its target, see ``CollectionService.set_vote``.
+    ``tags`` are the reasons that the author selected. ``created_at`` is for feedback that was given earlier, in another
+    system; ``None`` means now. ``enrichment`` is context that the server adds, such as an address; a retry with the
+    same idempotency key may differ in it. With ``vote``, it is the only vote of its author on its target, see
+    ``CollectionService.set_vote``.
     """
 
     target: Target
@@ -164,22 +250,18 @@ class Submission:
     enrichment: Mapping[str, Scalar] = NO_CONTEXT
 
     def enriched(self) -> Submission:
-        """The submission with what was found out in its context."""
+        """Return the submission with its enrichment merged into its context."""
         if not self.enrichment or not isinstance(self.context, Mapping):
             return self
         return evolve(self, context={**self.context, **self.enrichment}, enrichment=NO_CONTEXT)
 
 
 @frozen(kw_only=True)
-class Revision:
-    """What feedback said before a change: the version that was replaced, and when."""
+class Revision(_WithContent):
+    """An earlier version of feedback: its content and reply, and when it was replaced."""
 
     version: int
-    rating: Rating
-    comment: str
-    tags: tuple[str, ...]
-    context: Context
-    sentiment: Sentiment | None
+    content: Content
     reply: str | None
     replaced_at: datetime
 
@@ -193,13 +275,13 @@ class Unchanged(Enum):
         return "UNCHANGED"
 
 
-#: Leaves a part of the feedback as it is, where ``None`` would be a value of its own.
+#: Keeps a part of the feedback, where ``None`` would be a new value.
 UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 @frozen(kw_only=True)
 class Change:
-    """What an author wants different. A new rating drops the tags, unless the change brings its own."""
+    """The parts of feedback that its author changes. A new rating removes the tags unless the change has tags."""
 
     rating: Rating | str | Unchanged | None = UNCHANGED
     comment: str | Unchanged = UNCHANGED
@@ -207,7 +289,7 @@ class Change:
     context: Mapping[str, Scalar] | Unchanged = UNCHANGED
 
     def applied_to(self, feedback: Feedback) -> Submission:
-        """The whole feedback as it would read after this change, to be judged like a new submission."""
+        """Return the changed feedback as a submission, to be validated like a new one."""
         submission = feedback.as_submission()
         if not isinstance(self.rating, Unchanged):
             known = Rating.parse(self.rating) if self.rating in _WIRE_RATINGS else None
@@ -223,24 +305,20 @@ class Change:
 
 
 @frozen(kw_only=True)
-class Feedback:
-    """An accepted submission: immutable, identified, versioned, its times in UTC with microseconds.
+class Feedback(_WithContent):
+    """An accepted submission: immutable, with an id, a version, and times in UTC with microseconds.
 
-    ``version`` starts at 1 and grows by one with every change. ``updated_at`` never goes back, though the clocks of
-    those who change it may differ, so that its events keep the order of versions. ``revisions`` holds what its author
-    said before, oldest first. ``fingerprint`` is a digest of the body as it was first sent, for idempotency;
-    ``later_keys`` has the idempotency keys and fingerprints of the votes that replaced the first one.
+    ``version`` starts at 1 and grows by one with every change. ``updated_at`` never decreases, even if the clocks of
+    processes differ, so that events are in the order of versions. ``revisions`` are the earlier versions of the
+    content, oldest first. ``fingerprint`` is a digest of the submitted body, for idempotency; ``later_keys`` has the
+    idempotency keys and fingerprints of the votes that replaced the first one.
     """
 
     id: str
     application: str = DEFAULT_APPLICATION
     target: Target
-    rating: Rating
-    comment: str = ""
+    content: Content
     author: str | None = None
-    tags: tuple[str, ...] = ()
-    context: Context = NO_CONTEXT
-    sentiment: Sentiment | None = None
     moderation: Moderation = APPROVED
     reply: str | None = None
     created_at: datetime = field(converter=utc)
@@ -255,12 +333,12 @@ class Feedback:
 
     @property
     def session_id(self) -> str:
-        """The session it is about."""
+        """The session of the target."""
         return self.target.session_id
 
     @property
     def message_id(self) -> str | None:
-        """The message it is about, if it is about one."""
+        """The message of the target, if any."""
         return self.target.message_id
 
     @property
@@ -270,56 +348,52 @@ class Feedback:
 
     @property
     def withdrawn(self) -> bool:
-        """Whether its author took it back."""
+        """Whether its author withdrew it."""
         return self.withdrawn_at is not None
 
     @property
     def is_counted(self) -> bool:
-        """Whether it is in lists, figures and alerts: approved and not withdrawn."""
+        """Whether it is in lists, statistics and alerts: approved and not withdrawn."""
         return self.withdrawn_at is None and self.moderation.status is ModerationStatus.APPROVED
 
     def as_submission(self) -> Submission:
-        """What its author would have to send to say the same again."""
+        """Return a submission with the same content."""
         return Submission(
             target=self.target,
-            rating=self.rating,
-            comment=self.comment,
             author=self.author,
-            tags=self.tags,
-            context=self.context,
-            sentiment=self.sentiment,
             idempotency_key=self.idempotency_key,
             application=self.application,
             created_at=self.created_at,
             vote=self.vote,
+            **self.content.parts(),
         )
 
-    def revised(self, content: Feedback, *, at: datetime) -> Feedback:
-        """This feedback saying what ``content`` says, with the replaced words kept as a revision.
+    def with_content(self, **changes: Any) -> Feedback:
+        """Return the same version with other content, such as ``comment="Better"``."""
+        return evolve(self, content=evolve(self.content, **changes))
 
-        A new rating or another agent drops the reply, which answered what was said before.
+    def revised(
+        self, content: Content, *, at: datetime, target: Target | None = None, moderation: Moderation | None = None
+    ) -> Feedback:
+        """Return the next version, with new content and the current content as a revision; it is not withdrawn.
+
+        A new rating or another agent removes the reply, which answered the old content.
+
+        Args:
+            content: the new content.
+            at: when the change is made.
+            target: the new target; ``None`` keeps the current one.
+            moderation: the new moderation; ``None`` keeps the current one.
         """
         at = self._in_order(at)
-        answered = (content.rating, content.agent_id) == (self.rating, self.agent_id)
-        replaced = Revision(
-            version=self.version,
-            rating=self.rating,
-            comment=self.comment,
-            tags=self.tags,
-            context=self.context,
-            sentiment=self.sentiment,
-            reply=self.reply,
-            replaced_at=at,
-        )
+        target = target or self.target
+        answered = (content.rating, target.agent_id) == (self.rating, self.agent_id)
+        replaced = Revision(version=self.version, content=self.content, reply=self.reply, replaced_at=at)
         return evolve(
             self,
-            target=content.target,
-            rating=content.rating,
-            comment=content.comment,
-            tags=content.tags,
-            context=content.context,
-            sentiment=content.sentiment,
-            moderation=content.moderation,
+            target=target,
+            content=content,
+            moderation=moderation or self.moderation,
             reply=self.reply if answered else None,
             withdrawn_at=None,
             updated_at=at,
@@ -328,26 +402,27 @@ class Feedback:
         )
 
     def withdraw(self, *, at: datetime) -> Feedback:
-        """This feedback, taken back by its author: kept as a tombstone until it is erased."""
+        """Return the next version, withdrawn by its author. It is stored until it is erased."""
         at = self._in_order(at)
         return evolve(self, withdrawn_at=at, updated_at=at, version=self.version + 1)
 
     def moderated(self, moderation: Moderation, *, at: datetime) -> Feedback:
-        """This feedback after a moderator's decision."""
+        """Return the next version, after a moderator's decision."""
         return evolve(self, moderation=moderation, updated_at=self._in_order(at), version=self.version + 1)
 
+    def answered(self, reply: str | None, *, at: datetime) -> Feedback:
+        """Return the next version, with this reply to its author; ``None`` removes the reply."""
+        return evolve(self, reply=reply, updated_at=self._in_order(at), version=self.version + 1)
+
     def without_revisions(self) -> Feedback:
-        """This feedback without what it said before it was changed."""
+        """Return the feedback without its revisions."""
         return evolve(self, revisions=()) if self.revisions else self
 
     def without_words(self) -> Feedback:
-        """This feedback without anything that its author wrote or picked but the rating, and without the reply."""
+        """Return the feedback without the content except for the rating, and without the reply."""
         return evolve(
             self,
-            comment="",
-            tags=(),
-            context=NO_CONTEXT,
-            sentiment=None,
+            content=Content(self.rating),
             reply=None,
             revisions=(),
             idempotency_key=None,
@@ -356,14 +431,10 @@ class Feedback:
         )
 
     def _in_order(self, at: datetime) -> datetime:
-        """When a change is noted to have been made: not before the one before it, though clocks may differ."""
+        """Return the time of a change: after the previous change, even if clocks differ."""
         if at >= self.updated_at or self.updated_at >= _LAST:
             return max(at, self.updated_at)
         return self.updated_at + MICROSECOND
-
-    def answered(self, reply: str | None, *, at: datetime) -> Feedback:
-        """This feedback with a reply to its author, or without one."""
-        return evolve(self, reply=reply, updated_at=self._in_order(at), version=self.version + 1)
 
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""How much of what feedback said before is kept, so that it can always be changed and never grows without bound."""
+"""Limits of the history of feedback: it can always be changed, and its size is bounded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from attrs import evolve
 from harken.domain.feedback import Feedback
 from harken.domain.rules import MAX_FEEDBACK_BYTES, text_bytes
 
-#: How many revisions are kept: the first one, and the latest of the others.
+#: The maximum number of revisions: the first one, and the latest of the others.
 MAX_REVISIONS: Final = 100
-#: How many idempotency keys of later votes are kept, the latest. A retry comes soon, or not at all.
+#: The maximum number of idempotency keys of later votes. The latest are kept, as retries come soon after a request.
 MAX_LATER_KEYS: Final = 100
 
 
-def folded(feedback: Feedback) -> Feedback:
-    """Feedback after a change, with a history that every storage has room for.
+def limit_history(feedback: Feedback) -> Feedback:
+    """Return changed feedback with a history that fits into every storage.
 
-    The first revision and the latest one are always kept. Of those between, the oldest are left out when there are
-    more than :data:`MAX_REVISIONS`, or when the whole would have more than ``MAX_FEEDBACK_BYTES`` of text. Versions
-    keep their numbers, so that a gap shows what was left out.
+    The first and the latest revision are always kept. The oldest of the others are removed if there are more than
+    :data:`MAX_REVISIONS` in total, or if the feedback has more than ``MAX_FEEDBACK_BYTES`` of text. Revisions keep
+    their version numbers, so a gap shows where some were removed.
     """
     feedback = evolve(feedback, later_keys=feedback.later_keys[-MAX_LATER_KEYS:])
     if len(feedback.revisions) <= 2:

@@ -45,6 +45,16 @@ def from_microseconds(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
+def to_microseconds_or_none(moment: datetime | None) -> int | None:
+    """:func:`to_microseconds` of a time that may be absent."""
+    return None if moment is None else to_microseconds(moment)
+
+
+def from_microseconds_or_none(microseconds: int | None) -> datetime | None:
+    """:func:`from_microseconds` of a number that may be absent."""
+    return None if microseconds is None else from_microseconds(microseconds)
+
+
 def slot_number(moment: datetime) -> int:
     """Which quarter of an hour since 1970-01-01 UTC an instant lies in."""
     return to_microseconds(moment) // _SLOT_MICROSECONDS

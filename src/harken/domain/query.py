@@ -1,4 +1,4 @@
-"""Which feedback, in what groups, and from where on."""
+"""Queries for feedback, groups, and pages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ from harken.domain.rules import name_problem, text_problem
 
 ANY_STATUS: Final = frozenset(ModerationStatus)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
+#: The maximum number of items in a page.
+MAX_PAGE: Final = 1_000
+
+
+def check_limit(limit: int) -> None:
+    """Raise ``InvalidQuery`` unless a page can have at most this many items: 1 to :data:`MAX_PAGE`."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
 
 
 def _utc_or_none(moment: datetime | None) -> datetime | None:
@@ -32,7 +40,7 @@ def _utc_or_none(moment: datetime | None) -> datetime | None:
         raise InvalidQuery(str(error)) from None
 
 
-def _wanted_context(context: Mapping[str, Scalar] | None) -> Context:
+def _check_context(context: Mapping[str, Scalar] | None) -> Context:
     if context is not None and not isinstance(context, Mapping):
         raise InvalidQuery(f"context must map names to values, got {type(context).__name__}")
     for name, value in (context or {}).items():
@@ -47,40 +55,43 @@ def _wanted_context(context: Mapping[str, Scalar] | None) -> Context:
     return context if isinstance(context, Context) else Context(context)
 
 
-def _is_text(_: object, attribute: Attribute[Any], value: str | None) -> None:
+def _check_text(_: object, attribute: Attribute[Any], value: str | None) -> None:
     if value is not None and (problem := text_problem(attribute.name, value)):
         raise InvalidQuery(problem.message)
 
 
 @frozen(kw_only=True)
 class FeedbackQuery:
-    """Which feedback of one application; every filter that is set must hold.
+    """A query for feedback of one application; feedback must match every filter that is set.
 
-    ``since`` is included, ``until`` is not. ``context`` compares by :func:`label`, so that ``1`` from a program and
-    ``"1"`` from a CSV file are the same. Without more words a query finds what counts: approved and not withdrawn.
-    ``withdrawn`` is ``False`` for only what stands, ``True`` for only what was taken back, ``None`` for both.
+    ``since`` is inclusive, ``until`` is exclusive. ``context`` compares by :func:`label`, so that ``1`` from a program
+    and ``"1"`` from a CSV file are equal. By default, a query matches feedback that is counted: approved and not
+    withdrawn. ``withdrawn=True`` matches only withdrawn feedback, ``None`` matches both.
+
+    Raises:
+        InvalidQuery: a filter is invalid.
     """
 
-    application: str = field(default=DEFAULT_APPLICATION, validator=_is_text)
-    feedback_id: str | None = field(default=None, validator=_is_text)
-    session_id: str | None = field(default=None, validator=_is_text)
-    message_id: str | None = field(default=None, validator=_is_text)
-    agent_id: str | None = field(default=None, validator=_is_text)
-    author: str | None = field(default=None, validator=_is_text)
+    application: str = field(default=DEFAULT_APPLICATION, validator=_check_text)
+    feedback_id: str | None = field(default=None, validator=_check_text)
+    session_id: str | None = field(default=None, validator=_check_text)
+    message_id: str | None = field(default=None, validator=_check_text)
+    agent_id: str | None = field(default=None, validator=_check_text)
+    author: str | None = field(default=None, validator=_check_text)
     rating: Rating | None = None
-    tag: str | None = field(default=None, validator=_is_text)
-    context: Context = field(default=NO_CONTEXT, converter=_wanted_context)
+    tag: str | None = field(default=None, validator=_check_text)
+    context: Context = field(default=NO_CONTEXT, converter=_check_context)
     since: datetime | None = field(default=None, converter=_utc_or_none)
     until: datetime | None = field(default=None, converter=_utc_or_none)
     statuses: frozenset[ModerationStatus] = _APPROVED
     withdrawn: bool | None = False
 
     def in_any_state(self) -> FeedbackQuery:
-        """The same query over pending, rejected and withdrawn feedback too."""
+        """Return the same query without the filters on moderation status and withdrawal."""
         return evolve(self, statuses=ANY_STATUS, withdrawn=None)
 
     def matches(self, feedback: Feedback) -> bool:
-        """Whether this feedback is meant: what every storage's filter must equal."""
+        """Whether this feedback matches. The filters of every storage must be equivalent."""
         wanted = (
             (self.feedback_id, feedback.id),
             (self.session_id, feedback.session_id),
@@ -102,18 +113,18 @@ class FeedbackQuery:
 
 
 def label(value: Scalar) -> str | None:
-    """How a context value names its group: text as it is, numbers and truth values as in JSON, nothing as ``None``."""
+    """Return the label of a context value, which identifies its group: text, JSON for other values, or ``None``."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value)
 
 
-#: What a group is called: an id, a tag or a label; ``None`` for feedback that has none; a slot's start.
+#: The key of a group: an id, a tag or a label, the start of a slot, or ``None`` for feedback without one.
 GroupKey = str | datetime | None
 
 
 class Dimension(Enum):
-    """What feedback can be grouped by."""
+    """The dimensions by which feedback can be grouped."""
 
     AGENT = "agent"
     SESSION = "session"
@@ -124,9 +135,12 @@ class Dimension(Enum):
 
 @frozen
 class GroupBy:
-    """How to divide feedback into groups; ``name`` is the context key, and only that dimension has one.
+    """A grouping of feedback; ``name`` is the context key, for ``Dimension.CONTEXT`` only.
 
-    Feedback with several tags is in each of their groups, so groups by tag may add up to more than the whole.
+    Feedback with several tags is in the group of each, so the groups may add up to more than the total.
+
+    Raises:
+        InvalidQuery: the name is missing, invalid, or not allowed for this dimension.
     """
 
     dimension: Dimension
@@ -134,16 +148,16 @@ class GroupBy:
 
     def __attrs_post_init__(self) -> None:
         if (self.dimension is Dimension.CONTEXT) != (self.name is not None):
-            raise InvalidQuery("Grouping by context needs the name of a key, and no other grouping takes one")
+            raise InvalidQuery("Grouping by context requires the name of a context key; other groupings have no name")
         if self.name is not None and (problem := name_problem("context", self.name)):
             raise InvalidQuery(problem.message)
 
     @classmethod
     def parse(cls, text: str) -> GroupBy:
-        """A grouping from ``"agent"``, ``"session"``, ``"tag"``, ``"slot"`` or ``"context.<name>"``.
+        """Return the grouping for ``"agent"``, ``"session"``, ``"tag"``, ``"slot"`` or ``"context.<name>"``.
 
         Raises:
-            InvalidQuery: it is none of these.
+            InvalidQuery: the text is not one of these.
         """
         word, dot, name = text.partition(".")
         try:
@@ -153,7 +167,7 @@ class GroupBy:
             raise InvalidQuery(f"Cannot group by {text!r}; expected {expected}") from None
 
     def keys(self, feedback: Feedback) -> tuple[GroupKey, ...]:
-        """The groups that this feedback belongs to."""
+        """Return the keys of the groups that contain this feedback."""
         match self.dimension:
             case Dimension.AGENT:
                 return (feedback.agent_id,)
@@ -167,7 +181,7 @@ class GroupBy:
 
 
 class Cursor(NamedTuple):
-    """A place in a list of feedback: just behind this one. ``str`` gives a token that is safe in a URL."""
+    """A position in a list of feedback: directly after one entry. ``str`` returns a token that is safe in a URL."""
 
     created_at: datetime
     id: str
@@ -178,27 +192,27 @@ class Cursor(NamedTuple):
 
     @classmethod
     def of(cls, feedback: Feedback) -> Cursor:
-        """The place of this feedback."""
+        """Return the position directly after this feedback."""
         return cls(feedback.created_at, feedback.id)
 
     @classmethod
     def parse(cls, token: str) -> Cursor:
-        """The inverse of ``str``.
+        """Return the cursor for a token.
 
         Raises:
-            InvalidQuery: no page ever gave such a token.
+            InvalidQuery: the token is not valid.
         """
         try:
             place = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
             microseconds, _, feedback_id = place.partition(":")
             return cls(from_microseconds(int(microseconds)), feedback_id)
         except (ValueError, OverflowError):
-            raise InvalidQuery(f"{token!a} is not a cursor; use the one that came with the last page") from None
+            raise InvalidQuery(f"{token!a} is not a cursor; use the cursor of the previous page") from None
 
 
 @frozen
 class Page:
-    """Some feedback, newest first, and the place from which the next page goes on, if there is more."""
+    """A page of feedback, newest first, and the cursor of the next page, or ``None`` on the last page."""
 
     items: tuple[Feedback, ...]
     next: Cursor | None = None

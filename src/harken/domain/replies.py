@@ -12,13 +12,12 @@ from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar
 from harken.domain.query import label
 from harken.domain.rules import MAX_TAG_LENGTH, label_problem, name_problem, text_problem
 from harken.domain.templates import filled, template_problem
+from harken.domain.texts import unknown_names
 from harken.domain.violation import Violation
 
 MAX_REPLY_LENGTH: Final = 1_000
 #: What a text may have places for.
 PLACES: Final = ("session_id", "agent_id", "rating")
-
-_BY_WORD: Final[Mapping[str, Rating]] = {rating.name.lower(): rating for rating in Rating}
 
 
 def reply_problem(reply: object) -> Violation | None:
@@ -36,10 +35,10 @@ def reply_problem(reply: object) -> Violation | None:
 def _rating(value: Any) -> Rating:
     if isinstance(value, Rating):
         return value
-    rating = _BY_WORD.get(value) if isinstance(value, str) else None
-    if rating is None:
-        raise ConfigurationError(f"The rating of a reply is 'up', 'down' or 'neutral', not {value!r}")
-    return rating
+    try:
+        return Rating.from_word(value)
+    except ValueError as error:
+        raise ConfigurationError(f"The rating of a reply is invalid: {error}") from None
 
 
 def _context(value: Any) -> Context:
@@ -102,7 +101,7 @@ class ReplyRule:
 
     def reply(self, feedback: Feedback) -> str:
         """The text, filled in."""
-        values = (feedback.session_id, feedback.agent_id or "", feedback.rating.name.lower())
+        values = (feedback.session_id, feedback.agent_id or "", feedback.rating.word)
         return filled(self.text, dict(zip(PLACES, values, strict=True)))
 
 
@@ -120,8 +119,8 @@ def parse_reply(table: Mapping[str, object]) -> ReplyRule:
         ConfigurationError: a key is unknown, the text is absent, or a value makes no sense.
     """
     known = [attribute.name for attribute in fields(ReplyRule)]
-    if unknown := sorted(map(str, table.keys() - set(known))):
-        raise ConfigurationError(f"A reply sets unknown {', '.join(unknown)}; known are {', '.join(known)}")
+    if problem := unknown_names(table, known):
+        raise ConfigurationError(f"A reply sets {problem}")
     if "text" not in table:
         raise ConfigurationError(f"A reply needs a text; got {dict(table)!r}")
     parts: Mapping[str, Any] = table

@@ -16,9 +16,8 @@ from harken.domain.feedback import Feedback, Rating
 from harken.domain.moderation import ModerationStatus
 from harken.domain.rules import label_problem, text_problem
 from harken.domain.text_lists import as_texts
+from harken.domain.texts import unknown_names
 
-#: The wire's word for a rating that is neither up nor down, where there must be a word.
-NEUTRAL: Final = "neutral"
 MAX_TEMPLATE_LENGTH: Final = 10_000
 #: New and changed feedback that does not count is sent only where that was asked for. Decisions and withdrawals are
 #: always sent, as the feedback may have been sent before.
@@ -177,7 +176,7 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
         type: of the notification.
         feedback: as it is now.
     """
-    if type is EventType.DELETED:
+    if type is EventType.WITHDRAWN:
         return feedback.without_words()
     if feedback.withdrawn:
         return None
@@ -213,8 +212,8 @@ def parse_route(table: Mapping[str, object]) -> Route:
     """
     known = [attribute.name for attribute in fields(Route)]
     name = table.get("name")
-    if unknown := sorted(map(str, table.keys() - set(known))):
-        raise RouteRejected(f"Route {name!r} sets unknown {', '.join(unknown)}; known are {', '.join(known)}")
+    if problem := unknown_names(table, known):
+        raise RouteRejected(f"Route {name!r} sets {problem}")
     return Route(
         name=_text(table, "name"),
         channel=_text(table, "channel"),
@@ -234,7 +233,7 @@ def route_record(route: Route) -> dict[str, object]:
         "name": route.name,
         "channel": route.channel,
         "events": sorted(type_.value for type_ in route.events),
-        "ratings": sorted(rating.value or NEUTRAL for rating in route.ratings),
+        "ratings": sorted(rating.word for rating in route.ratings),
         "applications": sorted(route.applications),
         "agents": sorted(route.agents),
         "tags": sorted(route.tags),
@@ -284,11 +283,7 @@ def _member(kind: type[E], value: object, known: Iterable[E] | None = None) -> E
 
 
 def _rating(value: object) -> Rating:
-    if value is None or value == NEUTRAL:
-        return Rating.NEUTRAL
-    if value in ("up", "down"):
-        return Rating.parse(value)
-    raise ValueError(f"{value!r} is none of 'up', 'down', {NEUTRAL!r}")
+    return Rating.NEUTRAL if value is None else Rating.from_word(value)
 
 
 def _label(value: object) -> str:

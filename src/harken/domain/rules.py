@@ -1,7 +1,7 @@
-"""Rating rules: small functions that look at a submission and say everything that is wrong with it.
+"""Rules that validate submissions.
 
-A rule is any callable that takes a submission and gives violations. :class:`RatingPolicy` holds rules that refuse and
-rules that hold for moderation; whether the submission is well-formed at all is not a matter of policy.
+A rule is a callable that takes a submission and returns violations. A :class:`RatingPolicy` has rules that reject a
+submission and rules that hold it for moderation. Every submission must also be well-formed, regardless of the policy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from attrs import evolve, frozen
 
 from harken.domain.feedback import (
     NO_CONTEXT,
-    Context,
+    Content,
     Feedback,
     Rating,
     Revision,
-    Scalar,
     Sentiment,
     Submission,
     Target,
@@ -31,14 +30,14 @@ from harken.domain.text_lists import as_texts
 from harken.domain.violation import Violation
 
 MAX_COMMENT_LENGTH: Final = 1000
-#: How many characters a comment, a reply and a moderator's reason can have at most, whatever a policy says. Three
+#: The maximum number of characters of a comment, a reply and a moderator's reason, regardless of the policy. Three
 #: versions of feedback with the longest texts fit into ``MAX_FEEDBACK_BYTES``, so that it can always be changed.
 MAX_TEXT_LENGTH: Final = 250_000
-#: How much longer than a policy allows a comment may be before it is cleaned, for its markup and its white space: so
-#: many times, and so many characters more.
+#: Before it is sanitized, a comment may be longer than the policy allows, for markup and white space: by this factor,
+#: and by this many more characters.
 _RAW_TIMES: Final = 4
 _RAW_ROOM: Final = 1_000
-#: What feedback can have with all its revisions, as text in UTF-8. It stays well below the 16 MB of a MongoDB document.
+#: The maximum size of the text of feedback with its revisions, in bytes of UTF-8. A MongoDB document has at most 16 MB.
 MAX_FEEDBACK_BYTES: Final = 8_000_000
 MAX_ID_LENGTH: Final = 200
 MAX_TAGS: Final = 20
@@ -49,22 +48,22 @@ MAX_CONTEXT_VALUE_LENGTH: Final = 1000
 SPAM_PHRASES: Final = ("viagra", "casino", "click here", "limited offer")
 
 _INT64 = 2**63
-#: Python's calendar ends with the year 9999; a year's distance leaves room for time zones and for whole weeks.
+#: The last year of Python's calendar is 9999. A margin of one year leaves room for time zones and whole weeks.
 _TOO_LATE = datetime(9999, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-#: A rule may be asked about a submission whose rating is unknown or whose comment is too long: all that is wrong is
-#: reported at once.
+#: Rules also see submissions with an unknown rating or a comment that is too long, so that all violations are reported
+#: at once.
 Rule = Callable[[Submission], Iterable[Violation]]
 
 
-# --- Well-formed: what every storage needs, regardless of policy ---------------------------------------------------
+# --- Well-formed: limits of every storage, regardless of the policy ------------------------------------------------
 
 
 def text_problem(name: str, value: object) -> Violation | None:
-    """What makes ``value`` a text that not every storage could keep, if anything does."""
+    """Return a violation if ``value`` is not a text that every storage can store."""
     if not isinstance(value, str):
         return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
     if "\x00" in value:
@@ -75,7 +74,7 @@ def text_problem(name: str, value: object) -> Violation | None:
 
 
 def long_text_problem(name: str, value: object) -> Violation | None:
-    """What makes ``value`` a text that is too long, or that not every storage could keep, if anything does."""
+    """Return a violation if ``value`` is too long, or not a text that every storage can store."""
     if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
         message = f"{name} too long: {len(value)} characters (max: {MAX_TEXT_LENGTH}, regardless of policy)"
         return Violation(name, "too_long", message)
@@ -83,9 +82,9 @@ def long_text_problem(name: str, value: object) -> Violation | None:
 
 
 def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Violation | None:
-    """What makes ``value`` unfit as an id or a tag, if anything does."""
+    """Return a violation if ``value`` is not a valid id or tag."""
     if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() and not value.isspace():
-        # What Python calls printable has no control characters, NUL or surrogates: most ids get no further.
+        # Printable text has no control characters, NUL or surrogates. This is the common case.
         return None
     if not isinstance(value, str):
         return Violation(name, "type", f"{name} must be text, got {type(value).__name__}")
@@ -99,7 +98,7 @@ def label_problem(name: str, value: object, longest: int = MAX_ID_LENGTH) -> Vio
 
 
 def name_problem(where: str, name: object) -> Violation | None:
-    """What makes ``name`` unfit as the name of a context value in every storage, if anything does."""
+    """Return a violation if ``name`` is not a valid name of a context value."""
     if not isinstance(name, str):
         return Violation(where, "type", f"{where} names must be text, got {type(name).__name__}")
     if len(name) > MAX_CONTEXT_NAME_LENGTH:
@@ -111,12 +110,12 @@ def name_problem(where: str, name: object) -> Violation | None:
     return None
 
 
-# The happy path runs with every submission, so these return what they find rather than yield it: that is faster.
+# These run for every submission. Returning lists is faster than yielding.
 
 _Problems = Sequence[Violation | None]
 
 
-def _identifiers(submission: Submission) -> _Problems:
+def _check_ids(submission: Submission) -> _Problems:
     target = submission.target
     if not isinstance(target, Target):
         return [Violation("target", "type", f"target must be a Target, got {type(target).__name__}")]
@@ -130,7 +129,7 @@ def _identifiers(submission: Submission) -> _Problems:
     )
 
 
-def _rating(submission: Submission) -> _Problems:
+def _check_rating(submission: Submission) -> _Problems:
     try:
         Rating.parse(submission.rating)
     except ValueError as error:
@@ -138,11 +137,11 @@ def _rating(submission: Submission) -> _Problems:
     return ()
 
 
-def _comment(submission: Submission) -> _Problems:
+def _check_comment(submission: Submission) -> _Problems:
     return (long_text_problem("comment", submission.comment),)
 
 
-def _tags(submission: Submission) -> _Problems:
+def _check_tags(submission: Submission) -> _Problems:
     tags = submission.tags
     if tags == ():
         return ()
@@ -154,12 +153,12 @@ def _tags(submission: Submission) -> _Problems:
     return problems
 
 
-def _context(submission: Submission) -> _Problems:
+def _check_context(submission: Submission) -> _Problems:
     return context_problems(submission.context)
 
 
 def context_problems(context: object) -> Sequence[Violation | None]:
-    """What makes ``context`` something that not every storage could keep, with ``None`` for each name that is fine."""
+    """Return violations if some storage cannot store ``context``: one, or ``None``, for each name."""
     if context is NO_CONTEXT:
         return ()
     if not isinstance(context, Mapping):
@@ -183,7 +182,7 @@ def _scalar_problem(name: str, value: object) -> Violation | None:
 
 
 def number_problem(name: str, value: object) -> Violation | None:
-    """What makes ``value`` something other than a number, a truth value or nothing that every storage could keep."""
+    """Return a violation if ``value`` is not a number, a boolean or ``None`` that every storage can store."""
     if isinstance(value, int):
         return None if -_INT64 <= value < _INT64 else Violation(name, "range", f"{name} must fit into 64 bits")
     if isinstance(value, float):
@@ -194,45 +193,54 @@ def number_problem(name: str, value: object) -> Violation | None:
     return Violation(name, "type", message)
 
 
-def _sentiment(submission: Submission) -> _Problems:
+def _check_sentiment(submission: Submission) -> _Problems:
     if submission.sentiment is None or isinstance(submission.sentiment, Sentiment):
         return ()
     message = f"sentiment must be a Sentiment, got {type(submission.sentiment).__name__}"
     return [Violation("sentiment", "type", message)]
 
 
-def _created_at(submission: Submission) -> _Problems:
+def _check_created_at(submission: Submission) -> _Problems:
     moment = submission.created_at
     if moment is None:
         return ()
     if not isinstance(moment, datetime):
         return [Violation("created_at", "type", f"created_at must be a datetime, got {type(moment).__name__}")]
     try:
-        countable = EPOCH <= utc(moment) < _TOO_LATE
+        in_range = EPOCH <= utc(moment) < _TOO_LATE
     except ValueError as error:
         return [Violation("created_at", "range", f"created_at: {error}")]
-    message = f"created_at must lie in the years 1970 to 9998, got {moment.isoformat()}"
-    return () if countable else [Violation("created_at", "range", message)]
+    message = f"created_at must be in the years 1970 to 9998, got {moment.isoformat()}"
+    return () if in_range else [Violation("created_at", "range", message)]
 
 
-def _vote(submission: Submission) -> _Problems:
+def _check_vote(submission: Submission) -> _Problems:
     if not isinstance(submission.vote, bool):
         return [Violation("vote", "type", f"vote must be true or false, got {type(submission.vote).__name__}")]
     if submission.vote and submission.author is None:
-        return [Violation("author", "required", "A vote needs an author, whose one vote it is")]
+        return [Violation("author", "required", "A vote needs an author")]
     return ()
 
 
-_WELL_FORMED = (_rating, _comment, _identifiers, _tags, _context, _sentiment, _created_at, _vote)
+_CHECKS = (
+    _check_rating,
+    _check_comment,
+    _check_ids,
+    _check_tags,
+    _check_context,
+    _check_sentiment,
+    _check_created_at,
+    _check_vote,
+)
 
 
 def well_formed(submission: Submission) -> tuple[Violation, ...]:
-    """What keeps any storage from keeping this submission and giving it back as it was."""
-    return tuple([problem for check in _WELL_FORMED for problem in check(submission) if problem is not None])
+    """Return the violations of a submission that some storage could not store unchanged."""
+    return tuple([problem for check in _CHECKS for problem in check(submission) if problem is not None])
 
 
 def size_problem(feedback: Feedback) -> Violation | None:
-    """What makes feedback with its revisions too large for some storage, if anything does."""
+    """Return a violation if feedback with its revisions is too large for some storage."""
     size = text_bytes(feedback)
     if size <= MAX_FEEDBACK_BYTES:
         return None
@@ -243,36 +251,36 @@ def size_problem(feedback: Feedback) -> Violation | None:
     return Violation("revisions", "too_long", message)
 
 
-def text_bytes(said: Feedback | Revision) -> int:
-    """How much text a revision has, or feedback with all its revisions, in bytes of UTF-8."""
-    values = (value for value in said.context.values() if isinstance(value, str))
-    texts = [said.comment, said.reply or "", *said.tags, *said.context, *values]
-    if isinstance(said, Revision):
+def text_bytes(version: Feedback | Revision) -> int:
+    """Return the size of the text of a revision, or of feedback with all its revisions, in bytes of UTF-8."""
+    content = version.content
+    values = (value for value in content.context.values() if isinstance(value, str))
+    texts = [content.comment, version.reply or "", *content.tags, *content.context, *values]
+    if isinstance(version, Revision):
         return sum(map(_bytes, texts))
-    texts += [said.moderation.reason, *(part for pair in said.later_keys for part in pair)]
-    return sum(map(_bytes, texts)) + sum(map(text_bytes, said.revisions))
+    texts += [version.moderation.reason, *(part for pair in version.later_keys for part in pair)]
+    return sum(map(_bytes, texts)) + sum(map(text_bytes, version.revisions))
 
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def unfit_to_restore(feedback: Feedback) -> Iterator[Violation]:
-    """What makes feedback that was accepted elsewhere something that not every storage could keep."""
-    malformed = list(_malformed(feedback))
-    yield from malformed
-    if not malformed and (problem := size_problem(feedback)):
+def restore_violations(feedback: Feedback) -> Iterator[Violation]:
+    """Yield the violations of feedback from another system that some storage could not store."""
+    violations = list(_content_violations(feedback))
+    yield from violations
+    if not violations and (problem := size_problem(feedback)):
         yield problem
 
 
-def _malformed(feedback: Feedback) -> Iterator[Violation]:
-    said = feedback.as_submission()
-    yield from well_formed(said)
-    for before in feedback.revisions:
-        content = {name: getattr(before, name) for name in ("rating", "comment", "tags", "context", "sentiment")}
-        yield from well_formed(evolve(said, **content))
+def _content_violations(feedback: Feedback) -> Iterator[Violation]:
+    submission = feedback.as_submission()
+    yield from well_formed(submission)
+    for revision in feedback.revisions:
+        yield from well_formed(evolve(submission, **revision.content.parts()))
     labels = {"id": feedback.id, "moderator": feedback.moderation.moderator}
-    replies = (feedback.reply, *(before.reply for before in feedback.revisions))
+    replies = (feedback.reply, *(revision.reply for revision in feedback.revisions))
     texts = [("reason", feedback.moderation.reason), *(("reply", reply) for reply in replies)]
     prints = (feedback.fingerprint, *(later for pair in feedback.later_keys for later in pair))
     texts += [("fingerprint", value) for value in prints]
@@ -281,7 +289,7 @@ def _malformed(feedback: Feedback) -> Iterator[Violation]:
     yield from (problem for problem in problems if problem)
 
 
-# --- Policy: what a team may want otherwise ------------------------------------------------------------------------
+# --- Policies ------------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -296,28 +304,28 @@ class _CommentWithin:
 
 
 def comment_within(longest: int = MAX_COMMENT_LENGTH) -> Rule:
-    """A comment has at most ``longest`` code points, after trimming.
+    """Return the rule that a comment has at most ``longest`` code points, after trimming.
 
-    In a policy that refuses, a comment with more than four times as many and 1,000 more is refused as it was sent,
-    without being cleaned first.
+    A policy that rejects by this rule rejects a comment of more than ``4 * longest + 1000`` code points before it is
+    sanitized.
     """
     return _CommentWithin(longest)
 
 
 def comment_when_down(submission: Submission) -> Sequence[Violation]:
-    """A down needs a reason: without a comment nobody can do better next time."""
+    """Require a comment for negative feedback."""
     if submission.comment or submission.rating not in (Rating.DOWN, Rating.DOWN.value):
         return ()
     return [Violation("comment", "required", "Please provide a comment when giving negative feedback")]
 
 
 def no_spam(phrases: str | Iterable[str] = SPAM_PHRASES) -> Rule:
-    """A comment has none of these phrases, in whatever case."""
-    folded = tuple(phrase.lower() for phrase in as_texts(phrases))
+    """Return the rule that a comment contains none of these phrases, regardless of case."""
+    lowered = tuple(phrase.lower() for phrase in as_texts(phrases))
 
     def rule(submission: Submission) -> Sequence[Violation]:
         comment = submission.comment.lower()
-        for phrase in folded:
+        for phrase in lowered:
             if phrase in comment:
                 return (SPAM,)
         return ()
@@ -330,28 +338,29 @@ SPAM: Final = Violation("comment", "spam", "Spam detected")
 
 @frozen
 class Verdict:
-    """What a policy says: the violations that refuse a submission, and the suspicions that hold it as pending."""
+    """The result of a policy: violations, which reject a submission, and suspicions, which hold it for moderation."""
 
     violations: tuple[Violation, ...] = ()
     suspicions: tuple[Violation, ...] = ()
 
     @property
     def moderation(self) -> Moderation:
-        """Approved at once, or pending with the suspicions as the reason."""
+        """The moderation of the feedback: approved, or pending with the suspicions as the reason."""
         if not self.suspicions:
             return APPROVED
         reason = "; ".join(suspicion.message for suspicion in self.suspicions)
         return Moderation(status=ModerationStatus.PENDING, reason=reason)
 
 
-_FINE: Final = Verdict()
+_APPROVING: Final = Verdict()
 
 
 @frozen(kw_only=True)
 class RatingPolicy:
-    """Which rules refuse a submission (``refuse``) and which only hold it for a moderator (``hold``).
+    """The rules that reject submissions (``refuse``) and the rules that hold them for moderation (``hold``).
 
-    The default is the one most teams want; :meth:`standard` makes variations of it.
+    The default limits the length of comments, requires a comment for negative feedback, and rejects spam;
+    :meth:`standard` returns variations of it.
     """
 
     refuse: tuple[Rule, ...] = (comment_within(), comment_when_down, no_spam())
@@ -366,16 +375,16 @@ class RatingPolicy:
         spam: str = "refuse",
         spam_phrases: str | Iterable[str] = SPAM_PHRASES,
     ) -> RatingPolicy:
-        """The default policy with other limits.
+        """Return the default policy with other limits.
 
         Args:
-            max_comment_length: code points after trimming; ``None`` for no limit.
-            comment_when_down: whether a down needs a comment.
-            spam: what spam does: ``"refuse"``, ``"hold"`` for a moderator, or ``"allow"``.
-            spam_phrases: what makes a comment spam, in whatever case.
+            max_comment_length: the maximum number of code points after trimming; ``None`` for no limit.
+            comment_when_down: whether negative feedback requires a comment.
+            spam: ``"refuse"`` to reject spam, ``"hold"`` to hold it for moderation, or ``"allow"``.
+            spam_phrases: the phrases that make a comment spam, regardless of case.
 
         Raises:
-            ValueError: ``spam`` is none of the three.
+            ValueError: ``spam`` is not one of the three values.
         """
         if spam not in ("refuse", "hold", "allow"):
             raise ValueError(f"spam must be 'refuse', 'hold' or 'allow', got {spam!r}")
@@ -388,15 +397,15 @@ class RatingPolicy:
         return policy if spam == "allow" else policy.with_rules(no_spam(spam_phrases), hold=spam == "hold")
 
     def with_rules(self, *rules: Rule, hold: bool = False) -> RatingPolicy:
-        """This policy with more rules, which refuse, or hold for a moderator."""
+        """Return the policy with more rules, which reject submissions or, with ``hold``, hold them for moderation."""
         if hold:
             return evolve(self, hold=(*self.hold, *rules))
         return evolve(self, refuse=(*self.refuse, *rules))
 
     def oversized(self, submission: Submission) -> tuple[Violation, ...]:
-        """What is wrong with a submission whose comment is far too long, before it is cleaned; nothing for any other.
+        """Return the violations of a submission whose comment is too long to be sanitized, or nothing.
 
-        Cleaning takes time that grows with the length of a comment, so nothing may look at its text before this.
+        This must be called before any code that processes the comment, as that takes time proportional to its length.
         """
         comment = submission.comment
         if not isinstance(comment, str) or len(comment) <= _RAW_ROOM:
@@ -408,9 +417,9 @@ class RatingPolicy:
         return (*well_formed(submission), *(violation for rule in limits for violation in rule(submission)))
 
     def judge(self, submission: Submission) -> Verdict:
-        """Everything that is wrong with a trimmed submission.
+        """Return all violations and suspicions of a trimmed submission.
 
-        Rules need not guard against wrong types: they are asked only when all parts have theirs.
+        Rules are called only if all parts of the submission have the right types.
         """
         violations = [*well_formed(submission)]
         if any(violation.code == "type" for violation in violations):
@@ -419,19 +428,19 @@ class RatingPolicy:
             violations += rule(submission)
         suspicions = [suspicion for rule in self.hold for suspicion in rule(submission)]
         if not (violations or suspicions):
-            return _FINE
-        # What two rules find alike is said once.
+            return _APPROVING
+        # Equal violations of several rules are reported once.
         return Verdict(tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(suspicions)))
 
 
 _COMMENT_WHEN_DOWN: Final = comment_when_down
 
 
-# --- From a submission to feedback ----------------------------------------------------------------------------------
+# --- Feedback from submissions --------------------------------------------------------------------------------------
 
 
 def trimmed(submission: Submission) -> Submission:
-    """The submission with its comment trimmed."""
+    """Return the submission with a trimmed comment."""
     comment = submission.comment
     stripped = comment.strip() if isinstance(comment, str) else comment
     return submission if stripped == comment else evolve(submission, comment=stripped)
@@ -440,18 +449,14 @@ def trimmed(submission: Submission) -> Submission:
 def accepted(
     submission: Submission, moderation: Moderation, *, feedback_id: str, fingerprint: str, at: datetime
 ) -> Feedback:
-    """The feedback that a submission without violations becomes."""
+    """Return the feedback of a submission without violations, in version 1."""
     created_at = utc(submission.created_at) if submission.created_at else at
     return Feedback(
         id=feedback_id,
         application=submission.application,
         target=submission.target,
-        rating=Rating.parse(submission.rating),
-        comment=submission.comment,
+        content=Content.of(submission),
         author=submission.author,
-        tags=tuple(dict.fromkeys(submission.tags)) if submission.tags else (),
-        context=_as_context(submission.context),
-        sentiment=submission.sentiment,
         moderation=moderation,
         created_at=created_at,
         updated_at=at,
@@ -459,7 +464,3 @@ def accepted(
         fingerprint=fingerprint,
         vote=submission.vote,
     )
-
-
-def _as_context(context: Mapping[str, Scalar]) -> Context:
-    return context if isinstance(context, Context) else Context(context)

@@ -1,1 +1,110 @@
-"""What the core asks of the world; each contract stands in the docstring of its port."""
+"""The interfaces that adapters implement. The contract of each is in its docstring.
+
+A storage adapter can import everything it needs from here: ports, values and errors.
+"""
+
+from harken.domain.access import ApiKey, Scope
+from harken.domain.alerts.alert import Alert, AlertKind, Subject
+from harken.domain.erasure import Erased
+from harken.domain.errors import (
+    ConfigurationError,
+    DeliveryNotFound,
+    FeedbackNotFound,
+    InvalidMetadata,
+    LeaseLost,
+    MissingExtra,
+    StaleFeedback,
+    StorageClosed,
+    StorageCorrupt,
+    StorageError,
+    StorageIncompatible,
+    StorageUnavailable,
+)
+from harken.domain.events import (
+    Delivery,
+    DeliveryState,
+    Event,
+    EventType,
+    Traits,
+    deliveries_of_erasure,
+    erasure_deliveries,
+    event_order,
+)
+from harken.domain.feedback import Content, Context, Feedback, Rating, Revision, Sentiment, Target
+from harken.domain.metadata import MetadataSize
+from harken.domain.moderation import Moderation, ModerationStatus
+from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
+from harken.domain.summary import Summary
+from harken.ports.alerts import AlertRepository
+from harken.ports.conversations import ConversationRepository, JsonObject
+from harken.ports.keys import KeyRepository
+from harken.ports.outbox import Outbox
+from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
+from harken.ports.sessions import JsonValue, SessionRepository
+from harken.ports.state import StateEntry, StateRepository
+from harken.ports.storage import OpenStorage, Storage
+from harken.ports.time import Clock
+
+__all__ = [
+    "Accepted",
+    "Alert",
+    "AlertKind",
+    "AlertRepository",
+    "ApiKey",
+    "Clock",
+    "ConfigurationError",
+    "Conflict",
+    "Content",
+    "Context",
+    "ConversationRepository",
+    "Cursor",
+    "Delivery",
+    "DeliveryNotFound",
+    "DeliveryState",
+    "DuplicateOf",
+    "Erased",
+    "Event",
+    "EventType",
+    "Feedback",
+    "FeedbackNotFound",
+    "FeedbackQuery",
+    "FeedbackRepository",
+    "GroupBy",
+    "GroupKey",
+    "InvalidMetadata",
+    "JsonObject",
+    "JsonValue",
+    "KeyRepository",
+    "LeaseLost",
+    "MetadataSize",
+    "MissingExtra",
+    "Moderation",
+    "ModerationStatus",
+    "OpenStorage",
+    "Outbox",
+    "Outcome",
+    "Page",
+    "Rating",
+    "Revision",
+    "Scope",
+    "Sentiment",
+    "SessionRepository",
+    "StaleFeedback",
+    "StateEntry",
+    "StateRepository",
+    "Storage",
+    "StorageClosed",
+    "StorageCorrupt",
+    "StorageError",
+    "StorageIncompatible",
+    "StorageUnavailable",
+    "Stored",
+    "Subject",
+    "Summary",
+    "Taken",
+    "Target",
+    "Traits",
+    "deliveries_of_erasure",
+    "erasure_deliveries",
+    "event_order",
+]

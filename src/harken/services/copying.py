@@ -21,7 +21,7 @@ from harken.domain.errors import (
 from harken.domain.feedback import Feedback
 from harken.domain.lineage import is_same_feedback, precedes
 from harken.domain.query import FeedbackQuery
-from harken.domain.rules import unfit_to_restore
+from harken.domain.rules import restore_violations
 from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
@@ -217,7 +217,7 @@ class Copying:
                     after = page[-1][0]
 
     def _copy(self, batch: Sequence[Feedback]) -> None:
-        reasons = ["; ".join(violation.message for violation in unfit_to_restore(one)) for one in batch]
+        reasons = ["; ".join(violation.message for violation in restore_violations(one)) for one in batch]
         fit = [Accepted(one) for one, reason in zip(batch, reasons, strict=True) if not reason]
         outcomes = iter(self._target.feedback.add(fit) if fit else ())
         for one, reason in zip(batch, reasons, strict=True):

@@ -119,7 +119,7 @@ def type_of(feedback: Feedback) -> EventType:
     if feedback.version == 1:
         return EventType.CREATED
     if feedback.withdrawn:
-        return EventType.DELETED
+        return EventType.WITHDRAWN
     return EventType.MODERATED if feedback.moderation.decided_at == feedback.updated_at else EventType.UPDATED
 
 

@@ -12,12 +12,13 @@ from attrs import evolve
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import Event, EventType
-from harken.domain.feedback import Feedback, Rating, Target
+from harken.domain.feedback import Content, Feedback, Rating, Target
 from harken.ports.repository import Accepted
 
 #: A Thursday, just after the beginning of a quarter-hour slot.
 NOON: Final = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 _ids: Final[Iterator[int]] = count(1)
+_CONTENT: Final = ("comment", "tags", "context", "sentiment")
 
 
 def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
@@ -26,9 +27,11 @@ def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
     ``message_id`` and ``agent_id`` are parts, too, and a rating may be the word for it.
     """
     target = Target(session_id, parts.pop("message_id", None), parts.pop("agent_id", None))
-    plain = Feedback(id=f"feedback-{next(_ids):09}", target=target, rating=Rating.UP, created_at=NOON, updated_at=NOON)
-    at, rating = parts.get("created_at", NOON), Rating.parse(parts.get("rating", Rating.UP))
-    return evolve(plain, **{"updated_at": at, **parts, "rating": rating})
+    rating = Rating.parse(parts.pop("rating", Rating.UP))
+    content = Content(rating, **{name: parts.pop(name) for name in _CONTENT if name in parts})
+    at = parts.get("created_at", NOON)
+    plain = Feedback(id=f"feedback-{next(_ids):09}", target=target, content=content, created_at=at, updated_at=at)
+    return evolve(plain, **parts)
 
 
 def a_series(size: int, **parts: Any) -> list[Feedback]:

@@ -10,7 +10,7 @@ from attrs import evolve
 from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, EventType
-from harken.domain.feedback import Context, Feedback, Rating, Sentiment
+from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import FeedbackQuery
 from harken.domain.summary import Summary
@@ -54,8 +54,8 @@ class KeepingContract(FreshStorage):
             fingerprint="body",
             vote=True,
         )
-        changed = full.revised(a_feedback(tags=("x",), sentiment=Sentiment(1, 0), rating=Rating.UP), at=NOON)
-        changed = evolve(changed, target=full.target).withdraw(at=NOON + MINUTE)
+        changed = full.revised(Content(Rating.UP, tags=("x",), sentiment=Sentiment(1, 0)), at=NOON)
+        changed = changed.withdraw(at=NOON + MINUTE)
         with self.open_storage() as storage:
             check_same(list(storage.feedback.add(accepted(full))), [Stored(full)])
             check_same(storage.feedback.get("default", full.id), full)
@@ -85,7 +85,7 @@ class KeepingContract(FreshStorage):
         series = a_series(300)
         hidden = a_feedback(moderation=Moderation(status=ModerationStatus.REJECTED)).withdraw(at=NOON)
         elsewhere = a_feedback(application="other")
-        twin = evolve(series[0], application="other", comment="other")
+        twin = evolve(series[0].with_content(comment="other"), application="other")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series, hidden, elsewhere, twin))
             wanted = [one.id for one in (*series[:250], hidden, elsewhere)] + ["nobody", series[0].id]
@@ -103,7 +103,7 @@ class KeepingContract(FreshStorage):
         one = a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
-            outcomes = storage.feedback.add(accepted(one, evolve(one, comment="other")))
+            outcomes = storage.feedback.add(accepted(one, one.with_content(comment="other")))
             check_same(list(outcomes), [DuplicateOf(one), Conflict(one, Taken.ID)])
 
     def test_one_idempotency_key_keeps_one_feedback(self) -> None:
@@ -182,7 +182,7 @@ class KeepingContract(FreshStorage):
         taken, fresh, last = a_feedback(), a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(taken))
-            outcomes = storage.feedback.add(accepted(fresh, evolve(taken, comment="other"), last))
+            outcomes = storage.feedback.add(accepted(fresh, taken.with_content(comment="other"), last))
             check_same(list(outcomes), [Stored(fresh), Conflict(taken, Taken.ID), Stored(last)])
             check_same(list(storage.feedback.add([])), [])
 
@@ -190,7 +190,7 @@ class KeepingContract(FreshStorage):
         """An item is judged by what came before it, and not by a later one that gets the place it wanted."""
         first = a_feedback(idempotency_key="key")
         refused = a_feedback(idempotency_key="key")
-        same_id = evolve(refused, idempotency_key=None, comment="other")
+        same_id = evolve(refused.with_content(comment="other"), idempotency_key=None)
         with self.open_storage() as storage:
             outcomes = storage.feedback.add(accepted(first, refused, same_id))
             check_same(list(outcomes), [Stored(first), DuplicateOf(first), Stored(same_id)])
@@ -373,7 +373,7 @@ class KeepingContract(FreshStorage):
         first = a_feedback(author="ann", vote=True, idempotency_key="key", fingerprint="a")
         ahead = first
         for hour in range(1, 5):
-            content = evolve(ahead, rating=Rating.DOWN if hour % 2 else Rating.UP, comment=f"{hour}")
+            content = Content(Rating.DOWN if hour % 2 else Rating.UP, f"{hour}")
             ahead = ahead.revised(content, at=NOON + timedelta(hours=hour))
         ahead = ahead.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON + timedelta(hours=5))
         with self.open_storage() as storage:
@@ -422,7 +422,7 @@ class KeepingContract(FreshStorage):
             storage.feedback.add(accepted(doomed, other))
             storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
             withdrawn = doomed.withdraw(at=NOON)
-            storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.DELETED)])
+            storage.feedback.replace(withdrawn, [Event.about(withdrawn, EventType.WITHDRAWN)])
             query = FeedbackQuery(session_id="doomed").in_any_state()
             removed = [storage.feedback.erase(query, at=NOON) for _ in range(2)]
             check_same(removed, [Erased(feedback=1, deliveries=1), Erased()])

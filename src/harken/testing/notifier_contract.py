@@ -76,6 +76,7 @@ def every_kind() -> list[Notification]:
     bare, full, alert = a_feedback(), _everything(), an_alert()
     rejected = Moderation(status=ModerationStatus.REJECTED, reason="spam")
     later = NOON + timedelta(hours=1)
+    better = full.revised(full.with_content(comment="Better").content, at=later)
     ratings = [a_notification(feedback=a_feedback(rating=rating)) for rating in Rating]
     return [
         a_notification(feedback=bare),
@@ -83,11 +84,11 @@ def every_kind() -> list[Notification]:
         a_notification(feedback=full),
         a_notification(feedback=full, text="Somebody said: Too slow"),
         a_notification(feedback=full, text=""),
-        a_notification(type=EventType.UPDATED, feedback=full.revised(evolve(full, comment="Better"), at=later)),
+        a_notification(type=EventType.UPDATED, feedback=better),
         a_notification(type=EventType.MODERATED, feedback=full.moderated(rejected, at=later)),
         a_notification(type=EventType.MODERATED, feedback=full.moderated(rejected, at=later).without_words()),
-        a_notification(type=EventType.DELETED, feedback=full.withdraw(at=later)),
-        a_notification(type=EventType.DELETED, feedback=full.withdraw(at=later).without_words()),
+        a_notification(type=EventType.WITHDRAWN, feedback=full.withdraw(at=later)),
+        a_notification(type=EventType.WITHDRAWN, feedback=full.withdraw(at=later).without_words()),
         a_notification(erased=ErasedFeedback(full.id, full.session_id)),
         a_notification(alert=alert),
         a_notification(alert=evolve(alert, figures={}, feedback_ids=()), text="Wake up"),

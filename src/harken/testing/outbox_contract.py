@@ -122,7 +122,7 @@ class OutboxContract(FreshStorage):
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one, other))
             storage.feedback.replace(late, [Event.about(late, EventType.UPDATED)])
-            storage.feedback.replace(later, [Event.about(later, EventType.DELETED)])
+            storage.feedback.replace(later, [Event.about(later, EventType.WITHDRAWN)])
             seen: list[tuple[str, int]] = []
             while events := storage.outbox.events(limit=1):
                 seen += [(event.subject_id, event.version) for event in events]

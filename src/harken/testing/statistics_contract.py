@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from harken.domain.feedback import Context, Feedback, Rating, Sentiment
+from harken.domain.feedback import Content, Context, Feedback, Rating, Sentiment
 from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import SLOT, slot_number, slot_start
 from harken.domain.moderation import Moderation, ModerationStatus
@@ -64,12 +64,12 @@ class CountingContract(FreshStorage):
         """Another rating, agent or status, a withdrawal or an erasure is in the figures at once."""
         feedback = a_feedback(agent_id="a", comment="fine")
         steps: list[Callable[[Feedback], Feedback]] = [
-            lambda one: one.revised(evolve(one, rating=Rating.DOWN, comment="not so fine"), at=NOON),
-            lambda one: one.revised(evolve(one, target=evolve(one.target, agent_id="b")), at=NOON),
+            lambda one: one.revised(Content(Rating.DOWN, "not so fine"), at=NOON),
+            lambda one: one.revised(one.content, target=evolve(one.target, agent_id="b"), at=NOON),
             lambda one: one.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON),
             lambda one: one.moderated(Moderation(), at=NOON),
             lambda one: one.withdraw(at=NOON),
-            lambda one: evolve(one.revised(one, at=NOON), sentiment=Sentiment(0.5, 0.5)),
+            lambda one: one.revised(evolve(one.content, sentiment=Sentiment(0.5, 0.5)), at=NOON),
         ]
         with self.open_storage() as storage:
             storage.feedback.add(accepted(feedback, a_feedback(agent_id="b")))
@@ -115,11 +115,11 @@ class CountingContract(FreshStorage):
         """Changes, late arrivals and erasures are in the counts, whenever these were read before."""
         series = a_series(1_200, rating=Rating.DOWN, comment="lost luggage")
         steps: list[Callable[[Feedback], Feedback]] = [
-            lambda one: one.revised(evolve(one, rating=Rating.UP), at=NOON),
-            lambda one: one.revised(evolve(one, comment="found"), at=NOON),
+            lambda one: one.revised(evolve(one.content, rating=Rating.UP), at=NOON),
+            lambda one: one.revised(evolve(one.content, comment="found"), at=NOON),
             lambda one: one.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON),
             lambda one: one.moderated(Moderation(), at=NOON),
-            lambda one: evolve(one.revised(one, at=NOON), sentiment=Sentiment(0.5, 0.5)),
+            lambda one: one.revised(evolve(one.content, sentiment=Sentiment(0.5, 0.5)), at=NOON),
             lambda one: one.answered("thanks", at=NOON),
             lambda one: one.withdraw(at=NOON),
         ]

@@ -19,7 +19,7 @@ from hypothesis.strategies import SearchStrategy
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import EventType
-from harken.domain.feedback import Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
+from harken.domain.feedback import Content, Context, Feedback, Rating, Scalar, Sentiment, Submission, Target
 from harken.domain.instants import SLOT
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import Dimension, FeedbackQuery, GroupBy
@@ -140,6 +140,11 @@ def submissions() -> SearchStrategy[Submission]:
     return plain.map(lambda one: evolve(one, vote=one.vote and one.author is not None))
 
 
+def contents() -> SearchStrategy[Content]:
+    """The content of stored feedback."""
+    return st.builds(Content, st.sampled_from(Rating), comments(), tags(), contexts(), st.none() | sentiments())
+
+
 @st.composite
 def feedbacks(draw: st.DrawFn) -> Feedback:
     """New feedback, in its first version, with anything in every field."""
@@ -149,12 +154,8 @@ def feedbacks(draw: st.DrawFn) -> Feedback:
         id=draw(st.sampled_from(IDS)),
         application=draw(st.sampled_from(APPLICATIONS)),
         target=draw(targets()),
-        rating=draw(st.sampled_from(Rating)),
-        comment=draw(comments()),
+        content=draw(contents()),
         author=author,
-        tags=draw(tags()),
-        context=draw(contexts()),
-        sentiment=draw(st.none() | sentiments()),
         moderation=draw(moderations()),
         reply=draw(st.none() | texts(20)),
         created_at=created_at,
@@ -177,9 +178,8 @@ def changed(draw: st.DrawFn, feedback: Feedback) -> Feedback:
         return feedback.moderated(draw(moderations()), at=at)
     if happening == "answer":
         return feedback.answered(draw(st.none() | texts(20)), at=at)
-    content = draw(feedbacks())
-    same_place = evolve(feedback.target, agent_id=content.agent_id)
-    return feedback.revised(evolve(content, target=same_place), at=at)
+    target = evolve(feedback.target, agent_id=draw(targets()).agent_id)
+    return feedback.revised(draw(contents()), at=at, target=target, moderation=draw(moderations()))
 
 
 @st.composite

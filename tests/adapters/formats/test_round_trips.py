@@ -61,15 +61,14 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
     feedback = draw(feedbacks())
     author = draw(st.none() | labels())
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
+    tags = tuple(draw(st.lists(labels(), max_size=3, unique=True)))
     feedback = evolve(
-        feedback,
+        feedback.with_content(comment=draw(any_text()), tags=tags),
         application="default",
         target=target,
-        comment=draw(any_text()),
         author=author,
         vote=feedback.vote and author is not None,
         reply=draw(st.none() | any_text()),
-        tags=tuple(draw(st.lists(labels(), max_size=3, unique=True))),
     )
     feedback = draw(st.just(feedback) | changed(feedback))
     return evolve(feedback, moderation=evolve(feedback.moderation, moderator=draw(st.none() | labels())))
@@ -226,7 +225,7 @@ DAMAGE: list[tuple[str, Any, str]] = [
     ("context", {"a b": 1}, "context name"),
     ("sentiment", 1, "sentiment must have"),
     ("sentiment", {"polarity": "1", "subjectivity": 1}, "polarity must be a number"),
-    ("sentiment", {"polarity": 2, "subjectivity": 1}, "polarity must lie between"),
+    ("sentiment", {"polarity": 2, "subjectivity": 1}, "polarity must be between"),
     ("sentiment", {"polarity": 10**400, "subjectivity": 1}, "sentiment"),
     ("status", "fine", "status must be one of"),
     ("status", [], "status must be one of"),

@@ -96,7 +96,7 @@ def test_a_routes_text_is_the_body(receiver: Receiver) -> None:
     [
         (a_notification(feedback=a_feedback()), "info"),
         (a_notification(feedback=a_feedback(rating=Rating.DOWN)), "warning"),
-        (a_notification(type=EventType.DELETED, feedback=a_feedback(rating=Rating.DOWN).withdraw(at=NOON)), "info"),
+        (a_notification(type=EventType.WITHDRAWN, feedback=a_feedback(rating=Rating.DOWN).withdraw(at=NOON)), "info"),
         (a_notification(alert=an_alert()), "failure"),
         (a_notification(type=EventType.ALERT_RESOLVED, alert=an_alert().resolved(at=NOON)), "success"),
     ],
@@ -119,7 +119,7 @@ def test_an_alert(receiver: Receiver) -> None:
 def test_what_was_withdrawn_is_not_quoted(receiver: Receiver) -> None:
     """The words and tags of feedback that its author took back are not sent."""
     withdrawn = a_feedback(comment="Too slow", tags=("slow",)).withdraw(at=NOON)
-    deliver(a_notification(type=EventType.DELETED, feedback=withdrawn), f"json://127.0.0.1:{receiver.port}")
+    deliver(a_notification(type=EventType.WITHDRAWN, feedback=withdrawn), f"json://127.0.0.1:{receiver.port}")
     assert b"slow" not in receiver.received[0].body
 
 
@@ -321,7 +321,7 @@ def test_others_may_log(caplog: pytest.LogCaptureFixture, receiver: Receiver) ->
     [
         ({}, "An Apprise channel needs either a url or urls"),
         ({"url": "json://a", "urls": ["json://b"]}, "An Apprise channel needs either a url or urls"),
-        ({"url": "json://a", "config": "x.yml"}, "An Apprise channel has no config; known are url, urls"),
+        ({"url": "json://a", "config": "x.yml"}, "An Apprise channel sets unknown config; known are url, urls"),
         ({"urls": []}, "urls of an Apprise channel must be a list of texts, with one at least"),
         ({"urls": "json://a"}, "urls of an Apprise channel must be a list of texts, with one at least"),
         ({"urls": ["json://a", 7]}, "Each URL of an Apprise channel must be a text"),

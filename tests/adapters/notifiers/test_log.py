@@ -116,7 +116,7 @@ def test_an_alert(caplog: pytest.LogCaptureFixture) -> None:
         (a_notification(type=EventType.UPDATED, feedback=a_feedback(rating=Rating.DOWN)), "WARNING"),
         (a_notification(feedback=a_feedback(rating=Rating.UP)), "INFO"),
         (a_notification(feedback=a_feedback(rating=Rating.NEUTRAL)), "INFO"),
-        (a_notification(type=EventType.DELETED, feedback=a_feedback(rating=Rating.DOWN).withdraw(at=NOON)), "INFO"),
+        (a_notification(type=EventType.WITHDRAWN, feedback=a_feedback(rating=Rating.DOWN).withdraw(at=NOON)), "INFO"),
         (a_notification(alert=an_alert()), "WARNING"),
         (a_notification(type=EventType.ALERT_RESOLVED, alert=an_alert().resolved(at=NOON)), "INFO"),
     ],
@@ -147,7 +147,7 @@ def test_comments_are_logged_where_that_was_asked_for(caplog: pytest.LogCaptureF
 def test_what_was_withdrawn_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
     """The words of feedback that its author took back are not logged, whatever the notification is of."""
     withdrawn = a_feedback(comment="Too slow").withdraw(at=NOON)
-    for event in (EventType.DELETED, EventType.CREATED):
+    for event in (EventType.WITHDRAWN, EventType.CREATED):
         record = logged(caplog, a_notification(type=event, feedback=withdrawn), comments=True)
         assert "Too slow" not in str(record.__dict__)
 
@@ -182,7 +182,7 @@ def test_fields_come_through_in_a_server(stream: io.StringIO) -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ({"comment": True}, "A log channel has no comment; known are comments"),
+        ({"comment": True}, "A log channel sets unknown comment; known are comments"),
         ({"comments": "yes"}, "comments of a log channel must be true or false, got a str"),
     ],
 )

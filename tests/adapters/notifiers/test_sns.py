@@ -167,7 +167,7 @@ def test_a_routes_text_is_the_body(aws: Amazon) -> None:
     assert published(aws, notification, body="{comment}")["Message"] == "Look at this"
 
 
-@pytest.mark.parametrize("event", [EventType.DELETED, EventType.CREATED])
+@pytest.mark.parametrize("event", [EventType.WITHDRAWN, EventType.CREATED])
 def test_what_was_withdrawn_is_not_quoted(aws: Amazon, event: EventType) -> None:
     """Of feedback that its author took back only that it was there is told, by every template."""
     withdrawn = a_feedback(comment="Too slow", tags=("slow",)).withdraw(at=NOON)
@@ -289,7 +289,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, "An SNS channel needs a topic's ARN"),
         ({"topic": "none"}, "An SNS channel needs a topic's ARN"),
-        ({"topic": ARN, "arn": ARN}, "An SNS channel has no arn; known are topic, topic_up"),
+        ({"topic": ARN, "arn": ARN}, "An SNS channel sets unknown arn; known are topic, topic_up"),
         ({"topic": ARN, "aws_secret_access_key": "x"}, "An SNS channel has no aws_secret_access_key"),
         ({"topic": "feedback"}, "topic of an SNS channel must be 'none' or the ARN of a topic, such as 'arn:aws:sns:"),
         ({"topic_up": "arn:aws:sqs:eu-west-1:123456789012:q"}, "topic_up of an SNS channel must be 'none' or the ARN"),

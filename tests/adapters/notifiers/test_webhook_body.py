@@ -14,7 +14,7 @@ from adapters.notifiers.receiver import a_notification
 from harken import Feedback, Moderation, ModerationStatus, Rating, Sentiment
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import EventType
-from harken.domain.feedback import Context, Target
+from harken.domain.feedback import Content, Context, Target
 from harken.domain.moderation import APPROVED
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
@@ -59,7 +59,7 @@ def histories(draw: st.DrawFn) -> Feedback:
     if draw(st.booleans()):
         character = draw(st.characters(codec="utf-8", exclude_characters="\x00"))
         long = st.integers(0, 8_000).map(lambda times: character * times)
-        feedback = evolve(feedback, comment=draw(long), reply=draw(st.none() | long))
+        feedback = evolve(feedback.with_content(comment=draw(long)), reply=draw(st.none() | long))
     return feedback
 
 
@@ -101,17 +101,19 @@ def test_the_largest_feedback_that_rules_let_through() -> None:
         id=label,
         application=label,
         target=Target(label, label, label),
-        rating=Rating.DOWN,
-        comment=WIDE * MAX_COMMENT_LENGTH,
-        author=label,
-        tags=tuple(WIDE * (MAX_TAG_LENGTH - 2) + f"{number:02}" for number in range(MAX_TAGS)),
-        context=Context(
-            {
-                f"{WIDE * (MAX_CONTEXT_NAME_LENGTH - 2)}{number:02}": WIDE * MAX_CONTEXT_VALUE_LENGTH
-                for number in range(MAX_CONTEXT_KEYS)
-            }
+        content=Content(
+            Rating.DOWN,
+            comment=WIDE * MAX_COMMENT_LENGTH,
+            tags=tuple(WIDE * (MAX_TAG_LENGTH - 2) + f"{number:02}" for number in range(MAX_TAGS)),
+            context=Context(
+                {
+                    f"{WIDE * (MAX_CONTEXT_NAME_LENGTH - 2)}{number:02}": WIDE * MAX_CONTEXT_VALUE_LENGTH
+                    for number in range(MAX_CONTEXT_KEYS)
+                }
+            ),
+            sentiment=Sentiment(-1, 1),
         ),
-        sentiment=Sentiment(-1, 1),
+        author=label,
         moderation=Moderation(
             status=ModerationStatus.REJECTED, reason=WIDE * 1000, moderator=label, previous=ModerationStatus.PENDING
         ),
@@ -147,8 +149,10 @@ def test_half_a_character_does_no_harm() -> None:
 @given(histories(), st.sampled_from(EventType))
 def test_the_words_of_withdrawn_feedback_are_not_sent(feedback: Feedback, type: EventType) -> None:  # noqa: A002
     """Once it was taken back nobody is told what it said, not even by news of earlier that arrive late."""
-    marked = evolve(feedback, comment="marked-comment", reply="marked-reply", tags=("marked-tag",))
-    marked = evolve(marked, context=Context({"marked-name": "marked-value"})).withdraw(at=NOON)
+    marked = feedback.with_content(
+        comment="marked-comment", tags=("marked-tag",), context=Context({"marked-name": "marked-value"})
+    )
+    marked = evolve(marked, reply="marked-reply").withdraw(at=NOON)
     encoded = body(about(marked, type))
     assert b"marked" not in encoded
     assert not (WORDS | NEVER) & set(json.loads(encoded)["data"])
@@ -156,7 +160,7 @@ def test_the_words_of_withdrawn_feedback_are_not_sent(feedback: Feedback, type: 
 
 def test_news_of_a_withdrawal_has_no_words_of_what_came_after() -> None:
     """News that feedback was deleted has none of its words, even if its author has given it anew meanwhile."""
-    data = data_of(about(a_feedback(comment="again"), EventType.DELETED))
+    data = data_of(about(a_feedback(comment="again"), EventType.WITHDRAWN))
     assert not (WORDS | NEVER) & set(data)
     assert (data["id"], data["rating"], data["session_id"], data["version"]) == ("f", "up", "s", 1)
 
@@ -164,7 +168,7 @@ def test_news_of_a_withdrawal_has_no_words_of_what_came_after() -> None:
 def test_what_was_said_before_is_not_sent() -> None:
     """A correction takes back what it replaces."""
     feedback = a_feedback(comment="hidden", rating=Rating.DOWN)
-    corrected = feedback.revised(evolve(feedback, comment="shown"), at=NOON + timedelta(minutes=1))
+    corrected = feedback.revised(Content(Rating.DOWN, "shown"), at=NOON + timedelta(minutes=1))
     encoded = body(about(corrected, EventType.UPDATED))
     assert b"hidden" not in encoded
     assert b"shown" in encoded

@@ -157,7 +157,7 @@ def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
     settings.write_text(wrong)
     refused = cli("alerts", "list")
     assert refused.code != 0
-    assert "Alert rule 'moderation' sets unknown longer_then; known for queue are kind, name" in refused.err
+    assert "Alert rule 'moderation' of kind queue sets unknown longer_then; known are kind, name" in refused.err
 
 
 def test_an_alert_without_words(cli: Any, streak: list[str]) -> None:

@@ -20,7 +20,7 @@ from hosts.serving import OPEN, Server, problem, served, serving
 from support import NOON, PATIENCE, ManualClock, counting_ids, eventually
 
 APPLICATION = "default"
-FORGED = "\n\nevent: feedback.deleted\ndata: {}\n\n"
+FORGED = "\n\nevent: feedback.withdrawn\ndata: {}\n\n"
 
 
 def give(server: Server, comment: str = "", **options: Any) -> str:
@@ -53,7 +53,7 @@ def test_each_thing_that_happens_is_an_event(server: Server, hk: Harken, clock: 
             hk.feed.nudge()
             happened.append(stream.event())
             shown.append(server.get(path))
-    types = ["feedback.created", "feedback.updated", "feedback.moderated", "feedback.deleted"]
+    types = ["feedback.created", "feedback.updated", "feedback.moderated", "feedback.withdrawn"]
     assert [one.event for one in happened] == [one.data["type"] for one in happened] == types
     assert [one.feedback for one in happened] == shown
     assert [one.data["timestamp"] for one in happened] == [one["updated_at"] for one in shown]

@@ -165,7 +165,6 @@ class Held:
         return getattr(self._inner, name)
 
     def add(self, batch: Any) -> Any:
-        """See the port."""
         assert self.released.wait(PATIENCE)
         return self._inner.add(batch)  # type: ignore[attr-defined]
 

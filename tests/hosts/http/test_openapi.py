@@ -329,7 +329,8 @@ class TestApi:
         hk.collection.reply("default", client.feedback_id, "Thank you")
         hk.collection.change("default", client.feedback_id, harken.Change(comment="still slow", context={"n": 1.5e300}))
         one = hk.collection.get("default", client.feedback_id)
-        felt = evolve(one, id="felt", sentiment=sentiment, withdrawn_at=one.updated_at, idempotency_key="k")
+        one = one.with_content(sentiment=sentiment)
+        felt = evolve(one, id="felt", withdrawn_at=one.updated_at, idempotency_key="k")
         hk.collection.restore([felt])
         response = client.ask(named("list_feedback"), query="withdrawn=true")
         assert len(json.loads(response.body)["feedbacks"]) == 3

@@ -1,4 +1,4 @@
-"""The session manager in the place of mongodb_session_manager's: feedback, metadata and hooks in dictionaries."""
+"""The replacement for mongodb_session_manager: feedback and metadata as dictionaries, and hooks."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,15 +30,15 @@ Hook = Callable[..., Any]
 
 @pytest.fixture
 def session_manager(hk: Harken) -> MongoDBSessionManager:
-    """A session manager on memory, with a clock that stands."""
+    """A session manager on memory, with a frozen clock."""
     return MongoDBSessionManager("session-1", harken=hk)
 
 
 class TestFeedback:
-    """What is put in as a dictionary comes out as one."""
+    """Feedback as dictionaries."""
 
-    def test_feedback_comes_back_in_order_as_it_was_given(self, session_manager: MongoDBSessionManager) -> None:
-        """Rating, comment and time, oldest first; the time is UTC with microseconds and says no zone."""
+    def test_feedback_is_returned_in_order(self, session_manager: MongoDBSessionManager) -> None:
+        """Rating, comment and time, oldest first; the time is UTC with microseconds, without a zone."""
         for rating, comment in (("up", "Very helpful!"), ("down", "Too slow"), (None, "")):
             session_manager.add_feedback({"rating": rating, "comment": comment})
         assert session_manager.get_feedbacks() == [
@@ -47,8 +47,8 @@ class TestFeedback:
             {"rating": None, "comment": "", "created_at": "2026-03-04T12:00:00.000000"},
         ]
 
-    def test_a_receipt_is_given(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
-        """Who adds feedback gets its receipt, and it is Harken's feedback like any other."""
+    def test_a_receipt_is_returned(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
+        """``add_feedback`` returns the receipt, and the feedback is stored like any other."""
         receipt = session_manager.add_feedback({"rating": "up", "comment": "Great"})
         assert receipt is not None
         assert hk.feedback(session_id="session-1").items == (receipt.feedback,)
@@ -64,22 +64,20 @@ class TestFeedback:
             ({"rating": "up", "user agent": "x"}, "'user agent' may only have"),
             ({"rating": "up", "when": datetime.now(UTC)}, "when must be text, a number"),
             ({"rating": "up", "created_at": "yesterday"}, "created_at must be a time"),
-            ({"rating": "up", "_as_json": "rating"}, "choose another one"),
+            ({"rating": "up", "_as_json": "rating"}, "choose another name"),
             ({"rating": "up", "author": 7}, "author must be text"),
         ],
     )
-    def test_what_cannot_be_kept_is_refused(
+    def test_invalid_feedback_is_rejected(
         self, session_manager: MongoDBSessionManager, feedback: Any, message: str
     ) -> None:
-        """The error says what was wrong; it is a ValueError, and nothing was kept."""
+        """The ``ValueError`` has the reason, and nothing is stored."""
         with pytest.raises(FeedbackRejected, match=message):
             session_manager.add_feedback(feedback)
         assert session_manager.get_feedbacks() == []
 
-    def test_what_has_a_place_in_feedback_is_put_there(
-        self, session_manager: MongoDBSessionManager, hk: Harken
-    ) -> None:
-        """Message, agent, author, tags, sentiment, time and idempotency key are Harken's own, and come back."""
+    def test_known_names_are_stored_in_fields(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
+        """Message, agent, author, tags, sentiment, time and idempotency key are fields, and are returned."""
         given = {
             "rating": "down",
             "comment": "Wrong",
@@ -92,13 +90,13 @@ class TestFeedback:
             "created_at": "2026-02-01T08:00:00.000001",
         }
         session_manager.add_feedback(given)
-        (kept,) = hk.feedback(session_id="session-1").items
-        assert (kept.message_id, kept.agent_id, kept.author, kept.tags) == ("m-1", "helper", "ann", ("facts",))
-        assert (kept.idempotency_key, kept.context) == ("key-1", {})
+        (entry,) = hk.feedback(session_id="session-1").items
+        assert (entry.message_id, entry.agent_id, entry.author, entry.tags) == ("m-1", "helper", "ann", ("facts",))
+        assert (entry.idempotency_key, entry.context) == ("key-1", {})
         assert session_manager.get_feedbacks() == [given]
 
-    def test_an_idempotency_key_keeps_feedback_once(self, session_manager: MongoDBSessionManager) -> None:
-        """The same again is recognised, also if what a hook found out differs; other words are refused."""
+    def test_an_idempotency_key_stores_feedback_once(self, session_manager: MongoDBSessionManager) -> None:
+        """A retry is a duplicate, even if enrichment differs; another comment is a conflict."""
         once = {"rating": "up", "comment": "Great", "idempotency_key": "key-1"}
         first = session_manager.add_feedback({**once, "_validated_at": "10:00"})
         again = session_manager.add_feedback({**once, "_validated_at": "10:01"})
@@ -108,8 +106,8 @@ class TestFeedback:
             session_manager.add_feedback({**once, "comment": "Something else"})
         assert len(session_manager.get_feedbacks()) == 1
 
-    def test_sessions_and_applications_are_apart(self, hk: Harken) -> None:
-        """Feedback of another session or application is not this one's."""
+    def test_sessions_and_applications_are_isolated(self, hk: Harken) -> None:
+        """Feedback and metadata of other sessions and applications are not visible."""
         for session, application in (("one", "web"), ("one", "app"), ("two", "web")):
             manager = MongoDBSessionManager(session, application_name=application, harken=hk)
             manager.add_feedback({"rating": "up", "comment": f"{session} {application}"})
@@ -119,8 +117,8 @@ class TestFeedback:
         assert manager.get_metadata() == {"metadata": {"where": "app"}}
         assert manager.get_application_name() == "app"
 
-    def test_context_from_elsewhere_does_no_harm(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
-        """Feedback that came another way and looks as if it held JSON is read as it is."""
+    def test_context_from_other_hosts_is_returned(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
+        """Feedback from another host whose context looks like JSON values is returned unchanged."""
         hk.submit("session-1", "up", context={"_as_json": "a b c", "a": "{", "b": 1})
         (feedback,) = session_manager.get_feedbacks()
         assert (feedback["a"], feedback["b"]) == ("{", 1)
@@ -141,34 +139,34 @@ _VALUES = (
 
 
 @given(st.dictionaries(_NAMES.filter(lambda name: name not in _OWN), _VALUES, max_size=8))
-def test_whatever_else_is_in_feedback_comes_back(extras: dict[str, Any]) -> None:
-    """Any other names with any JSON values come back as they were, and are told apart: 1, 1.0 and True."""
+def test_other_names_in_feedback_are_returned(extras: dict[str, Any]) -> None:
+    """Other names with any JSON values are returned unchanged, and 1, 1.0 and True stay different."""
     with harken.connect("memory://") as hk:
         manager = MongoDBSessionManager("session-1", harken=hk)
         manager.add_feedback({"rating": "up", "comment": "Fine", **extras})
         (feedback,) = manager.get_feedbacks()
-    kept = {name: value for name, value in feedback.items() if name not in {"rating", "comment", "created_at"}}
-    assert repr(sorted(kept.items())) == repr(sorted(extras.items()))
+    returned = {name: value for name, value in feedback.items() if name not in {"rating", "comment", "created_at"}}
+    assert repr(sorted(returned.items())) == repr(sorted(extras.items()))
 
 
 class TestHooks:
-    """A hook stands between who calls and what is kept."""
+    """Hooks around feedback and metadata."""
 
-    def test_a_hook_is_told_what_is_done(self, hk: Harken) -> None:
-        """It gets the way on, the action, the session, and by name the feedback and the session manager."""
-        told: list[tuple[str, str, dict[str, Any]]] = []
+    def test_the_arguments_of_a_hook(self, hk: Harken) -> None:
+        """It gets the original function, the action, the session and, by name, the feedback and session manager."""
+        calls: list[tuple[str, str, dict[str, Any]]] = []
 
         def listen(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
-            told.append((action, session_id, dict(kwargs)))
+            calls.append((action, session_id, dict(kwargs)))
             return original_func(kwargs["feedback"])
 
         manager = MongoDBSessionManager("session-1", feedback_hook=listen, harken=hk)
         manager.add_feedback({"rating": "up"})
-        assert told == [("add", "session-1", {"feedback": {"rating": "up"}, "session_manager": manager})]
+        assert calls == [("add", "session-1", {"feedback": {"rating": "up"}, "session_manager": manager})]
 
     @pytest.mark.parametrize("shape", ["plain", "keyword only", "decorated", "method", "partial", "chain", "built-in"])
-    def test_a_hook_that_takes_no_session_manager(self, hk: Harken, shape: str) -> None:
-        """It is called as before, without it, whatever kind of callable it is."""
+    def test_a_hook_without_a_session_manager_parameter(self, hk: Harken, shape: str) -> None:
+        """Any kind of callable is called without the session manager if it does not accept it."""
 
         def plain(original_func: Hook, action: str, session_id: str, feedback: dict[str, Any]) -> Any:
             return original_func({**feedback, "comment": f"{action} in {session_id}"})
@@ -185,7 +183,7 @@ class TestHooks:
                 return plain(original_func, action, session_id, feedback)
 
         class BuiltIn(Audit):
-            """A callable whose parameters cannot be found out."""
+            """A callable whose signature cannot be read."""
 
             __signature__ = "unknown"
 
@@ -203,7 +201,7 @@ class TestHooks:
         assert [feedback["comment"] for feedback in manager.get_feedbacks()] == ["add in session-1"]
 
     def test_a_hook_reads_and_writes_the_session(self, hk: Harken) -> None:
-        """With the session manager that it is given; each hook of a chain gets it, unless it does not take it."""
+        """Each hook of a chain gets the session manager, if it accepts it."""
 
         def count(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
             manager = kwargs["session_manager"]
@@ -220,7 +218,7 @@ class TestHooks:
 
     @pytest.mark.parametrize("name", ["feedback_hook", "feedbackHook"])
     def test_a_hook_may_change_the_feedback(self, hk: Harken, name: str) -> None:
-        """What it passes on is kept, and what the caller has in hand is not changed."""
+        """The changed feedback is stored, and the caller's dictionary is not changed."""
 
         def shout(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
             kwargs["feedback"]["comment"] = kwargs["feedback"]["comment"].upper()
@@ -232,25 +230,25 @@ class TestHooks:
         assert given["comment"] == "great"
         assert manager.get_feedbacks()[0]["comment"] == "GREAT"
 
-    def test_a_hook_may_refuse(self, hk: Harken) -> None:
-        """What it raises is raised to the caller, and nothing is kept."""
+    def test_a_hook_may_reject(self, hk: Harken) -> None:
+        """The caller gets the hook's error, and nothing is stored."""
 
-        def refuse(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
+        def reject(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
             raise ValueError("Not on Sundays")
 
-        manager = MongoDBSessionManager("session-1", feedback_hook=refuse, harken=hk)
+        manager = MongoDBSessionManager("session-1", feedback_hook=reject, harken=hk)
         with pytest.raises(ValueError, match="Not on Sundays"):
             manager.add_feedback({"rating": "up"})
         assert manager.get_feedbacks() == []
 
     def test_a_hook_may_skip(self, hk: Harken) -> None:
-        """If it does not call on, nothing is kept and there is no receipt."""
+        """If it does not call the original function, nothing is stored and there is no receipt."""
         manager = MongoDBSessionManager("session-1", feedback_hook=lambda *_, **__: None, harken=hk)
         assert manager.add_feedback({"rating": "up"}) is None
         assert manager.get_feedbacks() == []
 
     def test_hooks_chain(self, hk: Harken) -> None:
-        """The first is the outermost, each gets what the one before passed on; the camel-case one is the innermost."""
+        """The first is the outermost, each gets the feedback of the one before; the camel-case one is the innermost."""
 
         def adding(mark: str) -> Hook:
             def hook(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
@@ -265,8 +263,8 @@ class TestHooks:
         manager.add_feedback({"rating": "up", "comment": "0"})
         assert manager.get_feedbacks()[0]["comment"] == "0123"
 
-    def test_metadata_goes_through_its_hook(self, hk: Harken) -> None:
-        """Update, get and delete are told apart, and what the hook passes on or gives back is what counts."""
+    def test_metadata_hooks(self, hk: Harken) -> None:
+        """Update, get and delete are separate actions; the hook may change arguments and results."""
         actions: list[str] = []
 
         def guard(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
@@ -285,8 +283,8 @@ class TestHooks:
             assert manager.get_metadata() == {"metadata": {"by": "hook"}}
         assert actions == ["update", "get", "delete", "get"] * 2
 
-    def test_what_is_no_hook_is_refused_at_once(self, hk: Harken) -> None:
-        """Not with the first feedback."""
+    def test_an_invalid_hook_is_rejected(self, hk: Harken) -> None:
+        """The constructor raises, not the first call of ``add_feedback``."""
         with pytest.raises(TypeError, match="must be callable, got 'audit'"):
             MongoDBSessionManager("session-1", feedback_hook=["audit"], harken=hk)  # type: ignore[list-item]
         with pytest.raises(TypeError, match="must be callable, got 'audit'"):
@@ -294,10 +292,10 @@ class TestHooks:
 
 
 class TestMetadata:
-    """Facts about a session by name."""
+    """Metadata of a session."""
 
-    def test_names_are_set_one_by_one(self, session_manager: MongoDBSessionManager) -> None:
-        """An update leaves other names; a session that was never seen has none."""
+    def test_names_are_set_separately(self, session_manager: MongoDBSessionManager) -> None:
+        """An update leaves other names unchanged; an unknown session has no metadata."""
         assert session_manager.get_metadata() == {"metadata": {}}
         session_manager.update_metadata({"tier": "premium", "history": ["up"]})
         session_manager.update_metadata({"history": ["up", "up"]})
@@ -306,7 +304,7 @@ class TestMetadata:
         assert session_manager.get_metadata() == {"metadata": {"history": ["up", "up"]}}
 
     def test_a_single_text_is_one_name(self, hk: Harken) -> None:
-        """A name that is not in a list is deleted, and none that its letters are; hooks get a list."""
+        """A text deletes the name, not the names of its letters; hooks get a list."""
         keys: list[object] = []
 
         def listen(original_func: Hook, action: str, session_id: str, **kwargs: Any) -> Any:
@@ -319,15 +317,15 @@ class TestMetadata:
         assert MongoDBSessionManager("session-1", harken=hk, metadata_hook=listen).delete_metadata("topic") == 1
         assert (manager.get_metadata(), keys) == ({"metadata": {"o": 1, "p": 1}}, [["topic"]])
 
-    def test_what_cannot_be_kept_is_refused(self, session_manager: MongoDBSessionManager) -> None:
-        """The error names it, and nothing was changed."""
+    def test_invalid_metadata_is_rejected(self, session_manager: MongoDBSessionManager) -> None:
+        """The error names the value, and nothing is changed."""
         with pytest.raises(InvalidMetadata, match=r"metadata\.when"):
             session_manager.update_metadata({"tier": "basic", "when": datetime.now(UTC)})  # type: ignore[dict-item]
         assert session_manager.get_metadata() == {"metadata": {}}
 
 
 class TestOpening:
-    """A session manager finds its storage as the guide's does, and any other storage by its URL."""
+    """The storage of a session manager."""
 
     @pytest.mark.parametrize(
         ("connection_string", "database", "url"),
@@ -336,17 +334,19 @@ class TestOpening:
             ("mongodb://localhost:27017", "examples", "mongodb://localhost:27017/examples"),
             ("mongodb://ann:secret@a,b:1/other?retryWrites=true", "x", "mongodb://ann:secret@a,b:1/x?retryWrites=true"),
             ("mongodb+srv://cluster.example/?tls=true", "a b", "mongodb+srv://cluster.example/a%20b?tls=true"),
-            ("mongodb://localhost/kept", None, "mongodb://localhost/kept"),
+            ("mongodb://localhost/other", None, "mongodb://localhost/other"),
             ("memory://", "examples", "memory://"),
             ("sqlite:///feedback.db", "examples", "sqlite:///feedback.db"),
         ],
     )
-    def test_the_database_is_put_into_the_url(self, connection_string: str, database: str | None, url: str) -> None:
-        """In MongoDB it replaces the one that is there; elsewhere it says nothing."""
+    def test_the_database_name_is_put_into_the_url(
+        self, connection_string: str, database: str | None, url: str
+    ) -> None:
+        """Storages other than MongoDB ignore it."""
         assert storage_url(connection_string, database) == url
 
-    def test_what_is_kept_outlives_the_manager(self, tmp_path: Path) -> None:
-        """A second manager on the same file finds what the first one kept; closing twice is harmless."""
+    def test_feedback_is_durable(self, tmp_path: Path) -> None:
+        """A second manager on the same file reads the feedback of the first; closing twice is allowed."""
         url = f"sqlite:///{tmp_path / 'feedback.db'}"
         for _ in range(2):
             manager = create_mongodb_session_manager(
@@ -377,7 +377,7 @@ class TestOpening:
         settings: dict[str, str],
         connection_string: str | None,
     ) -> None:
-        """A program that names no storage gets a ValueError that says what to give, and no file is made."""
+        """The ``ValueError`` says what to pass, and no file is created."""
         monkeypatch.chdir(tmp_path)
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
@@ -385,10 +385,8 @@ class TestOpening:
             opener(connection_string)
         assert list(tmp_path.iterdir()) == []
 
-    def test_the_storage_of_the_settings_can_be_handed_in(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """HARKEN_STORAGE names the storage of ``harken.connect()``, which a session manager and a factory take."""
+    def test_the_storage_of_the_settings_can_be_passed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A session manager and a factory accept ``harken.connect()``, which uses HARKEN_STORAGE."""
         monkeypatch.setenv("HARKEN_STORAGE", f"sqlite:///{tmp_path / 'feedback.db'}")
         with harken.connect() as hk:
             MongoDBSessionManager("session-1", harken=hk).add_feedback({"rating": "up"})
@@ -396,7 +394,7 @@ class TestOpening:
             assert hk.summary().total == 2
 
     def test_a_client_is_used_and_stays_open(self) -> None:
-        """The same data as with any other session manager of that client and database."""
+        """Session managers with the same client and database share their data."""
         client: MongoClient[Any] = mongomock.MongoClient()
         for session in ("one", "two"):
             manager = MongoDBSessionManager(session, client=client, database_name="examples")
@@ -406,14 +404,14 @@ class TestOpening:
         with pytest.raises(harken.ConfigurationError, match="not both"):
             MongoDBSessionManager("one", "memory://", client=client)
 
-    def test_a_harken_that_is_handed_in_stays_open(self, hk: Harken) -> None:
-        """Whoever opened it closes it."""
+    def test_a_harken_that_is_passed_stays_open(self, hk: Harken) -> None:
+        """The caller closes it."""
         MongoDBSessionManager("session-1", harken=hk).close()
         assert hk.submit("session-1", "up").feedback
 
 
 class TestFactory:
-    """One storage for a process, and a session manager for each session."""
+    """The factory of session managers."""
 
     @pytest.fixture
     def factory(self) -> Iterator[MongoDBSessionManagerFactory]:
@@ -432,10 +430,10 @@ class TestFactory:
         assert factory.harken.summary().total == 2
 
     def test_hooks_are_given_for_each_session_manager(self, factory: MongoDBSessionManagerFactory) -> None:
-        """Both spellings work, for feedback and for metadata."""
+        """Both spellings are accepted, for feedback and for metadata."""
 
         def skip(*_: Any, **__: Any) -> None:
-            """Keep nothing."""
+            """Store nothing."""
 
         managers = [
             factory.create_session_manager("one", feedbackHook=skip, metadataHook=skip),
@@ -447,16 +445,16 @@ class TestFactory:
         plain = factory.create_session_manager("one")
         assert (plain.get_feedbacks(), plain.get_metadata()) == ([], {"metadata": {}})
 
-    def test_without_a_factory_the_error_says_what_to_do(self) -> None:
-        """Before it was made, and after it was closed, which may be done twice."""
+    def test_without_a_factory_the_error_names_the_function_to_call(self) -> None:
+        """This also holds after the factory was closed, which may be repeated."""
         initialize_global_factory("memory://")
         close_global_factory()
         close_global_factory()
         with pytest.raises(RuntimeError, match="initialize_global_factory"):
             get_global_factory()
 
-    def test_another_factory_takes_the_place_of_the_first(self, factory: MongoDBSessionManagerFactory) -> None:
-        """The one before is closed; if the new one cannot be opened, it stays."""
+    def test_another_factory_replaces_the_first(self, factory: MongoDBSessionManagerFactory) -> None:
+        """The previous one is closed, unless the new one cannot be opened."""
         with pytest.raises(harken.ConfigurationError):
             initialize_global_factory("nowhere://")
         assert get_global_factory() is factory
@@ -465,8 +463,8 @@ class TestFactory:
         with pytest.raises(harken.StorageClosed):
             factory.harken.submit("one", "up")
 
-    def test_many_threads_may_use_it(self, factory: MongoDBSessionManagerFactory) -> None:
-        """Every feedback of every thread is kept."""
+    def test_threads_may_share_it(self, factory: MongoDBSessionManagerFactory) -> None:
+        """The feedback of every thread is stored."""
 
         def add(number: int) -> None:
             manager = get_global_factory().create_session_manager(f"session-{number % 4}")
@@ -476,16 +474,16 @@ class TestFactory:
             list(threads.map(add, range(64)))
         assert factory.harken.summary().positive == 64
 
-    def test_a_harken_that_is_handed_in_stays_open(self, hk: Harken) -> None:
-        """Whoever opened it closes it."""
+    def test_a_harken_that_is_passed_stays_open(self, hk: Harken) -> None:
+        """The caller closes it."""
         initialize_global_factory(harken=hk)
         close_global_factory()
         assert hk.submit("session-1", "up").feedback
 
 
 @pytest.mark.slow
-def test_on_a_real_mongodb_nothing_differs(mongodb_url: str) -> None:
-    """The guide's parameters lead to Harken's collections in that database, and what was kept is found again."""
+def test_on_a_mongodb_server(mongodb_url: str) -> None:
+    """The parameters of the guide select the database, and stored feedback is read again."""
     name = mongodb_url.rpartition("/")[2].partition("?")[0]
     given = {"rating": "down", "comment": "Too slow", "_validated_at": "10:00", "ip": {"v4": "192.0.2.1"}}
     for _ in range(2):
@@ -494,7 +492,6 @@ def test_on_a_real_mongodb_nothing_differs(mongodb_url: str) -> None:
         manager.update_metadata({"tier": "premium"})
         manager.close()
     manager = MongoDBSessionManager("session-1", connection_string=mongodb_url)
-    feedbacks = manager.get_feedbacks()
-    assert [{key: one[key] for key in given} for one in feedbacks] == [given, given]
+    assert [{key: one[key] for key in given} for one in manager.get_feedbacks()] == [given, given]
     assert manager.get_metadata() == {"metadata": {"tier": "premium"}}
     manager.close()

@@ -1,4 +1,4 @@
-"""No message is too large and no object too odd to go on: what is kept always fits, and is restored."""
+"""No message is too large and no object too unusual: stored messages never exceed the limit, and are restored."""
 
 import array
 import dataclasses
@@ -17,7 +17,7 @@ from strands.types.session import SessionMessage
 import harken
 from harken import Harken
 from harken_adapters.hosts.strands import HarkenSessionManager, HarkenSessionRepository
-from harken_adapters.hosts.strands.encoding import decoded, encoded, fitted, size_of
+from harken_adapters.hosts.strands.encoding import decode, encode, shorten, size_of
 from local_model import LocalModel, ToolCall
 
 SMALL = 20_000
@@ -31,55 +31,55 @@ def hk() -> Iterator[Harken]:
         yield hk
 
 
-def talking(hk: Harken, answers: list[Any], **options: Any) -> Agent:
-    """An agent with a session on Harken that keeps little of a message."""
+def create_agent(hk: Harken, answers: list[Any], **options: Any) -> Agent:
+    """An agent with a session on Harken, with a low size limit."""
     manager = HarkenSessionManager(hk, "s", max_record_bytes=SMALL)
     return Agent(model=LocalModel(answers), session_manager=manager, agent_id="a", callback_handler=None, **options)
 
 
-def kept_sizes(hk: Harken) -> list[int]:
-    """The bytes of each message."""
+def stored_sizes(hk: Harken) -> list[int]:
+    """The size of each message, in bytes."""
     return [size_of(dict(message)) for _, message in hk.conversations.stream("default", "s", "a")]
 
 
-# --- What is too large ------------------------------------------------------------------------------------------------
+# --- Large values -----------------------------------------------------------------------------------------------------
 
 
 def test_a_prompt_of_many_small_texts(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
-    """The first are kept, a placeholder says how many others there were, and the conversation goes on."""
-    agent = talking(hk, ["one", "two"])
+    """The first texts are stored, a placeholder has the number of the others, and the conversation continues."""
+    agent = create_agent(hk, ["one", "two"])
     agent(ROWS)
     agent("and now?")
-    restored = talking(hk, ["three"])
+    restored = create_agent(hk, ["three"])
     *first, last = restored.messages[0]["content"]
     assert first == ROWS[: len(first)]
     assert len(first) > 15
     assert last["text"].startswith(f"[{100 - len(first)} blocks of ")
-    assert f"left out of what is kept: {100 - len(first)} blocks" in caplog.text
+    assert f"stored without: {100 - len(first)} blocks" in caplog.text
     restored("and now?")
-    assert len(talking(hk, []).messages) == 6
-    assert max(kept_sizes(hk)) <= SMALL
+    assert len(create_agent(hk, []).messages) == 6
+    assert max(stored_sizes(hk)) <= SMALL
 
 
-def test_a_tools_result_of_many_small_texts(hk: Harken) -> None:
-    """Call and result still belong together, and the first rows are kept."""
+def test_a_tool_result_of_many_small_texts(hk: Harken) -> None:
+    """The call and its result keep their common id, and the first rows are stored."""
 
     @tool
     def search() -> dict[str, Any]:
         """Search."""
         return {"status": "success", "content": ROWS}
 
-    agent = talking(hk, [ToolCall("search", {}), "found", "two"], tools=[search])
+    agent = create_agent(hk, [ToolCall("search", {}), "found", "two"], tools=[search])
     agent("search")
     agent("and now?")
-    restored = talking(hk, ["three"], tools=[search])
+    restored = create_agent(hk, ["three"], tools=[search])
     call, result = restored.messages[1]["content"][0]["toolUse"], restored.messages[2]["content"][0]["toolResult"]
     assert call["toolUseId"] == result["toolUseId"]
     assert result["content"][:15] == ROWS[:15]
     assert "blocks of " in result["content"][-1]["text"]
     restored("and now?")
-    assert len(talking(hk, []).messages) == 8
-    assert max(kept_sizes(hk)) <= SMALL
+    assert len(create_agent(hk, []).messages) == 8
+    assert max(stored_sizes(hk)) <= SMALL
 
 
 NUMBERS = list(range(9_000))
@@ -88,7 +88,7 @@ RESULT: Any = {"toolResult": {"toolUseId": "t", "status": "success", "content": 
 
 
 @pytest.mark.parametrize(
-    ("message", "kept"),
+    ("message", "stored"),
     [
         ({"content": [{"text": "hi"}, {"text": "x", "extra": NUMBERS}]}, [{"text": "hi"}, "text of "]),
         ({"content": [{"text": "hi"}, {"y" * 9_000: NUMBERS}]}, [{"text": "hi"}, "y" * 50 + " of "]),
@@ -104,16 +104,16 @@ RESULT: Any = {"toolResult": {"toolUseId": "t", "status": "success", "content": 
         ({"content": [], "__harken_encoded__": NUMBERS}, ["message of "]),
     ],
 )
-def test_only_what_must_be_is_left_out(message: dict[str, Any], kept: list[Any] | None) -> None:
-    """Calls and results of tools keep their id as long as there is room; the rest of a message stays."""
+def test_only_large_parts_are_replaced(message: dict[str, Any], stored: list[Any] | None) -> None:
+    """Tool calls and results keep their ids if possible, and other parts of a message stay unchanged."""
     whole = {"role": "assistant", "tracking_id": "known", **message}
-    record = fitted(encoded({"message": whole, "redact_message": None}, "x"), SMALL, "x")
+    record = shorten(encode({"message": whole, "redact_message": None}, "x"), SMALL, "x")
     assert size_of(record) <= SMALL
-    content = decoded(record["message"])["content"]
-    if kept is None:
+    content = decode(record["message"])["content"]
+    if stored is None:
         return
-    assert len(content) == len(kept)
-    for block, expected in zip(content, kept, strict=True):
+    assert len(content) == len(stored)
+    for block, expected in zip(content, stored, strict=True):
         if expected == "t":
             assert next(iter(block.values()))["toolUseId"] == "t"
         elif isinstance(expected, str):
@@ -153,35 +153,35 @@ _MESSAGES = _ANY | st.fixed_dictionaries(
 
 
 @given(_MESSAGES, st.none() | _MESSAGES, st.integers(1_000, 30_000))
-def test_a_message_always_fits(message: Any, redacted: Any, limit: int) -> None:
-    """Whatever it is made of, and whatever the limit is."""
+def test_a_stored_message_never_exceeds_the_limit(message: Any, redacted: Any, limit: int) -> None:
+    """This holds for any content and any limit."""
     values = vars(SessionMessage({"role": "user", "content": []}, 2**63 - 1))
-    record = fitted(encoded({**values, "message": message, "redact_message": redacted}, "x"), limit, "x")
+    record = shorten(encode({**values, "message": message, "redact_message": redacted}, "x"), limit, "x")
     assert size_of(record) <= limit
     json.dumps(record, allow_nan=False)
 
 
-def test_the_log_of_what_was_left_out_is_short(caplog: pytest.LogCaptureFixture) -> None:
-    """It names the largest parts, and says how many more there were."""
+def test_the_log_of_replaced_parts_is_short(caplog: pytest.LogCaptureFixture) -> None:
+    """It names the largest parts, and the number of the others."""
     content = [{"text": f"{'x' * 2_000}"} for _ in range(500)]
-    fitted(encoded({"message": {"role": "user", "content": content}}, "x"), 50_000, "x")
+    shorten(encode({"message": {"role": "user", "content": content}}, "x"), 50_000, "x")
     assert " more" in caplog.text
     assert len(caplog.text) < 2_000
 
 
-# --- What fails while it is read --------------------------------------------------------------------------------------
+# --- Objects that fail while they are read ----------------------------------------------------------------------------
 
 
 @dataclasses.dataclass
 class Unset:
-    """One of its fields has no value."""
+    """A dataclass with a field that has no value."""
 
     there: int
     missing: int = dataclasses.field(init=False)
 
 
 class BrokenMapping(Mapping[str, int]):
-    """It has a name, but not its value."""
+    """A mapping with a key that has no value."""
 
     def __len__(self) -> int:
         return 1
@@ -204,21 +204,21 @@ class BrokenItems(dict[str, int]):
 
 
 class BrokenList(list[int]):
-    """A list that cannot be run through."""
+    """A list that cannot be iterated over."""
 
     def __iter__(self) -> Iterator[int]:
         raise ZeroDivisionError
 
 
 class BrokenFloat(float):
-    """A number that fails to be one."""
+    """A number whose conversions fail."""
 
     def __float__(self) -> float:
         raise ZeroDivisionError
 
 
 class BrokenInt(int):
-    """A number that fails to be one."""
+    """A number whose conversions fail."""
 
     def bit_length(self) -> int:
         raise ZeroDivisionError
@@ -231,14 +231,14 @@ class BrokenInt(int):
 
 
 class BrokenTime(datetime):
-    """A time that cannot be written."""
+    """A time that cannot be formatted."""
 
     def isoformat(self, *_: Any, **__: Any) -> str:
         raise ZeroDivisionError
 
 
 class BrokenClass:
-    """Its class cannot be asked for."""
+    """An object whose class cannot be read."""
 
     @property
     def __class__(self) -> Any:
@@ -246,28 +246,28 @@ class BrokenClass:
 
 
 class NoText:
-    """Its text is not a text."""
+    """An object whose text is not a str."""
 
     def __str__(self) -> str:
-        return 5  # type: ignore[return-value]  # noqa: PLE0307 - that is what is odd
+        return 5  # type: ignore[return-value]  # noqa: PLE0307 - the purpose of the class
 
 
 def released() -> memoryview:
-    """A view of nothing any more."""
+    """A view of memory that was released."""
     view = memoryview(b"abc")
     view.release()
     return view
 
 
-def below_itself() -> Unset:
+def recursive() -> Unset:
     """An object that contains itself."""
     outer = Unset(1)
     outer.missing = outer  # type: ignore[assignment]
     return outer
 
 
-#: What it is, what is restored, and the type that the warning names, if there is one.
-ODD: dict[str, tuple[Any, Any, str]] = {
+#: An object, the value that is restored, and the type in the warning, if there is one.
+UNUSUAL: dict[str, tuple[Any, Any, str]] = {
     "unset field": (Unset(1), {"there": 1}, ""),
     "mapping": (BrokenMapping(), "broken", "BrokenMapping"),
     "dictionary": (BrokenItems(a=1), "{'a': 1}", "BrokenItems"),
@@ -285,43 +285,43 @@ ODD: dict[str, tuple[Any, Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_odd_objects_are_kept(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """As what they are where that can be read, and otherwise as text, with a warning; what is around them stays."""
-    value, restored, warned = ODD[name]
-    found = decoded(json.loads(json.dumps(encoded({"before": 1, "odd": [value, value], "after": 2}, "It"))))
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_objects_are_stored(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Values that can be read are stored, others as text with a warning; values around them stay unchanged."""
+    value, restored, warned = UNUSUAL[name]
+    found = decode(json.loads(json.dumps(encode({"before": 1, "odd": [value, value], "after": 2}, "It"))))
     assert found == {"before": 1, "odd": [restored, restored], "after": 2}
     assert [record.message for record in caplog.records] == (
-        [f"It has values that JSON cannot say; kept as text: {warned}"] if warned else []
+        [f"It has values that JSON cannot represent; stored as text: {warned}"] if warned else []
     )
 
 
-def test_released_memory_is_kept_as_text(caplog: pytest.LogCaptureFixture) -> None:
-    """There is nothing to read any more."""
-    text, after = encoded([released(), 1], "It")
+def test_released_memory_is_stored_as_text(caplog: pytest.LogCaptureFixture) -> None:
+    """Its content cannot be read."""
+    text, after = encode([released(), 1], "It")
     assert (text.startswith("<released memory at "), after) == (True, 1)
-    assert "kept as text: memoryview" in caplog.text
+    assert "stored as text: memoryview" in caplog.text
 
 
 def test_an_object_that_contains_itself() -> None:
-    """It ends at some depth."""
-    assert "nested too deeply" in json.dumps(encoded(below_itself(), "It"))
+    """It is stored up to the maximum depth."""
+    assert "nested too deeply" in json.dumps(encode(recursive(), "It"))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_is_not_a_value(error: type[BaseException]) -> None:
-    """Ctrl-C while a value is read ends the program."""
+def test_an_interruption_is_raised(error: type[BaseException]) -> None:
+    """Ctrl-C while a value is read is not suppressed."""
 
     class Interrupting:
         def __str__(self) -> str:
             raise error
 
     with pytest.raises(error):
-        encoded(Interrupting(), "It")
+        encode(Interrupting(), "It")
 
 
-def test_a_turn_goes_on_after_an_odd_result(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
-    """The agent answers, and the next process goes on."""
+def test_a_turn_continues_after_an_unusual_result(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
+    """The agent answers, and the next process continues."""
     caplog.set_level(logging.WARNING)
 
     @tool
@@ -329,16 +329,16 @@ def test_a_turn_goes_on_after_an_odd_result(hk: Harken, caplog: pytest.LogCaptur
         """Look."""
         return {"status": "success", "content": [{"json": [Unset(1), BrokenMapping()]}]}
 
-    agent = talking(hk, [ToolCall("look", {}), "done", "two"], tools=[look])
+    agent = create_agent(hk, [ToolCall("look", {}), "done", "two"], tools=[look])
     agent("look")
     agent("and now?")
-    restored = talking(hk, ["three"], tools=[look])
+    restored = create_agent(hk, ["three"], tools=[look])
     assert restored.messages[2]["content"][0]["toolResult"]["content"] == [{"json": [{"there": 1}, "broken"]}]
     assert str(restored("again")).strip() == "three"
 
 
-def test_a_stack_that_is_nearly_used_up(hk: Harken) -> None:
-    """What is too deep for what is left of the stack is kept as text."""
+def test_a_stack_that_is_almost_full(hk: Harken) -> None:
+    """Values that are too deep for the rest of the stack are stored as text."""
 
     def below(frames: int, value: Any) -> None:
         if frames:

@@ -1,4 +1,4 @@
-"""The feedback tool: what is said about one answer counts once, however often a model calls the tool."""
+"""The feedback tool: feedback on one answer counts once, even if a model calls the tool repeatedly."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,32 +38,32 @@ def _session_manager(hk: Harken, _: Path) -> tuple[AgentTool, dict[str, Any]]:
     return manager.get_feedback_tool(), {"session_manager": manager}
 
 
-def _beside_files(hk: Harken, folder: Path) -> tuple[AgentTool, dict[str, Any]]:
+def _with_file_sessions(hk: Harken, folder: Path) -> tuple[AgentTool, dict[str, Any]]:
     feedback = AgentFeedback(hk, "s")
     files = FileSessionManager("s", storage_dir=str(folder / "sessions"))
     return feedback.tool(), {"session_manager": files, "hooks": [feedback]}
 
 
-HOSTS = {"strands": _strands, "session manager": _session_manager, "beside files": _beside_files}
+HOSTS = {"strands": _strands, "session manager": _session_manager, "file sessions": _with_file_sessions}
 
 
 @pytest.fixture(params=HOSTS)
 def talk(request: pytest.FixtureRequest, stored: Harken, tmp_path: Path) -> Callable[[list[Any]], Agent]:
-    """Makes an agent of one session that says these things, as a new process would."""
+    """A function that creates an agent of the session with these responses, as a new process would."""
 
-    def begin(answers: list[Any]) -> Agent:
+    def start(answers: list[Any]) -> Agent:
         tool, options = HOSTS[request.param](stored, tmp_path)
         return Agent(model=LocalModel(answers), tools=[tool], agent_id="a", callback_handler=None, **options)
 
-    return begin
+    return start
 
 
-def _kept(hk: Harken) -> list[tuple[str | None, str]]:
+def _entries(hk: Harken) -> list[tuple[str | None, str]]:
     return [(one.rating.value, one.comment) for one in hk.stream(session_id="s")]
 
 
 def test_the_same_call_twice(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
-    """One after the other in a turn: one thumbs-down, without a revision."""
+    """Two equal calls in a turn store one thumbs-down without a revision."""
     agent = talk(["Here it is", DOWN, DOWN, "noted"])
     agent("where is my order")
     agent("wrong order, please note that")
@@ -71,16 +71,16 @@ def test_the_same_call_twice(stored: Harken, talk: Callable[[list[Any]], Agent])
     assert (feedback.comment, feedback.version, stored.summary().negative) == ("wrong order", 1, 1)
 
 
-def test_calls_at_once(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
-    """In one message of the model, which Strands runs in parallel: one entry."""
+def test_parallel_calls(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
+    """Calls in one message, which Strands runs in parallel, store one entry."""
     agent = talk(["Here it is", [DOWN, DOWN, DOWN], "noted"])
     agent("where is my order")
     agent("wrong order, please note that")
-    assert _kept(stored) == [("down", "wrong order")]
+    assert _entries(stored) == [("down", "wrong order")]
 
 
 def test_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
-    """What was said last counts, and what was said before is a revision of it."""
+    """The last call counts, and the previous feedback is a revision."""
     agent = talk(["Here it is", DOWN, UP, "noted"])
     agent("where is my order")
     agent("wrong order; no, it is the right one")
@@ -90,40 +90,40 @@ def test_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> Non
 
 
 def test_after_a_restart(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
-    """A new process knows what was said about an answer before; each answer counts for itself."""
+    """A new process revises earlier feedback on an answer; each answer counts separately."""
     talk(["Here it is", DOWN, "noted"])("where is my order")
     agent = talk([UP, "noted", DOWN, "and another"])
     for question in ("it is right after all", "the last one is wrong"):
         agent(question)
     answers = {one.message_id for one in stored.stream()}
-    assert len(answers) == len(_kept(stored)) == stored.summary().total
+    assert len(answers) == len(_entries(stored)) == stored.summary().total
     talk([DOWN, DOWN, "noted"])("still wrong")
     talk([DOWN, DOWN, "noted"])("still wrong")
     assert stored.summary().total == len({one.message_id for one in stored.stream()})
 
 
 def test_two_answers_count_twice(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
-    """Feedback on different answers is never one."""
+    """Feedback on different answers is counted separately."""
     agent = talk(["one", DOWN, "two", DOWN, "three"])
     for question in ("first", "that is wrong", "that as well"):
         agent(question)
-    assert _kept(stored) == [("down", "wrong order")] * 2
+    assert _entries(stored) == [("down", "wrong order")] * 2
     assert stored.summary().negative == 2
 
 
 def test_many_threads(stored: Harken) -> None:
-    """However many call the tool at once, through hooks or not, one entry is kept, and nobody is refused."""
+    """Concurrent calls of the tool store one entry, and none is rejected."""
     managers = [MongoDBSessionManager("s", harken=stored) for _ in range(4)]
     tools: list[Any] = [manager.get_feedback_tool() for manager in managers]
-    said = in_threads(
+    results = in_threads(
         [lambda tool=tool, n=n: tool(rating="down", comment=f"wrong {n}") for n in range(4) for tool in tools]
     )
-    assert {result["status"] for result in said} == {"success"}
+    assert {result["status"] for result in results} == {"success"}
     assert stored.summary().negative == 1
 
 
 def test_hooks_see_each_call(hk: Harken) -> None:
-    """A hook is called each time, may change what is kept or say whose it is, and what it skips changes nothing."""
+    """A hook is called each time. It may change the feedback or its author; skipped calls change nothing."""
     seen: list[str] = []
 
     def hook(original_func: Callable[..., Any], action: str, session_id: str, **kwargs: Any) -> Any:
@@ -143,7 +143,7 @@ def test_hooks_see_each_call(hk: Harken) -> None:
 
 
 def test_other_feedback_still_counts(hk: Harken) -> None:
-    """What a program submits itself is a new entry each time, and none of it is the tool's."""
+    """Each submission of the program is a new entry, separate from the tool's entry."""
     manager = MongoDBSessionManager("s", harken=hk)
     tool: Any = manager.get_feedback_tool()
     tool(rating="up", comment="")
@@ -154,7 +154,7 @@ def test_other_feedback_still_counts(hk: Harken) -> None:
 
 
 def test_a_session_with_the_longest_id(hk: Harken) -> None:
-    """Its user has an author that fits, and is another one than that of a session with nearly the same id."""
+    """The author of its user has a valid length, and differs from that of a session with almost the same id."""
     for session_id in ("s" * 200, "s" * 199 + "t"):
         tool: Any = HarkenSessionManager(hk, session_id).feedback.tool()
         for _ in range(2):
@@ -162,7 +162,7 @@ def test_a_session_with_the_longest_id(hk: Harken) -> None:
     assert len({one.author for one in hk.stream()}) == hk.summary().total == 2
 
 
-# --- Which answer -----------------------------------------------------------------------------------------------------
+# --- The rated answer -------------------------------------------------------------------------------------------------
 
 
 def rate(rating: str, comment: str = "", **options: Any) -> ToolCall:
@@ -174,13 +174,13 @@ BAD, LATE, GOOD = rate("down"), rate("down", "late"), rate("up", "good")
 
 
 def _votes(hk: Harken, agent: Agent) -> dict[str | None, tuple[str | None, str]]:
-    """What was kept, by the text of the answer that it is about."""
+    """Rating and comment of each vote, by the text of its answer."""
     texts = {message["tracking_id"]: message["content"][0].get("text") for message in agent.messages}
     return {texts[one.message_id or ""]: (one.rating.value, one.comment) for one in hk.stream(session_id="s")}
 
 
 def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], Agent]) -> None:
-    """They are about the first answer, also if a new process hears each of them."""
+    """Both refer to the first answer, also if a new process handles each turn."""
     for turn in (["A"], [BAD, "Why?"], [LATE, "Noted"], [GOOD, "Thanks"]):
         agent = talk(turn)
         agent("go on")
@@ -206,7 +206,7 @@ def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], A
         pytest.param(
             [["A"], [BAD, "Why?"], [LATE, "Noted"], [GOOD, "Thanks"], [LATE, "Well"]],
             {"A": ("down", "late")},
-            id="a mind that was changed twice",
+            id="a rating that is changed twice",
         ),
         pytest.param([["A"], [LATE, "Noted"], [GOOD, GOOD, "Thanks"]], {"A": ("up", "good")}, id="a correction"),
         pytest.param(
@@ -252,11 +252,11 @@ def test_a_reason_and_a_correction(stored: Harken, talk: Callable[[list[Any]], A
         ),
     ],
 )
-def test_feedback_is_about_the_answer_that_the_user_speaks_of(
+def test_feedback_refers_to_the_answer_that_the_user_means(
     stored: Harken, talk: Callable[[list[Any]], Agent], turns: list[list[Any]], votes: dict[str, Any], restart: bool
 ) -> None:
-    """A reason or a correction is not about the agent's question or thanks, whatever process hears it."""
-    agent = talk([said for turn in turns for said in turn])
+    """A reason or a correction does not refer to the agent's question or thanks, with and without restarts."""
+    agent = talk([response for turn in turns for response in turn])
     for number, turn in enumerate(turns):
         agent = talk(turn) if restart else agent
         agent(f"message {number}")
@@ -265,17 +265,17 @@ def test_feedback_is_about_the_answer_that_the_user_speaks_of(
 
 
 def test_feedback_before_any_answer(hk: Harken) -> None:
-    """A reason for it is about the session too, and not about the question for the reason."""
+    """It refers to the session, and so does the reason that the agent asks for."""
     manager = MongoDBSessionManager("s", harken=hk)
     model = LocalModel([BAD, "Why?", LATE, "Noted"])
     agent = Agent(model=model, tools=[manager.get_feedback_tool()], session_manager=manager, callback_handler=None)
-    for said in ("I hate this", "It is late"):
-        agent(said)
+    for text in ("I hate this", "It is late"):
+        agent(text)
     assert [(one.comment, one.message_id) for one in hk.stream()] == [("late", None)]
 
 
 def test_another_agent_collects_feedback(hk: Harken) -> None:
-    """What its user says is about the answer of the agent that spoke before, and so is the reason."""
+    """Feedback and its reason refer to the answer of the agent before."""
     feedback = AgentFeedback(hk, "s")
     agents = {
         name: Agent(
@@ -286,12 +286,12 @@ def test_another_agent_collects_feedback(hk: Harken) -> None:
     for name in ("writer", "critic", "critic", "writer", "critic"):
         agents[name]("go on")
     written = [message["tracking_id"] for message in agents["writer"].messages if message["role"] == "assistant"]
-    kept = [(one.agent_id, one.message_id, one.rating.value) for one in hk.stream()]
-    assert kept == [("writer", written[0], "down"), ("writer", written[1], "up")]
+    entries = [(one.agent_id, one.message_id, one.rating.value) for one in hk.stream()]
+    assert entries == [("writer", written[0], "down"), ("writer", written[1], "up")]
 
 
 def test_an_agent_that_is_a_tool_collects_feedback(hk: Harken) -> None:
-    """The answer of the agent that its user talks to is what feedback is about; also once a reason was asked for."""
+    """Feedback refers to the answer of the agent that the user talks to, also after a question for the reason."""
     feedback = AgentFeedback(hk, "s")
     model = LocalModel([BAD, "no reason yet", LATE, "done"])
     collector = Agent(
@@ -310,14 +310,14 @@ def test_an_agent_that_is_a_tool_collects_feedback(hk: Harken) -> None:
         tools=[collector.as_tool()],
         callback_handler=None,
     )
-    for said in ("Hello", "Bad", "It is late"):
-        talker(said)
-    kept = [(one.agent_id, one.message_id, one.comment) for one in hk.stream()]
-    assert kept == [("talker", talker.messages[1]["tracking_id"], "late")]
+    for text in ("Hello", "Bad", "It is late"):
+        talker(text)
+    entries = [(one.agent_id, one.message_id, one.comment) for one in hk.stream()]
+    assert entries == [("talker", talker.messages[1]["tracking_id"], "late")]
 
 
 def test_a_program_calls_the_tool(hk: Harken) -> None:
-    """Through the agent, as Strands lets programs do: about the latest answer, and a correction changes it."""
+    """A call through the agent refers to the latest answer, and another call changes the vote."""
     feedback = AgentFeedback(hk, "s")
     agent = Agent(model=LocalModel(["A"]), hooks=[feedback], tools=[feedback.tool()], callback_handler=None)
     agent("Hello")
@@ -327,23 +327,23 @@ def test_a_program_calls_the_tool(hk: Harken) -> None:
 
 
 def test_a_hook_names_the_message(hk: Harken) -> None:
-    """What a hook says that feedback is about has precedence over what the tool found out."""
+    """A message id from a hook takes precedence over the answer that the tool determined."""
     hook = lambda original, action, session_id, feedback: original({**feedback, "message_id": "mine"})  # noqa: E731
     manager = MongoDBSessionManager("s", harken=hk, feedback_hook=hook)
     tools = [manager.get_feedback_tool()]
     agent = Agent(model=LocalModel(["A", LATE, "Noted"]), tools=tools, session_manager=manager, callback_handler=None)
-    for said in ("Hello", "It is late"):
-        agent(said)
+    for text in ("Hello", "It is late"):
+        agent(text)
     assert [(one.message_id, one.agent_id) for one in hk.stream()] == [("mine", None)]
 
 
 @pytest.mark.parametrize("given", ["all", {}, {"rating": ["up"]}, {"rating": "up", "comment": {}, "same_answer": {}}])
 def test_a_call_that_is_invalid(hk: Harken, given: Any) -> None:
-    """Whatever a model passes to the tool is refused to it, and never stops the turn."""
+    """Invalid arguments return an error to the model and never stop the turn."""
     feedback = AgentFeedback(hk, "s")
     model = LocalModel(["A", ToolCall("record_feedback", given), "Noted"])
     agent = Agent(model=model, hooks=[feedback], tools=[feedback.tool()], callback_handler=None)
-    for said in ("Hello", "Fine"):
-        agent(said)
+    for text in ("Hello", "Fine"):
+        agent(text)
     assert hk.summary().total == 0
     assert agent.messages[-1]["content"] == [{"text": "Noted"}]

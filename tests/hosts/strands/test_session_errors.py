@@ -1,4 +1,4 @@
-"""Errors of the storage are errors of Strands' sessions, at every door; and still Harken's own."""
+"""Storage errors are both Harken's errors and ``SessionException`` of Strands, from every method."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,18 +24,18 @@ MESSAGE = SessionMessage({"role": "user", "content": [{"text": "hi"}]}, 0)
 
 
 class Graph:
-    """As much of a graph as a session needs."""
+    """The part of a graph that a session uses."""
 
     id = "graph"
 
     def serialize_state(self) -> dict[str, Any]:
-        """Nothing done yet."""
+        """An empty state."""
         return {}
 
 
 @pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sqlite", "mongodb"))])
 def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MongoDBSessionManager]:
-    """A session manager on a storage that was closed."""
+    """A session manager on a closed storage."""
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'feedback.db'}"}
     with open_storage(urls.get(request.param) or request.getfixturevalue("mongodb_url")) as storage:
         hk = harken.connect(storage)
@@ -43,7 +43,7 @@ def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MongoDBSe
     hk.close()
 
 
-DOORS: dict[str, Callable[[MongoDBSessionManager], object]] = {
+METHODS: dict[str, Callable[[MongoDBSessionManager], object]] = {
     "feedback.submit": lambda manager: manager.feedback.submit("up"),
     "AgentFeedback.submit": lambda manager: AgentFeedback(manager.harken, "s").submit("up"),
     "add_feedback": lambda manager: manager.add_feedback({"rating": "up"}),
@@ -70,16 +70,16 @@ DOORS: dict[str, Callable[[MongoDBSessionManager], object]] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_closed_storage(closed: MongoDBSessionManager, door: str) -> None:
-    """Programs that catch Strands' exceptions catch it, and so do those that catch Harken's."""
+@pytest.mark.parametrize("method", METHODS)
+def test_a_closed_storage(closed: MongoDBSessionManager, method: str) -> None:
+    """The error is an instance of both classes."""
     with pytest.raises(SessionException, match="closed") as caught:
-        DOORS[door](closed)
+        METHODS[method](closed)
     assert isinstance(caught.value, StorageClosed)
 
 
 def test_hooks(closed: MongoDBSessionManager) -> None:
-    """What a hook calls on raises it too, so that the hook may catch it."""
+    """The function that a hook calls raises the same error, so the hook can catch it."""
     caught: list[Exception] = []
 
     def hook(original_func: Callable[..., Any], action: str, session_id: str, **kwargs: Any) -> Any:
@@ -98,7 +98,7 @@ def test_hooks(closed: MongoDBSessionManager) -> None:
 
 
 def test_tools(closed: MongoDBSessionManager) -> None:
-    """A tool tells its agent, as Strands does with every exception of a tool; called directly, it does the same."""
+    """The tool result has the error, also if a program calls the tool."""
     for tool, call in (
         (closed.get_feedback_tool(), {"rating": "up"}),
         (closed.feedback.tool(), {"rating": "up"}),
@@ -128,11 +128,11 @@ OPENERS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("opener", OPENERS)
 def test_opening(opener: str, tmp_path: Path) -> None:
-    """A storage that cannot be opened, and one that is not Harken's."""
+    """A storage that cannot be opened, and one that was not created by Harken."""
     with pytest.raises(SessionException) as caught:
         OPENERS[opener](f"sqlite:///{tmp_path / 'nowhere' / 'feedback.db'}")
     assert isinstance(caught.value, StorageUnavailable)
-    (tmp_path / "other.db").write_bytes(b"not a database, but long enough to be looked at as if it were one" * 20)
+    (tmp_path / "other.db").write_bytes(b"not a database, but long enough to be read as one" * 20)
     with pytest.raises(SessionException) as caught:
         OPENERS[opener](f"sqlite:///{tmp_path / 'other.db'}")
     assert isinstance(caught.value, StorageIncompatible)
@@ -140,14 +140,14 @@ def test_opening(opener: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_does_not_answer() -> None:
-    """Opening MongoDB where there is none is Strands' exception, too."""
+    """Opening MongoDB without a server raises ``SessionException``."""
     with pytest.raises(SessionException) as caught:
         MongoDBSessionManager("s", "mongodb://127.0.0.1:1/?timeoutMS=500")
     assert isinstance(caught.value, StorageUnavailable)
 
 
-def test_ids_that_no_session_can_have() -> None:
-    """They are Strands' exceptions as well as ValueErrors."""
+def test_invalid_session_ids() -> None:
+    """The error is both ``SessionException`` and ``ValueError``."""
     with harken.connect("memory://") as hk, pytest.raises(SessionException) as caught:
         Agent(model=LocalModel([]), session_manager=HarkenSessionManager(hk, "a\nb"), callback_handler=None)
     assert isinstance(caught.value, ValueError)

@@ -1,4 +1,4 @@
-"""Strands agents on Harken: what they say and know persists, and feedback is tied to the answer that it is about."""
+"""Strands agents on Harken: messages and state persist, and feedback is linked to the rated answer."""
 
 import subprocess
 import sys
@@ -23,11 +23,11 @@ from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from harken_adapters.hosts.strands import AgentFeedback, HarkenSessionManager
 from local_model import LocalModel, ToolCall
 
-#: Enough for the library to be loaded on a busy machine.
+#: Seconds; enough to load the library on a busy machine.
 _PATIENCE = 60
 
 
-def talking(hk: Harken, answers: list[Any], *, session: str = "session-1", **options: Any) -> Agent:
+def create_agent(hk: Harken, answers: list[Any], *, session: str = "session-1", **options: Any) -> Agent:
     """An agent with a session on Harken."""
     manager = HarkenSessionManager(hk, session)
     return Agent(
@@ -40,7 +40,7 @@ def _unreachable(_: Messages) -> str:
 
 
 def texts(agent: Agent) -> list[str]:
-    """What was said, in order."""
+    """The texts of all messages, in order."""
     return [block["text"] for message in agent.messages for block in message["content"] if "text" in block]
 
 
@@ -54,15 +54,15 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harken]:
 
 
 class TestPersisting:
-    """A conversation goes on where it was left."""
+    """A conversation continues in a new process."""
 
     def test_a_conversation_is_restored(self, stored: Harken) -> None:
-        """Messages, state, what was used up and the cycles, of one agent and not of another."""
-        before = talking(stored, ["Good morning", "I am fine"], system_prompt="Be kind")
+        """Messages, state, token usage and cycles of the agent are restored, and not for another agent."""
+        before = create_agent(stored, ["Good morning", "I am fine"], system_prompt="Be kind")
         before.state.set("language", "en")
         before("Hello")
         before("How are you?")
-        after = talking(stored, ["Goodbye"])
+        after = create_agent(stored, ["Goodbye"])
         assert after.messages == before.messages
         assert texts(after) == ["Hello", "Good morning", "How are you?", "I am fine"]
         assert after.state.get() == {"language": "en"}
@@ -78,10 +78,10 @@ class TestPersisting:
         )
         assert other.messages == []
         after("Bye")
-        assert talking(stored, []).event_loop_metrics.cycle_count == 3
+        assert create_agent(stored, []).event_loop_metrics.cycle_count == 3
 
     def test_tool_calls_and_bytes_are_restored(self, stored: Harken) -> None:
-        """Whatever a message holds comes back: calls, results, pictures, and what is no valid Unicode."""
+        """Tool calls, tool results, images and invalid Unicode are restored."""
         manager = HarkenSessionManager(stored, "session-1")
         feedback = manager.feedback.tool()
         answers = ["Hi", ToolCall("record_feedback", {"rating": "up", "comment": "Nice \ud800"}), "Thank you"]
@@ -94,15 +94,15 @@ class TestPersisting:
         )
         agent([{"text": "Look"}, {"image": {"format": "png", "source": {"bytes": b"\x89PNG\x00"}}}])
         agent("That was nice")
-        assert talking(stored, []).messages == agent.messages
+        assert create_agent(stored, []).messages == agent.messages
 
-    def test_a_long_history_is_read_by_page(self, hk: Harken) -> None:
-        """A window of the latest messages is restored, and the rest stays where it is."""
+    def test_a_long_history_is_read_in_pages(self, hk: Harken) -> None:
+        """The messages in the window are restored, and the others stay stored."""
         window = SlidingWindowConversationManager(window_size=4)
-        agent = talking(hk, ["answer"], conversation_manager=window)
+        agent = create_agent(hk, ["answer"], conversation_manager=window)
         for number in range(10):
             agent(f"question {number}")
-        again = talking(hk, [], conversation_manager=SlidingWindowConversationManager(window_size=4))
+        again = create_agent(hk, [], conversation_manager=SlidingWindowConversationManager(window_size=4))
         assert texts(again) == texts(agent) == ["question 8", "answer", "question 9", "answer"]
         manager = HarkenSessionManager(hk, "session-1")
         page = manager.session_repository.list_messages("session-1", "helper", limit=3, offset=2)
@@ -110,47 +110,47 @@ class TestPersisting:
         assert hk.conversations.count("default", "session-1", "helper") == 20
 
     def test_a_summary_is_restored(self, hk: Harken) -> None:
-        """What a conversation manager put in the place of older messages is there again."""
+        """The summary that replaced older messages is restored."""
         manager = SummarizingConversationManager(preserve_recent_messages=2)
-        agent = talking(
+        agent = create_agent(
             hk, ["answer 1", "answer 2", "They greeted each other", "answer 3"], conversation_manager=manager
         )
         agent("question 1")
         agent("question 2")
         manager.reduce_context(agent)
         agent("question 3")
-        again = talking(hk, [], conversation_manager=SummarizingConversationManager(preserve_recent_messages=2))
+        again = create_agent(hk, [], conversation_manager=SummarizingConversationManager(preserve_recent_messages=2))
         assert texts(again) == texts(agent)
 
     def test_a_message_can_be_redacted(self, hk: Harken) -> None:
-        """What a guardrail puts in the place of the latest message is what is restored."""
-        agent = talking(hk, ["answer"])
+        """The message with which a guardrail replaces the latest one is restored."""
+        agent = create_agent(hk, ["answer"])
         agent("my password is secret")
         manager = HarkenSessionManager(hk, "session-1")
         again = Agent(model=LocalModel([]), session_manager=manager, agent_id="helper", callback_handler=None)
         manager.redact_latest_message({"role": "assistant", "content": [{"text": "[redacted]"}]}, again)
-        assert texts(talking(hk, [])) == ["my password is secret", "[redacted]"]
+        assert texts(create_agent(hk, [])) == ["my password is secret", "[redacted]"]
 
-    def test_when_an_agent_was_made_stays(self, stored: Harken) -> None:
-        """However often what it knows is kept, and by how many processes."""
-        made = set()
+    def test_the_creation_time_of_an_agent_never_changes(self, stored: Harken) -> None:
+        """Also if several processes store it again."""
+        times = set()
         for _ in range(3):
-            talking(stored, ["answer"])("Hello")
-            kept = HarkenSessionManager(stored, "session-1").session_repository.read_agent("session-1", "helper")
-            assert kept is not None
-            made.add(kept.created_at)
-        assert len(made) == 1
+            create_agent(stored, ["answer"])("Hello")
+            agent = HarkenSessionManager(stored, "session-1").session_repository.read_agent("session-1", "helper")
+            assert agent is not None
+            times.add(agent.created_at)
+        assert len(times) == 1
 
-    def test_two_who_go_on_at_once_do_not_mix(self, hk: Harken) -> None:
-        """The second to add a message of one number is told; what the first one added stays."""
-        first, second = (talking(hk, ["answer"]) for _ in range(2))
+    def test_concurrent_continuations_are_detected(self, hk: Harken) -> None:
+        """The second process that adds a message with the same number gets an error; the first message stays."""
+        first, second = (create_agent(hk, ["answer"]) for _ in range(2))
         first("question")
         with pytest.raises(SessionException, match="load it again"):
             second("another question")
-        assert texts(talking(hk, [])) == ["question", "answer"]
+        assert texts(create_agent(hk, [])) == ["question", "answer"]
 
-    def test_there_is_no_message_to_change(self, hk: Harken) -> None:
-        """Changing a message that is not there is an error, and reading it gives nothing."""
+    def test_an_unknown_message(self, hk: Harken) -> None:
+        """Changing it is an error, and reading it returns None."""
         repository = HarkenSessionManager(hk, "session-1").session_repository
         message = SessionMessage({"role": "user", "content": [{"text": "hi"}]}, 0)
         with pytest.raises(SessionException, match="no message 0"):
@@ -159,8 +159,8 @@ class TestPersisting:
         repository.create_message("session-1", "helper", message)
         assert repository.read_message("session-1", "helper", 0) == message
 
-    def test_a_graph_goes_on_where_it_stopped(self, hk: Harken) -> None:
-        """A node that was done is not done again; and a graph is no agent of the session."""
+    def test_a_graph_continues_after_a_failure(self, hk: Harken) -> None:
+        """Completed nodes do not run again, and the graph is not listed as an agent."""
         with pytest.raises(ConnectionError):
             self._graph(hk, {"draft": LocalModel(["a draft"]), "review": LocalModel([_unreachable])})("write")
         result = self._graph(hk, {"draft": LocalModel(["another"]), "review": LocalModel(["fine"])})("write")
@@ -179,10 +179,10 @@ class TestPersisting:
 
 
 class TestAgents:
-    """What a session manager tells of agents."""
+    """The agents of a session."""
 
-    def test_agents_are_listed_with_how_they_were_set_up(self, hk: Harken) -> None:
-        """Model and system prompt, by agent id; messages are counted by agent, or all."""
+    def test_agents_are_listed_with_their_configuration(self, hk: Harken) -> None:
+        """Model and system prompt by agent id; messages are counted by agent, or for all."""
         manager = MongoDBSessionManager("session-1", harken=hk)
         for agent_id in ("writer", "critic"):
             agent = Agent(
@@ -201,10 +201,10 @@ class TestAgents:
         assert listed[1]["model"] == agent.model.get_config()["model_id"]
         assert [manager.get_message_count(one) for one in (None, "writer", "critic", "nobody")] == [6, 2, 4, 0]
 
-    def test_how_an_agent_is_set_up_can_be_changed(self, hk: Harken) -> None:
-        """What is given is changed and the rest stays; an agent that was never there is an error."""
+    def test_the_configuration_of_an_agent_can_be_changed(self, hk: Harken) -> None:
+        """Given values change and others stay; an unknown agent is an error."""
         manager = MongoDBSessionManager("session-1", harken=hk)
-        talking(hk, ["answer"], system_prompt="Be kind")("Hello")
+        create_agent(hk, ["answer"], system_prompt="Be kind")("Hello")
         manager.update_agent_config("helper", model="another-model")
         again = MongoDBSessionManager("session-1", harken=hk)
         assert again.get_agent_config("helper") == {
@@ -212,17 +212,17 @@ class TestAgents:
             "model": "another-model",
             "system_prompt": "Be kind",
         }
-        assert texts(talking(hk, [])) == ["Hello", "answer"]
+        assert texts(create_agent(hk, [])) == ["Hello", "answer"]
         assert manager.get_agent_config("nobody") is None
-        with pytest.raises(LookupError, match="'nobody' was ever in session"):
+        with pytest.raises(LookupError, match="'nobody' is unknown in session"):
             manager.update_agent_config("nobody", model="another-model")
 
 
 class TestFeedback:
-    """Feedback is about the latest answer."""
+    """Feedback on answers."""
 
-    def test_feedback_is_tied_to_the_latest_answer(self, hk: Harken) -> None:
-        """To its message and its agent; before there is an answer, to the session only."""
+    def test_feedback_is_linked_to_the_latest_answer(self, hk: Harken) -> None:
+        """It has the message and the agent of the answer; before the first answer, only the session."""
         manager = MongoDBSessionManager("session-1", harken=hk)
         agent = Agent(
             model=LocalModel(["one", "two"]), session_manager=manager, agent_id="helper", callback_handler=None
@@ -232,8 +232,8 @@ class TestFeedback:
             agent("question")
             manager.add_feedback({"rating": rating, "comment": "after"})
         answers = [message["tracking_id"] for message in agent.messages if message["role"] == "assistant"]
-        kept = list(hk.stream(session_id="session-1"))
-        assert [(one.message_id, one.agent_id) for one in kept] == [
+        entries = list(hk.stream(session_id="session-1"))
+        assert [(one.message_id, one.agent_id) for one in entries] == [
             (None, None),
             (answers[0], "helper"),
             (answers[1], "helper"),
@@ -242,41 +242,41 @@ class TestFeedback:
         assert manager.latest_answer.message_id == answers[1]
 
     def test_feedback_may_name_its_message(self, hk: Harken) -> None:
-        """Then that is what it is about, whatever was said last; and so with another agent."""
+        """A given message or agent takes precedence over the latest answer."""
         manager = MongoDBSessionManager("session-1", harken=hk)
         agent = Agent(model=LocalModel(["one"]), session_manager=manager, agent_id="helper", callback_handler=None)
         agent("question")
         manager.add_feedback({"rating": "up", "message_id": "earlier"})
         manager.add_feedback({"rating": "up", "agent_id": "other"})
-        kept = list(hk.stream(session_id="session-1"))
-        assert [(one.message_id, one.agent_id) for one in kept] == [("earlier", None), (None, "other")]
+        entries = list(hk.stream(session_id="session-1"))
+        assert [(one.message_id, one.agent_id) for one in entries] == [("earlier", None), (None, "other")]
 
     def test_another_session_manager_can_be_combined(self, hk: Harken, tmp_path: Path) -> None:
-        """Beside a session manager of Strands the latest answer is known too, after a restart as well."""
-        for said in ("one", "two"):
+        """With a session manager of Strands, the latest answer is known too, also after a restart."""
+        for text in ("one", "two"):
             feedback = AgentFeedback(hk, "session-1", application="web")
             agent = Agent(
-                model=LocalModel([said]),
+                model=LocalModel([text]),
                 session_manager=FileSessionManager("session-1", storage_dir=str(tmp_path)),
                 hooks=[feedback],
                 agent_id="helper",
                 callback_handler=None,
             )
-            if said == "two":
+            if text == "two":
                 feedback.submit("down", "The first one was wrong", author="ann", tags=["facts"])
             agent("question")
-            feedback.submit("up", said)
+            feedback.submit("up", text)
         ids = [message["tracking_id"] for message in agent.messages if message["role"] == "assistant"]
-        kept = list(hk.stream(application="web"))
-        assert [(one.message_id, one.comment) for one in kept] == [
+        entries = list(hk.stream(application="web"))
+        assert [(one.message_id, one.comment) for one in entries] == [
             (ids[0], "one"),
             (ids[0], "The first one was wrong"),
             (ids[1], "two"),
         ]
-        assert (kept[1].author, kept[1].tags, kept[1].agent_id) == ("ann", ("facts",), "helper")
+        assert (entries[1].author, entries[1].tags, entries[1].agent_id) == ("ann", ("facts",), "helper")
 
-    def test_an_agent_keeps_what_its_user_says(self, hk: Harken) -> None:
-        """The tool ties it to the answer before, not to the message in which the agent calls the tool."""
+    def test_an_agent_records_feedback(self, hk: Harken) -> None:
+        """The feedback refers to the answer before, not to the message in which the agent calls the tool."""
         manager = MongoDBSessionManager("session-1", harken=hk)
         calls = [
             ToolCall("record_feedback", {"rating": "down"}),
@@ -297,12 +297,12 @@ class TestFeedback:
         results = [block["toolResult"] for one in agent.messages for block in one["content"] if "toolResult" in block]
         assert [result["status"] for result in results] == ["error", "success", "success"]
         assert "Please provide a comment" in results[0]["content"][0]["text"]
-        kept = [(one.rating.value, one.comment, one.message_id) for one in hk.stream(session_id="session-1")]
-        # What they said last counts, once.
-        assert kept == [(None, "Never mind", answer.message_id)]
+        entries = [(one.rating.value, one.comment, one.message_id) for one in hk.stream(session_id="session-1")]
+        # Only the last call counts.
+        assert entries == [(None, "Never mind", answer.message_id)]
 
-    def test_an_agent_is_told_when_a_hook_skips_its_feedback(self, hk: Harken) -> None:
-        """The tool goes through the hooks as everything does."""
+    def test_the_tool_result_says_that_a_hook_skipped_the_feedback(self, hk: Harken) -> None:
+        """The tool submits through the hooks."""
         manager = MongoDBSessionManager("session-1", harken=hk, feedback_hook=lambda *_, **__: None)
         agent = Agent(
             model=LocalModel([ToolCall("record_feedback", {"rating": "up"}), "Well"]),
@@ -312,10 +312,10 @@ class TestFeedback:
         )
         agent("Great!")
         (result,) = [block["toolResult"] for one in agent.messages for block in one["content"] if "toolResult" in block]
-        assert result["content"] == [{"text": "The feedback was not kept."}]
+        assert result["content"] == [{"text": "The feedback was not stored."}]
 
     def test_an_agent_manages_metadata(self, hk: Harken) -> None:
-        """It sets, reads and deletes names, and is told what was wrong with what it wanted."""
+        """It sets, reads and deletes names, and invalid calls return errors."""
         manager = MongoDBSessionManager("session-1", harken=hk)
         calls: list[dict[str, Any]] = [
             {"action": "set", "metadata_to_set": {"language": "en", "topic": "invoices"}},
@@ -337,20 +337,20 @@ class TestFeedback:
         )
         agent("Remember this")
         results = [block["toolResult"] for one in agent.messages for block in one["content"] if "toolResult" in block]
-        said = [(result["status"], result["content"][0]["text"]) for result in results]
-        assert said[:4] == [
+        outcomes = [(result["status"], result["content"][0]["text"]) for result in results]
+        assert outcomes[:4] == [
             ("success", "Set: language, topic."),
             ("success", '{"topic": "invoices"}'),
             ("success", "Deleted: topic."),
             ("success", '{"language": "en"}'),
         ]
-        assert [status for status, _ in said[4:6]] == ["error", "error"]
-        assert "may only have letters" in said[4][1]
-        assert "expected 'get'" in said[5][1]
-        assert said[7:] == [
+        assert [status for status, _ in outcomes[4:6]] == ["error", "error"]
+        assert "may only have letters" in outcomes[4][1]
+        assert "expected 'get'" in outcomes[5][1]
+        assert outcomes[7:] == [
             ("success", '{"language": "en"}'),
             ("success", "Deleted: topic."),
-            ("error", "Nothing was deleted: there is no topic."),
+            ("error", "Nothing was deleted: topic not found."),
         ]
         assert manager.get_metadata() == {"metadata": {"lang": "fr", "language": "en", "o": 2, "t": 1}}
 
@@ -379,7 +379,7 @@ print("rated", flush=True)
 sys.stdin.read()
 """
 )
-_LOOK = (
+_READ = (
     _TALK
     + """
 print([block["text"] for message in agent.messages for block in message["content"]])
@@ -393,10 +393,8 @@ manager.close()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite", "mongodb"])
-def test_a_new_process_goes_on_where_one_was_stopped(
-    storage: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    """An agent talks, gets feedback on its second message, and is killed; a new process finds both, tied together."""
+def test_a_new_process_continues_after_a_kill(storage: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The process of an agent is killed after feedback on its second message; a new process restores both, linked."""
     url = request.getfixturevalue("mongodb_url") if storage == "mongodb" else f"sqlite:///{tmp_path / 'feedback.db'}"
     rating = subprocess.Popen(
         [sys.executable, "-c", _RATE, url, "Let me look", "It is lost"],
@@ -409,15 +407,15 @@ def test_a_new_process_goes_on_where_one_was_stopped(
         assert rating.stdout is not None
         assert rating.stdout.readline() == "rated\n"
         rating.kill()
-    looked = subprocess.run(
-        [sys.executable, "-c", _LOOK, url],
+    reading = subprocess.run(
+        [sys.executable, "-c", _READ, url],
         capture_output=True,
         text=True,
         timeout=_PATIENCE,
         check=True,
         cwd=Path(__file__).parents[2],
     )
-    assert looked.stdout.splitlines() == [
+    assert reading.stdout.splitlines() == [
         "['Where is my order?', 'Let me look', 'Where is my order?', 'It is lost']",
         "3 Could not find my order",
         "True 2",
@@ -425,9 +423,9 @@ def test_a_new_process_goes_on_where_one_was_stopped(
 
 
 @pytest.mark.slow
-def test_a_storage_that_fails_is_not_passed_over() -> None:
-    """An agent whose session cannot be kept stops with the storage's error."""
+def test_a_storage_failure_stops_the_agent() -> None:
+    """An agent whose session cannot be stored raises the storage's error."""
     with open_storage("memory://") as storage, harken.connect(storage) as hk:
-        agent = talking(hk, ["answer"])
+        agent = create_agent(hk, ["answer"])
     with pytest.raises(harken.StorageClosed):
         agent("Hello")

@@ -186,7 +186,7 @@ def _tell_scene(title: str, *lines: str) -> None:
 
 def _history(vote: Feedback) -> str:
     ratings = [*(revision.rating for revision in vote.revisions), vote.rating]
-    return f"{' -> '.join(rating.value or 'neutral' for rating in ratings)}, version {vote.version}"
+    return f"{' -> '.join(rating.word for rating in ratings)}, version {vote.version}"
 
 
 def _tell_figures(hk: Harken) -> None:

@@ -136,7 +136,7 @@ def _facts(feedback: Feedback) -> list[tuple[str, str | None]]:
         ("message", feedback.message_id),
         ("agent", feedback.agent_id),
         ("author", feedback.author),
-        ("rating", feedback.rating.value or "neutral"),
+        ("rating", feedback.rating.word),
         ("comment", feedback.comment),
         ("tags", ", ".join(feedback.tags)),
         *((f"context.{name}", str(value)) for name, value in feedback.context.items()),
@@ -162,7 +162,7 @@ def _show_revisions(feedback: Feedback) -> None:
     table(
         ("version", "until", "rating", "tags", "comment"),
         [
-            (one.version, time_text(one.replaced_at), one.rating.value or "neutral", ", ".join(one.tags), one.comment)
+            (one.version, time_text(one.replaced_at), one.rating.word, ", ".join(one.tags), one.comment)
             for one in feedback.revisions
         ],
     )

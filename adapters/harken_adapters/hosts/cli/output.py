@@ -150,7 +150,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 def rating_text(rating: Rating) -> Text:
     """The rating, coloured."""
-    return Text(rating.value or "neutral", style=_STYLES[rating])
+    return Text(rating.word, style=_STYLES[rating])
 
 
 def time_text(moment: datetime | None) -> str:

@@ -10,6 +10,7 @@ from attrs import frozen
 from django.conf import settings
 
 from harken import ConfigurationError, Harken
+from harken.domain.texts import unknown_names
 from harken_adapters.hosts.http.serving.process_service import Service
 from harken_adapters.hosts.http.settings import ServerSettings
 
@@ -42,8 +43,8 @@ class Configuration:
         table = getattr(settings, "HARKEN", {})
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"HARKEN must be a table such as {{'STORAGE': 'sqlite:///f.db'}}, got {table!r}")
-        if unknown := sorted(str(name) for name in table.keys() - set(_KNOWN)):
-            raise ConfigurationError(f"HARKEN sets unknown {', '.join(unknown)}; known are {', '.join(_KNOWN)}")
+        if problem := unknown_names(table, _KNOWN):
+            raise ConfigurationError(f"HARKEN sets {problem}")
         server = table.get("SERVER", {})
         if not isinstance(server, ServerSettings):
             server = ServerSettings.of_table(server, "HARKEN['SERVER']")

@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO
 
 from harken import ConfigurationError, HarkenError, MissingExtra
 from harken.clock import new_uuid7
+from harken.domain.texts import escape_unprintable, no_such
 
 #: Requests are logged under this name, with their fields in the attribute ``harken`` of the record.
 logger = logging.getLogger("harken.http")
@@ -47,7 +48,7 @@ def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, le
         MissingExtra: structlog is not installed.
     """
     if level not in LEVELS:
-        raise ConfigurationError(f"There is no log level {level!r}; known are {', '.join(LEVELS)}")
+        raise ConfigurationError(no_such("log level", level, LEVELS))
     try:
         import structlog  # noqa: PLC0415 - only a service needs it; requests are logged without it too
     except ModuleNotFoundError as error:
@@ -149,7 +150,7 @@ def _tell_errors(_: object, __: str, fields: _Fields) -> _Fields:
     if (error := _error(fields.pop("exc_info", None))) is not None:
         fields["exception"] = "\n".join(_told(error, set()))
     if stack := fields.pop("stack_info", None):
-        fields["stack"] = "\n".join(map(_printable, str(stack).splitlines()))
+        fields["stack"] = "\n".join(map(escape_unprintable, str(stack).splitlines()))
     return fields
 
 
@@ -169,21 +170,15 @@ def _put_in_order(_: object, __: str, fields: _Fields) -> _Fields:
 
 def _escape(_: object, __: str, fields: _Fields) -> _Fields:
     """Show what a terminal would obey, or take for the end of a line. JSON does so by itself."""
-    return {_printable(str(name)): _shown(name, value) for name, value in fields.items()}
+    return {escape_unprintable(str(name)): _shown(name, value) for name, value in fields.items()}
 
 
 def _shown(name: str, value: object) -> object:
     if name in ("exception", "stack") and isinstance(value, str):
-        return "\n".join(map(_printable, value.split("\n")))
+        return "\n".join(map(escape_unprintable, value.split("\n")))
     if isinstance(value, int | float | None):
         return value
-    return _printable(value if isinstance(value, str) else repr(value))
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    return escape_unprintable(value if isinstance(value, str) else repr(value))
 
 
 def _error(exc_info: BaseException | _ExcInfo | bool | None) -> BaseException | None:
@@ -207,7 +202,7 @@ def _told(error: BaseException, seen: set[int]) -> Iterator[str]:
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
         for frame in StackSummary.extract(walk_tb(error.__traceback__)).format():
-            yield from map(_printable, frame.splitlines())
+            yield from map(escape_unprintable, frame.splitlines())
     yield _title(error)
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
@@ -219,5 +214,5 @@ def _title(error: BaseException) -> str:
     builtin = kind.__module__ == "builtins"
     name = kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(error, HarkenError) or (builtin and isinstance(error, _OF_THE_PROGRAM)):
-        return _printable(f"{name}: {error}")
-    return _printable(f"{name} (its message may quote what was sent, so it is left out)")
+        return escape_unprintable(f"{name}: {error}")
+    return escape_unprintable(f"{name} (its message may quote what was sent, so it is left out)")

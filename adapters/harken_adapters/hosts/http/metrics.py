@@ -17,6 +17,7 @@ from typing import Final, Literal, get_args
 from harken import ConfigurationError, Harken, MissingExtra, StorageError
 from harken.clock import utc_now
 from harken.domain.events import DeliveryState
+from harken.domain.texts import no_such
 from harken.ports.time import Clock
 
 if find_spec("prometheus_client") is None:
@@ -146,7 +147,7 @@ class Metrics:
             ValueError: there is no such outcome.
         """
         if (counter := self._outcomes.get(name)) is None:
-            raise ValueError(f"There is no outcome {name!r}; known are {', '.join(_OUTCOMES)}")
+            raise ValueError(no_such("outcome", name, _OUTCOMES))
         counter.inc()
 
     def render(self) -> tuple[bytes, str]:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from harken import ConfigurationError
 from harken.configuration.settings import check_types, load
+from harken.domain.texts import unknown_names
 from harken_adapters.hosts.http.guards.addresses import trusted_networks
 from harken_adapters.hosts.http.guards.origins import origin_problem
 from harken_adapters.hosts.http.guards.rate_limits import Limit
@@ -131,9 +132,8 @@ class ServerSettings:
         """
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"{name} must be a table such as {{'access': 'open'}}, got {table!r}")
-        known = cls.__annotations__
-        if unknown := sorted(str(one) for one in table.keys() - known.keys()):
-            raise ConfigurationError(f"{name} sets unknown {', '.join(unknown)}; known are {', '.join(known)}")
+        if problem := unknown_names(table, cls.__annotations__):
+            raise ConfigurationError(f"{name} sets {problem}")
         return cls.load(**table)
 
 

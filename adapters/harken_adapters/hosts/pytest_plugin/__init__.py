@@ -1,7 +1,7 @@
-"""Fixtures for whoever tests an app with Harken in it; pytest finds them by the entry point group ``pytest11``.
+"""Pytest fixtures for applications that use Harken, registered in the entry point group ``pytest11``.
 
-Pytest loads this in every run of whoever has Harken installed, so it imports only what pytest has imported anyway, and
-a fixture imports what it needs when it is used.
+Pytest loads this module in every run if Harken is installed. So it imports only modules that pytest has already
+imported, and each fixture imports what it needs when it is used.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from harken.ports.storage import Storage
     from harken_adapters.hosts.pytest_plugin.capturing import Notifications, Recorder
 
-#: Names a MongoDB server for tests; each test gets a new database on it.
+#: The variable with the URL of a MongoDB server for tests. Each test gets a new database on it.
 MONGODB_URL: Final = "HARKEN_TEST_MONGODB_URL"
-#: When tests begin.
+#: The initial time of the frozen clock.
 NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers", "harken(**options): keywords of harken.connect, such as alert_rules, for the fixture harken"
     )
 
 
 class FrozenClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that shows the same time until a test advances it."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
 
     def __call__(self) -> datetime:
-        """The time that it shows."""
+        """Returns the time of the clock."""
         return self.now
 
     def __repr__(self) -> str:
@@ -49,24 +49,24 @@ class FrozenClock:
 
     @property
     def now(self) -> datetime:
-        """The time that it shows; it can be set to another one."""
+        """The time of the clock, in UTC. Setting a time without a zone raises ``ValueError``."""
         return self._now
 
     @now.setter
     def now(self, moment: datetime) -> None:
         if moment.tzinfo is None:
-            raise ValueError(f"The clock needs a time with a zone, such as tzinfo=UTC; got {moment!r}")
+            raise ValueError(f"The clock needs a time with a time zone, such as tzinfo=UTC; got {moment!r}")
         self._now = moment.astimezone(UTC)
 
     def advance(self, **by: float) -> datetime:
-        """Let time pass, and say what time it is then; ``by`` is what ``timedelta`` takes, such as ``hours=1``."""
+        """Advance the clock by keywords of ``timedelta``, such as ``hours=1``; returns the new time."""
         self.now += timedelta(**by)
         return self.now
 
 
 @pytest.fixture
 def harken_clock() -> FrozenClock:
-    """The clock of the fixture ``harken``: it stands at noon of 1 January 2026 until ``advance`` moves it."""
+    """The clock of the fixture ``harken``: noon of 1 January 2026, UTC, until ``advance`` moves it."""
     return FrozenClock()
 
 
@@ -79,20 +79,20 @@ def _harken_recorder() -> Recorder:
 
 @pytest.fixture
 def harken(request: pytest.FixtureRequest, harken_clock: FrozenClock, _harken_recorder: Recorder) -> Iterator[Harken]:
-    """A Harken in memory, empty, with a frozen clock and counting ids; its notifications are captured.
+    """An empty Harken in memory, with a frozen clock and sequential ids. Its notifications are captured.
 
-    Settings of the surroundings do not matter to it. ``@pytest.mark.harken(...)`` gives keywords to its ``connect``.
+    It ignores ``HARKEN_*`` variables and ``harken.toml``. ``@pytest.mark.harken(...)`` passes keywords to ``connect``.
     """
-    from harken_adapters.hosts.pytest_plugin.capturing import connected  # noqa: PLC0415 - only if it is used
+    from harken_adapters.hosts.pytest_plugin.capturing import connect_recorded  # noqa: PLC0415 - only if it is used
 
     options = _options(request.node)
-    with connected(_harken_recorder, clock=harken_clock, new_id=counting_ids(), options=options) as opened:
+    with connect_recorded(_harken_recorder, clock=harken_clock, new_id=sequential_ids(), options=options) as opened:
         yield opened
 
 
 @pytest.fixture
 def harken_notifications(harken: Harken, _harken_recorder: Recorder) -> Notifications:
-    """Everything that a relay of the fixture ``harken`` would have sent by now, in order: a sequence."""
+    """The notifications that a relay of the fixture ``harken`` would have sent so far, in order."""
     from harken_adapters.hosts.pytest_plugin.capturing import Notifications  # noqa: PLC0415 - only if it is used
 
     return Notifications(_harken_recorder, harken.relay.run_due)
@@ -100,28 +100,28 @@ def harken_notifications(harken: Harken, _harken_recorder: Recorder) -> Notifica
 
 @pytest.fixture
 def harken_fill(harken: Harken, harken_clock: FrozenClock) -> Callable[..., list[Feedback]]:
-    """Fills the fixture ``harken``: ``harken_fill(up=7, down=3, agent_id="helper")``, and gives the feedback.
+    """A function that submits feedback: ``harken_fill(up=7, down=3, agent_id="helper")``; returns the feedback.
 
-    Ups come first, then downs, then neutrals, each in a session of its own. ``every=timedelta(minutes=5)`` moves the
-    clock after each of them. All other keywords are those of ``Harken.submit``.
+    Each entry is in its own session: first thumbs-up, then thumbs-down, then neutral. ``every=timedelta(minutes=5)``
+    advances the clock after each entry. All other keywords are those of ``Harken.submit``.
     """
     numbers = count(1)
 
     def fill(
         *, up: int = 0, down: int = 0, neutral: int = 0, every: timedelta = timedelta(), **parts: Any
     ) -> list[Feedback]:
-        given: list[Feedback] = []
+        feedback: list[Feedback] = []
         for rating in [*["up"] * up, *["down"] * down, *[None] * neutral]:
-            said = {"session_id": f"session-{next(numbers)}", "comment": "Too slow" if rating == "down" else ""}
-            given.append(harken.submit(rating=rating, **{**said, **parts}).feedback)
+            defaults = {"session_id": f"session-{next(numbers)}", "comment": "Too slow" if rating == "down" else ""}
+            feedback.append(harken.submit(rating=rating, **{**defaults, **parts}).feedback)
             harken_clock.now += every
-        return given
+        return feedback
 
     return fill
 
 
 def _storages() -> list[str]:
-    """What a test can open here without a server, and MongoDB where one is named."""
+    """The storages that are available without a server, and MongoDB if its variable is set."""
     mocked = all(find_spec(name) for name in ("pymongo", "mongomock"))
     return [
         "memory",
@@ -133,9 +133,10 @@ def _storages() -> list[str]:
 
 @pytest.fixture(params=_storages())
 def harken_storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    """An empty open storage of each kind that is there: memory, SQLite, mongomock if it is installed, and MongoDB.
+    """An empty, open storage of each available kind: memory, SQLite, mongomock if it is installed, and MongoDB.
 
-    The latter if ``HARKEN_TEST_MONGODB_URL`` names a server: each test gets a database of its own, dropped at the end.
+    MongoDB is used if ``HARKEN_TEST_MONGODB_URL`` is the URL of a server. Each test gets its own database there, which
+    is dropped afterwards.
     """
     from harken.configuration.storage_urls import open_storage  # noqa: PLC0415 - only if it is used
 
@@ -170,7 +171,7 @@ def _new_database(server: str) -> Iterator[str]:
 
 
 def with_database(url: str, name: str) -> str:
-    """The URL of a MongoDB server with that database in it; who logs in does so where they did before.
+    """Replace the database in the URL of a MongoDB server. The authentication database stays the same.
 
     >>> with_database("mongodb://someone:secret@localhost/?w=1", "feedback")
     'mongodb://someone:secret@localhost/feedback?w=1&authSource=admin'
@@ -184,15 +185,15 @@ def with_database(url: str, name: str) -> str:
     return f"{scheme}://{hosts}/{name}{'?' if options else ''}{'&'.join(options)}"
 
 
-def counting_ids() -> Callable[[], str]:
-    """Ids that sort in the order in which they were made: ``feedback-000001`` and so on."""
-    # next() of a count is one step, which no other thread can come into.
+def sequential_ids() -> Callable[[], str]:
+    """Ids in ascending order: ``feedback-000001`` and so on."""
+    # next() of a count is atomic, so this is thread-safe.
     numbers = count(1)
     return lambda: f"feedback-{next(numbers):06}"
 
 
 def _options(item: pytest.Item) -> dict[str, Any]:
-    """What the markers of a test say; the nearest one counts."""
+    """The keywords of a test's markers; the closest marker takes precedence."""
     options: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("harken"))):
         if marker.args:

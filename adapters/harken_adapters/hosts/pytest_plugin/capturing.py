@@ -1,4 +1,4 @@
-"""A Harken for one test, and what it would have sent."""
+"""A Harken for one test, which records its notifications."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from harken import Harken, Route
 from harken.ports.notifier import Notification, Notifier
 from harken.ports.time import Clock, NewId
 
-#: Where everything goes, unless routes say otherwise.
+#: The channel of all notifications, unless there are routes.
 CAPTURED: Final = "captured"
 
 
 class Recorder(Notifier):
-    """Keeps what it is given, in order."""
+    """A channel that records notifications, in order."""
 
     def __init__(self) -> None:
-        self.arrived: list[Notification] = []
+        self.received: list[Notification] = []
 
     def deliver(self, notification: Notification) -> None:
-        """Keep it."""
-        self.arrived.append(notification)
+        """Record the notification."""
+        self.received.append(notification)
 
 
 class Notifications(Sequence[Notification]):
-    """Everything that a relay would have sent by now, in order. Who looks at it has what is due sent first."""
+    """The notifications that a relay would have sent so far, in order. Each access sends due deliveries first."""
 
     def __init__(self, recorder: Recorder, run_due: Callable[[], int]) -> None:
         self._recorder = recorder
         self._run_due = run_due
 
     def deliver(self) -> list[Notification]:
-        """Send what is due by the clock, and give what came of that."""
-        before = len(self._recorder.arrived)
+        """Send due deliveries; returns the new notifications."""
+        before = len(self._recorder.received)
         self._run_due()
-        return self._recorder.arrived[before:]
+        return self._recorder.received[before:]
 
     @property
     def types(self) -> list[str]:
-        """What they tell of, in order, such as ``feedback.created``."""
+        """The event types, in order, such as ``feedback.created``."""
         return [notification.type.value for notification in self]
 
     def __len__(self) -> int:
@@ -62,33 +62,32 @@ class Notifications(Sequence[Notification]):
     def __eq__(self, other: object) -> bool:
         return self._all() == (other._all() if isinstance(other, Notifications) else other)
 
-    __hash__ = None  # type: ignore[assignment] # it changes, as a list does
+    __hash__ = None  # type: ignore[assignment] # it is mutable, as a list is
 
     def __repr__(self) -> str:
-        return f"Notifications({self._recorder.arrived!r})"
+        return f"Notifications({self._recorder.received!r})"
 
     def _all(self) -> list[Notification]:
         self.deliver()
-        return list(self._recorder.arrived)
+        return list(self._recorder.received)
 
 
-def connected(recorder: Recorder, *, clock: Clock, new_id: NewId, options: Mapping[str, Any]) -> Harken:
-    """A Harken in memory, with these options of ``connect``, whose notifications are recorded.
+def connect_recorded(recorder: Recorder, *, clock: Clock, new_id: NewId, options: Mapping[str, Any]) -> Harken:
+    """Connect to a memory storage, with ``options`` of ``connect``, and record all notifications.
 
-    Whatever channels the routes name are recorded, too, unless the options have channels of these names. What
-    ``HARKEN_*`` variables and ``harken.toml`` say does not count, so that a test gives the same everywhere.
+    Every channel that a route names is recorded, unless ``options`` define it. ``HARKEN_*`` variables and
+    ``harken.toml`` are ignored, so that a test has the same result on every machine.
     """
     recorded = {CAPTURED: recorder, **{_channel(route): recorder for route in options.get("routes") or ()}}
-    known = {"clock": clock, "new_id": new_id, "jitter": lambda: 0.0}
-    silent = {"routes": (), "alert_rules": (), "replies": ()}
+    defaults = {"routes": (), "alert_rules": (), "replies": (), "clock": clock, "new_id": new_id, "jitter": lambda: 0.0}
     channels = {**recorded, **(options.get("channels") or {})}
-    with pytest.MonkeyPatch.context() as surroundings:
+    with pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("HARKEN_")]:
-            surroundings.delenv(name)
-        surroundings.setenv("HARKEN_CONFIG", os.devnull)
-        return harken.connect("memory://", **{**known, **silent, **options, "channels": channels})
+            environment.delenv(name)
+        environment.setenv("HARKEN_CONFIG", os.devnull)
+        return harken.connect("memory://", **{**defaults, **options, "channels": channels})
 
 
 def _channel(route: Route | Mapping[str, Any]) -> Any:
-    """The channel that a route names; what is wrong with it, ``connect`` will say."""
+    """The channel of a route. ``connect`` validates the route."""
     return route.channel if isinstance(route, Route) else route.get("channel", CAPTURED)

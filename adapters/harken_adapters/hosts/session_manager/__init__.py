@@ -1,4 +1,4 @@
-"""A session manager in the place of ``mongodb_session_manager``'s: change the import, and keep the rest.
+"""A replacement for the session manager of ``mongodb_session_manager``: only the import changes.
 
 >>> from harken_adapters.hosts.session_manager import MongoDBSessionManager
 >>> session_manager = MongoDBSessionManager(session_id="session-1", connection_string="memory://")

@@ -1,4 +1,4 @@
-"""Feedback as a dictionary: a rating, a comment, when it was given, and whatever else the caller put into it."""
+"""Feedback as a dictionary: rating, comment, time, and any other values of the caller."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from typing import Any, Final
 from harken import Feedback, FeedbackRejected, Rating, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import Scalar
 
-#: What has a place of its own in feedback. Everything else is kept in its context.
+#: Names with a field in feedback. All other names are stored in the context.
 _FIELDS: Final = frozenset(
     {"rating", "comment", "created_at", "message_id", "agent_id", "author", "tags", "sentiment", "idempotency_key"}
 )
-#: The context value that names those which are kept as JSON, as context holds no lists and no dictionaries.
+#: The context value that lists the values stored as JSON text, because a context value cannot be a list or dictionary.
 _AS_JSON: Final = "_as_json"
 _SENTIMENT: Final = {"polarity", "subjectivity"}
 _Extras = dict[str, Scalar]
 
 
 def to_submission(feedback: Mapping[str, Any], about: Target, application: str) -> Submission:
-    """What a dictionary submits. Names that begin with an underscore are what was found out, and not what was said.
+    """Convert a dictionary to a submission. Names that begin with an underscore become enrichment.
 
     Args:
         feedback: the dictionary, which is not changed.
-        about: what it is about.
-        application: whose it is.
+        about: the target of the feedback.
+        application: the application of the feedback.
 
     Raises:
-        FeedbackRejected: a value in it is nothing that can be kept.
+        FeedbackRejected: a value cannot be stored.
     """
     sentiment = _sentiment(feedback.get("sentiment"))
     own = _FIELDS if sentiment else _FIELDS - {"sentiment"}
-    said, found_out = _extras({name: value for name, value in feedback.items() if name not in own})
+    context, enrichment = _split_extras({name: value for name, value in feedback.items() if name not in own})
     return Submission(
         target=about,
         rating=feedback.get("rating"),
         comment=feedback.get("comment") or "",
         author=feedback.get("author"),
         tags=feedback.get("tags") or (),
-        context=said,
-        enrichment=found_out,
+        context=context,
+        enrichment=enrichment,
         sentiment=sentiment,
         idempotency_key=feedback.get("idempotency_key"),
         application=application,
@@ -49,11 +49,11 @@ def to_submission(feedback: Mapping[str, Any], about: Target, application: str) 
     )
 
 
-def copied(feedback: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a dictionary, for hooks to change.
+def copy_feedback(feedback: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a dictionary, which hooks may change.
 
     Raises:
-        FeedbackRejected: it is no dictionary.
+        FeedbackRejected: it is not a dictionary.
     """
     if isinstance(feedback, Mapping):
         return dict(feedback)
@@ -62,8 +62,8 @@ def copied(feedback: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_dictionary(feedback: Feedback) -> dict[str, Any]:
-    """Feedback as a dictionary; what it does not have is left out. ``created_at`` is UTC, without saying so."""
-    perhaps = {
+    """Convert feedback to a dictionary, without empty fields. ``created_at`` is UTC, without a time zone."""
+    optional = {
         "agent_id": feedback.agent_id,
         "message_id": feedback.message_id,
         "author": feedback.author,
@@ -74,25 +74,25 @@ def to_dictionary(feedback: Feedback) -> dict[str, Any]:
     return {
         "rating": None if feedback.rating is Rating.NEUTRAL else feedback.rating.value,
         "comment": feedback.comment,
-        **_from_context(feedback.context),
-        **{name: value for name, value in perhaps.items() if value is not None},
+        **_restore_extras(feedback.context),
+        **{name: value for name, value in optional.items() if value is not None},
         "created_at": feedback.created_at.replace(tzinfo=None).isoformat(timespec="microseconds"),
     }
 
 
-def _extras(given: Mapping[str, Any]) -> tuple[_Extras, _Extras]:
-    """The context: what was said, and what was found out."""
+def _split_extras(given: Mapping[str, Any]) -> tuple[_Extras, _Extras]:
+    """Split extra values into context and enrichment. Lists and dictionaries become JSON text."""
     if _AS_JSON in given:
-        message = f"{_AS_JSON} is a name that Harken uses itself; choose another one"
+        message = f"{_AS_JSON} is reserved; choose another name"
         raise FeedbackRejected([Violation(f"context.{_AS_JSON}", "reserved", message)])
     scalars = {name: value for name, value in given.items() if value is None or isinstance(value, str | int | float)}
     structures = {name: _json(name, value) for name, value in given.items() if name not in scalars}
-    kept = {**scalars, **structures}
-    found_out = {name: value for name, value in kept.items() if str(name).startswith("_")}
+    extras = {**scalars, **structures}
+    enrichment = {name: value for name, value in extras.items() if str(name).startswith("_")}
     if structures:
-        # No name has a space in it.
-        found_out[_AS_JSON] = " ".join(map(str, structures))
-    return {name: value for name, value in kept.items() if name not in found_out}, found_out
+        # Names do not contain spaces.
+        enrichment[_AS_JSON] = " ".join(map(str, structures))
+    return {name: value for name, value in extras.items() if name not in enrichment}, enrichment
 
 
 def _json(name: str, value: object) -> str:
@@ -103,22 +103,22 @@ def _json(name: str, value: object) -> str:
         raise FeedbackRejected([Violation(f"context.{name}", "type", message)]) from error
 
 
-def _from_context(context: Mapping[str, Scalar]) -> dict[str, Any]:
+def _restore_extras(context: Mapping[str, Scalar]) -> dict[str, Any]:
     as_json = str(context.get(_AS_JSON, "")).split()
     extras: dict[str, Any] = {name: value for name, value in context.items() if name != _AS_JSON}
-    return extras | {name: _parsed(extras[name]) for name in as_json if name in extras}
+    return extras | {name: _parse(extras[name]) for name in as_json if name in extras}
 
 
-def _parsed(kept: Any) -> Any:
-    """A value that was kept as JSON. Feedback that came another way may only look as if it had such values."""
+def _parse(value: Any) -> Any:
+    """Parse a value that was stored as JSON. Feedback from other hosts may have a value that only looks like it."""
     try:
-        return json.loads(kept)
+        return json.loads(value)
     except (TypeError, ValueError):
-        return kept
+        return value
 
 
 def _sentiment(value: object) -> Sentiment | None:
-    """A sentiment, if it is one; anything else of that name is kept as it is."""
+    """The value as a sentiment, or ``None`` if it is not one."""
     if not (isinstance(value, Mapping) and value.keys() == _SENTIMENT):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Session managers over one open storage: one factory for a process, and as many sessions as there are users."""
+"""A factory of session managers that share one open storage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MongoDBSessionManagerFactory:
-    """Makes session managers that share a storage; making one costs nothing. Thread-safe."""
+    """Creates session managers that share a storage, at almost no cost. Thread-safe."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class MongoDBSessionManagerFactory:
         """Open the storage; the arguments are those of :class:`MongoDBSessionManager`.
 
         Raises:
-            ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
+            ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
             StorageError: the storage cannot be opened.
         """
         self.harken = harken or open_harken(connection_string, database_name, client, application_name)
@@ -46,11 +46,11 @@ class MongoDBSessionManagerFactory:
         application_name: str | None = None,
         feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
-        feedbackHook: Hooks = None,  # noqa: N803 - as those write it who come from the other library
+        feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         max_record_bytes: int = MAX_SIZE,
     ) -> MongoDBSessionManager:
-        """The session manager of a session; closing it leaves the storage open."""
+        """Create the session manager of a session. Closing it leaves the storage open."""
         return MongoDBSessionManager(
             session_id,
             application_name=application_name or self._application,
@@ -61,7 +61,7 @@ class MongoDBSessionManagerFactory:
         )
 
     def close(self) -> None:
-        """Close the storage, if it was opened here."""
+        """Close the storage, unless it was passed as ``harken``."""
         if self._own:
             self.harken.close()
 
@@ -79,37 +79,37 @@ def initialize_global_factory(
     application_name: str | None = None,
     harken: Harken | None = None,
 ) -> MongoDBSessionManagerFactory:
-    """Open the process's factory, in the place of the one before, which is closed.
+    """Create the global factory of the process. A previous one is closed.
 
     Raises:
-        ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
-        StorageError: the storage cannot be opened; the one before stays.
+        ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
+        StorageError: the storage cannot be opened; the previous factory stays.
     """
     factory = MongoDBSessionManagerFactory(
         connection_string, database_name, collection_name, client, application_name=application_name, harken=harken
     )
     with _lock:
-        before = _factories[:]
+        previous = _factories[:]
         _factories[:] = [factory]
-    for one in before:
+    for one in previous:
         one.close()
     return factory
 
 
 def get_global_factory() -> MongoDBSessionManagerFactory:
-    """The process's factory.
+    """The global factory of the process.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: it was not initialized, or was closed.
     """
     with _lock:
         if not _factories:
-            raise RuntimeError("There is no global factory yet; call initialize_global_factory first")
+            raise RuntimeError("The global factory is not initialized; call initialize_global_factory first")
         return _factories[0]
 
 
 def close_global_factory() -> None:
-    """Close the process's factory, if there is one."""
+    """Close the global factory, if there is one."""
     with _lock:
         closing = _factories[:]
         _factories.clear()

@@ -1,4 +1,4 @@
-"""Hooks around what is done with feedback and metadata: ``hook(original_func, action, session_id, **kwargs)``."""
+"""Hooks around operations on feedback and metadata: ``hook(original_func, action, session_id, **kwargs)``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from inspect import Parameter, signature
 from typing import Any
 
 #: ``hook(original_func, "add", session_id, feedback={...}, session_manager=manager)``. It calls
-#: ``original_func(feedback)`` with what is to be kept and returns what that gives; it may change the feedback, raise to
-#: refuse it, or not call on to skip it. A hook without a parameter for ``session_manager`` is called without it.
+#: ``original_func(feedback)`` and returns its result. It may change the feedback, raise to reject it, or not call
+#: ``original_func`` to skip it. A hook without a parameter for ``session_manager`` is called without it.
 FeedbackHook = Callable[..., Any]
 
-#: ``hook(original_func, action, session_id, **kwargs)``: ``"update"`` with ``metadata`` and ``"delete"`` with ``keys``,
-#: which ``original_func`` takes, and ``"get"``, for which it takes nothing.
+#: ``hook(original_func, action, session_id, **kwargs)``. Actions: ``"update"`` with ``metadata`` and ``"delete"`` with
+#: ``keys``, which ``original_func`` takes, and ``"get"``, for which it takes no argument.
 MetadataHook = Callable[..., Any]
 
-#: One hook, several, of which the first is the outermost, or none.
+#: One hook, several (the first is the outermost), or none.
 Hooks = Callable[..., Any] | Sequence[Callable[..., Any]] | None
 
 
 def chain(*given: Hooks) -> tuple[Callable[..., Any], ...]:
-    """All hooks that were given, the outermost first."""
+    """All given hooks, the outermost first."""
     hooks: list[Callable[..., Any]] = []
     for one in given:
         if one is not None:
@@ -30,7 +30,7 @@ def chain(*given: Hooks) -> tuple[Callable[..., Any], ...]:
     return tuple(hooks)
 
 
-def called(
+def call_through(
     hooks: Sequence[Callable[..., Any]],
     original: Callable[..., Any],
     action: str,
@@ -39,41 +39,41 @@ def called(
     session_manager: object = None,
     **arguments: Any,
 ) -> Any:
-    """Do something through hooks.
+    """Call a function through hooks.
 
     Args:
         hooks: the outermost first.
-        original: what is done in the end; it takes the arguments by position.
-        action: what the hooks are told that it is.
-        session_id: the session that it is done in.
-        session_manager: what hooks that have a parameter for it also receive; ``None`` to pass nothing.
-        arguments: what the hooks are told by name.
+        original: the function; it takes the arguments by position.
+        action: the name of the operation, for the hooks.
+        session_id: the session of the operation.
+        session_manager: an argument for hooks that have a parameter of this name; ``None`` to pass nothing.
+        arguments: the arguments of the function, which the hooks receive by name.
     """
     if not hooks:
         return original(*arguments.values())
     outermost, *inner = hooks
     names = tuple(arguments)
 
-    def go_on(*changed: Any) -> Any:
-        passed_on = dict(zip(names, changed, strict=True))
-        return called(inner, original, action, session_id, session_manager=session_manager, **passed_on)
+    def call_next(*changed: Any) -> Any:
+        passed = dict(zip(names, changed, strict=True))
+        return call_through(inner, original, action, session_id, session_manager=session_manager, **passed)
 
     if session_manager is not None and _takes(outermost, "session_manager"):
         arguments["session_manager"] = session_manager
-    return outermost(go_on, action, session_id, **arguments)
+    return outermost(call_next, action, session_id, **arguments)
 
 
 def _takes(hook: Callable[..., Any], name: str) -> bool:
-    """Whether a hook can be called with an argument of that name; a decorated one only if both functions take it."""
+    """Whether a hook accepts an argument of this name. A decorated hook does if both functions accept it."""
     try:
         signatures = [signature(hook), signature(hook, follow_wrapped=False)]
     except (TypeError, ValueError):
-        # Some functions written in C do not say what they take.
+        # Some functions written in C have no signature.
         return False
-    return all(any(_is_for(parameter, name) for parameter in one.parameters.values()) for one in signatures)
+    return all(any(_accepts(parameter, name) for parameter in one.parameters.values()) for one in signatures)
 
 
-def _is_for(parameter: Parameter, name: str) -> bool:
+def _accepts(parameter: Parameter, name: str) -> bool:
     if parameter.kind is Parameter.VAR_KEYWORD:
         return True
     return parameter.name == name and parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)

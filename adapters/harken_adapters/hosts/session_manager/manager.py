@@ -1,4 +1,4 @@
-"""The session manager: a Strands session with feedback and metadata in dictionaries, and hooks around both."""
+"""The session manager: a Strands session with feedback and metadata as dictionaries, and hooks around both."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harken import Harken, Receipt, Submission, Target
 from harken.domain.text_lists import as_texts
 from harken.ports.sessions import JsonValue
 from harken.services.conversations import MAX_SIZE
-from harken_adapters.hosts.session_manager.dictionaries import copied, to_dictionary, to_submission
-from harken_adapters.hosts.session_manager.hooks import Hooks, called, chain
+from harken_adapters.hosts.session_manager.dictionaries import copy_feedback, to_dictionary, to_submission
+from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, chain
 from harken_adapters.hosts.session_manager.opening import open_harken
 from harken_adapters.hosts.strands import Answer, FeedbackCall, HarkenSessionManager, feedback_tool, metadata_tool
 from harken_adapters.hosts.strands.errors import session_errors
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class MongoDBSessionManager(HarkenSessionManager):
-    """A session of an agent and of its user, for ``Agent(session_manager=...)`` or without an agent.
+    """A session of an agent and its user, for ``Agent(session_manager=...)`` or without an agent.
 
-    In spite of its name it takes any storage that Harken has. Feedback goes in and comes out as dictionaries with
-    ``rating``, ``comment`` and ``created_at``; other names in them are kept. Feedback is tied to the agent's latest
-    answer, unless it says ``message_id`` itself.
+    Despite its name it works with every storage. Feedback is passed and returned as dictionaries with ``rating``,
+    ``comment`` and ``created_at``; other names are stored too. Its target is the agent's latest answer, unless it has
+    a ``message_id``.
     """
 
     def __init__(
@@ -42,31 +42,31 @@ class MongoDBSessionManager(HarkenSessionManager):
         application_name: str | None = None,
         feedback_hook: Hooks = None,
         metadata_hook: Hooks = None,
-        feedbackHook: Hooks = None,  # noqa: N803 - as those write it who come from the other library
+        feedbackHook: Hooks = None,  # noqa: N803 - the name in mongodb_session_manager
         metadataHook: Hooks = None,  # noqa: N803
         harken: Harken | None = None,
         max_record_bytes: int = MAX_SIZE,
     ) -> None:
-        """A session; it is there as soon as something is kept in it.
+        """Open a session. Nothing is stored until feedback, metadata or a message is added.
 
         Args:
-            session_id: the session.
-            connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. It is
-                required, unless there is a ``client`` or a ``harken``.
-            database_name: the database in MongoDB; in the place of the one in the URL.
-            collection_name: ignored; Harken's own collections begin with ``harken_``.
-            client: a client of MongoDB in the place of a connection string; it stays open.
-            application_name: whose session it is; sessions of applications are apart.
-            feedback_hook: a hook around :meth:`add_feedback`, or several, the outermost first.
-            metadata_hook: the same around what is done with metadata.
-            feedbackHook: the same as ``feedback_hook``, inside of it.
-            metadataHook: the same as ``metadata_hook``, inside of it.
-            harken: a Harken to work on in the place of all these, such as ``harken.connect()``; it stays open.
+            session_id: the id of the session.
+            connection_string: the URL of a storage, such as ``mongodb://localhost:27017/`` or ``memory://``. Required
+                unless ``client`` or ``harken`` is given.
+            database_name: the MongoDB database; replaces the one in the URL.
+            collection_name: ignored; the names of Harken's collections begin with ``harken_``.
+            client: a MongoDB client instead of a connection string; it stays open.
+            application_name: the application of the session.
+            feedback_hook: one or several hooks around :meth:`add_feedback`, the outermost first.
+            metadata_hook: one or several hooks around the operations on metadata.
+            feedbackHook: like ``feedback_hook``; called inside it.
+            metadataHook: like ``metadata_hook``; called inside it.
+            harken: an open Harken, such as ``harken.connect()``, instead of the storage arguments; it stays open.
             max_record_bytes: see :class:`~harken_adapters.hosts.strands.HarkenSessionRepository`.
 
         Raises:
-            ConfigurationError: no storage is given, or two are, or nothing serves that URL. It is a ``ValueError``.
-            StorageError: the storage cannot be opened. It is a ``SessionException`` of Strands as well.
+            ConfigurationError: no storage or more than one is given, or the URL scheme is unknown. A ``ValueError``.
+            StorageError: the storage cannot be opened. Also a ``SessionException`` of Strands.
         """
         self._feedback_hooks = chain(feedback_hook, feedbackHook)
         self._metadata_hooks = chain(metadata_hook, metadataHook)
@@ -75,40 +75,40 @@ class MongoDBSessionManager(HarkenSessionManager):
         super().__init__(opened, session_id, application=application_name, max_record_bytes=max_record_bytes)
 
     def close(self) -> None:
-        """Close what was opened for it. Closing twice is harmless; what was kept is durable without."""
+        """Close the connections that it opened; may be called repeatedly. Stored data is durable without it."""
         if self._own:
             self._own.close()
 
     # --- feedback --------------------------------------------------------------------------------------------------
 
     def add_feedback(self, feedback: Mapping[str, Any]) -> Receipt | None:
-        """Keep what somebody thinks of the latest answer; on return it is durable.
+        """Store feedback on the latest answer; on return it is durable.
 
         Args:
             feedback: ``rating`` (``"up"``, ``"down"`` or ``None``) and ``comment``. It may have ``message_id``,
-                ``agent_id``, ``author``, ``tags``, ``created_at`` and ``idempotency_key``; all else is kept with it.
+                ``agent_id``, ``author``, ``tags``, ``created_at`` and ``idempotency_key``. Other names are stored in
+                the context.
 
         Returns:
-            The receipt, or what a hook gives in its place; ``None`` if a hook skipped it.
+            The receipt, or the return value of a hook; ``None`` if a hook skipped the feedback.
 
         Raises:
-            FeedbackRejected: it breaks rules. It is a ``ValueError``, as are most of what hooks raise.
+            FeedbackRejected: the feedback violates rules. A ``ValueError``.
             IdempotencyConflict: the key was used before in this session, with other feedback.
-            StorageError: it could not be stored.
+            StorageError: the feedback could not be stored. Also a ``SessionException`` of Strands.
         """
-        given = copied(feedback)
-        return self._through_hooks(self._add, given)
+        return self._through_hooks(self._add, copy_feedback(feedback))
 
     def get_feedbacks(self) -> list[dict[str, Any]]:
-        """The feedback of this session that counts, oldest first. ``created_at`` is an ISO time in UTC without zone."""
+        """The counted feedback of this session, oldest first. ``created_at`` is an ISO time in UTC, without a zone."""
         with session_errors():
             found = self.harken.stream(application=self.application, session_id=self.session_id)
             return [to_dictionary(feedback) for feedback in found]
 
     def get_feedback_tool(self) -> AgentTool:
-        """A tool with which an agent keeps what its user says of an answer, through the hooks.
+        """A tool with which an agent records its user's feedback on an answer, through the hooks.
 
-        About one answer it keeps one entry: called again, it changes what it kept.
+        It stores one entry for each answer: further calls revise it.
         """
 
         def vote(call: FeedbackCall) -> object:
@@ -118,12 +118,12 @@ class MongoDBSessionManager(HarkenSessionManager):
 
     @property
     def latest_answer(self) -> Answer | None:
-        """The latest answer, which :meth:`add_feedback` is about; ``None`` before there is one."""
+        """The latest answer, the target of :meth:`add_feedback`; ``None`` before the first one."""
         return self.feedback.latest
 
-    def _through_hooks(self, keep: Callable[[Mapping[str, Any]], Receipt], given: dict[str, Any]) -> Receipt | None:
-        receipt: Receipt | None = called(
-            self._feedback_hooks, keep, "add", self.session_id, session_manager=self, feedback=given
+    def _through_hooks(self, store: Callable[[Mapping[str, Any]], Receipt], given: dict[str, Any]) -> Receipt | None:
+        receipt: Receipt | None = call_through(
+            self._feedback_hooks, store, "add", self.session_id, session_manager=self, feedback=given
         )
         return receipt
 
@@ -139,33 +139,33 @@ class MongoDBSessionManager(HarkenSessionManager):
             return self.harken.collection.submit(evolve(submission, author=author, vote=True))
 
     def _submission(self, feedback: Mapping[str, Any], target: Callable[..., Target]) -> Submission:
-        given = copied(feedback)
+        given = copy_feedback(feedback)
         about = target(given.get("message_id"), given.get("agent_id"))
         return to_submission(given, about, self.application)
 
     # --- metadata --------------------------------------------------------------------------------------------------
 
     def update_metadata(self, metadata: Mapping[str, JsonValue]) -> None:
-        """Set these names and leave the others as they are.
+        """Set these names; other names stay unchanged.
 
         Raises:
-            InvalidMetadata: a name or a value that not every storage could keep; nothing was changed.
+            InvalidMetadata: a name or value is invalid, or the metadata is too large; nothing was changed.
         """
-        called(self._metadata_hooks, self._update, "update", self.session_id, metadata=dict(metadata))
+        call_through(self._metadata_hooks, self._update, "update", self.session_id, metadata=dict(metadata))
 
     def get_metadata(self) -> dict[str, Any]:
-        """What is known of the session by name, as ``{"metadata": {...}}``."""
-        found: dict[str, Any] = called(self._metadata_hooks, self._metadata, "get", self.session_id)
+        """The metadata of the session by name, as ``{"metadata": {...}}``."""
+        found: dict[str, Any] = call_through(self._metadata_hooks, self._metadata, "get", self.session_id)
         return found
 
     def delete_metadata(self, keys: str | Iterable[str]) -> int:
-        """Remove these names, or a single one, and say how many there were."""
+        """Remove one name or several; returns how many existed."""
         names = list(as_texts(keys))
-        deleted: int = called(self._metadata_hooks, self._delete, "delete", self.session_id, keys=names)
+        deleted: int = call_through(self._metadata_hooks, self._delete, "delete", self.session_id, keys=names)
         return deleted
 
     def get_metadata_tool(self) -> AgentTool:
-        """A tool with which an agent reads and changes the metadata, through the hooks."""
+        """A tool with which an agent reads and changes the session's metadata, through the hooks."""
         return metadata_tool(
             get=lambda: self.get_metadata()["metadata"], update=self.update_metadata, delete=self.delete_metadata
         )
@@ -185,7 +185,7 @@ class MongoDBSessionManager(HarkenSessionManager):
     # --- the application and its agents ----------------------------------------------------------------------------
 
     def get_application_name(self) -> str:
-        """Whose session it is."""
+        """The application of the session."""
         return self.application
 
     def list_agents(self) -> list[dict[str, Any]]:
@@ -193,17 +193,17 @@ class MongoDBSessionManager(HarkenSessionManager):
         return [_config(agent_id, record) for agent_id, record in self._repository.records(self.session_id).items()]
 
     def get_agent_config(self, agent_id: str) -> dict[str, Any] | None:
-        """How an agent was last set up: ``agent_id``, ``model`` and ``system_prompt``; ``None`` if it never talked."""
+        """The last configuration of an agent: ``agent_id``, ``model``, ``system_prompt``; ``None`` if it is unknown."""
         record = self._repository.record(self.session_id, agent_id)
         return None if record is None else _config(agent_id, record)
 
     def update_agent_config(self, agent_id: str, model: str | None = None, system_prompt: str | None = None) -> None:
-        """Keep another model or system prompt for an agent, for whoever makes it from :meth:`get_agent_config`.
+        """Store another model or system prompt for an agent; :meth:`get_agent_config` returns it.
 
-        What is not given stays. An agent that talks writes its own again.
+        ``None`` leaves a value unchanged. The next turn of the agent stores its own configuration again.
 
         Raises:
-            LookupError: the agent was never in this session.
+            LookupError: the agent is unknown in this session.
         """
         changes = {"model": model, "system_prompt": system_prompt}
         self._repository.configure(
@@ -211,13 +211,13 @@ class MongoDBSessionManager(HarkenSessionManager):
         )
 
     def get_message_count(self, agent_id: str | None = None) -> int:
-        """How many messages an agent has in this session, its user's included; all agents, if none is named."""
+        """The number of messages of an agent and its user in this session, or of all agents."""
         with session_errors():
             return self.harken.conversations.count(self.application, self.session_id, agent_id)
 
 
 def create_mongodb_session_manager(session_id: str, **arguments: Any) -> MongoDBSessionManager:
-    """A session manager; takes what :class:`MongoDBSessionManager` takes."""
+    """Create a session manager, with the arguments of :class:`MongoDBSessionManager`."""
     return MongoDBSessionManager(session_id, **arguments)
 
 

@@ -1,4 +1,4 @@
-"""Which Harken a session manager works on: that of a client, or of a connection string."""
+"""Opens the Harken of a session manager, from a connection string or a MongoDB client."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _DATABASE: Final = "harken"
 def open_harken(
     connection_string: str | None, database_name: str | None, client: MongoClient[Any] | None, application: str | None
 ) -> Harken:
-    """A Harken of one's own, to be closed. A client stays open when it is closed.
+    """Open a Harken, which the caller closes. A client stays open.
 
     Raises:
-        ConfigurationError: nothing serves that connection string, none is given, or both it and a client are.
+        ConfigurationError: the URL scheme is unknown, or not exactly one of connection string and client is given.
         StorageError: the storage cannot be opened.
     """
     if client is None:
         if not connection_string:
-            # A default would write to a file that the program never named.
+            # A default would create a file that the program did not name.
             raise harken.ConfigurationError(
                 "Either connection_string or client must be given, "
                 "such as connection_string='mongodb://localhost:27017/'; "
-                "for the storage that the settings name, give harken=harken.connect()"
+                "for the storage in the settings, pass harken=harken.connect()"
             )
         with session_errors():
             return harken.connect(storage_url(connection_string, database_name), application=application)
     if connection_string is not None:
-        raise harken.ConfigurationError("Give connection_string or client, not both")
-    # The one host that takes a client of MongoDB, as that is what its callers have.
+        raise harken.ConfigurationError("Pass connection_string or client, not both")
+    # The only host that accepts a MongoDB client, for compatibility with mongodb_session_manager.
     from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
 
     with session_errors():
@@ -44,7 +44,7 @@ def open_harken(
 
 
 def storage_url(connection_string: str, database_name: str | None) -> str:
-    """The URL of the storage. Only MongoDB has databases by name: elsewhere ``database_name`` says nothing."""
+    """The URL of the storage, with ``database_name`` as its database. Storages other than MongoDB ignore it."""
     scheme, separator, rest = connection_string.partition("://")
     if database_name is None or scheme.lower() not in ("mongodb", "mongodb+srv", "mongomock"):
         return connection_string

@@ -1,9 +1,9 @@
-"""Harken in Strands agents: sessions that persist on any storage, and feedback on the answer that it is about."""
+"""Harken in Strands agents: sessions that persist on any storage, and feedback on their answers."""
 
 from harken import MissingExtra
 
 try:
-    import strands as _strands  # noqa: F401 - only whether it is there
+    import strands as _strands  # noqa: F401 - checks that it is installed
 except ModuleNotFoundError as error:
     raise MissingExtra(f'Strands agents need the package {error.name!r}; try pip install "harken[strands]"') from error
 

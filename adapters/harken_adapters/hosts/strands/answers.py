@@ -1,4 +1,4 @@
-"""Ties feedback to the answers of agents."""
+"""Links feedback to the answers of agents."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from harken_adapters.hosts.strands.turns import Answer, Turns
 
 
 class AgentFeedback(HookProvider):
-    """Ties feedback to the answers of agents: ``Agent(hooks=[AgentFeedback(hk, "session-1")], ...)``.
+    """Links feedback to the answers of agents: ``Agent(hooks=[AgentFeedback(hk, "session-1")], ...)``.
 
-    It works beside whatever session manager the agents have, or none. Several agents may share one; the latest answer
-    is that of whoever answered last.
+    It works with any session manager, or without one. Several agents may share an instance; the latest answer is then
+    the latest of any of them.
     """
 
     def __init__(self, harken: Harken, session_id: str, *, application: str | None = None) -> None:
@@ -32,21 +32,21 @@ class AgentFeedback(HookProvider):
 
     @property
     def latest(self) -> Answer | None:
-        """The latest answer, which :meth:`submit` is about; ``None`` before there is one."""
+        """The latest answer, the default target of :meth:`submit`; ``None`` before the first one."""
         return self._turns.latest
 
     @property
     def voter(self) -> str:
-        """The author of what the tool keeps, which stands for the user of the session, whose own id is not known."""
+        """The author of the feedback that the tool records: the user of the session, whose own id is unknown."""
         author = f"session:{self.session_id}"
         if len(author) <= MAX_ID_LENGTH:
             return author
         return f"session:{blake2b(self.session_id.encode(), digest_size=16).hexdigest()}"
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:  # noqa: ARG002 - of the framework
-        """Hear of each message of an agent, and of those that it is restored with."""
-        registry.add_callback(AgentInitializedEvent, self._began)
-        registry.add_callback(MessageAddedEvent, self._said)
+        """Observe each message of an agent, and its restored messages."""
+        registry.add_callback(AgentInitializedEvent, self._on_initialized)
+        registry.add_callback(MessageAddedEvent, self._on_message)
 
     def submit(
         self,
@@ -60,10 +60,10 @@ class AgentFeedback(HookProvider):
         context: Mapping[str, Scalar] | None = None,
         idempotency_key: str | None = None,
     ) -> Receipt:
-        """Keep what somebody thinks of the latest answer, or of the message that is named.
+        """Submit feedback on the latest answer, or on the message ``message_id``.
 
-        Takes the keywords of :meth:`harken.Harken.submit`, and raises what it raises; a ``StorageError`` is a
-        ``SessionException`` of Strands as well.
+        Takes the keywords of :meth:`harken.Harken.submit`, and raises the same errors. A ``StorageError`` is also a
+        ``SessionException`` of Strands.
         """
         about = self.target(message_id, agent_id)
         with session_errors():
@@ -81,17 +81,17 @@ class AgentFeedback(HookProvider):
             )
 
     def target(self, message_id: str | None = None, agent_id: str | None = None) -> Target:
-        """What feedback is about: what is named, or else the latest answer."""
+        """The target of feedback: the given message or agent, by default the latest answer."""
         return self._target(self.latest, message_id, agent_id)
 
     def target_of(self, call: FeedbackCall, message_id: str | None = None, agent_id: str | None = None) -> Target:
-        """What a call of the tool is about: what is named, or else the answer that the user speaks of."""
+        """The target of a tool call: the given message or agent, by default the answer that the user refers to."""
         return self._target(self._turns.answer(call), message_id, agent_id)
 
     def tool(self) -> AgentTool:
-        """A tool with which an agent keeps what its user says of an answer.
+        """A tool with which an agent records its user's feedback on an answer.
 
-        About one answer it keeps one entry: called again, it changes what it kept, see :attr:`voter`.
+        It stores one vote of :attr:`voter` for each answer: further calls revise it.
         """
         return feedback_tool(self._vote)
 
@@ -106,9 +106,9 @@ class AgentFeedback(HookProvider):
                 self.target_of(call), self.voter, call.vote, call.comment, application=self.application
             )
 
-    def _began(self, event: AgentInitializedEvent) -> None:
+    def _on_initialized(self, event: AgentInitializedEvent) -> None:
         for message in event.agent.messages:
-            self._turns.hear(message, event.agent.agent_id)
+            self._turns.observe(message, event.agent.agent_id)
 
-    def _said(self, event: MessageAddedEvent) -> None:
-        self._turns.hear(event.message, event.agent.agent_id)
+    def _on_message(self, event: MessageAddedEvent) -> None:
+        self._turns.observe(event.message, event.agent.agent_id)

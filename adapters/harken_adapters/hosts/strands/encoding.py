@@ -1,12 +1,12 @@
-"""What agents say and know, as JSON that every storage keeps alike.
+"""Messages and state of agents as JSON.
 
-Strands lets an agent's state and messages hold more than JSON can say. What JSON lacks is kept under a mark, as Strands
-does with bytes, and comes back as it was::
+They may hold values that JSON cannot represent. Such a value is encoded with a marker, as Strands encodes bytes, and is
+restored unchanged::
 
     float("nan")  ->  {"__harken_encoded__": "float", "data": "nan"}
     b"abc"        ->  {"__bytes_encoded__": true, "data": "YWJj"}
 
-What only another library understands comes back as text.
+Objects of other types are stored and restored as text.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from harken.ports.sessions import JsonValue
 
 logger = logging.getLogger(__name__)
 
-#: How deep values may be nested. What is deeper, Strands itself could not restore: it walks them by recursion.
+#: The maximum nesting depth. Strands processes values recursively and could not restore deeper ones.
 MAX_DEPTH: Final = 200
-#: What Strands marks bytes with.
+#: Strands' marker of bytes.
 _BYTES: Final = "__bytes_encoded__"
-#: What else is marked, and what kind of value it is: ``float``, ``int``, or a ``dict`` that looks like a mark itself.
-_MARK: Final = "__harken_encoded__"
-#: Python writes and reads no longer integers as decimal text.
+#: The marker of other values. Its value is the type: ``float``, ``int``, or ``dict`` for one that looks like a marker.
+_MARKER: Final = "__harken_encoded__"
+#: The size up to which Python converts integers to decimal text and back.
 _LONGEST_INTEGER_BITS: Final = 10_000
-#: The content blocks that carry a file.
+#: The content blocks that contain a file.
 _MEDIA: Final = frozenset({"image", "document", "video", "audio"})
-#: Shorter texts are not worth leaving out, nor are smaller content blocks one by one.
+#: Shorter texts and smaller content blocks are not replaced individually.
 _LONG_TEXT: Final = 1_000
-#: The blocks that belong together in pairs. A model refuses a conversation in which one of a pair is missing.
+#: Blocks that occur in pairs. A model rejects a conversation in which one of a pair is missing.
 _TOOL_BLOCKS: Final = frozenset({"toolUse", "toolResult"})
-#: What messages, calls of tools and their results consist of. Anything else in them can be left out.
+#: The known fields of messages, tool calls and tool results. Other fields can be replaced.
 _KNOWN: Final = frozenset({"role", "content", "tracking_id", "toolUseId", "name", "input", "status"}) | _TOOL_BLOCKS
-#: Bytes that any placeholder has room in.
+#: The maximum number of bytes of a placeholder.
 _PLACEHOLDER: Final = 200
 _LONGEST_NAME: Final = 50
 _MOST_LOGGED: Final = 20
@@ -53,75 +53,74 @@ _MOST_LOGGED: Final = 20
 _Object = dict[str, Any]
 
 
-def encoded(value: object, what: str) -> Any:
-    """A value as JSON can say it; warns of what comes back as text, or not at all.
+def encode(value: object, name: str) -> Any:
+    """Encode a value as JSON. Logs a warning if parts of it will be restored as text, or not at all.
 
     Args:
-        value: anything.
-        what: what it is, for the warning.
+        value: any value.
+        name: the name of the value, for the warning.
     """
     encoder = _Encoder()
     result = encoder.encode(value)
     if encoder.changed:
-        logger.warning("%s has values that JSON cannot say; kept as text: %s", what, ", ".join(sorted(encoder.changed)))
+        types = ", ".join(sorted(encoder.changed))
+        logger.warning("%s has values that JSON cannot represent; stored as text: %s", name, types)
     return result
 
 
-def decoded(value: Any) -> Any:
-    """The inverse of :func:`encoded`; an invalid mark is left as it is."""
+def decode(value: Any) -> Any:
+    """The inverse of :func:`encode`. An invalid marker is returned unchanged."""
     if isinstance(value, list):
-        return [decoded(item) for item in value]
+        return [decode(item) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {_MARK, "data"}:
-        return _unmarked(value)
+    if value.keys() == {_MARKER, "data"}:
+        return _decode_marked(value)
     if value.get(_BYTES) is True and isinstance(value.get("data"), str):
         try:
             return base64.b64decode(value["data"])
         except binascii.Error:
             return value
-    return {name: decoded(item) for name, item in value.items()}
+    return {name: decode(item) for name, item in value.items()}
 
 
 def size_of(value: JsonValue) -> int:
-    """How many bytes a value takes as JSON."""
+    """The size of a value as JSON, in bytes."""
     return len(json.dumps(value))
 
 
-def fitted(value: _Object, limit: int, what: str) -> _Object:
-    """An encoded value with at most ``limit`` bytes as JSON, or with as few as leaving out large parts gets it to.
+def shorten(value: _Object, limit: int, name: str) -> _Object:
+    """Replace large parts of an encoded value with placeholders, so that it has at most ``limit`` bytes as JSON.
 
-    Files go first if that is enough, otherwise the largest of files and texts; then whole tool inputs, tool results and
-    values of an agent's state; then whole content blocks, and the last blocks of long lists of them; and finally the
-    whole content of a message, so that the record of a message always fits. A placeholder says what was there. In the
-    place of a content block it is a content block of text, which every model takes.
+    Files are replaced first if that is sufficient, otherwise the largest files and texts; then whole tool inputs, tool
+    results and values of an agent's state; then whole content blocks and the last blocks of long lists; finally the
+    whole content of a message, so that the record of a message never exceeds the limit. Other records may. A
+    placeholder describes the part. For a content block it is a text block, which every model accepts.
     """
-    left_out: list[str] = []
-    for leave_out in (
-        partial(_leave_out, _files_and_texts),
-        partial(_leave_out, _structures),
-        partial(_leave_out, _blocks),
-        _leave_out_last_blocks,
-        partial(_leave_out, _messages),
+    replaced: list[str] = []
+    for replace in (
+        partial(_replace_parts, _files_and_texts),
+        partial(_replace_parts, _structures),
+        partial(_replace_parts, _blocks),
+        _replace_last_blocks,
+        partial(_replace_parts, _messages),
     ):
         excess = size_of(value) - limit
         if excess <= 0:
             break
-        left_out += leave_out(value, excess)
-    if left_out:
-        more = f" and {len(left_out) - _MOST_LOGGED:,} more" if len(left_out) > _MOST_LOGGED else ""
-        names = ", ".join(left_out[:_MOST_LOGGED])
-        logger.warning(
-            "%s has more than %s bytes as JSON; left out of what is kept: %s%s", what, f"{limit:,}", names, more
-        )
+        replaced += replace(value, excess)
+    if replaced:
+        more = f" and {len(replaced) - _MOST_LOGGED:,} more" if len(replaced) > _MOST_LOGGED else ""
+        parts = ", ".join(replaced[:_MOST_LOGGED])
+        logger.warning("%s has more than %s bytes as JSON; stored without: %s%s", name, f"{limit:,}", parts, more)
     return value
 
 
-def _leave_out(find: Callable[[_Object], Iterable[_Part]], value: _Object, excess: int) -> list[str]:
-    """Put placeholders in the place of the largest parts until that is enough; what they were."""
+def _replace_parts(find: Callable[[_Object], Iterable[_Part]], value: _Object, excess: int) -> list[str]:
+    """Replace the largest parts with placeholders until ``excess`` bytes are saved; returns their descriptions."""
     largest_first = sorted(find(value), key=lambda part: -part.size)
     files = [part for part in largest_first if part.is_file]
-    left_out = []
+    replaced = []
     for part in files if sum(part.size for part in files) >= excess else largest_first:
         if excess <= 0:
             break
@@ -131,13 +130,13 @@ def _leave_out(find: Callable[[_Object], Iterable[_Part]], value: _Object, exces
             continue
         part.holder[part.place] = placeholder
         excess -= saved
-        left_out.append(f"{part.name} ({part.size:,} bytes)")
-    return left_out
+        replaced.append(f"{part.name} ({part.size:,} bytes)")
+    return replaced
 
 
-def _leave_out_last_blocks(value: _Object, excess: int) -> list[str]:
-    """Put one placeholder in the place of the last blocks of a content list, in tool results before messages."""
-    left_out = []
+def _replace_last_blocks(value: _Object, excess: int) -> list[str]:
+    """Replace the last blocks of content lists with one placeholder each, in tool results before messages."""
+    replaced = []
     for holder in reversed(_content_holders(value)):
         removed = saved = position = 0
         kept: list[Any] = []
@@ -150,24 +149,24 @@ def _leave_out_last_blocks(value: _Object, excess: int) -> list[str]:
             position = len(kept)
         if saved <= _PLACEHOLDER:
             continue
-        kept.insert(position, {"text": f"[{removed:,} blocks of {saved:,} bytes were too large to be kept]"})
+        kept.insert(position, {"text": f"[{removed:,} blocks of {saved:,} bytes were too large to store]"})
         holder["content"] = kept[::-1]
         excess -= saved - _PLACEHOLDER
-        left_out.append(f"{removed:,} blocks ({saved:,} bytes)")
+        replaced.append(f"{removed:,} blocks ({saved:,} bytes)")
         if excess <= 0:
             break
-    return left_out
+    return replaced
 
 
 @define
 class _Encoder:
-    """Makes JSON of one value; ``changed`` names the types of what became text."""
+    """Encodes one value. ``changed`` has the types of values that were encoded as text."""
 
     changed: set[str] = field(factory=set)
     _within: set[int] = field(factory=set)
 
     def encode(self, value: object) -> Any:
-        """The value as JSON; text, if reading it fails, as objects of other libraries may do in any way."""
+        """The value as JSON, or its text if reading it fails: objects of other libraries may raise any error."""
         try:
             if value is None or isinstance(value, bool | str | int | float):
                 return _scalar(value)
@@ -176,32 +175,32 @@ class _Encoder:
             if isinstance(value, Mapping | list | tuple | AbstractSet):
                 return self._inside(value)
             if is_dataclass(value) and not isinstance(value, type):
-                # A field that was never set is not there.
+                # A field that was never set does not exist.
                 names = [one.name for one in fields(value) if hasattr(value, one.name)]
                 return self._inside({name: getattr(value, name) for name in names})
             return self._as_text(value, _text(value))
-        except Exception:  # noqa: BLE001 - it is of any class, and no value is a reason to stop a turn
+        except Exception:  # noqa: BLE001 - any class may raise any error, and no value may stop a turn
             return self._as_text(value, _text(value))
 
     def _inside(self, value: Any) -> Any:
         if id(value) in self._within or len(self._within) >= MAX_DEPTH:
-            return self._as_text(value, f"[a {type(value).__name__} nested too deeply to be kept]")
+            return self._as_text(value, f"[a {type(value).__name__} nested too deeply to store]")
         self._within.add(id(value))
         try:
-            # Loops, as a comprehension would take one more frame of the stack for each level.
-            made: Any = {} if isinstance(value, Mapping) else []
+            # Loops, because a comprehension would add a stack frame for each level.
+            result: Any = {} if isinstance(value, Mapping) else []
             if isinstance(value, Mapping):
                 for name, item in value.items():
-                    made[self._name(name)] = self.encode(item)
+                    result[self._name(name)] = self.encode(item)
             else:
                 for item in value:
-                    made.append(self.encode(item))
+                    result.append(self.encode(item))
         finally:
             self._within.discard(id(value))
-        return _marked(made) if isinstance(made, dict) else made
+        return _mark_if_ambiguous(result) if isinstance(result, dict) else result
 
     def _name(self, name: object) -> str:
-        """A name as JSON has it, which knows only texts: ``1`` becomes ``"1"``, as with ``json.dumps``."""
+        """A key as text, as ``json.dumps`` converts it: ``1`` becomes ``"1"``."""
         if isinstance(name, str):
             return str.__str__(name)
         if isinstance(name, int) and int.bit_length(name) > _LONGEST_INTEGER_BITS:
@@ -216,35 +215,35 @@ class _Encoder:
         return text
 
 
-def _marked(made: _Object) -> _Object:
-    """A dictionary, under a mark if it looks like one itself."""
-    looks_like_a_mark = made.get(_BYTES) is True or _MARK in made
-    return {_MARK: "dict", "data": list(map(list, made.items()))} if looks_like_a_mark else made
+def _mark_if_ambiguous(value: _Object) -> _Object:
+    """The dictionary, with a marker if it looks like one itself."""
+    ambiguous = value.get(_BYTES) is True or _MARKER in value
+    return {_MARKER: "dict", "data": list(map(list, value.items()))} if ambiguous else value
 
 
 def _scalar(value: str | float | bool | None) -> Any:
-    """A value of exactly one of JSON's types, also if it was of a class made from one, such as an enumeration."""
+    """The value as exactly one of JSON's types, also if it is of a subclass, such as an enumeration."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return str.__str__(value)
-    # By the methods of the type itself, which those of a class made from it cannot break.
+    # The methods of the base type, because those of a subclass may be broken.
     if isinstance(value, int):
         whole = int.__int__(value)
-        return whole if whole.bit_length() <= _LONGEST_INTEGER_BITS else {_MARK: "int", "data": hex(whole)}
+        return whole if whole.bit_length() <= _LONGEST_INTEGER_BITS else {_MARKER: "int", "data": hex(whole)}
     number = float.__float__(value)
-    return number if isfinite(number) else {_MARK: "float", "data": str(number)}
+    return number if isfinite(number) else {_MARKER: "float", "data": str(number)}
 
 
 def _text(value: object) -> str:
     try:
         return str.__str__(value.isoformat() if isinstance(value, date | time) else str(value))
-    except Exception:  # noqa: BLE001 - of any class, and no text is a reason to stop a turn
+    except Exception:  # noqa: BLE001 - any class may raise any error, and no value may stop a turn
         return f"<{type(value).__name__}>"
 
 
-def _unmarked(value: _Object) -> Any:
-    kind, data = value[_MARK], value["data"]
+def _decode_marked(value: _Object) -> Any:
+    kind, data = value[_MARKER], value["data"]
     try:
         match kind:
             case "float":
@@ -252,15 +251,15 @@ def _unmarked(value: _Object) -> Any:
             case "int":
                 return int(data, 16)
             case "dict":
-                return {name: decoded(item) for name, item in data}
+                return {name: decode(item) for name, item in data}
     except (TypeError, ValueError):
         pass
-    return {_MARK: decoded(kind), "data": decoded(data)}
+    return {_MARKER: decode(kind), "data": decode(data)}
 
 
 @frozen
 class _Part:
-    """Something large that can be left out, and where it is."""
+    """A large part that can be replaced, and its place: ``holder[place]``."""
 
     holder: Any
     place: Any
@@ -270,14 +269,14 @@ class _Part:
     is_block: bool = False
 
     def placeholder(self) -> Any:
-        """What to put in its place: text, as a content block where it is one."""
-        text = f"[{self.name[:_LONGEST_NAME]} of {self.size:,} bytes was too large to be kept]"
+        """A text that replaces the part, as a content block if it is one."""
+        text = f"[{self.name[:_LONGEST_NAME]} of {self.size:,} bytes was too large to store]"
         return {"text": text} if self.is_block else text
 
 
 @frozen
 class _Message(_Part):
-    """A whole message: what is left of it says who said something, and which message it was."""
+    """A whole message. Its placeholder keeps the role and the id."""
 
     def placeholder(self) -> Any:
         message = self.holder[self.place]
@@ -302,7 +301,7 @@ def _structures(value: Any) -> Iterator[_Part]:
 
 
 def _blocks(value: Any) -> Iterator[_Part]:
-    """Large content blocks, and what else is large in messages, calls of tools and their results."""
+    """Large content blocks, and large unknown fields of messages, tool calls and tool results."""
     for holder in _content_holders(value):
         yield from _unknown_parts(holder)
         for place, block in enumerate(holder["content"]):
@@ -321,7 +320,7 @@ def _unknown_parts(holder: Any) -> Iterator[_Part]:
 
 
 def _content_holders(value: _Object) -> list[_Object]:
-    """Messages and results of tools, which hold a list of content blocks; what lies in another comes after it."""
+    """Messages and tool results, which hold a list of content blocks; a nested one comes after its container."""
     found: list[_Object] = []
     holders: list[Any] = [{name: item for name, item in value.items() if name != "state"}]
     while holders:
@@ -345,7 +344,7 @@ def _messages(value: Any) -> Iterator[_Part]:
 
 
 def _parts(value: Any, part_at: Callable[[Any, Any], _Part | None]) -> Iterator[_Part]:
-    """The parts of a value, however deep; none lies in another."""
+    """The parts of a value at any depth; none contains another."""
     holders = [value]
     while holders:
         holder = holders.pop()

@@ -1,4 +1,4 @@
-"""Harken's storage errors as errors of Strands' sessions: caught as either."""
+"""Errors that are both Harken's storage errors and ``SessionException`` of Strands."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from harken import (
 
 
 class SessionStorageError(SessionException, StorageError):
-    """The storage could not do what was asked."""
+    """The storage operation failed."""
 
 
 class SessionUnavailable(SessionStorageError, StorageUnavailable):
-    """The storage did not answer, or is locked; the outcome may be unknown."""
+    """The storage did not respond, or is locked; the outcome may be unknown."""
 
 
 class SessionClosed(SessionStorageError, StorageClosed):
-    """The storage was closed, or opened in another process."""
+    """The storage was closed, or was opened in another process."""
 
 
 class SessionIncompatible(SessionStorageError, StorageIncompatible):
-    """The storage was not made by Harken, or by a newer one."""
+    """The storage was not created by Harken, or by a newer version."""
 
 
 class SessionCorrupt(SessionStorageError, StorageCorrupt):
@@ -40,14 +40,14 @@ class SessionCorrupt(SessionStorageError, StorageCorrupt):
 
 
 class SessionConflict(SessionException, ConversationConflict):
-    """A message of that number is there already, or is not there."""
+    """A message with this number exists when it is added, or does not exist when it is replaced."""
 
 
 class InvalidSession(SessionException, InvalidConversation):
-    """An id that no session, agent or message can have, or a value that is too large to be kept."""
+    """An id of a session, agent or message is invalid, or a value is too large."""
 
 
-#: By class, the first that fits.
+#: The first matching class applies.
 _TABLE: Final[tuple[tuple[type[Exception], type[SessionException]], ...]] = (
     (StorageUnavailable, SessionUnavailable),
     (StorageClosed, SessionClosed),
@@ -61,7 +61,7 @@ _TABLE: Final[tuple[tuple[type[Exception], type[SessionException]], ...]] = (
 
 @contextmanager
 def session_errors() -> Iterator[None]:
-    """Around what uses the storage: its errors are raised as ``SessionException``, and stay what they are besides."""
+    """Raise storage errors of the block as subclasses of both ``SessionException`` and their own class."""
     try:
         yield
     except SessionException:

@@ -1,4 +1,4 @@
-"""Where Strands keeps its sessions: in Harken's conversations, so in whatever storage Harken has."""
+"""The session repository of Strands, on Harken's conversations and so on any storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from strands.types.session import Session, SessionAgent, SessionMessage, Session
 
 from harken import ConfigurationError, InvalidConversation
 from harken.services.conversations import MAX_SIZE, ConversationService
-from harken_adapters.hosts.strands.encoding import decoded, encoded, fitted, size_of
+from harken_adapters.hosts.strands.encoding import decode, encode, shorten, size_of
 from harken_adapters.hosts.strands.errors import session_errors
 
 if TYPE_CHECKING:
@@ -23,32 +23,32 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T", SessionAgent, SessionMessage)
 
-#: Before the ids of graphs and swarms, which are kept beside agents.
+#: The prefix of the ids of graphs and swarms, which are stored like agents.
 _MULTI_AGENT: Final = "multi_agent:"
-#: Room for a message of placeholders.
+#: Enough for a message of placeholders.
 _SMALLEST: Final = 1_000
 
 
 class HarkenSessionRepository(SessionRepository):
-    """The sessions of an application; one record for each agent, and one for each message.
+    """The sessions of an application, with one record for each agent and one for each message.
 
-    A session is there as soon as something is kept in it, so it needs no record of its own. Whatever an agent's state
-    and messages hold is kept as JSON, see :mod:`harken_adapters.hosts.strands.encoding`.
+    Sessions have no record of their own and always exist. State and messages are stored as JSON, see
+    :mod:`harken_adapters.hosts.strands.encoding`.
     """
 
     def __init__(
         self, conversations: ConversationService, application: str, *, max_record_bytes: int = MAX_SIZE
     ) -> None:
-        """Sessions of an application.
+        """Create the repository.
 
         Args:
-            conversations: where they are kept.
-            application: whose they are.
-            max_record_bytes: how many bytes of JSON a message, or the state of an agent, may have; files count a third
-                more than they have. What makes a record larger is left out of it, and a placeholder says so.
+            conversations: the service that stores conversations.
+            application: the application of the sessions.
+            max_record_bytes: the maximum size of a message or an agent's state as JSON. Base64 makes files a third
+                larger. Placeholders replace the largest parts of a larger record.
 
         Raises:
-            ConfigurationError: ``max_record_bytes`` is not from 1,000 to 12,582,912, which is what every storage takes.
+            ConfigurationError: ``max_record_bytes`` is not from 1,000 to 12,582,912.
         """
         if not _SMALLEST <= max_record_bytes <= MAX_SIZE:
             raise ConfigurationError(
@@ -62,134 +62,134 @@ class HarkenSessionRepository(SessionRepository):
         self._written: dict[tuple[str, str], dict[str, Any]] = {}
 
     def create_session(self, session: Session, **kwargs: Any) -> Session:  # noqa: ARG002 - of the framework
-        """Nothing has to be made."""
+        """Returns the session; nothing has to be stored."""
         return session
 
     def read_session(self, session_id: str, **kwargs: Any) -> Session:  # noqa: ARG002
-        """The session, which is always there."""
+        """Returns the session, which always exists."""
         return Session(session_id=session_id, session_type=SessionType.AGENT)
 
     # --- agents ----------------------------------------------------------------------------------------------------
 
     def create_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
-        """Keep what an agent knows."""
+        """Store an agent."""
         self._put(session_id, session_agent.agent_id, _values(session_agent))
 
     def read_agent(self, session_id: str, agent_id: str, **kwargs: Any) -> SessionAgent | None:  # noqa: ARG002
-        """What an agent knew when it was last kept."""
-        kept = self._read(session_id, agent_id)
-        return None if kept is None or "state" not in kept else _restored(SessionAgent, kept)
+        """The stored agent; ``None`` if it is unknown."""
+        record = self._read(session_id, agent_id)
+        return None if record is None or "state" not in record else _restore(SessionAgent, record)
 
     def update_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
-        """Keep what an agent knows now."""
+        """Store a changed agent, with the original time of creation."""
         record = _values(session_agent)
         written = self._written.get((session_id, session_agent.agent_id), {})
         record["created_at"] = written.get("created_at", record["created_at"])
         self._put(session_id, session_agent.agent_id, record)
 
-    def note(self, session_id: str, agent_id: str, details: Mapping[str, Any]) -> None:
-        """Have these details of an agent kept beside what it knows, with the next write or :meth:`flush`."""
-        self._details[session_id, agent_id] = encoded(details, f"How agent {agent_id!r} is set up")
+    def set_details(self, session_id: str, agent_id: str, details: Mapping[str, Any]) -> None:
+        """Store these details of an agent with its next write, or with :meth:`flush`."""
+        self._details[session_id, agent_id] = encode(details, f"The configuration of agent {agent_id!r}")
 
     def flush(self, session_id: str, agent_id: str) -> None:
-        """Keep noted details that were not kept yet."""
+        """Store details that were set and not stored yet."""
         written = self._written.get((session_id, agent_id))
         if written and {**written, **self._details.get((session_id, agent_id), {})} != written:
             self._put_encoded(session_id, agent_id, written)
 
     def written(self, session_id: str, agent_id: str, name: str) -> Any:
-        """A value of what was last read or kept here of an agent; ``None`` if there is none."""
-        return decoded(self._written.get((session_id, agent_id), {}).get(name))
+        """A value of the record that was last read or written for an agent; ``None`` if there is none."""
+        return decode(self._written.get((session_id, agent_id), {}).get(name))
 
     def record(self, session_id: str, agent_id: str) -> dict[str, Any] | None:
-        """All that is kept of an agent, details included."""
-        kept = self._read(session_id, agent_id)
-        return None if kept is None else decoded(kept)
+        """The record of an agent, with its details; ``None`` if it is unknown."""
+        record = self._read(session_id, agent_id)
+        return None if record is None else decode(record)
 
     def records(self, session_id: str) -> dict[str, dict[str, Any]]:
-        """All that is kept of the agents of a session, by agent id."""
+        """The records of the agents of a session, by agent id."""
         with session_errors():
             agents = self._conversations.agents(self._application, session_id)
         return {
-            agent_id: decoded(dict(kept)) for agent_id, kept in agents.items() if not agent_id.startswith(_MULTI_AGENT)
+            agent_id: decode(dict(one)) for agent_id, one in agents.items() if not agent_id.startswith(_MULTI_AGENT)
         }
 
     def configure(self, session_id: str, agent_id: str, changes: Mapping[str, Any]) -> None:
-        """Change details of an agent that is there.
+        """Change details of a stored agent.
 
         Raises:
-            LookupError: it is not.
+            LookupError: the agent is unknown.
         """
         record = self._read(session_id, agent_id)
         if record is None:
-            raise LookupError(f"No agent {agent_id!r} was ever in session {session_id!r}")
+            raise LookupError(f"Agent {agent_id!r} is unknown in session {session_id!r}")
         before = self._details.get((session_id, agent_id), {})
-        self._details[session_id, agent_id] = {**before, **encoded(changes, f"How agent {agent_id!r} is set up")}
+        self._details[session_id, agent_id] = {**before, **encode(changes, f"The configuration of agent {agent_id!r}")}
         self._put_encoded(session_id, agent_id, record)
 
     def _read(self, session_id: str, agent_id: str) -> dict[str, Any] | None:
         with session_errors():
-            kept = self._conversations.agent(self._application, session_id, agent_id)
-        if kept is None:
+            record = self._conversations.agent(self._application, session_id, agent_id)
+        if record is None:
             return None
-        self._written[session_id, agent_id] = dict(kept)
-        return dict(kept)
+        self._written[session_id, agent_id] = dict(record)
+        return dict(record)
 
     def _put(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
-        self._put_encoded(session_id, agent_id, encoded(record, f"What agent {agent_id!r} knows"))
+        self._put_encoded(session_id, agent_id, encode(record, f"The state of agent {agent_id!r}"))
 
     def _put_encoded(self, session_id: str, agent_id: str, record: Mapping[str, Any]) -> None:
         whole = {**record, **self._details.get((session_id, agent_id), {})}
-        self._put_fitted(session_id, agent_id, whole)
+        self._put_shortened(session_id, agent_id, whole)
         self._written[session_id, agent_id] = whole
 
-    def _put_fitted(self, session_id: str, agent_id: str, record: dict[str, Any]) -> None:
-        what = f"What agent {agent_id!r} knows"
-        record = fitted(record, self._max_record_bytes, what)
+    def _put_shortened(self, session_id: str, agent_id: str, record: dict[str, Any]) -> None:
+        name = f"The state of agent {agent_id!r}"
+        record = shorten(record, self._max_record_bytes, name)
         try:
             with session_errors():
                 self._conversations.put_agent(self._application, session_id, agent_id, record)
         except InvalidConversation:
             if size_of(record) <= MAX_SIZE:
                 raise
-            # The turn goes on; what was kept before is what is restored.
-            logger.exception("%s was not kept", what)
+            # The turn continues. The previously stored record stays.
+            logger.exception("%s was not stored", name)
 
     # --- messages --------------------------------------------------------------------------------------------------
 
     def create_message(self, session_id: str, agent_id: str, session_message: SessionMessage, **kwargs: Any) -> None:  # noqa: ARG002
-        """Keep a message.
+        """Store a message.
 
         Raises:
-            SessionException: there is one of that number; another process goes on with this conversation.
+            SessionException: the number exists: another process continued this conversation.
         """
         number = session_message.message_id
         with session_errors():
             self._conversations.append(
-                self._application, session_id, agent_id, number, self._message(agent_id, session_message)
+                self._application, session_id, agent_id, number, self._encode(agent_id, session_message)
             )
 
     def read_message(self, session_id: str, agent_id: str, message_id: int, **kwargs: Any) -> SessionMessage | None:  # noqa: ARG002
-        """A message by its number."""
+        """A message by its number; ``None`` if it does not exist."""
         with session_errors():
             found = self._conversations.message(self._application, session_id, agent_id, message_id)
-        return None if found is None else _restored(SessionMessage, found)
+        return None if found is None else _restore(SessionMessage, found)
 
     def update_message(self, session_id: str, agent_id: str, session_message: SessionMessage, **kwargs: Any) -> None:  # noqa: ARG002
-        """Keep a message in the place of the one of its number, which keeps its time.
+        """Replace the message with the same number; its time stays.
 
         Raises:
-            SessionException: there is none.
+            SessionException: the message does not exist.
         """
         number = session_message.message_id
         with session_errors():
             self._conversations.replace(
-                self._application, session_id, agent_id, number, self._message(agent_id, session_message)
+                self._application, session_id, agent_id, number, self._encode(agent_id, session_message)
             )
 
-    def _message(self, agent_id: str, session_message: SessionMessage) -> dict[str, Any]:
-        what = f"Message {session_message.message_id} of agent {agent_id!r}"
-        return fitted(encoded(_values(session_message), what), self._max_record_bytes, what)
+    def _encode(self, agent_id: str, session_message: SessionMessage) -> dict[str, Any]:
+        name = f"Message {session_message.message_id} of agent {agent_id!r}"
+        return shorten(encode(_values(session_message), name), self._max_record_bytes, name)
 
     def list_messages(
         self,
@@ -199,34 +199,34 @@ class HarkenSessionRepository(SessionRepository):
         offset: int = 0,
         **kwargs: Any,  # noqa: ARG002
     ) -> list[SessionMessage]:
-        """Messages, oldest first: those behind the first ``offset``. Read page by page."""
+        """Messages, oldest first, without the first ``offset``. They are read in pages."""
         with session_errors():
             stream = self._conversations.stream(self._application, session_id, agent_id, after=offset - 1)
-            return [_restored(SessionMessage, message) for _, message in islice(stream, limit)]
+            return [_restore(SessionMessage, message) for _, message in islice(stream, limit)]
 
     # --- graphs and swarms -----------------------------------------------------------------------------------------
 
     def create_multi_agent(self, session_id: str, multi_agent: MultiAgentBase, **kwargs: Any) -> None:  # noqa: ARG002
-        """Keep how far a graph or a swarm is."""
-        what = f"What graph or swarm {multi_agent.id!r} has done"
-        self._put_fitted(session_id, f"{_MULTI_AGENT}{multi_agent.id}", encoded(multi_agent.serialize_state(), what))
+        """Store the state of a graph or swarm."""
+        name = f"The state of graph or swarm {multi_agent.id!r}"
+        self._put_shortened(session_id, f"{_MULTI_AGENT}{multi_agent.id}", encode(multi_agent.serialize_state(), name))
 
     def read_multi_agent(self, session_id: str, multi_agent_id: str, **kwargs: Any) -> dict[str, Any] | None:  # noqa: ARG002
-        """How far a graph or a swarm was when it was last kept."""
+        """The stored state of a graph or swarm; ``None`` if it is unknown."""
         with session_errors():
-            kept = self._conversations.agent(self._application, session_id, f"{_MULTI_AGENT}{multi_agent_id}")
-        return None if kept is None else decoded(dict(kept))
+            record = self._conversations.agent(self._application, session_id, f"{_MULTI_AGENT}{multi_agent_id}")
+        return None if record is None else decode(dict(record))
 
     def update_multi_agent(self, session_id: str, multi_agent: MultiAgentBase, **kwargs: Any) -> None:
-        """Keep how far a graph or a swarm is now."""
+        """Store the changed state of a graph or swarm."""
         self.create_multi_agent(session_id, multi_agent, **kwargs)
 
 
 def _values(record: SessionAgent | SessionMessage) -> dict[str, Any]:
-    # Not its ``to_dict``, which fails on what is nested deeply.
+    # Not ``to_dict``, which fails on deeply nested values.
     return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
-def _restored(kind: type[_T], kept: Mapping[str, Any]) -> _T:
+def _restore(kind: type[_T], record: Mapping[str, Any]) -> _T:
     known = {one.name for one in fields(kind)}
-    return kind(**{name: decoded(value) for name, value in kept.items() if name in known})
+    return kind(**{name: decode(value) for name, value in record.items() if name in known})

@@ -1,4 +1,4 @@
-"""A Strands session manager on any storage of Harken: conversation, state and metrics persist, feedback is tied."""
+"""A Strands session manager on any storage: persists messages, state and metrics, and links feedback to answers."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from harken_adapters.hosts.strands.repository import HarkenSessionRepository
 
 
 class HarkenSessionManager(RepositorySessionManager):
-    """``Agent(session_manager=HarkenSessionManager(hk, "session-1"))``: what is said and known outlives the process.
+    """Persists an agent's messages and state: ``Agent(session_manager=HarkenSessionManager(hk, "session-1"))``.
 
     Attributes:
-        feedback: ties feedback to the latest answer, see :class:`AgentFeedback`.
+        feedback: links feedback to the latest answer, see :class:`AgentFeedback`.
     """
 
     def __init__(
         self, harken: Harken, session_id: str, *, application: str | None = None, max_record_bytes: int = MAX_SIZE
     ) -> None:
-        """A session; it is there as soon as something is kept in it.
+        """Open a session.
 
         Args:
-            harken: where it is kept.
-            session_id: the session.
-            application: whose session it is, if not that of ``harken``.
-            max_record_bytes: how many bytes of JSON a message, or the state of an agent, may have, see
+            harken: an open Harken.
+            session_id: the id of the session.
+            application: the application of the session, by default that of ``harken``.
+            max_record_bytes: the maximum size of a message or an agent's state as JSON, see
                 :class:`HarkenSessionRepository`.
 
         Raises:
@@ -47,29 +47,29 @@ class HarkenSessionManager(RepositorySessionManager):
 
     @property
     def application(self) -> str:
-        """Whose session it is."""
+        """The application of the session."""
         return self.feedback.application
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
-        """Persist what happens, and then look which answer is the latest."""
+        """Register the hooks that persist messages, and then those of :attr:`feedback`."""
         super().register_hooks(registry, **kwargs)
         self.feedback.register_hooks(registry, **kwargs)
 
     def initialize(self, agent: LocalAgent, **kwargs: Any) -> None:
-        """Restore an agent, with what it used up so far; or keep a new one."""
-        self._repository.note(self.session_id, agent.agent_id, _details(agent))
+        """Restore an agent with its metrics, or store a new one."""
+        self._repository.set_details(self.session_id, agent.agent_id, _details(agent))
         super().initialize(agent, **kwargs)
         _restore_metrics(agent, self._repository.written(self.session_id, agent.agent_id, "metrics") or {})
 
     def sync_agent(self, agent: LocalAgent, **kwargs: Any) -> None:
-        """Keep what an agent knows and used up, if that changed."""
-        self._repository.note(self.session_id, agent.agent_id, _details(agent))
+        """Store the state and metrics of an agent, if they changed."""
+        self._repository.set_details(self.session_id, agent.agent_id, _details(agent))
         super().sync_agent(agent, **kwargs)
         self._repository.flush(self.session_id, agent.agent_id)
 
 
 def _details(agent: LocalAgent) -> dict[str, Any]:
-    """What is kept of an agent beside what Strands keeps: how it is set up, and what it used up."""
+    """The values that are stored in addition to those of Strands: configuration and metrics."""
     details: dict[str, Any] = {"model": _model_id(agent), "system_prompt": getattr(agent, "system_prompt", None)}
     metrics = getattr(agent, "event_loop_metrics", None)
     if isinstance(metrics, EventLoopMetrics):
@@ -88,10 +88,10 @@ def _model_id(agent: LocalAgent) -> str | None:
     return None if found is None else str(found)
 
 
-def _restore_metrics(agent: LocalAgent, kept: dict[str, Any]) -> None:
+def _restore_metrics(agent: LocalAgent, stored: dict[str, Any]) -> None:
     metrics = getattr(agent, "event_loop_metrics", None)
     if not isinstance(metrics, EventLoopMetrics):
         return
-    metrics.cycle_count = kept.get("cycle_count", 0)
-    metrics.accumulated_usage.update(deepcopy(kept.get("usage", {})))
-    metrics.accumulated_metrics.update(deepcopy(kept.get("latency", {})))
+    metrics.cycle_count = stored.get("cycle_count", 0)
+    metrics.accumulated_usage.update(deepcopy(stored.get("usage", {})))
+    metrics.accumulated_metrics.update(deepcopy(stored.get("latency", {})))

@@ -1,4 +1,4 @@
-"""Tools for agents: keeping what their user says of an answer, and what they know of the session."""
+"""Tools for agents: recording feedback, and managing session metadata."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class FeedbackCall:
     """A call of the feedback tool.
 
     Attributes:
-        rating: ``"up"``, ``"down"`` or ``"neutral"``, or what else a model says.
-        comment: what the user said.
-        same_answer: whether it is about the answer that the call before was about; ``None`` if the model does not say.
-        agent_id: the agent that calls; ``None`` if a program does.
+        rating: ``"up"``, ``"down"`` or ``"neutral"``; a model may pass any other text.
+        comment: the user's comment.
+        same_answer: whether it refers to the same answer as the previous call; ``None`` if the model does not say.
+        agent_id: the calling agent; ``None`` if a program calls the tool.
         call_id: Strands' id of the call.
     """
 
@@ -39,17 +39,17 @@ class FeedbackCall:
 
     @property
     def vote(self) -> str | None:
-        """The rating as Harken takes it."""
+        """The rating as an argument of ``submit``."""
         return None if self.rating == "neutral" else self.rating
 
 
 def feedback_tool(submit: Callable[[FeedbackCall], object]) -> AgentTool:
-    """A tool with which an agent keeps what its user says of an answer.
+    """A tool with which an agent records its user's feedback on an answer.
 
-    A model may call a tool twice, so ``submit`` should count what is said about one answer once.
+    A model may call a tool repeatedly, so ``submit`` should count feedback on one answer once.
 
     Args:
-        submit: keeps the rating and the comment of a call, and gives ``None`` if it does not.
+        submit: stores the feedback of a call; returns ``None`` if it does not.
     """
 
     @tool(name=FEEDBACK_TOOL, context=True)
@@ -59,24 +59,24 @@ def feedback_tool(submit: Callable[[FeedbackCall], object]) -> AgentTool:
         same_answer: bool | None = None,
         tool_context: ToolContext[Any] | None = None,
     ) -> dict[str, Any]:
-        """Keep what the user thinks of your previous answer. Use it when the user praises or criticises an answer.
+        """Record the user's feedback on your previous answer. Use it when the user praises or criticises an answer.
 
         Args:
             rating: "up" if they are satisfied, "down" if they are not, "neutral" if neither.
-            comment: What they said about it, in their own words. A "down" needs it.
-            same_answer: Only if you have called this tool before: true if the user explains or changes what they said
-                then; false if they speak of an answer that you have given since.
-            tool_context: Of the framework.
+            comment: Their comment, in their own words. It is required for "down".
+            same_answer: Only if you have called this tool before: true if the user explains or changes that feedback;
+                false if they refer to an answer that you have given since.
+            tool_context: Provided by the framework.
         """
         call = FeedbackCall(rating, comment, same_answer)
         if tool_context:
             call = evolve(call, agent_id=tool_context.agent.agent_id, call_id=tool_context.tool_use["toolUseId"])
         try:
             with session_errors():
-                kept = submit(call)
+                stored = submit(call)
         except FeedbackRejected as error:
-            return _failed(f"Not kept: {error}")
-        return _done("The feedback was kept." if kept is not None else "The feedback was not kept.")
+            return _failed(f"Rejected: {error}")
+        return _done("The feedback was stored." if stored is not None else "The feedback was not stored.")
 
     return record_feedback
 
@@ -87,24 +87,24 @@ def metadata_tool(
     update: Callable[[Mapping[str, JsonValue]], object],
     delete: Callable[[list[str]], object],
 ) -> AgentTool:
-    """A tool with which an agent reads and changes what is known of its session.
+    """A tool with which an agent reads and changes the metadata of its session.
 
     Args:
-        get: gives all metadata.
-        update: sets names, and leaves the others.
-        delete: removes names; may return how many there were.
+        get: returns all metadata.
+        update: sets names; other names stay unchanged.
+        delete: removes names; may return how many existed.
     """
 
     @tool
     def manage_metadata(
         action: str, metadata_to_set: dict[str, Any] | None = None, keys: list[str] | str | None = None
     ) -> dict[str, Any]:
-        """Read or change what is known of this session: facts by name, such as the user's language or topic.
+        """Read or change the metadata of this session: facts by name, such as the user's language or topic.
 
         Args:
             action: "get", "set" or "delete".
-            metadata_to_set: For "set": the names and their new values; other names stay as they are.
-            keys: For "get" and "delete": the names; "get" without them gives everything.
+            metadata_to_set: For "set": the names and their new values; other names stay unchanged.
+            keys: For "get" and "delete": the names; "get" without names returns all.
         """
         try:
             with session_errors():
@@ -120,7 +120,7 @@ def metadata_tool(
         except ValueError as error:
             return _failed(str(error))
         return _failed(
-            f"Nothing was done for {action!r}; expected 'get', 'set' with metadata_to_set, or 'delete' with keys"
+            f"Invalid call with action {action!r}; expected 'get', 'set' with metadata_to_set, or 'delete' with keys"
         )
 
     return manage_metadata
@@ -131,9 +131,9 @@ def _as_json(metadata: Mapping[str, JsonValue], keys: list[str] | str | None) ->
     return json.dumps({name: value for name, value in metadata.items() if name in wanted})
 
 
-def _deleted(names: list[str], there_were: object) -> dict[str, Any]:
-    if there_were == 0:
-        return _failed(f"Nothing was deleted: there is no {', '.join(names)}.")
+def _deleted(names: list[str], count: object) -> dict[str, Any]:
+    if count == 0:
+        return _failed(f"Nothing was deleted: {', '.join(names)} not found.")
     return _done(f"Deleted: {', '.join(names)}.")
 
 

@@ -1,6 +1,6 @@
-"""``memory://``: everything in this process, for tests and for trying things out.
+"""``memory://``: a storage in the memory of this process, for tests and experiments.
 
-It keeps what a real storage keeps and answers as one does, figures from counters included; only durability it has none.
+It meets the contract of a storage except for durability, and also maintains statistics as counters.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ __all__ = [
 
 @contextmanager
 def open_storage(url: str = "memory://") -> Iterator[Storage]:
-    """A new, empty storage; what ``url`` says behind ``memory://`` is an error, as nothing can be chosen."""
+    """Open a new, empty storage.
+
+    Raises:
+        ConfigurationError: the URL is not ``memory://``.
+    """
     if url.lower() != "memory://":
-        raise ConfigurationError(f"memory:// takes nothing more, got {url!r}")
+        raise ConfigurationError(f"The URL memory:// has no options, got {url!r}")
     data = Data()
     try:
         yield Storage(

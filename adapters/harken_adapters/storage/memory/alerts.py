@@ -1,4 +1,4 @@
-"""Alerts in memory."""
+"""The alert repository in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class MemoryAlertRepository(AlertRepository):
         self._data = data
 
     def add(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         with self._data.locked():
             if alert.id in self._data.alerts[alert.application].by_id:
                 return False
@@ -28,7 +27,6 @@ class MemoryAlertRepository(AlertRepository):
             return True
 
     def replace(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         with self._data.locked():
             stored = self._data.alerts[alert.application].by_id.get(alert.id)
             if stored is None or stored.version != alert.version - 1:
@@ -37,12 +35,10 @@ class MemoryAlertRepository(AlertRepository):
             return True
 
     def get(self, application: str, alert_id: str) -> Alert | None:
-        """See the port."""
         with self._data.locked():
             return self._data.alerts[application].by_id.get(alert_id)
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
-        """See the port."""
         with self._data.locked():
             alerts = self._data.alerts[application]
             places = alerts.about.get((rule, subject))
@@ -58,7 +54,6 @@ class MemoryAlertRepository(AlertRepository):
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
-        """See the port."""
         with self._data.locked():
             alerts = self._data.alerts[application]
             start = 0 if since is None else bisect_left(alerts.order, (since, ""))

@@ -1,4 +1,4 @@
-"""Conversations in memory."""
+"""The conversation repository in memory."""
 
 from __future__ import annotations
 
@@ -13,45 +13,40 @@ from harken_adapters.storage.memory.data import Conversation, Data, insert_place
 
 
 def _as_json(value: JsonObject) -> JsonObject:
-    """A copy with JSON's own types, as it comes out of a storage that keeps text: a tuple becomes a list."""
+    """Return a copy with JSON types only, as from a storage that stores text: a tuple becomes a list."""
     copied: JsonObject = json.loads(json.dumps(value))
     return copied
 
 
 class MemoryConversationRepository(ConversationRepository):
-    """Conversations in dictionaries; copies go in and out."""
+    """Conversations in dictionaries; values are copied when they are stored and read."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
-        """See the port."""
         with self._data.locked():
             return deepcopy(dict(sorted(self._read(application, session_id).agents.items())))
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
-        """See the port."""
         with self._data.locked():
             return deepcopy(self._read(application, session_id).agents.get(agent_id))
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        """See the port."""
         with self._data.locked():
             self._write(application, session_id).agents[agent_id] = _as_json(value)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         with self._data.locked():
             if number in self._read(application, session_id).messages.get(agent_id, {}):
                 return False
             conversation = self._write(application, session_id)
-            # First, as an interruption may leave a number without a message, but no message without its number.
+            # The number first: an interruption may leave a number without a message, but not the reverse.
             insert_place(conversation.numbers[agent_id], number)
             conversation.messages[agent_id][number] = _as_json(message)
             return True
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages.get(agent_id, {})
             if number not in messages:
@@ -60,40 +55,35 @@ class MemoryConversationRepository(ConversationRepository):
             return True
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
-        """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages
-            return sorted(agent_id for agent_id, said in messages.items() if said)
+            return sorted(agent_id for agent_id, of_agent in messages.items() if of_agent)
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:
-        """See the port."""
         with self._data.locked():
             conversation = self._read(application, session_id)
             numbers = conversation.numbers.get(agent_id, [])
             first = bisect_right(numbers, after)
             messages = conversation.messages.get(agent_id, {})
-            there = (number for number in islice(numbers, first, None) if number in messages)
-            return [(number, deepcopy(messages[number])) for number in islice(there, limit)]
+            stored = (number for number in islice(numbers, first, None) if number in messages)
+            return [(number, deepcopy(messages[number])) for number in islice(stored, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
-        """See the port."""
         with self._data.locked():
             messages = self._read(application, session_id).messages
             return sum(len(one) for of, one in messages.items() if agent_id in (None, of))
 
     def erase(self, application: str, session_id: str) -> int:
-        """See the port."""
         with self._data.locked():
             erased = self._data.conversations.pop((application, session_id), Conversation())
             return sum(map(len, erased.messages.values()))
 
     def sessions(self) -> Iterator[tuple[str, str]]:
-        """See the port."""
         with self._data.locked():
-            there = sorted(self._data.conversations)
-        yield from there
+            sessions = sorted(self._data.conversations)
+        yield from sessions
 
     def _read(self, application: str, session_id: str) -> Conversation:
         return self._data.conversations.get((application, session_id)) or Conversation()

@@ -1,4 +1,4 @@
-"""What the memory repositories share."""
+"""The data that the memory repositories share."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from harken.ports.repository import Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 
-#: A step of a change: a function and its arguments. Taking it twice is as good as taking it once.
+#: A step of a change: a function and its arguments. Steps are idempotent.
 _Step = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class _Stepwise:
-    """Changes step by step, and finishes what an interruption left."""
+    """Data that changes in steps, and can finish a change that was interrupted."""
 
     def __init__(self) -> None:
         self._steps: Sequence[_Step] = ()
 
     def finish(self) -> None:
-        """Take the steps that are written down."""
+        """Take the recorded steps, if a change was interrupted."""
         if self._steps:
             for step, arguments in self._steps:
                 step(*arguments)
@@ -52,8 +52,8 @@ class _Stepwise:
 _Part = TypeVar("_Part", bound=_Stepwise)
 
 
-class _Whole(defaultdict[str, _Part]):
-    """What each application has, by its name; finished when it is handed out."""
+class _ByApplication(defaultdict[str, _Part]):
+    """Data by application. An interrupted change is finished before the data is returned."""
 
     def __getitem__(self, name: str) -> _Part:
         part = super().__getitem__(name)
@@ -62,64 +62,67 @@ class _Whole(defaultdict[str, _Part]):
 
 
 class Data(_Stepwise):
-    """What the repositories share, under one lock.
+    """The data of all repositories, with one lock.
 
-    An exception from outside, such as Ctrl-C, can interrupt a write between any two steps. So the steps of a change are
-    written down first, and each can be taken twice: what an interruption left is finished before anything is looked at.
-    Where one call changes several things, they are whole each, and in an order in which the call can be repeated.
+    An asynchronous exception, such as ``KeyboardInterrupt``, can interrupt a write between any two steps. Therefore the
+    steps of a change are recorded first and are idempotent: an interrupted change is finished before the data is read.
+    A call that makes several changes makes them in an order in which the call can be repeated.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.lock: AbstractContextManager[object] = RLock()
         self.closed = False
-        self._applications: _Whole[Application] = _Whole(Application)
+        self._applications: _ByApplication[Application] = _ByApplication(Application)
         self._events = Events()
         self._deliveries = Deliveries()
         self.metadata: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
         self.keys: dict[str, ApiKey] = {}
-        self._alerts: _Whole[Alerts] = _Whole(Alerts)
+        self._alerts: _ByApplication[Alerts] = _ByApplication(Alerts)
         self.state: dict[tuple[str, str], StateEntry] = {}
         self.conversations: dict[tuple[str, str], Conversation] = {}
 
     @property
-    def applications(self) -> _Whole[Application]:
-        """Each application's feedback."""
+    def applications(self) -> _ByApplication[Application]:
+        """The feedback of each application."""
         self.finish()
         return self._applications
 
     @property
-    def alerts(self) -> _Whole[Alerts]:
-        """Each application's alerts."""
+    def alerts(self) -> _ByApplication[Alerts]:
+        """The alerts of each application."""
         self.finish()
         return self._alerts
 
     @property
     def events(self) -> Events:
-        """Events that wait."""
+        """Events that were not fanned out yet."""
         self.finish()
         self._events.finish()
         return self._events
 
     @property
     def deliveries(self) -> Deliveries:
-        """Deliveries in every state."""
+        """Deliveries in any state."""
         self.finish()
         self._deliveries.finish()
         return self._deliveries
 
     def locked(self) -> AbstractContextManager[object]:
-        """Nobody else reads or writes meanwhile; raises ``StorageClosed`` after the end.
+        """Return the lock, a context manager.
 
-        The lock itself, not a context manager written in Python: an exception from outside could interrupt that one
-        when the lock is taken already.
+        It is not wrapped in a Python context manager, which an asynchronous exception could interrupt after the lock
+        was acquired.
+
+        Raises:
+            StorageClosed: the storage was closed.
         """
         if self.closed:
-            raise StorageClosed("This memory storage was closed, and what it held is gone")
+            raise StorageClosed("This memory storage was closed, and its data is gone")
         return self.lock
 
     def empty(self, alert: Alert, emptied: Alert) -> None:
-        """Empty an alert, with the event of its end if it stood."""
+        """Replace an alert with its emptied version, and add its resolution event if it was open."""
         steps: list[_Step] = [(self._alerts[alert.application].put, (emptied,))]
         if alert.is_open:
             steps.append((self._events.put, (emptied.event(),)))
@@ -132,20 +135,20 @@ class Data(_Stepwise):
         removed: Collection[Delivery],
         added: Collection[Delivery],
     ) -> None:
-        """Remove feedback with these events and deliveries about it, and add the deliveries that notify of that."""
+        """Remove feedback, events and deliveries about it, and add the deliveries of the erasure."""
         self._take(
             [
                 *((self._events.take, (event.id,)) for event in events),
                 *((self._deliveries.remove, (delivery,)) for delivery in removed),
                 *((self._deliveries.put, (delivery,)) for delivery in added),
-                (_drop, (self._deliveries.told, (feedback.application, feedback.id))),
+                (_drop, (self._deliveries.notified, (feedback.application, feedback.id))),
                 (self._applications[feedback.application].remove, (feedback,)),
             ]
         )
 
 
 class Application(_Stepwise):
-    """One application's feedback, with what finds and counts it quickly."""
+    """The feedback of one application, with indexes and counters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,20 +163,20 @@ class Application(_Stepwise):
         self.slots: defaultdict[tuple[str | None, int], Summary] = defaultdict(Summary)
 
     def insert(self, feedback: Feedback) -> None:
-        """Keep what is new, and count it."""
+        """Add new feedback, and count it."""
         place = Cursor.of(feedback)
         steps: list[_Step] = [
             (_put, (self.feedback, feedback.id, feedback)),
             (insert_place, (self.order, place)),
             (insert_place, (self.sessions[feedback.session_id], place)),
-            *((_put, (slots, key, feedback.id)) for slots, key in self._slots_of(feedback)),
+            *((_put, (slots, key, feedback.id)) for slots, key in self._unique_keys(feedback)),
             *self._change_steps(insert_place, feedback),
             *self._counter_steps((feedback, Summary.__add__)),
         ]
         self._take(steps)
 
     def remove(self, feedback: Feedback) -> None:
-        """Forget it, and take it out of the figures."""
+        """Remove feedback, and subtract it from the counters."""
         if feedback.id not in self.feedback:
             return
         place = Cursor.of(feedback)
@@ -181,7 +184,7 @@ class Application(_Stepwise):
             (_drop, (self.feedback, feedback.id)),
             (_delete, (self.order, place)),
             (_delete, (self.sessions[feedback.session_id], place)),
-            *((_drop, (slots, key)) for slots, key in self._slots_of(feedback)),
+            *((_drop, (slots, key)) for slots, key in self._unique_keys(feedback)),
             *self._change_steps(_delete, feedback),
             *self._counter_steps((feedback, Summary.__sub__)),
             (_drop_empty, (self.sessions, feedback.session_id)),
@@ -189,7 +192,7 @@ class Application(_Stepwise):
         self._take(steps)
 
     def replace(self, before: Feedback, after: Feedback) -> None:
-        """Keep another version of it."""
+        """Replace feedback with another version."""
         steps: list[_Step] = [
             *self._change_steps(_delete, before),
             (_put, (self.feedback, after.id, after)),
@@ -199,13 +202,13 @@ class Application(_Stepwise):
         self._take(steps)
 
     def places(self, query: FeedbackQuery) -> list[Cursor]:
-        """Where to look for what matches, oldest first."""
+        """Return the positions of all feedback that may match, oldest first."""
         if query.session_id is not None:
             return self.sessions.get(query.session_id, [])
         return self.pending if query.statuses == _PENDING else self.order
 
     def occupant(self, feedback: Feedback) -> tuple[Feedback, Taken] | None:
-        """Who has the place of this feedback, and which."""
+        """Return the feedback that conflicts with this feedback, and the reason, or ``None``."""
         if earlier := self.feedback.get(feedback.id):
             return earlier, Taken.ID
         if feedback.idempotency_key is not None:
@@ -217,32 +220,32 @@ class Application(_Stepwise):
             return self.feedback[self.votes[slot]], Taken.VOTE_SLOT
         return None
 
-    def _slots_of(self, feedback: Feedback) -> Iterator[tuple[dict[Any, str], object]]:
-        """What only one feedback can have, and which of it this one has."""
+    def _unique_keys(self, feedback: Feedback) -> Iterator[tuple[dict[Any, str], object]]:
+        """Yield the unique keys of this feedback, each with its index."""
         if feedback.idempotency_key is not None:
             yield self.keys, (feedback.session_id, feedback.author, feedback.idempotency_key)
         if (slot := _vote_slot(feedback)) is not None:
             yield self.votes, slot
 
     def _change_steps(self, change: Callable[[list[Any], Any], None], feedback: Feedback) -> Iterator[_Step]:
-        """What changes the lists in which feedback is only as it reads now."""
+        """Yield the steps for the indexes that depend on the version of feedback."""
         if feedback.version > 1:
             yield change, (self.changed, change_place(feedback))
         if feedback.moderation.status is ModerationStatus.PENDING:
             yield change, (self.pending, Cursor.of(feedback))
 
     def _counter_steps(self, *changes: tuple[Feedback, Callable[[Summary, Summary], Summary]]) -> Iterator[_Step]:
-        """What sets the figures to what they are after these changes."""
+        """Yield the steps that set the counters to their values after these changes."""
         totals: dict[str | None, Summary] = {}
         slots: dict[tuple[str | None, int], Summary] = {}
         for feedback, change in changes:
             if feedback.is_counted:
-                agent_id, figures = feedback.agent_id, Summary.of(feedback)
+                agent_id, summary = feedback.agent_id, Summary.of(feedback)
                 slot = (agent_id, slot_number(feedback.created_at))
-                totals[agent_id] = change(totals.get(agent_id) or self.totals.get(agent_id) or _EMPTY, figures)
-                slots[slot] = change(slots.get(slot) or self.slots.get(slot) or _EMPTY, figures)
-        for counters, figures_now in ((self.totals, totals), (self.slots, slots)):
-            for key, summary in figures_now.items():
+                totals[agent_id] = change(totals.get(agent_id) or self.totals.get(agent_id) or _EMPTY, summary)
+                slots[slot] = change(slots.get(slot) or self.slots.get(slot) or _EMPTY, summary)
+        for counters, summaries in ((self.totals, totals), (self.slots, slots)):
+            for key, summary in summaries.items():
                 yield (_put, (counters, key, summary)) if summary.total else (_drop, (counters, key))
 
 
@@ -259,13 +262,13 @@ def _drop(mapping: dict[Any, Any], key: object) -> None:
 
 
 def _drop_empty(mapping: dict[Any, Any], key: object) -> None:
-    """Drop a name under which nothing is left."""
+    """Remove a key with an empty value."""
     if not mapping.get(key):
         mapping.pop(key, None)
 
 
 def insert_place(places: list[Any], place: Any) -> None:
-    """Insert it where it belongs, unless it is there."""
+    """Insert a position into a sorted list, unless the list contains it."""
     index = bisect_left(places, place)
     if places[index : index + 1] != [place]:
         places.insert(index, place)
@@ -278,7 +281,7 @@ def _delete(places: list[Any], place: Any) -> None:
 
 
 class Events(_Stepwise):
-    """Events that wait, with their order."""
+    """Events that were not fanned out yet, with their order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,12 +289,12 @@ class Events(_Stepwise):
         self.order: list[tuple[datetime, str, int, str]] = []
 
     def put(self, event: Event) -> None:
-        """Let it wait."""
+        """Add an event, or replace the one with its id."""
         self.take(event.id)
         self._take([(_put, (self.by_id, event.id, event)), (insert_place, (self.order, event_order(event)))])
 
     def take(self, event_id: str) -> Event | None:
-        """That event, which waits no longer."""
+        """Remove and return an event; ``None`` if there is none with this id."""
         if (event := self.by_id.get(event_id)) is not None:
             self._take([(_drop, (self.by_id, event_id)), (_delete, (self.order, event_order(event)))])
         return event
@@ -305,55 +308,58 @@ class Deliveries(_Stepwise):
         self.by_id: dict[str, Delivery] = {}
         self.order: defaultdict[tuple[DeliveryState, str], list[_DuePlace]] = defaultdict(list)
         self._subjects: defaultdict[_Subject, dict[str, None]] = defaultdict(dict)
-        #: What is pending, by subject and channel, in the order of versions.
+        #: Pending deliveries by subject and channel, in the order of versions.
         self._lanes: defaultdict[tuple[_Subject, str], list[tuple[int, str]]] = defaultdict(list)
-        #: By application and id of feedback, the channels that know of it from deliveries that are no longer here.
-        self.told: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        #: By application and id of feedback, the channels that were notified by deliveries that are no longer stored.
+        self.notified: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
 
     def put(self, delivery: Delivery) -> None:
-        """Keep it, in the place of the one with its id."""
+        """Add a delivery, or replace the one with its id."""
         before = self.by_id.get(delivery.id)
         keep: _Step = (_put, (self.by_id, delivery.id, delivery))
         if before is None:
             subject = (_put, (self._subjects[_subject(delivery.event)], delivery.id, None))
-            self._take([keep, subject, *self._placed(insert_place, delivery)])
+            self._take([keep, subject, *self._place_steps(insert_place, delivery)])
         elif _stays(before, delivery):
             self._take([keep])
         else:
             dropped: _Step = (_drop_empty, (self._lanes, _lane(delivery)))
-            moved = (*self._placed(_delete, before), keep, *self._placed(insert_place, delivery))
+            moved = (*self._place_steps(_delete, before), keep, *self._place_steps(insert_place, delivery))
             self._take([*moved, dropped])
 
     def remove(self, delivery: Delivery) -> None:
-        """Forget it."""
+        """Remove a delivery."""
         subject = _subject(delivery.event)
         steps: list[_Step] = [
             (_drop, (self.by_id, delivery.id)),
             (_drop, (self._subjects[subject], delivery.id)),
-            *self._placed(_delete, delivery),
+            *self._place_steps(_delete, delivery),
             (_drop_empty, (self._subjects, subject)),
             (_drop_empty, (self._lanes, _lane(delivery))),
         ]
         self._take(steps)
 
-    def tell(self, delivery: Delivery) -> None:
-        """Remember that its channel knows of the feedback that it is about."""
+    def record_notified(self, delivery: Delivery) -> None:
+        """Record that the channel of a delivery was notified of its feedback."""
         event = delivery.event
         if event.type.about_feedback:
-            self.told[event.application, event.subject_id] |= {delivery.channel: None}
+            self.notified[event.application, event.subject_id] |= {delivery.channel: None}
 
     def about(self, event: Event) -> list[Delivery]:
-        """All about the subject of that event, in the order of versions."""
+        """Return all deliveries about the subject of an event, in the order of versions."""
         found = [self.by_id[delivery_id] for delivery_id in self._subjects.get(_subject(event), ())]
         return sorted(found, key=lambda delivery: delivery.event.version)
 
     def next_version(self, delivery: Delivery) -> int:
-        """The lowest version of what is pending about the subject of that delivery, which is too, to its channel."""
+        """Return the lowest version of the pending deliveries of the same subject to the same channel.
+
+        The delivery itself must be pending.
+        """
         version, _ = self._lanes[_lane(delivery)][0]
         return version
 
     def within(self, state: DeliveryState, channel: str | None, *, after: Delivery | None = None) -> Iterator[Delivery]:
-        """Those in that state, of one channel or of all, earliest due first."""
+        """Iterate over the deliveries in a state, of one channel or of all, earliest due first."""
         orders = [order for (in_state, of), order in self.order.items() if in_state is state and channel in (None, of)]
         if after is None:
             places = merge(*orders)
@@ -362,14 +368,14 @@ class Deliveries(_Stepwise):
             places = merge(*(islice(order, bisect_right(order, place), None) for order in orders))
         return (self.by_id[delivery_id] for _, delivery_id in places)
 
-    def _placed(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> Iterator[_Step]:
-        """What changes the lists in which a delivery is as it reads now."""
+    def _place_steps(self, change: Callable[[list[Any], Any], None], delivery: Delivery) -> Iterator[_Step]:
+        """Yield the steps for the indexes that depend on the state of a delivery."""
         yield change, (self.order[delivery.state, delivery.channel], _due_place(delivery))
         if delivery.state is DeliveryState.PENDING:
             yield change, (self._lanes[_lane(delivery)], (delivery.event.version, delivery.id))
 
 
-#: An application, an id in it, and whether it is an alert's.
+#: An application, the id of the subject, and whether it is an alert.
 _Subject = tuple[str, str, bool]
 
 
@@ -390,12 +396,12 @@ def _due_place(delivery: Delivery) -> _DuePlace:
 
 
 def _stays(before: Delivery, after: Delivery) -> bool:
-    """Whether a delivery keeps its place in the order."""
+    """Whether a delivery keeps its position in the indexes."""
     return before.state is after.state and before.due_at == after.due_at
 
 
 class Alerts(_Stepwise):
-    """One application's alerts, with their order: of all, and of each rule and subject."""
+    """The alerts of one application, with their order: of all, and of each rule and subject."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -404,7 +410,7 @@ class Alerts(_Stepwise):
         self.about: defaultdict[tuple[str, Subject], list[tuple[datetime, str]]] = defaultdict(list)
 
     def put(self, alert: Alert) -> None:
-        """Keep it, in the place of the one with its id."""
+        """Add an alert, or replace the one with its id."""
         before = self.by_id.get(alert.id)
         gone: list[_Step] = []
         if before is not None:
@@ -422,12 +428,12 @@ class Alerts(_Stepwise):
 
 
 def raised_place(alert: Alert) -> tuple[datetime, str]:
-    """Where an alert comes in the order of alerts."""
+    """Return the sort key of an alert."""
     return alert.raised_at, alert.id
 
 
 def change_place(feedback: Feedback) -> tuple[datetime, str]:
-    """Where feedback comes in the order of changes."""
+    """Return the sort key of feedback in the order of changes."""
     return feedback.updated_at, feedback.id
 
 
@@ -438,7 +444,7 @@ def _vote_slot(feedback: Feedback) -> tuple[str, str | None, str] | None:
 
 
 class Conversation:
-    """What is kept of a session: its agents, and the messages of each by number, with the numbers in order."""
+    """The conversation of a session: its agents, and the messages of each by number, with the sorted numbers."""
 
     def __init__(self) -> None:
         self.agents: dict[str, JsonObject] = {}

@@ -1,4 +1,4 @@
-"""Feedback in memory."""
+"""The feedback repository in memory."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ class MemoryFeedbackRepository(FeedbackRepository):
         self._terms: defaultdict[str, DailyTermCounts] = defaultdict(DailyTermCounts)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """See the port."""
         with self._data.locked():
             return [self._add(item) for item in batch]
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """See the port."""
         with self._data.locked():
             found = self._data.applications[application].feedback.get(feedback_id)
         if found is None:
@@ -44,13 +42,11 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return found
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """See the port."""
         with self._data.locked():
-            there = self._data.applications[application].feedback
-            return {feedback_id: there[feedback_id] for feedback_id in feedback_ids if feedback_id in there}
+            stored = self._data.applications[application].feedback
+            return {feedback_id: stored[feedback_id] for feedback_id in feedback_ids if feedback_id in stored}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """See the port."""
         with self._data.locked():
             application = self._data.applications[query.application]
             places = application.places(query)
@@ -65,7 +61,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return Page(tuple(found))
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """See the port."""
         with self._data.locked():
             application = self._data.applications[query.application]
             places = tuple(application.places(query))
@@ -75,7 +70,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 yield feedback
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """See the port."""
         with self._data.locked():
             kept = self._data.applications[application]
             places = kept.changed[bisect_left(kept.changed, (since, "")) :]
@@ -85,17 +79,15 @@ class MemoryFeedbackRepository(FeedbackRepository):
                 yield feedback
 
     def applications(self) -> Sequence[str]:
-        """See the port."""
         with self._data.locked():
             return sorted(name for name, application in self._data.applications.items() if application.feedback)
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """See the port."""
         with self._data.locked():
             stored = self.get(feedback.application, feedback.id)
             if stored.version != (feedback.version - 1 if over is None else over):
                 raise StaleFeedback(
-                    f"Feedback {feedback.id!r} has version {stored.version} by now; "
+                    f"Feedback {feedback.id!r} now has version {stored.version}; "
                     f"version {feedback.version} cannot follow it"
                 )
             for event in events:
@@ -103,7 +95,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
             self._data.applications[feedback.application].replace(stored, feedback)
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """See the port."""
         with self._data.locked():
             doomed = {feedback.id: feedback for feedback in self.stream(query)}
             waiting = self._waiting(query.application, doomed)
@@ -118,7 +109,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
             return self._terms[application].of(self.stream(FeedbackQuery(application=application)))
 
     def _empty_alerts(self, application: str, doomed: Mapping[str, Feedback], at: datetime) -> int:
-        """Empty the alerts about these, and say how many."""
+        """Empty the alerts about this feedback, and return their number."""
         places = self._data.applications[application].sessions
         sessions = {feedback.session_id for feedback in doomed.values()}
         gone = {name for name in sessions if all(place.id in doomed for place in places[name])}
@@ -133,7 +124,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return len(about_it)
 
     def _waiting(self, application: str, doomed: Mapping[str, Feedback]) -> defaultdict[str, list[Event]]:
-        """The events about these that wait, by the feedback."""
+        """Return the events about this feedback that were not fanned out yet, by its id."""
         waiting: defaultdict[str, list[Event]] = defaultdict(list)
         for event in self._data.events.by_id.values():
             if event.application == application and event.subject_id in doomed and event.type.about_feedback:
@@ -141,29 +132,29 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return waiting
 
     def _erase(self, feedback: Feedback, events: Sequence[Event], at: datetime) -> int:
-        """Remove it with these events and the deliveries about it, and say how many deliveries these were."""
+        """Remove feedback, these events and the deliveries about it, and return the number of these deliveries."""
         deliveries = self._data.deliveries.about(Event.erasure(feedback, at=at))
         removed = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
-        told = self._data.deliveries.told.get((feedback.application, feedback.id), {})
-        self._data.erase(feedback, events, removed, erasure_deliveries(feedback, deliveries, told, at=at))
+        notified = self._data.deliveries.notified.get((feedback.application, feedback.id), {})
+        added = erasure_deliveries(feedback, deliveries, notified, at=at)
+        self._data.erase(feedback, events, removed, added)
         return len(removed)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         with self._data.locked():
             counters = self._counters(query, group_by)
             if counters is not None:
-                return _merged(counters)
+                return _merge(counters)
             matching = list(self.stream(query))
         if group_by is None:
-            return _merged((None, Summary.of(feedback)) for feedback in matching)
-        return _merged((key, Summary.of(feedback)) for feedback in matching for key in group_by.keys(feedback))
+            return _merge((None, Summary.of(feedback)) for feedback in matching)
+        return _merge((key, Summary.of(feedback)) for feedback in matching for key in group_by.keys(feedback))
 
     def _add(self, item: Accepted) -> Outcome:
         feedback = item.feedback
         application = self._data.applications[feedback.application]
         if (occupant := application.occupant(feedback)) is None:
-            # Events first: an interruption may leave one about nothing, which goes nowhere, but no feedback without.
+            # Events first: an interruption may leave an event without feedback, which is ignored, but not the reverse.
             for event in item.events:
                 self._data.events.put(event)
             application.insert(feedback)
@@ -175,7 +166,7 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return Conflict(earlier, taken)
 
     def _counters(self, query: FeedbackQuery, group_by: GroupBy | None) -> Iterable[tuple[GroupKey, Summary]] | None:
-        """The figures from counters, where the query is one that they can answer."""
+        """Return the statistics from counters, or ``None`` if counters cannot answer the query."""
         plain = FeedbackQuery(application=query.application, agent_id=query.agent_id)
         dimension = group_by.dimension if group_by else None
         if query != plain or dimension not in (None, Dimension.AGENT, Dimension.SLOT):
@@ -183,13 +174,13 @@ class MemoryFeedbackRepository(FeedbackRepository):
         application = self._data.applications[query.application]
         if dimension is Dimension.SLOT:
             return [
-                (slot_start(slot), figures)
-                for (agent_id, slot), figures in application.slots.items()
+                (slot_start(slot), summary)
+                for (agent_id, slot), summary in application.slots.items()
                 if query.agent_id in (None, agent_id)
             ]
         return [
-            (agent_id if dimension else None, figures)
-            for agent_id, figures in application.totals.items()
+            (agent_id if dimension else None, summary)
+            for agent_id, summary in application.totals.items()
             if query.agent_id in (None, agent_id)
         ]
 
@@ -198,8 +189,8 @@ def _is_about_session(alert: Alert, names: Collection[str]) -> bool:
     return alert.subject.by == "session" and alert.subject.value in names
 
 
-def _merged(parts: Iterable[tuple[GroupKey, Summary]]) -> dict[GroupKey, Summary]:
+def _merge(parts: Iterable[tuple[GroupKey, Summary]]) -> dict[GroupKey, Summary]:
     groups: dict[GroupKey, Summary] = {}
-    for key, figures in parts:
-        groups[key] = groups.get(key, _EMPTY) + figures
+    for key, summary in parts:
+        groups[key] = groups.get(key, _EMPTY) + summary
     return groups

@@ -1,4 +1,4 @@
-"""API keys in memory."""
+"""The repository of API keys in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class MemoryKeyRepository(KeyRepository):
         self._data = data
 
     def add(self, key: ApiKey) -> bool:
-        """See the port."""
         with self._data.locked():
             if key.id in self._data.keys:
                 return False
@@ -25,17 +24,14 @@ class MemoryKeyRepository(KeyRepository):
             return True
 
     def get(self, key_id: str) -> ApiKey | None:
-        """See the port."""
         with self._data.locked():
             return self._data.keys.get(key_id)
 
     def keys(self) -> Sequence[ApiKey]:
-        """See the port."""
         with self._data.locked():
             return sorted(self._data.keys.values(), key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """See the port."""
         with self._data.locked():
             if (key := self._data.keys.get(key_id)) is None:
                 return None

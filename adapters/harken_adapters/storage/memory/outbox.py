@@ -1,4 +1,4 @@
-"""Events and deliveries in memory."""
+"""The outbox in memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ class MemoryOutbox(Outbox):
         self._data = data
 
     def events(self, *, limit: int) -> Sequence[Event]:
-        """See the port."""
         with self._data.locked():
             events = self._data.events
             return [events.by_id[event_id] for *_, event_id in events.order[:limit]]
 
     def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
-        """See the port."""
         wanted = set(feedback_ids)
         with self._data.locked():
             found = [
@@ -39,21 +37,19 @@ class MemoryOutbox(Outbox):
         return sorted(found, key=lambda event: (event.subject_id, event.version))
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
-        """See the port."""
         with self._data.locked():
             taken = {one for one in {event.id for event, _ in plan} if self._data.events.take(one) is not None}
-            made = [
+            created = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
                 if event.id in taken
                 for channel in sorted(set(channels))
             ]
-            for delivery in made:
+            for delivery in created:
                 self._data.deliveries.put(delivery)
-            return made
+            return created
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
-        """See the port."""
         with self._data.locked():
             pending = self._data.deliveries.within(DeliveryState.PENDING, channel)
             due = takewhile(lambda delivery: delivery.due_at <= now, pending)
@@ -64,25 +60,22 @@ class MemoryOutbox(Outbox):
             return claimed
 
     def release(self, claimed: Sequence[Delivery]) -> None:
-        """See the port."""
         with self._data.locked():
             for claim in claimed:
                 if not self._end(claim, attempts=claim.attempts - 1):
                     self._hand_over(claim, sent=False)
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        """See the port."""
         with self._data.locked():
             for claim in claimed:
                 if (held := self._held(claim)) is None:
                     self._hand_over(claim, sent=False)
                     continue
                 if claim.attempts > 1:
-                    self._data.deliveries.tell(held)
+                    self._data.deliveries.record_notified(held)
                 self._data.deliveries.remove(held)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        """See the port."""
         with self._data.locked():
             lost = [claim for claim in claimed if not self._end(claim, state=DeliveryState.DELIVERED, error="")]
             for claim in lost:
@@ -90,16 +83,13 @@ class MemoryOutbox(Outbox):
             return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        """See the port."""
         self._must_end(delivery, due_at=due_at, error=error)
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
-        """See the port."""
         attempts = delivery.attempts if sent else delivery.attempts - 1
         self._must_end(delivery, sent=sent, state=DeliveryState.DEAD, error=error, attempts=attempts)
 
     def move(self, delivery: Delivery, channel: str) -> None:
-        """See the port."""
         with self._data.locked():
             if self._held(delivery) is None:
                 self._hand_over(delivery, sent=False)
@@ -112,7 +102,6 @@ class MemoryOutbox(Outbox):
             self.discard([delivery])
 
     def delivery(self, delivery_id: str) -> Delivery:
-        """See the port."""
         with self._data.locked():
             stored = self._data.deliveries.by_id.get(delivery_id)
         if stored is None:
@@ -128,13 +117,11 @@ class MemoryOutbox(Outbox):
         application: str | None = None,
         channel: str | None = None,
     ) -> Sequence[Delivery]:
-        """See the port."""
         with self._data.locked():
-            there = self._data.deliveries.within(state, channel, after=after)
-            return list(islice((d for d in there if application in (None, d.event.application)), limit))
+            found = self._data.deliveries.within(state, channel, after=after)
+            return list(islice((d for d in found if application in (None, d.event.application)), limit))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        """See the port."""
         with self._data.locked():
             stored = self._data.deliveries.by_id.get(delivery_id)
             if stored is None:
@@ -145,23 +132,21 @@ class MemoryOutbox(Outbox):
             return revived
 
     def forget(self, *, before: datetime) -> int:
-        """See the port."""
         with self._data.locked():
             delivered = self._data.deliveries.within(DeliveryState.DELIVERED, None)
             old = list(takewhile(lambda delivery: delivery.due_at < before, delivered))
             for delivery in old:
-                self._data.deliveries.tell(delivery)
+                self._data.deliveries.record_notified(delivery)
                 self._data.deliveries.remove(delivery)
             return len(old)
 
     def pending(self) -> Mapping[str, int]:
-        """See the port."""
         with self._data.locked():
             orders = sorted(self._data.deliveries.order.items(), key=lambda item: item[0][1])
             return {name: len(places) for (state, name), places in orders if places and state is DeliveryState.PENDING}
 
     def _is_next(self, delivery: Delivery) -> bool:
-        """Whether nothing that happened to its subject before is still on its way to the channel."""
+        """Whether no earlier event of the same subject is pending for the channel."""
         return delivery.event.version == self._data.deliveries.next_version(delivery)
 
     def _must_end(self, claim: Delivery, *, sent: bool = True, **changes: Any) -> None:
@@ -171,20 +156,20 @@ class MemoryOutbox(Outbox):
                 raise claim.lost()
 
     def _held(self, claim: Delivery) -> Delivery | None:
-        """What is claimed, if the claim is held."""
+        """Return the stored delivery if the claim is still held, or ``None``."""
         stored = self._data.deliveries.by_id.get(claim.id)
         held = stored is not None and stored.state is DeliveryState.PENDING and stored.leased_until is not None
         return stored if stored is not None and held and stored.attempts == claim.attempts else None
 
     def _end(self, claim: Delivery, **changes: Any) -> bool:
-        """End the lease of a claim, and say whether it was held."""
+        """End the lease of a claim and apply the changes; returns whether the claim was held."""
         if (stored := self._held(claim)) is None:
             return False
         self._data.deliveries.put(evolve(stored, leased_until=None, **changes))
         return True
 
     def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
-        """Go on with the erasure that awaits this claim, if there is one."""
+        """Release the delivery of an erasure that awaits this claim, if any."""
         for waiting in self._data.deliveries.about(claim.event):
             if waiting.awaits != claim.claim:
                 continue

@@ -1,4 +1,4 @@
-"""Session metadata in memory."""
+"""The repository of session metadata in memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from harken_adapters.storage.memory.data import Data
 
 
 class MemorySessionRepository(SessionRepository):
-    """Sessions' metadata in dictionaries; copies go in and out."""
+    """Session metadata in dictionaries; values are copied when they are stored and read."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        """See the port."""
         with self._data.locked():
             return deepcopy(dict(sorted(self._data.metadata.get((application, session_id), {}).items())))
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """See the port."""
         with self._data.locked():
             before = self._data.metadata.get((application, session_id), {})
             after = before | deepcopy(dict(changes))
@@ -31,18 +29,16 @@ class MemorySessionRepository(SessionRepository):
             self._data.metadata[application, session_id] = after
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
-        """See the port."""
         with self._data.locked():
             metadata = self._data.metadata[application, session_id]
-            doomed = metadata.keys() & (metadata.keys() if keys is None else set(as_texts(keys)))
-            for key in doomed:
+            removed = metadata.keys() & (metadata.keys() if keys is None else set(as_texts(keys)))
+            for key in removed:
                 del metadata[key]
             if not metadata:
                 del self._data.metadata[application, session_id]
-            return len(doomed)
+            return len(removed)
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
-        """See the port."""
         with self._data.locked():
             places = sorted(self._data.metadata)
         for application, session_id in places:

@@ -1,4 +1,4 @@
-"""State in memory."""
+"""The state repository in memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from harken_adapters.storage.memory.data import Data
 
 
 class MemoryStateRepository(StateRepository):
-    """Documents in a dictionary; copies go in and out."""
+    """State entries in a dictionary; values are copied when they are stored and read."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
 
     def all(self, kind: str) -> Sequence[StateEntry]:
-        """See the port."""
         with self._data.locked():
             return [deepcopy(entry) for (of, _), entry in sorted(self._data.state.items()) if of == kind]
 
     def get(self, kind: str, name: str) -> StateEntry | None:
-        """See the port."""
         with self._data.locked():
             return deepcopy(self._data.state.get((kind, name)))
 
     def put(self, kind: str, entry: StateEntry) -> bool:
-        """See the port."""
         with self._data.locked():
             stored = self._data.state.get((kind, entry.name))
             if entry.version != (stored.version if stored else 0) + 1:
@@ -35,6 +32,5 @@ class MemoryStateRepository(StateRepository):
             return True
 
     def delete(self, kind: str, name: str) -> bool:
-        """See the port."""
         with self._data.locked():
             return self._data.state.pop((kind, name), None) is not None

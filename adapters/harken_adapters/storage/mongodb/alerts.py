@@ -40,7 +40,6 @@ class MongoAlertRepository(AlertRepository):
         self._alerts = database.alerts
 
     def add(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         with self._database.calling():
             earlier = self._finished_erasures(alert)
             try:
@@ -51,7 +50,6 @@ class MongoAlertRepository(AlertRepository):
             return True
 
     def replace(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         with self._database.calling():
             earlier = self._finished_erasures(alert)
             replaced = _replace(self._database, alert, [event])
@@ -60,13 +58,11 @@ class MongoAlertRepository(AlertRepository):
             return replaced
 
     def get(self, application: str, alert_id: str) -> Alert | None:
-        """See the port."""
         with self._database.calling():
             found = self._alerts.find_one({"_id": {"$eq": identity(application, alert_id)}}, {"events": 0})
         return None if found is None else _alert(found)
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
-        """See the port."""
         about = {
             "application": {"$eq": application},
             "rule": {"$eq": rule},
@@ -86,7 +82,6 @@ class MongoAlertRepository(AlertRepository):
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
-        """See the port."""
         wanted: Document = {"application": {"$eq": application}}
         wanted |= {} if rule is None else {"rule": {"$eq": rule}}
         wanted |= {} if open is None else {"standing": {"$eq": True} if open else {"$exists": False}}

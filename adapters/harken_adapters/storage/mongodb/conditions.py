@@ -50,7 +50,7 @@ def changed(application: str) -> Document:
     return {"application": {"$eq": application}, "version": {"$gt": 1}}
 
 
-def changed_behind(application: str, place: Cursor | None, *, since: datetime, until: Cursor) -> Document:
+def changed_after(application: str, place: Cursor | None, *, since: datetime, until: Cursor) -> Document:
     """The filter for what was changed since a moment and behind a place, but not behind ``until``.
 
     Here a place is one in the order of changes: an ``updated_at`` and an id.

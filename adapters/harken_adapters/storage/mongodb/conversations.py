@@ -28,25 +28,21 @@ class MongoConversationRepository(ConversationRepository):
         self._messages = database.collection("messages")
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
-        """See the port."""
         with self._database.calling():
             found = self._agents.find(_session(application, session_id)).sort([("agent_id", 1)]).hint("agent")
             return {one["agent_id"]: json.loads(one["value"]) for one in found}
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
-        """See the port."""
         with self._database.calling():
             found = self._agents.find_one(_agent(application, session_id, agent_id))
         return None if found is None else _value(found)
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        """See the port."""
         put = {"$set": {"value": json.dumps(value)}}
         with self._database.calling():
             self._agents.update_one(_agent(application, session_id, agent_id), put, upsert=True)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         document = {
             "application": application,
             "session_id": session_id,
@@ -62,20 +58,17 @@ class MongoConversationRepository(ConversationRepository):
         return True
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         which = {**_agent(application, session_id, agent_id), "number": {"$eq": number}}
         with self._database.calling():
             return bool(self._messages.update_one(which, {"$set": {"value": json.dumps(message)}}).matched_count)
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
-        """See the port."""
         with self._database.calling():
             return sorted(self._messages.distinct("agent_id", _session(application, session_id)))
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:
-        """See the port."""
         if limit < 1:
             return []
         which = {**_agent(application, session_id, agent_id), "number": {"$gt": after}}
@@ -84,14 +77,12 @@ class MongoConversationRepository(ConversationRepository):
             return [(one["number"], _value(one)) for one in at_once(found, limit)]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
-        """See the port."""
         session = _session(application, session_id)
         which = session if agent_id is None else _agent(application, session_id, agent_id)
         with self._database.calling():
             return self._messages.count_documents(which, hint="message")
 
     def erase(self, application: str, session_id: str) -> int:
-        """See the port."""
         session = _session(application, session_id)
         with self._database.calling():
             # What an agent knows goes last: as long as it is there, so is the session, and it can be erased again.
@@ -100,7 +91,6 @@ class MongoConversationRepository(ConversationRepository):
         return erased
 
     def sessions(self) -> Iterator[tuple[str, str]]:
-        """See the port."""
         both = merge(self._sessions_in(self._agents), self._sessions_in(self._messages))
         return (session for session, _ in groupby(both))
 

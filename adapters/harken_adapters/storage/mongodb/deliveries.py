@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from harken.domain.events import Delivery, DeliveryState
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import from_microseconds, from_microseconds_or_none, to_microseconds
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of
 
 #: What a delivery is about is named after what that is, so that an erasure finds those about feedback, and no other.
@@ -77,7 +77,7 @@ def delivery_of(document: Document) -> Delivery:
         attempts=document["attempts"],
         attempts_before=document.get("attempts_before", 0),
         due_at=from_microseconds(document["due"]),
-        leased_until=None if leased_until is None else from_microseconds(leased_until),
+        leased_until=from_microseconds_or_none(leased_until),
         error=document["error"],
         awaits=document.get("awaits"),
         certain=document.get("certain", True),

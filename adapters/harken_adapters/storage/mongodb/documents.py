@@ -1,8 +1,8 @@
-"""Feedback as a document, and a document as feedback.
+"""The conversion of feedback and events to documents and back.
 
-A BSON date holds milliseconds, so each ``..._at`` has a ``..._us`` beside it: the microseconds that it loses, 0 to 999.
-What feedback does not have is left out. Three fields are there only to be counted by: ``slot``, the quarter of an hour
-since 1970 in UTC; ``comment_length`` in code points; ``labels``, what context values other than text are called.
+A BSON date has milliseconds, so each field ``..._at`` has a field ``..._us`` with the remaining microseconds, 0 to 999.
+Empty and missing values are omitted. Three fields are for statistics only: ``slot``, the number of quarter hours since
+1970 in UTC; ``comment_length`` in code points; ``labels``, the labels of context values that are not text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from harken.domain.events import Event, EventType, Traits
-from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Revision, Sentiment, Target
+from harken.domain.feedback import NO_CONTEXT, Content, Context, Feedback, Rating, Revision, Sentiment, Target
 from harken.domain.instants import slot_number
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 from harken.domain.query import label
@@ -20,10 +20,11 @@ from harken.domain.query import label
 Document = dict[str, Any]
 
 _RATINGS: Final = {rating.value: rating for rating in Rating}
+#: The types of context values that are their own label.
 _ITS_OWN_LABEL: Final = (str, type(None))
 _STATUSES: Final = {status.value: status for status in ModerationStatus}
 
-#: The fields that are not in every document.
+#: The fields that documents may lack.
 OPTIONAL: Final = (
     "message_id",
     "agent_id",
@@ -45,36 +46,36 @@ OPTIONAL: Final = (
 
 
 def identity(application: str, subject_id: str) -> Document:
-    """The ``_id`` of the document of a feedback or an alert; the order of its fields is part of it."""
+    """Return the ``_id`` of the document of feedback or an alert. The order of its fields matters."""
     return {"application": application, "id": subject_id}
 
 
 def milliseconds(moment: datetime) -> datetime:
-    """What a BSON date keeps of a moment, in UTC and, as the driver gives it back, without a zone."""
+    """Return a time in UTC rounded down to milliseconds, without a time zone, as the driver returns it."""
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000, tzinfo=None)
 
 
 def lost_microseconds(moment: datetime) -> int:
-    """What a BSON date loses of a moment."""
+    """Return the microseconds of a time that a BSON date cannot store, 0 to 999."""
     return moment.microsecond % 1_000
 
 
 def moment(kept: datetime, lost: int) -> datetime:
-    """The moment that was taken apart."""
+    """Return the time of a stored date and its remaining microseconds."""
     return kept.replace(microsecond=kept.microsecond + lost, tzinfo=UTC)
 
 
 def to_document(feedback: Feedback, events: Iterable[Event] = ()) -> Document:
-    """The document of a feedback and of the events that wait to be passed on."""
-    target = feedback.target
+    """Return the document of feedback with its events that were not fanned out yet."""
+    target, content = feedback.target, _encode_content(feedback.content)
     document: Document = {
         "_id": identity(feedback.application, feedback.id),
         "application": feedback.application,
         "id": feedback.id,
         "session_id": target.session_id,
-        "rating": feedback.rating.value,
-        "comment": feedback.comment,
-        "comment_length": len(feedback.comment),
+        "rating": content["rating"],
+        "comment": content["comment"],
+        "comment_length": len(content["comment"]),
         "status": feedback.moderation.status.value,
         "created_at": milliseconds(feedback.created_at),
         "created_us": lost_microseconds(feedback.created_at),
@@ -84,42 +85,48 @@ def to_document(feedback: Feedback, events: Iterable[Event] = ()) -> Document:
         "version": feedback.version,
         "fingerprint": feedback.fingerprint,
     }
-    perhaps = (
-        ("message_id", target.message_id),
-        ("agent_id", target.agent_id),
-        ("author", feedback.author),
-        ("idempotency_key", feedback.idempotency_key),
-        ("reply", feedback.reply),
-        ("decision", _decision(feedback.moderation)),
-    )
-    document.update((name, value) for name, value in perhaps if value is not None)
-    _add_content(document, feedback)
-    _add_later(document, feedback)
+    optional = {
+        "message_id": target.message_id,
+        "agent_id": target.agent_id,
+        "author": feedback.author,
+        "idempotency_key": feedback.idempotency_key,
+        "reply": feedback.reply,
+        "decision": _encode_decision(feedback.moderation),
+        "tags": content["tags"] or None,
+        "context": content["context"] or None,
+        "labels": _labels(content["context"]) or None,
+        **_encode_sentiment(feedback.sentiment),
+        "vote": feedback.vote or None,
+    }
+    document.update((name, value) for name, value in optional.items() if value is not None)
+    if feedback.withdrawn_at is not None:
+        document["withdrawn_at"] = milliseconds(feedback.withdrawn_at)
+        document["withdrawn_us"] = lost_microseconds(feedback.withdrawn_at)
+    if feedback.revisions:
+        document["revisions"] = [_encode_revision(revision) for revision in feedback.revisions]
+    if feedback.later_keys:
+        document["later_keys"] = [list(pair) for pair in feedback.later_keys]
     if waiting := [event_document(event) for event in events]:
         document["events"] = waiting
     return document
 
 
 def from_document(document: Document) -> Feedback:
-    """The inverse of :func:`to_document`, without the events."""
+    """Return the feedback of a document."""
     get = document.get
     return Feedback(
         id=document["id"],
         application=document["application"],
         target=Target(document["session_id"], get("message_id"), get("agent_id")),
-        rating=_RATINGS[document["rating"]],
-        comment=document["comment"],
+        content=decode_content(document),
         author=get("author"),
-        tags=tuple(get("tags", ())),
-        context=Context(document["context"]) if "context" in document else NO_CONTEXT,
-        sentiment=sentiment_of(document),
-        moderation=_moderation(document),
+        moderation=_decode_moderation(document),
         reply=get("reply"),
         created_at=moment(document["created_at"], document["created_us"]),
         updated_at=moment(document["updated_at"], document["updated_us"]),
         withdrawn_at=moment_or_none(document, "withdrawn"),
         version=document["version"],
-        revisions=tuple(map(_revision, get("revisions", ()))),
+        revisions=tuple(map(_decode_revision, get("revisions", ()))),
         idempotency_key=get("idempotency_key"),
         fingerprint=document["fingerprint"],
         vote=get("vote", False),
@@ -128,7 +135,7 @@ def from_document(document: Document) -> Feedback:
 
 
 def event_document(event: Event) -> Document:
-    """An event as it waits in the document of its feedback or its alert; ``order`` sorts as events do."""
+    """Return an event as it is stored in the document of its feedback or alert; ``order`` sorts like events."""
     document: Document = {
         "order": _order(event),
         "id": event.id,
@@ -138,14 +145,14 @@ def event_document(event: Event) -> Document:
         "occurred_us": lost_microseconds(event.occurred_at),
     }
     if event.before is not None:
-        document["before"] = _traits_document(event.before)
+        document["before"] = _encode_traits(event.before)
     if event.session_id is not None:
         document["session_id"] = event.session_id
     return document
 
 
 def event_of(application: str, subject_id: str, document: Document) -> Event:
-    """The inverse of :func:`event_document`."""
+    """Return the event of a document from :func:`event_document`."""
     return Event(
         id=document["id"],
         type=EventType(document["type"]),
@@ -153,12 +160,12 @@ def event_of(application: str, subject_id: str, document: Document) -> Event:
         subject_id=subject_id,
         version=document["version"],
         occurred_at=moment(document["occurred_at"], document["occurred_us"]),
-        before=_traits(document["before"]) if "before" in document else None,
+        before=_decode_traits(document["before"]) if "before" in document else None,
         session_id=document.get("session_id"),
     )
 
 
-def _traits_document(traits: Traits) -> Document:
+def _encode_traits(traits: Traits) -> Document:
     return {
         "rating": traits.rating.value,
         "status": traits.status.value,
@@ -168,7 +175,7 @@ def _traits_document(traits: Traits) -> Document:
     }
 
 
-def _traits(document: Document) -> Traits:
+def _decode_traits(document: Document) -> Traits:
     return Traits(
         rating=_RATINGS[document["rating"]],
         status=_STATUSES[document["status"]],
@@ -179,41 +186,15 @@ def _traits(document: Document) -> Traits:
 
 
 def _order(event: Event) -> str:
-    """One text for what events are sorted by.
+    """Return a text that sorts like events.
 
-    No id has a NUL, so that an id sorts before the longer ones that begin with it.
+    Ids have no NUL, so an id sorts before a longer id with the same beginning.
     """
     at = event.occurred_at.isoformat(timespec="microseconds")
     return f"{at}\0{event.subject_id}\0{event.version:09}\0{event.id}"
 
 
-def _add_content(document: Document, feedback: Feedback) -> None:
-    """Add what feedback often has."""
-    if feedback.tags:
-        document["tags"] = list(feedback.tags)
-    if feedback.context:
-        document["context"] = context = dict(feedback.context)
-        if labels := {name: label(value) for name, value in context.items() if not isinstance(value, _ITS_OWN_LABEL)}:
-            document["labels"] = labels
-    if feedback.sentiment:
-        document["polarity"] = feedback.sentiment.polarity_millionths
-        document["subjectivity"] = feedback.sentiment.subjectivity_millionths
-    if feedback.vote:
-        document["vote"] = True
-
-
-def _add_later(document: Document, feedback: Feedback) -> None:
-    """Add what feedback rarely has at first."""
-    if feedback.withdrawn_at is not None:
-        document["withdrawn_at"] = milliseconds(feedback.withdrawn_at)
-        document["withdrawn_us"] = lost_microseconds(feedback.withdrawn_at)
-    if feedback.revisions:
-        document["revisions"] = [_revision_document(revision) for revision in feedback.revisions]
-    if feedback.later_keys:
-        document["later_keys"] = [list(pair) for pair in feedback.later_keys]
-
-
-def _decision(moderation: Moderation) -> Document | None:
+def _encode_decision(moderation: Moderation) -> Document | None:
     if moderation is APPROVED or moderation == APPROVED:
         return None
     document: Document = {
@@ -227,7 +208,7 @@ def _decision(moderation: Moderation) -> Document | None:
     return document
 
 
-def _moderation(document: Document) -> Moderation:
+def _decode_moderation(document: Document) -> Moderation:
     decision = document.get("decision")
     if decision is None:
         return APPROVED
@@ -241,43 +222,59 @@ def _moderation(document: Document) -> Moderation:
 
 
 def moment_or_none(document: Document, name: str) -> datetime | None:
-    """The moment of that name, taken apart in two fields; nothing, if they are not there."""
+    """Return the time in the fields ``<name>_at`` and ``<name>_us``, or ``None`` if the document lacks them."""
     kept = document.get(f"{name}_at")
     return None if kept is None else moment(kept, document[f"{name}_us"])
 
 
-def sentiment_of(document: Document) -> Sentiment | None:
-    """The sentiment that a document of feedback or of a revision has."""
-    if "polarity" not in document:
-        return None
-    return Sentiment.from_millionths(document["polarity"], document["subjectivity"])
+def _encode_content(content: Content) -> Document:
+    """Return the fields of content without the sentiment, which comes last in a document."""
+    return {
+        "rating": content.rating.value,
+        "comment": content.comment,
+        "tags": list(content.tags),
+        "context": dict(content.context),
+    }
 
 
-def _revision_document(revision: Revision) -> Document:
-    document: Document = {
+def _encode_sentiment(sentiment: Sentiment | None) -> Document:
+    if sentiment is None:
+        return {}
+    return {"polarity": sentiment.polarity_millionths, "subjectivity": sentiment.subjectivity_millionths}
+
+
+def _labels(context: Document) -> Document:
+    return {name: label(value) for name, value in context.items() if not isinstance(value, _ITS_OWN_LABEL)}
+
+
+def decode_content(document: Document) -> Content:
+    """Return the content of a document of feedback, or of a revision."""
+    get = document.get
+    polarity = get("polarity")
+    return Content(
+        _RATINGS[document["rating"]],
+        document["comment"],
+        tuple(get("tags", ())),
+        Context(get("context")) if get("context") else NO_CONTEXT,
+        None if polarity is None else Sentiment.from_millionths(polarity, document["subjectivity"]),
+    )
+
+
+def _encode_revision(revision: Revision) -> Document:
+    return {
         "version": revision.version,
-        "rating": revision.rating.value,
-        "comment": revision.comment,
-        "tags": list(revision.tags),
-        "context": dict(revision.context),
+        **_encode_content(revision.content),
         "reply": revision.reply,
         "replaced_at": milliseconds(revision.replaced_at),
         "replaced_us": lost_microseconds(revision.replaced_at),
+        **_encode_sentiment(revision.sentiment),
     }
-    if revision.sentiment:
-        document["polarity"] = revision.sentiment.polarity_millionths
-        document["subjectivity"] = revision.sentiment.subjectivity_millionths
-    return document
 
 
-def _revision(document: Document) -> Revision:
+def _decode_revision(document: Document) -> Revision:
     return Revision(
         version=document["version"],
-        rating=_RATINGS[document["rating"]],
-        comment=document["comment"],
-        tags=tuple(document["tags"]),
-        context=Context(document["context"]),
-        sentiment=sentiment_of(document),
+        content=decode_content(document),
         reply=document["reply"],
         replaced_at=moment(document["replaced_at"], document["replaced_us"]),
     )

@@ -1,4 +1,4 @@
-"""Feedback in MongoDB."""
+"""The feedback repository of MongoDB."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken_adapters.storage.mongodb.alerts import gone
 from harken_adapters.storage.mongodb.conditions import (
     changed,
-    changed_behind,
+    changed_after,
     index_for,
     where,
     where_after,
@@ -43,9 +43,9 @@ from harken_adapters.storage.mongodb.statistics.summarize import Figures
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
 
 _CHUNK: Final = 1_000
-#: How many events may wait in a document, which has to stay below 16 MB, before they are coalesced.
+#: The number of events in a document above which they are merged, as it must stay below 16 MB.
 _MAX_WAITING: Final = 1_000
-#: How often an item is tried whose place was taken, and free again as soon as somebody looked.
+#: The number of attempts to insert an item if each conflicting document is erased before it can be read.
 _TRIES: Final = 10
 _NEWEST_FIRST: Final = [("created_at", -1), ("created_us", -1), ("id", -1)]
 _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
@@ -54,7 +54,7 @@ _LAST_CHANGED_FIRST: Final = [("updated_at", -1), ("updated_us", -1), ("id", -1)
 
 
 class MongoFeedbackRepository(FeedbackRepository):
-    """One document for each feedback, with the events that wait to be passed on inside it."""
+    """One document for each entry, which also contains the events that were not fanned out yet."""
 
     def __init__(self, database: Database, days: Days, terms: DailyTerms, marks: Marks, erasures: Erasures) -> None:
         self._database = database
@@ -65,21 +65,19 @@ class MongoFeedbackRepository(FeedbackRepository):
         self._terms = terms
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """See the port."""
         if len(batch) == 1:
-            # A lone caller waits for this, so it takes the shortest way.
+            # A single caller waits for this, so latency matters.
             return [self._add_one(batch[0])]
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(batch)))
         with self._database.calling(), self._marks.changing(_places(item.feedback for item in batch)):
             while waiting:
-                now, waiting = _without_rivals(batch, waiting)
-                answers = self._add_rivalless([batch[index] for index in now])
+                now, waiting = _split_rivals(batch, waiting)
+                answers = self._add_distinct([batch[index] for index in now])
                 outcomes.update(zip(now, answers, strict=True))
         return [outcomes[index] for index in range(len(batch))]
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """See the port."""
         with self._database.calling():
             found = self._collection.find_one({"_id": {"$eq": identity(application, feedback_id)}})
         if found is None:
@@ -87,7 +85,6 @@ class MongoFeedbackRepository(FeedbackRepository):
         return from_document(found)
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """See the port."""
         if not feedback_ids:
             return {}
         wanted = {"_id": {"$in": [identity(application, feedback_id) for feedback_id in set(feedback_ids)]}}
@@ -96,14 +93,12 @@ class MongoFeedbackRepository(FeedbackRepository):
             return {document["id"]: from_document(document) for document in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """See the port."""
         found = self._select(where_before(query, after), _NEWEST_FIRST, index_for(query), limit + 1)
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """See the port."""
-        # In chunks, each a query of its own: a cursor that is read slowly would run out of time.
+        # One query for each chunk: the cursor of a slow reader would time out.
         newest = self.find(query, limit=1).items
         if not newest:
             return
@@ -118,15 +113,14 @@ class MongoFeedbackRepository(FeedbackRepository):
             place = Cursor.of(chunk[-1])
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """See the port."""
-        # In chunks, as in a stream, and not beyond what was changed last when it began.
+        # In chunks, as in a stream, up to the last change at the start, so that it ends.
         last = self._select(changed(application), _LAST_CHANGED_FIRST, "changed", 1)
         if not last:
             return
         until = _change_place(last[0])
         place: Cursor | None = None
         while True:
-            condition = changed_behind(application, place, since=since, until=until)
+            condition = changed_after(application, place, since=since, until=until)
             chunk = self._select(condition, _FIRST_CHANGED_FIRST, "changed", _CHUNK)
             yield from chunk
             if len(chunk) < _CHUNK:
@@ -134,14 +128,12 @@ class MongoFeedbackRepository(FeedbackRepository):
             place = _change_place(chunk[-1])
 
     def applications(self) -> Sequence[str]:
-        """See the port."""
         with self._database.calling():
             return sorted(self._collection.distinct("application"))
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """See the port."""
         document = to_document(feedback)
-        # The shard's key is among the conditions, so that only one shard is asked.
+        # The conditions include the shard key, so that only one shard is queried.
         before = {
             "_id": {"$eq": document.pop("_id")},
             "application": {"$eq": feedback.application},
@@ -159,11 +151,10 @@ class MongoFeedbackRepository(FeedbackRepository):
                 return
         stored = self.get(feedback.application, feedback.id)
         raise StaleFeedback(
-            f"Feedback {feedback.id!r} has version {stored.version} by now; version {feedback.version} cannot follow it"
+            f"Feedback {feedback.id!r} now has version {stored.version}; version {feedback.version} cannot follow it"
         )
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """See the port."""
         self._erasures.resume()
         condition = where(query)
         erased = Erased()
@@ -180,18 +171,17 @@ class MongoFeedbackRepository(FeedbackRepository):
         return self._terms.read(application)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         return self._figures.summarize(query, group_by)
 
     def _coalesce(self, _id: Document, events: Sequence[Event]) -> None:
-        """Where too many events wait in the document, let the new ones stand for the earlier ones of their type.
+        """Merge the earlier events of the same types into the new ones if the document has too many events.
 
-        What is sent about feedback is what it says when it is sent, and ``before`` tells a route what the feedback was
-        before the earliest of them: so nothing is lost.
+        Nothing is lost: a notification has the feedback at the time when it is sent, and ``before`` of the new event
+        becomes that of the earliest event.
         """
         for event in events:
             superseded = {"type": event.type.value, "version": {"$lt": event.version}}
-            # What early versions of Harken stored has no ``before``.
+            # Events that early versions of Harken stored have no ``before``.
             known = {"events": {"$elemMatch": {**superseded, "before": {"$exists": True}}}}
             crowded = {"_id": _id, f"events.{_MAX_WAITING}": {"$exists": True}}
             found = self._collection.find_one(crowded, known)
@@ -208,45 +198,47 @@ class MongoFeedbackRepository(FeedbackRepository):
             try:
                 self._collection.insert_one(to_document(feedback, item.events))
             except DuplicateKeyError:
-                return self._add_rivalless([item])[0]
+                return self._add_distinct([item])[0]
             return Stored(feedback)
 
-    def _add_rivalless(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
-        """Store items of which no two want the same place."""
+    def _add_distinct(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
+        """Store items that do not conflict with each other."""
         outcomes: dict[int, Outcome] = {index: Stored(item.feedback) for index, item in enumerate(items)}
         waiting = list(outcomes)
         for _ in range(_TRIES):
             refused = [waiting[number] for number in self._insert([items[index] for index in waiting])]
-            occupied = self._occupied([items[index].feedback for index in refused])
-            outcomes |= {index: outcome for index, outcome in zip(refused, occupied, strict=True) if outcome}
-            # What was in the way of these was erased meanwhile.
-            waiting = [index for index, outcome in zip(refused, occupied, strict=True) if not outcome]
+            conflicts = self._conflicts([items[index].feedback for index in refused])
+            outcomes |= {index: outcome for index, outcome in zip(refused, conflicts, strict=True) if outcome}
+            # The conflicting feedback of these was erased in the meantime.
+            waiting = [index for index, outcome in zip(refused, conflicts, strict=True) if not outcome]
             if not waiting:
                 return list(outcomes.values())
-        raise StorageUnavailable(f"{self._database.name} keeps changing what is in the way of a feedback; try again")
+        raise StorageUnavailable(
+            f"{self._database.name} keeps changing feedback that conflicts with new feedback; try again"
+        )
 
     def _insert(self, items: Sequence[Accepted]) -> list[int]:
-        """Store what has a place that is free, and give the positions of the others."""
+        """Insert the items that have no conflict, and return the indexes of the others."""
         try:
             self._collection.insert_many([to_document(item.feedback, item.events) for item in items], ordered=False)
         except BulkWriteError as error:
             return only_duplicate_keys(error)
         return []
 
-    def _occupied(self, refused: Sequence[Feedback]) -> list[Outcome | None]:
-        """What each ran into; nothing, if that was erased since."""
+    def _conflicts(self, refused: Sequence[Feedback]) -> list[Outcome | None]:
+        """Return the outcome of each; ``None`` if the conflicting feedback has been erased since."""
         if not refused:
             return []
-        by_id = {_identity(one): one for one in self._found("_id_", _ids_condition(refused))}
+        by_id = {_identity(one): one for one in self._find("_id_", _ids_condition(refused))}
         others = [one for one in refused if _identity(one) not in by_id and one.idempotency_key is not None]
-        by_key = {_key(one): one for one in self._found("author_key", *_keys_conditions(others))}
+        by_key = {_key(one): one for one in self._find("author_key", *_keys_conditions(others))}
         voters = [one for one in refused if _is_vote(one)]
-        by_vote = {_vote(one): one for one in self._found("vote", *map(_vote_condition, voters))}
+        by_vote = {_vote(one): one for one in self._find("vote", *map(_vote_condition, voters))}
         return [
             _outcome(one, by_id.get(_identity(one)), by_key.get(_key(one)), by_vote.get(_vote(one))) for one in refused
         ]
 
-    def _found(self, index: str, *conditions: Document) -> Iterator[Feedback]:
+    def _find(self, index: str, *conditions: Document) -> Iterator[Feedback]:
         if not conditions:
             return iter(())
         cursor = self._collection.find({"$or": list(conditions)}, {"events": 0}).hint(index).batch_size(_CHUNK)
@@ -258,12 +250,12 @@ class MongoFeedbackRepository(FeedbackRepository):
             return [from_document(document) for document in at_once(cursor, limit)]
 
     def _erase(self, application: str, doomed: Sequence[Feedback], at: datetime) -> Erased:
-        """Erase those of these that nobody has changed since they were read; see :mod:`.erasures` for the order."""
+        """Erase those that have not been changed since they were read; see :mod:`.erasures` for the order."""
         ids = {one.id for one in doomed}
         with self._database.calling():
             plans = self._erasures.plan(doomed, at=at)
             with self._marks.changing(_places(doomed)):
-                erased = self._collection.delete_many(_as_read(doomed)).deleted_count
+                erased = self._collection.delete_many(_versions_condition(doomed)).deleted_count
             erased_ids = gone(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
@@ -271,8 +263,8 @@ class MongoFeedbackRepository(FeedbackRepository):
         return Erased(feedback=erased) + self._erasures.finish(application, erased_ids)
 
 
-def _as_read(feedback: Iterable[Feedback]) -> Document:
-    """The filter for these in the versions that they have here: few kinds."""
+def _versions_condition(feedback: Iterable[Feedback]) -> Document:
+    """Return the filter for these entries in these versions."""
     by_version: defaultdict[int, list[Document]] = defaultdict(list)
     for one in feedback:
         by_version[one.version].append(identity(one.application, one.id))
@@ -287,19 +279,19 @@ def _places(feedback: Iterable[Feedback]) -> set[tuple[str, datetime]]:
     return {(one.application, one.created_at) for one in feedback}
 
 
-def _without_rivals(batch: Sequence[Accepted], waiting: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Which items to store now, and which later: those that want the place of an earlier one, which comes first."""
+def _split_rivals(batch: Sequence[Accepted], waiting: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the indexes of items to store now, and of those that conflict with an earlier item, to store later."""
     now: list[int] = []
     later: list[int] = []
     wanted: set[object] = set()
     for index in waiting:
-        places = _wanted(batch[index].feedback)
+        places = _unique_keys(batch[index].feedback)
         (now if wanted.isdisjoint(places) else later).append(index)
         wanted.update(places)
     return now, later
 
 
-def _wanted(feedback: Feedback) -> list[object]:
+def _unique_keys(feedback: Feedback) -> list[object]:
     places: list[object] = [_identity(feedback)]
     if feedback.idempotency_key is not None:
         places.append(("key", _key(feedback)))
@@ -329,14 +321,14 @@ def _ids_condition(wanted: Sequence[Feedback]) -> Document:
 
 
 def _keys_conditions(wanted: Sequence[Feedback]) -> Iterator[Document]:
-    """For all keys of an application together, which may find a few more: a thousand alternatives take long to plan."""
+    """Yield one condition for each application. It may match more, but a thousand alternatives are slow to plan."""
     for application in {one.application for one in wanted}:
         of_application = [one for one in wanted if one.application == application]
         yield {
             "application": {"$eq": application},
             "session_id": {"$in": sorted({one.session_id for one in of_application})},
             "idempotency_key": {"$in": sorted({one.idempotency_key or "" for one in of_application})},
-            # Null finds feedback without an author.
+            # Null matches feedback without an author.
             "author": {"$in": list({one.author for one in of_application})},
         }
 

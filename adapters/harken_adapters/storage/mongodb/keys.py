@@ -22,7 +22,6 @@ class MongoKeyRepository(KeyRepository):
         self._database = database
 
     def add(self, key: ApiKey) -> bool:
-        """See the port."""
         with self._database.calling():
             try:
                 self._database.keys.insert_one(_document(key))
@@ -31,18 +30,15 @@ class MongoKeyRepository(KeyRepository):
             return True
 
     def get(self, key_id: str) -> ApiKey | None:
-        """See the port."""
         with self._database.calling():
             found = self._database.keys.find_one({"_id": {"$eq": key_id}})
         return None if found is None else _key(found)
 
     def keys(self) -> Sequence[ApiKey]:
-        """See the port."""
         with self._database.calling():
             return [_key(found) for found in self._database.keys.find().sort(_OLDEST_FIRST).hint("age")]
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """See the port."""
         good = {"_id": {"$eq": key_id}, "revoked_at": {"$exists": False}}
         with self._database.calling():
             self._database.keys.update_one(good, {"$set": _moment("revoked", at)})

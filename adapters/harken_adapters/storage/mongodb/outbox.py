@@ -58,7 +58,6 @@ class MongoOutbox(Outbox):
         self._claiming = Lock()
 
     def events(self, *, limit: int) -> Sequence[Event]:
-        """See the port."""
         with self._database.calling():
             found = [
                 document
@@ -70,7 +69,6 @@ class MongoOutbox(Outbox):
         return [event_of(document["application"], document["id"], event) for _, document, event in oldest_first]
 
     def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
-        """See the port."""
         wanted = {**_subjects((application, one) for one in feedback_ids), "events": {"$exists": True}}
         with self._database.calling():
             found = list(at_once(self._database.feedback.find(wanted, {"id": 1, "events": 1}), len(feedback_ids)))
@@ -78,7 +76,6 @@ class MongoOutbox(Outbox):
         return sorted(events, key=lambda event: (event.subject_id, event.version))
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
-        """See the port."""
         events = {event.id: event for event, _ in plan}
         with self._database.calling():
             listed = self._listed(list(events.values()))
@@ -96,7 +93,6 @@ class MongoOutbox(Outbox):
             return ours if all_new else self._stored(ours)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
-        """See the port."""
         moment = to_microseconds(now)
         due = {
             "channel": {"$eq": channel},
@@ -119,18 +115,15 @@ class MongoOutbox(Outbox):
         return sorted(claimed, key=lambda delivery: (delivery.due_at, delivery.id))
 
     def release(self, claimed: Sequence[Delivery]) -> None:
-        """See the port."""
         with self._database.calling():
             lost = self._end(claimed, {"$inc": {"attempts": -1}}, given_back=1)
             self._erasures.hand_over(lost, sent=False)
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        """See the port."""
         with self._database.calling():
             self._remove_held(claimed)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        """See the port."""
         with self._database.calling():
             lost = self._end(claimed, {"$set": {"state": DeliveryState.DELIVERED.value, "error": ""}})
             self._erasures.hand_over(lost, sent=True)
@@ -138,17 +131,14 @@ class MongoOutbox(Outbox):
         return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        """See the port."""
         self._let_go(delivery, due=to_microseconds(due_at), error=error)
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
-        """See the port."""
         self._let_go(delivery, sent=sent, state=DeliveryState.DEAD.value, error=error)
         with self._database.calling():
             self._order.wake([delivery])
 
     def move(self, delivery: Delivery, channel: str) -> None:
-        """See the port."""
         moved = Delivery.of(delivery.event, channel, due_at=delivery.due_at)
         with self._database.calling():
             if self._deliveries.find_one(_held(delivery), {"_id": 1}) is None:
@@ -164,7 +154,6 @@ class MongoOutbox(Outbox):
         raise _lost(delivery)
 
     def delivery(self, delivery_id: str) -> Delivery:
-        """See the port."""
         found = self._found({"_id": {"$eq": delivery_id}})
         if found is None:
             raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
@@ -179,7 +168,6 @@ class MongoOutbox(Outbox):
         application: str | None = None,
         channel: str | None = None,
     ) -> Sequence[Delivery]:
-        """See the port."""
         wanted: Document = {} if application is None else {"application": {"$eq": application}}
         wanted |= {} if channel is None else {"channel": {"$eq": channel}}
         ways: list[Document] = [{}] if after is None else _ways_behind(after)
@@ -196,7 +184,6 @@ class MongoOutbox(Outbox):
                     return kept
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        """See the port."""
         while found := self._found({"_id": {"$eq": delivery_id}}):
             pending = {**_PENDING, "due": to_microseconds(due_at), "error": "", "attempts_before": found.attempts}
             as_found = {**among([found]), "attempts": found.attempts}
@@ -209,7 +196,6 @@ class MongoOutbox(Outbox):
         raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
 
     def forget(self, *, before: datetime) -> int:
-        """See the port."""
         old = {"state": DeliveryState.DELIVERED.value, "due": {"$lt": to_microseconds(before)}}
         what = {"application": 1, "feedback_id": 1, "channel": 1, "event.type": 1}
         forgotten = 0
@@ -225,7 +211,6 @@ class MongoOutbox(Outbox):
                 forgotten += self._deliveries.delete_many({"_id": {"$in": ids}, **old}).deleted_count
 
     def pending(self) -> Mapping[str, int]:
-        """See the port."""
         with self._database.calling():
             # Both are answered from the index alone, and the first looks at each channel once.
             channels = sorted(self._deliveries.distinct("channel"))
@@ -233,7 +218,6 @@ class MongoOutbox(Outbox):
         return {channel: number for channel, number in counts.items() if number}
 
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:
-        """See the port."""
         return watching(self._database, nudge)
 
     def _listed(self, events: Sequence[Event]) -> set[str]:

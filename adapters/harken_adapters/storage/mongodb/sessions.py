@@ -31,13 +31,11 @@ class MongoSessionRepository(SessionRepository):
         self._database = database
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        """See the port."""
         with self._database.calling():
             found = self._database.sessions.find_one(_one(application, session_id))
         return _sorted(found) if found else {}
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """See the port."""
         if not changes:
             return
         with self._database.calling():
@@ -47,7 +45,6 @@ class MongoSessionRepository(SessionRepository):
         raise StorageUnavailable(f"{self._database.name} has a session whose metadata keeps changing; try again")
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
-        """See the port."""
         session = _one(application, session_id)
         with self._database.calling():
             if keys is None:
@@ -85,7 +82,6 @@ class MongoSessionRepository(SessionRepository):
         return bool(self._database.sessions.update_one(as_found, change).matched_count)
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
-        """See the port."""
         place: Document = {}
         while True:
             with self._database.calling():

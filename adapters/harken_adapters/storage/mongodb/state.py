@@ -20,19 +20,16 @@ class MongoStateRepository(StateRepository):
         self._documents = database.documents
 
     def all(self, kind: str) -> Sequence[StateEntry]:
-        """See the port."""
         with self._database.calling():
             found = self._documents.find({"kind": {"$eq": kind}}).sort([("name", 1)]).hint("kind")
             return list(map(_entry, found))
 
     def get(self, kind: str, name: str) -> StateEntry | None:
-        """See the port."""
         with self._database.calling():
             found = self._documents.find_one({"_id": {"$eq": _id(kind, name)}})
         return None if found is None else _entry(found)
 
     def put(self, kind: str, entry: StateEntry) -> bool:
-        """See the port."""
         content = {"value": json.dumps(dict(entry.value)), "version": entry.version}
         with self._database.calling():
             if entry.version == 1:
@@ -41,7 +38,6 @@ class MongoStateRepository(StateRepository):
             return bool(self._documents.update_one(before, {"$set": content}).matched_count)
 
     def delete(self, kind: str, name: str) -> bool:
-        """See the port."""
         with self._database.calling():
             return bool(self._documents.delete_one({"_id": {"$eq": _id(kind, name)}}).deleted_count)
 

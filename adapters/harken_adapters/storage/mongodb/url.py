@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from attrs import frozen
 
 from harken.domain.errors import ConfigurationError
+from harken.domain.texts import without_password
 
 DEFAULT_DATABASE: Final = "harken"
 DEFAULT_TIMEOUT: Final = 20.0
@@ -35,9 +36,9 @@ def parse_url(url: str) -> Location:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise ConfigurationError(f"{_without_password(url)!r} makes no sense ({error}); {_EXPECTED}") from error
+        raise ConfigurationError(f"{without_password(url)!r} makes no sense ({error}); {_EXPECTED}") from error
     if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc.rpartition("@")[2]:
-        raise ConfigurationError(f"{_without_password(url)!r} names no server; {_EXPECTED}")
+        raise ConfigurationError(f"{without_password(url)!r} names no server; {_EXPECTED}")
     options = {name.lower(): value for name, value in parse_qsl(parts.query, keep_blank_values=True)}
     if chosen := sorted(set(options) & set(_OURS)):
         raise ConfigurationError(
@@ -54,8 +55,3 @@ def _timeout(milliseconds: str | None) -> float:
         longest = int(LONGEST_TIMEOUT * 1_000)
         raise ConfigurationError(f"timeoutMS must be a whole number from 1 to {longest}, got {milliseconds!r}")
     return seconds
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

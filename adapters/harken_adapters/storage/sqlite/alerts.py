@@ -10,7 +10,12 @@ from typing import Final
 
 from harken.domain.alerts.alert import Alert, AlertKind, Subject
 from harken.domain.events import Event
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken.ports.alerts import AlertRepository
 from harken_adapters.storage.sqlite.database import Database, Work
 from harken_adapters.storage.sqlite.events import add_events
@@ -50,19 +55,15 @@ class SqliteAlertRepository(AlertRepository):
         self._database = database
 
     def add(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         return self._write(lambda connection: connection.execute(_INSERT, _row(alert)).rowcount == 1, event)
 
     def replace(self, alert: Alert, event: Event) -> bool:
-        """See the port."""
         return self._write(lambda connection: replace_alert(connection, alert), event)
 
     def get(self, application: str, alert_id: str) -> Alert | None:
-        """See the port."""
         return self._first("WHERE application = ? AND id = ?", (application, alert_id))
 
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
-        """See the port."""
         return self._first(
             f"WHERE application = ? AND rule = ? AND subject_by = ? AND subject = ? {_LAST_RAISED_FIRST}",
             (application, rule, subject.by, subject.value, 1),
@@ -78,7 +79,6 @@ class SqliteAlertRepository(AlertRepository):
         rule: str | None = None,
         since: datetime | None = None,
     ) -> Sequence[Alert]:
-        """See the port."""
         wanted = "WHERE application = ?"
         parameters: list[object] = [application]
         if after is not None:
@@ -137,7 +137,7 @@ def _row(alert: Alert) -> Row:
         dump(alert.feedback_ids),
         to_microseconds(alert.began_at),
         to_microseconds(alert.raised_at),
-        None if alert.resolved_at is None else to_microseconds(alert.resolved_at),
+        to_microseconds_or_none(alert.resolved_at),
         alert.version,
     )
 
@@ -156,6 +156,6 @@ def _alert(row: Row) -> Alert:
         feedback_ids=tuple(json.loads(feedback_ids)),
         began_at=from_microseconds(began_at),
         raised_at=from_microseconds(raised_at),
-        resolved_at=None if resolved_at is None else from_microseconds(resolved_at),
+        resolved_at=from_microseconds_or_none(resolved_at),
         version=version,
     )

@@ -29,12 +29,10 @@ class SqliteConversationRepository(ConversationRepository):
         self._database = database
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
-        """See the port."""
         select = f"SELECT agent_id, value FROM agent WHERE {_SESSION} ORDER BY agent_id"  # noqa: S608 - constants
         return {agent_id: json.loads(value) for agent_id, value in self._select(select, (application, session_id))}
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
-        """See the port."""
         select = f"SELECT value FROM agent WHERE {_AGENT}"  # noqa: S608 - constants
         found: list[JsonObject] = [
             json.loads(value) for (value,) in self._select(select, (application, session_id, agent_id))
@@ -42,17 +40,14 @@ class SqliteConversationRepository(ConversationRepository):
         return found[0] if found else None
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        """See the port."""
         row = (application, session_id, agent_id, json.dumps(value))
         self._write("INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?)", row)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         row = (application, session_id, agent_id, number, json.dumps(message))
         return self._write("INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row) == 1
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
-        """See the port."""
         update = f"UPDATE message SET value = ? WHERE {_AGENT} AND number = ?"  # noqa: S608 - constants
         replaced = self._write(update, (json.dumps(message), application, session_id, agent_id, number)) == 1
         if replaced:
@@ -61,20 +56,17 @@ class SqliteConversationRepository(ConversationRepository):
         return replaced
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
-        """See the port."""
         select = f"SELECT DISTINCT agent_id FROM message WHERE {_SESSION} ORDER BY agent_id"  # noqa: S608 - constants
         return [agent_id for (agent_id,) in self._select(select, (application, session_id))]
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:
-        """See the port."""
         select = f"SELECT number, value FROM message WHERE {_AGENT} AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
         rows = self._select(select, (application, session_id, agent_id, after, limit))
         return [(number, json.loads(value)) for number, value in rows]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
-        """See the port."""
         if agent_id is None:
             rows = self._select(f"SELECT count(*) FROM message WHERE {_SESSION}", (application, session_id))  # noqa: S608
         else:
@@ -82,7 +74,6 @@ class SqliteConversationRepository(ConversationRepository):
         return int(rows[0][0])
 
     def erase(self, application: str, session_id: str) -> int:
-        """See the port."""
         session = (application, session_id)
 
         def erase(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -95,7 +86,6 @@ class SqliteConversationRepository(ConversationRepository):
         return messages
 
     def sessions(self) -> Iterator[tuple[str, str]]:
-        """See the port."""
         # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
         place = ("", "")
         while chunk := self._select(_SELECT_SESSIONS, (*place, *place, _CHUNK)):

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from harken.domain.events import Delivery, DeliveryState
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken_adapters.storage.sqlite.events import EVENT, EVENT_WIDTH, event_row, to_event
 from harken_adapters.storage.sqlite.rows import Row
 
@@ -47,7 +52,7 @@ def _row(delivery: Delivery) -> Row:
         delivery.attempts,
         delivery.attempts_before,
         to_microseconds(delivery.due_at),
-        None if delivery.leased_until is None else to_microseconds(delivery.leased_until),
+        to_microseconds_or_none(delivery.leased_until),
         delivery.error,
         delivery.awaits,
         int(delivery.certain),
@@ -65,7 +70,7 @@ def _delivery(row: Row) -> Delivery:
         attempts=attempts,
         attempts_before=attempts_before,
         due_at=from_microseconds(due_at),
-        leased_until=None if leased_until is None else from_microseconds(leased_until),
+        leased_until=from_microseconds_or_none(leased_until),
         error=error,
         awaits=awaits,
         certain=bool(certain),

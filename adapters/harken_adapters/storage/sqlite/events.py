@@ -19,7 +19,6 @@ EVENT_WIDTH: Final = 6
 _INSERT: Final = f"INSERT INTO event ({EVENT}, before, about_alert) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 #: What is new has no version before, and there is most of it.
 _INSERT_NEW: Final = f"INSERT INTO event ({EVENT}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
-_TYPES: Final = {type_.value: type_ for type_ in EventType}
 
 
 def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
@@ -52,7 +51,7 @@ def to_event(row: Row, *, before: str | None = None, session_id: str | None = No
     event_id, kind, application, subject_id, version, occurred_at = row
     return Event(
         id=event_id,
-        type=_TYPES[kind],
+        type=EventType(kind),
         application=application,
         subject_id=subject_id,
         version=version,

@@ -1,4 +1,4 @@
-"""Feedback in SQLite."""
+"""The feedback repository of SQLite."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from harken_adapters.storage.sqlite.statistics import summarize
 from harken_adapters.storage.sqlite.terms import drop_term_counts, read_term_counts
 
 _CHUNK: Final = 1_000
-#: How many rows one statement inserts: enough to make the rest of its cost small, few enough to be worth a try.
+#: The number of rows that one statement inserts. More would save little, and the rows are inserted one by one if one of
+#: them has a conflict.
 _TOGETHER: Final = 250
-#: How much feedback one transaction erases, with all that goes with it.
+#: The number of entries that one transaction erases, with their events, deliveries and alerts.
 _ERASED_TOGETHER: Final = 250
 _PLACES: Final = f"({', '.join('?' * len(COLUMNS))})"
 _INSERT: Final = f"INSERT INTO feedback ({', '.join(COLUMNS)}) VALUES {_PLACES} ON CONFLICT DO NOTHING"  # noqa: S608
@@ -38,7 +39,7 @@ _UPDATE: Final = (
     f"UPDATE feedback SET {', '.join(f'{column} = ?' for column in COLUMNS)} "  # noqa: S608
     "WHERE application = ? AND id = ? AND version = ?"
 )
-#: From each application straight to the next one in the index, however much feedback lies between them.
+#: Reads one index entry for each application, regardless of the amount of feedback.
 _APPLICATIONS: Final = """
     WITH RECURSIVE found (application) AS (
         SELECT min(application) FROM feedback
@@ -50,22 +51,21 @@ _APPLICATIONS: Final = """
 """
 _OLDEST_FIRST: Final = "ORDER BY feedback.created_at, feedback.id"
 _NEWEST_FIRST: Final = "ORDER BY feedback.created_at DESC, feedback.id DESC"
-# The version is spelt out: only so can SQLite use the index of what was changed.
+# The version is a literal because SQLite uses the partial index of changed feedback only then.
 _CHANGED: Final = "feedback.application = ? AND feedback.version > 1"
 _FIRST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at, feedback.id"
 _LAST_CHANGED_FIRST: Final = "ORDER BY feedback.updated_at DESC, feedback.id DESC"
 
 
 class SqliteFeedbackRepository(FeedbackRepository):
-    """Feedback in one table, its events in another, and counters that triggers keep true."""
+    """Feedback and its events in two tables, and counters that triggers maintain."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """See the port."""
         if len(batch) == 1:
-            # A lone caller waits for this, so it takes the shortest way.
+            # A single caller waits for this, so latency matters.
             return self._database.write(lambda connection: [_add(connection, batch[0])])
         slices = [batch[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER)]
         return self._database.write(
@@ -73,40 +73,35 @@ class SqliteFeedbackRepository(FeedbackRepository):
         )
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """See the port."""
         found = self._database.read(lambda connection: by_id(connection, application, feedback_id))
         if found is None:
             raise FeedbackNotFound(application, feedback_id)
         return found
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """See the port."""
         wanted = "WHERE application = ? AND id IN (SELECT value FROM json_each(?))"
-        found = self._selected(wanted, (application, dump(list(feedback_ids))))
+        found = self._select(wanted, (application, dump(list(feedback_ids))))
         return {feedback.id: feedback for feedback in found}
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """See the port."""
-        behind = () if after is None else (_beyond("<", after),)
-        condition, parameters = where(query, *behind)
-        found = self._selected(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
+        position = () if after is None else (_compare("<", after),)
+        condition, parameters = where(query, *position)
+        found = self._select(f"WHERE {condition} {_NEWEST_FIRST} LIMIT ?", (*parameters, limit + 1))
         items = tuple(found[:limit])
         return Page(items, Cursor.of(items[-1]) if len(found) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """See the port."""
         return chain.from_iterable(self._chunks(query, _CHUNK))
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """See the port."""
-        # In chunks, as in a stream, and not beyond what was changed last when it began.
-        last = self._changed((application,), f"{_LAST_CHANGED_FIRST} LIMIT 1")
+        # In chunks, as in a stream, up to the last change at the start, so that it ends.
+        last = self._select_changed((application,), f"{_LAST_CHANGED_FIRST} LIMIT 1")
         if not last:
             return
         until = (to_microseconds(last[0].updated_at), last[0].id)
         place = (to_microseconds(since), "")
         while True:
-            chunk = self._changed(
+            chunk = self._select_changed(
                 (application, *place, *until, _CHUNK),
                 "AND (feedback.updated_at, feedback.id) > (?, ?) AND (feedback.updated_at, feedback.id) <= (?, ?) "
                 f"{_FIRST_CHANGED_FIRST} LIMIT ?",
@@ -117,11 +112,9 @@ class SqliteFeedbackRepository(FeedbackRepository):
             place = (to_microseconds(chunk[-1].updated_at), chunk[-1].id)
 
     def applications(self) -> Sequence[str]:
-        """See the port."""
         return [application for (application,) in self._database.rows(_APPLICATIONS)]
 
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """See the port."""
         key = (feedback.application, feedback.id, feedback.version - 1 if over is None else over)
 
         def replace(connection: sqlite3.Connection) -> None:
@@ -133,21 +126,19 @@ class SqliteFeedbackRepository(FeedbackRepository):
         self._database.write(replace)
 
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """See the port."""
-        # In chunks, each a transaction of its own, so that no writer waits long for it, and memory stays bounded.
+        # One transaction for each chunk, so that writers do not wait long, and memory is bounded.
         removed = Erased()
-        for number, doomed in enumerate(self._chunks(query, _ERASED_TOGETHER)):
+        for number, chunk in enumerate(self._chunks(query, _ERASED_TOGETHER)):
             if number == 1:
                 # Counting again what remains takes less than correcting the counts chunk by chunk.
                 self._database.write(partial(drop_term_counts, application=query.application))
-            ids = [feedback.id for feedback in doomed]
+            ids = [feedback.id for feedback in chunk]
             removed += self._database.write(partial(erase, query=query, ids=ids, at=at))
-        # Also if nothing was found: who was killed before they came to this may call again.
+        # Also if nothing was found: an earlier call may have been killed before this step.
         self._database.forget()
         return removed
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         return self._database.read(lambda connection: summarize(connection, query, group_by))
 
     def term_counts(self, application: str) -> TermCounts:
@@ -155,26 +146,26 @@ class SqliteFeedbackRepository(FeedbackRepository):
         return read_term_counts(self._database, application)
 
     def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:
-        """All that matches, oldest first, that many at a time."""
-        # Each a transaction of its own: however slowly they are read, no old state of the file has to be kept for them.
-        # Newer feedback than the newest that was there at first is left out, so that it ends.
+        """Yield lists of matching feedback, oldest first, of at most this size."""
+        # One transaction for each list, so that a slow reader does not make SQLite keep an old state of the file.
+        # Feedback that is newer than the newest at the start is left out, so that it ends.
         newest = self.find(query, limit=1).items
         if not newest:
             return
-        until = _beyond("<=", Cursor.of(newest[0]))
+        until = _compare("<=", Cursor.of(newest[0]))
         place: tuple[Condition, ...] = ()
         while True:
             condition, parameters = where(query, until, *place)
-            chunk = self._selected(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, size))
+            chunk = self._select(f"WHERE {condition} {_OLDEST_FIRST} LIMIT ?", (*parameters, size))
             yield chunk
             if len(chunk) < size:
                 return
-            place = (_beyond(">", Cursor.of(chunk[-1])),)
+            place = (_compare(">", Cursor.of(chunk[-1])),)
 
-    def _changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
-        return self._selected(f"WHERE {_CHANGED} {rest}", parameters)
+    def _select_changed(self, parameters: tuple[object, ...], rest: str) -> list[Feedback]:
+        return self._select(f"WHERE {_CHANGED} {rest}", parameters)
 
-    def _selected(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
+    def _select(self, rest: str, parameters: tuple[object, ...]) -> list[Feedback]:
         return self._database.read(lambda connection: select_feedback(connection, rest, parameters))
 
 
@@ -185,7 +176,7 @@ def _add_all(connection: sqlite3.Connection, items: Sequence[Accepted]) -> Seque
 
 
 def _add_together(connection: sqlite3.Connection, items: Sequence[Accepted]) -> bool:
-    """Insert all in one statement, or nothing, if one of them runs into something."""
+    """Insert all items in one statement; insert nothing and return ``False`` if one of them has a conflict."""
     values = [value for item in items for value in to_row(item.feedback)]
     connection.execute("SAVEPOINT together")
     stored = connection.execute(_INSERT_TOGETHER, values).rowcount == len(items)
@@ -200,13 +191,13 @@ def _add_together(connection: sqlite3.Connection, items: Sequence[Accepted]) -> 
 def _add(connection: sqlite3.Connection, item: Accepted) -> Outcome:
     feedback = item.feedback
     if connection.execute(_INSERT, to_row(feedback)).rowcount == 0:
-        return _occupied(connection, feedback)
+        return _conflict(connection, feedback)
     add_events(connection, item.events)
     return Stored(feedback)
 
 
-def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
-    """What a feedback that could not be inserted ran into."""
+def _conflict(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
+    """Return the outcome for feedback that could not be inserted: what it duplicates or conflicts with."""
     if earlier := by_id(connection, feedback.application, feedback.id):
         return DuplicateOf(earlier) if earlier == feedback else Conflict(earlier, Taken.ID)
     in_session = (feedback.application, feedback.session_id)
@@ -226,7 +217,7 @@ def _occupied(connection: sqlite3.Connection, feedback: Feedback) -> Outcome:
     return Conflict(earlier_vote, Taken.VOTE_SLOT)
 
 
-def _beyond(comparison: str, place: Cursor) -> Condition:
+def _compare(comparison: str, place: Cursor) -> Condition:
     return (
         f"(feedback.created_at, feedback.id) {comparison} (?, ?)",
         (to_microseconds(place.created_at), place.id),
@@ -237,5 +228,5 @@ def _not_replaced(feedback: Feedback, stored: Feedback | None) -> FeedbackNotFou
     if stored is None:
         return FeedbackNotFound(feedback.application, feedback.id)
     return StaleFeedback(
-        f"Feedback {feedback.id!r} has version {stored.version} by now; version {feedback.version} cannot follow it"
+        f"Feedback {feedback.id!r} now has version {stored.version}; version {feedback.version} cannot follow it"
     )

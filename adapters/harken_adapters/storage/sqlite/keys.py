@@ -9,7 +9,12 @@ from datetime import datetime
 from typing import Final
 
 from harken.domain.access import ApiKey, Scope
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken.ports.keys import KeyRepository
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, dump
@@ -26,19 +31,15 @@ class SqliteKeyRepository(KeyRepository):
         self._database = database
 
     def add(self, key: ApiKey) -> bool:
-        """See the port."""
         return self._database.execute(_INSERT, _row(key)) == 1
 
     def get(self, key_id: str) -> ApiKey | None:
-        """See the port."""
         return self._database.read(lambda connection: _by_id(connection, key_id))
 
     def keys(self) -> Sequence[ApiKey]:
-        """See the port."""
         return [_key(row) for row in self._database.rows(f"{_SELECT} ORDER BY created_at, id")]
 
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """See the port."""
 
         def revoke(connection: sqlite3.Connection) -> ApiKey | None:
             connection.execute(
@@ -64,7 +65,7 @@ def _row(key: ApiKey) -> Row:
         key.name,
         key.digest,
         to_microseconds(key.created_at),
-        None if key.revoked_at is None else to_microseconds(key.revoked_at),
+        to_microseconds_or_none(key.revoked_at),
         None if key.agents is None else dump(sorted(key.agents)),
         scopes if limited else None,
     )
@@ -79,6 +80,6 @@ def _key(row: Row) -> ApiKey:
         name=name,
         digest=digest,
         created_at=from_microseconds(created_at),
-        revoked_at=None if revoked_at is None else from_microseconds(revoked_at),
+        revoked_at=from_microseconds_or_none(revoked_at),
         agents=None if agents is None else frozenset(json.loads(agents)),
     )

@@ -61,16 +61,13 @@ class SqliteOutbox(Outbox):
         self._database = database
 
     def events(self, *, limit: int) -> Sequence[Event]:
-        """See the port."""
         return [to_event(tuple(row), before=before) for *row, before in self._database.rows(_EVENTS, (limit,))]
 
     def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
-        """See the port."""
         rows = self._database.rows(_EVENTS_ABOUT, (application, dump(list(feedback_ids))))
         return [to_event(tuple(row), before=before) for *row, before in rows]
 
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
-        """See the port."""
         if not plan:
             return []
 
@@ -89,7 +86,6 @@ class SqliteOutbox(Outbox):
         return self._database.write(fan_out)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
-        """See the port."""
         moment = to_microseconds(now)
         due = (channel, moment, moment)
         # Mostly nothing is due, and then nobody who writes has to wait.
@@ -108,7 +104,6 @@ class SqliteOutbox(Outbox):
         return self._database.write(claim, durable=False)
 
     def release(self, claimed: Sequence[Delivery]) -> None:
-        """See the port."""
         if not claimed:
             return
 
@@ -120,7 +115,6 @@ class SqliteOutbox(Outbox):
         self._database.write(release)
 
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        """See the port."""
         if not claimed:
             return
 
@@ -134,7 +128,6 @@ class SqliteOutbox(Outbox):
         self._database.write(discard)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        """See the port."""
         if not claimed:
             return []
 
@@ -147,16 +140,13 @@ class SqliteOutbox(Outbox):
         return self._database.write(settle)
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        """See the port."""
         self._must_end(delivery, "due_at = ?, error = ?", to_microseconds(due_at), error)
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
-        """See the port."""
         attempts = delivery.attempts if sent else delivery.attempts - 1
         self._must_end(delivery, "state = 'dead', error = ?, attempts = ?", error, attempts, sent=sent)
 
     def move(self, delivery: Delivery, channel: str) -> None:
-        """See the port."""
 
         def move(connection: sqlite3.Connection) -> bool:
             if not _is_held(connection, delivery):
@@ -173,7 +163,6 @@ class SqliteOutbox(Outbox):
             raise delivery.lost()
 
     def delivery(self, delivery_id: str) -> Delivery:
-        """See the port."""
         found = self._database.read(lambda connection: select_deliveries(connection, "WHERE id = ?", (delivery_id,)))
         if not found:
             raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
@@ -188,7 +177,6 @@ class SqliteOutbox(Outbox):
         application: str | None = None,
         channel: str | None = None,
     ) -> Sequence[Delivery]:
-        """See the port."""
         wanted = "WHERE channel = ? AND state = ? AND late = ?"
         parameters: list[object] = []
         if after is not None:
@@ -209,7 +197,6 @@ class SqliteOutbox(Outbox):
         return list(islice(merge(*found, key=lambda delivery: (delivery.due_at, delivery.id)), limit))
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        """See the port."""
 
         def replay(connection: sqlite3.Connection) -> Delivery:
             revived = connection.execute(
@@ -224,7 +211,6 @@ class SqliteOutbox(Outbox):
         return self._database.write(replay)
 
     def forget(self, *, before: datetime) -> int:
-        """See the port."""
         forgotten = sum(self._forget(channel, before) for channel in self._database.read(_channels))
         if forgotten:
             # Notices of erasures had the ids of what was erased.
@@ -232,7 +218,6 @@ class SqliteOutbox(Outbox):
         return forgotten
 
     def pending(self) -> Mapping[str, int]:
-        """See the port."""
 
         def count(connection: sqlite3.Connection) -> dict[str, int]:
             return {name: connection.execute(_PENDING, (name,)).fetchone()[0] for name in _channels(connection)}

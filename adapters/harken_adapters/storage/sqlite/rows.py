@@ -1,14 +1,19 @@
-"""Feedback as a row, and a row as feedback."""
+"""The conversion of feedback to rows of the table and back."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Revision, Sentiment, Target
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.feedback import NO_CONTEXT, Content, Context, Feedback, Rating, Revision, Scalar, Sentiment, Target
+from harken.domain.instants import (
+    from_microseconds,
+    from_microseconds_or_none,
+    to_microseconds,
+    to_microseconds_or_none,
+)
 from harken.domain.moderation import APPROVED, Moderation, ModerationStatus
 
 COLUMNS: Final = (
@@ -42,7 +47,7 @@ _SELECTED: Final = ", ".join(f"feedback.{column}" for column in COLUMNS)
 
 Row = tuple[Any, ...]
 
-#: JSON as it is kept: compact, and readable in any language.
+#: Stored JSON is compact, and not escaped to ASCII.
 dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _NUMBERS: Final = {Rating.UP: 1, Rating.DOWN: -1, Rating.NEUTRAL: 0}
@@ -51,18 +56,18 @@ _STATUSES: Final = {status.value: status for status in ModerationStatus}
 
 
 def rating_number(rating: Rating) -> int:
-    """How a rating stands in the table."""
+    """Return the stored number of a rating: 1, -1 or 0."""
     return _NUMBERS[rating]
 
 
 def to_rating(number: int) -> Rating:
-    """The inverse of :func:`rating_number`."""
+    """Return the rating with this stored number."""
     return _RATINGS[number]
 
 
 def to_row(feedback: Feedback) -> Row:
-    """The values of :data:`COLUMNS`."""
-    sentiment = feedback.sentiment
+    """Return the values of :data:`COLUMNS`."""
+    rating, comment, tags, context, polarity, subjectivity = _encode_content(feedback.content)
     return (
         feedback.application,
         feedback.id,
@@ -70,20 +75,20 @@ def to_row(feedback: Feedback) -> Row:
         feedback.target.message_id,
         feedback.target.agent_id,
         feedback.author,
-        _NUMBERS[feedback.rating],
-        feedback.comment,
-        dump(feedback.tags) if feedback.tags else "[]",
-        dump(dict(feedback.context)) if feedback.context else "{}",
-        sentiment.polarity_millionths if sentiment else None,
-        sentiment.subjectivity_millionths if sentiment else None,
+        rating,
+        comment,
+        dump(tags) if tags else "[]",
+        dump(context) if context else "{}",
+        polarity,
+        subjectivity,
         feedback.moderation.status.value,
-        _decision(feedback.moderation),
+        _encode_decision(feedback.moderation),
         feedback.reply,
         to_microseconds(feedback.created_at),
         to_microseconds(feedback.updated_at),
-        _microseconds(feedback.withdrawn_at),
+        to_microseconds_or_none(feedback.withdrawn_at),
         feedback.version,
-        dump([_from_revision(revision) for revision in feedback.revisions]) if feedback.revisions else None,
+        dump([_encode_revision(revision) for revision in feedback.revisions]) if feedback.revisions else None,
         feedback.idempotency_key,
         feedback.fingerprint,
         int(feedback.vote),
@@ -92,7 +97,7 @@ def to_row(feedback: Feedback) -> Row:
 
 
 def from_row(row: Row) -> Feedback:
-    """The inverse of :func:`to_row`."""
+    """Return the feedback of a row with the values of :data:`COLUMNS`."""
     (application, feedback_id, session_id, message_id, agent_id, author, rating, comment, tags, context, *rest) = row
     (polarity, subjectivity, status, decision, reply, created_at, updated_at, withdrawn_at, *rest) = rest
     (version, revisions, idempotency_key, fingerprint, vote, later_keys) = rest
@@ -100,19 +105,21 @@ def from_row(row: Row) -> Feedback:
         id=feedback_id,
         application=application,
         target=Target(session_id, message_id, agent_id),
-        rating=_RATINGS[rating],
-        comment=comment,
+        content=_decode_content(
+            rating,
+            comment,
+            () if tags == "[]" else json.loads(tags),
+            None if context == "{}" else json.loads(context),
+            None if polarity is None else (polarity, subjectivity),
+        ),
         author=author,
-        tags=() if tags == "[]" else tuple(json.loads(tags)),
-        context=NO_CONTEXT if context == "{}" else Context(json.loads(context)),
-        sentiment=None if polarity is None else Sentiment.from_millionths(polarity, subjectivity),
-        moderation=_moderation(status, decision),
+        moderation=_decode_moderation(status, decision),
         reply=reply,
         created_at=from_microseconds(created_at),
         updated_at=from_microseconds(updated_at),
-        withdrawn_at=_moment(withdrawn_at),
+        withdrawn_at=from_microseconds_or_none(withdrawn_at),
         version=version,
-        revisions=() if revisions is None else tuple(map(_to_revision, json.loads(revisions))),
+        revisions=() if revisions is None else tuple(map(_decode_revision, json.loads(revisions))),
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         vote=bool(vote),
@@ -121,39 +128,31 @@ def from_row(row: Row) -> Feedback:
 
 
 def select_feedback(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Feedback]:
-    """The feedback that a ``WHERE`` finds."""
+    """Return the feedback that a ``WHERE`` clause, with ordering and limit, selects."""
     rows = connection.execute(f"SELECT {_SELECTED} FROM feedback {rest}", parameters).fetchall()  # noqa: S608
     return [from_row(row) for row in rows]
 
 
 def by_id(connection: sqlite3.Connection, application: str, feedback_id: str) -> Feedback | None:
-    """That feedback, if it is there."""
+    """Return the feedback with this id, or ``None``."""
     found = select_feedback(connection, "WHERE application = ? AND id = ?", (application, feedback_id))
     return found[0] if found else None
 
 
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else to_microseconds(moment)
-
-
-def _moment(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else from_microseconds(microseconds)
-
-
-def _decision(moderation: Moderation) -> str | None:
+def _encode_decision(moderation: Moderation) -> str | None:
     if moderation == APPROVED:
         return None
     return dump(
         {
             "reason": moderation.reason,
             "moderator": moderation.moderator,
-            "decided_at": _microseconds(moderation.decided_at),
+            "decided_at": to_microseconds_or_none(moderation.decided_at),
             "previous": moderation.previous.value if moderation.previous else None,
         }
     )
 
 
-def _moderation(status: str, decision: str | None) -> Moderation:
+def _decode_moderation(status: str, decision: str | None) -> Moderation:
     if decision is None:
         return APPROVED
     parts = json.loads(decision)
@@ -161,33 +160,58 @@ def _moderation(status: str, decision: str | None) -> Moderation:
         status=_STATUSES[status],
         reason=parts["reason"],
         moderator=parts["moderator"],
-        decided_at=_moment(parts["decided_at"]),
+        decided_at=from_microseconds_or_none(parts["decided_at"]),
         previous=_STATUSES[parts["previous"]] if parts["previous"] else None,
     )
 
 
-def _from_revision(revision: Revision) -> dict[str, object]:
-    sentiment = revision.sentiment
+def _encode_content(content: Content) -> tuple[int, str, tuple[str, ...], dict[str, Scalar], int | None, int | None]:
+    """Return the values of content: rating, comment, tags, context, polarity and subjectivity in millionths."""
+    sentiment = content.sentiment
+    return (
+        _NUMBERS[content.rating],
+        content.comment,
+        content.tags,
+        dict(content.context),
+        sentiment.polarity_millionths if sentiment else None,
+        sentiment.subjectivity_millionths if sentiment else None,
+    )
+
+
+def _decode_content(
+    rating: int,
+    comment: str,
+    tags: Sequence[str],
+    context: Mapping[str, Scalar] | None,
+    millionths: Sequence[int] | None,
+) -> Content:
+    return Content(
+        _RATINGS[rating],
+        comment,
+        tuple(tags),
+        Context(context) if context else NO_CONTEXT,
+        Sentiment.from_millionths(*millionths) if millionths else None,
+    )
+
+
+def _encode_revision(revision: Revision) -> dict[str, object]:
+    rating, comment, tags, context, polarity, subjectivity = _encode_content(revision.content)
     return {
         "version": revision.version,
-        "rating": _NUMBERS[revision.rating],
-        "comment": revision.comment,
-        "tags": revision.tags,
-        "context": dict(revision.context),
-        "sentiment": [sentiment.polarity_millionths, sentiment.subjectivity_millionths] if sentiment else None,
+        "rating": rating,
+        "comment": comment,
+        "tags": tags,
+        "context": context,
+        "sentiment": None if polarity is None else [polarity, subjectivity],
         "reply": revision.reply,
         "replaced_at": to_microseconds(revision.replaced_at),
     }
 
 
-def _to_revision(parts: dict[str, Any]) -> Revision:
+def _decode_revision(parts: dict[str, Any]) -> Revision:
     return Revision(
         version=parts["version"],
-        rating=_RATINGS[parts["rating"]],
-        comment=parts["comment"],
-        tags=tuple(parts["tags"]),
-        context=Context(parts["context"]),
-        sentiment=Sentiment.from_millionths(*parts["sentiment"]) if parts["sentiment"] else None,
+        content=_decode_content(*(parts[name] for name in ("rating", "comment", "tags", "context", "sentiment"))),
         reply=parts["reply"],
         replaced_at=from_microseconds(parts["replaced_at"]),
     )

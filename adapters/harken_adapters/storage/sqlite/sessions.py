@@ -37,13 +37,11 @@ class SqliteSessionRepository(SessionRepository):
         self._database = database
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        """See the port."""
         select = "SELECT name, value FROM session_metadata WHERE application = ? AND session_id = ? ORDER BY name"
         rows = self._database.rows(select, (application, session_id))
         return {name: json.loads(value) for name, value in rows}
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """See the port."""
         rows = [(application, session_id, name, dump(value)) for name, value in changes.items()]
 
         def update(connection: sqlite3.Connection) -> None:
@@ -55,7 +53,6 @@ class SqliteSessionRepository(SessionRepository):
         self._database.write(update)
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
-        """See the port."""
         session = (application, session_id)
         of_session = "DELETE FROM session_metadata WHERE application = ? AND session_id = ?"
         delete = of_session if keys is None else f"{of_session} AND name = ?"
@@ -66,7 +63,6 @@ class SqliteSessionRepository(SessionRepository):
         return deleted
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
-        """See the port."""
         # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
         place = ("", "")
         while True:

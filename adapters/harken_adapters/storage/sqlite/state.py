@@ -17,16 +17,13 @@ class SqliteStateRepository(StateRepository):
         self._database = database
 
     def all(self, kind: str) -> Sequence[StateEntry]:
-        """See the port."""
         return self._select("kind = ? ORDER BY name", (kind,))
 
     def get(self, kind: str, name: str) -> StateEntry | None:
-        """See the port."""
         found = self._select("kind = ? AND name = ?", (kind, name))
         return found[0] if found else None
 
     def put(self, kind: str, entry: StateEntry) -> bool:
-        """See the port."""
         value = dump(dict(entry.value))
         if entry.version == 1:
             insert = "INSERT INTO document (kind, name, value, version) VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING"
@@ -37,7 +34,6 @@ class SqliteStateRepository(StateRepository):
         )
 
     def delete(self, kind: str, name: str) -> bool:
-        """See the port."""
         return self._write("DELETE FROM document WHERE kind = ? AND name = ?", (kind, name))
 
     def _write(self, statement: str, parameters: Row) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-from harken.domain.feedback import Sentiment
+from harken.domain.feedback import Content, Sentiment
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row, to_rating
@@ -71,8 +71,8 @@ class _Reading:
         """The record with all changes."""
         tally = TermTally(load_counts(self.stored) if self.stored else None)
         _correct(tally, self.corrections)
-        for _, _, _, rating, comment, polarity in self.newer:
-            tally.add(to_rating(rating), comment, _sentiment(polarity))
+        for _, _, _, *content in self.newer:
+            tally.add(_content(*content))
         return tally.counts
 
 
@@ -142,10 +142,11 @@ def _put(connection: sqlite3.Connection, application: str, generation: int, unti
 
 
 def _correct(tally: TermTally, corrections: Iterable[Row]) -> None:
-    for _, sign, rating, comment, polarity in corrections:
-        tally.add(to_rating(rating), comment, _sentiment(polarity), sign=sign)
+    for _, sign, *content in corrections:
+        tally.add(_content(*content), sign=sign)
 
 
-def _sentiment(polarity: int | None) -> Sentiment | None:
-    """What terms depend on: the polarity, which is stored in millionths."""
-    return None if polarity is None else Sentiment(polarity / 1_000_000, 0.0)
+def _content(rating: int, comment: str, polarity: int | None) -> Content:
+    """The content of feedback as far as terms depend on it; the polarity in millionths."""
+    sentiment = None if polarity is None else Sentiment.from_millionths(polarity, 0)
+    return Content(to_rating(rating), comment, sentiment=sentiment)

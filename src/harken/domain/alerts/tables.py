@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 from attrs import fields
@@ -11,9 +12,7 @@ from harken.domain.alerts.rules import RULES, AlertRule
 from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import Rating
 from harken.domain.instants import format_duration, parse_duration
-
-#: The word for a rating that is neither up nor down: TOML has no null.
-_NEUTRAL: Final = "neutral"
+from harken.domain.texts import unknown_names
 
 
 def parse_rule(table: Mapping[str, object]) -> AlertRule:
@@ -32,10 +31,8 @@ def parse_rule(table: Mapping[str, object]) -> AlertRule:
         raise ConfigurationError(f"Alert rule {name!r} needs a kind, one of {', '.join(RULES)}; got {kind!r}")
     known = [attribute.name for attribute in fields(rule)]
     given = {key: value for key, value in table.items() if key != "kind"}
-    if unknown := sorted(map(str, given.keys() - set(known))):
-        raise ConfigurationError(
-            f"Alert rule {name!r} sets unknown {', '.join(unknown)}; known for {kind} are kind, {', '.join(known)}"
-        )
+    if problem := unknown_names(table, ["kind", *known]):
+        raise ConfigurationError(f"Alert rule {name!r} of kind {kind} sets {problem}")
     if "name" not in given:
         raise ConfigurationError(f"An alert rule of kind {kind} needs a name")
     build: Callable[..., AlertRule] = rule
@@ -63,13 +60,6 @@ def _format_value(key: str, value: object) -> object:
     return _FORMATTERS[key](value) if key in _FORMATTERS else value
 
 
-def _parse_rating(value: object) -> Rating:
-    known = {"up": Rating.UP, "down": Rating.DOWN, _NEUTRAL: Rating.NEUTRAL}
-    if isinstance(value, str) and value in known:
-        return known[value]
-    raise ValueError(f"a rating is one of {', '.join(map(repr, known))}, not {value!r}")
-
-
 def _parse_texts(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
@@ -79,11 +69,11 @@ def _parse_texts(value: object) -> tuple[str, ...]:
 _DURATIONS: Final = ("cooldown", "window", "after", "older_than", "resolve_after")
 _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     **dict.fromkeys(_DURATIONS, parse_duration),
-    "rating": _parse_rating,
+    "rating": Rating.from_word,
     "keywords": _parse_texts,
 }
 _FORMATTERS: Final[Mapping[str, Callable[[Any], object]]] = {
     **dict.fromkeys(_DURATIONS, format_duration),
-    "rating": lambda rating: rating.value or _NEUTRAL,
+    "rating": attrgetter("word"),
     "keywords": list,
 }

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from attrs import frozen
 
-from harken.domain.feedback import Feedback, Rating, Sentiment
+from harken.domain.feedback import Content, Feedback, Rating, Sentiment
 
 #: Stored with counts. Counts of another version are rebuilt from the comments.
 TOKENIZER_VERSION: Final = 1
@@ -83,7 +83,7 @@ class TermCounts:
         """The counts of many, one after the other: what every faster way must equal."""
         tally = TermTally()
         for one in feedback:
-            tally.add(one.rating, one.comment, one.sentiment)
+            tally.add(one.content)
         return tally.counts
 
     def __add__(self, other: TermCounts) -> TermCounts:
@@ -114,13 +114,13 @@ class TermTally:
         self._terms = {Rating.UP: dict(counts.ups), Rating.DOWN: dict(counts.downs)}
         self._comments = {Rating.UP: counts.up, Rating.DOWN: counts.down}
 
-    def add(self, rating: Rating, comment: str, sentiment: Sentiment | None, *, sign: int = 1) -> None:
+    def add(self, content: Content, *, sign: int = 1) -> None:
         """Count a comment, or remove it with the sign -1. Without a comment or a thumb there is nothing to count."""
-        if not comment or rating is Rating.NEUTRAL:
+        if not content.comment or content.rating is Rating.NEUTRAL:
             return
-        self._comments[rating] += sign
-        counts = self._terms[rating]
-        for term in terms(comment, sentiment):
+        self._comments[content.rating] += sign
+        counts = self._terms[content.rating]
+        for term in terms(content.comment, content.sentiment):
             count = counts.get(term, 0) + sign
             if count:
                 counts[term] = count

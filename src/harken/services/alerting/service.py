@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final
 
 from harken.domain.alerts.alert import (
     CHANNEL_RULE,
@@ -20,9 +19,9 @@ from harken.domain.alerts.alert import (
     streak_alert,
 )
 from harken.domain.alerts.patterns import next_streak
-from harken.domain.errors import AlertNotFound, ConfigurationError, InvalidQuery
+from harken.domain.errors import AlertNotFound, ConfigurationError
 from harken.domain.feedback import Feedback
-from harken.domain.query import FeedbackQuery
+from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.rules import text_problem
 from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
@@ -31,8 +30,6 @@ from harken.ports.time import Clock
 from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.alerting.streaks import Group, StreakWatch
 from harken.services.alerting.windows import WindowWatch
-
-MAX_ALERTS: Final = 1_000
 
 
 class AlertingService:
@@ -124,8 +121,7 @@ class AlertingService:
         Raises:
             InvalidQuery: the limit is not from 1 to 1,000.
         """
-        if not 1 <= limit <= MAX_ALERTS:
-            raise InvalidQuery(f"limit must be from 1 to {MAX_ALERTS:,}, got {limit}")
+        check_limit(limit)
         return self._alerts.find(application, limit=limit, after=after, open=open, rule=rule, since=since)
 
     def get(self, application: str, alert_id: str) -> Alert:

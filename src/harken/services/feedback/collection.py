@@ -26,7 +26,7 @@ from harken.domain.feedback import (
     Submission,
     Target,
 )
-from harken.domain.history import folded
+from harken.domain.history import limit_history
 from harken.domain.idempotency import fingerprint
 from harken.domain.moderation import Moderation, ModerationStatus
 from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
@@ -37,8 +37,8 @@ from harken.domain.rules import (
     Rule,
     accepted,
     long_text_problem,
+    restore_violations,
     trimmed,
-    unfit_to_restore,
 )
 from harken.domain.violation import Violation
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
@@ -255,7 +255,7 @@ class CollectionService:
             StorageError: they could not be stored.
         """
         for one in feedback:
-            if violations := tuple(unfit_to_restore(one)):
+            if violations := tuple(restore_violations(one)):
                 raise FeedbackRejected(violations)
         return self._repository.add([Accepted(one) for one in feedback])
 
@@ -314,7 +314,7 @@ class CollectionService:
         def edit(current: Feedback) -> Feedback:
             return current if current.withdrawn else current.withdraw(at=self._clock())
 
-        return self._editor.update(application, feedback_id, edit, EventType.DELETED, check=check).feedback
+        return self._editor.update(application, feedback_id, edit, EventType.WITHDRAWN, check=check).feedback
 
     def withdraw_vote(
         self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None
@@ -469,7 +469,9 @@ class CollectionService:
                 revised = self._replied(revised)
             if vote.idempotency_key is None:
                 return revised
-            return folded(evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint))))
+            return limit_history(
+                evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
+            )
 
         try:
             updated = self._editor.update(earlier.application, earlier.id, edit, event, check=check)
@@ -501,7 +503,8 @@ class CollectionService:
             # What a moderator said was about feedback on another agent; only the status holds for this one.
             before = Moderation(status=before.status)
         moderation = _moderation_after(before, content.moderation)
-        return folded(current.revised(evolve(content, moderation=moderation), at=self._clock()))
+        revised = current.revised(content.content, target=content.target, moderation=moderation, at=self._clock())
+        return limit_history(revised)
 
     def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:
         try:
@@ -545,13 +548,7 @@ def _expect(feedback: Feedback, version: int | None) -> None:
 
 
 def _same_words(one: Feedback, other: Feedback) -> bool:
-    return (one.target, one.rating, one.comment, one.tags, one.context) == (
-        other.target,
-        other.rating,
-        other.comment,
-        other.tags,
-        other.context,
-    )
+    return one.target == other.target and one.content.equals(other.content)
 
 
 def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:

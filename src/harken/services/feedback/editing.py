@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
 
 from attrs import frozen
 
-from harken.domain.errors import FeedbackNotFound, FeedbackRejected, InvalidQuery, StaleFeedback
+from harken.domain.errors import FeedbackNotFound, FeedbackRejected, StaleFeedback
 from harken.domain.events import Event, EventType
 from harken.domain.feedback import Feedback
-from harken.domain.query import Cursor, FeedbackQuery, Page
+from harken.domain.query import Cursor, FeedbackQuery, Page, check_limit
 from harken.domain.rules import size_problem, text_problem
 from harken.ports.repository import FeedbackRepository
 
 logger = logging.getLogger(__name__)
-
-MAX_PAGE: Final = 1_000
 
 #: What is told that something was written.
 OnChange = Callable[[], object]
@@ -28,8 +25,7 @@ Check = Callable[[Feedback], object]
 
 def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
     """A page, if the limit is one that can be asked for."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+    check_limit(limit)
     return repository.find(query, limit=limit, after=after)
 
 

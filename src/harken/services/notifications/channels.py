@@ -9,8 +9,9 @@ from typing import Final
 from attrs import evolve, frozen
 
 from harken.domain.errors import FeedbackRejected, NoSuchChannel
-from harken.domain.instants import from_microseconds, to_microseconds
+from harken.domain.instants import from_microseconds, to_microseconds_or_none
 from harken.domain.rules import text_problem
+from harken.domain.texts import no_such
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
@@ -125,8 +126,7 @@ class ChannelService:
 
     def _must_be_there(self, name: str) -> None:
         if name not in self.names:
-            known = ", ".join(self.names) or "none"
-            raise NoSuchChannel(f"There is no channel {name!r}; known are {known}")
+            raise NoSuchChannel(no_such("channel", name, self.names))
 
     def _change(self, name: str, edit: Callable[[ChannelState], ChannelState]) -> ChannelState:
         while True:
@@ -144,8 +144,8 @@ class ChannelService:
 
 def _value(state: ChannelState) -> dict[str, JsonValue]:
     return {
-        "failing_since": None if state.failing_since is None else to_microseconds(state.failing_since),
-        "off_since": None if state.off_since is None else to_microseconds(state.off_since),
+        "failing_since": to_microseconds_or_none(state.failing_since),
+        "off_since": to_microseconds_or_none(state.off_since),
         "reason": state.reason,
     }
 

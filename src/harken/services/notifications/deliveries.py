@@ -9,14 +9,14 @@ from typing import Final
 
 from harken.domain.errors import DeliveryNotFound, InvalidQuery, LeaseLost, NoSuchChannel, NoSuchRoute
 from harken.domain.events import Delivery, DeliveryState, EventType
-from harken.domain.query import FeedbackQuery
+from harken.domain.query import FeedbackQuery, check_limit
 from harken.domain.routes import Route
 from harken.domain.rules import text_problem
+from harken.domain.texts import no_such
 from harken.ports.alerts import AlertRepository
 from harken.ports.outbox import Outbox
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
-from harken.services.feedback.editing import MAX_PAGE
 from harken.services.notifications.routes import RouteService
 
 _BATCH: Final = 500
@@ -66,8 +66,7 @@ class DeliveryService:
             InvalidQuery: the state is none, the limit is out of range, or nothing can be called so.
             DeliveryNotFound: there is no delivery with the id in ``after`` any more.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+        check_limit(limit)
         _check(application, channel)
         place = None if after is None else self.get(after, application=application)
         return self._outbox.deliveries(
@@ -153,8 +152,7 @@ class DeliveryService:
             NoSuchChannel: nothing waits for it, or there is no channel ``to``.
         """
         if to not in self._channels:
-            known = ", ".join(self._channels) or "none"
-            raise NoSuchChannel(f"There is no channel {to!r}; known are {known}")
+            raise NoSuchChannel(no_such("channel", to, self._channels))
         return self._see_to(channel, lambda claimed: self._outbox.move(claimed, to))
 
     def bury(self, channel: str) -> int:
@@ -210,7 +208,7 @@ class DeliveryService:
         known = (one for one in there if application is None or not one.applications or application in one.applications)
         routes = {route.name: route for route in known}
         if (route := routes.get(name)) is None:
-            raise NoSuchRoute(f"There is no route {name!r}; known are {', '.join(routes) or 'none'}")
+            raise NoSuchRoute(no_such("route", name, routes))
         if channel not in (None, route.channel):
             raise InvalidQuery(f"Route {name!r} leads to the channel {route.channel!r}, not to {channel!r}")
         return route

@@ -17,6 +17,7 @@ from harken.domain.errors import (
 )
 from harken.domain.feedback import Feedback
 from harken.domain.routes import Route, name_problem, parse_route, route_record
+from harken.domain.texts import no_such
 from harken.ports.notifier import Notification
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry, StateRepository
@@ -141,7 +142,7 @@ class RouteService:
         """Render a template once, with the largest values; branches that these do not take are not seen here."""
         values = largest_values()
         if unknown := sorted(set(self._renderer().names(template)) - values.keys()):
-            raise ConfigurationError(f"There is no value {unknown[0]!r}; known are {', '.join(sorted(values))}")
+            raise ConfigurationError(no_such("value", unknown[0], sorted(values)))
         # Which context, tags and figures there will be is unknown.
         with suppress(TemplateValueMissing):
             self._renderer().render(template, values)

@@ -35,7 +35,7 @@ def template_values(notification: Notification) -> dict[str, object]:
         "timestamp": notification.occurred_at.isoformat(),
     }
     if notification.feedback is not None:
-        values |= _of_feedback(notification.feedback, told=notification.type is not EventType.DELETED)
+        values |= _of_feedback(notification.feedback, told=notification.type is not EventType.WITHDRAWN)
     if notification.alert is not None:
         values |= _of_alert(notification.alert)
     return values
@@ -81,7 +81,7 @@ def _of_feedback(feedback: Feedback, *, told: bool) -> dict[str, object]:
         "message_id": feedback.message_id,
         "agent_id": feedback.agent_id,
         "author": feedback.author,
-        "rating": feedback.rating.value or "neutral",
+        "rating": feedback.rating.word,
         "comment": feedback.comment if told else "",
         "tags": list(feedback.tags) if told else [],
         "context": dict(feedback.context) if told else {},

@@ -9,8 +9,8 @@ from copy import deepcopy
 from typing import Any, Final
 
 from harken import Violation
+from harken.domain.query import MAX_PAGE
 from harken.domain.rules import MAX_CONTEXT_NAME_LENGTH
-from harken.services.feedback.editing import MAX_PAGE
 from harken_adapters.formats.exporting import WRITERS
 from harken_adapters.formats.statistics import By
 from harken_adapters.hosts.http.documentation.schemas import (

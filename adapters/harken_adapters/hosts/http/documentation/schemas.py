@@ -11,7 +11,8 @@ from typing import Any, Final
 from harken import ModerationStatus
 from harken.domain.alerts.alert import AlertKind
 from harken.domain.events import DeliveryState, EventType
-from harken.domain.routes import MAX_TEMPLATE_LENGTH, NEUTRAL, ROUTABLE
+from harken.domain.feedback import Rating
+from harken.domain.routes import MAX_TEMPLATE_LENGTH, ROUTABLE
 from harken.domain.rules import (
     MAX_COMMENT_LENGTH,
     MAX_CONTEXT_KEYS,
@@ -121,7 +122,7 @@ _ROUTED: Final[Mapping[str, Schema]] = {
     "name": CHANNEL_NAME,
     "channel": _described(CHANNEL_NAME, "Where it leads to."),
     "events": _list({"type": "string", "enum": [type_.value for type_ in ROUTABLE]}),
-    "ratings": _list({"type": "string", "enum": ["up", "down", NEUTRAL]}),
+    "ratings": _list({"type": "string", "enum": [rating.word for rating in Rating]}),
     "applications": _list(LABEL),
     "agents": _described(_list(LABEL), "The agents that feedback, or an alert, is about."),
     "tags": _described(_list(LABEL), "Feedback with any of these."),
@@ -171,7 +172,7 @@ _TAKEN: Final[Mapping[str, Schema]] = {
         {
             **_ROUTED,
             "name": _described(CHANNEL_NAME, "If it is there, it is that of the path."),
-            "ratings": _list({"enum": ["up", "down", NEUTRAL, None]}),
+            "ratings": _list({"enum": [*(rating.word for rating in Rating), None]}),
             "applications": _described(_list(LABEL), "If it is there, it is that of the credentials, and no other."),
         },
         optional=tuple(name for name in _ROUTED if name != "channel"),

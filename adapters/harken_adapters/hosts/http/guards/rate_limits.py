@@ -20,6 +20,7 @@ from limits.storage import MongoDBStorage, Storage, storage_from_string
 
 from harken.clock import utc_now
 from harken.domain.errors import ConfigurationError, MissingExtra
+from harken.domain.texts import without_password
 from harken.ports.time import Clock
 
 if TYPE_CHECKING:
@@ -478,7 +479,7 @@ def _opened(url: str) -> Storage:
         ConfigurationError: the URL makes no sense, or needs a package that is not installed.
         MissingExtra: that package is PyMongo.
     """
-    shown = _without_password(url)
+    shown = without_password(url)
     if _scheme(url).startswith("mongodb") and find_spec("pymongo") is None:
         raise MissingExtra('Counting rate limits in MongoDB needs "pymongo"; try pip install "harken[mongodb]"')
     try:
@@ -502,11 +503,6 @@ def _made(url: str) -> object:
 
 def _scheme(url: str) -> str:
     return url.partition(":")[0].lower()
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def _quoted(name: str) -> str:

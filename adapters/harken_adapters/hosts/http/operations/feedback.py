@@ -7,8 +7,8 @@ from typing import Final
 
 from attrs import evolve
 
-from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, InvalidQuery, Scope, StaleFeedback
-from harken.services.feedback.editing import MAX_PAGE
+from harken import Change, Cursor, Feedback, FeedbackNotFound, FeedbackQuery, Scope, StaleFeedback
+from harken.domain.query import MAX_PAGE, check_limit
 from harken_adapters.hosts.http.guards.permissions import context_of
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
@@ -24,8 +24,7 @@ def _of_session(call: Call) -> Response:
     """All of a session, oldest first, as the guide's clients expect it; a page at a time where there is much."""
     session_id = call.part("session_id")
     limit, after = call.parameters.integer("limit", MAX_PAGE), call.parameters.cursor()
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidQuery(f"limit must be from 1 to {MAX_PAGE:,}, got {limit}")
+    check_limit(limit)
     query = _in_session(call)
     total = call.harken.analytics.summary(query).total
     items, more = _oldest_first(call, query, limit, after)

@@ -6,6 +6,7 @@ from typing import Final
 
 from harken import MissingExtra, Scope
 from harken.domain.routes import Route, parse_route, route_record
+from harken.domain.texts import no_such
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer, no_content
 from harken_adapters.hosts.http.wire.parameters import invalid, json_object
@@ -31,8 +32,7 @@ def _put(call: Call) -> Response:
     _check_alone(call, parse_route({**body, "name": name}))
     route = parse_route({**body, "name": name, "applications": [call.application]})
     if route.channel not in call.harken.channels.names:
-        known = ", ".join(call.harken.channels.names)
-        raise Problem("conflict", f"There is no channel {route.channel!r}; known are {known}")
+        raise Problem("conflict", no_such("channel", route.channel, call.harken.channels.names))
     _check_room(call, name)
     try:
         put = call.harken.routes.put(route, owner=call.application)

@@ -47,7 +47,7 @@ OPERATIONS: Final = (
         handle=_watch,
         summary="Watch what happens",
         description=(
-            "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.deleted, each "
+            "Server-sent events: feedback.created, feedback.updated, feedback.moderated and feedback.withdrawn, each "
             "with the feedback as it reads then; alert.raised and alert.resolved, each with the alert; from whichever "
             "process they came. Last-Event-ID (or ``after``) goes on where somebody left, up to an hour later; an "
             "event called ``missed`` tells that this was too long ago. Events come at least once: a repeated event "

@@ -270,7 +270,7 @@ def _rating(word: str | None) -> Rating | None:
     if word is None:
         return None
     try:
-        return Rating.parse(None if word in ("neutral", "null") else word)
+        return Rating.NEUTRAL if word == "null" else Rating.from_word(word)
     except ValueError:
         raise invalid("rating", "unknown", f"rating must be up, down or neutral, got {word[:100]!a}") from None
 

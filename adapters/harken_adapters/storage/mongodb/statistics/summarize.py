@@ -28,7 +28,6 @@ class Figures:
         self._days = days
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> Mapping[GroupKey, Summary]:
-        """See the port."""
         if not _days_know(query, group_by):
             return _summaries(self._from_feedback(query, group_by))
         span, edges = _whole_slots(query)

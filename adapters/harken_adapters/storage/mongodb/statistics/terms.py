@@ -11,11 +11,9 @@ from typing import Final
 
 from bson import Binary
 
-from harken.domain.feedback import Rating
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.mongodb.database import Database
-from harken_adapters.storage.mongodb.documents import sentiment_of
 from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Header, Span
 from harken_adapters.storage.mongodb.statistics.editions import Days, day_name, spans_condition
 from harken_adapters.storage.mongodb.statistics.marks import day_id
@@ -77,7 +75,7 @@ class DailyTerms:
         condition = spans_condition(FeedbackQuery(application=application), spans)
         with self._database.calling():
             for document in self._database.feedback.find(condition, _FIELDS).hint("time").batch_size(_CHUNK):
-                tally.add(Rating.parse(document["rating"]), document["comment"], sentiment_of(document))
+                tally.add(decode_content(document))
 
 
 def _few(spans: Sequence[Span]) -> Iterator[Sequence[Span]]:

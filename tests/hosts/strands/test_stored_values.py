@@ -1,4 +1,4 @@
-"""Whatever an agent's state and messages hold, the turn goes on, and what can be kept is restored."""
+"""Any value in an agent's state and messages is stored and restored as far as possible, and never stops a turn."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ from harken.services.conversations import MAX_SIZE
 from harken.services.copying import Copying
 from harken_adapters.hosts.session_manager import MongoDBSessionManager, MongoDBSessionManagerFactory
 from harken_adapters.hosts.strands import HarkenSessionManager, HarkenSessionRepository
-from harken_adapters.hosts.strands.encoding import MAX_DEPTH, decoded, encoded
+from harken_adapters.hosts.strands.encoding import MAX_DEPTH, decode, encode
 from local_model import LocalModel, ToolCall
 
 SMALL = 20_000
@@ -43,14 +43,14 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harken]:
         yield hk
 
 
-def talking(hk: Harken, answers: list[Any], *, limit: int = MAX_SIZE, **options: Any) -> Agent:
+def create_agent(hk: Harken, answers: list[Any], *, limit: int = MAX_SIZE, **options: Any) -> Agent:
     """An agent with a session on Harken."""
     manager = HarkenSessionManager(hk, "s", max_record_bytes=limit)
     return Agent(model=LocalModel(answers), session_manager=manager, agent_id="a", callback_handler=None, **options)
 
 
-def answering(value: Any) -> Any:
-    """A tool whose result is that."""
+def tool_returning(value: Any) -> Any:
+    """A tool whose result is the value."""
 
     @tool
     def look() -> dict[str, Any]:
@@ -61,32 +61,32 @@ def answering(value: Any) -> Any:
 
 
 def results(agent: Agent) -> list[Any]:
-    """What tools answered, in order."""
+    """The tool results, in order."""
     blocks = [block for message in agent.messages for block in message["content"]]
     return [block["toolResult"]["content"][0] for block in blocks if "toolResult" in block]
 
 
 class Level(IntEnum):
-    """A kind of integer."""
+    """A subclass of int."""
 
     HIGH = 3
 
 
 class Word(StrEnum):
-    """A kind of text."""
+    """A subclass of str."""
 
     YES = "yes"
 
 
 @frozen
-class Speechless:
-    """It has no text."""
+class WithoutText:
+    """An object whose text cannot be read."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
 
 
-#: What it is, and what is restored.
+#: A value, and the value that is restored.
 VALUES: dict[str, tuple[Any, Any]] = {
     "nan": (float("nan"), float("nan")),
     "infinity": ([float("inf"), -float("inf")], [float("inf"), -float("inf")]),
@@ -99,25 +99,25 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "numbers": ([Decimal("1.5"), Level.HIGH, Word.YES], ["1.5", 3, "yes"]),
     "id": (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     "text": (["\ud800", "\x00", ""], ["\ud800", "\x00", ""]),
-    "no text": (Speechless(), "<Speechless>"),
-    "a mark": ({"__bytes_encoded__": True, "data": "!"}, {"__bytes_encoded__": True, "data": "!"}),
-    "our mark": ({"__harken_encoded__": "float", "data": 1}, {"__harken_encoded__": "float", "data": 1}),
-    "half a mark": ({"__harken_encoded__": []}, {"__harken_encoded__": []}),
+    "no text": (WithoutText(), "<WithoutText>"),
+    "a marker": ({"__bytes_encoded__": True, "data": "!"}, {"__bytes_encoded__": True, "data": "!"}),
+    "our marker": ({"__harken_encoded__": "float", "data": 1}, {"__harken_encoded__": "float", "data": 1}),
+    "half a marker": ({"__harken_encoded__": []}, {"__harken_encoded__": []}),
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_any_value_is_kept(stored: Harken, name: str) -> None:
-    """As JSON where JSON can say it, under a mark where it cannot, and as text where nothing else is left."""
+def test_any_value_is_stored(stored: Harken, name: str) -> None:
+    """Values are stored as JSON, with a marker, or as text."""
     value, restored = VALUES[name]
     repository = HarkenSessionRepository(stored.conversations, "default")
     for number, change in enumerate((repository.create_message, repository.update_message)):
         result: Any = {"toolUseId": "t", "status": "success", "content": [{"json": [number, value]}]}
         change("s", "a", SessionMessage({"role": "user", "content": [{"toolResult": result}]}, 0))
         (message,) = repository.list_messages("s", "a")
-        kept = message.message["content"][0]["toolResult"]["content"][0]["json"]
-        # As texts, because no NaN is equal to another.
-        assert list(map(repr, _leaves(kept))) == list(map(repr, _leaves([number, restored])))
+        found = message.message["content"][0]["toolResult"]["content"][0]["json"]
+        # Compared as texts, because NaN is not equal to itself.
+        assert list(map(repr, _leaves(found))) == list(map(repr, _leaves([number, restored])))
     repository.create_agent("s", SessionAgent("a", {"k": value}, {"k": value}, {"k": value}))
     agent = repository.read_agent("s", "a")
     assert agent is not None
@@ -126,13 +126,13 @@ def test_any_value_is_kept(stored: Harken, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nan", "infinity", "nested", "times", "set"])
-def test_a_turn_goes_on_after_a_tools_result(hk: Harken, name: str) -> None:
-    """Whatever the result holds, the agent answers, and the next process has its result."""
+def test_a_turn_continues_after_a_tool_result(hk: Harken, name: str) -> None:
+    """The agent answers after any result, and the next process restores the result."""
     value, restored = VALUES[name]
-    agent = talking(hk, ["one", ToolCall("look", {}), "two", "three"], tools=[answering({"json": value})])
+    agent = create_agent(hk, ["one", ToolCall("look", {}), "two", "three"], tools=[tool_returning({"json": value})])
     for question in ("hi", "look", "and now?"):
         agent(question)
-    (found,) = results(talking(hk, []))
+    (found,) = results(create_agent(hk, []))
     assert list(map(repr, _leaves(found["json"]))) == list(map(repr, _leaves(restored)))
 
 
@@ -145,16 +145,18 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield hex(value) if type(value) is int else value
 
 
-def test_state_is_kept(stored: Harken) -> None:
-    """An agent that sets NaN goes on, and a restored one gets NaN back; another storage gets a copy of it."""
-    agent = talking(stored, ["one", "two"])
+def test_state_is_stored(stored: Harken) -> None:
+    """NaN and large integers in an agent's state are restored."""
+    agent = create_agent(stored, ["one", "two"])
     agent("hi")
     agent.state.set("scores", {"low": float("nan"), "high": [float("inf"), 2**70]})
     agent("hello?")
-    assert repr(talking(stored, []).state.get()) == "{'scores': {'low': nan, 'high': [inf, 1180591620717411303424]}}"
-    kept = stored.conversations.agent("default", "s", "a")
-    assert kept is not None
-    assert kept["state"] == {
+    assert (
+        repr(create_agent(stored, []).state.get()) == "{'scores': {'low': nan, 'high': [inf, 1180591620717411303424]}}"
+    )
+    record = stored.conversations.agent("default", "s", "a")
+    assert record is not None
+    assert record["state"] == {
         "scores": {
             "low": {"__harken_encoded__": "float", "data": "nan"},
             "high": [{"__harken_encoded__": "float", "data": "inf"}, 2**70],
@@ -163,13 +165,13 @@ def test_state_is_kept(stored: Harken) -> None:
 
 
 @pytest.mark.slow
-def test_a_copy_is_restored_alike(tmp_path: Path, mongodb_url: str) -> None:
-    """From memory to SQLite to MongoDB, with values that JSON cannot say: each copy is complete and restored."""
+def test_a_copy_is_restored_equally(tmp_path: Path, mongodb_url: str) -> None:
+    """Values that JSON cannot represent survive copies from memory to SQLite and MongoDB."""
     urls = [f"sqlite:///{tmp_path / 'feedback.db'}", mongodb_url]
     with open_storage("memory://") as source:
         with harken.connect(source) as hk:
-            agent = talking(
-                hk, [ToolCall("look", {}), "two"], tools=[answering({"json": [float("nan"), b"x", 10**5_000]})]
+            agent = create_agent(
+                hk, [ToolCall("look", {}), "two"], tools=[tool_returning({"json": [float("nan"), b"x", 10**5_000]})]
             )
             agent.state.set("k", float("-inf"))
             agent("look")
@@ -179,7 +181,7 @@ def test_a_copy_is_restored_alike(tmp_path: Path, mongodb_url: str) -> None:
                 copying = Copying(before, target, lambda part, reason: pytest.fail(f"{part}: {reason}"))
                 list(copying.batches())
                 with harken.connect(target) as hk:
-                    restored = talking(hk, [])
+                    restored = create_agent(hk, [])
                     assert restored.state.get("k") == float("-inf")
                     nan, data, number = results(restored)[0]["json"]
                     assert (repr(nan), data, number == 10**5_000) == ("nan", b"x", True)
@@ -201,8 +203,8 @@ _JSON = st.recursive(
 
 @pytest.mark.slow
 @given(_JSON)
-def test_what_file_sessions_keep_is_restored_as_they_do(value: Any) -> None:
-    """Any value that Strands' own file sessions can keep comes back as it does from them."""
+def test_values_are_restored_as_by_file_sessions(value: Any) -> None:
+    """Any value that Strands' file sessions can store is restored as by them."""
     found = []
     with TemporaryDirectory() as folder, harken.connect("memory://") as hk:
         files = FileSessionManager("s", storage_dir=folder)
@@ -218,11 +220,11 @@ def test_what_file_sessions_keep_is_restored_as_they_do(value: Any) -> None:
 
 @pytest.mark.slow
 @given(st.recursive(_SCALARS | st.binary(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_marks_are_never_mistaken(value: Any) -> None:
-    """What looks like a mark, however deep and however often it was encoded, comes back as it was."""
-    once = encoded(value, "x")
-    assert repr(decoded(once)) == repr(value)
-    assert repr(decoded(encoded(once, "x"))) == repr(once)
+def test_markers_are_unambiguous(value: Any) -> None:
+    """Values that look like markers are restored, at any depth, also if they are encoded repeatedly."""
+    once = encode(value, "x")
+    assert repr(decode(once)) == repr(value)
+    assert repr(decode(encode(once, "x"))) == repr(once)
 
 
 def _below(frames: int, do: Callable[[], T]) -> T:
@@ -230,7 +232,7 @@ def _below(frames: int, do: Callable[[], T]) -> T:
 
 
 def test_depth_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    """What is nested so deeply that nothing could restore it, or contains itself, is kept as far as it can be."""
+    """Values that are nested too deeply or contain themselves are stored up to the maximum depth."""
     deep: dict[str, Any] = {}
     inner = deep
     for _ in range(5_000):
@@ -240,22 +242,22 @@ def test_depth_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     with harken.connect("memory://") as hk:
         repository = HarkenSessionRepository(hk.conversations, "default")
         content: Any = [{"toolResult": {"toolUseId": "t", "status": "success", "content": [{"json": [deep, circle]}]}}]
-        # As deep in the stack as an agent in an application may be.
+        # A stack depth that is realistic for an agent in an application.
         _below(
             300, lambda: repository.create_message("s", "a", SessionMessage({"role": "user", "content": content}, 0))
         )
         message = _below(300, lambda: repository.read_message("s", "a", 0))
     assert message is not None
-    kept_deep, kept_circle = message.message["content"][0]["toolResult"]["content"][0]["json"]
-    assert kept_circle == [1, "[a list nested too deeply to be kept]"]
+    stored_deep, stored_circle = message.message["content"][0]["toolResult"]["content"][0]["json"]
+    assert stored_circle == [1, "[a list nested too deeply to store]"]
     depth = 0
-    while isinstance(kept_deep, dict):
-        kept_deep, depth = kept_deep["a"], depth + 1
+    while isinstance(stored_deep, dict):
+        stored_deep, depth = stored_deep["a"], depth + 1
     assert MAX_DEPTH - 10 < depth < MAX_DEPTH
-    assert "kept as text: dict, list" in caplog.text
+    assert "stored as text: dict, list" in caplog.text
 
 
-# --- What is too large ------------------------------------------------------------------------------------------------
+# --- Large values -----------------------------------------------------------------------------------------------------
 
 
 def _file(kind: str, data: bytes, **more: Any) -> dict[str, Any]:
@@ -265,8 +267,8 @@ def _file(kind: str, data: bytes, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["image", "document", "video"])
 @pytest.mark.parametrize("where", ["message", "tool result"])
-def test_a_large_file_is_left_out(stored: Harken, kind: str, where: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The turn goes on with it; what is restored has a text in its place, and everything else that was said."""
+def test_a_large_file_is_replaced(stored: Harken, kind: str, where: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The turn continues with the file; the stored message has a placeholder instead, and all other blocks."""
     more = {"name": "report"} if kind == "document" else {}
     large, small = _file(kind, b"x" * SMALL, **more), _file("image", b"small")
     seen: list[Any] = []
@@ -276,13 +278,13 @@ def test_a_large_file_is_left_out(stored: Harken, kind: str, where: str, caplog:
         return "I see"
 
     answers: list[Any] = [look, look] if where == "message" else [ToolCall("look", {}), look, look]
-    agent = talking(stored, answers, limit=SMALL, tools=[answering(large)])
+    agent = create_agent(stored, answers, limit=SMALL, tools=[tool_returning(large)])
     agent([{"text": "Look"}, small, *([large] if where == "message" else [])])
     agent("And now?")
     assert any("x" * SMALL in str(message) for message in seen[-1])
     name = f"{large[kind]['format']} {kind}"
-    assert f"left out of what is kept: {name}" in caplog.text
-    restored = talking(stored, ["Still here"], limit=SMALL)
+    assert f"stored without: {name}" in caplog.text
+    restored = create_agent(stored, ["Still here"], limit=SMALL)
     first = restored.messages[0]["content"]
     placeholder = first[2]["text"] if where == "message" else results(restored)[0]["text"]
     assert placeholder.startswith(f"[{name} of 26,")
@@ -291,8 +293,8 @@ def test_a_large_file_is_left_out(stored: Harken, kind: str, where: str, caplog:
 
 
 @pytest.mark.slow
-def test_an_image_beyond_the_largest_limit(stored: Harken) -> None:
-    """Twelve megabytes and more, on each storage, by the session manager of each name."""
+def test_an_image_above_the_maximum_limit(stored: Harken) -> None:
+    """An image of more than 12 MiB is replaced on each storage, by both session managers."""
     image = _file("image", b"\x00" * 13_000_000)
     for manager in (HarkenSessionManager(stored, "one"), MongoDBSessionManager("two", harken=stored)):
         agent = Agent(model=LocalModel(["I see"]), session_manager=manager, agent_id="a", callback_handler=None)
@@ -304,88 +306,88 @@ def test_an_image_beyond_the_largest_limit(stored: Harken) -> None:
         assert len(restored.messages) == 4
 
 
-def test_only_as_much_is_left_out_as_is_too_large(hk: Harken) -> None:
-    """The largest file first; files before texts, where they are enough; then texts, and whole structures at last."""
-    agent = talking(hk, ["ok"], limit=SMALL)
+def test_no_more_is_replaced_than_necessary(hk: Harken) -> None:
+    """The largest file is replaced first, files before texts if that is sufficient, and then texts."""
+    agent = create_agent(hk, ["ok"], limit=SMALL)
     agent([_file("image", b"1" * 4_000), _file("image", b"2" * 9_000), {"text": "t" * 7_000}])
     agent([_file("image", b"3" * 300), {"text": "t" * SMALL}])
     agent([{"text": "t" * 900} for _ in range(3)])
-    kept = [message["content"] for message in talking(hk, []).messages if message["role"] == "user"]
-    assert [next(iter(block)) for block in kept[0]] == ["image", "text", "text"]
-    assert kept[0][2] == {"text": "t" * 7_000}
-    assert (kept[1][0], kept[1][1]) == (
+    contents = [message["content"] for message in create_agent(hk, []).messages if message["role"] == "user"]
+    assert [next(iter(block)) for block in contents[0]] == ["image", "text", "text"]
+    assert contents[0][2] == {"text": "t" * 7_000}
+    assert (contents[1][0], contents[1][1]) == (
         _file("image", b"3" * 300),
-        {"text": f"[text of {SMALL + 2:,} bytes was too large to be kept]"},
+        {"text": f"[text of {SMALL + 2:,} bytes was too large to store]"},
     )
-    assert kept[2] == [{"text": "t" * 900} for _ in range(3)]
+    assert contents[2] == [{"text": "t" * 900} for _ in range(3)]
 
 
 def test_large_inputs_and_results_of_tools(hk: Harken) -> None:
-    """What a tool was called with and what it answered may be too large; call and result still belong together."""
+    """Large inputs and results are replaced; the call and its result keep their common id."""
 
     @tool
     def add(numbers: list[int]) -> dict[str, Any]:
         """Add."""
         return {"status": "success", "content": [{"json": {"numbers": numbers}}]}
 
-    agent = talking(hk, [ToolCall("add", {"numbers": list(range(9_000))}), "done"], limit=SMALL, tools=[add])
+    agent = create_agent(hk, [ToolCall("add", {"numbers": list(range(9_000))}), "done"], limit=SMALL, tools=[add])
     agent("Add these")
-    restored = talking(hk, ["Go on"], limit=SMALL)
+    restored = create_agent(hk, ["Go on"], limit=SMALL)
     call, result = restored.messages[1]["content"][0]["toolUse"], restored.messages[2]["content"][0]["toolResult"]
     assert call["toolUseId"] == result["toolUseId"]
     assert call["input"]["text"].startswith("[input of ")  # type: ignore[index]
     assert result["content"][0]["text"].startswith("[JSON of ")
     restored("Are you there?")
-    assert len(talking(hk, []).messages) == 6
+    assert len(create_agent(hk, []).messages) == 6
 
 
 def test_large_state_never_stops_a_turn(hk: Harken) -> None:
-    """The largest values are left out, and the others are kept."""
-    agent = talking(hk, ["ok"], limit=SMALL)
+    """The largest values are replaced, and the others are stored."""
+    agent = create_agent(hk, ["ok"], limit=SMALL)
     agent("hi")
     agent.state.set("notes", "n" * SMALL)
     agent.state.set("topic", "orders")
     agent("hello")
-    state = talking(hk, [], limit=SMALL).state.get()
+    state = create_agent(hk, [], limit=SMALL).state.get()
     assert (state["topic"], state["notes"][:9]) == ("orders", "[text of ")
     agent.state.set("numbers", list(range(SMALL)))
     agent("hello again")
-    restored = talking(hk, [], limit=SMALL)
+    restored = create_agent(hk, [], limit=SMALL)
     assert (restored.state.get("topic"), restored.state.get("numbers")[:12]) == ("orders", "[numbers of ")
     assert len(restored.messages) == 6
 
 
 @pytest.mark.slow
-def test_what_cannot_be_made_smaller_never_stops_a_turn(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the record is too large for any storage, the one that was kept before stays, and an error is logged."""
-    agent = talking(hk, ["ok"])
+def test_a_record_that_cannot_be_shortened_never_stops_a_turn(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
+    """If a record is too large for any storage, the previous one stays, and an error is logged."""
+    agent = create_agent(hk, ["ok"])
     agent.state.set("topic", "orders")
     agent("hi")
     agent._model_state = {"history": ["x" * 900] * 15_000}
     agent("hello")
-    assert "What agent 'a' knows was not kept" in caplog.text
-    restored = talking(hk, [])
+    assert "The state of agent 'a' was not stored" in caplog.text
+    restored = create_agent(hk, [])
     assert (restored.state.get("topic"), len(restored.messages)) == ("orders", 4)
 
 
 def test_a_large_redaction(hk: Harken) -> None:
-    """What a guardrail puts in the place of a message may be as large as any."""
-    agent = talking(hk, ["answer"], limit=SMALL)
+    """A message with which a guardrail replaces another may be too large too."""
+    agent = create_agent(hk, ["answer"], limit=SMALL)
     agent("question")
     manager = HarkenSessionManager(hk, "s", max_record_bytes=SMALL)
     again = Agent(model=LocalModel([]), session_manager=manager, agent_id="a", callback_handler=None)
     content: Any = [{"text": "[redacted]"}, _file("image", b"x" * SMALL), {"json": float("nan")}]
     manager.redact_latest_message({"role": "assistant", "content": content}, again)
-    kept = talking(hk, []).messages[1]["content"]
-    assert kept[0] == {"text": "[redacted]"}
-    assert kept[1]["text"].startswith("[png image of ")
+    content = create_agent(hk, []).messages[1]["content"]
+    assert content[0] == {"text": "[redacted]"}
+    assert content[1]["text"].startswith("[png image of ")
 
 
-def test_what_a_graph_has_done(stored: Harken) -> None:
-    """Its state may hold what JSON cannot say, and files that are too large."""
+def test_the_state_of_a_graph(stored: Harken) -> None:
+    """It may have values that JSON cannot represent, and files that are too large."""
 
     class Multi:
-        """As much of a graph as a session needs."""
+        """The part of a graph that a session uses."""
 
         id = "graph"
 
@@ -404,7 +406,7 @@ def test_what_a_graph_has_done(stored: Harken) -> None:
 
 
 def test_a_graph_with_nan_in_a_nodes_state(hk: Harken) -> None:
-    """A real graph goes on, and is restored."""
+    """A graph runs and is restored."""
     for _ in range(2):
         node = Agent(model=LocalModel(["done"]), agent_id="node", callback_handler=None)
         node.state.set("confidence", float("nan"))
@@ -416,24 +418,24 @@ def test_a_graph_with_nan_in_a_nodes_state(hk: Harken) -> None:
 
 
 @pytest.mark.parametrize("limit", [999, MAX_SIZE + 1])
-def test_the_limit_has_limits(hk: Harken, limit: int) -> None:
-    """A limit that some storage could not keep, or that has no room for a message, is refused at once."""
+def test_the_range_of_the_limit(hk: Harken, limit: int) -> None:
+    """A limit that is too large for a storage, or too small for a message, is an error."""
     with pytest.raises(ConfigurationError, match="must be from 1,000 to 12,582,912"):
         HarkenSessionManager(hk, "s", max_record_bytes=limit)
     with pytest.raises(ConfigurationError, match="must be from 1,000 to 12,582,912"):
         MongoDBSessionManagerFactory(harken=hk).create_session_manager("s", max_record_bytes=limit)
 
 
-def test_nothing_is_logged_of_what_is_kept_whole(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
-    """NaN and bytes come back as they were, so there is no warning."""
+def test_no_warning_for_values_that_are_restored(hk: Harken, caplog: pytest.LogCaptureFixture) -> None:
+    """NaN and bytes are restored unchanged, without a warning."""
     caplog.set_level(logging.WARNING)
-    agent = talking(hk, [ToolCall("look", {}), "two"], tools=[answering({"json": [float("nan"), b"x"]})])
+    agent = create_agent(hk, [ToolCall("look", {}), "two"], tools=[tool_returning({"json": [float("nan"), b"x"]})])
     agent("look")
     assert [record for record in caplog.records if record.name.startswith("harken")] == []
 
 
-def test_sessions_that_were_kept_before_are_restored(hk: Harken) -> None:
-    """Records as Strands makes them, with its marks of bytes only, are read as before."""
+def test_sessions_of_earlier_versions_are_restored(hk: Harken) -> None:
+    """Records in Strands' format, with its marker of bytes only, are read."""
     content: Any = [{"text": "hi"}, _file("image", b"png")]
     message = SessionMessage({"role": "user", "content": content}, 0)
     hk.conversations.append("default", "s", "a", 0, message.to_dict())

@@ -1,0 +1,46 @@
+"""Texts for error messages and logs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harken.domain.texts import escape_unprintable, no_such, unknown_names, without_password
+
+
+def test_unknown_names_are_sorted_and_known_ones_keep_their_order() -> None:
+    """All unknown names are reported at once as text."""
+    assert unknown_names(["b", "z", 1], ["z", "b"]) == "unknown 1; known are z, b"
+    assert unknown_names({"d": 1, "c": 2}, ["b", "a"]) == "unknown c, d; known are b, a"
+    assert unknown_names(["a"], ["a", "b"]) is None
+
+
+def test_no_such_thing() -> None:
+    """The message names the kind, the name and the alternatives."""
+    assert no_such("channel", "ops", ["log"]) == "There is no channel 'ops'; known are log"
+    assert no_such("channel", "ops", []) == "There is no channel 'ops'; known are none"
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("mongodb://ann:secret@host/db?a=b", "mongodb://host/db?a=b"),
+        ("mongodb://ann:se@cret@host", "mongodb://host"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+    ],
+)
+def test_passwords_are_removed_from_urls(url: str, masked: str) -> None:
+    """Everything before the last @ is removed."""
+    assert without_password(url) == masked
+
+
+@given(st.text())
+def test_escaped_text_is_printable(text: str) -> None:
+    """Printable text does not change, and escaped text can be read back."""
+    escaped = escape_unprintable(text)
+    assert escaped.isprintable()
+    assert escaped == text or not text.isprintable()
+
+
+def test_escapes() -> None:
+    """A line end and a control character become escapes."""
+    assert escape_unprintable("one\ntwo\x1b[0m") == "one\\ntwo\\x1b[0m"
