@@ -88,7 +88,7 @@ class TestMongomockDayDocuments(StorageContract):
         return _without_closing(mongo_storage(mongomock.MongoClient(), clock=distant_times().__next__))
 
 
-@about_figures
+@about_statistics
 class TestSqliteCountingTermsAtOnce(TestSqlite):
     """As above, but with every term in the record, and every change a correction of it."""
 

@@ -14,7 +14,7 @@ Both the ratings (by counts, which can forget) and the comments (at most some th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from math import fsum, log, sqrt
@@ -244,16 +244,15 @@ def _specificity(found: _Occurrences) -> list[float]:
     """
     n = found.total
     xlogx = [0.0, *(k * log(k) for k in range(1, n + 1))]
-    size = range(len(found.words))
-    entropies = [xlogx[found.count(i)] + xlogx[n - found.count(i)] for i in size]
-    information = [[0.0 for _ in size] for _ in size]
-    for i in size:
-        for j in range(i):
-            both, a, b = found.together[i][j], found.count(i), found.count(j)
-            joint = xlogx[both] + xlogx[a - both] + xlogx[b - both] + xlogx[n - a - b + both]
-            bits = joint - entropies[i] - entropies[j] + xlogx[n] - 0.5
-            information[i][j] = information[j][i] = bits
-    return [fsum(information[i]) / found.count(i) for i in size]
+    alone = [xlogx[count] + xlogx[n - count] for count in map(found.count, range(len(found.words)))]
+
+    def information(i: int, j: int) -> float:
+        both, a, b = found.together[i][j], found.count(i), found.count(j)
+        joint = xlogx[both] + xlogx[a - both] + xlogx[b - both] + xlogx[n - a - b + both]
+        return joint - alone[i] - alone[j] + xlogx[n] - 0.5
+
+    shared = _symmetric(len(found.words), information)
+    return [fsum(row) / found.count(i) for i, row in enumerate(shared)]
 
 
 def _similarities(found: _Occurrences) -> _Matrix:
@@ -264,18 +263,26 @@ def _similarities(found: _Occurrences) -> _Matrix:
     added to what was seen and to what was expected. Words that look alike in any language, such as "bag" and "bags",
     have more: Dice's coefficient of their letter trigrams (R. C. Angell, G. E. Freund, P. Willett, 1983).
     """
-    size = range(len(found.words))
-    shared = [[_log_ratio(found, i, j) if i != j else 0.0 for j in size] for i in size]
+    size = len(found.words)
+    shared = _symmetric(size, lambda i, j: _log_ratio(found, i, j))
     profiles = [_unit([max(0.0, value) for value in row]) for row in shared]
     letters = [_trigrams(word) for word in found.words]
-    similar = [[0.0 for _ in size] for _ in size]
-    for i in size:
+
+    def similarity(i: int, j: int) -> float:
+        npmi = shared[i][j] / -log((found.together[i][j] + 1) / (found.total + 2))
+        cosine = sum(map(mul, profiles[i], profiles[j]))
+        return (npmi + cosine) / 2 + _LETTERS_WEIGHT * _dice(letters[i], letters[j])
+
+    return _symmetric(size, similarity)
+
+
+def _symmetric(size: int, value: Callable[[int, int], float]) -> _Matrix:
+    """A symmetric matrix with zeros on its diagonal."""
+    matrix = [[0.0] * size for _ in range(size)]
+    for i in range(size):
         for j in range(i):
-            npmi = shared[i][j] / -log((found.together[i][j] + 1) / (found.total + 2))
-            cosine = sum(map(mul, profiles[i], profiles[j]))
-            alike = _LETTERS_WEIGHT * _dice(letters[i], letters[j])
-            similar[i][j] = similar[j][i] = (npmi + cosine) / 2 + alike
-    return similar
+            matrix[i][j] = matrix[j][i] = value(i, j)
+    return matrix
 
 
 def _log_ratio(found: _Occurrences, i: int, j: int) -> float:
@@ -422,11 +429,14 @@ class _Describer:
     def _best_pair(
         self, words: Collection[str], comments: Iterable[RatedComment], taken: Collection[str]
     ) -> tuple[str, str] | None:
-        """The two adjacent words, one of them the theme's, with the largest excess times normalised information."""
+        """The two adjacent words with the largest excess times normalised information.
+
+        One of them at least is the theme's; it counts twice if both are.
+        """
         own = frozenset(words)
         pairs = Counter(pair for comment in comments for pair in _pairs(comment.words, own))
         worth = {
-            pair: self._worth(pair, count)
+            pair: self._worth(pair, count) * len(own.intersection(pair))
             for pair, count in pairs.items()
             if count >= MIN_COMMENTS and self._is_expression(pair, count) and _text(pair) not in taken
         }

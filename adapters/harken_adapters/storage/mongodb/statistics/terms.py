@@ -14,6 +14,7 @@ from bson import Binary
 from harken.domain.insight.terms import TOKENIZER_VERSION, TermCounts, TermTally
 from harken.domain.query import FeedbackQuery
 from harken_adapters.storage.mongodb.database import Database
+from harken_adapters.storage.mongodb.documents import decode_content
 from harken_adapters.storage.mongodb.statistics.day import SLOTS_A_DAY, Header, Span
 from harken_adapters.storage.mongodb.statistics.editions import Days, day_name, spans_condition
 from harken_adapters.storage.mongodb.statistics.marks import day_id
