@@ -71,7 +71,7 @@ class Theme:
     """What several comments are about.
 
     Attributes:
-        label: the n-gram, or the theme's first word where the n-gram has a stop word.
+        label: the n-gram if it is made of the theme's words, and otherwise the theme's first word.
         ngram: the two adjacent words that stand out most, if any are in enough comments.
         words: the theme's words, those with the largest excess first.
         count: the comments that have at least one of the words.
@@ -270,7 +270,7 @@ def _similarities(found: _Occurrences) -> _Matrix:
 
     def similarity(i: int, j: int) -> float:
         npmi = shared[i][j] / -log((found.together[i][j] + 1) / (found.total + 2))
-        cosine = sum(map(mul, profiles[i], profiles[j]))
+        cosine: float = sum(map(mul, profiles[i], profiles[j]))
         return (npmi + cosine) / 2 + _LETTERS_WEIGHT * _dice(letters[i], letters[j])
 
     return _symmetric(size, similarity)
@@ -406,9 +406,9 @@ class _Describer:
         group = [self.found.words.index(word) for word in words]
         comments = [self.comments[place] for place in _places(_union(self.found.sets[i] for i in group))]
         pair = self._best_pair(words, comments, taken)
-        ngram = pair and _text(pair)
+        ngram, own = pair and _text(pair), frozenset(words)
         return Theme(
-            label=ngram if pair and ngram and self.ignored.isdisjoint(pair) else words[0],
+            label=ngram if pair and ngram and own.issuperset(pair) else words[0],
             ngram=ngram,
             words=words,
             count=len(comments),
