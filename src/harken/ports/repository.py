@@ -164,6 +164,14 @@ class FeedbackRepository(ABC):
         """
 
     @abstractmethod
+    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+        """For each author, how many thumbs they gave, and how many of these are up; authors come in any order.
+
+        Feedback without an author counts as that of its session. Of the matching thumbs, only the newest ``limit``
+        are counted, by creation time and id.
+        """
+
+    @abstractmethod
     def term_counts(self, application: str) -> TermCounts:
         """How many rated comments of an application have each term, exactly as a fold over its counted feedback.
 

@@ -18,7 +18,8 @@ from harken.domain.alerts.alert import Alert, Subject
 from harken.domain.erasure import Erased
 from harken.domain.errors import DeliveryNotFound, FeedbackNotFound, LeaseLost, StaleFeedback
 from harken.domain.events import Delivery, DeliveryState, Event, erasure_deliveries, event_order
-from harken.domain.feedback import Feedback
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.sampling import count_by_author
 from harken.domain.insight.terms import TermCounts
 from harken.domain.metadata import MetadataSize
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
@@ -107,6 +108,10 @@ class _Feedback(FeedbackRepository):
             for key in group_by.keys(feedback) if group_by else (None,):
                 groups[key] = groups.get(key, Summary()) + Summary.of(feedback)
         return groups
+
+    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+        rated = [one for one in self.stream(query) if one.rating is not Rating.NEUTRAL]
+        return count_by_author(rated[-limit:])
 
     def term_counts(self, application: str) -> TermCounts:
         return TermCounts.fold(self.stream(FeedbackQuery(application=application)))

@@ -94,6 +94,25 @@ class CountingContract(FreshStorage):
                 expected = sum(label(other) == label(value) for other in (*values, None))
                 check_same(alike, [True] * expected)
 
+    def test_ratings_are_counted_by_author(self) -> None:
+        """Thumbs of one author belong together, and those of a session in which nobody is named."""
+        stored = [
+            a_feedback("s1", author="ann", rating=Rating.UP),
+            a_feedback("s2", author="ann", rating=Rating.DOWN),
+            a_feedback("s1", author="ann", rating=Rating.NEUTRAL),
+            a_feedback("ann", rating=Rating.UP),
+            a_feedback("s2", rating=Rating.DOWN),
+            a_feedback("s2", rating=Rating.DOWN, created_at=NOON + MINUTE),
+            a_feedback("s2", rating=Rating.DOWN, application="other"),
+        ]
+        with self.open_storage() as storage:
+            storage.feedback.add(accepted(*stored))
+            found = storage.feedback.ratings_by_author(FeedbackQuery(), limit=9)
+            check_same(sorted(map(tuple, found)), [(1, 1), (2, 0), (2, 1)])
+            newest = storage.feedback.ratings_by_author(FeedbackQuery(), limit=1)
+            check_same(list(map(tuple, newest)), [(1, 0)])
+            check_same(list(storage.feedback.ratings_by_author(FeedbackQuery(session_id="none"), limit=9)), [])
+
     def test_term_counts_equal_the_fold(self) -> None:
         """Each term of a rated comment is counted once, by rating, for each application."""
         stored = [

@@ -11,7 +11,8 @@ from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
 from harken.domain.errors import FeedbackNotFound, StaleFeedback
 from harken.domain.events import Event, erasure_deliveries
-from harken.domain.feedback import Feedback
+from harken.domain.feedback import Feedback, Rating
+from harken.domain.insight.sampling import count_by_author
 from harken.domain.insight.terms import TermCounts
 from harken.domain.instants import slot_start
 from harken.domain.query import Cursor, Dimension, FeedbackQuery, GroupBy, GroupKey, Page
@@ -102,6 +103,11 @@ class MemoryFeedbackRepository(FeedbackRepository):
             deliveries = sum(self._erase(feedback, waiting[feedback.id], at) for feedback in doomed.values())
             self._terms[query.application].forget()
         return Erased(feedback=len(doomed), alerts=alerts, deliveries=deliveries)
+
+    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+        with self._data.locked():
+            rated = [one for one in self.stream(query) if one.rating is not Rating.NEUTRAL]
+        return count_by_author(rated[-limit:])
 
     def term_counts(self, application: str) -> TermCounts:
         """See the port."""

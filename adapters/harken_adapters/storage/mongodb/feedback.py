@@ -166,6 +166,26 @@ class MongoFeedbackRepository(FeedbackRepository):
                 return erased
             erased += self._erase(query.application, doomed, at)
 
+    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+        # Sessions count only where there is no author: an absent field is absent from the key too.
+        is_up = {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}
+        author = {"author": "$author", "session": {"$cond": [{"$gt": ["$author", None]}, None, "$session_id"]}}
+        pipeline: list[Document] = [
+            {"$match": {"$and": [where(query), {"rating": {"$in": ["up", "down"]}}]}},
+            {"$sort": dict(_NEWEST_FIRST)},
+            {"$limit": limit},
+            {
+                "$group": {
+                    "_id": author,
+                    "given": {"$sum": 1},
+                    "up": {"$sum": {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}},
+                }
+            },
+        ]
+        with self._database.calling():
+            found = self._collection.aggregate(pipeline, hint=index_for(query), allowDiskUse=True)
+            return [(document["given"], document["up"]) for document in found]
+
     def term_counts(self, application: str) -> TermCounts:
         """See the port."""
         return self._terms.read(application)

@@ -141,6 +141,15 @@ class SqliteFeedbackRepository(FeedbackRepository):
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
         return self._database.read(lambda connection: summarize(connection, query, group_by))
 
+    def ratings_by_author(self, query: FeedbackQuery, *, limit: int) -> Sequence[tuple[int, int]]:
+        condition, parameters = where(query)
+        rated = f"SELECT author, session_id, rating FROM feedback WHERE {condition} AND rating <> 0"  # noqa: S608
+        return self._database.rows(
+            f"SELECT count(*), sum(rating = 1) FROM ({rated} {_NEWEST_FIRST} LIMIT ?) "  # noqa: S608 - made of constants
+            "GROUP BY author IS NULL, ifnull(author, session_id)",
+            (*parameters, limit),
+        )
+
     def term_counts(self, application: str) -> TermCounts:
         """See the port."""
         return read_term_counts(self._database, application)

@@ -6,12 +6,24 @@ from collections.abc import Iterable, Mapping
 from math import comb, log, sqrt
 from typing import Final, TypeVar
 
+from harken.domain.feedback import Feedback, Rating
+
 Key = TypeVar("Key")
 
 #: The false-positive rate of verdicts, over any number of looks.
 ALPHA: Final = 0.05
 #: The scale of the changes that the always-valid interval is most sensitive to: 5 percentage points.
 SCALE: Final = 0.05
+
+
+def count_by_author(rated: Iterable[Feedback]) -> list[tuple[int, int]]:
+    """For each author of thumbs, or session without one, how many they gave, and how many of these are up."""
+    counts: dict[tuple[bool, str], tuple[int, int]] = {}
+    for one in rated:
+        author = (one.author is None, one.author or one.session_id)
+        given, up = counts.get(author, (0, 0))
+        counts[author] = given + 1, up + (one.rating is Rating.UP)
+    return list(counts.values())
 
 
 def design_effect(authors: Iterable[tuple[int, int]]) -> float:
