@@ -36,7 +36,7 @@ def down(**parts: Any) -> Feedback:
     return a_feedback(rating=Rating.DOWN, **parts)
 
 
-@given(rules, these.feedbacks(), st.lists(words).map(" ".join), maybe_scalar)
+@given(rules, these.feedback_entries(), st.lists(words).map(" ".join), maybe_scalar)
 def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: str, value: Any) -> None:
     """A rule fits what a query with the same filters finds, and whose comment has the theme, as figures count it."""
     feedback = evolve(feedback, comment=comment, context=Context({**feedback.context, "user_tier": value}))
@@ -51,7 +51,7 @@ def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: 
     assert rule.fits(feedback) == (same.in_any_state().matches(feedback) and has_theme)
 
 
-@given(st.lists(rules, max_size=5), these.feedbacks())
+@given(st.lists(rules, max_size=5), these.feedback_entries())
 def test_the_first_that_fits(those: list[ReplyRule], feedback: Feedback) -> None:
     """Rules are asked in their order, and what does not count is not answered."""
     fitting = [rule.text for rule in those if rule.fits(feedback)]

@@ -91,7 +91,7 @@ def test_real_feedback_gives_the_same_figures_and_the_same_export(both: tuple[Ha
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=st.lists(hst.feedbacks(), max_size=12), data=st.data())
+@given(batch=st.lists(hst.feedback_entries(), max_size=12), data=st.data())
 def test_a_copy_through_all_storages_exports_the_same_bytes(
     mongodb_url: str, tmp_path_factory: Any, batch: list[Feedback], data: st.DataObject
 ) -> None:

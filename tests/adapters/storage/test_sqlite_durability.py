@@ -91,8 +91,8 @@ class TestEveryWritePath(StorageContract):
     """All that the contract does, on a file whose connections are observed."""
 
     test_any_sequence_of_operations_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
-    test_any_sequence_of_telling_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
-    test_any_sequence_of_talking_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
+    test_any_sequence_of_deliveries_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
+    test_any_sequence_of_conversations_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
 
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
