@@ -18,7 +18,7 @@ def test_every_pair(before: ModerationStatus, after: ModerationStatus) -> None:
     """A moderator may take feedback from any status to any other, and to stay is no decision."""
     moderation = Moderation(status=before)
     if before is after:
-        with pytest.raises(InvalidTransition, match=f"is {before.value} already"):
+        with pytest.raises(InvalidTransition, match=f"is already {before.value}"):
             moderation.decide(after, at=NOON)
         return
     decided = moderation.decide(after, at=NOON, moderator="mia", reason="rude")
@@ -28,7 +28,7 @@ def test_every_pair(before: ModerationStatus, after: ModerationStatus) -> None:
 @pytest.mark.parametrize("status", STATUSES)
 def test_nothing_to_undo(status: ModerationStatus) -> None:
     """What no person decided, no person can undo."""
-    with pytest.raises(InvalidTransition, match="none to undo"):
+    with pytest.raises(InvalidTransition, match="no decision on this feedback to undo"):
         Moderation(status=status).undo(at=NOON)
 
 

@@ -31,7 +31,7 @@ scalars = st.sampled_from([None, 1, True, 1.0, "1", "true", "null"])
 
 
 @st.composite
-def feedback_entries(draw: st.DrawFn) -> Feedback:
+def feedbacks(draw: st.DrawFn) -> Feedback:
     """Feedback from a small world, so that queries often match."""
     return a_feedback(
         draw(few),
@@ -81,7 +81,7 @@ def satisfies(feedback: Feedback, name: str, wanted: Any) -> bool:
 
 
 class TestMatches:
-    @given(feedback_entries(), st.fixed_dictionaries({}, optional=FILTERS))
+    @given(feedbacks(), st.fixed_dictionaries({}, optional=FILTERS))
     def test_all_filters_hold(self, feedback: Feedback, filters: dict[str, Any]) -> None:
         """A query finds what satisfies each of its filters, and by default only what counts in its application."""
         unless_said = {
@@ -92,7 +92,7 @@ class TestMatches:
         expected = all(satisfies(feedback, *item) for item in (unless_said | filters).items())
         assert FeedbackQuery(**filters).matches(feedback) == expected
 
-    @given(feedback_entries(), st.sampled_from(list(FILTERS)), st.data())
+    @given(feedbacks(), st.sampled_from(list(FILTERS)), st.data())
     def test_a_filter_never_widens(self, feedback: Feedback, name: str, data: st.DataObject) -> None:
         """One more filter finds at most what was found without it."""
         assume(name not in ("statuses", "withdrawn", "application"))
@@ -101,7 +101,7 @@ class TestMatches:
         assert base.matches(feedback)
         assert narrower.matches(feedback) == satisfies(feedback, name, getattr(narrower, name))
 
-    @given(feedback_entries())
+    @given(feedbacks())
     def test_every_feedback_is_found_in_any_state(self, feedback: Feedback) -> None:
         """``in_any_state`` leaves nothing behind, and the plain query finds exactly what counts."""
         plain = FeedbackQuery(application=feedback.application)
@@ -244,7 +244,7 @@ class TestCursor:
         with pytest.raises(InvalidQuery):
             Cursor.parse(urlsafe_b64encode(place).decode())
 
-    @given(st.lists(feedback_entries(), max_size=6))
+    @given(st.lists(feedbacks(), max_size=6))
     def test_order(self, several: list[Feedback]) -> None:
         """Cursors sort like the lists that they lead through: by time, then by id."""
         places = sorted(Cursor.of(one) for one in several)

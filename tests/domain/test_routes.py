@@ -38,7 +38,7 @@ FEEDBACK = st.builds(
 FEEDBACK_TYPES = [type_ for type_ in EventType if not type_.about_alert]
 
 
-UNROUTABLE = "feedback.erased goes to every channel that knows of the feedback; it cannot be routed"
+UNROUTABLE = "feedback.erased goes to every channel that has received the feedback; it cannot be routed"
 
 
 def an_alert(**parts: Any) -> Alert:
@@ -98,17 +98,20 @@ def test_an_alert_about_a_session_is_about_no_agent() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, "A route needs a name, as text; got {}"),
-        ({"name": "r"}, "A route needs a channel, as text; got {'name': 'r'}"),
-        ({"name": "r", "channel": 1}, "A route needs a channel, as text"),
-        ({"name": "a b", "channel": "c"}, "A route's name has 1 to 64 letters, digits, '-' or '_', and begins with"),
-        ({"name": "r", "channel": "c:d"}, "A channel's name has 1 to 64 letters"),
+        ({}, "A route needs a name of type string; got {}"),
+        ({"name": "r"}, "A route needs a channel of type string; got {'name': 'r'}"),
+        ({"name": "r", "channel": 1}, "A route needs a channel of type string"),
+        (
+            {"name": "a b", "channel": "c"},
+            "A route's name must have 1 to 64 letters, digits, '-' or '_', and begin with",
+        ),
+        ({"name": "r", "channel": "c:d"}, "A channel's name must have 1 to 64 letters"),
         ({"name": "r", "channel": "c", "rating": ["up"]}, "Route 'r' sets unknown rating; known are name, channel"),
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
         ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is none of 'up', 'down', 'neutral'"),
-        ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is none of 'feedback.created'"),
+        ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is not one of 'feedback.created'"),
         ({"name": "r", "channel": "c", "events": ["feedback.created", "feedback.erased"]}, UNROUTABLE),
-        ({"name": "r", "channel": "c", "statuses": [1]}, "1 is none of 'pending', 'approved', 'rejected'"),
+        ({"name": "r", "channel": "c", "statuses": [1]}, "1 is not one of 'pending', 'approved', 'rejected'"),
         ({"name": "r", "channel": "c", "tags": [""]}, "tags of route 'r': each must not be empty"),
         ({"name": "r", "channel": "c", "template": 5}, "In route 'r': template must be text, got int"),
         ({"name": "r", "channel": "c", "template": "x" * 10_001}, "is longer than 10000 characters"),
