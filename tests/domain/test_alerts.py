@@ -225,8 +225,8 @@ def test_what_is_said_of_a_rise() -> None:
     theme = ThemeRule(name="r").finding("slow", APPLICATION, 20, 2, 1)
     assert theme is not None
     assert theme.message == (
-        "20 downs that mention 'slow' for application default within 1h, against 2 in the same hours of the week "
-        "before: more than 2 times as many"
+        "20 thumbs-down comments that mention 'slow' for application default within 1h, compared with 2 in the same hours "
+        "of the previous week: more than 2 times as many"
     )
 
 

@@ -29,11 +29,11 @@ def test_a_url_names_a_database(url: str, location: Location) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mongodb://", "names no server"),
-        ("mongodb:///feedback", "names no server"),
-        ("mongodb://user:secret@/feedback", "names no server"),
-        ("mongo://localhost", "names no server"),
-        ("mongodb://[::1/feedback", "makes no sense"),
+        ("mongodb://", "does not name a server"),
+        ("mongodb:///feedback", "does not name a server"),
+        ("mongodb://user:secret@/feedback", "does not name a server"),
+        ("mongo://localhost", "does not name a server"),
+        ("mongodb://[::1/feedback", "is invalid"),
         ("mongodb://localhost/?w=1", "Leave w out"),
         ("mongodb://localhost/?journal=false&readPreference=secondary", "Leave journal, readpreference out"),
         ("mongodb://localhost/?timeoutMS=soon", "whole number"),

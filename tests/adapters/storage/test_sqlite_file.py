@@ -346,7 +346,7 @@ def test_an_old_file_becomes_as_a_new_one(path: Path, version: int) -> None:
 
 def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
     """A missing folder, or a folder in the place of the file, is told apart."""
-    with pytest.raises(StorageUnavailable, match="there is no folder"):
+    with pytest.raises(StorageUnavailable, match="folder"):
         harken.connect(url_of(tmp_path / "missing" / "feedback.db"))
     with pytest.raises(StorageUnavailable, match="not a file"):
         harken.connect(url_of(tmp_path))
@@ -448,7 +448,7 @@ def test_figures_that_were_tampered_with_are_mended(path: Path, damage: str, wro
     with harken.connect(url_of(path)) as hk:
         mended = hk.rebuild()
         assert len(mended) == wrong
-        assert all(sentence.startswith("The figures of '") and "; a recount gives " in sentence for sentence in mended)
+        assert all(one.startswith("The statistics of '") and "; a recount gives " in one for one in mended)
         assert (hk.check(), hk.rebuild()) == ([], [])
     with harken.connect(url_of(path), application="other") as hk:
         assert hk.check() == []
@@ -464,9 +464,9 @@ def test_what_was_mended_is_told_in_figures(path: Path) -> None:
     counted = "a recount gives positive 3, comments 3, comment_characters 660"
     with harken.connect(url_of(path)) as hk:
         by_hour, by_slot = hk.rebuild()
-    assert by_hour == f"The figures of 'default' for agent 'helper' at hour 12 UTC said nothing; {counted}"
-    said = "said positive 1, comments 3"
-    assert by_slot == f"The figures of 'default' for agent 'helper' from 2026-01-01T12:00Z on {said}; {counted}"
+    assert by_hour == f"The statistics of 'default' for agent 'helper' at hour 12 UTC were nothing; {counted}"
+    said = "were positive 1, comments 3"
+    assert by_slot == f"The statistics of 'default' for agent 'helper' from 2026-01-01T12:00Z on {said}; {counted}"
 
 
 # --- durable and gone ------------------------------------------------------------------------------------------------

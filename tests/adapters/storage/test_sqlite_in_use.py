@@ -386,7 +386,7 @@ def test_a_log_that_is_left_alone_is_not_deleted(path: Path, put_there: bool) ->
     path.rename(moved)
     if put_there:
         path.touch()
-    with pytest.raises(StorageUnavailable, match="put the file back"):
+    with pytest.raises(StorageUnavailable, match="restore the file"):
         harken.connect(url_of(path))
     moved.replace(path)
     assert stored(path) == 10

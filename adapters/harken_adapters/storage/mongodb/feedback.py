@@ -19,7 +19,7 @@ from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRep
 from harken_adapters.storage.mongodb.alerts import gone
 from harken_adapters.storage.mongodb.conditions import (
     changed,
-    changed_behind,
+    changed_after,
     index_for,
     where,
     where_after,
@@ -38,7 +38,7 @@ from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.statistics.editions import Days
 from harken_adapters.storage.mongodb.statistics.marks import Marks
-from harken_adapters.storage.mongodb.statistics.summarize import Figures
+from harken_adapters.storage.mongodb.statistics.summarize import MongoStatistics
 
 _CHUNK: Final = 1_000
 #: How many events may wait in a document, which has to stay below 16 MB, before they are coalesced.
@@ -59,7 +59,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
-        self._figures = Figures(database, days)
+        self._figures = MongoStatistics(database, days)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         """See the port."""
@@ -123,7 +123,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         until = _change_place(last[0])
         place: Cursor | None = None
         while True:
-            condition = changed_behind(application, place, since=since, until=until)
+            condition = changed_after(application, place, since=since, until=until)
             chunk = self._select(condition, _FIRST_CHANGED_FIRST, "changed", _CHUNK)
             yield from chunk
             if len(chunk) < _CHUNK:
