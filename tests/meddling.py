@@ -1,4 +1,4 @@
-"""Doing something in between two commands to a MongoDB, as another process may."""
+"""Actions of another process between two commands to MongoDB."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from pymongo.monitoring import CommandListener
 
 
 class Meddling(CommandListener):
-    """Counts what is sent to the server, and does something in between, once, when a command has succeeded."""
+    """Counts the commands sent to the server, and runs an action once after a command succeeded."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -16,9 +16,9 @@ class Meddling(CommandListener):
         self._meddle: Callable[[], object] = lambda: None
 
     def after(self, command: str, meddle: Callable[[], object], *, times: int = 1) -> None:
-        """Do that when the next such command, or the one so many later, has succeeded, before its answer is looked at.
+        """Run ``meddle`` after the given number of these commands succeeded, before the last response is processed.
 
-        Any command will do if it is named ``""``.
+        An empty name matches any command.
         """
         self._command, self._meddle, self._times = command, meddle, times
 

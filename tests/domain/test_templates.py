@@ -1,4 +1,4 @@
-"""Templates: texts with plain places, and nothing that could run."""
+"""Templates: text with placeholders, without expressions."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from harken.domain.templates import filled, template_problem
 
 NAMES = ("session_id", "rating")
 values = st.fixed_dictionaries({name: st.text(max_size=5) for name in NAMES})
-#: Pieces of a template, and what each becomes.
+#: Parts of a template, and their results.
 pieces = st.lists(
     st.sampled_from([("{session_id}", "session_id"), ("{rating}", "rating"), ("{{", None), ("}}", None)])
     | st.text(st.characters(exclude_characters="{}"), max_size=5).map(lambda text: (text, None))
@@ -16,8 +16,8 @@ pieces = st.lists(
 
 
 @given(pieces, values)
-def test_fills_what_has_a_name_and_keeps_the_rest(parts: list[tuple[str, str | None]], known: dict[str, str]) -> None:
-    """Each place becomes its value, whatever is in that; doubled braces become one; all else stays as it is."""
+def test_placeholders_are_replaced(parts: list[tuple[str, str | None]], known: dict[str, str]) -> None:
+    """Each placeholder becomes its value; doubled braces become single ones; other text is unchanged."""
     template = "".join(piece for piece, _ in parts)
     assert template_problem(template, NAMES) is None
     halved = {"{{": "{", "}}": "}"}
@@ -26,8 +26,8 @@ def test_fills_what_has_a_name_and_keeps_the_rest(parts: list[tuple[str, str | N
 
 
 @given(st.text(st.sampled_from("{}[].!:0a ") | st.sampled_from("rating"), max_size=12), values)
-def test_what_has_no_problem_can_be_filled(template: str, known: dict[str, str]) -> None:
-    """A template that passes is never a surprise later."""
+def test_a_valid_template_can_be_filled(template: str, known: dict[str, str]) -> None:
+    """A template that passes the check never raises later."""
     if template_problem(template, ["a", *NAMES]) is None:
         filled(template, {**known, "a": "x"})
 
@@ -49,8 +49,8 @@ def test_what_has_no_problem_can_be_filled(template: str, known: dict[str, str])
         (None, "A template must be a string, got NoneType"),
     ],
 )
-def test_says_what_is_wrong(template: object, message: str) -> None:
-    """Attributes, indexes, conversions, widths and unknown names are refused, in words that tell what is possible."""
+def test_an_invalid_template_has_a_problem(template: object, message: str) -> None:
+    """Attributes, indexes, conversions, widths and unknown names are refused with a helpful message."""
     problem = template_problem(template, NAMES)
     assert problem is not None
     assert message in problem

@@ -19,7 +19,7 @@ from harken import (
     ModerationStatus,
     Summary,
 )
-from support import NOON, ManualClock, a_submission, in_threads, told
+from support import NOON, ManualClock, a_submission, all_events, in_threads
 
 APP = "default"
 PENDING, APPROVED, REJECTED = ModerationStatus
@@ -40,7 +40,7 @@ def test_a_decision_moves_the_figures(hk: Harken, clock: ManualClock, kept: Feed
     )
     assert hk.collection.get(APP, kept.id) == rejected
     assert hk.summary() == Summary()
-    assert told(hk)[1:] == [("feedback.moderated", kept.id, 2)]
+    assert all_events(hk)[1:] == [("feedback.moderated", kept.id, 2)]
     assert hk.moderation.decide(APP, kept.id, APPROVED).is_counted
     assert hk.summary() == Summary.of(kept)
 
@@ -51,7 +51,7 @@ def test_undo(hk: Harken, kept: Feedback) -> None:
     undone = hk.moderation.undo(APP, kept.id, moderator="max")
     assert (undone.moderation.status, undone.moderation.moderator) == (APPROVED, "max")
     assert hk.moderation.undo(APP, kept.id).moderation.status is REJECTED
-    assert [event[::2] for event in told(hk)[1:]] == [("feedback.moderated", version) for version in (2, 3, 4)]
+    assert [event[::2] for event in all_events(hk)[1:]] == [("feedback.moderated", version) for version in (2, 3, 4)]
 
 
 def test_no_decision(hk: Harken, kept: Feedback) -> None:
@@ -64,7 +64,7 @@ def test_no_decision(hk: Harken, kept: Feedback) -> None:
         hk.moderation.decide("shop", kept.id, REJECTED)
     with pytest.raises(FeedbackNotFound):
         hk.moderation.undo(APP, "nothing")
-    assert len(told(hk)) == 1
+    assert len(all_events(hk)) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a ``mongodb:`` URL may say."""
+"""Parsing of ``mongodb:`` URLs."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from harken_adapters.storage.mongodb.url import Location, parse_url
     ],
 )
 def test_a_url_names_a_database(url: str, location: Location) -> None:
-    """The path is the database, ``harken`` if there is none; the time limit is read, the rest is the driver's."""
+    """The path names the database, by default ``harken``; the time limit is parsed, the driver parses the rest."""
     assert parse_url(url) == location
 
 
@@ -41,8 +41,8 @@ def test_a_url_names_a_database(url: str, location: Location) -> None:
         ("mongodb://localhost/?timeoutMS=60001", "1 to 60000"),
     ],
 )
-def test_a_url_that_makes_no_sense_says_what_would(url: str, says: str) -> None:
-    """A mistake in the URL is a ``ConfigurationError`` that tells what was expected, and no password."""
+def test_an_invalid_url_raises_a_helpful_error(url: str, says: str) -> None:
+    """The ``ConfigurationError`` says what was expected, and does not contain the password."""
     with pytest.raises(ConfigurationError, match=says) as caught:
         parse_url(url)
     assert "secret" not in str(caught.value)

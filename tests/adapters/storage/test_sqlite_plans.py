@@ -1,4 +1,4 @@
-"""How SQLite finds what is asked for: by an index, however large the file is."""
+"""SQLite uses an index for every operation, regardless of the size of the file."""
 
 import re
 import sqlite3
@@ -20,7 +20,7 @@ from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
-#: What is asked for, and the column by which it has to be found.
+#: Operations of the facade, and the column or index by which they must find rows.
 _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
     "figures of a session": (lambda hk: hk.summary(session_id="s-1"), "session_id=?"),
     "figures of a session's message": (lambda hk: hk.summary(session_id="s-1", message_id="m"), "session_id=?"),
@@ -66,7 +66,7 @@ def _erased_with_alert(storage: Storage) -> Erased:
     return storage.feedback.erase(FeedbackQuery(feedback_id=one.id), at=NOON)
 
 
-#: What a relay does, and whoever looks at it or at alerts, and what it has to be found by.
+#: Operations of relays, and of the commands that manage deliveries and alerts, and what they must use.
 _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
     "events that wait": (lambda st: st.outbox.events(limit=9), "event_time"),
     "a plan that is carried out": (
@@ -216,7 +216,7 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """All that is sent to SQLite, with the values put in."""
+    """Record the statements sent to SQLite, with their values."""
     statements: list[str] = []
     connect = sqlite3.connect
 
@@ -230,8 +230,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("asked", _ASKED)
-def test_what_is_asked_for_is_found_by_its_index(asked: str, tmp_path: Path, sent: list[str]) -> None:
-    """Whoever asks for a session, an author or an agent has SQLite read no others, from the first row on."""
+def test_queries_use_an_index(asked: str, tmp_path: Path, sent: list[str]) -> None:
+    """Reading one session, author or agent reads no rows of others, even in a small file."""
     call, by = _ASKED[asked]
     path = tmp_path / "feedback.db"
     with harken.connect(f"sqlite:///{path}") as hk:
@@ -247,8 +247,8 @@ def test_what_is_asked_for_is_found_by_its_index(asked: str, tmp_path: Path, sen
 
 
 @pytest.mark.parametrize("done", _DONE)
-def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: list[str]) -> None:
-    """However many events, deliveries and alerts there are, none is read that is not needed, and none is sorted."""
+def test_operations_use_an_index(done: str, tmp_path: Path, sent: list[str]) -> None:
+    """With any number of events, deliveries and alerts, no unneeded row is read, and none is sorted."""
     call, by = _DONE[done]
     path = tmp_path / "feedback.db"
     with open_storage(f"sqlite:///{path}") as storage:
@@ -262,18 +262,18 @@ def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: lis
     assert any(by in step for step in plans), plans
     for table in ("event", "delivery", "alert", "document", "feedback", "agent", "message"):
         assert not [step for step in plans if step == f"SCAN {table}"]
-    # Events of the very same time may be sorted by the last column, but never all of them.
+    # Events of the same time may be sorted by the last column, but never all of them.
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans
 
 
-#: By what the triggers find other deliveries about the subject of one, to its channel.
+#: The index by which triggers find other deliveries about one subject to one channel.
 _LANE: Final = "SEARCH delivery USING INDEX delivery_order (application=? AND feedback_id=? AND channel=?"
 _ONE: Final = "SEARCH delivery USING PRIMARY KEY (id=?)"
 _MARKING: Final = {_ONE, f"{_LANE} AND version<?)", f"{_LANE} AND version>?)"}
 _UNMARKING: Final = {f"{_LANE})", f"{_LANE} AND version=?)"}
 _LISTED: Final = "SCAN listed VIRTUAL TABLE INDEX 1:"
 _UNLISTED: Final = "SEARCH alert_feedback USING PRIMARY KEY (application=? AND feedback_id=? AND alert_id=?)"
-#: Triggers, and all that they look for.
+#: The triggers, and everything that they look up.
 _TRIGGERED: Final = {
     "delivery_made": _MARKING,
     "delivery_revived": _MARKING,
@@ -292,7 +292,7 @@ _TRIGGERED: Final = {
 
 @pytest.mark.parametrize("trigger", _TRIGGERED)
 def test_a_trigger_finds_rows_by_their_index(trigger: str, tmp_path: Path) -> None:
-    """However many deliveries there are about one feedback, a trigger reads none that it has no need of."""
+    """With any number of deliveries about one feedback entry, a trigger reads no unneeded row."""
     path = tmp_path / "feedback.db"
     with open_storage(f"sqlite:///{path}"):
         connection = sqlite3.connect(path)

@@ -39,7 +39,7 @@ class Horizon:
 
 @frozen
 class Span:
-    """Consecutive slots from ``start`` to ``end`` (exclusive); without an end, all later slots."""
+    """Consecutive slots from ``first`` to ``end`` (exclusive); without an end, all later slots."""
 
     first: int
     end: int | None
