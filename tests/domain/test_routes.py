@@ -43,7 +43,7 @@ UNROUTABLE = "feedback.erased goes to every channel that has received the feedba
 
 def an_alert(**parts: Any) -> Alert:
     """An alert about agent ``a``, unless ``parts`` replaces it."""
-    known = {"subject": Subject("agent", "a"), "rule": "r", "kind": AlertKind.STREAK, "message": "3 downs in a row"}
+    known = {"subject": Subject("agent", "a"), "rule": "r", "kind": AlertKind.STREAK, "message": "A streak"}
     return Alert(**{"id": "alert_1", **known, "began_at": NOON, "raised_at": NOON, **parts})
 
 
