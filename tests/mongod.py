@@ -125,7 +125,7 @@ class Mongod:
     def hello(self) -> dict[str, Any]:
         """Return the server's state in its set; empty if it does not respond."""
         try:
-            with connected(self) as client:
+            with connect_to(self) as client:
                 return dict(client.admin.command("hello"))
         except PyMongoError:
             return {}
@@ -175,7 +175,7 @@ class Deployment:
     def _all_have_a_note(self) -> bool:
         all_of_them = {"w": len(self.members), "wtimeout": 1_000}
         try:
-            with connected(self.primary()) as client:
+            with connect_to(self.primary()) as client:
                 client.admin.command("appendOplogNote", 1, data={}, writeConcern=all_of_them)
         except PyMongoError:
             return False
@@ -199,7 +199,7 @@ def replica_set(members: int = 1, *, cache_gb: float = CACHE_GB, folder: Path | 
     with _servers(members, cache_gb, folder, "--replSet", "harken") as servers:
         addresses = [server.address for server in servers]
         hosts = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
-        with connected(servers[0]) as client:
+        with connect_to(servers[0]) as client:
             client.admin.command("replSetInitiate", {"_id": "harken", "members": hosts, "settings": QUICK_ELECTIONS})
         deployment = Deployment(servers, f"mongodb://{','.join(addresses)}/?replicaSet=harken")
         deployment.settle()
@@ -252,7 +252,7 @@ def with_database(url: str, name: str, **options: object) -> str:
     return urlunsplit(parts._replace(path=f"/{name}", query=query))
 
 
-def connected(server: Mongod) -> closing[MongoClient[dict[str, Any]]]:
+def connect_to(server: Mongod) -> closing[MongoClient[dict[str, Any]]]:
     """A client of this server alone, with short timeouts, which is closed at the end."""
     limit = 2_000
     return closing(

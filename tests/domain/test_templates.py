@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.templates import filled, template_problem
+from harken.domain.templates import fill_template, template_problem
 
 NAMES = ("session_id", "rating")
 values = st.fixed_dictionaries({name: st.text(max_size=5) for name in NAMES})
@@ -22,14 +22,14 @@ def test_placeholders_are_replaced(parts: list[tuple[str, str | None]], known: d
     assert template_problem(template, NAMES) is None
     halved = {"{{": "{", "}}": "}"}
     expected = "".join(known[name] if name else halved.get(piece, piece) for piece, name in parts)
-    assert filled(template, known) == expected
+    assert fill_template(template, known) == expected
 
 
 @given(st.text(st.sampled_from("{}[].!:0a ") | st.sampled_from("rating"), max_size=12), values)
 def test_a_valid_template_can_be_filled(template: str, known: dict[str, str]) -> None:
     """A template that passes the check never raises later."""
     if template_problem(template, ["a", *NAMES]) is None:
-        filled(template, {**known, "a": "x"})
+        fill_template(template, {**known, "a": "x"})
 
 
 @pytest.mark.parametrize(

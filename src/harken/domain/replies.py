@@ -11,7 +11,7 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar
 from harken.domain.query import label
 from harken.domain.rules import MAX_TAG_LENGTH, label_problem, name_problem, text_problem
-from harken.domain.templates import filled, template_problem
+from harken.domain.templates import fill_template, template_problem
 from harken.domain.violation import Violation
 
 MAX_REPLY_LENGTH: Final = 1_000
@@ -103,7 +103,7 @@ class ReplyRule:
     def reply(self, feedback: Feedback) -> str:
         """Return the text with its placeholders replaced."""
         values = (feedback.session_id, feedback.agent_id or "", feedback.rating.name.lower())
-        return filled(self.text, dict(zip(PLACEHOLDERS, values, strict=True)))
+        return fill_template(self.text, dict(zip(PLACEHOLDERS, values, strict=True)))
 
 
 def reply_to(rules: Iterable[ReplyRule], feedback: Feedback) -> str | None:

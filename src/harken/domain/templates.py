@@ -24,6 +24,6 @@ def template_problem(template: object, names: Collection[str]) -> str | None:
     return None
 
 
-def filled(template: str, values: Mapping[str, object]) -> str:
+def fill_template(template: str, values: Mapping[str, object]) -> str:
     """Return the template with its placeholders replaced. :func:`template_problem` must have accepted it."""
     return template.format_map(values)

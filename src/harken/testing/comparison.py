@@ -46,7 +46,7 @@ class ComparingMachine(RuleBasedStateMachine):
         check_same(actual, answer_of(lambda: call(self._model)))
         return actual
 
-    def _stored(self) -> list[Feedback]:
+    def _all_feedback(self) -> list[Feedback]:
         everything = (FeedbackQuery(application=name).in_any_state() for name in hst.APPLICATIONS)
         return [feedback for query in everything for feedback in self._model.feedback.stream(query)]
 

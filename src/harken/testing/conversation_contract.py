@@ -34,7 +34,7 @@ class ConversationContract(FreshStorage):
                 storage.conversations.put_agent(*agent, value)
                 check_same(storage.conversations.agent(*agent), value)
                 check_same(storage.conversations.append(*agent, 0, value), True)
-                check_same(_said(storage, *agent), [(0, value)])
+                check_same(_read(storage, *agent), [(0, value)])
 
     def test_the_latest_state_of_an_agent_is_returned(self) -> None:
         """``put_agent`` replaces the whole state of one agent, and affects no other agent, session or application."""
@@ -77,7 +77,7 @@ class ConversationContract(FreshStorage):
             append = partial(storage.conversations.append, *_HELPER)
             check_same([append(number, {"n": number}) for number in (1, 0, 1)], [True, True, False])
             check_same(append(1, {"n": "other"}), False)
-            check_same(_said(storage, *_HELPER), [(0, {"n": 0}), (1, {"n": 1})])
+            check_same(_read(storage, *_HELPER), [(0, {"n": 0}), (1, {"n": 1})])
             check_same([storage.conversations.append(*agent, 1, {}) for agent in _OTHERS], [True] * len(_OTHERS))
 
     def test_only_an_existing_message_is_replaced(self) -> None:
@@ -89,8 +89,8 @@ class ConversationContract(FreshStorage):
                     storage.conversations.append(*agent, number, {"n": number})
             check_same([storage.conversations.replace(*_HELPER, n, {"new": n}) for n in (1, 2)], [True, False])
             check_same(storage.conversations.replace(*_HERE, "nobody", 1, {}), False)
-            check_same(_said(storage, *_HELPER), [(0, {"n": 0}), (1, {"new": 1})])
-            check_same([_said(storage, *agent) for agent in _OTHERS], [[(0, {"n": 0}), (1, {"n": 1})]] * len(_OTHERS))
+            check_same(_read(storage, *_HELPER), [(0, {"n": 0}), (1, {"new": 1})])
+            check_same([_read(storage, *agent) for agent in _OTHERS], [[(0, {"n": 0}), (1, {"n": 1})]] * len(_OTHERS))
 
     def test_messages_are_sorted_by_number(self) -> None:
         """Pages are ordered by number, compared as numbers, however the messages were appended."""
@@ -99,7 +99,7 @@ class ConversationContract(FreshStorage):
             for number in reversed(numbers):
                 storage.conversations.append(*_HELPER, number, {"n": number})
             messages = partial(storage.conversations.messages, *_HELPER)
-            check_same(_said(storage, *_HELPER), [(number, {"n": number}) for number in numbers])
+            check_same(_read(storage, *_HELPER), [(number, {"n": number}) for number in numbers])
             pages = [
                 [number for number, _ in messages(limit=4, after=after)] for after in (-1, 9, 10, 2**53, 2**63 - 1)
             ]
@@ -111,7 +111,7 @@ class ConversationContract(FreshStorage):
         with self.open_storage() as storage:
             for number in range(250):
                 storage.conversations.append(*_HELPER, number, {"n": number})
-            check_same([number for number, _ in _said(storage, *_HELPER)], list(range(250)))
+            check_same([number for number, _ in _read(storage, *_HELPER)], list(range(250)))
             check_same(storage.conversations.count(*_HELPER), 250)
 
     def test_messages_are_counted(self) -> None:
@@ -137,10 +137,10 @@ class ConversationContract(FreshStorage):
                     storage.conversations.append(*agent, number, {})
             check_same([storage.conversations.erase(*_HERE) for _ in range(2)], [4, 0])
             check_same((dict(storage.conversations.agents(*_HERE)), storage.conversations.count(*_HERE)), ({}, 0))
-            check_same([_said(storage, *agent) for agent in (_HELPER, _OTHERS[-1])], [[], []])
+            check_same([_read(storage, *agent) for agent in (_HELPER, _OTHERS[-1])], [[], []])
             check_same(list(storage.conversations.sessions()), [("default", "S"), ("default", "s2"), ("other", "s")])
             check_same(storage.conversations.append(*_HELPER, 0, {"new": True}), True)
-            check_same(_said(storage, *_HELPER), [(0, {"new": True})])
+            check_same(_read(storage, *_HELPER), [(0, {"new": True})])
 
     def test_sessions_are_listed_once(self) -> None:
         """``sessions`` is ordered by application and id, by code point; agents, messages or both are sufficient."""
@@ -180,10 +180,10 @@ class ConversationContract(FreshStorage):
             _change(taken_in)
             _change(storage.conversations.agent(*_HELPER))
             _change(storage.conversations.agents(*_HERE)["helper"])
-            for _, message in _said(storage, *_HELPER):
+            for _, message in _read(storage, *_HELPER):
                 _change(message)
             check_same(storage.conversations.agent(*_HELPER), {"list": [1]})
-            check_same(_said(storage, *_HELPER), [(0, {"list": [1]}), (1, {"list": [1]})])
+            check_same(_read(storage, *_HELPER), [(0, {"list": [1]}), (1, {"list": [1]})])
 
     def test_one_of_several_racing_messages_is_stored(self) -> None:
         """If several threads append with the same number, one succeeds, and its message is stored."""
@@ -192,16 +192,16 @@ class ConversationContract(FreshStorage):
                 append = partial(storage.conversations.append, *_HELPER, number)
                 won = at_once([partial(append, {"rival": rival}) for rival in range(8)])
                 check_same(sum(won), 1)
-                check_same(_said(storage, *_HELPER)[number], (number, {"rival": won.index(True)}))
+                check_same(_read(storage, *_HELPER)[number], (number, {"rival": won.index(True)}))
 
     def test_racing_messages_with_different_numbers_are_all_stored(self) -> None:
         """Threads that append with different numbers do not overwrite each other."""
         with self.open_storage() as storage:
             at_once([partial(storage.conversations.append, *_HELPER, number, {"n": number}) for number in range(8)])
-            check_same(_said(storage, *_HELPER), [(number, {"n": number}) for number in range(8)])
+            check_same(_read(storage, *_HELPER), [(number, {"n": number}) for number in range(8)])
 
 
-def _said(storage: Storage, application: str, session_id: str, agent_id: str) -> list[tuple[int, JsonObject]]:
+def _read(storage: Storage, application: str, session_id: str, agent_id: str) -> list[tuple[int, JsonObject]]:
     return list(storage.conversations.messages(application, session_id, agent_id, limit=9_999))
 
 

@@ -253,7 +253,7 @@ class FeedbackContract(FreshStorage):
                 seen.append(feedback.id)
                 storage.feedback.replace(feedback.withdraw(at=NOON), [])
             check_same(seen, [feedback.id for feedback in series])
-            check_same([_erased(storage, one) for one in storage.feedback.stream(EVERYTHING)], [1] * 5)
+            check_same([_erase(storage, one) for one in storage.feedback.stream(EVERYTHING)], [1] * 5)
             check_same(storage.feedback.find(EVERYTHING, limit=9).items, ())
 
     def test_feedback_may_be_erased_while_it_is_streamed(self) -> None:
@@ -267,7 +267,7 @@ class FeedbackContract(FreshStorage):
             for feedback in storage.feedback.stream(EVERYTHING):
                 seen.append(feedback)
                 if len(seen) - 1 in doomed:
-                    check_same(_erased(storage, feedback), 1)
+                    check_same(_erase(storage, feedback), 1)
             check_same(seen, series)
             left = [one for number, one in enumerate(series) if number not in doomed]
             check_same(list(storage.feedback.stream(EVERYTHING)), left)
@@ -436,5 +436,5 @@ class FeedbackContract(FreshStorage):
             check_same(list(storage.feedback.add(accepted(successor))), [Stored(successor)])
 
 
-def _erased(storage: Storage, feedback: Feedback) -> int:
+def _erase(storage: Storage, feedback: Feedback) -> int:
     return storage.feedback.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state(), at=NOON).feedback

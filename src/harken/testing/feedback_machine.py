@@ -54,10 +54,10 @@ class FeedbackMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.add(accepted(*batch)))
         self._both(lambda storage: storage.outbox.events(limit=5))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
     def add_again(self, data: st.DataObject) -> None:
-        feedback = data.draw(st.sampled_from(self._stored()))
+        feedback = data.draw(st.sampled_from(self._all_feedback()))
         self._both(lambda storage: storage.feedback.add(accepted(feedback)))
 
     @rule(application=st.sampled_from(hst.APPLICATIONS), feedback_id=st.sampled_from(hst.IDS))
@@ -65,10 +65,10 @@ class FeedbackMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.get(application, feedback_id))
         self._both(lambda storage: _many(storage, application, {feedback_id, *hst.IDS[:6]}))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
     def replace(self, data: st.DataObject) -> None:
-        feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._stored()))))
+        feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._all_feedback()))))
         event = Event.about(feedback, data.draw(hst.feedback_event_types()))
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
         # The same version again is now stale.
@@ -79,7 +79,7 @@ class FeedbackMachine(ComparingMachine):
 
     @rule(feedback=hst.feedback_entries())
     def replace_unknown(self, feedback: Feedback) -> None:
-        stored = {(one.application, one.id) for one in self._stored()}
+        stored = {(one.application, one.id) for one in self._all_feedback()}
         if (feedback.application, feedback.id) not in stored:
             self._both(lambda storage: storage.feedback.replace(feedback, []))
 

@@ -111,7 +111,7 @@ class _Feedback(FeedbackRepository):
         for taken, same in ((Taken.ID, _same_id), (Taken.IDEMPOTENCY_KEY, _same_key), (Taken.VOTE_SLOT, _same_vote)):
             for earlier in self.stored:
                 if same(earlier, item.feedback):
-                    return _occupied(earlier, item.feedback, taken)
+                    return _refuse(earlier, item.feedback, taken)
         self.stored.append(item.feedback)
         self.outbox.waiting.extend(item.events)
         return Stored(item.feedback)
@@ -135,7 +135,7 @@ def _same_vote(one: Feedback, other: Feedback) -> bool:
     return _same_session(one, other) and one.vote and other.vote and other.author is not None and same_slot
 
 
-def _occupied(earlier: Feedback, feedback: Feedback, taken: Taken) -> Outcome:
+def _refuse(earlier: Feedback, feedback: Feedback, taken: Taken) -> Outcome:
     same_body = taken is Taken.IDEMPOTENCY_KEY and earlier.fingerprint == feedback.fingerprint
     if same_body or (taken is Taken.ID and earlier == feedback):
         return DuplicateOf(earlier)

@@ -53,7 +53,7 @@ class OutboxMachine(ComparingMachine):
         """Return all deliveries in any state."""
         return [one for state in DeliveryState for one in self._model.outbox.deliveries(state, limit=1_000)]
 
-    def _raised(self) -> list[Alert]:
+    def _all_alerts(self) -> list[Alert]:
         return [one for name in hst.APPLICATIONS for one in self._model.alerts.find(name, limit=1_000)]
 
     def _some_claims(self) -> SearchStrategy[list[Delivery]]:
@@ -87,18 +87,18 @@ class OutboxMachine(ComparingMachine):
         feedback = a_feedback(session_id, id=feedback_id, application=application, created_at=at)
         self._both(lambda storage: storage.feedback.add(accepted(feedback)))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data(), at=hst.moments_near_noon())
     def change(self, data: st.DataObject, at: datetime) -> None:
-        stored = data.draw(st.sampled_from(self._stored()))
+        stored = data.draw(st.sampled_from(self._all_feedback()))
         feedback = stored.answered("changed", at=at)
         event = Event.about(feedback, data.draw(hst.feedback_event_types()), before=stored)
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data(), at=hst.moments_near_noon(), session=st.booleans())
     def erase(self, data: st.DataObject, at: datetime, session: bool) -> None:
-        doomed = data.draw(st.sampled_from(self._stored()))
+        doomed = data.draw(st.sampled_from(self._all_feedback()))
         query = FeedbackQuery(application=doomed.application).in_any_state()
         only = evolve(query, session_id=doomed.session_id) if session else evolve(query, feedback_id=doomed.id)
         self._both(lambda storage: storage.feedback.erase(only, at=at))
@@ -210,10 +210,10 @@ class OutboxMachine(ComparingMachine):
         self._both(lambda storage: storage.alerts.add(alert, alert.event()))
         self._both(partial(_latest, application=alert.application, rule=alert.rule, subject=alert.subject))
 
-    @precondition(lambda self: self._raised())
+    @precondition(lambda self: self._all_alerts())
     @rule(data=st.data(), at=hst.moments_near_noon())
     def resolve_alert(self, data: st.DataObject, at: datetime) -> None:
-        stored = data.draw(st.sampled_from(self._raised()))
+        stored = data.draw(st.sampled_from(self._all_alerts()))
         resolved = stored.resolved(at=at)
         self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
         # The same version again is now stale.
@@ -222,12 +222,12 @@ class OutboxMachine(ComparingMachine):
 
     @rule(alert=hst.alerts(), at=hst.moments_near_noon())
     def resolve_unknown_alert(self, alert: Alert, at: datetime) -> None:
-        stored = {(one.application, one.id) for one in self._raised()}
+        stored = {(one.application, one.id) for one in self._all_alerts()}
         if (alert.application, alert.id) not in stored:
             resolved = alert.resolved(at=at)
             self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
 
-    @precondition(lambda self: self._raised())
+    @precondition(lambda self: self._all_alerts())
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
         limit=st.integers(1, 4),

@@ -53,7 +53,7 @@ def _refuse(line: int, reason: str, row: object) -> None:
     raise AssertionError(f"line {line}: {reason}: {row}")
 
 
-def _exported(hk: Harken, kind: str) -> bytes:
+def _export(hk: Harken, kind: str) -> bytes:
     file = BytesIO()
     export(hk.collection.stream(hk.query().in_any_state()), file, kind)
     return file.getvalue()
@@ -87,7 +87,7 @@ def test_real_feedback_has_the_same_statistics_and_exports(both: tuple[Harken, H
         assert list(_answers(mongodb, query)) == expected
         assert list(_answers(mongodb, query)) == expected
     for kind in ("jsonl", "csv"):
-        assert _exported(mongodb, kind) == _exported(sqlite, kind)
+        assert _export(mongodb, kind) == _export(sqlite, kind)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -214,7 +214,7 @@ def test_watching_resumes_when_the_server_returns(caplog: pytest.LogCaptureFixtu
         server.start()
         writing.feedback.add(accepted(a_feedback("after")))
         watcher.wait_for("after")
-        assert ["cannot be watched" in record.message for record in caplog.records] == [True]
+        assert ["Cannot watch for changes" in record.message for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("open_one", ["standalone", "mongomock"])
@@ -333,7 +333,7 @@ def test_a_long_queue_is_read_once(ours: Storage, mongodb_url: str, blocked_by: 
     """However many deliveries are blocked, by one or each by another, later claims read the few that are due."""
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         deliveries = client.get_default_database()["harken_deliveries"]
-        subjects = _blocked(ours, deliveries, 2_000, blocked_by)
+        subjects = _add_blocked(ours, deliveries, 2_000, blocked_by)
         assert _claim(ours) == []
         fresh = _versions(ours, 1, "fresh")
         before = _documents_read(client)
@@ -358,7 +358,7 @@ def test_a_long_queue_is_read_once(ours: Storage, mongodb_url: str, blocked_by: 
         assert ours.outbox.pending() == {"log": deliveries.count_documents({"state": {"$ne": "delivered"}})}
 
 
-def _blocked(storage: Storage, deliveries: Any, number: int, blocked_by: str) -> int:
+def _add_blocked(storage: Storage, deliveries: Any, number: int, blocked_by: str) -> int:
     """Store due deliveries that are blocked by earlier ones. Returns the number of their subjects."""
     (first,) = _versions(storage, 1)
     document = deliveries.find_one({"_id": first.id})

@@ -88,7 +88,7 @@ def _series(size: int, *, days: int = 30) -> list[Feedback]:
     ]
 
 
-def _folded(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> dict[GroupKey, Summary]:
+def _fold(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> dict[GroupKey, Summary]:
     groups: dict[GroupKey, Summary] = {}
     for feedback in storage.feedback.stream(query):
         for key in group_by.keys(feedback) if group_by else (None,):
@@ -104,7 +104,7 @@ def _check_statistics(storage: Storage) -> None:
     ]
     for query in (FeedbackQuery(**span, **agent) for span in spans for agent in ({}, {"agent_id": "one"})):
         for group_by in GROUPINGS:
-            assert storage.feedback.summarize(query, group_by) == _folded(storage, query, group_by)
+            assert storage.feedback.summarize(query, group_by) == _fold(storage, query, group_by)
 
 
 def test_settled_slots_are_counted_once(storage: Storage, clock: ManualClock, aggregations: Aggregations) -> None:
@@ -164,7 +164,7 @@ def test_a_new_day_is_added_to_the_counted_days(storage: Storage, clock: ManualC
             assert hk.summary() == Summary.fold(hk.collection.stream(hk.query()))
         for group_by in GROUPINGS:
             query = FeedbackQuery()
-            assert storage.feedback.summarize(query, group_by) == _folded(storage, query, group_by)
+            assert storage.feedback.summarize(query, group_by) == _fold(storage, query, group_by)
 
 
 class Leaps:
@@ -267,7 +267,7 @@ def test_clock_differences_are_corrected(client: MongoClient[dict[str, Any]], na
     assert max(times) - min(times) < timedelta(seconds=20)
 
 
-def _damaged(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:
+def _damage(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:
     database = client[name]
     days = list(database["harken_days"].find({"agents": {"$gt": 0}}).sort("day", 1))
     database["harken_days"].update_one({"_id": days[1]["_id"]}, {"$inc": {"total.0": 5}})
@@ -288,7 +288,7 @@ def test_a_rebuild_corrects_damaged_days(
         clock.turn(minutes=3)
         hk.summary()
         assert hk.rebuild() == []
-        _damaged(client, name, hk)
+        _damage(client, name, hk)
         assert len(hk.rebuild()) == 4
         assert hk.rebuild() == []
     counted = storage.feedback.summarize(FeedbackQuery())[None]

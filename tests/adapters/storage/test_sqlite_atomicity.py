@@ -68,7 +68,7 @@ def failing() -> Iterator[Failing]:
         yield faults
 
 
-def prepared(storage: Storage) -> list[Delivery]:
+def prepare(storage: Storage) -> list[Delivery]:
     """Store something of each kind, with two claimed deliveries and a dead one."""
     storage.feedback.add(accepted(*(a_feedback("s", id=f"f-{number}", author="ann") for number in range(4))))
     events = storage.outbox.events(limit=9)
@@ -150,7 +150,7 @@ def test_a_write_is_atomic(name: str, tmp_path: Path) -> None:
 
     def written(at: int | None, *, after: bool = False) -> tuple[bool, int, list[object], list[object]]:
         with failing() as faults, sqlite.open_storage(f"sqlite:///{tmp_path}/{next(numbers)}.db") as storage:
-            claimed = prepared(storage)
+            claimed = prepare(storage)
             before = contents(storage)
             faults.arm(at, after=after)
             try:

@@ -21,7 +21,7 @@ LATER = NOON + timedelta(minutes=1)
 EVERYTHING = FeedbackQuery().in_any_state()
 
 
-def delivered(storage: Storage, size: int) -> None:
+def add_delivered(storage: Storage, size: int) -> None:
     """Store ``size`` feedback entries of which a channel was notified."""
     storage.feedback.add(accepted(*a_series(size)))
     while events := storage.outbox.events(limit=500):
@@ -56,7 +56,7 @@ def test_other_processes_can_write_during_a_large_erasure(tmp_path: Path, beginn
     """An erasure releases the file at least every 500 entries, and each part is atomic."""
     url, left = f"sqlite:///{tmp_path}/feedback.db?busy_timeout=0.1", list[int]()
     with open_storage(url) as storage, open_storage(url) as other:
-        delivered(storage, 1_200)
+        add_delivered(storage, 1_200)
 
         def write() -> None:
             beginnings.before = lambda: None
@@ -77,7 +77,7 @@ def test_other_processes_can_write_during_a_large_erasure(tmp_path: Path, beginn
 def test_an_interrupted_erasure_can_be_repeated(tmp_path: Path, beginnings: Beginnings) -> None:
     """Erased feedback is gone completely, the rest is unchanged, and the next call erases it."""
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
-        delivered(storage, 1_200)
+        add_delivered(storage, 1_200)
         transactions = iter(range(2))
 
         def fail() -> None:
@@ -104,7 +104,7 @@ def test_memory_does_not_grow_with_the_erased_feedback(tmp_path: Path) -> None:
 
     def peak(size: int) -> int:
         with open_storage(f"sqlite:///{tmp_path}/{size}.db") as storage:
-            delivered(storage, size)
+            add_delivered(storage, size)
             tracemalloc.start()
             try:
                 storage.feedback.erase(EVERYTHING, at=NOON)

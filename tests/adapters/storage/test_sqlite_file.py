@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "feedback.db"
 
 
-def filled(path: Path, size: int = 300, **parts: Any) -> None:
+def fill(path: Path, size: int = 300, **parts: Any) -> None:
     """Create a file with feedback, or add some."""
     with open_storage(url_of(path)) as storage:
         plain = {"comment": "some words " * 20, "agent_id": "helper"}
@@ -88,7 +88,7 @@ def _foreign_in_wal_mode(path: Path) -> None:
 
 
 def _newer(path: Path) -> None:
-    filled(path, 1)
+    fill(path, 1)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9000")
     connection.close()
@@ -337,10 +337,10 @@ def test_the_previous_version_grants_nothing_to_a_limited_key(path: Path) -> Non
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_a_migrated_file_equals_a_new_one(path: Path, version: int) -> None:
     """After migration from any version, a file has the same tables, indexes and statistics as a new one."""
-    filled(path, 3)
+    fill(path, 3)
     new = schema_of(path)
     downgrade(path, version)
-    filled(path, 1)
+    fill(path, 1)
     assert schema_of(path) == new
 
 
@@ -358,7 +358,7 @@ def test_an_invalid_path_raises_a_helpful_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [4096, 5000, 40_000])
 def test_a_truncated_file_is_refused_and_left_untouched(path: Path, kept: int) -> None:
     """A file whose end is missing raises ``StorageCorrupt`` and is not changed, so that it can be repaired."""
-    filled(path)
+    fill(path)
     path.write_bytes(path.read_bytes()[:kept])
     before = path.read_bytes()
     with pytest.raises(StorageCorrupt, match="damaged"):
@@ -369,7 +369,7 @@ def test_a_truncated_file_is_refused_and_left_untouched(path: Path, kept: int) -
 @pytest.mark.parametrize("seed", range(5))
 def test_a_garbled_file_is_refused_and_left_untouched(path: Path, seed: int) -> None:
     """A file with overwritten pages raises ``StorageCorrupt`` and is not changed."""
-    filled(path)
+    fill(path)
     random = Random(seed)
     content = bytearray(path.read_bytes())
     for page in random.sample(range(1, len(content) // 4096), 3):
@@ -421,7 +421,7 @@ def open_and_check(path: Path) -> list[str]:
 )
 def test_a_check_finds_changed_counters(path: Path, change: str) -> None:
     """``check`` recounts by agent and by slot, so that an edited counter is detected."""
-    filled(path, 3)
+    fill(path, 3)
     tamper(path, f"UPDATE counter SET {change}")
     with harken.connect(url_of(path)) as hk:
         problems = hk.check()
@@ -442,8 +442,8 @@ def test_a_check_finds_changed_counters(path: Path, change: str) -> None:
 )
 def test_a_rebuild_corrects_changed_counters(path: Path, damage: str, wrong: int) -> None:
     """``rebuild`` recounts, reports each wrong counter, and keeps the correct ones."""
-    filled(path, 3, agent_id="a")
-    filled(path, 2, application="other", sentiment=Sentiment(0.5, 1))
+    fill(path, 3, agent_id="a")
+    fill(path, 2, application="other", sentiment=Sentiment(0.5, 1))
     tamper(path, damage)
     with harken.connect(url_of(path)) as hk:
         corrected = hk.rebuild()
@@ -458,7 +458,7 @@ def test_a_rebuild_corrects_changed_counters(path: Path, damage: str, wrong: int
 
 def test_a_rebuild_reports_the_counts(path: Path) -> None:
     """The sentence names the application, the agent, the time, and the counts before and after."""
-    filled(path, 3)
+    fill(path, 3)
     tamper(path, "UPDATE counter SET positive = 1, comment_characters = 0 WHERE span = 'slot'")
     tamper(path, "DELETE FROM counter WHERE span = 'hour'")
     counted = "a recount gives positive 3, comments 3, comment_characters 660"
@@ -504,7 +504,7 @@ def test_claims_are_visible_to_others_at_once(path: Path) -> None:
 
 def test_a_claim_without_due_deliveries_waits_for_no_writer(path: Path) -> None:
     """A relay that finds nothing due does not wait while another process writes."""
-    filled(path, 3)
+    fill(path, 3)
     with open_storage(url_of(path, busy_timeout=0.05)) as storage:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -518,7 +518,7 @@ def test_a_claim_without_due_deliveries_waits_for_no_writer(path: Path) -> None:
 
 def test_the_file_is_in_wal_mode(path: Path) -> None:
     """The file is in WAL mode, so that readers and the writer do not block each other."""
-    filled(path, 1)
+    fill(path, 1)
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
@@ -599,7 +599,7 @@ def test_an_impossible_name_raises_a_storage_error(tmp_path: Path) -> None:
 
 def test_a_write_to_a_locked_file_times_out(path: Path) -> None:
     """While another process holds the write lock, reads succeed, and a write fails after its timeout."""
-    filled(path, 3)
+    fill(path, 3)
     with harken.connect(url_of(path, busy_timeout=0.05)) as hk:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -614,7 +614,7 @@ def test_a_write_to_a_locked_file_times_out(path: Path) -> None:
 
 def test_a_write_waits_for_the_lock(path: Path) -> None:
     """A write to a locked file succeeds when the lock is released."""
-    filled(path, 1)
+    fill(path, 1)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     with harken.connect(url_of(path)) as hk:

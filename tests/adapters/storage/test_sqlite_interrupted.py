@@ -77,7 +77,7 @@ def _interruptible(code: CodeType) -> frozenset[int]:
     )
 
 
-def undisturbed(storage: Storage) -> None:
+def check_usable(storage: Storage) -> None:
     """Check that another thread and this one can write and read; a thread reveals a lock that is still held."""
     done = threading.Event()
 
@@ -102,7 +102,7 @@ def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[in
             step += 1
             batch = accepted(next(items), next(items))
             interrupted = _interrupt(partial(storage.feedback.add, batch), step, again)
-            undisturbed(storage)
+            check_usable(storage)
             stored = len(list(storage.feedback.stream(FeedbackQuery())))
             assert stored - total in ((0, 2) if interrupted else (2,))
             total = stored
@@ -120,7 +120,7 @@ def test_a_read_may_be_interrupted_at_any_point(tmp_path: Path) -> None:
         while interrupted:
             step += 1
             interrupted = _interrupt(lambda: storage.feedback.find(FeedbackQuery(), limit=2), step, ())
-            undisturbed(storage)
+            check_usable(storage)
         storage.sessions.delete("default", "session")
         assert (tmp_path / "feedback.db-wal").stat().st_size == 0
     assert step > 20

@@ -107,7 +107,7 @@ class MongoAlertRepository(AlertRepository):
             earlier: the erasures that had ended before. They are the caller's responsibility, as in every storage.
         """
         plans = {plan["id"]: plan["event"] for plan in self._erasures(alert) if plan["_id"] not in earlier}
-        if plans and (erased := gone(self._database, alert.application, plans)):
+        if plans and (erased := find_missing(self._database, alert.application, plans)):
             at = max(event_of(alert.application, one, plans[one]).occurred_at for one in erased)
             sessions = {plans[one]["session_id"] for one in erased}
             empty_alerts(self._database, alert.application, erased, sessions, at=at)
@@ -164,7 +164,7 @@ def _empty(database: Database, condition: Document, index: str, gone_sessions: C
             emptied += _replace(database, empty, [empty.event()] if alert.is_open else [])
 
 
-def gone(database: Database, application: str, feedback_ids: Collection[str]) -> set[str]:
+def find_missing(database: Database, application: str, feedback_ids: Collection[str]) -> set[str]:
     """Return those of the feedback ids that do not exist."""
     # Answered from the index alone.
     wanted = {"_id": {"$in": [identity(application, one) for one in feedback_ids]}}

@@ -31,7 +31,7 @@ def where_before(query: FeedbackQuery, place: Cursor | None) -> Document:
     if place is None or (below is not None and below <= place):
         return where(query)
     rest = _between(query, above=_since(query), below=None)
-    return {"$or": [_merged(rest, way) for way in _ways("$lt", place)]}
+    return {"$or": [_merge(rest, way) for way in _ways("$lt", place)]}
 
 
 def where_after(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) -> Document:
@@ -42,7 +42,7 @@ def where_after(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) ->
     if place is None or (above is not None and place <= above):
         return _between(query, above=above, below=below)
     rest = _between(query, above=None, below=below)
-    return {"$or": [_merged(rest, way) for way in _ways("$gt", place)]}
+    return {"$or": [_merge(rest, way) for way in _ways("$gt", place)]}
 
 
 def changed(application: str) -> Document:
@@ -58,7 +58,7 @@ def changed_after(application: str, place: Cursor | None, *, since: datetime, un
     below = Cursor(until.created_at, f"{until.id}\0")
     above = Cursor(since, _NO_ID) if place is None else None
     rest = {**changed(application), **_span("updated", above=above, below=below)}
-    return rest if place is None else {"$or": [_merged(rest, way, "updated") for way in _ways("$gt", place, "updated")]}
+    return rest if place is None else {"$or": [_merge(rest, way, "updated") for way in _ways("$gt", place, "updated")]}
 
 
 def raised_before(rest: Document, place: Cursor | None, *, since: datetime | None) -> Document:
@@ -68,7 +68,7 @@ def raised_before(rest: Document, place: Cursor | None, *, since: datetime | Non
     """
     above = None if since is None else Cursor(since, _NO_ID)
     rest = {**rest, **_span("raised", above=above, below=None)}
-    return rest if place is None else {"$or": [_merged(rest, way, "raised") for way in _ways("$lt", place, "raised")]}
+    return rest if place is None else {"$or": [_merge(rest, way, "raised") for way in _ways("$lt", place, "raised")]}
 
 
 def index_for(query: FeedbackQuery) -> str:
@@ -105,7 +105,7 @@ def _ways(sign: str, place: Cursor, time: str = "created") -> list[Document]:
     ]
 
 
-def _merged(rest: Document, way: Document, time: str = "created") -> Document:
+def _merge(rest: Document, way: Document, time: str = "created") -> Document:
     at = f"{time}_at"
     return {**rest, **way, at: {**rest.get(at, {}), **way[at]}}
 
@@ -161,10 +161,10 @@ def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
 
 
 def _more(query: FeedbackQuery) -> Iterator[Document]:
-    yield from (_labelled(name, value) for name, value in query.context.items())
+    yield from (_label_condition(name, value) for name, value in query.context.items())
 
 
-def _labelled(name: str, value: Scalar) -> Document:
+def _label_condition(name: str, value: Scalar) -> Document:
     """Return the condition for a context value with this label: strings are their own labels."""
     wanted = label(value)
     if wanted is None:

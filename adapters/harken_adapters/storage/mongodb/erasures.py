@@ -29,7 +29,7 @@ from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
 from harken.domain.feedback import Feedback
 from harken.ports.time import Clock
-from harken_adapters.storage.mongodb.alerts import empty_alerts, gone
+from harken_adapters.storage.mongodb.alerts import empty_alerts, find_missing
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity, milliseconds
@@ -89,7 +89,7 @@ class Erasures:
                 by_application[plan["application"]].add(plan["id"])
         for application, ids in by_application.items():
             with self._database.calling():
-                erased = gone(self._database, application, ids)
+                erased = find_missing(self._database, application, ids)
             self.finish(application, erased)
 
     def _finish(self, application: str, feedback_ids: Sequence[str]) -> Erased:
@@ -142,7 +142,7 @@ class Erasures:
             about[delivery.event.subject_id].append(delivery)
         made = [
             delivery
-            for feedback_id, (event, notified) in _planned(plans, stored).items()
+            for feedback_id, (event, notified) in _read_plans(plans, stored).items()
             for delivery in deliveries_of_erasure(event, about[feedback_id], notified)
         ]
         new = self._store(made, {one.id: one for one in stored})
@@ -203,7 +203,7 @@ def _event(plan: Document) -> Event:
     return event_of(plan["application"], plan["id"], plan["event"])
 
 
-def _planned(plans: Iterable[Document], stored: Iterable[Delivery]) -> dict[str, tuple[Event, set[str]]]:
+def _read_plans(plans: Iterable[Document], stored: Iterable[Delivery]) -> dict[str, tuple[Event, set[str]]]:
     """Return by feedback the event of its erasure, and the channels notified of the feedback according to its plans.
 
     Several processes may erase the same version concurrently, each at its own time. The event that is already stored

@@ -65,7 +65,7 @@ def translation(name: str, error: DriverError) -> StorageError:
 def only_duplicate_keys(error: driver.BulkWriteError) -> list[int]:
     """Return the positions of duplicate keys. Raises the error again if there were other problems."""
     failed = error.details.get("writeErrors", [])
-    if _unconfirmed(error) or any(one["code"] != _DUPLICATE_KEY for one in failed):
+    if _write_concern_errors(error) or any(one["code"] != _DUPLICATE_KEY for one in failed):
         raise error
     return sorted(one["index"] for one in failed)
 
@@ -85,7 +85,7 @@ def _row(error: DriverError) -> _Row:
 
 def _codes(error: DriverError) -> list[int]:
     if isinstance(error, driver.BulkWriteError):
-        return [part["code"] for part in (*_unconfirmed(error), *error.details.get("writeErrors", ()))]
+        return [part["code"] for part in (*_write_concern_errors(error), *error.details.get("writeErrors", ()))]
     if isinstance(error, driver.OperationFailure) and error.code is not None:
         return [error.code]
     return []
@@ -93,13 +93,13 @@ def _codes(error: DriverError) -> list[int]:
 
 def _may_be_stored(error: DriverError) -> bool:
     if isinstance(error, driver.BulkWriteError):
-        return bool(_unconfirmed(error))
+        return bool(_write_concern_errors(error))
     if isinstance(error, driver.WriteConcernError):
         return True
     return isinstance(error, driver.PyMongoError) and error.has_error_label("RetryableWriteError")
 
 
-def _unconfirmed(error: driver.BulkWriteError) -> list[dict[str, Any]]:
+def _write_concern_errors(error: driver.BulkWriteError) -> list[dict[str, Any]]:
     """Return the errors that concern the confirmation of a write, not the write."""
     found: list[dict[str, Any]] = error.details.get("writeConcernErrors", [])
     return found

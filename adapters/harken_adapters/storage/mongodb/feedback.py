@@ -16,7 +16,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken_adapters.storage.mongodb.alerts import gone
+from harken_adapters.storage.mongodb.alerts import find_missing
 from harken_adapters.storage.mongodb.conditions import (
     changed,
     changed_after,
@@ -257,7 +257,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             plans = self._erasures.plan(doomed, at=at)
             with self._marks.changing(_places(doomed)):
                 erased = self._collection.delete_many(_as_read(doomed)).deleted_count
-            erased_ids = gone(self._database, application, ids)
+            erased_ids = find_missing(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
             return Erased()

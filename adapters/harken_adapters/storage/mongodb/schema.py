@@ -373,7 +373,7 @@ def prepare(database: Database) -> None:
     """
     if _version(database) == len(_MIGRATIONS):
         return
-    token = _locked(database)
+    token = _lock(database)
     try:
         done = _version(database)
         for number, migration in enumerate(_MIGRATIONS[done:], start=done + 1):
@@ -393,7 +393,7 @@ def _version(database: Database) -> int:
     with database.calling():
         found = database.meta.find_one({"_id": _SCHEMA})
     if found is None:
-        return _begun(database)
+        return _begin(database)
     version: int = found["version"]
     if version > len(_MIGRATIONS):
         raise StorageIncompatible(
@@ -403,7 +403,7 @@ def _version(database: Database) -> int:
     return version
 
 
-def _begun(database: Database) -> int:
+def _begin(database: Database) -> int:
     with database.calling():
         foreign = sorted(database.collection_names() - {f"{PREFIX}meta"})
     if foreign:
@@ -418,7 +418,7 @@ def _begun(database: Database) -> int:
     return _version(database)
 
 
-def _locked(database: Database) -> str:
+def _lock(database: Database) -> str:
     """Take the lock. Returns the value that identifies its owner."""
     token = uuid4().hex
     deadline = monotonic() + database.timeout

@@ -33,8 +33,8 @@ class MongoSessionRepository(SessionRepository):
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         """See the port."""
         with self._database.calling():
-            found = self._database.sessions.find_one(_one(application, session_id))
-        return _sorted(found) if found else {}
+            found = self._database.sessions.find_one(_session(application, session_id))
+        return _sort(found) if found else {}
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         """See the port."""
@@ -48,7 +48,7 @@ class MongoSessionRepository(SessionRepository):
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
         """See the port."""
-        session = _one(application, session_id)
+        session = _session(application, session_id)
         with self._database.calling():
             if keys is None:
                 gone = self._database.sessions.find_one_and_delete(session)
@@ -67,7 +67,7 @@ class MongoSessionRepository(SessionRepository):
 
     def _update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> bool:
         """Apply the changes. Returns ``False`` if the session was changed by another process in between."""
-        session = _one(application, session_id)
+        session = _session(application, session_id)
         found = self._database.sessions.find_one(session)
         before = found["metadata"] if found else {}
         MetadataSize.of(before).check_growth_to(MetadataSize.of({**before, **changes}))
@@ -92,13 +92,13 @@ class MongoSessionRepository(SessionRepository):
                 chunk = list(
                     self._database.sessions.find(place).sort([("application", 1), ("session_id", 1)]).limit(_CHUNK)
                 )
-            yield from ((one["application"], one["session_id"], _sorted(one)) for one in chunk if one["metadata"])
+            yield from ((one["application"], one["session_id"], _sort(one)) for one in chunk if one["metadata"])
             if len(chunk) < _CHUNK:
                 return
             place = _after(chunk[-1])
 
 
-def _one(application: str, session_id: str) -> Document:
+def _session(application: str, session_id: str) -> Document:
     return {"application": {"$eq": application}, "session_id": {"$eq": session_id}}
 
 
@@ -112,5 +112,5 @@ def _after(last: Document) -> Document:
     }
 
 
-def _sorted(found: Document) -> dict[str, JsonValue]:
+def _sort(found: Document) -> dict[str, JsonValue]:
     return dict(sorted(found["metadata"].items()))

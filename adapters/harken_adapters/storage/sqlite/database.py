@@ -14,7 +14,7 @@ from weakref import finalize
 
 from harken.domain.errors import StorageClosed, StorageCorrupt, StorageUnavailable
 from harken_adapters.storage.sqlite.connections import Pool, Slot, connect, let_forks_through
-from harken_adapters.storage.sqlite.errors import is_busy, translated
+from harken_adapters.storage.sqlite.errors import is_busy, translate_errors
 from harken_adapters.storage.sqlite.files import Place
 from harken_adapters.storage.sqlite.opening import check_file, check_library, prepare
 from harken_adapters.storage.sqlite.rows import Row
@@ -60,7 +60,7 @@ class Database:
         # Also when the object is garbage-collected, and at exit.
         self._close_pool = finalize(self, self._pool.close)
         try:
-            with translated(path), self._writer.lock:
+            with translate_errors(path), self._writer.lock:
                 check_library()
                 check_file(self._place, timeout=busy_timeout)
                 self._open_first()
@@ -81,7 +81,7 @@ class Database:
         """
         self._check_process()
         let_forks_through()
-        with translated(self._path), self._writer.lock:
+        with translate_errors(self._path), self._writer.lock:
             if self._writer.in_use:
                 raise StorageUnavailable(
                     f"This thread is already writing to {self._path}; do not use it from a signal handler"
@@ -117,7 +117,7 @@ class Database:
         self._check_process()
         let_forks_through()
         slot = self._reader()
-        with translated(self._path), slot.lock:
+        with translate_errors(self._path), slot.lock:
             slot.in_use = True
             try:
                 connection = self._open_connection(slot)
@@ -148,7 +148,7 @@ class Database:
         """
         self._check_process()
         deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
-        with translated(self._path), self._writer.lock:
+        with translate_errors(self._path), self._writer.lock:
             connection = self._open_connection(self._writer)
             while not self._truncate_log(connection) and monotonic() < deadline:
                 sleep(_pause())

@@ -30,7 +30,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Raise SQLite's errors as Harken's errors."""
     try:
         yield

@@ -140,14 +140,14 @@ def _check(path: Path, reader: sqlite3.Connection, *, whole: bool) -> None:
         if whole:
             (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise _damaged(path, " ".join(found.split()))
+                raise _corrupt(path, " ".join(found.split()))
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise StorageIncompatible(
                 f"{path} is not a SQLite database and was left untouched; choose another file"
             ) from error
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
-            raise _damaged(path, str(error)) from error
+            raise _corrupt(path, str(error)) from error
         raise
 
 
@@ -197,7 +197,7 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _damaged(path: Path, why: str) -> StorageCorrupt:
+def _corrupt(path: Path, why: str) -> StorageCorrupt:
     return StorageCorrupt(f"{path} is damaged and was left untouched: {why}")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from harken.domain.instants import slot_start
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.schema import COUNTS, recounted
+from harken_adapters.storage.sqlite.schema import COUNTS, recount_sql
 
 _KEY_LENGTH: Final = 4
 _WRONG: Final = "SELECT * FROM counter EXCEPT SELECT * FROM recount"
@@ -27,7 +27,7 @@ def rebuild(database: Database) -> Sequence[str]:
 
     def rebuild(connection: sqlite3.Connection) -> tuple[_Counters, _Counters]:
         # In a table, as there may be more counters than fit into memory; only few are wrong.
-        connection.execute(f"CREATE TEMP TABLE recount AS {recounted()}")
+        connection.execute(f"CREATE TEMP TABLE recount AS {recount_sql()}")
         wrong, right = _counters(connection, _WRONG), _counters(connection, _RIGHT)
         connection.executemany(
             "DELETE FROM counter WHERE application = ? AND span = ? AND agent_id = ? AND bucket = ?", wrong

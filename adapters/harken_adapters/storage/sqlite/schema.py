@@ -78,7 +78,7 @@ def _buckets(row: str) -> dict[str, str]:
     return {"slot": slot_of(f"{row}.created_at"), "hour": hour_of(f"{row}.created_at")}
 
 
-def recounted() -> str:
+def recount_sql() -> str:
     """Return SQL for the correct content of the table of counters, computed from the rows of feedback."""
     spans = (
         f"SELECT application, '{span}' AS span, ifnull(agent_id, '') AS agent_id, {bucket} AS bucket, {sums_of_rows()} "  # noqa: S608

@@ -168,7 +168,7 @@ def over_agents(rows: Rows) -> dict[int, Counts]:
     return {slot: all_of(parts) for slot, parts in slots.items()}
 
 
-def joined(some: Rows, more: Rows) -> Rows:
+def join_rows(some: Rows, more: Rows) -> Rows:
     """Merge rows of different slots."""
     return {agent_id: {**some.get(agent_id, {}), **more.get(agent_id, {})} for agent_id in {**some, **more}}
 
@@ -211,7 +211,7 @@ def missing(headers: Sequence[Header], span: Span, known: int) -> list[Span]:
     position = max(position, known)
     if span.end is None or position < span.end:
         spans.append(Span(position, span.end))
-    return _merged(spans)
+    return _merge(spans)
 
 
 def spans_of(slots: Iterable[int]) -> list[Span]:
@@ -221,7 +221,7 @@ def spans_of(slots: Iterable[int]) -> list[Span]:
     return [Span(run[0], run[-1] + 1) for run in found]
 
 
-def _merged(spans: Sequence[Span]) -> list[Span]:
+def _merge(spans: Sequence[Span]) -> list[Span]:
     merged: list[Span] = []
     for span in spans:
         if merged and merged[-1].end == span.first:

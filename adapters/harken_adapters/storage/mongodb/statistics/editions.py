@@ -36,7 +36,7 @@ from harken_adapters.storage.mongodb.statistics.day import (
     Rows,
     Span,
     comparable,
-    joined,
+    join_rows,
     missing,
     over_agents,
     parts_of,
@@ -68,7 +68,7 @@ class Days:
         days = span.days(horizon)
         for number in range(_TRIES if days else 0):
             with self._database.calling():
-                known = self._known(application)
+                known = self._known_before(application)
                 headers = self._headers(application, days, span, by_slot=by_slot and not by_agent)
             if number == 0 and self._catch_up(application, days, headers, known, horizon):
                 continue
@@ -91,7 +91,7 @@ class Days:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def _known(self, application: str) -> int:
+    def _known_before(self, application: str) -> int:
         """Return the day before which every day with feedback has a document."""
         found = self._database.meta.find_one({"_id": _known_id(application)})
         return found["before"] if found else 0
@@ -99,14 +99,14 @@ class Days:
     def _headers(self, application: str, days: range, span: Span, *, by_slot: bool) -> list[Header]:
         """Return the headers of the days, with slots if these are needed."""
         condition = {"application": {"$eq": application}, "day": {"$gte": days.start, "$lt": days.stop}}
-        headers = self._found(condition, by_slot=by_slot)
+        headers = self._find(condition, by_slot=by_slot)
         cut = [] if by_slot else [header.number for header in headers if not header.whole_within(span)]
         if not cut:
             return headers
-        with_slots = {header.number: header for header in self._found({**condition, "day": {"$in": cut}}, by_slot=True)}
+        with_slots = {header.number: header for header in self._find({**condition, "day": {"$in": cut}}, by_slot=True)}
         return [with_slots.get(header.number, header) for header in headers]
 
-    def _found(self, condition: Document, *, by_slot: bool) -> list[Header]:
+    def _find(self, condition: Document, *, by_slot: bool) -> list[Header]:
         fields = None if by_slot else {"slots": 0}
         return [Header.of(one) for one in self._database.days.find(condition, fields).sort("day", 1).hint("day")]
 
@@ -203,7 +203,7 @@ class Days:
             kept = self._read_edition(application, header)
             if kept is None:
                 kept, uncounted = {}, frozenset(range(until)) - dirty
-            rows = joined(kept, self._rows(application, header.first, uncounted))
+            rows = join_rows(kept, self._rows(application, header.first, uncounted))
             self._publish(application, header, rows, until, dirty)
 
     def _read_edition(self, application: str, header: Header) -> Rows | None:
@@ -281,9 +281,9 @@ class Days:
     def _rebuild(self, application: str) -> Iterator[str]:
         horizon = Horizon.at(self._clock())
         with self._database.calling():
-            known = self._known(application)
+            known = self._known_before(application)
             headers = {
-                header.number: header for header in self._found({"application": {"$eq": application}}, by_slot=True)
+                header.number: header for header in self._find({"application": {"$eq": application}}, by_slot=True)
             }
         for number in self._new_days(application, Span(0, None).days(horizon), headers):
             if number < known:

@@ -50,12 +50,12 @@ class MongoStatistics:
         yield from _rows(counted.parts, group_by)
         if counted.missing:
             plain = FeedbackQuery(application=query.application, agent_id=query.agent_id)
-            yield from self._grouped(spans_condition(plain, counted.missing), index_for(plain), group_by)
+            yield from self._group(spans_condition(plain, counted.missing), index_for(plain), group_by)
 
     def _from_feedback(self, query: FeedbackQuery, group_by: GroupBy | None) -> list[_Row]:
-        return self._grouped(where(query), index_for(query), group_by)
+        return self._group(where(query), index_for(query), group_by)
 
-    def _grouped(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:
+    def _group(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:
         pipeline: list[Document] = [{"$match": condition}]
         if group_by is not None and group_by.dimension is Dimension.TAG:
             pipeline.append({"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}})
