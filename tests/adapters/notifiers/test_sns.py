@@ -300,7 +300,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"topic": ARN, "endpoint_url": "localhost:4566"}, "endpoint_url of an SNS channel must begin with http"),
         ({"topic": ARN, "endpoint_url": "http://u:p@localhost"}, "and have no password"),
         ({"topic": ARN, "endpoint_url": "http://[::1"}, "endpoint_url of an SNS channel must begin with http"),
-        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' has an unknown placeholder"),
+        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' has an unknown"),
         ({"topic": ARN, "body": "{comment.__class__}"}, "has an unknown placeholder"),
         ({"topic": ARN, "body": "{"}, "is invalid: "),
     ],
