@@ -444,7 +444,7 @@ def test_a_table_may_omit_defaults() -> None:
         ({"name": "r", "kind": "rate", "factor": 0.5}, "as factor, got 0.5"),
         ({"name": "r", "kind": "rate", "rating": "sideways"}, "one of 'up', 'down', 'neutral', not 'sideways'"),
         ({"name": "r", "kind": "rate", "rating": None}, "not None"),
-        ({"name": "r", "kind": "theme", "keywords": "slow"}, "expected a list of texts, got 'slow'"),
+        ({"name": "r", "kind": "theme", "keywords": "slow"}, "expected a list of strings, got 'slow'"),
         ({"name": "r", "kind": "theme", "keywords": []}, "needs at least one keyword"),
         ({"name": "r", "kind": "theme", "keywords": [""]}, "keyword must not be empty"),
         ({"name": "r", "kind": "theme", "keywords": ["a:b"]}, "a keyword must not contain ':'"),

@@ -19,7 +19,7 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
-from meddling import Meddling
+from interference import Interference
 from support import NOON, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -77,15 +77,15 @@ class Relay:
 
 
 @pytest.fixture
-def meddling() -> Meddling:
+def interference() -> Interference:
     """The commands of ``ours``, between which a test can act."""
-    return Meddling()
+    return Interference()
 
 
 @pytest.fixture
-def ours(mongodb_url: str, meddling: Meddling) -> Iterator[Storage]:
+def ours(mongodb_url: str, interference: Interference) -> Iterator[Storage]:
     """A storage whose commands are observed."""
-    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[meddling]) as client:
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[interference]) as client:
         yield mongo_storage(client, client.get_default_database().name)
 
 
@@ -123,7 +123,7 @@ _MEANWHILE: dict[str, Callable[[Storage, Relay], object]] = {
 @pytest.mark.parametrize("before", ["nothing", "one channel", "relay"])
 @pytest.mark.parametrize("meanwhile", _MEANWHILE)
 def test_other_processes_may_act_between_any_two_commands_of_an_erasure(
-    ours: Storage, other: Storage, meddling: Meddling, before: str, meanwhile: str
+    ours: Storage, other: Storage, interference: Interference, before: str, meanwhile: str
 ) -> None:
     """After an erasure, each channel that knows the feedback receives exactly one notification and nothing else."""
     command, over = 1, False
@@ -133,7 +133,7 @@ def test_other_processes_may_act_between_any_two_commands_of_an_erasure(
         relay.fan_out()
         if before != "nothing":
             _MEANWHILE[before](other, relay)
-        meddling.after("", lambda: done.append(_MEANWHILE[meanwhile](other, relay)), times=command)  # noqa: B023
+        interference.after("", lambda: done.append(_MEANWHILE[meanwhile](other, relay)), times=command)  # noqa: B023
         ours.feedback.erase(EVERYTHING, at=NOON)
         over = not done
         assert ours.feedback.get_many("default", ["f"]) == {}
@@ -148,7 +148,7 @@ def test_other_processes_may_act_between_any_two_commands_of_an_erasure(
 @pytest.mark.parametrize("meanwhile", ["find", "erase"])
 @pytest.mark.parametrize("end", ["released", "settled"])
 def test_a_second_process_may_complete_an_erasure(
-    ours: Storage, other: Storage, meddling: Meddling, meanwhile: str, end: str
+    ours: Storage, other: Storage, interference: Interference, meanwhile: str, end: str
 ) -> None:
     """A channel is notified once if anything was sent to it, and not at all otherwise."""
     command, over, at = 1, False, NOON + timedelta(seconds=1)
@@ -172,7 +172,7 @@ def test_a_second_process_may_complete_an_erasure(
                 other.outbox.settle([claim])  # noqa: B023
             relay.send(now=at)  # noqa: B023
 
-        meddling.after("", finish, times=command)
+        interference.after("", finish, times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
         over = not done
         if over:
@@ -190,7 +190,7 @@ def test_a_second_process_may_complete_an_erasure(
 
 @pytest.mark.parametrize("end", ["settle", "release", "discard", "back off"])
 def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
-    ours: Storage, other: Storage, meddling: Meddling, end: str
+    ours: Storage, other: Storage, interference: Interference, end: str
 ) -> None:
     """A sent notification is followed by the erasure notification, at the latest when the lease has ended."""
     outbox = other.outbox
@@ -210,7 +210,7 @@ def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
         def finish() -> None:
             done.append(in_threads([lambda: ends[end](claim)]))  # noqa: B023
 
-        meddling.after("", finish, times=command)
+        interference.after("", finish, times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
         over = not done
         if over:
@@ -228,7 +228,9 @@ def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
     assert command > 10
 
 
-def test_an_alert_raised_during_an_erasure_is_emptied(ours: Storage, other: Storage, meddling: Meddling) -> None:
+def test_an_alert_raised_during_an_erasure_is_emptied(
+    ours: Storage, other: Storage, interference: Interference
+) -> None:
     """The alert lists feedback that existed when the caller read it. Either the erasure or the adding call empties it.
 
     After the erasure has ended, alerts are the responsibility of their callers.
@@ -236,7 +238,7 @@ def test_an_alert_raised_during_an_erasure_is_emptied(ours: Storage, other: Stor
     for command in count(1):
         _give(ours)
         alert = an_alert(f"a{command}", subject=Subject("session", "s"), feedback_ids=("f",))
-        meddling.after("", partial(other.alerts.add, alert, alert.event()), times=command)
+        interference.after("", partial(other.alerts.add, alert, alert.event()), times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
         stored = other.alerts.get("default", alert.id)
         assert stored is not None
@@ -248,14 +250,16 @@ def test_an_alert_raised_during_an_erasure_is_emptied(ours: Storage, other: Stor
     assert command > 10
 
 
-def test_an_alert_stored_but_not_yet_checked_is_emptied(ours: Storage, other: Storage, meddling: Meddling) -> None:
+def test_an_alert_stored_but_not_yet_checked_is_emptied(
+    ours: Storage, other: Storage, interference: Interference
+) -> None:
     """The erasure begins and ends between two commands of the caller that raises or reopens the alert."""
     for number, command in enumerate(("insert", "update")):
         _give(ours)
         alert = an_alert(f"a{number}", feedback_ids=("f",))
         if command == "update":
             ours.alerts.add(evolve(alert, feedback_ids=()), alert.event())
-        meddling.after(command, lambda: other.feedback.erase(EVERYTHING, at=NOON))
+        interference.after(command, lambda: other.feedback.erase(EVERYTHING, at=NOON))
         if command == "insert":
             assert ours.alerts.add(alert, alert.event())
         else:

@@ -17,7 +17,7 @@ from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
-from meddling import Meddling
+from interference import Interference
 from support import NOON, PATIENCE, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -26,15 +26,15 @@ SOON = NOON + timedelta(minutes=1)
 
 
 @pytest.fixture
-def meddling() -> Meddling:
+def interference() -> Interference:
     """The commands of ``ours``, between which a test can act."""
-    return Meddling()
+    return Interference()
 
 
 @pytest.fixture
-def ours(mongodb_url: str, meddling: Meddling) -> Iterator[Storage]:
+def ours(mongodb_url: str, interference: Interference) -> Iterator[Storage]:
     """A storage whose commands are observed."""
-    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[meddling]) as client:
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[interference]) as client:
         yield mongo_storage(client, client.get_default_database().name)
 
 
@@ -59,12 +59,12 @@ def _ids(deliveries: Any) -> list[str]:
     return [delivery.id for delivery in deliveries]
 
 
-def test_a_batch_needs_as_many_calls_as_one_event(ours: Storage, meddling: Meddling) -> None:
+def test_a_batch_needs_as_many_calls_as_one_event(ours: Storage, interference: Interference) -> None:
     """Fanning out hundreds of events needs no more calls than one."""
     costs = []
     for number in (1, 400):
         events = _submit(ours, number)
-        before = meddling.sent
+        before = interference.sent
         ours.feedback.get_many("default", [event.subject_id for event in events])
         ours.outbox.fan_out(_to(events, "log", "mail"), due_at=NOON)
         for channel in ("log", "mail"):
@@ -73,7 +73,7 @@ def test_a_batch_needs_as_many_calls_as_one_event(ours: Storage, meddling: Meddl
             assert ours.outbox.settle(claimed[: number // 2]) == []
             claimed = ours.outbox.claim(channel, now=NOON, until=SOON, limit=number - number // 2)
             assert ours.outbox.settle(claimed) == []
-        costs.append(meddling.sent - before)
+        costs.append(interference.sent - before)
         _forget_all(ours)
     # Settling nothing makes no call, so there are two calls for each channel.
     assert costs[1] <= costs[0] + 4
@@ -110,11 +110,11 @@ def _send_all(storage: Storage) -> list[str]:
     return claimed
 
 
-def test_another_relay_may_take_some_events_first(ours: Storage, other: Storage, meddling: Meddling) -> None:
+def test_another_relay_may_take_some_events_first(ours: Storage, other: Storage, interference: Interference) -> None:
     """Events that another relay takes during a fan-out are returned to that relay, and the others to this one."""
     events = _submit(ours, 10)
     theirs: list[Delivery] = []
-    meddling.after("insert", lambda: theirs.extend(other.outbox.fan_out(_to(events[:3], "log"), due_at=NOON)))
+    interference.after("insert", lambda: theirs.extend(other.outbox.fan_out(_to(events[:3], "log"), due_at=NOON)))
     made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
     assert _ids(theirs) == _ids(_deliveries_of(events[:3], "log"))
     assert _ids(made) == _ids(_deliveries_of(events[3:], "log"))
@@ -122,14 +122,14 @@ def test_another_relay_may_take_some_events_first(ours: Storage, other: Storage,
 
 
 def test_feedback_erased_during_a_fan_out_leaves_no_delivery(
-    ours: Storage, other: Storage, meddling: Meddling, mongodb_url: str
+    ours: Storage, other: Storage, interference: Interference, mongodb_url: str
 ) -> None:
     """If feedback is erased after its deliveries were stored and before they are read, they are removed."""
     events = _submit(ours, 5)
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         feedback = client.get_default_database()["harken_feedback"]
         # An erasure that read the deliveries before any existed.
-        meddling.after("insert", lambda: feedback.delete_one({"id": events[2].subject_id}))
+        interference.after("insert", lambda: feedback.delete_one({"id": events[2].subject_id}))
         made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
         kept = [*events[:2], *events[3:]]
         assert _ids(made) == _ids(_deliveries_of(kept, "log"))
@@ -250,28 +250,28 @@ def _claim(storage: Storage, now: Any = NOON, limit: int = 9) -> list[Delivery]:
 
 
 def test_another_relay_may_act_between_any_two_commands_of_a_claim(
-    ours: Storage, other: Storage, meddling: Meddling
+    ours: Storage, other: Storage, interference: Interference
 ) -> None:
     """Events of one feedback entry are claimed in order and completely, regardless of another relay's claims."""
     made = [one.id for one in _versions(ours, 60)]
     claimed: list[str] = []
     command, over = 1, False
 
-    def meddle() -> None:
+    def action() -> None:
         for claim in _claim(other):
             claimed.append(claim.id)
             other.outbox.settle([claim])
 
     while not over:
         before = len(claimed)
-        meddling.after("", meddle, times=command)
+        interference.after("", action, times=command)
         for claim in _claim(ours):
             claimed.append(claim.id)
             ours.outbox.settle([claim])
         command += 1
         over = command > 12
         assert len(claimed) > before
-    meddling.after("", meddle, times=0)
+    interference.after("", action, times=0)
     while some := _claim(ours):
         claimed += _ids(some)
         ours.outbox.settle(some)

@@ -73,7 +73,7 @@ def _parse_rating(value: object) -> Rating:
 def _parse_texts(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    raise ValueError(f"expected a list of texts, got {value!r}")
+    raise ValueError(f"expected a list of strings, got {value!r}")
 
 
 _DURATIONS: Final = ("cooldown", "window", "after", "older_than", "resolve_after")
