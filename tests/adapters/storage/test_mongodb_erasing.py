@@ -250,9 +250,7 @@ def test_an_alert_raised_during_an_erasure_is_emptied(
     assert command > 10
 
 
-def test_an_alert_not_yet_checked_is_emptied(
-    ours: Storage, other: Storage, interference: Interference
-) -> None:
+def test_an_alert_not_yet_checked_is_emptied(ours: Storage, other: Storage, interference: Interference) -> None:
     """The erasure begins and ends between two commands of the caller that raises or reopens the alert."""
     for number, command in enumerate(("insert", "update")):
         _give(ours)

@@ -75,7 +75,7 @@ class Slot:
             sqlite3.Error: SQLite cannot open the file.
         """
         with _OPENING:
-            # A connection does not reveal which files it opened: those that the path led to both before and after.
+            # Which files a connection opened is only certain if the path led to the same ones before and after.
             others: list[sqlite3.Connection] = []
             try:
                 for _ in range(_TRIES):
