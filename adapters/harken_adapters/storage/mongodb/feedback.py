@@ -16,7 +16,7 @@ from harken.domain.feedback import Feedback
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken_adapters.storage.mongodb.alerts import gone
+from harken_adapters.storage.mongodb.alerts import find_missing
 from harken_adapters.storage.mongodb.conditions import (
     changed,
     changed_after,
@@ -38,7 +38,7 @@ from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.statistics.editions import Days
 from harken_adapters.storage.mongodb.statistics.marks import Marks
-from harken_adapters.storage.mongodb.statistics.summarize import Figures
+from harken_adapters.storage.mongodb.statistics.summarize import MongoStatistics
 
 _CHUNK: Final = 1_000
 #: The number of events in a document above which they are merged, as it must stay below 16 MB.
@@ -59,7 +59,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
-        self._figures = Figures(database, days)
+        self._figures = MongoStatistics(database, days)
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
         if len(batch) == 1:
@@ -249,7 +249,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             plans = self._erasures.plan(doomed, at=at)
             with self._marks.changing(_places(doomed)):
                 erased = self._collection.delete_many(_versions_condition(doomed)).deleted_count
-            erased_ids = gone(self._database, application, ids)
+            erased_ids = find_missing(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
             return Erased()
