@@ -1,4 +1,4 @@
-"""Channels that keep what they are given, for tests."""
+"""Channels that record notifications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support import ManualClock, counting_ids
 
 
 class Recorder(Notifier):
-    """Keeps what it is given, in order, unless ``refuse`` raises."""
+    """Records notifications in order, unless ``refuse`` raises."""
 
     def __init__(self, refuse: Callable[[Notification], object] = lambda _: None) -> None:
         self.refuse = refuse
@@ -32,23 +32,23 @@ class Recorder(Notifier):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of what has arrived, in order."""
+        """The ids of the notifications that arrived, in order."""
         return [notification.id for notification in self.arrived]
 
     @property
     def types(self) -> list[str]:
-        """The types of what has arrived, in order."""
+        """The types of the notifications that arrived, in order."""
         return [notification.type.value for notification in self.arrived]
 
     @property
     def comments(self) -> list[str]:
-        """What people said in what has arrived, in order."""
+        """The comments in the notifications that arrived, in order."""
         return [one.feedback.comment for one in self.arrived if one.feedback is not None]
 
 
 def telling(
     clock: ManualClock | None = None, url: str | Storage = "memory://", **options: Any
 ) -> AbstractContextManager[Harken]:
-    """A Harken whose relay is run by hand; without jitter."""
+    """Connect to a Harken without a running relay and without jitter."""
     known: dict[str, Any] = {"clock": clock or ManualClock(), "new_id": counting_ids(), "jitter": lambda: 0.0}
     return harken.connect(url, **{**known, **options})

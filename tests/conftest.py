@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis profiles, a Harken on a storage of its own with a clock to turn, and a MongoDB."""
+"""Common fixtures: Hypothesis profiles, a Harken with its own storage and clock, and a MongoDB server."""
 
 import os
 import time
@@ -20,20 +20,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that stands at noon until it is turned."""
+    """A clock that stays at noon until it is turned."""
     return ManualClock()
 
 
 @pytest.fixture
 def hk(clock: ManualClock) -> Iterator[Harken]:
-    """A ready Harken on an empty memory storage."""
+    """A Harken with an empty memory storage."""
     with harken.connect("memory://", clock=clock, new_id=counting_ids()) as connected:
         yield connected
 
 
 @pytest.fixture
 def in_kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine's zone is 5:45 hours ahead of UTC, as in half of ``make test``."""
+    """Sets the machine's time zone to 5:45 hours ahead of UTC, as half of ``make test`` does."""
     with monkeypatch.context() as zone:
         zone.setenv("TZ", "Asia/Kathmandu")
         time.tzset()
@@ -43,7 +43,7 @@ def in_kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mongodb_server() -> Iterator[str]:
-    """The URL of the MongoDB that ``HARKEN_TEST_MONGODB_URL`` names, or of a replica set of one that is started."""
+    """The URL of the MongoDB server in ``HARKEN_TEST_MONGODB_URL``, or of a started replica set with one member."""
     if named := os.environ.get("HARKEN_TEST_MONGODB_URL"):
         yield named
     else:
@@ -53,14 +53,14 @@ def mongodb_server() -> Iterator[str]:
 
 @pytest.fixture
 def mongodb_url(mongodb_server: str) -> Iterator[str]:
-    """The URL of a new database on it, dropped at the end."""
+    """The URL of a new database on this server, which is dropped at the end."""
     with mongod.database(mongodb_server) as url:
         yield url
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty storage, of each kind that Harken ships."""
+    """The URL of an empty storage of each kind that Harken ships."""
     if request.param == "mongodb":
         return str(request.getfixturevalue("mongodb_url"))
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/feedback.db"

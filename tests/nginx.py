@@ -1,4 +1,4 @@
-"""A real nginx in front of a service, configured as people do when they have read one page about it."""
+"""A real nginx before a service, with a typical configuration."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ http {{
 }}
 """
 
-#: How many ports are tried.
+#: How many ports are attempted.
 _TRIES: Final = 5
 
 
 @contextmanager
 def nginx_before(upstream: str, folder: Path, *, more: str = "") -> Iterator[str]:
-    """The address of an nginx that passes everything on to ``upstream``; ended by its process id.
+    """The address of an nginx that forwards all requests to ``upstream``. It is ended by its process id.
 
     Args:
-        upstream: where it passes requests on to, such as ``http://127.0.0.1:8000``.
-        folder: where it keeps its files.
-        more: what else the configuration says about that.
+        upstream: the address that requests are forwarded to, such as ``http://127.0.0.1:8000``.
+        folder: the folder for its files.
+        more: additional configuration of the location.
 
     Raises:
         RuntimeError: nginx is not installed.
@@ -76,7 +76,7 @@ def nginx_before(upstream: str, folder: Path, *, more: str = "") -> Iterator[str
 
 
 def _free_port() -> int:
-    """A port that is free now; another process may take it before nginx does."""
+    """Return a port that is currently free; another process may take it before nginx does."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
@@ -85,7 +85,7 @@ def _free_port() -> int:
 def _serves(process: subprocess.Popen[str], folder: Path, port: int) -> bool:
     """Wait until nginx serves the port, or has ended because it cannot.
 
-    It writes its process id after it has bound the port, so whatever else listens there is not taken for it.
+    It writes its process id after binding the port, so another process on that port is not mistaken for it.
     """
     pid = folder / "nginx.pid"
     eventually(lambda: process.poll() is not None or (pid.exists() and _listens(port)))

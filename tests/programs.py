@@ -1,4 +1,4 @@
-"""Runs programs here as if each were alone: what it prints and logs is its own. Much faster than to start each anew."""
+"""Runs programs within this process with separate output and logging, which is faster than starting each one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 def run_program(
     program: Path, *arguments: str, name: str = "__main__", names: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Run a program under that name; gives its names, and what it printed and logged.
+    """Run a program under this name. Returns its globals, its output and its log.
 
-    ``names`` are what it finds there already.
+    ``names`` are globals that exist at the beginning.
     """
     printed = StringIO()
     with _alone(program, *arguments), redirect_stdout(printed), redirect_stderr(printed):
@@ -29,7 +29,7 @@ def run_program(
 
 @contextmanager
 def _alone(program: Path, *arguments: str) -> Iterator[None]:
-    """A program finds its arguments and a log that nobody has set up, and leaves both as they were."""
+    """Give a program its arguments and an unconfigured log, and restore both afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers = []

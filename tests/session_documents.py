@@ -1,4 +1,4 @@
-"""Made-up session documents, as programs without Harken keep them in MongoDB: most are fine, some are not."""
+"""Generated session documents, as programs without Harken store them in MongoDB; some are invalid."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from bson import Int64, ObjectId
 from bson.decimal128 import Decimal128
 
 Document = dict[str, Any]
-#: What is rejected: its session, and its position in the array.
+#: A rejected entry: its session, and its position in the array.
 Place = tuple[str, int | None]
 
 DEFAULT: Final = "default"
@@ -21,7 +21,7 @@ _START: Final = datetime(2024, 1, 26, 10)  # noqa: DTZ001 - as BSON gives it, wh
 
 @define
 class Expected:
-    """What must become of documents: by application and session how many entries are kept, and what is rejected."""
+    """The expected result: the number of kept entries by application and session, and the rejected entries."""
 
     documents: int = 0
     entries: int = 0
@@ -32,7 +32,7 @@ class Expected:
 
 
 def session_documents(size: int, expected: Expected, seed: int = 1) -> Iterator[Document]:
-    """That many documents, not in the order of their ids; what must become of them is written down on the way."""
+    """Yield this many documents in random order of ids, and record the expected result."""
     chance = Random(seed)
     for number in range(size):
         document: Document = {"_id": _document_id(chance, number), "session_type": "default", "agents": {"a": {}}}
@@ -84,7 +84,7 @@ def _feedbacks(chance: Random, document: Document, session: tuple[str, str], exp
         else:
             expected.kept[session] += 1
     if usable and document["feedbacks"] and not bad and chance.random() < 0.1:
-        # Somebody clicked twice in the same instant.
+        # The user clicked twice at the same instant.
         document["feedbacks"].append(dict(entry))
         expected.entries += 1
         expected.kept[session] += 1

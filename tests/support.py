@@ -1,4 +1,4 @@
-"""Small things that many tests need."""
+"""Small helpers for many tests."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,13 +10,13 @@ from typing import Any
 from harken import Content, Feedback, Harken, Rating, Submission, Target
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-#: How long a test waits for something that should happen at once, before it fails instead of hanging.
+#: How long a test waits for something that should happen at once before it fails.
 PATIENCE = 60.0
 _CONTENT = ("tags", "context", "sentiment")
 
 
 class ManualClock:
-    """A clock that stands still until somebody turns it."""
+    """A clock that stands still until it is turned."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
@@ -25,12 +25,12 @@ class ManualClock:
         return self.now
 
     def turn(self, **by: float) -> None:
-        """Let that much time pass."""
+        """Advance the clock by this time."""
         self.now += timedelta(**by)
 
 
 def counting_ids() -> Callable[[], str]:
-    """Ids that sort in the order in which they were made."""
+    """Return a factory of ids that sort in the order of their creation."""
     numbers, lock = count(1), Lock()
 
     def new_id() -> str:
@@ -43,13 +43,13 @@ def counting_ids() -> Callable[[], str]:
 def a_submission(
     session_id: str = "s", rating: Rating | str | None = "up", comment: str = "", **parts: Any
 ) -> Submission:
-    """A submission that breaks no rule, unless ``parts`` makes it."""
+    """Return a valid submission, unless ``parts`` makes it invalid."""
     target = Target(session_id, parts.pop("message_id", None), parts.pop("agent_id", None))
     return Submission(**{"target": target, "rating": rating, "comment": comment, **parts})
 
 
 def a_feedback(feedback_id: str = "f", rating: Rating = Rating.UP, comment: str = "", **parts: Any) -> Feedback:
-    """Feedback given at noon, unless ``parts`` says otherwise."""
+    """Return feedback given at noon, unless ``parts`` replaces the time."""
     at = parts.pop("created_at", NOON)
     target = Target(parts.pop("session_id", "s"), parts.pop("message_id", None), parts.pop("agent_id", None))
     content = Content(rating, comment, **{name: parts.pop(name) for name in _CONTENT if name in parts})
@@ -57,14 +57,14 @@ def a_feedback(feedback_id: str = "f", rating: Rating = Rating.UP, comment: str 
     return Feedback(**{**known, "created_at": at, "updated_at": at, **parts})
 
 
-def told(hk: Harken) -> list[tuple[str, str, int]]:
-    """Every event that waits to be passed on: its type, its subject and that one's version, in that one's order."""
+def all_events(hk: Harken) -> list[tuple[str, str, int]]:
+    """Return the type, subject and version of every waiting event, ordered by subject and version."""
     events = sorted(hk.outbox.events(limit=1_000_000), key=lambda event: (event.subject_id, event.version))
     return [(event.type.value, event.subject_id, event.version) for event in events]
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Return as soon as the condition holds, and fail if it never does."""
+    """Return as soon as the condition holds, and fail if it does not in time."""
     deadline, tick = monotonic() + PATIENCE, Event()
     while not condition():
         assert monotonic() < deadline, "it never happened"
@@ -72,7 +72,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 def in_threads(calls: Iterable[Callable[[], object]]) -> list[object]:
-    """Run all calls at the same time, each in its own thread; what each returned or raised, in order."""
+    """Run all calls concurrently, each in its own thread. Returns their results or exceptions in order."""
     calls = list(calls)
     results: list[object] = [None] * len(calls)
 

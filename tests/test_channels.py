@@ -71,11 +71,11 @@ def test_arguments_go_before_the_file(folder: Path) -> None:
         ("channels = 1", "channels must be tables, such as [channels.support]"),
         ("[channels]\nops = 1", "channels must be tables, such as [channels.support]"),
         ("[channels.ops]\nurl = 'x'", "Channel 'ops' must be a table with a kind"),
-        ("[channels.'a b']\nkind = 'log'", "A channel's name has 1 to 64 letters"),
+        ("[channels.'a b']\nkind = 'log'", "A channel's name must have 1 to 64 letters"),
         ("[routes]\nname = 'r'", "routes must be a list of tables, each [[routes]]"),
         ("[[routes]]\nname = 'r'\nchannel = 'oops'", "leads to the channel 'oops'; known are log"),
         ("[[alerts]]\nname = 'r'\nkind = 'mood'", "Alert rule 'r' needs a kind"),
-        ("[[replies]]\ntext = '{comment}'", "has a place that nothing fills"),
+        ("[[replies]]\ntext = '{comment}'", "has an unknown placeholder"),
     ],
 )
 def test_what_makes_no_sense_in_the_file(folder: Path, content: str, message: str) -> None:

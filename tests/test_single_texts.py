@@ -39,9 +39,9 @@ def test_filters_of_a_route() -> None:
     route = Route(name="r", channel="c", agents="helper", applications="shop", tags="fast")
     assert (route.agents, route.applications, route.tags) == ({"helper"}, {"shop"}, {"fast"})
     for filters in ({"events": "feedback.created"}, {"ratings": "down"}, {"statuses": "pending"}):
-        with pytest.raises(RouteRejected, match="takes a list of"):
+        with pytest.raises(RouteRejected, match="needs a list of"):
             Route(name="r", channel="c", **filters)  # type: ignore[arg-type]
-    with pytest.raises(RouteRejected, match="put it into a list"):
+    with pytest.raises(RouteRejected, match="A route needs a list of"):
         Route(name="r", channel="c", events=EventType.CREATED)  # type: ignore[arg-type]
 
 

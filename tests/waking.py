@@ -1,4 +1,4 @@
-"""A Harken that only notices what it is notified of, and storages that let a test act between two of their calls."""
+"""A Harken without polling, and repositories that run a hook between two calls."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harken.container import Container, ready
 from harken.ports.notifier import Notifier
 from harken.ports.storage import Storage
 
-#: How many seconds each part waits before it looks without being notified: longer than any test.
+#: The polling interval in seconds: longer than any test.
 HOUR = 3600.0
 
 
 class Hooked:
-    """A repository whose methods call a hook after they have read or written, and before they return.
+    """A repository whose methods run a hook after reading or writing, before they return.
 
-    What they read is read at once, and not while it is iterated over.
+    Iterators are read completely before the hook runs.
     """
 
     def __init__(self, inner: object) -> None:
@@ -49,7 +49,7 @@ class Hooked:
 
 @frozen
 class Unpolled:
-    """A Harken without polling, and the looks of a listener that reads the storage whenever it is called."""
+    """A Harken without polling, and the feedback that a listener read at each call."""
 
     hk: Harken
     feedback: Hooked
@@ -57,18 +57,18 @@ class Unpolled:
     looks: list[dict[str, Feedback]]
 
     def stored(self) -> dict[str, Feedback]:
-        """All feedback by id, in whatever state."""
+        """Return all feedback by id, in any state."""
         return {one.id: one for one in self.hk.collection.stream(FeedbackQuery().in_any_state())}
 
 
 @contextmanager
 def unpolled(storage: Storage, *, channels: Mapping[str, Notifier] | None = None, **parts: Any) -> Iterator[Unpolled]:
-    """Connect to a storage; every part that polls does so once in an hour.
+    """Connect to a storage; every part that polls does so once an hour.
 
     Args:
-        storage: where everything is kept.
-        channels: where events go; none by default.
-        **parts: what to put in the place of a provider of the container, such as ``responder``.
+        storage: the storage.
+        channels: the channels by name; none by default.
+        **parts: replacements of providers of the container, such as ``responder``.
     """
     feedback, outbox = Hooked(storage.feedback), Hooked(storage.outbox)
     container = Container()
@@ -88,6 +88,6 @@ def unpolled(storage: Storage, *, channels: Mapping[str, Notifier] | None = None
 
 
 def once(call: Callable[[], object]) -> Callable[[Sequence[object]], object]:
-    """A hook that calls this the first time, and then nothing."""
+    """Return a hook that calls ``call`` the first time, and then does nothing."""
     calls = [call]
     return lambda _: calls and calls.pop()()

@@ -21,7 +21,7 @@ from harken.testing.key_contract import KeyContract
 from harken.testing.order_contract import OrderContract
 from harken.testing.outbox_contract import OutboxContract
 from harken.testing.session_contract import SessionContract
-from harken.testing.state_contract import DocumentContract
+from harken.testing.state_contract import StateContract
 
 # Imported before any test runs: Hypothesis draws constants from the loaded modules, so a derandomized run does the same
 # on every storage.
@@ -65,7 +65,7 @@ _WITHOUT_STATISTICS = (
     OrderContract,
     KeyContract,
     AlertContract,
-    DocumentContract,
+    StateContract,
     ConversationContract,
 )
 

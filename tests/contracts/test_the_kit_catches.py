@@ -27,16 +27,16 @@ from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outc
 from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
-from harken.testing import StorageContract, StorageMachine, TalkingMachine, TellingMachine
+from harken.testing import ConversationMachine, FeedbackMachine, OutboxMachine, StorageContract
 from harken.testing.alert_contract import AlertContract
 from harken.testing.conversation_contract import ConversationContract
 from harken.testing.erasure_contract import ErasureContract
-from harken.testing.feedback_contract import KeepingContract
+from harken.testing.feedback_contract import FeedbackContract
 from harken.testing.key_contract import KeyContract
 from harken.testing.order_contract import OrderContract
 from harken.testing.outbox_contract import OutboxContract
 from harken.testing.session_contract import SessionContract
-from harken.testing.state_contract import DocumentContract
+from harken.testing.state_contract import StateContract
 from harken.testing.strategies import APPLICATIONS
 from harken.testing.tenant_contract import TenantContract
 from harken_adapters.storage import memory
@@ -1101,12 +1101,12 @@ def broken_storage(broken: type) -> Iterator[Storage]:
 
 #: The parts of the contract that most likely catch a broken repository, tried first.
 _LIKELY: Final = {
-    MemoryFeedbackRepository: (KeepingContract, ErasureContract, TenantContract),
+    MemoryFeedbackRepository: (FeedbackContract, ErasureContract, TenantContract),
     MemoryOutbox: (OutboxContract, OrderContract, ErasureContract, TenantContract),
     MemoryAlertRepository: (AlertContract, ErasureContract, TenantContract),
     MemorySessionRepository: (SessionContract, TenantContract),
     MemoryConversationRepository: (ConversationContract, TenantContract),
-    MemoryStateRepository: (DocumentContract, TenantContract),
+    MemoryStateRepository: (StateContract, TenantContract),
     MemoryKeyRepository: (KeyContract, TenantContract),
 }
 
@@ -1142,8 +1142,8 @@ def test_the_examples_catch(broken: type) -> None:
 
 def _machine_for(broken: type) -> type[RuleBasedStateMachine]:
     if broken in ABOUT_DELIVERIES:
-        return TellingMachine
-    return TalkingMachine if broken in ABOUT_CONVERSATIONS else StorageMachine
+        return OutboxMachine
+    return ConversationMachine if broken in ABOUT_CONVERSATIONS else FeedbackMachine
 
 
 @pytest.mark.parametrize("broken", [broken for broken in BROKEN if broken not in ONLY_IN_EXAMPLES])

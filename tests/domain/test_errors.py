@@ -1,4 +1,4 @@
-"""The errors: what they say, what catches them, and that they survive a trip to another process."""
+"""The errors: messages, base classes and pickling."""
 
 import inspect
 import pickle
@@ -30,14 +30,14 @@ SPECIAL: dict[type[HarkenError], HarkenError] = {
 
 @pytest.mark.parametrize("kind", TREE)
 def test_all_are_harken_errors_and_public(kind: type[HarkenError]) -> None:
-    """Whoever wants to catch everything catches HarkenError, and every error can be imported from the package."""
+    """``HarkenError`` is the base of all errors, and every error can be imported from the package."""
     assert issubclass(kind, HarkenError)
     assert getattr(harken, kind.__name__) is kind
 
 
 @pytest.mark.parametrize("kind", TREE)
 def test_pickle_round_trip(kind: type[HarkenError]) -> None:
-    """An error that was raised in a worker process arrives with all that it carried."""
+    """An error raised in a worker process arrives with all its attributes."""
     error = SPECIAL.get(kind) or kind("what went wrong")
     arrived = pickle.loads(pickle.dumps(error))
     assert type(arrived) is kind
@@ -46,7 +46,7 @@ def test_pickle_round_trip(kind: type[HarkenError]) -> None:
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    """The drawing names every error, and the standard library's base where there is one."""
+    """The docstring's tree contains every error with its base from the standard library."""
     drawing = inspect.getdoc(errors) or ""
     for kind in TREE:
         bases = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception]
@@ -54,8 +54,8 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         assert re.search(rf"[ ]{re.escape(drawn)}(\s|$)", drawing)
 
 
-def test_a_rejection_says_everything() -> None:
-    """The message joins those of all violations, for whoever only reads logs."""
+def test_a_rejection_has_all_messages() -> None:
+    """The message joins the messages of all violations."""
     error = FeedbackRejected(VIOLATIONS)
     assert str(error) == "Spam detected; author must not be empty"
     assert error.violations == tuple(VIOLATIONS)
@@ -63,7 +63,7 @@ def test_a_rejection_says_everything() -> None:
         raise error
 
 
-def test_what_was_not_found() -> None:
-    """A missing feedback is a failed look-up that says what was looked for."""
+def test_feedback_not_found() -> None:
+    """The error is a ``LookupError`` with the id and the application in its message."""
     with pytest.raises(LookupError, match="No feedback 'f1' in application 'shop'"):
         raise FeedbackNotFound("shop", "f1")

@@ -1,4 +1,4 @@
-"""Fingerprints: what tells a repeated submission from a new one, also after an update of Harken."""
+"""Fingerprints of submissions, which must stay the same in all versions."""
 
 import pytest
 
@@ -30,5 +30,5 @@ TARGET = Target("session-1", message_id="message-1", agent_id="helper")
     ],
 )
 def test_fingerprints_never_change(submission: Submission, digest: str) -> None:
-    """A retry may come after an update, and must still be found to be the same; so what is stored has to match."""
+    """A retry may arrive after an upgrade, and must match the stored fingerprint."""
     assert fingerprint(submission)[:16] == digest

@@ -15,10 +15,10 @@ STATUSES = list(ModerationStatus)
 
 @pytest.mark.parametrize(("before", "after"), list(product(STATUSES, STATUSES)))
 def test_every_pair(before: ModerationStatus, after: ModerationStatus) -> None:
-    """A moderator may take feedback from any status to any other, and to stay is no decision."""
+    """A moderator may set any other status; setting the current status again is refused."""
     moderation = Moderation(status=before)
     if before is after:
-        with pytest.raises(InvalidTransition, match=f"is {before.value} already"):
+        with pytest.raises(InvalidTransition, match=f"is already {before.value}"):
             moderation.decide(after, at=NOON)
         return
     decided = moderation.decide(after, at=NOON, moderator="mia", reason="rude")
@@ -27,20 +27,20 @@ def test_every_pair(before: ModerationStatus, after: ModerationStatus) -> None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_nothing_to_undo(status: ModerationStatus) -> None:
-    """What no person decided, no person can undo."""
-    with pytest.raises(InvalidTransition, match="none to undo"):
+    """Without a moderator's decision there is nothing to undo."""
+    with pytest.raises(InvalidTransition, match="no decision on this feedback to undo"):
         Moderation(status=status).undo(at=NOON)
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_held_by_the_policy(status: ModerationStatus) -> None:
-    """The policy sets any feedback back to pending with its reason, and takes no decision in anyone's name."""
+    """The policy sets feedback to pending with a reason, without a moderator."""
     held = Moderation(status=status).held("Spam detected")
     assert held == Moderation(status=ModerationStatus.PENDING, reason="Spam detected")
 
 
 class ModerationMachine(RuleBasedStateMachine):
-    """Decisions and undos in any order, against a model that only remembers the last two statuses."""
+    """Decisions and undos in any order, compared with a model that stores the last two statuses."""
 
     def __init__(self) -> None:
         super().__init__()

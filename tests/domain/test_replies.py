@@ -1,4 +1,4 @@
-"""Replies by rules: what is said to whom."""
+"""Reply rules."""
 
 import pickle
 from typing import Any
@@ -32,13 +32,13 @@ rules = st.builds(
 
 
 def down(**parts: Any) -> Feedback:
-    """A down that counts."""
+    """Counted thumbs-down feedback."""
     return a_feedback(rating=Rating.DOWN, **parts)
 
 
-@given(rules, these.feedbacks(), st.lists(words).map(" ".join), maybe_scalar)
+@given(rules, these.feedback_entries(), st.lists(words).map(" ".join), maybe_scalar)
 def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: str, value: Any) -> None:
-    """A rule fits what a query with the same filters finds, and whose comment has the theme, as figures count it."""
+    """A rule matches feedback that a query with the same filters finds and whose comment contains the theme."""
     feedback = feedback.with_content(comment=comment, context=Context({**feedback.context, "user_tier": value}))
     same = FeedbackQuery(
         application=rule.application or feedback.application,
@@ -51,15 +51,15 @@ def test_all_conditions_must_hold(rule: ReplyRule, feedback: Feedback, comment: 
     assert rule.fits(feedback) == (same.in_any_state().matches(feedback) and has_theme)
 
 
-@given(st.lists(rules, max_size=5), these.feedbacks())
-def test_the_first_that_fits(those: list[ReplyRule], feedback: Feedback) -> None:
-    """Rules are asked in their order, and what does not count is not answered."""
+@given(st.lists(rules, max_size=5), these.feedback_entries())
+def test_the_first_matching_rule_replies(those: list[ReplyRule], feedback: Feedback) -> None:
+    """Rules are tried in order, and feedback that is not counted gets no reply."""
     fitting = [rule.text for rule in those if rule.fits(feedback)]
     assert reply_to(those, feedback) == (fitting[0] if fitting and feedback.is_counted else None)
 
 
-def test_filled_in() -> None:
-    """The reply names the session, the agent and the rating; an agent that is not known is left out."""
+def test_placeholders_are_replaced() -> None:
+    """The reply contains the session, the agent and the rating; an unknown agent is empty."""
     feedback = down(session_id="s-{rating}", agent_id="helper")
     assert reply_to([ANY], feedback) == "Sorry about helper in s-{rating}: down"
     assert reply_to([ANY], evolve(feedback, target=Target("s"))) == "Sorry about  in s: down"
@@ -75,8 +75,8 @@ def test_filled_in() -> None:
         {"withdrawn_at": NOON},
     ],
 )
-def test_what_does_not_count_gets_none(state: dict[str, Any]) -> None:
-    """Spam is not talked to."""
+def test_feedback_that_is_not_counted_gets_no_reply(state: dict[str, Any]) -> None:
+    """Spam gets no reply."""
     assert reply_to([ANY], down(**state)) is None
 
 
@@ -96,7 +96,7 @@ def test_what_does_not_count_gets_none(state: dict[str, Any]) -> None:
     ],
 )
 def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
-    """A table of harken.toml says the same as the arguments."""
+    """A table of ``harken.toml`` is equivalent to the arguments."""
     assert parse_reply(table) == rule
 
 
@@ -113,7 +113,7 @@ def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
         ({"text": "\ud800"}, "surrogate"),
         ({"text": 7}, "reply must be text, got int"),
         ({"text": "Dear {author}"}, "known are {agent_id}, {rating}, {session_id}"),
-        ({"text": "Dear {"}, "cannot be read"),
+        ({"text": "Dear {"}, "is invalid: "),
         ({"text": "x", "rating": "bad"}, "The rating of a reply is invalid: 'bad' is not a rating; expected 'up'"),
         ({"text": "x", "rating": ["down"]}, "['down'] is not a rating"),
         ({"text": "x", "rating": None}, "None is not a rating"),
@@ -123,26 +123,26 @@ def test_from_the_settings(table: dict[str, object], rule: ReplyRule) -> None:
         ({"text": "x", "theme": 7}, "theme must be text, got int"),
         ({"text": "x", "agent": "a\n"}, "agent must not contain control characters"),
         ({"text": "x", "application": "a" * 201}, "application too long"),
-        ({"text": "x", "context": "free"}, "The context of a reply maps names to values, got 'free'"),
+        ({"text": "x", "context": "free"}, "The context of a reply must map names to values, got 'free'"),
         ({"text": "x", "context": {"$a": 1}}, "may only have letters, digits"),
         ({"text": "x", "context": {"a": [1]}}, "context.a of a reply must be text, a number, true, false or null"),
     ],
 )
-def test_says_what_is_wrong(table: dict[str, object], message: str) -> None:
-    """A rule that cannot be meant is refused when it is made, in words that help."""
+def test_an_invalid_rule_raises_a_helpful_error(table: dict[str, object], message: str) -> None:
+    """An invalid rule is refused when it is created."""
     with pytest.raises(ConfigurationError) as caught:
         parse_reply(table)
     assert message in str(caught.value)
 
 
 @given(these.texts(MAX_REPLY_LENGTH + 5))
-def test_fit_to_be_shown(text: str) -> None:
-    """A reply says something, in at most a thousand characters."""
+def test_valid_replies(text: str) -> None:
+    """A reply is not empty and has at most one thousand characters."""
     assert (reply_problem(text) is None) == bool(text.strip() and len(text) <= 1000)
 
 
 def test_rules_are_values() -> None:
-    """Two rules that say the same are equal, in every process."""
+    """Equal rules compare equal, also in other processes."""
     rule = ReplyRule(text="x", context={"a": 1})
     assert rule == pickle.loads(pickle.dumps(rule))
     assert hash(rule) == hash(ReplyRule(text="x", context=Context({"a": 1})))

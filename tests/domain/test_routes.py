@@ -1,4 +1,4 @@
-"""Routes: what goes which way, and how a table says it."""
+"""Routes: which events they match, and their tables."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ FEEDBACK = st.builds(
 FEEDBACK_TYPES = [type_ for type_ in EventType if not type_.about_alert]
 
 
-UNROUTABLE = "feedback.erased goes to every channel that knows of the feedback; it cannot be routed"
+UNROUTABLE = "feedback.erased goes to every channel that has received the feedback; it cannot be routed"
 
 
 def an_alert(**parts: Any) -> Alert:
-    """An alert about agent a, unless ``parts`` says otherwise."""
-    known = {"subject": Subject("agent", "a"), "rule": "r", "kind": AlertKind.STREAK, "message": "3 downs in a row"}
+    """An alert about agent ``a``, unless ``parts`` replaces it."""
+    known = {"subject": Subject("agent", "a"), "rule": "r", "kind": AlertKind.STREAK, "message": "A streak"}
     return Alert(**{"id": "alert_1", **known, "began_at": NOON, "raised_at": NOON, **parts})
 
 
 @given(ROUTES)
-def test_a_record_says_all_of_a_route(route: Route) -> None:
-    """What a record says of a route is read back as the same route."""
+def test_a_route_equals_the_route_of_its_record(route: Route) -> None:
+    """The record of a route gives the same route."""
     assert parse_route(route_record(route)) == route
 
 
 @given(ROUTES, FEEDBACK, st.sampled_from(FEEDBACK_TYPES))
-def test_each_filter_can_only_take_away(route: Route, feedback: Any, type_: EventType) -> None:
-    """A route takes what all its filters let through: each must have the feedback's value, or be empty."""
+def test_each_filter_restricts_a_route(route: Route, feedback: Any, type_: EventType) -> None:
+    """A route matches feedback that matches all its filters; an empty filter matches everything."""
     approved = feedback.moderation.status is ModerationStatus.APPROVED
     news = type_ in (EventType.CREATED, EventType.UPDATED)
     expected = (
@@ -84,13 +84,13 @@ def test_each_filter_can_only_take_away(route: Route, feedback: Any, type_: Even
         ({"statuses": {ModerationStatus.APPROVED}}, False),
     ],
 )
-def test_alerts_take_the_routes_of_what_they_have(filters: dict[str, Any], taken: bool) -> None:
-    """An alert has an application and may be about an agent; a filter by what only feedback has keeps it out."""
+def test_routes_match_alerts_by_their_attributes(filters: dict[str, Any], taken: bool) -> None:
+    """An alert has an application and may have an agent; filters on other attributes exclude it."""
     assert Route(name="r", channel="c", **filters).takes(EventType.ALERT_RAISED, an_alert()) is taken
 
 
-def test_an_alert_about_a_session_is_about_no_agent() -> None:
-    """A filter by agent keeps out what is about something else, even if it has the same name."""
+def test_an_alert_about_a_session_has_no_agent() -> None:
+    """A filter by agent excludes alerts about other subjects, even with the same name."""
     alert = an_alert(subject=Subject("session", "a"))
     assert not Route(name="r", channel="c", agents={"a"}).takes(EventType.ALERT_RAISED, alert)
 
@@ -98,24 +98,27 @@ def test_an_alert_about_a_session_is_about_no_agent() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, "A route needs a name, as text; got {}"),
-        ({"name": "r"}, "A route needs a channel, as text; got {'name': 'r'}"),
-        ({"name": "r", "channel": 1}, "A route needs a channel, as text"),
-        ({"name": "a b", "channel": "c"}, "A route's name has 1 to 64 letters, digits, '-' or '_', and begins with"),
-        ({"name": "r", "channel": "c:d"}, "A channel's name has 1 to 64 letters"),
+        ({}, "A route needs a name of type string; got {}"),
+        ({"name": "r"}, "A route needs a channel of type string; got {'name': 'r'}"),
+        ({"name": "r", "channel": 1}, "A route needs a channel of type string"),
+        (
+            {"name": "a b", "channel": "c"},
+            "A route's name must have 1 to 64 letters, digits, '-' or '_', and begin with",
+        ),
+        ({"name": "r", "channel": "c:d"}, "A channel's name must have 1 to 64 letters"),
         ({"name": "r", "channel": "c", "rating": ["up"]}, "Route 'r' sets unknown rating; known are name, channel"),
         ({"name": "r", "channel": "c", "ratings": "up"}, "ratings of route 'r' must be a list, got 'up'"),
         ({"name": "r", "channel": "c", "ratings": ["so"]}, "'so' is not a rating; expected 'up', 'down' or 'neutral'"),
-        ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is none of 'feedback.created'"),
+        ({"name": "r", "channel": "c", "events": ["up"]}, "events of route 'r': 'up' is not one of 'feedback.created'"),
         ({"name": "r", "channel": "c", "events": ["feedback.created", "feedback.erased"]}, UNROUTABLE),
-        ({"name": "r", "channel": "c", "statuses": [1]}, "1 is none of 'pending', 'approved', 'rejected'"),
+        ({"name": "r", "channel": "c", "statuses": [1]}, "1 is not one of 'pending', 'approved', 'rejected'"),
         ({"name": "r", "channel": "c", "tags": [""]}, "tags of route 'r': each must not be empty"),
         ({"name": "r", "channel": "c", "template": 5}, "In route 'r': template must be text, got int"),
         ({"name": "r", "channel": "c", "template": "x" * 10_001}, "is longer than 10000 characters"),
     ],
 )
-def test_what_is_no_route_is_refused_in_a_sentence(table: dict[str, object], message: str) -> None:
-    """A mistake in a route tells what was wrong and what is known."""
+def test_an_invalid_route_raises_a_helpful_error(table: dict[str, object], message: str) -> None:
+    """The message says what is wrong and what is expected."""
     with pytest.raises(RouteRejected) as caught:
         parse_route(table)
     assert message in str(caught.value)
@@ -129,7 +132,7 @@ def test_the_former_name_of_a_withdrawal_is_accepted() -> None:
 
 
 def test_an_erasure_cannot_be_routed() -> None:
-    """A route for erasures would do nothing, so there is none, and it is not among those that can be chosen."""
+    """A route for erasures would have no effect, so the type is refused and not listed."""
     with pytest.raises(RouteRejected, match=f"^{UNROUTABLE}$"):
         Route(name="r", channel="c", events={EventType.ERASED, EventType.CREATED})
     with pytest.raises(RouteRejected) as caught:
@@ -142,8 +145,8 @@ REJECTED = Moderation(status=ModerationStatus.REJECTED, decided_at=NOON)
 
 
 @pytest.mark.parametrize("words_for", [CREATED, MODERATED])
-def test_words_go_only_where_a_route_for_the_event_asks_for_them(words_for: EventType) -> None:
-    """A route that asks for rejected feedback in one type of event discloses nothing in events of another type."""
+def test_content_is_disclosed_only_if_a_route_for_the_event_selects_it(words_for: EventType) -> None:
+    """A route that selects rejected feedback for one event type discloses nothing in events of another type."""
     other = MODERATED if words_for is CREATED else CREATED
     rejected = a_feedback(comment="secret", moderation=REJECTED)
     routes = [
@@ -153,12 +156,12 @@ def test_words_go_only_where_a_route_for_the_event_asks_for_them(words_for: Even
     sent = {type_: disclosed(routes, type_, rejected) for type_ in (CREATED, MODERATED)}
     assert (found := sent[words_for]) is not None
     assert found.comment == "secret"
-    # What became stale by the rejection is not sent at all; the rejection itself is, without words.
+    # Outdated notifications are not sent at all; the rejection is sent without content.
     assert sent[other] == (None if other is CREATED else rejected.without_words())
 
 
-def test_what_was_rejected_meanwhile_is_not_new_to_a_route_for_decisions() -> None:
-    """Feedback that was rejected before it was sent as new is not sent as new because other events may be rejected."""
+def test_rejected_feedback_is_not_sent_as_new() -> None:
+    """Feedback rejected before it was sent as new is not sent as new, even if a route selects other rejected events."""
     rejected = a_feedback(comment="secret", moderation=REJECTED)
     routes = [Route(name="new", channel="c", events={CREATED}), Route(name="m", channel="c", events={MODERATED})]
     asks = Route(name="asks", channel="c", events={MODERATED}, statuses={ModerationStatus.REJECTED})
@@ -166,8 +169,8 @@ def test_what_was_rejected_meanwhile_is_not_new_to_a_route_for_decisions() -> No
 
 
 @pytest.mark.parametrize("routes", [[], [Route(name="others", channel="c", events={MODERATED})]])
-def test_what_is_on_its_way_arrives_without_its_route(routes: list[Route]) -> None:
-    """A route that was removed or changed meanwhile keeps nothing back that counts."""
+def test_a_waiting_notification_is_sent_without_its_route(routes: list[Route]) -> None:
+    """Removing or changing a route does not hold back waiting notifications about counted feedback."""
     approved = a_feedback(comment="slow")
     assert disclosed(routes, CREATED, approved) == approved
     assert disclosed(routes, CREATED, a_feedback(moderation=REJECTED)) is None

@@ -1,4 +1,4 @@
-"""Figures: a monoid over integers, and what is read from it."""
+"""Summaries: a commutative monoid over integers, and the statistics derived from it."""
 
 from datetime import timedelta
 from fractions import Fraction
@@ -22,7 +22,7 @@ GUIDE = [
     (Rating.DOWN, "The response was incomplete"),
     (Rating.UP, "Perfect, exactly what I needed"),
 ]
-feedbacks = st.builds(
+entries = st.builds(
     lambda rating, comment, sentiment, minutes: a_feedback(
         "f", rating, comment, sentiment=sentiment, created_at=NOON + timedelta(minutes=minutes)
     ),
@@ -31,20 +31,20 @@ feedbacks = st.builds(
     st.none() | st.builds(Sentiment, st.floats(-1, 1), st.floats(0, 1)),
     st.integers(0, 3000),
 )
-lists = st.lists(feedbacks, max_size=12)
+lists = st.lists(entries, max_size=12)
 summaries = lists.map(Summary.fold)
 
 
 class TestMonoid:
     @given(summaries)
-    def test_counts_make_it_again(self, summary: Summary) -> None:
-        """A storage that adds up in its own way gives the same value."""
+    def test_counts_give_the_same_summary(self, summary: Summary) -> None:
+        """A storage that sums in its own way gets the same value."""
         *counts, by_hour = astuple(summary, recurse=False)
         assert Summary.from_counts(counts, by_hour) == summary
 
     @given(summaries, summaries, summaries)
     def test_laws(self, a: Summary, b: Summary, c: Summary) -> None:
-        """Merging is associative and commutative, has a zero, and can be taken back: to the last bit."""
+        """Addition is associative and commutative, has a zero, and can be reversed exactly."""
         assert (a + b) + c == a + (b + c)
         assert a + b == b + a
         assert a + Summary() == a == Summary() + a
@@ -53,17 +53,17 @@ class TestMonoid:
 
     @given(lists, st.randoms(use_true_random=False))
     def test_order_does_not_matter(self, several: list[Feedback], random: Random) -> None:
-        """However feedback is shuffled and divided, the sum of the parts is the same."""
+        """Any order and grouping of feedback gives the same sum."""
         whole = Summary.fold(several)
         shuffled = random.sample(several, len(several))
         cut = random.randint(0, len(several))
         assert Summary.fold(shuffled[:cut]) + Summary.fold(shuffled[cut:]) == whole
 
 
-class TestFigures:
+class TestStatistics:
     @given(lists)
-    def test_equal_naive_formulas(self, several: list[Feedback]) -> None:
-        """Every figure is what somebody would work out with a pencil."""
+    def test_equal_simple_formulas(self, several: list[Feedback]) -> None:
+        """The statistics equal the results of simple formulas."""
         summary = Summary.fold(several)
         ratings = [one.rating for one in several]
         thumbs = [rating for rating in ratings if rating is not Rating.NEUTRAL]
@@ -89,14 +89,14 @@ class TestFigures:
             assert summary.average_polarity is summary.average_subjectivity is None
 
     def test_the_guides_example(self) -> None:
-        """Four of six thumbs are up, and the average length is the true mean of the seven comments."""
+        """Four of six thumbs are up, and the average length is the exact mean of the seven comments."""
         summary = Summary.fold(a_feedback(str(index), *one) for index, one in enumerate(GUIDE))
         assert round(summary.satisfaction, 1) == 66.7
         assert summary.average_comment_length == sum(len(comment) for _, comment in GUIDE) / 7
         assert summary.quality == pytest.approx((4 * 100 + 50) / 7)
 
-    def test_nothing_is_zero(self) -> None:
-        """Without feedback every figure is a number, and the interval admits that anything is possible."""
+    def test_an_empty_summary(self) -> None:
+        """Without feedback, all statistics are numbers, and the interval is the whole range."""
         nothing = Summary()
         assert (nothing.total, nothing.satisfaction, nothing.quality, nothing.average_comment_length) == (0, 0, 0, 0)
         assert (nothing.interval.low, nothing.interval.high) == (0, 100)
@@ -119,14 +119,14 @@ class TestWilson:
         ],
     )
     def test_published_values(self, positive: int, negative: int, low: float, high: float) -> None:
-        """The interval is Wilson's."""
+        """The interval equals Wilson's published values."""
         interval = Summary(positive=positive, negative=negative, neutral=99).interval
         assert interval.low == pytest.approx(low, abs=0.005)
         assert interval.high == pytest.approx(high, abs=0.005)
 
     @given(st.integers(0, 10**6), st.integers(0, 10**6))
-    def test_holds_the_figure_within_bounds(self, positive: int, negative: int) -> None:
-        """The interval lies within 0 and 100, holds the satisfaction, and mirrors when thumbs are turned."""
+    def test_the_interval_contains_the_satisfaction(self, positive: int, negative: int) -> None:
+        """The interval is within 0 and 100, contains the satisfaction, and is mirrored when the thumbs are swapped."""
         summary = Summary(positive=positive, negative=negative)
         low, high = summary.interval.low, summary.interval.high
         assert 0 <= low <= high <= 100
@@ -136,8 +136,8 @@ class TestWilson:
         assert (mirrored.low, mirrored.high) == (pytest.approx(100 - high), pytest.approx(100 - low))
 
     @given(st.integers(0, 1000), st.integers(1, 1000), st.integers(2, 50))
-    def test_more_of_the_same_is_narrower(self, positive: int, negative: int, times: int) -> None:
-        """Confidence grows with the number of thumbs."""
+    def test_more_feedback_narrows_the_interval(self, positive: int, negative: int, times: int) -> None:
+        """The interval is narrower with more thumbs."""
         little = Summary(positive=positive, negative=negative).interval
         much = Summary(positive=positive * times, negative=negative * times).interval
         assert much.high - much.low < little.high - little.low
@@ -165,8 +165,8 @@ class TestComparison:
         assert comparison.significant == (low > 0)
 
     @given(summaries, summaries)
-    def test_turned_round(self, before: Summary, after: Summary) -> None:
-        """What is gained one way is lost the other way, and as surely."""
+    def test_swapped_summaries(self, before: Summary, after: Summary) -> None:
+        """Swapping the summaries negates the change and its interval."""
         forth, back = Comparison(before, after), Comparison(after, before)
         assert forth.satisfaction_change == pytest.approx(-back.satisfaction_change)
         assert forth.quality_change == pytest.approx(-back.quality_change)
@@ -175,14 +175,14 @@ class TestComparison:
         assert forth.significant == back.significant
 
     def test_a_loss_can_be_significant(self) -> None:
-        """An interval wholly below zero is no chance either."""
+        """An interval entirely below zero is significant as well."""
         comparison = Comparison(Summary(positive=90, negative=10), Summary(positive=10, negative=90))
         assert comparison.interval.high < 0
         assert comparison.significant
 
     @pytest.mark.parametrize("other", [Summary(), Summary(neutral=3)])
-    def test_without_thumbs_nothing_is_known(self, other: Summary) -> None:
-        """Where one side has no thumbs any change is possible."""
+    def test_without_thumbs_the_change_is_unknown(self, other: Summary) -> None:
+        """If one side has no thumbs, the interval is the whole range."""
         for comparison in (Comparison(Summary(positive=9), other), Comparison(other, Summary(positive=9))):
             assert (comparison.interval.low, comparison.interval.high) == (-100, 100)
             assert not comparison.significant

@@ -1,14 +1,14 @@
-"""Templates: texts with plain places, and nothing that could run."""
+"""Templates: text with placeholders, without expressions."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.domain.templates import filled, template_problem
+from harken.domain.templates import fill_template, template_problem
 
 NAMES = ("session_id", "rating")
 values = st.fixed_dictionaries({name: st.text(max_size=5) for name in NAMES})
-#: Pieces of a template, and what each becomes.
+#: Parts of a template, and their results.
 pieces = st.lists(
     st.sampled_from([("{session_id}", "session_id"), ("{rating}", "rating"), ("{{", None), ("}}", None)])
     | st.text(st.characters(exclude_characters="{}"), max_size=5).map(lambda text: (text, None))
@@ -16,41 +16,41 @@ pieces = st.lists(
 
 
 @given(pieces, values)
-def test_fills_what_has_a_name_and_keeps_the_rest(parts: list[tuple[str, str | None]], known: dict[str, str]) -> None:
-    """Each place becomes its value, whatever is in that; doubled braces become one; all else stays as it is."""
+def test_placeholders_are_replaced(parts: list[tuple[str, str | None]], known: dict[str, str]) -> None:
+    """Each placeholder becomes its value; doubled braces become single ones; other text is unchanged."""
     template = "".join(piece for piece, _ in parts)
     assert template_problem(template, NAMES) is None
     halved = {"{{": "{", "}}": "}"}
     expected = "".join(known[name] if name else halved.get(piece, piece) for piece, name in parts)
-    assert filled(template, known) == expected
+    assert fill_template(template, known) == expected
 
 
 @given(st.text(st.sampled_from("{}[].!:0a ") | st.sampled_from("rating"), max_size=12), values)
-def test_what_has_no_problem_can_be_filled(template: str, known: dict[str, str]) -> None:
-    """A template that passes is never a surprise later."""
+def test_a_valid_template_can_be_filled(template: str, known: dict[str, str]) -> None:
+    """A template that passes the check never raises later."""
     if template_problem(template, ["a", *NAMES]) is None:
-        filled(template, {**known, "a": "x"})
+        fill_template(template, {**known, "a": "x"})
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{author}", "The template '{author}' has a place that nothing fills; known are {rating}, {session_id}"),
+        ("{author}", "The template '{author}' has an unknown placeholder; known are {rating}, {session_id}"),
         ("{}", "known are {rating}, {session_id}"),
-        ("{0}", "nothing fills"),
-        ("{rating.__class__}", "nothing fills"),
-        ("{rating[0]}", "nothing fills"),
-        ("{rating!r}", "nothing fills"),
-        ("{rating:>1000000000}", "nothing fills"),
-        ("{rating:{session_id}}", "nothing fills"),
-        ("a { b", "cannot be read"),
-        ("a } b", "a brace that is meant is written twice"),
-        (7, "A template must be text, got int"),
-        (None, "A template must be text, got NoneType"),
+        ("{0}", "unknown placeholder"),
+        ("{rating.__class__}", "unknown placeholder"),
+        ("{rating[0]}", "unknown placeholder"),
+        ("{rating!r}", "unknown placeholder"),
+        ("{rating:>1000000000}", "unknown placeholder"),
+        ("{rating:{session_id}}", "unknown placeholder"),
+        ("a { b", "is invalid: "),
+        ("a } b", "write a literal brace twice"),
+        (7, "A template must be a string, got int"),
+        (None, "A template must be a string, got NoneType"),
     ],
 )
-def test_says_what_is_wrong(template: object, message: str) -> None:
-    """Attributes, indexes, conversions, widths and unknown names are refused, in words that tell what is possible."""
+def test_an_invalid_template_has_a_problem(template: object, message: str) -> None:
+    """Attributes, indexes, conversions, widths and unknown names are refused with a helpful message."""
     problem = template_problem(template, NAMES)
     assert problem is not None
     assert message in problem

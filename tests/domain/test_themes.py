@@ -1,4 +1,4 @@
-"""Themes: which words keep coming back."""
+"""Themes: keywords in comments."""
 
 import pytest
 from hypothesis import given
@@ -11,14 +11,14 @@ words = st.sampled_from([*KEYWORDS, "errors", "SLOW", "slowly", "fine", ""])
 
 
 def test_the_guides_example() -> None:
-    """Each of the guide's two comments mentions two of its keywords."""
+    """Each of the guide's two comments contains two of its keywords."""
     found = themes(["Too slow and unclear", "Incomplete answer with errors"])
     assert found == (Theme("error", 1), Theme("slow", 1), Theme("unclear", 1), Theme("incomplete", 1))
 
 
 @given(st.lists(st.lists(words).map(" ".join), max_size=8))
-def test_counts_comments_not_words(comments: list[str]) -> None:
-    """A comment counts once for a keyword however often it has it, in whatever case; the most mentioned come first."""
+def test_comments_are_counted_once(comments: list[str]) -> None:
+    """A comment counts once for each keyword, in any case; the most frequent keyword comes first."""
     found = themes(comments)
     mentions = {theme.keyword: theme.mentions for theme in found}
     for keyword in KEYWORDS:
@@ -28,8 +28,8 @@ def test_counts_comments_not_words(comments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("keywords", "expected"), [(["Price", "UI"], ["Price", "UI"]), ([], [])])
-def test_own_keywords(keywords: list[str], expected: list[str]) -> None:
-    """A team looks for words of its own, and finds them under the names that it gave them."""
+def test_custom_keywords(keywords: list[str], expected: list[str]) -> None:
+    """Custom keywords are returned with their own spelling."""
     found = themes(iter(["The price!", "PRICE and ui"]), keywords)
     assert [theme.keyword for theme in found] == expected
     assert [theme.mentions for theme in found] == [2, 1][: len(expected)]

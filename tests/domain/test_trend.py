@@ -1,4 +1,4 @@
-"""Figures over time in any zone."""
+"""Statistics over time in any time zone."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,19 +19,19 @@ zones = (st.sampled_from(ZONES) | st.sampled_from(ODD_ZONES)).map(ZoneInfo)
 
 
 def at(text: str) -> datetime:
-    """A UTC time."""
+    """A time in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def slots_from(first: str, hours: float) -> dict[datetime, Summary]:
-    """One up in each slot of that many hours."""
+    """One thumbs-up in each slot of this many hours."""
     start = at(first)
     return {start + SLOT * number: Summary(positive=1) for number in range(int(hours * 4))}
 
 
 @st.composite
 def some_slots(draw: st.DrawFn) -> dict[datetime, Summary]:
-    """Slots of a few weeks, anywhere from 1972 (when the last zone came to a multiple of a quarter) on."""
+    """Slots within a few weeks, from 1972 (when the last zone adopted a multiple of fifteen minutes) on."""
     base = draw(st.integers(2 * 365 * 96 + 96, QUARTERS_IN_A_CENTURY))
     numbers = draw(st.lists(st.integers(0, 3 * 7 * 96), unique=True, max_size=12))
     ups = st.integers(1, 5)
@@ -39,7 +39,7 @@ def some_slots(draw: st.DrawFn) -> dict[datetime, Summary]:
 
 
 def check(points: list[TrendPoint], slots: dict[datetime, Summary]) -> None:
-    """What every trend must be."""
+    """Check the properties of every trend."""
     spans = [(point.start.astimezone(UTC), point.end.astimezone(UTC)) for point in points]
     assert all(end == start for (_, end), (start, _) in pairwise(spans))
     for point, (start, end) in zip(points, spans, strict=True):
@@ -62,12 +62,12 @@ class TestAnyZone:
     def test_slots_lie_inside_their_points(
         self, slots: dict[datetime, Summary], zone: ZoneInfo, period: Period
     ) -> None:
-        """Points follow each other without gaps, each holds what lies in it, and together they hold everything."""
+        """Points are contiguous, each contains the feedback of its period, and together they contain all feedback."""
         check(trend(slots, period, zone), slots)
 
     @given(some_slots(), zones)
-    def test_days_begin_with_a_new_date(self, slots: dict[datetime, Summary], zone: ZoneInfo) -> None:
-        """At the start of a day the date has just changed, and a week starts with a Monday (or what is left of one)."""
+    def test_days_begin_at_a_date_change(self, slots: dict[datetime, Summary], zone: ZoneInfo) -> None:
+        """A day begins when the local date changes, and a week on Monday (or what remains of one)."""
         for point in trend(slots, Period.DAY, zone):
             start = point.start.astimezone(UTC)
             before = (start - timedelta(microseconds=1)).astimezone(zone)
@@ -77,8 +77,8 @@ class TestAnyZone:
             assert before.isocalendar()[:2] < point.start.isocalendar()[:2]
 
     @given(some_slots(), zones)
-    def test_by_clock_and_calendar(self, slots: dict[datetime, Summary], zone: ZoneInfo) -> None:
-        """By hour of day and by weekday, each slot is where the local clock and calendar put it."""
+    def test_by_hour_and_weekday(self, slots: dict[datetime, Summary], zone: ZoneInfo) -> None:
+        """Slots are assigned to the local hour of day and weekday."""
         hours, days = by_hour_of_day(slots, zone), by_weekday(slots, zone)
         local = [(slot.astimezone(zone), summary) for slot, summary in slots.items()]
         for hour in range(24):
@@ -101,14 +101,14 @@ class TestClockChanges:
             # Midnight was skipped: these days began at one o'clock.
             ("America/Sao_Paulo", "2018-11-03T03:00", [24, 23, 24]),
             ("Asia/Beirut", "2026-03-27T22:00", [24, 23, 24]),
-            # The evening before was an hour longer.
+            # The previous evening was an hour longer.
             ("Asia/Beirut", "2026-10-22T21:00", [24, 25, 24]),
             # A whole day, the 30th of December, was skipped.
             ("Pacific/Apia", "2011-12-29T10:00", [24, 24, 24]),
         ],
     )
     def test_days(self, zone: str, first: str, lengths: list[float]) -> None:
-        """A local day is as long as it really was, and the next one begins when it ends."""
+        """A local day has its actual length, and the next one begins at its end."""
         slots = slots_from(first, sum(lengths))
         points = trend(slots, Period.DAY, ZoneInfo(zone))
         check(points, slots)
@@ -116,7 +116,7 @@ class TestClockChanges:
         assert points[0].start.astimezone(UTC) == at(first)
 
     def test_the_repeated_hour_is_two_points(self) -> None:
-        """Between one and two o'clock New York had two hours, and each has its own figures."""
+        """Between one and two o'clock New York had two hours, each with its own statistics."""
         points = trend(slots_from("2026-11-01T04:00", 4), Period.HOUR, ZoneInfo("America/New_York"))
         assert [(point.start.hour, point.start.fold, point.summary.total) for point in points] == [
             (0, 0, 4),
@@ -125,13 +125,13 @@ class TestClockChanges:
             (2, 0, 4),
         ]
 
-    def test_the_skipped_hour_is_none(self) -> None:
+    def test_the_skipped_hour_has_no_point(self) -> None:
         """New York had no hour that began at two."""
         points = trend(slots_from("2026-03-08T05:00", 4), Period.HOUR, ZoneInfo("America/New_York"))
         assert [(point.start.hour, point.summary.total) for point in points] == [(0, 4), (1, 4), (3, 4), (4, 4)]
 
     def test_half_hour_changes(self) -> None:
-        """On Lord Howe the clocks change by half an hour: one hour lasts an hour and a half, another half an hour."""
+        """On Lord Howe the clocks change by half an hour: one hour lasts 90 minutes, another 30."""
         zone = ZoneInfo("Australia/Lord_Howe")
         longer = trend(slots_from("2026-04-04T13:00", 3.5), Period.HOUR, zone)
         assert [(point.start.hour, point.summary.total) for point in longer] == [(0, 4), (1, 6), (2, 4)]
@@ -143,12 +143,12 @@ class TestClockChanges:
         ]
 
     def test_apia_had_no_friday(self) -> None:
-        """The day that Samoa skipped is no point, not even an empty one."""
+        """The day that Samoa skipped has no point."""
         points = trend(slots_from("2011-12-29T10:00", 48), Period.DAY, ZoneInfo("Pacific/Apia"))
         assert [point.start.date().isoformat() for point in points] == ["2011-12-29", "2011-12-31"]
 
     def test_weeks_start_on_monday(self) -> None:
-        """A week is seven local days from Monday, and one with a clock change is an hour shorter."""
+        """A week is seven local days from Monday; with a clock change it is an hour shorter."""
         slots = slots_from("2026-03-02T05:00", 14 * 24)
         points = trend(slots, Period.WEEK, ZoneInfo("America/New_York"))
         assert [point.start.strftime("%a %m-%d %H:%M") for point in points] == [
@@ -158,21 +158,21 @@ class TestClockChanges:
         ]
         assert [point.summary.total / 4 for point in points] == [167, 168, 1]
 
-    def test_quiet_periods_are_there(self) -> None:
-        """Where nothing was said there is a point that says so."""
+    def test_periods_without_feedback_have_points(self) -> None:
+        """A period without feedback has an empty point."""
         slots = slots_from("2026-01-01T00:00", 1) | slots_from("2026-01-04T23:45", 0.25)
         assert [point.summary.total for point in trend(slots, Period.DAY, ZoneInfo("UTC"))] == [4, 0, 0, 1]
 
 
 class TestBounds:
     @pytest.mark.parametrize("period", Period)
-    def test_nothing(self, period: Period) -> None:
-        """No feedback, no points."""
+    def test_no_feedback(self, period: Period) -> None:
+        """Without feedback there are no points."""
         assert trend({}, period, ZoneInfo("UTC")) == []
 
     @pytest.mark.parametrize("period", Period)
     def test_the_whole_range_of_feedback(self, period: Period) -> None:
-        """The first and the last instant that feedback may have can be counted in every zone's calendar."""
+        """The earliest and the latest time of feedback can be represented in every zone."""
         for edge in (EPOCH, at("9998-12-31T23:45")):
             for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
                 slots = {edge: Summary(positive=1)}
@@ -180,7 +180,7 @@ class TestBounds:
 
     @pytest.mark.parametrize(("period", "length"), [(Period.HOUR, 1), (Period.DAY, 24), (Period.WEEK, 168)])
     def test_too_long(self, period: Period, length: int) -> None:
-        """A chart of more than 20,000 points is refused with a way out; a little less is not."""
+        """A trend of more than 20,000 points is refused with a suggestion; one of 20,000 is not."""
         start = at("1973-01-01T00:00")
         for periods, fits in ((19_990, True), (20_010, False)):
             slots = {start: Summary(positive=1), start + timedelta(hours=periods * length): Summary(negative=1)}
@@ -212,13 +212,13 @@ class TestZones:
         ],
     )
     def test_unknown(self, name: str) -> None:
-        """Anything else is an invalid query, whatever the file system thinks of it."""
-        with pytest.raises(InvalidQuery, match="No time zone is called"):
+        """Any other text is an invalid query, even if it is a path of a file."""
+        with pytest.raises(InvalidQuery, match="Unknown time zone"):
             zone_named(name)
 
     @given(st.text(max_size=20))
     def test_any_text(self, name: str) -> None:
-        """Any text is a zone or an invalid query."""
+        """Any text is either a zone or an invalid query."""
         try:
             zone = zone_named(name)
         except InvalidQuery as error:

@@ -31,7 +31,7 @@ from harken.domain.history import MAX_REVISIONS
 from harken.domain.query import FeedbackQuery
 from harken.ports.repository import Accepted, Outcome
 from harken_adapters.storage.memory import open_storage
-from support import NOON, ManualClock, a_submission, counting_ids, in_threads, told
+from support import NOON, ManualClock, a_submission, all_events, counting_ids, in_threads
 
 APP = "default"
 TARGET = Target("s", "m", "helper")
@@ -72,7 +72,7 @@ class TestVotes:
             "Sorry",
         )
         assert (hk.summary().positive, hk.summary().total) == (1, 1)
-        assert [event[::2] for event in told(hk)] == [
+        assert [event[::2] for event in all_events(hk)] == [
             ("feedback.created", 1),
             ("feedback.updated", 2),
             ("feedback.updated", 3),
@@ -83,7 +83,7 @@ class TestVotes:
         first = hk.collection.set_vote(TARGET, "ann", "up", "Good ")
         again = hk.collection.set_vote(TARGET, "ann", Rating.UP, "Good")
         assert again == Receipt(first.feedback, duplicate=True)
-        assert len(told(hk)) == 1
+        assert len(all_events(hk)) == 1
 
     def test_a_vote_is_checked_like_everything(self, hk: Harken) -> None:
         """A vote against the rules is refused and leaves the earlier one."""
@@ -100,7 +100,11 @@ class TestVotes:
         assert not receipt.duplicate
         assert (receipt.feedback.id, receipt.feedback.withdrawn, receipt.feedback.version) == (first.id, False, 3)
         assert hk.summary().total == 1
-        assert [kind for kind, _, _ in told(hk)] == ["feedback.created", "feedback.withdrawn", "feedback.updated"]
+        assert [kind for kind, _, _ in all_events(hk)] == [
+            "feedback.created",
+            "feedback.withdrawn",
+            "feedback.updated",
+        ]
 
     @pytest.mark.parametrize(
         "other",
@@ -155,7 +159,7 @@ class TestVotes:
         """Votes that are taken over without announcement tell nobody, whether they are new or replace others."""
         votes = [a_submission(rating=rating, author="ann", vote=True) for rating in ("up", None)]
         hk.collection.submit_many(votes, announce=False)
-        assert told(hk) == []
+        assert all_events(hk) == []
         assert hk.summary().neutral == 1
 
     def test_racing_votes(self, hk: Harken) -> None:
@@ -169,7 +173,7 @@ class TestVotes:
         check_history(feedback)
         said = [revision.comment for revision in feedback.revisions] + [feedback.comment]
         assert sorted(said) == sorted(comments)
-        assert [version for _, _, version in told(hk)] == list(range(1, 17))
+        assert [version for _, _, version in all_events(hk)] == list(range(1, 17))
 
 
 class TestChanging:
@@ -181,7 +185,7 @@ class TestChanging:
         assert (changed.version, changed.updated_at) == (2, NOON + timedelta(minutes=1))
         assert changed.revisions[0].comment == "Slow"
         assert hk.collection.get(APP, kept.id) == changed
-        assert told(hk)[1:] == [("feedback.updated", kept.id, 2)]
+        assert all_events(hk)[1:] == [("feedback.updated", kept.id, 2)]
 
     @pytest.mark.parametrize(
         "change",
@@ -196,7 +200,7 @@ class TestChanging:
     def test_no_change_is_none(self, hk: Harken, kept: Feedback, change: Change) -> None:
         """What changes nothing makes neither a version nor an event."""
         assert hk.collection.change(APP, kept.id, change) == kept
-        assert len(told(hk)) == 1
+        assert len(all_events(hk)) == 1
 
     def test_a_fact_can_be_corrected_to_its_like(self, hk: Harken) -> None:
         """1 and true are different facts: correcting one to the other is a change, and groups follow."""
@@ -221,7 +225,7 @@ class TestChanging:
             hk.collection.change(APP, kept.id, change)
         assert str(caught.value) == message
         assert hk.collection.get(APP, kept.id) == kept
-        assert len(told(hk)) == 1
+        assert len(all_events(hk)) == 1
 
     def test_an_up_without_words_cannot_become_a_down(self, hk: Harken) -> None:
         """The rule of the comment holds for the whole, whichever part changes."""
@@ -254,7 +258,7 @@ class TestChanging:
             changed = hk.collection.change(APP, feedback.id, Change(comment="Good"))
             assert (changed.comment, changed.tags, changed.version) == ("Good", ("faster",), 3)
             check_history(changed)
-            assert [version for _, _, version in told(hk)] == [1, 2, 3]
+            assert [version for _, _, version in all_events(hk)] == [1, 2, 3]
             hk.close()
 
     def test_racing_changes(self, hk: Harken, kept: Feedback) -> None:
@@ -286,7 +290,7 @@ class TestChanging:
         assert hk.collection.get(APP, kept.id) == last
         assert [revision.version for revision in last.revisions] == [1, *range(22, 121)]
         assert (last.version, last.revisions[0].comment) == (121, "Slow")
-        assert [version for _, _, version in told(hk)] == list(range(1, 122))
+        assert [version for _, _, version in all_events(hk)] == list(range(1, 122))
 
     @given(st.lists(st.tuples(st.sampled_from(["up", None]), st.sampled_from(["", "a", "b"])), max_size=8))
     def test_history_is_what_happened(self, wishes: list[tuple[str | None, str]]) -> None:
@@ -301,7 +305,7 @@ class TestChanging:
             chain = [(one.rating.value, one.comment) for one in (*feedback.revisions, feedback)]
             assert chain == said
             check_history(feedback)
-            assert [version for _, _, version in told(hk)] == list(range(1, len(said) + 1))
+            assert [version for _, _, version in all_events(hk)] == list(range(1, len(said) + 1))
 
 
 class TestModerationAfterChanges:
@@ -341,7 +345,7 @@ class TestWithdrawing:
         assert hk.summary().total == 0
         clock.turn(days=1)
         assert hk.collection.withdraw(APP, kept.id) == hk.collection.get(APP, kept.id) == withdrawn
-        assert told(hk)[1:] == [("feedback.withdrawn", kept.id, 2)]
+        assert all_events(hk)[1:] == [("feedback.withdrawn", kept.id, 2)]
 
     def test_stands_no_more(self, hk: Harken, kept: Feedback) -> None:
         """What was taken back can neither be changed nor answered nor moderated."""
@@ -354,7 +358,7 @@ class TestWithdrawing:
         ):
             with pytest.raises(FeedbackWithdrawn, match="taken back by its author"):
                 attempt()
-        assert len(told(hk)) == 2
+        assert len(all_events(hk)) == 2
 
     def test_what_is_not_there(self, hk: Harken) -> None:
         """There is nothing to take back."""
@@ -369,7 +373,7 @@ class TestReplying:
         assert hk.collection.get(APP, kept.id).reply == "We are faster now"
         assert hk.collection.reply(APP, kept.id, "We are faster now") == answered
         assert hk.collection.reply(APP, kept.id, None).reply is None
-        assert [event[::2] for event in told(hk)[1:]] == [("feedback.updated", 2), ("feedback.updated", 3)]
+        assert [event[::2] for event in all_events(hk)[1:]] == [("feedback.updated", 2), ("feedback.updated", 3)]
         assert hk.collection.get(APP, kept.id).revisions == ()
 
     def test_a_duplicate_submitter_sees_the_reply(self, hk: Harken) -> None:

@@ -35,7 +35,7 @@ from harken import (
 )
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, Outcome, Stored
 from harken_adapters.storage.memory import open_storage
-from support import NOON, PATIENCE, ManualClock, a_feedback, a_submission, counting_ids, in_threads, told
+from support import NOON, PATIENCE, ManualClock, a_feedback, a_submission, all_events, counting_ids, in_threads
 
 Submit = Callable[[Submission], Receipt]
 WAYS = ["submit", "submit_soon", "submit_many"]
@@ -92,7 +92,7 @@ class TestKeeping:
         assert (feedback.sentiment, feedback.idempotency_key) == (Sentiment(-0.5, 0.25), "k")
         assert (feedback.created_at, feedback.updated_at, feedback.version) == (before, NOON, 1)
         assert feedback.moderation == Moderation()
-        assert told(hk) == [("feedback.created", feedback.id, 1)]
+        assert all_events(hk) == [("feedback.created", feedback.id, 1)]
 
     def test_a_refusal_keeps_nothing(self, hk: Harken, submit: Submit) -> None:
         """What breaks rules is answered with every violation, and leaves neither feedback nor event."""
@@ -100,7 +100,7 @@ class TestKeeping:
             submit(a_submission("", "maybe", "\x00"))
         assert [violation.field for violation in caught.value.violations] == ["rating", "comment", "session_id"]
         assert not hk.collection.find(FeedbackQuery().in_any_state()).items
-        assert told(hk) == []
+        assert all_events(hk) == []
 
     def test_one_bad_one_stops_no_other(self, hk: Harken) -> None:
         """In one write each submission gets its own answer, in order."""
@@ -137,7 +137,7 @@ class TestIdempotency:
         reordered = BODY | {"context": {"a": 2, "b": 1}, "tags": ("slow",), "rating": Rating.DOWN}
         again = submit(a_submission(**reordered, idempotency_key="k"))
         assert (again.feedback, again.duplicate, first.duplicate) == (first.feedback, True, False)
-        assert hk.summary().total == len(told(hk)) == 1
+        assert hk.summary().total == len(all_events(hk)) == 1
 
     @pytest.mark.parametrize(
         "other",
@@ -159,7 +159,7 @@ class TestIdempotency:
         with pytest.raises(IdempotencyConflict, match="'k' was used before") as caught:
             submit(a_submission(**BODY | other, idempotency_key="k"))
         assert [(one.field, one.code) for one in caught.value.violations] == [("idempotency_key", "reused")]
-        assert hk.summary().total == len(told(hk)) == 1
+        assert hk.summary().total == len(all_events(hk)) == 1
 
     @pytest.mark.parametrize("other", [{"session_id": "s2"}, {"application": "shop"}, {"idempotency_key": "k2"}])
     def test_keys_belong_to_a_session(self, submit: Submit, other: dict[str, object]) -> None:
@@ -221,7 +221,7 @@ class TestIdempotency:
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
         assert sorted(receipt.duplicate for receipt in receipts) == [False] + [True] * 15  # type: ignore[attr-defined]
         assert len({receipt.feedback for receipt in receipts}) == 1  # type: ignore[attr-defined]
-        assert hk.summary().total == len(told(hk)) == 1
+        assert hk.summary().total == len(all_events(hk)) == 1
 
     def test_a_taken_id_is_refused(self) -> None:
         """An id factory that repeats itself overwrites nothing."""
@@ -360,7 +360,7 @@ class TestRestoring:
         assert hk.collection.restore([revised, gone]) == [Stored(revised), Stored(gone)]
         assert hk.collection.get("default", "old") == revised
         assert hk.summary() == Summary.of(revised)
-        assert told(hk) == []
+        assert all_events(hk) == []
 
     def test_twice_is_once(self, hk: Harken) -> None:
         """Restoring again says what was there, and overwrites nothing."""
@@ -408,7 +408,7 @@ class TestErasing:
         assert hk.collection.erase(hk.query(session_id="s1")).feedback == 1
         assert list(hk.stream()) == [kept]
         assert hk.summary() == Summary.of(kept)
-        assert told(hk) == [("feedback.created", kept.id, 1)]
+        assert all_events(hk) == [("feedback.created", kept.id, 1)]
         with pytest.raises(harken.FeedbackNotFound):
             hk.collection.get("default", first.id)
         assert not hk.submit("s1", None, idempotency_key="k").duplicate

@@ -79,7 +79,7 @@ def two_storages() -> Iterator[tuple[Storage, Storage]]:
 
 
 @given(
-    batch=st.lists(hst.feedbacks(), max_size=12),
+    batch=st.lists(hst.feedback_entries(), max_size=12),
     metadata=st.lists(st.tuples(st.sampled_from(hst.APPLICATIONS), st.sampled_from(hst.SESSIONS), hst.metadata())),
     talk=st.lists(
         st.tuples(

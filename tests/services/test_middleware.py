@@ -23,7 +23,7 @@ from harken import (
 from harken.ports.repository import Accepted, Outcome
 from harken.ports.storage import Storage
 from harken_adapters.storage.memory import open_storage
-from support import PATIENCE, a_submission, told
+from support import PATIENCE, a_submission, all_events
 
 Steps = Generator[Submission, Receipt, None]
 WAYS: dict[str, Callable[[Harken, Submission], Receipt | FeedbackRejected]] = {
@@ -117,7 +117,7 @@ def test_refusing(door: Door) -> None:
     assert isinstance(door.answer, FeedbackRejected)
     assert str(door.answer) == "Not you"
     assert seen == ["outer in", "outer FeedbackRejected"]
-    assert told(hk) == []
+    assert all_events(hk) == []
 
 
 def test_failures_are_thrown_in(door: Door) -> None:
@@ -242,7 +242,7 @@ def test_one_that_does_not_yield_a_submission(door: Door, wrong: Middleware) -> 
     seen: list[object] = []
     hk = door(a_submission(), watching(seen), wrong)
     assert isinstance(door.answer, TypeError)
-    assert told(hk) == []
+    assert all_events(hk) == []
     if door.way is not WAYS["submit_many"]:
         assert seen == ["in", "TypeError"]
 

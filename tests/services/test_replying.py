@@ -19,7 +19,7 @@ from harken.domain.replies import ReplyRule, reply_to
 from harken.ports.repository import Accepted, Outcome
 from harken.testing import strategies as these
 from harken_adapters.storage.memory import open_storage
-from support import NOON, PATIENCE, ManualClock, a_submission, counting_ids, eventually, told
+from support import NOON, PATIENCE, ManualClock, a_submission, all_events, counting_ids, eventually
 
 APP = "default"
 TARGET = Target("s", "m", "helper")
@@ -98,7 +98,7 @@ class TestByRules:
         receipt = WAYS[way](ruled, rating="down", comment="Slow", tags=["slow"], agent_id="helper")
         assert receipt.reply == "We are making helper faster"
         assert receipt.feedback == ruled.collection.get(APP, receipt.feedback.id)
-        assert told(ruled) == [("feedback.created", receipt.feedback.id, 1)]
+        assert all_events(ruled) == [("feedback.created", receipt.feedback.id, 1)]
 
     @pytest.mark.parametrize("way", WAYS)
     def test_a_duplicate_gets_the_reply_again(self, ruled: Harken, way: str) -> None:
@@ -183,8 +183,8 @@ class TestByAResponder:
         eventually(lambda: replied(asking, feedback))
         now = asking.collection.get(APP, feedback.id)
         assert (now.reply, now.version, now.revisions) == ("Sorry, s-1: Wrong", 2, ())
-        eventually(lambda: len(told(asking)) == 2)
-        assert told(asking)[1] == ("feedback.updated", feedback.id, 2)
+        eventually(lambda: len(all_events(asking)) == 2)
+        assert all_events(asking)[1] == ("feedback.updated", feedback.id, 2)
         assert responder.asked == [feedback]
 
     @pytest.mark.parametrize("way", WAYS)
@@ -320,8 +320,8 @@ class TestByAResponder:
         eventually(lambda: replied(asking, last) and len(responder.asked) == 2)
         asking.collection.close()
         assert caplog.messages == []
-        assert told(asking)[0] == ("feedback.created", feedback.id, 1)
-        assert len(told(asking)) == 3
+        assert all_events(asking)[0] == ("feedback.created", feedback.id, 1)
+        assert len(all_events(asking)) == 3
 
     def test_more_than_it_can_answer(
         self, asking: Harken, responder: Responder, caplog: pytest.LogCaptureFixture

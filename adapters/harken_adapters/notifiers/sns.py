@@ -13,7 +13,7 @@ from attrs import frozen
 
 from harken.domain.errors import ConfigurationError, DeliveryFailed
 from harken.domain.feedback import Rating
-from harken.domain.templates import filled, template_problem
+from harken.domain.templates import fill_template, template_problem
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.missing import missing
@@ -140,7 +140,7 @@ class SnsNotifier(Notifier):
     def _message(self, notification: Notification) -> dict[str, object]:
         values = _values(notification)
         body = self._text(notification, values)
-        subject = headline(notification) if notification.feedback is None else filled(self._subject, values)
+        subject = headline(notification) if notification.feedback is None else fill_template(self._subject, values)
         message = {
             "Message": _fitting(body),
             "Subject": _ascii(subject),
@@ -151,7 +151,7 @@ class SnsNotifier(Notifier):
     def _text(self, notification: Notification, values: Mapping[str, str]) -> str:
         if notification.text is not None and notification.text.strip():
             return notification.text
-        made = "" if self._body is None or notification.feedback is None else filled(self._body, values)
+        made = "" if self._body is None or notification.feedback is None else fill_template(self._body, values)
         return made if made.strip() else "\n".join(paragraphs(notification))
 
 

@@ -208,7 +208,7 @@ class JinjaRenderer:
 
     def _compile(self, template: str) -> _Compiled:
         if not isinstance(template, str):
-            raise ConfigurationError(f"A template must be text, got {type(template).__name__}")
+            raise ConfigurationError(f"A template must be a string, got {type(template).__name__}")
         if len(template) > LONGEST_TEMPLATE:
             raise ConfigurationError(
                 f"A template may have {LONGEST_TEMPLATE:,} characters at most, this one has {len(template):,}"

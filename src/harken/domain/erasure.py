@@ -1,4 +1,4 @@
-"""What an erasure removed."""
+"""The result of an erasure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Erased:
-    """How much was removed for good, by kind.
+    """The numbers of objects that were permanently removed.
 
     Attributes:
-        feedback: feedback, with its revisions.
+        feedback: feedback entries, with their revisions.
         messages: messages of conversations.
-        agents: what agents knew, one for each agent and session.
-        metadata: keys of sessions' metadata.
-        alerts: alerts that were closed and emptied, because feedback that they list was erased.
-        deliveries: deliveries about the feedback, in any state; the notifications of the erasure do not count.
-        kept_sessions: sessions of the erased author of which the rest was kept, as others gave feedback in them, too.
+        agents: agent states, one for each agent and session.
+        metadata: keys of session metadata.
+        alerts: alerts that were resolved and emptied because they list erased feedback.
+        deliveries: deliveries about the feedback, in any state, without the notifications of the erasure.
+        kept_sessions: sessions of the erased author that were kept because other authors gave feedback in them.
     """
 
     feedback: int = 0

@@ -1,42 +1,42 @@
-"""Everything that Harken raises on purpose.
+"""The exceptions that Harken raises.
 
 ::
 
     HarkenError
-    ├── FeedbackRejected (ValueError)         a submission or a change breaks rules; carries every violation
-    │   └── IdempotencyConflict               the key was used before, with another body
-    ├── FeedbackNotFound (LookupError)        no such feedback in that application
-    ├── FeedbackWithdrawn (ValueError)        its author took it back, so it cannot be changed or moderated
-    ├── StaleFeedback                         somebody else changed it first
-    │   └── DecisionConflict                  another moderator decided first; says who, what and when
-    ├── InvalidTransition (ValueError)        moderation cannot go from that status to that one
-    │   └── DecisionConflict                  the same
-    ├── InvalidQuery (ValueError)             a filter, limit, cursor or period that cannot be answered
-    ├── InvalidMetadata (ValueError)          session metadata that no storage could keep
-    ├── InvalidConversation (ValueError)      a message, or what an agent knows, that no storage could keep
-    ├── ConversationConflict                  a message of that number is there already, or is not
-    ├── InvalidCredentials                    an API key that is unknown, malformed or revoked
-    ├── KeyRejected (ValueError)              an API key that cannot be made as asked
-    ├── KeyNotFound (LookupError)             no API key with that id
-    ├── RouteRejected (ValueError)            a route that cannot be meant
-    ├── NoSuchRoute (LookupError)             no route has that name
-    ├── NoSuchChannel (LookupError)           no channel has that name
-    ├── AlertNotFound (LookupError)           no such alert in that application
-    ├── DeliveryNotFound (LookupError)        no such delivery
-    ├── DeliveryFailed                        a channel's receiver did not take what was sent
-    ├── LeaseLost                             the delivery was claimed by another worker meanwhile
-    ├── Overloaded                            the ingestion queue is full; nothing was kept, try again
-    ├── ConfigurationError (ValueError)       a setting or storage URL that makes no sense
-    │   ├── MissingExtra                      it would, after ``pip install "harken[...]"``
-    │   ├── TemplateTooCostly                 a template whose work would exceed its budget
-    │   └── TemplateValueMissing              a template that asks for a value which is not there
-    └── StorageError                          the storage could not do what was asked
-        ├── StorageUnavailable                it did not answer, or is locked; the outcome may be unknown
-        ├── StorageClosed                     it was closed, or opened in another process
-        ├── StorageIncompatible               not made by Harken, or by a newer one; left untouched
-        └── StorageCorrupt                    damaged; left untouched
+    ├── FeedbackRejected (ValueError)         a submission or a change violates rules; carries every violation
+    │   └── IdempotencyConflict               the idempotency key was used with another body
+    ├── FeedbackNotFound (LookupError)        the application has no feedback with this id
+    ├── FeedbackWithdrawn (ValueError)        withdrawn feedback cannot be changed or moderated
+    ├── StaleFeedback                         the feedback was changed by another caller
+    │   └── DecisionConflict                  another moderator decided first; carries that decision
+    ├── InvalidTransition (ValueError)        the moderation status cannot be changed in this way
+    │   └── DecisionConflict                  see above
+    ├── InvalidQuery (ValueError)             a filter, limit, cursor or period is invalid
+    ├── InvalidMetadata (ValueError)          session metadata cannot be stored
+    ├── InvalidConversation (ValueError)      a message or an agent's state cannot be stored
+    ├── ConversationConflict                  a message with this number exists, or does not exist
+    ├── InvalidCredentials                    an API key is unknown, malformed or revoked
+    ├── KeyRejected (ValueError)              an API key cannot be created with these values
+    ├── KeyNotFound (LookupError)             no API key has this id
+    ├── RouteRejected (ValueError)            a route is invalid
+    ├── NoSuchRoute (LookupError)             no route has this name
+    ├── NoSuchChannel (LookupError)           no channel has this name
+    ├── AlertNotFound (LookupError)           the application has no alert with this id
+    ├── DeliveryNotFound (LookupError)        no delivery has this id
+    ├── DeliveryFailed                        a channel's receiver did not accept a notification
+    ├── LeaseLost                             another worker has claimed the delivery
+    ├── Overloaded                            the ingestion queue is full; nothing was stored, retry later
+    ├── ConfigurationError (ValueError)       a setting or storage URL is invalid
+    │   ├── MissingExtra                      an optional dependency is not installed
+    │   ├── TemplateTooCostly                 a template exceeds its work budget
+    │   └── TemplateValueMissing              a template uses a value that does not exist
+    └── StorageError                          a storage operation failed
+        ├── StorageUnavailable                the storage did not respond or is locked; the outcome may be unknown
+        ├── StorageClosed                     the storage was closed, or opened in another process
+        ├── StorageIncompatible               not a Harken storage, or from a newer version; nothing was changed
+        └── StorageCorrupt                    the storage is damaged; nothing was changed
 
-Whoever wants to catch everything catches :class:`HarkenError`.
+Catch :class:`HarkenError` to catch all of them.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 
 
 class HarkenError(Exception):
-    """The base of all errors that Harken raises on purpose."""
+    """The base class of Harken's exceptions."""
 
 
 class FeedbackRejected(HarkenError, ValueError):
-    """A submission or a change breaks rules.
+    """A submission or a change violates rules.
 
-    ``violations`` has all of them; the message joins theirs with ``"; "``.
+    ``violations`` contains all violations. The message joins their messages with ``"; "``.
     """
 
     def __init__(self, violations: Sequence[Violation]) -> None:
@@ -70,11 +70,11 @@ class FeedbackRejected(HarkenError, ValueError):
 
 
 class IdempotencyConflict(FeedbackRejected):
-    """The idempotency key was used before in this session, with another body. Nothing was stored."""
+    """The idempotency key was used in this session with another body. Nothing was stored."""
 
 
 class FeedbackNotFound(HarkenError, LookupError):
-    """There is no such feedback in that application: it never was, or it was erased."""
+    """The application has no feedback with this id: it never existed, or it was erased."""
 
     def __init__(self, application: str, feedback_id: str) -> None:
         self.application = application
@@ -86,26 +86,26 @@ class FeedbackNotFound(HarkenError, LookupError):
 
 
 class FeedbackWithdrawn(HarkenError, ValueError):
-    """Its author took this feedback back, so it can be neither changed nor moderated."""
+    """The feedback was withdrawn by its author and can be neither changed nor moderated."""
 
 
 class StaleFeedback(HarkenError):
-    """Somebody else changed this feedback first. Read it again and repeat the change."""
+    """Another caller changed the feedback first. Read it again and repeat the change."""
 
 
 class InvalidTransition(HarkenError, ValueError):
-    """Moderation cannot go from that status to that one."""
+    """The moderation status cannot be changed in this way."""
 
 
 class InvalidQuery(HarkenError, ValueError):
-    """A filter, limit, cursor, period or zone that cannot be answered."""
+    """A filter, limit, cursor, period or time zone is invalid."""
 
 
 class DecisionConflict(StaleFeedback, InvalidTransition):
-    """Another moderator decided first, or the feedback was changed since it was read. Nothing was changed.
+    """Another moderator decided first, or the feedback was changed after it was read. Nothing was changed.
 
-    ``version`` and ``status`` are those that it has now; ``moderator`` and ``decided_at`` (in UTC) say who took the
-    last decision, and when. Both are ``None`` if nobody has decided yet, ``moderator`` also if no name was given.
+    ``version`` and ``status`` are the current ones. ``moderator`` and ``decided_at`` (in UTC) are from the last
+    decision. Both are ``None`` if there was no decision; ``moderator`` is also ``None`` if it was anonymous.
     """
 
     def __init__(self, feedback_id: str, version: int, moderation: Moderation) -> None:
@@ -116,8 +116,7 @@ class DecisionConflict(StaleFeedback, InvalidTransition):
         self.decided_at = moderation.decided_at
         self._moderation = moderation
         super().__init__(
-            f"Feedback {feedback_id!r} is {moderation} in version {version}; look at it again, "
-            "and make the decision on that version"
+            f"Feedback {feedback_id!r} is {moderation} in version {version}; read it again and decide on that version"
         )
 
     def __reduce__(self) -> tuple[type[DecisionConflict], tuple[str, int, Moderation]]:
@@ -125,54 +124,56 @@ class DecisionConflict(StaleFeedback, InvalidTransition):
 
 
 class InvalidMetadata(HarkenError, ValueError):
-    """Session metadata that not every storage could keep."""
+    """Session metadata cannot be stored by every storage."""
 
 
 class InvalidConversation(HarkenError, ValueError):
-    """A message, or what an agent knows, that no storage could keep. Nothing was changed."""
+    """A message or an agent's state cannot be stored. Nothing was changed."""
 
 
 class ConversationConflict(HarkenError):
-    """A message was to be added whose number is taken, or replaced that is not there. Nothing was changed."""
+    """The message to add exists already, or the message to replace does not exist. Nothing was changed."""
 
 
 class InvalidCredentials(HarkenError):
-    """The API key is unknown, malformed or revoked; it does not say which."""
+    """The API key is unknown, malformed or revoked; which of these is not disclosed."""
 
 
 class KeyRejected(HarkenError, ValueError):
-    """An API key that cannot be made: without a scope, with an unknown one, or under a name that is none."""
+    """An API key cannot be created: it has no scope, an unknown scope or an invalid name."""
 
 
 class KeyNotFound(HarkenError, LookupError):
-    """There is no API key with that id."""
+    """No API key has this id."""
 
 
 class RouteRejected(HarkenError, ValueError):
-    """A route that cannot be meant: of a channel that is not there, or by an unknown word."""
+    """A route is invalid: for example, its channel does not exist, or a value is unknown."""
 
 
 class NoSuchRoute(HarkenError, LookupError):
-    """No route has that name."""
+    """No route has this name."""
 
 
 class NoSuchChannel(HarkenError, LookupError):
-    """No channel has that name."""
+    """No channel has this name."""
 
 
 class AlertNotFound(HarkenError, LookupError):
-    """There is no alert with that id in that application."""
+    """The application has no alert with this id."""
 
 
 class DeliveryNotFound(HarkenError, LookupError):
-    """There is no such delivery in the state that the call needs."""
+    """No delivery with this id is in a state that allows the operation."""
 
 
 class DeliveryFailed(HarkenError):
-    """A channel's receiver did not take what was sent.
+    """A channel's receiver did not accept a notification.
 
-    ``retryable`` tells whether trying again later makes sense, ``retry_after`` how long the receiver wants to be left
-    alone, and ``gone`` that it wants nothing any more, ever.
+    Attributes:
+        retryable: whether a later attempt may succeed.
+        retry_after: how long the receiver asks to wait before the next attempt.
+        gone: whether the receiver permanently accepts no notifications.
     """
 
     def __init__(
@@ -185,44 +186,44 @@ class DeliveryFailed(HarkenError):
 
 
 class LeaseLost(HarkenError):
-    """The lease on this delivery ran out, and another worker has claimed it since."""
+    """The lease on the delivery ended, and another worker has claimed the delivery."""
 
 
 class Overloaded(HarkenError):
-    """The ingestion queue is full. Nothing was kept: try again in a moment."""
+    """The ingestion queue is full. Nothing was stored; retry later."""
 
 
 class ConfigurationError(HarkenError, ValueError):
-    """A setting or a storage URL that makes no sense."""
+    """A setting or a storage URL is invalid."""
 
 
 class MissingExtra(ConfigurationError):
-    """What was asked for needs an optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
 
 class TemplateTooCostly(ConfigurationError):
-    """Compiling and rendering a template would exceed its budget of work. Trying again leads to the same."""
+    """Compiling or rendering a template would exceed its work budget. A retry fails in the same way."""
 
 
 class TemplateValueMissing(ConfigurationError):
-    """A template asks for a value that is not there, such as one of feedback when it is about an alert."""
+    """A template uses a value that does not exist, such as a comment in a notification about an alert."""
 
 
 class StorageError(HarkenError):
-    """The storage could not do what was asked."""
+    """A storage operation failed."""
 
 
 class StorageUnavailable(StorageError):
-    """The storage did not answer in time. A write's outcome may be unknown; a retry with the same key is safe."""
+    """The storage did not respond in time. The outcome of a write may be unknown; a retry with the same key is safe."""
 
 
 class StorageClosed(StorageError):
-    """The storage was closed, or was opened in another process before a fork."""
+    """The storage was closed, or it was opened in another process before a fork."""
 
 
 class StorageIncompatible(StorageError):
-    """The storage was not made by Harken, or by a newer Harken. It was left untouched."""
+    """The storage was not created by Harken, or was created by a newer version. Nothing was changed."""
 
 
 class StorageCorrupt(StorageError):
-    """The storage is damaged. It was left untouched."""
+    """The storage is damaged. Nothing was changed."""

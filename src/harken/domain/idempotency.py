@@ -1,4 +1,4 @@
-"""Telling a repeated submission from a new one."""
+"""Recognition of repeated submissions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _to_json: Final = json.JSONEncoder(default=repr).encode
 
 
 def fingerprint(submission: Submission) -> str:
-    """A digest of the body as it was sent, before anything was trimmed or enriched."""
+    """Return a digest of the submitted body, before any text was trimmed or any value added."""
     rating = submission.rating
     context = submission.context
     body = (

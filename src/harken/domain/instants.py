@@ -1,4 +1,4 @@
-"""Points in time: always UTC and aware, exact to the microsecond."""
+"""Timestamps in UTC with microsecond precision, quarter-hour slots, and durations."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SLOT = timedelta(minutes=15)
 _SLOT_MICROSECONDS = SLOT // MICROSECOND
 
 _UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
-#: Nine digits of the largest unit are still a duration that Python can hold.
+#: With at most nine digits of the largest unit, the value fits into a timedelta.
 _DURATION: Final = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
 
 
 def utc(moment: datetime) -> datetime:
-    """The same instant in UTC.
+    """Return the same instant in UTC.
 
     Raises:
         ValueError: ``moment`` has no time zone, or lies outside the years 1 to 9999 in UTC.
     """
     if moment.tzinfo is UTC:
-        # UTC repeats no hour, so a fold means nothing, and storages do not keep it.
+        # UTC repeats no hour, so the fold has no meaning, and storages do not store it.
         return moment.replace(fold=0) if moment.fold else moment
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone; use an aware datetime, such as one with tzinfo=UTC")
@@ -36,12 +36,12 @@ def utc(moment: datetime) -> datetime:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970-01-01 UTC, exactly; negative before it."""
+    """Return the exact number of microseconds since 1970-01-01 UTC; negative for earlier times."""
     return (moment - EPOCH) // MICROSECOND
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """The inverse of :func:`to_microseconds`."""
+    """Return the instant of a number from :func:`to_microseconds`."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -56,33 +56,33 @@ def from_microseconds_or_none(microseconds: int | None) -> datetime | None:
 
 
 def slot_number(moment: datetime) -> int:
-    """Which quarter of an hour since 1970-01-01 UTC an instant lies in."""
+    """Return the number of quarter-hours between 1970-01-01 UTC and the slot of this instant."""
     return to_microseconds(moment) // _SLOT_MICROSECONDS
 
 
 def slot_start(number: int) -> datetime:
-    """The first instant of a slot."""
+    """Return the first instant of a slot."""
     return EPOCH + number * SLOT
 
 
 def parse_duration(text: object) -> timedelta:
-    """A duration from a text such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or ``"1h30m"``.
+    """Parse a duration such as ``"90s"``, ``"15m"``, ``"6h"``, ``"7d"`` or ``"1h30m"``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not a duration.
     """
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if not match or not any(match.groups()):
-        raise ValueError(f"a duration is a text such as '90s', '15m', '6h', '7d' or '1h30m', not {text!r}")
+        raise ValueError(f"expected a duration such as '90s', '15m', '6h', '7d' or '1h30m', got {text!r}")
     numbers = (int(digits or 0) for digits in match.groups())
     try:
         return sum((number * unit for number, unit in zip(numbers, _UNITS.values(), strict=True)), timedelta())
     except OverflowError:
-        raise ValueError(f"{text!r} is longer than any duration that can be counted") from None
+        raise ValueError(f"{text!r} is too long for a duration") from None
 
 
 def format_duration(duration: timedelta) -> str:
-    """The inverse of :func:`parse_duration`, for whole seconds from 0 on: ``"1h30m"``, and ``"0s"`` for none."""
+    """Format whole seconds from 0 on for :func:`parse_duration`: ``"1h30m"``, and ``"0s"`` for zero."""
     parts: list[str] = []
     for name, unit in _UNITS.items():
         number, duration = divmod(duration, unit)

@@ -1,4 +1,4 @@
-"""How much metadata a session can have, all updates together."""
+"""The size limits of session metadata."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from attrs import frozen
 from harken.domain.errors import InvalidMetadata
 
 MAX_METADATA_NAMES: Final = 1_000
-#: Names and values as compact JSON in UTF-8. The densest JSON takes eight times as much in BSON, and a MongoDB document
-#: holds 16 MB, so there is room to spare.
+#: Names and values as compact JSON in UTF-8. BSON needs at most eight times as many bytes, so the metadata fits
+#: into a MongoDB document (16 MB).
 MAX_METADATA_BYTES: Final = 1_000_000
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -20,24 +20,24 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @frozen
 class MetadataSize:
-    """How much metadata a session has: ``names``, and ``bytes`` of the names and of their values as JSON."""
+    """The size of session metadata: the number of names, and the bytes of names and values as JSON."""
 
     names: int = 0
     bytes: int = 0
 
     @classmethod
     def of(cls, metadata: Mapping[str, object]) -> MetadataSize:
-        """The size of this metadata."""
+        """Return the size of this metadata."""
         sizes = (len(name.encode()) + len(_compact(value).encode()) for name, value in metadata.items())
         return cls(len(metadata), sum(sizes))
 
     def check_growth_to(self, after: MetadataSize) -> None:
-        """Check an update that leads from this size to ``after``.
+        """Check an update that changes the size from this to ``after``.
 
-        One that makes the metadata smaller is always allowed, so that a session that is too large can be reduced.
+        Reducing the size is always allowed, so that oversized metadata can be reduced step by step.
 
         Raises:
-            InvalidMetadata: the session would have more names or more bytes than it can have.
+            InvalidMetadata: the session would exceed the limit of names or bytes.
         """
         problems = []
         if after.names > max(MAX_METADATA_NAMES, self.names):

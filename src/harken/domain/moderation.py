@@ -1,4 +1,4 @@
-"""Moderation: a small state machine of who may be seen and counted."""
+"""Moderation: the status of feedback and its transitions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harken.domain.errors import InvalidTransition
 
 
 class ModerationStatus(Enum):
-    """Whether feedback counts: only ``APPROVED`` is in lists, figures and alerts."""
+    """Whether feedback is counted: only ``APPROVED`` feedback is in lists, statistics and alerts."""
 
     PENDING = "pending"
     APPROVED = "approved"
     REJECTED = "rejected"
 
 
-#: From each status, where a moderator may take it.
+#: The statuses that a moderator may set from each status.
 TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
     ModerationStatus.PENDING: frozenset({ModerationStatus.APPROVED, ModerationStatus.REJECTED}),
     ModerationStatus.APPROVED: frozenset({ModerationStatus.PENDING, ModerationStatus.REJECTED}),
@@ -29,9 +29,10 @@ TRANSITIONS: dict[ModerationStatus, frozenset[ModerationStatus]] = {
 
 @frozen(kw_only=True)
 class Moderation:
-    """Where moderation stands: the status, why, and the last decision (with what ``undo`` returns to).
+    """The moderation of feedback: status, reason and last decision.
 
-    ``moderator`` and ``decided_at`` are ``None`` until a person decides.
+    ``moderator`` and ``decided_at`` are ``None`` until a moderator decides. ``previous`` is the status that ``undo``
+    restores.
     """
 
     status: ModerationStatus = ModerationStatus.APPROVED
@@ -43,39 +44,39 @@ class Moderation:
     def decide(
         self, status: ModerationStatus, *, at: datetime, moderator: str | None = None, reason: str = ""
     ) -> Moderation:
-        """The moderation after a person's decision; without a reason of its own it keeps the one that was there.
+        """Return the moderation after a moderator's decision. Without a new reason, the previous reason is kept.
 
         Raises:
-            InvalidTransition: it has that status already.
+            InvalidTransition: the feedback already has this status.
         """
         if status not in TRANSITIONS[self.status]:
             raise InvalidTransition(
-                f"This feedback is {self} already; "
+                f"This feedback is already {self}; "
                 f"it can become {' or '.join(sorted(to.value for to in TRANSITIONS[self.status]))}"
             )
         kept = reason or self.reason
         return Moderation(status=status, reason=kept, moderator=moderator, decided_at=at, previous=self.status)
 
     def undo(self, *, at: datetime, moderator: str | None = None) -> Moderation:
-        """Back to the status before the last decision; undoing twice brings the decision back.
+        """Return the moderation with the status before the last decision. A second ``undo`` restores the decision.
 
         Raises:
-            InvalidTransition: nobody has decided anything yet.
+            InvalidTransition: there is no decision to undo.
         """
         if self.previous is None:
-            raise InvalidTransition("No decision has been taken on this feedback, so there is none to undo")
+            raise InvalidTransition("There is no decision on this feedback to undo")
         return self.decide(self.previous, at=at, moderator=moderator)
 
     def decided_by_another(self, moderator: str | None) -> bool:
-        """Whether the last decision is another moderator's; only names tell moderators apart."""
+        """Whether the last decision is another moderator's. Anonymous moderators are not distinguished."""
         return self.moderator is not None and moderator is not None and self.moderator != moderator
 
     def overridden_by(self, moderator: str | None) -> bool:
-        """Whether a decision of this moderator would override another one's; what is pending waits for anybody's."""
+        """Whether a decision of this moderator would override another moderator's; pending feedback is open to all."""
         return self.status is not ModerationStatus.PENDING and self.decided_by_another(moderator)
 
     def __str__(self) -> str:
-        """The status, and who decided that and when, as people say it."""
+        """Return the status, the moderator and the time of the decision, for messages."""
         if self.decided_at is None:
             return self.status.value
         moderator = repr(self.moderator) if self.moderator else "an unnamed moderator"
@@ -83,21 +84,21 @@ class Moderation:
 
     @classmethod
     def held(cls, reason: str) -> Moderation:
-        """The moderation after the policy, not a person, found a reason to wait for a decision."""
+        """Return the moderation of feedback that the policy, not a moderator, holds for a decision."""
         return cls(status=ModerationStatus.PENDING, reason=reason)
 
 
-#: What feedback has that nobody and nothing found a reason to hold.
+#: The moderation of feedback that nothing holds.
 APPROVED: Final = Moderation()
 
 
 @frozen
 class Backlog:
-    """What awaits moderation: how many entries, and since when the one waits that has waited the longest."""
+    """The moderation queue: the number of waiting entries, and the time since which the oldest one has been waiting."""
 
     waiting: int = 0
     since: datetime | None = None
 
     def age(self, now: datetime) -> timedelta:
-        """For how long the oldest entry has been waiting; zero if none waits, or only since later than ``now``."""
+        """Return how long the oldest entry has been waiting; zero if the queue is empty."""
         return timedelta(0) if self.since is None else max(now - self.since, timedelta(0))

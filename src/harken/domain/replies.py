@@ -1,4 +1,4 @@
-"""Replies by rules: what to answer to a person at once, chosen by what they said."""
+"""Reply rules: automatic replies chosen by the content of feedback."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harken.domain.errors import ConfigurationError
 from harken.domain.feedback import NO_CONTEXT, Context, Feedback, Rating, Scalar
 from harken.domain.query import label
 from harken.domain.rules import MAX_TAG_LENGTH, label_problem, name_problem, text_problem
-from harken.domain.templates import filled, template_problem
+from harken.domain.templates import fill_template, template_problem
 from harken.domain.texts import unknown_names
 from harken.domain.violation import Violation
 
 MAX_REPLY_LENGTH: Final = 1_000
-#: What a text may have places for.
-PLACES: Final = ("session_id", "agent_id", "rating")
+#: The placeholders that a reply may contain.
+PLACEHOLDERS: Final = ("session_id", "agent_id", "rating")
 
 
 def reply_problem(reply: object) -> Violation | None:
-    """What makes ``reply`` unfit to be shown to a person, if anything does."""
+    """Return why ``reply`` cannot be shown to a user; ``None`` if it is valid."""
     if problem := text_problem("reply", reply):
         return problem
     text = str(reply)
@@ -43,7 +43,7 @@ def _rating(value: Any) -> Rating:
 
 def _context(value: Any) -> Context:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"The context of a reply maps names to values, got {value!r}")
+        raise ConfigurationError(f"The context of a reply must map names to values, got {value!r}")
     for name, wanted in value.items():
         if problem := name_problem("context", name):
             raise ConfigurationError(f"In a reply: {problem.message}")
@@ -56,20 +56,20 @@ def _context(value: Any) -> Context:
 
 @frozen(kw_only=True)
 class ReplyRule:
-    """A reply to feedback, and all that must hold for it.
+    """A reply, and the conditions under which it is given.
 
     Attributes:
-        text: the reply; ``{session_id}``, ``{agent_id}`` and ``{rating}`` are filled in, an unknown agent with nothing.
-        rating: what they gave; a down, unless it says otherwise.
-        tag: a reason that they picked.
-        theme: a word that their comment mentions, as :func:`harken.domain.themes.themes` counts it: in whatever case,
-            also inside longer words.
-        context: what is known of them, by name; compared as :class:`FeedbackQuery` does.
+        text: the reply. ``{session_id}``, ``{agent_id}`` (empty if unknown) and ``{rating}`` are replaced.
+        rating: the required rating; thumbs-down by default.
+        tag: a required reason tag.
+        theme: a word that the comment must contain, in any case and also inside longer words, as in
+            :func:`harken.domain.themes.themes`.
+        context: required context values by name, compared as in :class:`FeedbackQuery`.
         agent: the agent that answered.
-        application: whose feedback it is.
+        application: the application that the feedback belongs to.
 
     Raises:
-        ConfigurationError: a part of it makes no sense.
+        ConfigurationError: a value is invalid.
     """
 
     text: str
@@ -85,11 +85,11 @@ class ReplyRule:
         problems = [label_problem(name, value) for name, value in labels.items() if value is not None]
         problems.append(None if self.tag is None else label_problem("tag", self.tag, MAX_TAG_LENGTH))
         messages = [problem.message for problem in (reply_problem(self.text), *problems) if problem]
-        if message := next(iter(messages), None) or template_problem(self.text, PLACES):
+        if message := next(iter(messages), None) or template_problem(self.text, PLACEHOLDERS):
             raise ConfigurationError(f"In the reply {self.text!a}: {message}")
 
     def fits(self, feedback: Feedback) -> bool:
-        """Whether this is a reply to that feedback."""
+        """Whether the feedback meets all conditions of the rule."""
         return (
             feedback.rating is self.rating
             and self.application in (None, feedback.application)
@@ -100,23 +100,23 @@ class ReplyRule:
         )
 
     def reply(self, feedback: Feedback) -> str:
-        """The text, filled in."""
+        """Return the text with its placeholders replaced."""
         values = (feedback.session_id, feedback.agent_id or "", feedback.rating.word)
-        return filled(self.text, dict(zip(PLACES, values, strict=True)))
+        return fill_template(self.text, dict(zip(PLACEHOLDERS, values, strict=True)))
 
 
 def reply_to(rules: Iterable[ReplyRule], feedback: Feedback) -> str | None:
-    """What the first rule that fits says to feedback that counts; ``None`` if there is nothing to say."""
+    """Return the reply of the first matching rule to counted feedback; ``None`` if there is none."""
     if not feedback.is_counted:
         return None
     return next((rule.reply(feedback) for rule in rules if rule.fits(feedback)), None)
 
 
 def parse_reply(table: Mapping[str, object]) -> ReplyRule:
-    """The rule that a table of the settings describes, such as ``{"tag": "slow", "text": "We are on it"}``.
+    """Build a reply rule from a settings table such as ``{"tag": "slow", "text": "We are on it"}``.
 
     Raises:
-        ConfigurationError: a key is unknown, the text is absent, or a value makes no sense.
+        ConfigurationError: a key is unknown, the text is missing, or a value is invalid.
     """
     known = [attribute.name for attribute in fields(ReplyRule)]
     if problem := unknown_names(table, known):

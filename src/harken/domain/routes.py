@@ -1,4 +1,4 @@
-"""Which events go to which channel."""
+"""Routes: which events are sent to which channel."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from harken.domain.text_lists import as_texts
 from harken.domain.texts import unknown_names
 
 MAX_TEMPLATE_LENGTH: Final = 10_000
-#: New and changed feedback that does not count is sent only where that was asked for. Decisions and withdrawals are
+#: Feedback that is new or changed but not counted is sent only if a route asks for it. Decisions and withdrawals are
 #: always sent, as the feedback may have been sent before.
 _SENT_IF_COUNTED: Final = frozenset({EventType.CREATED, EventType.UPDATED})
-#: The types that routes choose from.
+#: The event types that a route can select.
 ROUTABLE: Final = tuple(type_ for type_ in EventType if type_ is not EventType.ERASED)
 _APPROVED: Final = frozenset({ModerationStatus.APPROVED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -30,14 +30,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 E = TypeVar("E", bound=Enum)
 
 
-# Any collection will do. Each has its type, as mypy makes nothing of ``frozenset`` itself in this place.
+# Any collection is accepted. One converter per type, as mypy cannot infer the type from ``frozenset``.
 
 
 def _types(values: Iterable[EventType]) -> frozenset[EventType]:
     types = _members(values, EventType)
     if EventType.ERASED in types:
         raise RouteRejected(
-            f"{EventType.ERASED.value} goes to every channel that knows of the feedback; it cannot be routed"
+            f"{EventType.ERASED.value} goes to every channel that has received the feedback; it cannot be routed"
         )
     return types
 
@@ -51,9 +51,9 @@ def _statuses(values: Iterable[ModerationStatus]) -> frozenset[ModerationStatus]
 
 
 def _members(values: Iterable[E], kind: type[E]) -> frozenset[E]:
-    # A single text would become its letters, none of which any event has.
+    # A single string would become its letters, which no event has.
     if isinstance(values, str | kind):
-        raise RouteRejected(f"A route takes a list of {kind.__name__} values, got {values!r}; put it into a list")
+        raise RouteRejected(f"A route needs a list of {kind.__name__} values, got {values!r}")
     return frozenset(values)
 
 
@@ -63,19 +63,19 @@ def _texts(values: str | Iterable[str]) -> frozenset[str]:
 
 @frozen(kw_only=True)
 class Route:
-    """Sends what fits all its filters to a channel; a filter that is empty lets everything through.
+    """Sends events that match all its filters to a channel. An empty filter matches everything.
 
     Attributes:
-        name: what to call it; unique.
-        channel: where it leads to.
-        events: the types of event, but for ``feedback.erased``: that goes to every channel that knows of the feedback.
-        ratings: the ratings of feedback.
-        applications: whose.
-        agents: the agents that feedback, or an alert, is about.
-        tags: feedback with any of these.
-        statuses: the moderation states of feedback. Without them feedback that is new or changed is sent if it is
-            approved, and everything else in any state.
-        template: makes the text of a notification; without one the channel says it in its own words.
+        name: the unique name of the route.
+        channel: the name of the channel.
+        events: event types, except ``feedback.erased``, which goes to every channel that has received the feedback.
+        ratings: ratings of feedback.
+        applications: applications that feedback or alerts belong to.
+        agents: agents that feedback or alerts are about.
+        tags: reason tags; feedback with any of them matches.
+        statuses: moderation statuses of feedback. If empty, new and changed feedback is sent only if it is approved,
+            and other events are sent in any status.
+        template: the template of the notification's text; ``None`` for the channel's default text.
     """
 
     name: str
@@ -96,20 +96,20 @@ class Route:
             raise RouteRejected(f"The template of route {self.name!r} is longer than {MAX_TEMPLATE_LENGTH} characters")
 
     def takes(self, type: EventType, subject: Feedback | Alert) -> bool:  # noqa: A002 - the field's name
-        """Whether an event of that type goes this way if its subject is as given, whatever it was before."""
+        """Whether an event of this type about this subject is sent, regardless of the subject's previous state."""
         if not self.admits(type, subject.application):
             return False
         return self._takes_alert(subject) if isinstance(subject, Alert) else self.fits(type, Traits.of(subject))
 
     def type_for(self, event: Event, after: Traits) -> EventType | None:
-        """The type under which an event about feedback goes this way; ``None`` if it does not.
+        """Return the type with which an event about feedback is sent on this route; ``None`` if it is not sent.
 
-        - Its own, if the route takes that type, and its filters fit the feedback after the event or before: a receiver
-          that was notified of feedback is notified of what becomes of it.
-        - ``feedback.created``, if the route takes that but not the event's own type, and its filters fit the feedback
-          after the event and did not before: for this route the feedback is new.
+        - The event's own type, if the route selects it and its filters match the feedback before or after the event: a
+          receiver that was notified of feedback is also notified of its changes.
+        - ``feedback.created``, if the route selects that type but not the event's own, and its filters match the
+          feedback after the event but not before: for this route, the feedback is new.
 
-        An event that does not say what was before, as earlier versions stored it, goes only where it fits after.
+        An event stored by an earlier version, which has no previous state, is matched after the event only.
         """
         before = event.before
         if self.admits(event.type, event.application):
@@ -121,7 +121,7 @@ class Route:
         return EventType.CREATED if became_true else None
 
     def fits(self, type: EventType, traits: Traits) -> bool:  # noqa: A002 - the field's name
-        """Whether the filters on feedback let an event of that type through, about feedback with these traits."""
+        """Whether the filters on feedback match an event of this type about feedback with these traits."""
         if self.ratings and traits.rating not in self.ratings:
             return False
         if self.agents and traits.agent_id not in self.agents:
@@ -136,24 +136,24 @@ class Route:
 
     @property
     def taken_statuses(self) -> frozenset[ModerationStatus]:
-        """The moderation states that feedback may have which is new or changed."""
+        """The moderation statuses that new or changed feedback may have."""
         return self.statuses or _APPROVED
 
     def admits(self, type: EventType, application: str) -> bool:  # noqa: A002 - the field's name
-        """Whether events of that type, of that application, go this way if the other filters let them through."""
+        """Whether the route sends events of this type and application, if its other filters match."""
         return (not self.events or type in self.events) and (not self.applications or application in self.applications)
 
     def _takes_alert(self, alert: Alert) -> bool:
         if self.ratings or self.tags or self.statuses:
-            # An alert has none of these.
+            # Alerts have no ratings, tags or statuses.
             return False
         return not self.agents or (alert.subject.by == "agent" and alert.subject.value in self.agents)
 
 
 def destinations(routes: Iterable[Route], event: Event, after: Traits) -> dict[str, EventType]:
-    """The channels that an event about feedback goes to, each with the type under which it is notified.
+    """Return the channels that an event about feedback is sent to, each with the type for the notification.
 
-    Where several routes lead to a channel, the event's own type is preferred.
+    If several routes lead to one channel, the event's own type takes precedence.
     """
     found: dict[str, EventType] = {}
     for route in routes:
@@ -164,27 +164,27 @@ def destinations(routes: Iterable[Route], event: Event, after: Traits) -> dict[s
 
 
 def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> Feedback | None:  # noqa: A002 - as above
-    """What a notification of that type may say of feedback as it is now; ``None`` if it must not be sent any more.
+    """Return what a notification of this type may contain about feedback; ``None`` if it must not be sent.
 
-    Of withdrawn feedback only the withdrawal is sent. Feedback that is new or changed is not sent if a moderator has
-    given it a status that none of the routes for that type takes, and as new only if one of them would take it now.
-    What people wrote and picked is there only if the filters of such a route fit the feedback as it is now, and it
-    counts or the route asks for its status; what it said before it was changed never is.
+    For withdrawn feedback, only the withdrawal is sent. New or changed feedback is not sent if a moderator has given it
+    a status that no route for this type selects; as new feedback it is sent only if such a route selects its current
+    state. Comments, tags and context are included only if the filters of such a route match the current feedback, and
+    the feedback is counted or the route selects its status. Earlier content is never included.
 
     Args:
-        routes: those that lead to the channel, for the application of the feedback.
-        type: of the notification.
-        feedback: as it is now.
+        routes: the routes to the channel, for the application of the feedback.
+        type: the type of the notification.
+        feedback: the current feedback.
     """
     if type is EventType.WITHDRAWN:
         return feedback.without_words()
     if feedback.withdrawn:
         return None
     moderation = feedback.moderation
-    # A route for other types has no say. If no route for this type is left, what is on its way still arrives.
+    # Routes for other types are ignored. If no route for this type is left, waiting notifications are still sent.
     routes = [route for route in routes if route.admits(type, feedback.application)]
     taken = any(moderation.status in route.taken_statuses for route in routes) if routes else feedback.is_counted
-    # A moderator's decision has a notification of its own. That the rules hold what was changed has none.
+    # A moderator's decision has its own notification. Feedback that rules hold after a change has none.
     decided = type is EventType.CREATED or moderation.decided_at is not None
     if type in _SENT_IF_COUNTED and decided and not taken:
         return None
@@ -198,17 +198,17 @@ def disclosed(routes: Sequence[Route], type: EventType, feedback: Feedback) -> F
 
 
 def name_problem(what: str, name: object) -> str | None:
-    """What makes a name unfit for a route or a channel, in a sentence; ``None`` if nothing does."""
+    """Return why ``name`` is not a valid name of a route or a channel; ``None`` if it is valid."""
     if isinstance(name, str) and _NAME.fullmatch(name):
         return None
-    return f"{what} has 1 to 64 letters, digits, '-' or '_', and begins with a letter or digit; got {name!a}"
+    return f"{what} must have 1 to 64 letters, digits, '-' or '_', and begin with a letter or digit; got {name!a}"
 
 
 def parse_route(table: Mapping[str, object]) -> Route:
-    """The route that a table of the settings, or a JSON object, describes.
+    """Build a route from a settings table or a JSON object.
 
     Raises:
-        RouteRejected: a key is unknown or absent, or a value is invalid.
+        RouteRejected: a key is unknown or missing, or a value is invalid.
     """
     known = [attribute.name for attribute in fields(Route)]
     name = table.get("name")
@@ -228,7 +228,7 @@ def parse_route(table: Mapping[str, object]) -> Route:
 
 
 def route_record(route: Route) -> dict[str, object]:
-    """The inverse of :func:`parse_route`: JSON values, with filters that are empty and sorted lists."""
+    """Return the route as JSON values, with empty filters and sorted lists; the inverse of :func:`parse_route`."""
     return {
         "name": route.name,
         "channel": route.channel,
@@ -248,7 +248,7 @@ T = TypeVar("T")
 def _text(table: Mapping[str, object], key: str) -> str:
     value = table.get(key)
     if not isinstance(value, str):
-        raise RouteRejected(f"A route needs a {key}, as text; got {dict(table)!r}")
+        raise RouteRejected(f"A route needs a {key} of type string; got {dict(table)!r}")
     return value
 
 
@@ -270,7 +270,7 @@ def _chosen(table: Mapping[str, object], key: str, parse: Callable[[object], T])
 
 
 def _event_type(value: object) -> EventType:
-    # The one that is not routable is known, too: a route says why it cannot be routed.
+    # ``feedback.erased`` is accepted here, so that the route can explain why it cannot be routed.
     return EventType.ERASED if value == EventType.ERASED.value else _member(EventType, value, ROUTABLE)
 
 
@@ -279,7 +279,7 @@ def _member(kind: type[E], value: object, known: Iterable[E] | None = None) -> E
         return kind(value)
     except ValueError:
         expected = ", ".join(repr(member.value) for member in known or kind)
-        raise ValueError(f"{value!r} is none of {expected}") from None
+        raise ValueError(f"{value!r} is not one of {expected}") from None
 
 
 def _rating(value: object) -> Rating:

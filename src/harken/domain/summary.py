@@ -1,4 +1,4 @@
-"""Figures that are exact: sums of integers, turned into percentages only when somebody looks."""
+"""Exact statistics: sums of integers, from which percentages are computed on access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ONE_AT: Final = tuple(tuple(int(hour == at) for hour in range(24)) for at in ra
 
 @frozen
 class Interval:
-    """A range in which the true figure lies with 95% confidence, in percent (or percentage points)."""
+    """A 95% confidence interval, in percent or percentage points."""
 
     low: float
     high: float
@@ -29,9 +29,9 @@ class Interval:
 class Summary:
     """Mergeable statistics: a commutative monoid over integers.
 
-    ``a + b`` is what both together would have given, to the last bit and in any order; ``Summary()`` is zero; ``a - b``
-    takes back what was added. Characters are Unicode code points, sentiments are sums of millionths, ``by_hour`` counts
-    feedback by UTC hour of day.
+    ``a + b`` is exactly the summary of both inputs together, in any order; ``Summary()`` is zero; ``a - b`` reverses
+    the addition. Characters are Unicode code points, sentiments are sums of millionths, and ``by_hour`` counts feedback
+    by UTC hour of day.
     """
 
     positive: int = 0
@@ -46,7 +46,7 @@ class Summary:
 
     @classmethod
     def of(cls, feedback: Feedback) -> Summary:
-        """The statistics of one feedback."""
+        """Return the summary of one feedback entry."""
         rating, sentiment = feedback.rating, feedback.sentiment
         return cls(
             positive=int(rating is Rating.UP),
@@ -62,7 +62,7 @@ class Summary:
 
     @classmethod
     def from_counts(cls, counts: Sequence[int], by_hour: Iterable[int]) -> Summary:
-        """The statistics that a storage added up: eight counts in the order of the fields above, and 24 by hour."""
+        """Return a summary from counts of a storage: eight in the order of the fields above, and 24 by hour."""
         positive, negative, neutral, comments, comment_characters, sentiments, polarity, subjectivity = counts
         return cls(
             positive=positive,
@@ -78,7 +78,7 @@ class Summary:
 
     @classmethod
     def fold(cls, feedback: Iterable[Feedback]) -> Summary:
-        """The statistics of many, one after the other: what every faster way must equal."""
+        """Return the summary of all entries, added one at a time. Storages must return equal results."""
         return sum((cls.of(one) for one in feedback), cls())
 
     def __add__(self, other: Summary) -> Summary:
@@ -109,42 +109,42 @@ class Summary:
 
     @property
     def total(self) -> int:
-        """How many feedbacks."""
+        """The number of feedback entries."""
         return self.positive + self.negative + self.neutral
 
     @property
     def decided(self) -> int:
-        """How many thumbs, up or down."""
+        """The number of thumbs-up and thumbs-down entries."""
         return self.positive + self.negative
 
     @property
     def satisfaction(self) -> float:
-        """Thumbs up among all thumbs, 0.0 to 100.0; 0.0 where there are none."""
+        """The share of thumbs-up in all thumbs, from 0.0 to 100.0; 0.0 without thumbs."""
         return self.positive / self.decided * 100 if self.decided else 0.0
 
     @property
     def quality(self) -> float:
-        """The mean of 100 for an up, 50 for a neutral and 0 for a down; 0.0 where there are none."""
+        """The mean of 100 for thumbs-up, 50 for neutral and 0 for thumbs-down; 0.0 without feedback."""
         return (100 * self.positive + 50 * self.neutral) / self.total if self.total else 0.0
 
     @property
     def average_comment_length(self) -> float:
-        """Mean code points a comment over all feedback, an absent comment having none; 0.0 where there is none."""
+        """The mean comment length in code points, counting missing comments as 0; 0.0 without feedback."""
         return self.comment_characters / self.total if self.total else 0.0
 
     @property
     def average_polarity(self) -> float | None:
-        """Mean polarity from -1 to 1 over the feedback that has a sentiment, if any has."""
+        """The mean polarity, from -1 to 1, of feedback with a sentiment; ``None`` without any."""
         return self.polarity_millionths / self.sentiments / 1_000_000 if self.sentiments else None
 
     @property
     def average_subjectivity(self) -> float | None:
-        """Mean subjectivity from 0 to 1 over the feedback that has a sentiment, if any has."""
+        """The mean subjectivity, from 0 to 1, of feedback with a sentiment; ``None`` without any."""
         return self.subjectivity_millionths / self.sentiments / 1_000_000 if self.sentiments else None
 
     @property
     def interval(self) -> Interval:
-        """Where the true satisfaction lies, in percent, with 95% confidence; 0 to 100 where there are no thumbs.
+        """The 95% confidence interval of satisfaction, in percent; 0 to 100 without thumbs.
 
         The score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
         Journal of the American Statistical Association 22 (1927).
@@ -161,7 +161,7 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     centre = share + square / (2 * trials)
     margin = Z_95 * sqrt(share * (1 - share) / trials + square / (4 * trials**2))
     scale = 1 + square / trials
-    # At the ends the formula gives exactly 0 or 1, which floating point may miss by a hair.
+    # At the ends the exact result is 0 or 1, which floating point may miss slightly.
     low = 0.0 if successes == 0 else (centre - margin) / scale
     high = 1.0 if successes == trials else (centre + margin) / scale
     return low, high

@@ -1,4 +1,4 @@
-"""Collections of texts that callers give."""
+"""Conversion of a string or a collection of strings to a tuple."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 def as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
-    """The texts of a collection; a single text is a collection of that one.
+    """Return the strings of a collection. A single string is one element.
 
-    To Python a text is a collection of its letters, which no caller means: ``keys="topic"`` is one key.
+    Without this, iterating over a single string would give its letters: ``keys="topic"`` must be one key.
     """
     return (given,) if isinstance(given, str) else tuple(given)

@@ -1,4 +1,4 @@
-"""Common issues: which words keep coming back in negative comments."""
+"""Themes: keywords that occur in negative comments."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ KEYWORDS: Final = ("error", "slow", "unclear", "incomplete", "wrong", "confused"
 
 @frozen
 class Theme:
-    """A keyword, and how many comments mention it."""
+    """A keyword and the number of comments that contain it."""
 
     keyword: str
     mentions: int
 
 
 def themes(comments: Iterable[str], keywords: str | Sequence[str] = KEYWORDS) -> tuple[Theme, ...]:
-    """How many comments contain each keyword, in whatever case and also inside longer words.
+    """Count the comments that contain each keyword, in any case and also inside longer words.
 
-    The most mentioned come first, equals in the order of ``keywords``; what nobody mentions is left out.
+    Returns the themes by descending count, then in the order of ``keywords``, without unused keywords.
     """
     folded = {keyword: keyword.lower() for keyword in as_texts(keywords)}
     counts = dict.fromkeys(folded, 0)

@@ -1,4 +1,4 @@
-"""Figures over time, in any time zone, added up from quarter-hour slots."""
+"""Statistics over time in any time zone, summed from quarter-hour slots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PERIODS: Final = 20_000
 
 
 class Period(Enum):
-    """How long a point of a trend is: an hour, a local day (23 to 25 hours long), or a local week from Monday."""
+    """The length of a point of a trend: an hour, a local day (23 to 25 hours), or a local week from Monday."""
 
     HOUR = "hour"
     DAY = "day"
@@ -28,7 +28,7 @@ class Period(Enum):
 
 @frozen
 class TrendPoint:
-    """One period of a trend: from ``start`` (included) to ``end`` (not), both in the zone that was asked for."""
+    """One period of a trend, from ``start`` (inclusive) to ``end`` (exclusive), in the requested time zone."""
 
     start: datetime
     end: datetime
@@ -36,19 +36,19 @@ class TrendPoint:
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """The time zone of that IANA name.
+    """Return the time zone with this IANA name.
 
     Raises:
-        InvalidQuery: there is none.
+        InvalidQuery: the name is unknown.
     """
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidQuery(f"No time zone is called {name!r}; use a name such as 'Europe/Berlin' or 'UTC'") from None
+        raise InvalidQuery(f"Unknown time zone {name!r}; use a name such as 'Europe/Berlin' or 'UTC'") from None
 
 
 def trend(slots: Mapping[datetime, Summary], period: Period, zone: ZoneInfo) -> list[TrendPoint]:
-    """The summaries of slots (by their start in UTC), added up by local period, oldest first and without gaps.
+    """Sum slots, given by their start in UTC, by local period. Returns the points oldest first, without gaps.
 
     Raises:
         InvalidQuery: the first and the last slot are more than 20,000 periods apart.
@@ -66,12 +66,12 @@ def trend(slots: Mapping[datetime, Summary], period: Period, zone: ZoneInfo) -> 
 
 
 def by_hour_of_day(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> tuple[Summary, ...]:
-    """The summaries of slots, added up by local hour of day, 0 to 23."""
+    """Sum slots by local hour of day, 0 to 23."""
     return _by(slots, 24, lambda slot: slot.astimezone(zone).hour)
 
 
 def by_weekday(slots: Mapping[datetime, Summary], zone: ZoneInfo) -> tuple[Summary, ...]:
-    """The summaries of slots, added up by local day of the week, Monday to Sunday."""
+    """Sum slots by local day of the week, Monday to Sunday."""
     return _by(slots, 7, lambda slot: slot.astimezone(zone).weekday())
 
 
@@ -86,13 +86,13 @@ _LENGTHS: Final = {Period.HOUR: timedelta(hours=1), Period.DAY: timedelta(days=1
 
 
 def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> list[datetime]:
-    """Where local periods begin and end, in UTC: from the one that holds ``first`` to the one that holds ``last``.
+    """Return the boundaries of local periods in UTC, from the period of ``first`` to the period of ``last``.
 
-    Walks along the wall clock. A time that the clocks skip stands for the instant at which they skip it; what they
-    repeat begins when it is first shown, but an hour that they repeat is two hours.
+    Local times that the clocks skip are mapped to the instant of the change. Repeated local times begin at their first
+    occurrence, but a repeated hour counts as two hours.
     """
     length = _LENGTHS[period]
-    # Around a change of the clocks a local period may begin a little later than its hands say, so look wider.
+    # Around a clock change, a local period may begin later than its nominal time, so the range is widened.
     wall = _begin(first.astimezone(zone), period) - length
     end = _begin(last.astimezone(zone), period) + 2 * length
     if (end - wall) // length > MAX_PERIODS:
@@ -112,7 +112,7 @@ def _bounds(first: datetime, last: datetime, period: Period, zone: ZoneInfo) -> 
 
 
 def _begin(local: datetime, period: Period) -> datetime:
-    """What the wall clock shows at the beginning of the period that holds a local time."""
+    """Return the local time at which the period of ``local`` begins."""
     hour = local.replace(tzinfo=None, fold=0, minute=0, second=0, microsecond=0)
     if period is Period.HOUR:
         return hour

@@ -1,4 +1,4 @@
-"""What a rule finds wrong."""
+"""The violation of a rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class Violation:
-    """One thing that is wrong: the field, a stable code for programs, and a message for people."""
+    """A violation: the field, a stable code for programs, and a message for people."""
 
     field: str
     code: str

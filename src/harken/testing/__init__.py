@@ -1,4 +1,4 @@
-"""The contract kit: with it, anyone proves that a storage adapter keeps what the ports promise.
+"""The contract kit: test suites that check that a storage or notifier adapter fulfils the contracts of the ports.
 
 Needs the extra ``testing``. See :class:`StorageContract` for how to run it.
 """
@@ -11,22 +11,22 @@ if find_spec("hypothesis") is None:
     raise MissingExtra("The contract kit needs the package 'hypothesis'; try pip install \"harken[testing]\"")
 
 from harken.testing.builders import NOON, a_feedback, a_key, a_series, accepted, an_alert
-from harken.testing.conversation_machine import TalkingMachine
+from harken.testing.conversation_machine import ConversationMachine
 from harken.testing.faults import Faults
-from harken.testing.feedback_machine import StorageMachine
+from harken.testing.feedback_machine import FeedbackMachine
 from harken.testing.model import reference_storage
 from harken.testing.notifier_contract import NotifierContract, a_notification
-from harken.testing.outbox_machine import TellingMachine
+from harken.testing.outbox_machine import OutboxMachine
 from harken.testing.storage_contract import StorageContract
 
 __all__ = [
     "NOON",
+    "ConversationMachine",
     "Faults",
+    "FeedbackMachine",
     "NotifierContract",
+    "OutboxMachine",
     "StorageContract",
-    "StorageMachine",
-    "TalkingMachine",
-    "TellingMachine",
     "a_feedback",
     "a_key",
     "a_notification",

@@ -1,4 +1,4 @@
-"""What every alert repository has to keep."""
+"""Contract tests for alert repositories."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MINUTE = timedelta(minutes=1)
 
 
 class AlertContract(FreshStorage):
-    """An alert is kept once, is resolved once, is found by what it is about, and its events are told."""
+    """Alerts are stored once, resolved once and found by subject, and their events are delivered."""
 
-    # --- keeping ---------------------------------------------------------------------------------------------------
+    # --- storing ---------------------------------------------------------------------------------------------------
 
     def test_every_field_of_an_alert_comes_back_equal(self) -> None:
-        """What goes in comes out equal in every field, however unusual; what is not there is nothing."""
+        """Every field of an alert is returned unchanged, including unusual values; an unknown id returns ``None``."""
         plain = an_alert("plain")
         full = an_alert(
             "alert ✓ '\"%_\\",
@@ -51,8 +51,8 @@ class AlertContract(FreshStorage):
             for application, alert_id in (("default", full.id), ("größe", "plain"), ("default", "Plain")):
                 check_same(storage.alerts.get(application, alert_id), None)
 
-    def test_an_alert_is_raised_once(self) -> None:
-        """Where the id is taken in its application, nothing is stored, no event either, however the alert reads."""
+    def test_an_alert_is_stored_once(self) -> None:
+        """If the id exists in the application, ``add`` stores neither the alert nor its event."""
         first = an_alert("one")
         with self.open_storage() as storage:
             check_same(_add(storage, first), True)
@@ -64,7 +64,7 @@ class AlertContract(FreshStorage):
             check_same(len(storage.outbox.events(limit=9)), 2)
 
     def test_only_the_next_version_replaces_an_alert(self) -> None:
-        """Any other changes nothing and stores no event; nor does a version of what is not there."""
+        """Any other version changes nothing and stores no event, and neither does an alert that is not stored."""
         first = an_alert("one")
         second = first.resolved(at=NOON)
         with self.open_storage() as storage:
@@ -77,8 +77,8 @@ class AlertContract(FreshStorage):
             check_same(storage.alerts.get("default", "one"), second)
             check_same(list(storage.outbox.events(limit=9)), [first.event(), second.event()])
 
-    def test_one_of_many_racing_alerts_is_raised(self) -> None:
-        """Of many threads that find the same pattern at once, one raises the alert, and there is one event."""
+    def test_one_of_several_racing_alerts_is_stored(self) -> None:
+        """If several threads add an alert with the same id, one succeeds and one event is stored."""
         rivals = [an_alert("one", message=f"rival {number}") for number in range(8)]
         with self.open_storage() as storage:
             won = at_once([partial(_add, storage, rival) for rival in rivals])
@@ -86,8 +86,8 @@ class AlertContract(FreshStorage):
             check_same(storage.alerts.get("default", "one"), rivals[won.index(True)])
             check_same(len(storage.outbox.events(limit=9)), 1)
 
-    def test_one_of_many_racing_resolutions_wins(self) -> None:
-        """Of many threads that resolve an alert at once, one succeeds, and there is one event of it."""
+    def test_one_of_several_racing_resolutions_succeeds(self) -> None:
+        """If several threads resolve an alert, one succeeds and one event is stored."""
         alert = an_alert("one")
         rivals = [alert.resolved(at=NOON + number * MINUTE) for number in range(8)]
         with self.open_storage() as storage:
@@ -98,10 +98,10 @@ class AlertContract(FreshStorage):
             check_same(storage.alerts.get("default", "one"), winner)
             check_same(list(storage.outbox.events(limit=9)), [alert.event(), winner.event()])
 
-    # --- telling ---------------------------------------------------------------------------------------------------
+    # --- events ----------------------------------------------------------------------------------------------------
 
-    def test_events_of_alerts_are_told_like_others(self) -> None:
-        """They wait with those of feedback, in order, are fanned out, claimed in that order and settled."""
+    def test_events_of_alerts_are_delivered_like_others(self) -> None:
+        """Events of alerts and of feedback are fanned out, claimed and settled in one order."""
         feedback = [a_feedback(created_at=NOON + number * MINUTE) for number in (0, 2, 4)]
         alert = an_alert("alert", raised_at=NOON + MINUTE)
         resolved = alert.resolved(at=NOON + 3 * MINUTE)
@@ -110,40 +110,40 @@ class AlertContract(FreshStorage):
             storage.feedback.add(accepted(*feedback))
             _replace(storage, resolved)
             first, second, third = (Event.about(one, EventType.CREATED) for one in feedback)
-            told = [first, alert.event(), second, resolved.event(), third]
-            check_same(list(storage.outbox.events(limit=9)), told)
-            check_same(list(storage.outbox.events(limit=2)), told[:2])
-            plan = [(event, ["log"]) for event in told[1::2]]
+            expected = [first, alert.event(), second, resolved.event(), third]
+            check_same(list(storage.outbox.events(limit=9)), expected)
+            check_same(list(storage.outbox.events(limit=2)), expected[:2])
+            plan = [(event, ["log"]) for event in expected[1::2]]
             made = list(storage.outbox.fan_out(plan, due_at=NOON))
             check_same(made, [Delivery.of(event, "log", due_at=NOON) for event, _ in plan])
             check_same(list(storage.outbox.fan_out(plan, due_at=NOON)), [])
-            check_same(list(storage.outbox.events(limit=9)), told[::2])
+            check_same(list(storage.outbox.events(limit=9)), expected[::2])
             for delivery in made:
                 claimed = storage.outbox.claim("log", now=NOON, until=NOON + MINUTE, limit=9)
                 check_same([one.id for one in claimed], [delivery.id])
                 check_same(list(storage.outbox.settle(claimed)), [])
 
-    def test_erasing_feedback_leaves_other_alerts_alone(self) -> None:
-        """What is erased takes its own events and deliveries with it, and no alert that does not list it."""
+    def test_erasing_feedback_keeps_unrelated_alerts(self) -> None:
+        """Erasing feedback removes its own events and deliveries, and keeps alerts that do not list it."""
         feedback = a_feedback()
-        # Ids are the subject's own: an alert may have the one that the feedback has.
-        told, waiting = an_alert(feedback.id, feedback_ids=("other",)), an_alert("waiting")
+        # Ids are unique per kind only: an alert may have the id of a feedback entry.
+        unrelated, waiting = an_alert(feedback.id, feedback_ids=("other",)), an_alert("waiting")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(feedback))
-            _add(storage, told)
+            _add(storage, unrelated)
             storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
             _add(storage, waiting)
             removed = storage.feedback.erase(FeedbackQuery().in_any_state(), at=NOON)
             check_same(removed, Erased(feedback=1, deliveries=1))
             check_same(list(storage.outbox.events(limit=9)), [waiting.event()])
             pending = storage.outbox.deliveries(DeliveryState.PENDING, limit=9)
-            check_same(list(pending), [Delivery.of(told.event(), "log", due_at=NOON)])
-            check_same(storage.alerts.get("default", told.id), told)
+            check_same(list(pending), [Delivery.of(unrelated.event(), "log", due_at=NOON)])
+            check_same(storage.alerts.get("default", unrelated.id), unrelated)
 
-    # --- finding ---------------------------------------------------------------------------------------------------
+    # --- queries ---------------------------------------------------------------------------------------------------
 
     def test_the_latest_alert_is_found_by_rule_and_subject(self) -> None:
-        """It is the one that was raised last, then by id, resolved or not, of exactly this rule and subject."""
+        """``latest`` returns the alert raised last (then the highest id) of exactly this rule and subject."""
         agent, session = Subject("agent", "x"), Subject("session", "x")
         parts = {"rule": "streak", "subject": agent}
         older = an_alert("z", raised_at=NOON - MICROSECOND, **parts)
@@ -166,8 +166,8 @@ class AlertContract(FreshStorage):
             _replace(storage, resolved)
             check_same(storage.alerts.latest("default", "streak", agent), newest)
 
-    def test_alerts_are_listed_last_raised_first(self) -> None:
-        """By the time when they were raised, then by id, both descending; by any filter, and page by page."""
+    def test_alerts_are_listed_newest_first(self) -> None:
+        """Alerts are ordered by ``raised_at``, then by id, both descending, with any filter and on every page."""
         alerts = [
             an_alert(
                 f"alert {number:02}",
@@ -198,8 +198,8 @@ class AlertContract(FreshStorage):
                             page = find(limit=2, after=wanted[start - 1] if start else None)
                             check_same(list(page), wanted[start : start + 2])
 
-    def test_a_resolved_alert_stands_no_more(self) -> None:
-        """Resolving moves an alert from those that stand to those that are resolved, at its place in the list."""
+    def test_a_resolved_alert_is_no_longer_listed_as_open(self) -> None:
+        """Resolving moves an alert from the open to the resolved alerts without changing its position."""
         first, second = an_alert("first"), an_alert("second")
         resolved = first.resolved(at=NOON + MINUTE)
         with self.open_storage() as storage:

@@ -1,4 +1,4 @@
-"""What the contract's tests are made of: checks that explain themselves, and calls that race."""
+"""Assertions with messages that explain the failure, and concurrent calls."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ T = TypeVar("T")
 
 
 def check_same(actual: object, expected: object) -> None:
-    """Both are equal, and look equal: 1, 1.0 and True are not the same.
+    """Check that the values and their representations are equal; 1, 1.0 and True differ.
 
     Raises:
-        AssertionError: they are not.
+        AssertionError: the values differ.
     """
     if actual != expected or repr(actual) != repr(expected):
-        raise AssertionError(f"The storage gave\n  {actual!r}\nbut the contract wants\n  {expected!r}")
+        raise AssertionError(f"The storage returned\n  {actual!r}\nbut the contract requires\n   {expected!r}")
 
 
 def check_raises(expected: type[HarkenError], call: Callable[[], object]) -> None:
-    """The call raises this error.
+    """Check that the call raises this error.
 
     Raises:
-        AssertionError: it raises nothing.
+        AssertionError: the call returns a value.
     """
     try:
         result = call()
     except expected:
         return
-    raise AssertionError(f"The contract wants {expected.__name__}, but the storage gave {result!r}")
+    raise AssertionError(f"The contract requires {expected.__name__}, but the storage returned {result!r}")
 
 
 def at_once(calls: list[Callable[[], T]]) -> list[T]:
-    """Run the calls in threads that start together, and give their results in order."""
+    """Run the calls in threads that start together. Returns the results in the order of the calls."""
     start = Barrier(len(calls))
 
     def run(call: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""What the parts of the contract share."""
+"""The base class of the storage contracts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from harken.ports.storage import Storage
 
 
 class FreshStorage(ABC):
-    """Something that can be tested again and again, each time from nothing."""
+    """Tests that each open an empty storage."""
 
     @abstractmethod
     def open_storage(self) -> AbstractContextManager[Storage]:
-        """A fresh, empty storage, which is closed and forgotten at the end of the context."""
+        """Return a context manager that opens an empty storage and discards it at the end."""

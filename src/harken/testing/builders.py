@@ -1,4 +1,4 @@
-"""Feedback, events, keys and alerts with everything filled in, for tests that care about one thing at a time."""
+"""Builders of feedback, events, keys and alerts with default values, for tests that depend on a few fields."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CONTENT: Final = ("comment", "tags", "context", "sentiment")
 
 
 def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
-    """An up without a comment, given at :data:`NOON`, with an id that grows; ``parts`` replaces what matters.
+    """Return thumbs-up feedback without a comment, given at :data:`NOON`, with an increasing id.
 
-    ``message_id`` and ``agent_id`` are parts, too, and a rating may be the word for it.
+    ``parts`` replaces fields. It may include ``message_id`` and ``agent_id``, and ``rating`` may be a rating's word.
     """
     target = Target(session_id, parts.pop("message_id", None), parts.pop("agent_id", None))
     rating = Rating.parse(parts.pop("rating", Rating.UP))
@@ -35,23 +35,23 @@ def a_feedback(session_id: str = "session", **parts: Any) -> Feedback:
 
 
 def a_series(size: int, **parts: Any) -> list[Feedback]:
-    """That many feedbacks, each a minute later than the one before."""
+    """Return ``size`` feedback entries, each one minute later than the previous one."""
     return [a_feedback(**{"created_at": NOON + timedelta(minutes=index), **parts}) for index in range(size)]
 
 
 def accepted(*feedback: Feedback) -> list[Accepted]:
-    """The feedbacks on their way into a storage, each with the event of its creation."""
+    """Return the feedback as a batch for ``FeedbackRepository.add``, each entry with its creation event."""
     return [Accepted(one, (Event.about(one, EventType.CREATED),)) for one in feedback]
 
 
 def a_key(key_id: str = "key", **parts: Any) -> ApiKey:
-    """A key for submitting, made at :data:`NOON`; ``parts`` replaces what matters."""
+    """Return a key with the scope ``submit``, created at :data:`NOON`; ``parts`` replaces fields."""
     plain = ApiKey(id=key_id, application="default", scopes=frozenset({Scope.SUBMIT}), digest="0" * 64, created_at=NOON)
     return evolve(plain, **parts)
 
 
 def an_alert(alert_id: str = "alert", **parts: Any) -> Alert:
-    """An alert about a silent application, raised at :data:`NOON`; ``parts`` replaces what matters."""
+    """Return an alert about an application without feedback, raised at :data:`NOON`; ``parts`` replaces fields."""
     plain = Alert(
         id=alert_id,
         rule="silence",

@@ -1,4 +1,4 @@
-"""What state machines have in common that do the same to a storage and to the reference model."""
+"""The base class of the state machines that compare a storage with the reference model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harken.testing.model import reference_storage
 
 
 def answer_of(call: Callable[[], object]) -> object:
-    """What a call gives, sequences of all kinds as lists, or the kind of error that it raises."""
+    """Return the result of the call, or the type of its ``HarkenError``. Sequences and iterators become lists."""
     try:
         result = call()
         return list(result) if isinstance(result, Iterator | list | tuple) else result
@@ -28,7 +28,7 @@ def answer_of(call: Callable[[], object]) -> object:
 
 
 class ComparingMachine(RuleBasedStateMachine):
-    """Any sequence of operations, each with the answer that the reference model gives; subclasses say on what."""
+    """Runs every operation on the storage and on the reference model, and compares the results."""
 
     open_storage: ClassVar[Callable[[], AbstractContextManager[Storage]]]
 
@@ -46,12 +46,12 @@ class ComparingMachine(RuleBasedStateMachine):
         check_same(actual, answer_of(lambda: call(self._model)))
         return actual
 
-    def _stored(self) -> list[Feedback]:
+    def _all_feedback(self) -> list[Feedback]:
         everything = (FeedbackQuery(application=name).in_any_state() for name in hst.APPLICATIONS)
         return [feedback for query in everything for feedback in self._model.feedback.stream(query)]
 
     def _page_through(self, find: Callable[..., Sequence[Any]], limit: int) -> None:
-        """All pages of what can be asked for page by page, and one after the last."""
+        """Read all pages, including the empty one after the last entry."""
         after = None
         while page := self._both(partial(find, limit=limit, after=after)):
             after = page[-1]

@@ -1,4 +1,4 @@
-"""What every conversation repository has to keep."""
+"""Contract tests for conversation repositories."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harken.ports.storage import Storage
 from harken.testing.assertions import at_once, check_same
 from harken.testing.base import FreshStorage
 
-#: The session that most tests talk in.
+#: The session that most tests use.
 _HERE = ("default", "s")
 _HELPER = (*_HERE, "helper")
 _OTHERS = [("other", "s", "helper"), ("default", "s2", "helper"), ("default", "S", "helper"), (*_HERE, "Helper")]
 
 
 class ConversationContract(FreshStorage):
-    """A message is kept once, under its number, and what an agent knows as it was put last."""
+    """Each number has one message, and an agent's state is the one stored last."""
 
     def test_conversations_come_back_equal(self) -> None:
-        """Any JSON object comes out as it went in, the order of names included, and text that is no valid Unicode."""
+        """Any JSON object is returned unchanged, including the order of names and text that is not valid Unicode."""
         value: dict[str, JsonValue] = {
             "b": [1, 1.0, True, None, {"x": "ü", "$set": [], "a.b": {}}, 2**70],
             "a": "half of a pair: \ud83d, and nothing: \x00",
@@ -34,10 +34,10 @@ class ConversationContract(FreshStorage):
                 storage.conversations.put_agent(*agent, value)
                 check_same(storage.conversations.agent(*agent), value)
                 check_same(storage.conversations.append(*agent, 0, value), True)
-                check_same(_said(storage, *agent), [(0, value)])
+                check_same(_read(storage, *agent), [(0, value)])
 
-    def test_what_an_agent_knows_is_what_was_put_last(self) -> None:
-        """Putting replaces all of it, and nothing of other agents, sessions and applications."""
+    def test_the_latest_state_of_an_agent_is_returned(self) -> None:
+        """``put_agent`` replaces the whole state of one agent, and affects no other agent, session or application."""
         with self.open_storage() as storage:
             for value in ({"a": 1, "b": 2}, {"a": 3}):
                 storage.conversations.put_agent(*_HELPER, value)
@@ -47,7 +47,7 @@ class ConversationContract(FreshStorage):
             check_same(storage.conversations.agent(*_HELPER), {"a": 3})
 
     def test_agents_are_sorted(self) -> None:
-        """All agents of a session that know something come by code point; who has only said something is not there."""
+        """``agents`` returns the agents that have a state, by code point; having messages is not enough."""
         names = ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"]
         with self.open_storage() as storage:
             check_same(dict(storage.conversations.agents(*_HERE)), {})
@@ -58,7 +58,7 @@ class ConversationContract(FreshStorage):
             check_same(dict(storage.conversations.agents(*_HERE)), {name: {"name": name} for name in names})
 
     def test_speakers_are_sorted(self) -> None:
-        """Each agent that said something comes once, by code point; who only knows something is not there."""
+        """``speakers`` returns the agents that have messages, once each, by code point; a state is not enough."""
         names = ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"]
         with self.open_storage() as storage:
             check_same(list(storage.conversations.speakers(*_HERE)), [])
@@ -71,17 +71,17 @@ class ConversationContract(FreshStorage):
             storage.conversations.erase(*_HERE)
             check_same(list(storage.conversations.speakers(*_HERE)), [])
 
-    def test_a_number_is_taken_once(self) -> None:
-        """What is appended under a number that is taken is refused; what is there stays."""
+    def test_a_number_is_used_once(self) -> None:
+        """``append`` refuses a number that is in use and keeps the stored message."""
         with self.open_storage() as storage:
             append = partial(storage.conversations.append, *_HELPER)
             check_same([append(number, {"n": number}) for number in (1, 0, 1)], [True, True, False])
             check_same(append(1, {"n": "other"}), False)
-            check_same(_said(storage, *_HELPER), [(0, {"n": 0}), (1, {"n": 1})])
+            check_same(_read(storage, *_HELPER), [(0, {"n": 0}), (1, {"n": 1})])
             check_same([storage.conversations.append(*agent, 1, {}) for agent in _OTHERS], [True] * len(_OTHERS))
 
-    def test_only_what_is_there_is_replaced(self) -> None:
-        """A message takes the place of the one of its number, if there is one, and of no other."""
+    def test_only_an_existing_message_is_replaced(self) -> None:
+        """``replace`` changes the message with this number if it exists, and no other message."""
         with self.open_storage() as storage:
             storage.conversations.put_agent(*_HELPER, {})
             for agent in (_HELPER, *_OTHERS):
@@ -89,33 +89,33 @@ class ConversationContract(FreshStorage):
                     storage.conversations.append(*agent, number, {"n": number})
             check_same([storage.conversations.replace(*_HELPER, n, {"new": n}) for n in (1, 2)], [True, False])
             check_same(storage.conversations.replace(*_HERE, "nobody", 1, {}), False)
-            check_same(_said(storage, *_HELPER), [(0, {"n": 0}), (1, {"new": 1})])
-            check_same([_said(storage, *agent) for agent in _OTHERS], [[(0, {"n": 0}), (1, {"n": 1})]] * len(_OTHERS))
+            check_same(_read(storage, *_HELPER), [(0, {"n": 0}), (1, {"new": 1})])
+            check_same([_read(storage, *agent) for agent in _OTHERS], [[(0, {"n": 0}), (1, {"n": 1})]] * len(_OTHERS))
 
-    def test_messages_come_by_number(self) -> None:
-        """However they were appended, pages follow each other by number, as a number and not as a text."""
+    def test_messages_are_sorted_by_number(self) -> None:
+        """Pages are ordered by number, compared as numbers, however the messages were appended."""
         numbers = [0, 1, 2, 9, 10, 11, 100, 2**31, 2**53 + 1, 2**63 - 1]
         with self.open_storage() as storage:
             for number in reversed(numbers):
                 storage.conversations.append(*_HELPER, number, {"n": number})
             messages = partial(storage.conversations.messages, *_HELPER)
-            check_same(_said(storage, *_HELPER), [(number, {"n": number}) for number in numbers])
+            check_same(_read(storage, *_HELPER), [(number, {"n": number}) for number in numbers])
             pages = [
                 [number for number, _ in messages(limit=4, after=after)] for after in (-1, 9, 10, 2**53, 2**63 - 1)
             ]
             check_same(pages, [[0, 1, 2, 9], [10, 11, 100, 2**31], [11, 100, 2**31, 2**53 + 1], numbers[-2:], []])
             check_same(list(messages(limit=0)), [])
 
-    def test_a_long_conversation_is_all_there(self) -> None:
-        """However much an adapter reads at a time, a page that has room for all holds all."""
+    def test_a_page_can_hold_a_long_conversation(self) -> None:
+        """A page with a sufficient limit returns all messages, however many the adapter reads at a time."""
         with self.open_storage() as storage:
             for number in range(250):
                 storage.conversations.append(*_HELPER, number, {"n": number})
-            check_same([number for number, _ in _said(storage, *_HELPER)], list(range(250)))
+            check_same([number for number, _ in _read(storage, *_HELPER)], list(range(250)))
             check_same(storage.conversations.count(*_HELPER), 250)
 
     def test_messages_are_counted(self) -> None:
-        """By agent, or all of a session; agents that know something and said nothing count for nothing."""
+        """``count`` counts the messages of one agent or of a session; an agent without messages has zero."""
         with self.open_storage() as storage:
             check_same(storage.conversations.count(*_HERE), 0)
             storage.conversations.put_agent(*_HELPER, {})
@@ -128,7 +128,7 @@ class ConversationContract(FreshStorage):
             check_same(counted, [2, 1, 0, 3])
 
     def test_an_erased_session_is_gone(self) -> None:
-        """All its agents and messages are, and nothing else; it is told how many messages there were."""
+        """``erase`` removes all agents and messages of one session, and returns the number of messages."""
         with self.open_storage() as storage:
             check_same(storage.conversations.erase(*_HERE), 0)
             for agent in (_HELPER, *_OTHERS):
@@ -137,13 +137,13 @@ class ConversationContract(FreshStorage):
                     storage.conversations.append(*agent, number, {})
             check_same([storage.conversations.erase(*_HERE) for _ in range(2)], [4, 0])
             check_same((dict(storage.conversations.agents(*_HERE)), storage.conversations.count(*_HERE)), ({}, 0))
-            check_same([_said(storage, *agent) for agent in (_HELPER, _OTHERS[-1])], [[], []])
+            check_same([_read(storage, *agent) for agent in (_HELPER, _OTHERS[-1])], [[], []])
             check_same(list(storage.conversations.sessions()), [("default", "S"), ("default", "s2"), ("other", "s")])
             check_same(storage.conversations.append(*_HELPER, 0, {"new": True}), True)
-            check_same(_said(storage, *_HELPER), [(0, {"new": True})])
+            check_same(_read(storage, *_HELPER), [(0, {"new": True})])
 
     def test_sessions_are_listed_once(self) -> None:
-        """By application and id, both by code point, whether agents know or say something there, or both."""
+        """``sessions`` is ordered by application and id, by code point; agents, messages or both are sufficient."""
         places = [("a", "Z"), ("a", "s"), ("a", "s 2"), ("a", "é"), ("a", "\uff5e"), ("a", "\U0001f44d"), ("a b", "r")]
         with self.open_storage() as storage:
             check_same(list(storage.conversations.sessions()), [])
@@ -155,8 +155,8 @@ class ConversationContract(FreshStorage):
                     storage.conversations.append(*place, "other", 0, {})
             check_same(list(storage.conversations.sessions()), places)
 
-    def test_a_list_of_sessions_may_be_written_to_by_its_reader(self) -> None:
-        """However much is added and erased meanwhile, a session that was there all along comes exactly once."""
+    def test_sessions_may_change_while_they_are_listed(self) -> None:
+        """A session that exists throughout is listed exactly once, even if others are added and erased meanwhile."""
         names = [f"session-{number:05}" for number in range(250)]
         with self.open_storage() as storage:
             for name in names:
@@ -169,8 +169,8 @@ class ConversationContract(FreshStorage):
                     storage.conversations.erase(application, names[len(seen) - 2])
             check_same(seen, names)
 
-    def test_nothing_live_of_a_conversation_is_handed_out(self) -> None:
-        """Changing what was taken in or handed out changes nothing that is stored."""
+    def test_conversations_are_copied(self) -> None:
+        """Changing an object that was stored or returned does not change the storage."""
         taken_in: dict[str, JsonValue] = {"list": [1]}
         with self.open_storage() as storage:
             storage.conversations.put_agent(*_HELPER, taken_in)
@@ -180,33 +180,33 @@ class ConversationContract(FreshStorage):
             _change(taken_in)
             _change(storage.conversations.agent(*_HELPER))
             _change(storage.conversations.agents(*_HERE)["helper"])
-            for _, message in _said(storage, *_HELPER):
+            for _, message in _read(storage, *_HELPER):
                 _change(message)
             check_same(storage.conversations.agent(*_HELPER), {"list": [1]})
-            check_same(_said(storage, *_HELPER), [(0, {"list": [1]}), (1, {"list": [1]})])
+            check_same(_read(storage, *_HELPER), [(0, {"list": [1]}), (1, {"list": [1]})])
 
-    def test_one_of_many_racing_messages_is_kept(self) -> None:
-        """Of many threads that append under the same number, one is told that it did, and what it said is there."""
+    def test_one_of_several_racing_messages_is_stored(self) -> None:
+        """If several threads append with the same number, one succeeds, and its message is stored."""
         with self.open_storage() as storage:
             for number in (0, 1):
                 append = partial(storage.conversations.append, *_HELPER, number)
                 won = at_once([partial(append, {"rival": rival}) for rival in range(8)])
                 check_same(sum(won), 1)
-                check_same(_said(storage, *_HELPER)[number], (number, {"rival": won.index(True)}))
+                check_same(_read(storage, *_HELPER)[number], (number, {"rival": won.index(True)}))
 
-    def test_racing_messages_of_different_numbers_all_arrive(self) -> None:
-        """Threads that append under numbers of their own overwrite nothing of each other."""
+    def test_racing_messages_with_different_numbers_are_all_stored(self) -> None:
+        """Threads that append with different numbers do not overwrite each other."""
         with self.open_storage() as storage:
             at_once([partial(storage.conversations.append, *_HELPER, number, {"n": number}) for number in range(8)])
-            check_same(_said(storage, *_HELPER), [(number, {"n": number}) for number in range(8)])
+            check_same(_read(storage, *_HELPER), [(number, {"n": number}) for number in range(8)])
 
 
-def _said(storage: Storage, application: str, session_id: str, agent_id: str) -> list[tuple[int, JsonObject]]:
+def _read(storage: Storage, application: str, session_id: str, agent_id: str) -> list[tuple[int, JsonObject]]:
     return list(storage.conversations.messages(application, session_id, agent_id, limit=9_999))
 
 
 def _change(value: Mapping[str, JsonValue] | None) -> None:
-    """Do to a value what nobody should, one level down."""
+    """Change a value one level down, as a careless caller might."""
     inner = value["list"] if value else None
     if isinstance(inner, list):
         inner.append(2)

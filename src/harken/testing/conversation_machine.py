@@ -1,4 +1,4 @@
-"""A state machine that talks in few sessions at once, and forgets some of them."""
+"""A state machine that writes and erases conversations in a few sessions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harken.testing.comparison import ComparingMachine
 _AGENTS = st.sampled_from(hst.AGENTS)
 _APPLICATIONS = st.sampled_from(hst.APPLICATIONS)
 _SESSIONS = st.sampled_from(hst.SESSIONS)
-#: Few, so that they are met again.
+#: Few, so that operations meet.
 _NUMBERS = st.integers(0, 4)
 
 
-class TalkingMachine(ComparingMachine):
-    """Anything said and known in a conversation."""
+class ConversationMachine(ComparingMachine):
+    """Any sequence of operations on conversations."""
 
     @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, value=hst.metadata())
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries in the state that a test needs."""
+"""Builders of deliveries."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ MINUTE = timedelta(minutes=1)
 
 
 def fanned_out(storage: Storage, size: int, *channels: str) -> list[Delivery]:
-    """That many new events, on their way to these channels, or to ``log``."""
+    """Store ``size`` feedback entries and fan their events out to these channels, ``log`` by default."""
     storage.feedback.add(accepted(*a_series(size)))
     plan = [(event, channels or ("log",)) for event in storage.outbox.events(limit=size)]
     return list(storage.outbox.fan_out(plan, due_at=NOON))
 
 
 def claim_due(storage: Storage, channel: str = "log", *, now: datetime = NOON, limit: int = 99) -> list[Delivery]:
-    """Claim for a minute."""
+    """Claim due deliveries for one minute."""
     return list(storage.outbox.claim(channel, now=now, until=now + MINUTE, limit=limit))
 
 
 def events_of(deliveries: Sequence[Delivery]) -> list[Event]:
-    """What these are about, in order."""
+    """Return the events of the deliveries, in order."""
     return [delivery.event for delivery in deliveries]
 
 
 def fan_out(storage: Storage, *channels: str, due_at: datetime = NOON) -> list[Delivery]:
-    """All events that wait, on their way to these channels."""
+    """Fan all waiting events out to these channels."""
     plan = [(event, channels) for event in storage.outbox.events(limit=999)]
     return list(storage.outbox.fan_out(plan, due_at=due_at))
 
 
 def versions(storage: Storage, *, due: Sequence[datetime]) -> list[Delivery]:
-    """What happened to new feedback, on its way to ``log``, each due at its time."""
+    """Store feedback, change it, and fan its events out to ``log``, each due at its time."""
     current = a_feedback()
     storage.feedback.add(accepted(current))
     made = fan_out(storage, "log", due_at=due[0])

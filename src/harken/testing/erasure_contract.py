@@ -1,4 +1,4 @@
-"""What every storage has to keep when feedback is erased: what goes with it, and which channels are notified."""
+"""Contract tests for erasure: what is removed with feedback, and which channels are notified."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ EVERYTHING = FeedbackQuery().in_any_state()
 
 
 class ErasureContract(FreshStorage):
-    """What is erased leaves nothing, and every channel that knows of it is notified, last and once."""
+    """Erasure removes everything about the feedback and notifies each channel that has received it, last and once."""
 
-    # --- whom it notifies ------------------------------------------------------------------------------------------
+    # --- notified channels -----------------------------------------------------------------------------------------
 
-    def test_channels_that_know_are_notified_of_an_erasure(self) -> None:
-        """Delivered, dead or tried: each such channel is sent the ids and nothing else; the others are not notified."""
+    def test_channels_that_know_the_feedback_are_notified_of_its_erasure(self) -> None:
+        """Channels with a delivered, attempted or dead delivery receive the ids only; others receive nothing."""
         one, channels = a_feedback("doomed"), ("dead", "delivered", "tried", "waiting")
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
@@ -52,8 +52,8 @@ class ErasureContract(FreshStorage):
                 check_same([claim.event for claim in claim_due(storage, name, now=at)], [event])
             check_same(claim_due(storage, "waiting", now=NOON + 60 * MINUTE), [])
 
-    def test_a_channel_that_was_told_long_ago_is_notified(self) -> None:
-        """Though the delivery is forgotten, and also where a claim was discarded that had been tried before."""
+    def test_a_channel_that_was_notified_long_ago_is_notified(self) -> None:
+        """This also holds if the delivery was forgotten, or if an attempted delivery was discarded."""
         one, other = a_feedback(), a_feedback(application="other")
         twin = evolve(other, id=one.id)
         with self.open_storage() as storage:
@@ -73,15 +73,15 @@ class ErasureContract(FreshStorage):
             check_same(_waiting(storage), [_notice(one, "forgotten"), _notice(one, "tried")])
             check_same(storage.feedback.erase(_only(other), at=NOON), Erased(feedback=1))
             check_same(storage.outbox.pending(), {"forgotten": 2, "tried": 1})
-            # What was told of the twin is still known, and of the other it is told once.
+            # The twin's channel still has its delivery; the other's channel is notified once.
             storage.feedback.erase(_only(twin), at=NOON)
             check_same(len(_waiting(storage)), 4)
             storage.feedback.add(accepted(one))
             storage.feedback.erase(EVERYTHING, at=NOON)
             check_same(len(_waiting(storage)), 4)
 
-    def test_what_was_buried_without_being_sent_is_unknown(self) -> None:
-        """A channel that was off when its delivery was claimed is not notified; one that was tried before is."""
+    def test_a_channel_whose_delivery_was_buried_unsent_is_not_notified(self) -> None:
+        """A channel that was off when its delivery was claimed is not notified, unless an earlier attempt was made."""
         one = a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
@@ -98,8 +98,8 @@ class ErasureContract(FreshStorage):
             storage.feedback.erase(EVERYTHING, at=NOON)
             check_same(_waiting(storage), [_notice(one, "tried")])
 
-    def test_what_was_moved_away_after_an_attempt_is_known(self) -> None:
-        """A channel that may know of feedback is notified though its delivery was moved; one that cannot is not."""
+    def test_a_channel_whose_delivery_was_moved_after_an_attempt_is_notified(self) -> None:
+        """A channel that may have received the feedback is notified although its delivery was moved; others are not."""
         first, second = a_series(2)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(first, second))
@@ -114,10 +114,10 @@ class ErasureContract(FreshStorage):
             expected = [_notice(first, "new"), _notice(first, "old"), _notice(second, "new")]
             check_same(_waiting(storage), sorted(expected, key=lambda notice: notice.id))
 
-    # --- while something is being sent -----------------------------------------------------------------------------
+    # --- deliveries in progress ------------------------------------------------------------------------------------
 
-    def test_an_erasure_waits_until_what_is_being_sent_has_ended(self) -> None:
-        """However the first claim ends; where nothing was sent, no notification is needed."""
+    def test_an_erasure_waits_for_a_delivery_in_progress(self) -> None:
+        """The channel is notified when the first claim ends, in any way; if nothing was sent, it is not notified."""
         ends: dict[str, Callable[[Storage, Delivery], object]] = {
             "settled": lambda storage, claim: storage.outbox.settle([claim]),
             "backed off": lambda storage, claim: check_raises(
@@ -152,7 +152,7 @@ class ErasureContract(FreshStorage):
             pending = sorted([awaiting, held, notice], key=lambda delivery: (delivery.due_at, delivery.id))
             check_same(_waiting(storage), pending)
             check_same(claim_due(storage), [])
-            # Another claim's end, and an earlier one's, free nothing.
+            # The end of another claim, or of an earlier one, releases nothing.
             storage.outbox.settle([held, evolve(claim, attempts=claim.attempts - 1)])
             check_same(claim_due(storage), [])
             end(storage, claim)
@@ -160,15 +160,15 @@ class ErasureContract(FreshStorage):
             check_same([claim.event for claim in claim_due(storage, "other")], [notice.event])
             check_same(storage.outbox.pending(), {"log": 1, "other": 1} if notified else {"other": 1})
 
-    def test_an_erasure_does_not_wait_for_a_worker_that_is_gone(self) -> None:
-        """When the lease has run out that it waits for, the channel is notified, whatever the worker says then."""
+    def test_an_erasure_does_not_wait_for_a_lost_worker(self) -> None:
+        """When the lease has ended, the channel is notified, even if the worker reports a result later."""
         one, other = a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one, other))
             fan_out(storage, "log")
             claims = {claim.event.subject_id: claim for claim in claim_due(storage)}
             storage.feedback.erase(_only(one), at=NOON)
-            # This lease has run out already when its feedback is erased.
+            # This lease has already ended when its feedback is erased.
             storage.feedback.erase(_only(other), at=NOON + MINUTE)
             check_same(claim_due(storage, now=NOON + MINUTE - timedelta(microseconds=1)), [])
             notices = claim_due(storage, now=NOON + MINUTE)
@@ -179,8 +179,8 @@ class ErasureContract(FreshStorage):
             check_same(sorted(storage.outbox.settle(notices), key=repr), [])
             check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), 2)
 
-    def test_an_erasure_waits_for_everything_that_is_being_sent(self) -> None:
-        """Where two events are under way, as one was sent again, the channel is notified when both leases are over."""
+    def test_an_erasure_waits_for_all_deliveries_in_progress(self) -> None:
+        """If two deliveries are in progress because one event was replayed, the notification waits for both leases."""
         one = a_feedback()
         changed = one.answered("Thanks", at=NOON)
         with self.open_storage() as storage:
@@ -201,10 +201,10 @@ class ErasureContract(FreshStorage):
                 [claim.event for claim in claim_due(storage, now=NOON + MINUTE)], [Event.erasure(changed, at=NOON)]
             )
 
-    # --- what becomes of the notice --------------------------------------------------------------------------------
+    # --- the erasure notification ----------------------------------------------------------------------------------
 
-    def test_a_notice_of_an_erasure_is_a_delivery_like_others(self) -> None:
-        """It is claimed, backs off, dies, is replayed, settled and forgotten; no other erasure removes it."""
+    def test_an_erasure_notification_is_an_ordinary_delivery(self) -> None:
+        """It can be claimed, backed off, buried, replayed, settled and forgotten; no other erasure removes it."""
         one, other = a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one, other))
@@ -225,8 +225,8 @@ class ErasureContract(FreshStorage):
             for state in DeliveryState:
                 check_same(list(storage.outbox.deliveries(state, limit=9)), [])
 
-    def test_what_was_restored_can_be_erased_again(self) -> None:
-        """Feedback that is restored under its id is notified like any other, and its erasure again."""
+    def test_restored_feedback_can_be_erased_again(self) -> None:
+        """Feedback restored with its old id is delivered like any other, and so is its second erasure."""
         one = a_feedback()
         changed = one.answered("Thanks", at=NOON)
         with self.open_storage() as storage:
@@ -238,7 +238,7 @@ class ErasureContract(FreshStorage):
                 (claim,) = claim_due(storage, now=at)
                 check_same(claim.event, Event.erasure(one, at=at))
                 storage.outbox.settle([claim])
-            # The version that the erasure had, and the same again while nobody was notified yet.
+            # The erased version, then the same version while the notification is still waiting.
             for at in (NOON, NOON + MINUTE):
                 storage.feedback.add(accepted(one))
                 storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
@@ -250,7 +250,7 @@ class ErasureContract(FreshStorage):
             check_same([claim.event for claim in claims], [Event.erasure(changed, at=NOON)])
 
     def test_racing_erasures_notify_once(self) -> None:
-        """Of several that erase the same at once, each counts what it removed, and every channel has one notice."""
+        """Of several concurrent erasures, each counts what it removed, and each channel has one notification."""
         series = a_series(6)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -261,8 +261,8 @@ class ErasureContract(FreshStorage):
             expected = [_notice(one, name).id for one in series for name in "ab"]
             check_same([notice.id for notice in _waiting(storage)], sorted(expected))
 
-    def test_many_are_erased_at_once(self) -> None:
-        """Of hundreds each leaves its notices, and nothing else."""
+    def test_hundreds_of_entries_are_erased_at_once(self) -> None:
+        """Each erased entry leaves its notifications and nothing else."""
         series = a_series(600)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -270,14 +270,14 @@ class ErasureContract(FreshStorage):
             claimed = storage.outbox.claim("log", now=NOON, until=NOON + MINUTE, limit=500)
             storage.outbox.settle(claimed)
             check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=600, deliveries=len(made)))
-            told = {delivery.event.subject_id for delivery in claimed}
-            expected = [_notice(one, "log") for one in series if one.id in told]
+            notified = {delivery.event.subject_id for delivery in claimed}
+            expected = [_notice(one, "log") for one in series if one.id in notified]
             check_same(_waiting(storage), sorted(expected, key=lambda notice: notice.id))
 
     # --- alerts ----------------------------------------------------------------------------------------------------
 
     def test_alerts_about_erased_feedback_are_emptied(self) -> None:
-        """Each that lists it is closed and says nothing more of it; the event of one that stood waits."""
+        """Alerts that list erased feedback are resolved and lose their details; an open alert's event is kept."""
         gone, kept = a_feedback("gone"), a_feedback("kept")
         same_session = a_feedback("kept", author="ann")
         about = {"feedback_ids": (kept.id, gone.id), "figures": {"downs": 2}, "rule": "streak"}
@@ -303,18 +303,18 @@ class ErasureContract(FreshStorage):
             check_same(list(storage.outbox.events(limit=9)), [emptied.event()])
             check_same(storage.alerts.latest("default", "streak", Subject("session", "gone")), None)
             check_same(storage.feedback.erase(_only(same_session), at=at).alerts, 1)
-            # Somebody else's session is still there, so its name stays.
+            # Another entry of the session is still stored, so the alert keeps the session id.
             check_same(storage.alerts.get("default", "remaining"), remaining.emptied(at=at, session_remains=True))
             check_same(list(storage.alerts.find("default", open=True, limit=9)), others[:0:-1])
             for alert in others:
                 check_same(storage.alerts.get(alert.application, alert.id), alert)
-            # With the last of the session its name goes, too, from what was emptied before.
+            # With the last entry of the session, alerts that were emptied before lose the session id, too.
             check_same(storage.feedback.erase(_only(kept), at=at).alerts, 1)
             check_same(storage.alerts.get("default", "remaining"), evolve(remaining.emptied(at=at), version=3))
             check_same(storage.feedback.erase(EVERYTHING, at=at), Erased())
 
     def test_alerts_about_a_large_session_are_emptied_once(self) -> None:
-        """However much of it is erased at once: nothing of it is left then, neither what they list nor its name."""
+        """Erasing a large session at once leaves neither the feedback ids nor the session id in any alert."""
         series, kept = a_series(300, session_id="gone"), a_feedback("kept")
         about_it = {"rule": "streak", "subject": Subject("session", "gone")}
         listing = [an_alert(f"alert {one.id}", feedback_ids=(one.id,), **about_it) for one in series[::149]]
@@ -331,8 +331,8 @@ class ErasureContract(FreshStorage):
                 check_same(storage.alerts.get("default", alert.id), alert.emptied(at=NOON))
             check_same(len(storage.outbox.events(limit=9)), 5)
 
-    def test_alerts_that_are_raised_after_an_erasure_are_kept(self) -> None:
-        """An erasure that has ended empties no alert that is raised or changed later, whatever that is about."""
+    def test_alerts_raised_after_an_erasure_are_kept(self) -> None:
+        """A completed erasure empties no alert that is raised or changed later."""
         gone = a_feedback("gone")
         about_session = an_alert("session", rule="streak", subject=Subject("session", "gone"))
         listing = an_alert("listing", subject=Subject("agent", "helper"), feedback_ids=(gone.id,))
@@ -348,8 +348,8 @@ class ErasureContract(FreshStorage):
 
     # --- other applications ----------------------------------------------------------------------------------------
 
-    def test_another_applications_twin_keeps_everything(self) -> None:
-        """Equal ids elsewhere keep their events, deliveries and alerts, also while a claim on one is held."""
+    def test_erasure_keeps_the_twin_in_another_application(self) -> None:
+        """Equal ids in another application keep their events, deliveries and alerts, even while a claim is held."""
         mine = a_feedback("session", id="same")
         twin = evolve(mine, application="other")
         alert = an_alert("alert", application="other", feedback_ids=("same",))
@@ -382,7 +382,7 @@ def _only(feedback: Feedback) -> FeedbackQuery:
 
 
 def _notice(feedback: Feedback, channel: str) -> Delivery:
-    """What notifies a channel that this was erased at noon."""
+    """Return the delivery that notifies a channel that this feedback was erased at noon."""
     return Delivery.of(Event.erasure(feedback, at=NOON), channel, due_at=NOON)
 
 

@@ -1,4 +1,4 @@
-"""A storage that fails on purpose: at the n-th call, before the call has done anything or right after."""
+"""A storage that fails on purpose at its n-th call, before or after the call takes effect."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from attrs import evolve, fields
 from harken.domain.errors import StorageUnavailable
 from harken.ports.storage import Storage
 
-#: What waits for others, and does nothing itself.
+#: Calls that wait for others and change nothing.
 _NOT_COUNTED: Final = frozenset({"watching"})
 
 
 class Faults:
-    """Stands between an application and its storage, counts the calls, and lets one fail, or all from one on.
+    """Counts the calls to a storage and lets one of them, or all from one on, fail.
 
-    So a test finds what an application loses when the storage, or the process, fails between any two calls: run a
-    scenario once to count its calls, then again for each of them, with a fault there, and look whether what was
-    promised is kept as soon as the storage works again::
+    A test uses it to find what an application loses if the storage or the process fails between two calls: run a
+    scenario once to count its calls, then once per call with a fault at that call, and check that every promise is kept
+    as soon as the storage works again::
 
         faults = Faults()
         with harken.connect(faults.around(storage)) as hk:
@@ -29,12 +29,12 @@ class Faults:
             faults.disarm()
             hk.submit("session", "up", idempotency_key="key")
 
-    What iterates, such as a stream, makes a call for each item and one for its end. Not thread-safe.
+    An iterator, such as a stream, makes one call for each item and one for its end. Not thread-safe.
 
     Attributes:
-        calls: how many calls were made since it was last armed or disarmed.
-        failed: the call that failed first since then, such as ``"outbox.settle"``; ``None`` if none has.
-        lasting: whether all calls after that fail too.
+        calls: the number of calls since ``arm`` or ``disarm``.
+        failed: the first call that failed since then, such as ``"outbox.settle"``; ``None`` if none did.
+        lasting: whether all later calls fail too.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Faults:
         self.lasting = False
 
     def around(self, storage: Storage) -> Storage:
-        """The storage with these faults."""
+        """Return the storage with these faults."""
         wrapped: dict[str, Any] = {}
         for field in fields(Storage):
             part = getattr(storage, field.name)
@@ -56,15 +56,15 @@ class Faults:
         """Let a call fail with ``StorageUnavailable``.
 
         Args:
-            at: which of the calls from now on, counted from 1.
-            after: whether it fails when it has taken effect, as if the answer were lost; else nothing is done.
-            lasting: whether all that follow fail too, without any effect, as if the process were killed.
+            at: the number of the call that fails, counted from 1.
+            after: whether it fails after taking effect, as if the response were lost; by default it has no effect.
+            lasting: whether all later calls fail too, without any effect, as if the process were killed.
         """
         self.disarm()
         self._at, self._after, self.lasting = at, after, lasting
 
     def disarm(self) -> None:
-        """Let no call fail, and start counting again."""
+        """Let no call fail, and reset the count."""
         self.calls, self.failed, self._at, self.lasting = 0, None, None, False
 
     def call(self, name: str, work: Callable[[], Any]) -> Any:

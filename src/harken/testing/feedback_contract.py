@@ -1,4 +1,4 @@
-"""What every feedback repository has to keep."""
+"""Contract tests for feedback repositories: storing, finding, changing and erasing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ EVERYTHING = FeedbackQuery().in_any_state()
 MINUTE = timedelta(minutes=1)
 
 
-class KeepingContract(FreshStorage):
-    """What goes in comes out, once, and in order; changes are not lost, and erased means gone."""
+class FeedbackContract(FreshStorage):
+    """Feedback is stored once and returned in order; no change is lost, and erased feedback is gone."""
 
-    # --- keeping ---------------------------------------------------------------------------------------------------
+    # --- storing ---------------------------------------------------------------------------------------------------
 
     def test_every_field_comes_back_equal(self) -> None:
-        """What goes in comes out equal in every field, however unusual."""
+        """Every field is returned unchanged, including unusual values."""
         full = a_feedback(
             "sesión ✓",
             message_id="message",
@@ -62,8 +62,8 @@ class KeepingContract(FreshStorage):
             storage.feedback.replace(evolve(changed, version=2), [])
             check_same(storage.feedback.get("default", full.id), evolve(changed, version=2))
 
-    def test_applications_are_worlds_of_their_own(self) -> None:
-        """What belongs to one application is neither found, counted nor erased through another."""
+    def test_applications_are_isolated(self) -> None:
+        """Feedback of one application cannot be found, counted or erased through another application."""
         mine, other = a_feedback(), a_feedback(application="other")
         twin = evolve(other, id=mine.id)
         with self.open_storage() as storage:
@@ -74,14 +74,14 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.erase(EVERYTHING, at=NOON), Erased(feedback=1))
             check_same(storage.feedback.get("other", mine.id), twin)
 
-    def test_what_is_not_there_is_not_found(self) -> None:
+    def test_unknown_feedback_is_not_found(self) -> None:
         """An unknown id raises ``FeedbackNotFound``, for reading and for replacing."""
         with self.open_storage() as storage:
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("default", "nobody"))
             check_raises(FeedbackNotFound, lambda: storage.feedback.replace(a_feedback(version=2), []))
 
-    def test_many_are_read_at_once(self) -> None:
-        """``get_many`` gives what is there in whatever state, of that application, and leaves out what is not."""
+    def test_several_entries_are_read_at_once(self) -> None:
+        """``get_many`` returns the existing entries of the application in any state, and leaves out unknown ids."""
         series = a_series(300)
         hidden = a_feedback(moderation=Moderation(status=ModerationStatus.REJECTED)).withdraw(at=NOON)
         elsewhere = a_feedback(application="other")
@@ -96,7 +96,7 @@ class KeepingContract(FreshStorage):
             check_same(dict(storage.feedback.get_many("default", [])), {})
             check_same(dict(storage.feedback.get_many("nobody", wanted)), {})
 
-    # --- once only -------------------------------------------------------------------------------------------------
+    # --- duplicates ------------------------------------------------------------------------------------------------
 
     def test_the_same_feedback_again_is_a_duplicate(self) -> None:
         """The same id with the same content is a duplicate; with other content it is a conflict."""
@@ -107,14 +107,14 @@ class KeepingContract(FreshStorage):
             check_same(list(outcomes), [DuplicateOf(one), Conflict(one, Taken.ID)])
 
     def test_one_idempotency_key_keeps_one_feedback(self) -> None:
-        """The same key and body is a duplicate, another body a conflict, another session or application is neither."""
+        """An equal key and body is a duplicate, another body a conflict; sessions and applications are independent."""
         first = a_feedback(idempotency_key="key", fingerprint="body")
         again = a_feedback(idempotency_key="key", fingerprint="body")
         other_body = a_feedback(idempotency_key="key", fingerprint="other")
         elsewhere = a_feedback("elsewhere", idempotency_key="key", fingerprint="body")
         foreign = a_feedback(application="other", idempotency_key="key", fingerprint="body")
         with self.open_storage() as storage:
-            # In one batch and across batches alike.
+            # The same within one batch and across batches.
             check_same(list(storage.feedback.add(accepted(first, again))), [Stored(first), DuplicateOf(first)])
             outcomes = storage.feedback.add(accepted(again, other_body, elsewhere, foreign))
             expected = [
@@ -127,26 +127,26 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.summarize(FeedbackQuery())[None].total, 2)
             check_same(len(storage.outbox.events(limit=9)), 3)
 
-    def test_racing_retries_keep_one_feedback(self) -> None:
-        """Many threads with the same key at once: one is stored, and all others get it as a duplicate."""
+    def test_racing_retries_store_one_entry(self) -> None:
+        """If many threads submit the same key, one entry is stored, and the others receive it as a duplicate."""
         retries = [a_feedback(idempotency_key="key", fingerprint="body") for _ in range(8)]
         with self.open_storage() as storage:
             answers = at_once([partial(storage.feedback.add, accepted(one)) for one in retries])
             kept = storage.feedback.find(EVERYTHING, limit=9).items
         outcomes = [outcome for answer in answers for outcome in answer]
         if len(kept) != 1:
-            raise AssertionError(f"One key was kept {len(kept)} times")
+            raise AssertionError(f"One idempotency key was stored {len(kept)} times")
         check_same(sorted(type(outcome).__name__ for outcome in outcomes), ["DuplicateOf"] * 7 + ["Stored"])
         check_same({outcome.feedback.id for outcome in outcomes}, {kept[0].id})
 
     def test_an_idempotency_key_belongs_to_its_author(self) -> None:
-        """Each author has keys of their own in a session, and so has feedback without an author."""
+        """Each author of a session has separate keys, and so does feedback without an author."""
         authors = ("ann", "bob", None)
         firsts = [a_feedback(author=author, idempotency_key="key", fingerprint=f"body-{author}") for author in authors]
         retries = [evolve(one, id=f"{one.id}-again") for one in firsts]
         others = [evolve(one, id=f"{one.id}-other", fingerprint="other") for one in firsts]
         with self.open_storage() as storage:
-            # In one batch and across batches alike.
+            # The same within one batch and across batches.
             outcomes = storage.feedback.add(accepted(*firsts, *retries))
             check_same(list(outcomes), [*map(Stored, firsts), *map(DuplicateOf, firsts)])
             for retry, first in zip(retries, firsts, strict=True):
@@ -157,8 +157,8 @@ class KeepingContract(FreshStorage):
             outcomes = storage.feedback.add(accepted(others[0], others[1]))
             check_same(list(outcomes), [Stored(others[0]), Conflict(firsts[1], Taken.IDEMPOTENCY_KEY)])
 
-    def test_an_author_has_one_vote_on_a_message(self) -> None:
-        """A second vote in the same place is a conflict; another message, session or author is another place."""
+    def test_an_author_has_one_vote_per_message(self) -> None:
+        """A second vote on the same message is a conflict; another message, session or author is independent."""
         first = a_feedback(author="ann", message_id="m", vote=True)
         places = [
             a_feedback(author="ann", message_id="n", vote=True),
@@ -177,8 +177,8 @@ class KeepingContract(FreshStorage):
             outcomes = storage.feedback.add(accepted(again, on_session))
             check_same(list(outcomes), [Conflict(first, Taken.VOTE_SLOT), Conflict(places[1], Taken.VOTE_SLOT)])
 
-    def test_a_bad_item_changes_no_other_outcome(self) -> None:
-        """Outcomes come in the order of the batch, and each is its own."""
+    def test_a_conflict_affects_no_other_outcome(self) -> None:
+        """Outcomes are in the order of the batch, one for each item."""
         taken, fresh, last = a_feedback(), a_feedback(), a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(taken))
@@ -186,8 +186,8 @@ class KeepingContract(FreshStorage):
             check_same(list(outcomes), [Stored(fresh), Conflict(taken, Taken.ID), Stored(last)])
             check_same(list(storage.feedback.add([])), [])
 
-    def test_what_was_refused_takes_no_place(self) -> None:
-        """An item is judged by what came before it, and not by a later one that gets the place it wanted."""
+    def test_a_refused_item_reserves_nothing(self) -> None:
+        """An item conflicts with earlier items only; a later item may use a key or vote that a refused item wanted."""
         first = a_feedback(idempotency_key="key")
         refused = a_feedback(idempotency_key="key")
         same_id = evolve(refused.with_content(comment="other"), idempotency_key=None)
@@ -195,8 +195,8 @@ class KeepingContract(FreshStorage):
             outcomes = storage.feedback.add(accepted(first, refused, same_id))
             check_same(list(outcomes), [Stored(first), DuplicateOf(first), Stored(same_id)])
 
-    def test_a_large_batch_is_no_different(self) -> None:
-        """In a batch of a thousand each item gets its own outcome too, and its own event."""
+    def test_a_large_batch_behaves_like_a_small_one(self) -> None:
+        """In a batch of one thousand, each item has its own outcome and its own event."""
         batch = a_series(1_000, agent_id="helper")
         keyed = [evolve(one, idempotency_key=f"key-{index % 990}") for index, one in enumerate(batch)]
         with self.open_storage() as storage:
@@ -206,10 +206,10 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.fold(keyed[:990])})
             check_same(len(storage.outbox.events(limit=2_000)), 990)
 
-    # --- finding ---------------------------------------------------------------------------------------------------
+    # --- queries ---------------------------------------------------------------------------------------------------
 
-    def test_pages_come_newest_first(self) -> None:
-        """Feedback is listed by time, then by id, both descending; streamed the other way round."""
+    def test_pages_are_newest_first(self) -> None:
+        """Pages are ordered by time, then by id, both descending; ``stream`` uses the reverse order."""
         series = a_series(5)
         same_time = [a_feedback(created_at=NOON), a_feedback(created_at=NOON)]
         newest_first = [*reversed(series[1:]), *reversed(same_time), series[0]]
@@ -219,7 +219,7 @@ class KeepingContract(FreshStorage):
             check_same(list(storage.feedback.stream(FeedbackQuery())), newest_first[::-1])
 
     def test_cursors_neither_skip_nor_repeat(self) -> None:
-        """Going from page to page while feedback is added gives everything that was there, once."""
+        """Paging while feedback is added returns everything that existed at the start exactly once."""
         series = a_series(7)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -233,8 +233,8 @@ class KeepingContract(FreshStorage):
             seen += page.items
         check_same(seen, series[::-1])
 
-    def test_the_last_page_says_so(self) -> None:
-        """``next`` is ``None`` exactly if nothing more matches, also when the last page is full."""
+    def test_the_last_page_has_no_next_cursor(self) -> None:
+        """``next`` is ``None`` exactly if no more feedback matches, also if the last page is full."""
         series = a_series(4)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -243,8 +243,8 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.find(FeedbackQuery(), limit=2, after=first.next).next, None)
             check_same(storage.feedback.find(FeedbackQuery(session_id="none"), limit=2).items, ())
 
-    def test_a_stream_may_be_written_to_by_its_reader(self) -> None:
-        """Changing and erasing what a stream gives neither breaks nor prolongs it."""
+    def test_feedback_may_change_while_it_is_streamed(self) -> None:
+        """Changing and erasing streamed feedback neither ends nor prolongs the stream."""
         series = a_series(5)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -253,12 +253,12 @@ class KeepingContract(FreshStorage):
                 seen.append(feedback.id)
                 storage.feedback.replace(feedback.withdraw(at=NOON), [])
             check_same(seen, [feedback.id for feedback in series])
-            check_same([_erased(storage, one) for one in storage.feedback.stream(EVERYTHING)], [1] * 5)
+            check_same([_erase(storage, one) for one in storage.feedback.stream(EVERYTHING)], [1] * 5)
             check_same(storage.feedback.find(EVERYTHING, limit=9).items, ())
 
-    def test_a_long_stream_may_be_erased_by_its_reader(self) -> None:
-        """What a reader erases of that which it was given makes a stream skip, repeat and break off nothing."""
-        # More than an adapter is likely to read at a time, erased where it is likely to read on.
+    def test_feedback_may_be_erased_while_it_is_streamed(self) -> None:
+        """Erasing what a long stream has returned makes it neither skip, repeat nor end."""
+        # More than an adapter is likely to read at a time, erased where the next read is likely to begin.
         series = a_series(1_050)
         doomed = {0, 1, 99, 100, 498, 499, 500, 998, 999, 1_000, 1_001}
         with self.open_storage() as storage:
@@ -267,13 +267,13 @@ class KeepingContract(FreshStorage):
             for feedback in storage.feedback.stream(EVERYTHING):
                 seen.append(feedback)
                 if len(seen) - 1 in doomed:
-                    check_same(_erased(storage, feedback), 1)
+                    check_same(_erase(storage, feedback), 1)
             check_same(seen, series)
             left = [one for number, one in enumerate(series) if number not in doomed]
             check_same(list(storage.feedback.stream(EVERYTHING)), left)
 
-    def test_only_what_counts_is_found_unless_asked(self) -> None:
-        """Pending, rejected and withdrawn feedback is in no list and no figure, unless the query asks for it."""
+    def test_only_counted_feedback_is_found_by_default(self) -> None:
+        """Pending, rejected and withdrawn feedback is in no list and no statistics, unless the query includes it."""
         seen = a_feedback()
         hidden = [
             a_feedback(moderation=Moderation(status=ModerationStatus.PENDING)),
@@ -289,11 +289,11 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.find(waiting, limit=9).items, (hidden[0],))
             check_same(storage.feedback.find(FeedbackQuery(withdrawn=True), limit=9).items, (hidden[2],))
 
-    def test_applications_are_those_that_have_feedback(self) -> None:
-        """Each application with feedback in any state is named once, by code point, and none that has none (left)."""
+    def test_applications_with_feedback_are_listed(self) -> None:
+        """Each application that has feedback, in any state, is listed once, by code point."""
         pending = a_feedback(application="b", moderation=Moderation(status=ModerationStatus.PENDING))
         withdrawn = a_feedback(application="Z").withdraw(at=NOON)
-        # In UTF-16 the last two would come the other way round.
+        # In UTF-16 the order of the last two would be reversed.
         several = [a_feedback(application=name) for name in ("\U0001f44d", "\uff5e", "é", "a", "a")]
         with self.open_storage() as storage:
             check_same(list(storage.feedback.applications()), [])
@@ -303,10 +303,10 @@ class KeepingContract(FreshStorage):
             storage.feedback.erase(FeedbackQuery(application="b").in_any_state(), at=NOON)
             check_same(list(storage.feedback.applications()), ["Z", "a", "é", "\uff5e", "\U0001f44d"])
 
-    # --- telling what was changed ----------------------------------------------------------------------------------
+    # --- the list of changes ---------------------------------------------------------------------------------------
 
-    def test_changes_come_in_the_order_in_which_they_were_made(self) -> None:
-        """All changed feedback in whatever state is told, by the time of its change, then by id, and nothing else."""
+    def test_changes_are_ordered_by_time(self) -> None:
+        """Changed feedback in any state is returned by time of change, then by id; unchanged feedback is left out."""
         series = a_series(5)
         later = [NOON + timedelta(days=1, microseconds=number) for number in range(4)]
         pending = Moderation(status=ModerationStatus.PENDING)
@@ -334,9 +334,9 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.erase(FeedbackQuery(session_id="imported"), at=NOON).feedback, 1)
             check_same(list(storage.feedback.changes("default", since=NOON)), changed)
 
-    def test_changes_may_be_written_to_by_their_reader(self) -> None:
-        """However much is changed and erased meanwhile, what stays as it was comes once, and it ends."""
-        # More than an adapter is likely to read at a time, and many changes in each instant.
+    def test_feedback_may_change_while_changes_are_read(self) -> None:
+        """Feedback that stays the same is returned once, and the iteration ends, however much is changed and erased."""
+        # More than an adapter is likely to read at a time, with many changes at each instant.
         old = [
             evolve(one, version=2, updated_at=NOON + timedelta(microseconds=index // 9))
             for index, one in enumerate(a_series(1_100))
@@ -357,7 +357,7 @@ class KeepingContract(FreshStorage):
     # --- changing --------------------------------------------------------------------------------------------------
 
     def test_no_update_is_lost(self) -> None:
-        """Only the version that follows the stored one replaces it; any other is stale and changes nothing."""
+        """Only the version after the stored one replaces it; any other version is stale and changes nothing."""
         first = a_feedback()
         second, rival = first.answered("one", at=NOON), first.answered("two", at=NOON)
         with self.open_storage() as storage:
@@ -368,8 +368,8 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.get("default", first.id), second)
             check_same(len(storage.outbox.events(limit=9)), 2)
 
-    def test_a_later_version_is_taken_over(self) -> None:
-        """A version far ahead replaces the one that is named, and no other; figures and the order of changes follow."""
+    def test_a_later_version_replaces_the_named_one(self) -> None:
+        """With ``over``, a far later version replaces exactly the named one; statistics and change order follow."""
         first = a_feedback(author="ann", vote=True, idempotency_key="key", fingerprint="a")
         ahead = first
         for hour in range(1, 5):
@@ -396,8 +396,8 @@ class KeepingContract(FreshStorage):
             gone = evolve(approved, id="gone", version=9)
             check_raises(FeedbackNotFound, lambda: storage.feedback.replace(gone, [], over=8))
 
-    def test_one_of_many_racing_changes_wins(self) -> None:
-        """Of many threads that replace the same version at once, one succeeds."""
+    def test_one_of_several_racing_changes_succeeds(self) -> None:
+        """If several threads replace the same version, one succeeds."""
         first = a_feedback()
         rivals = [first.answered(str(number), at=NOON) for number in range(6)]
 
@@ -415,7 +415,7 @@ class KeepingContract(FreshStorage):
             check_same(storage.feedback.get("default", first.id), rivals[won.index(True)])
 
     def test_erased_means_gone(self) -> None:
-        """Erasing removes feedback, figures, events and deliveries, and frees the key and the vote's place."""
+        """Erasing removes feedback, statistics, events and deliveries, and frees the idempotency key and the vote."""
         doomed = a_feedback("doomed", idempotency_key="key", fingerprint="a", author="ann", vote=True)
         other = a_feedback("other")
         with self.open_storage() as storage:
@@ -436,5 +436,5 @@ class KeepingContract(FreshStorage):
             check_same(list(storage.feedback.add(accepted(successor))), [Stored(successor)])
 
 
-def _erased(storage: Storage, feedback: Feedback) -> int:
+def _erase(storage: Storage, feedback: Feedback) -> int:
     return storage.feedback.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state(), at=NOON).feedback

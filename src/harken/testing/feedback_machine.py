@@ -1,4 +1,4 @@
-"""A state machine that does anything to a storage's feedback, and to what is kept beside it."""
+"""A state machine that changes feedback, session metadata, state entries and API keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harken.testing.comparison import ComparingMachine
 
 
 def _groups(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> object:
-    """The groups' figures, sorted: they come in no particular order."""
+    """Return the groups with their summaries, sorted, as their order is undefined."""
     return sorted(storage.feedback.summarize(query, group_by).items(), key=repr)
 
 
@@ -42,22 +42,22 @@ def _key(storage: Storage, key_id: str) -> ApiKey | None:
 
 
 def _many(storage: Storage, application: str, feedback_ids: Collection[str]) -> object:
-    """Those that are there, sorted: they come in no particular order."""
+    """Return the existing entries, sorted, as their order is undefined."""
     return sorted(storage.feedback.get_many(application, feedback_ids).items())
 
 
-class StorageMachine(ComparingMachine):
-    """Anything done to feedback, sessions, entries and keys."""
+class FeedbackMachine(ComparingMachine):
+    """Any sequence of operations on feedback, session metadata, state entries and API keys."""
 
-    @rule(batch=st.lists(hst.feedbacks(), max_size=4))
+    @rule(batch=st.lists(hst.feedback_entries(), max_size=4))
     def add(self, batch: list[Feedback]) -> None:
         self._both(lambda storage: storage.feedback.add(accepted(*batch)))
         self._both(lambda storage: storage.outbox.events(limit=5))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
     def add_again(self, data: st.DataObject) -> None:
-        feedback = data.draw(st.sampled_from(self._stored()))
+        feedback = data.draw(st.sampled_from(self._all_feedback()))
         self._both(lambda storage: storage.feedback.add(accepted(feedback)))
 
     @rule(application=st.sampled_from(hst.APPLICATIONS), feedback_id=st.sampled_from(hst.IDS))
@@ -65,21 +65,21 @@ class StorageMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.get(application, feedback_id))
         self._both(lambda storage: _many(storage, application, {feedback_id, *hst.IDS[:6]}))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data())
     def replace(self, data: st.DataObject) -> None:
-        feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._stored()))))
+        feedback = data.draw(hst.changed(data.draw(st.sampled_from(self._all_feedback()))))
         event = Event.about(feedback, data.draw(hst.feedback_event_types()))
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
-        # The same once more is stale by now.
+        # The same version again is now stale.
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
         self._both(lambda storage: storage.outbox.events(limit=50))
         for since in (EPOCH, feedback.updated_at):
             self._both(partial(_changes, application=feedback.application, since=since))
 
-    @rule(feedback=hst.feedbacks())
-    def replace_what_is_not_there(self, feedback: Feedback) -> None:
-        stored = {(one.application, one.id) for one in self._stored()}
+    @rule(feedback=hst.feedback_entries())
+    def replace_unknown(self, feedback: Feedback) -> None:
+        stored = {(one.application, one.id) for one in self._all_feedback()}
         if (feedback.application, feedback.id) not in stored:
             self._both(lambda storage: storage.feedback.replace(feedback, []))
 
@@ -97,7 +97,7 @@ class StorageMachine(ComparingMachine):
             after = Cursor.parse(str(page.next))
 
     @rule(query=hst.queries(), place=st.builds(Cursor, hst.instants(), st.sampled_from(hst.IDS)))
-    def find_behind_any_place(self, query: FeedbackQuery, place: Cursor) -> None:
+    def find_after_any_cursor(self, query: FeedbackQuery, place: Cursor) -> None:
         self._both(lambda storage: storage.feedback.find(query, limit=3, after=place))
 
     @rule(query=hst.queries())
@@ -137,7 +137,7 @@ class StorageMachine(ComparingMachine):
 
     @rule()
     def rebuild(self) -> None:
-        # Nobody damaged anything, so there is nothing to mend.
+        # Nothing was damaged, so nothing needs to be rebuilt.
         self._both(lambda storage: storage.rebuild())
 
     @rule()
@@ -145,7 +145,7 @@ class StorageMachine(ComparingMachine):
         self._both(lambda storage: storage.feedback.applications())
 
     @invariant()
-    def figures_equal_a_recount(self) -> None:
+    def statistics_equal_a_recount(self) -> None:
         for application in hst.APPLICATIONS:
             query = FeedbackQuery(application=application)
             counted = self._real.feedback.summarize(query).get(None, Summary())

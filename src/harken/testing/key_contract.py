@@ -1,4 +1,4 @@
-"""What every key repository has to keep."""
+"""Contract tests for key repositories."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class KeyContract(FreshStorage):
-    """A key is kept as it is, once, and what is revoked stays revoked."""
+    """A key is stored unchanged and once, and a revoked key stays revoked."""
 
     def test_every_field_of_a_key_comes_back_equal(self) -> None:
-        """What goes in comes out equal in every field, however unusual; what is not there is nothing."""
+        """Every field is returned unchanged, including unusual values; an unknown id returns ``None``."""
         plain = a_key("plain")
         full = a_key(
             "full",
@@ -37,12 +37,12 @@ class KeyContract(FreshStorage):
             check_same([storage.keys.add(key) for key in (plain, full, for_none)], [True] * 3)
             check_same(storage.keys.get("full"), full)
             check_same(storage.keys.get("plain"), plain)
-            # No agents at all is not the same as all agents.
+            # An empty set of agents differs from no restriction.
             check_same(storage.keys.get("for none"), for_none)
             check_same(storage.keys.get("Plain"), None)
 
-    def test_an_id_has_one_key(self) -> None:
-        """A key whose id is taken is refused, the same key and that of another application too; nothing changes."""
+    def test_an_id_is_used_once(self) -> None:
+        """``add`` refuses an id that is in use, also for an equal key or another application, and changes nothing."""
         first = a_key("one")
         with self.open_storage() as storage:
             check_same(storage.keys.add(first), True)
@@ -51,7 +51,7 @@ class KeyContract(FreshStorage):
             check_same(list(storage.keys.keys()), [first])
 
     def test_keys_are_listed_oldest_first(self) -> None:
-        """All keys of all applications are listed, revoked ones too, by time, then by id, by code point."""
+        """All keys of all applications, including revoked ones, are ordered by time, then by id, by code point."""
         keys = [
             a_key("Z", application="other"),
             a_key("a", revoked_at=NOON),
@@ -67,7 +67,7 @@ class KeyContract(FreshStorage):
             check_same(list(storage.keys.keys()), keys)
 
     def test_a_key_is_revoked_once(self) -> None:
-        """Revoking keeps the time of the first revocation, tells how the key reads now, and changes no other."""
+        """``revoke`` keeps the time of the first revocation, returns the stored key, and changes no other key."""
         key, other = a_key("one"), a_key("other")
         revoked = evolve(key, revoked_at=NOON + MICROSECOND)
         with self.open_storage() as storage:
@@ -82,7 +82,7 @@ class KeyContract(FreshStorage):
             check_same(list(storage.keys.keys()), [revoked, other])
 
     def test_racing_revocations_agree(self) -> None:
-        """Many threads that revoke a key at once get the same answer, and one of their times is kept."""
+        """If several threads revoke a key, all get the same result, and one of their times is stored."""
         with self.open_storage() as storage:
             storage.keys.add(a_key("one"))
             times = [NOON + number * MICROSECOND for number in range(8)]
@@ -91,8 +91,8 @@ class KeyContract(FreshStorage):
         check_same(answers, [kept] * len(times))
         check_same(kept is not None and kept.revoked_at in times, True)
 
-    def test_one_of_many_racing_keys_gets_the_id(self) -> None:
-        """Of many threads that add different keys under one id at once, one succeeds, and its key is the one kept."""
+    def test_one_of_several_racing_keys_is_stored(self) -> None:
+        """If several threads add different keys with the same id, one succeeds, and its key is stored."""
         rivals: list[ApiKey] = [a_key("one", name=f"rival {number}") for number in range(8)]
         with self.open_storage() as storage:
             won = at_once([partial(storage.keys.add, rival) for rival in rivals])

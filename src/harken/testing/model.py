@@ -1,6 +1,6 @@
-"""The reference model: the ports implemented so plainly that they can be believed.
+"""The reference model: the simplest implementation of the ports. Every storage must behave exactly like it.
 
-No index, no counter, no lock: lists, loops and sorting. Every storage must answer every operation as this does.
+It has no indexes, counters or locks, only lists, loops and sorting.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from harken.ports.storage import Storage
 
 
 def reference_storage() -> Storage:
-    """An empty reference model; not thread-safe, and slow."""
+    """Return an empty reference model. It is slow and not thread-safe."""
     feedback = _Feedback()
     return Storage(
         feedback=feedback,
@@ -70,9 +70,9 @@ class _Feedback(FeedbackRepository):
 
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
         newest_first = list(self.stream(query))[::-1]
-        behind = [feedback for feedback in newest_first if after is None or Cursor.of(feedback) < after]
-        items = tuple(behind[:limit])
-        return Page(items, Cursor.of(items[-1]) if len(behind) > limit else None)
+        rest = [feedback for feedback in newest_first if after is None or Cursor.of(feedback) < after]
+        items = tuple(rest[:limit])
+        return Page(items, Cursor.of(items[-1]) if len(rest) > limit else None)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
         return iter(sorted(filter(query.matches, self.stored), key=Cursor.of))
@@ -120,7 +120,7 @@ class _Feedback(FeedbackRepository):
         for taken, same in ((Taken.ID, _same_id), (Taken.IDEMPOTENCY_KEY, _same_key), (Taken.VOTE_SLOT, _same_vote)):
             for earlier in self.stored:
                 if same(earlier, item.feedback):
-                    return _occupied(earlier, item.feedback, taken)
+                    return _refuse(earlier, item.feedback, taken)
         self.stored.append(item.feedback)
         self.outbox.waiting.extend(item.events)
         return Stored(item.feedback)
@@ -144,7 +144,7 @@ def _same_vote(one: Feedback, other: Feedback) -> bool:
     return _same_session(one, other) and one.vote and other.vote and other.author is not None and same_slot
 
 
-def _occupied(earlier: Feedback, feedback: Feedback, taken: Taken) -> Outcome:
+def _refuse(earlier: Feedback, feedback: Feedback, taken: Taken) -> Outcome:
     same_body = taken is Taken.IDEMPOTENCY_KEY and earlier.fingerprint == feedback.fingerprint
     if same_body or (taken is Taken.ID and earlier == feedback):
         return DuplicateOf(earlier)
@@ -180,7 +180,7 @@ class _Outbox(Outbox):
     def __init__(self) -> None:
         self.waiting: list[Event] = []
         self.made: list[Delivery] = []
-        self.told: set[tuple[str, str, str]] = set()
+        self.known: set[tuple[str, str, str]] = set()
 
     def events(self, *, limit: int) -> Sequence[Event]:
         return sorted(self.waiting, key=event_order)[:limit]
@@ -230,7 +230,7 @@ class _Outbox(Outbox):
                 self._hand_over(claim, sent=False)
                 continue
             if claim.attempts > 1:
-                self._tell(claim)
+                self._remember(claim)
             self._remove(claim)
 
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
@@ -289,7 +289,7 @@ class _Outbox(Outbox):
     def forget(self, *, before: datetime) -> int:
         old = [delivery for delivery in self._in(DeliveryState.DELIVERED) if delivery.due_at < before]
         for delivery in old:
-            self._tell(delivery)
+            self._remember(delivery)
             self._remove(delivery)
         return len(old)
 
@@ -297,16 +297,16 @@ class _Outbox(Outbox):
         return dict(sorted(Counter(delivery.channel for delivery in self._in(DeliveryState.PENDING)).items()))
 
     def erase(self, feedback: Feedback, at: datetime) -> int:
-        """Remove what is about it, and say how many deliveries that were; make those that notify of it."""
+        """Remove events and deliveries of the feedback, add erasure notifications, and return the number removed."""
         event = Event.erasure(feedback, at=at)
         about_it = [delivery for delivery in self.made if _same_subject(delivery.event, event)]
-        told = {place for place in self.told if place[:2] == (feedback.application, feedback.id)}
+        places = {place for place in self.known if place[:2] == (feedback.application, feedback.id)}
         removed = [delivery for delivery in about_it if delivery.event.type.about_feedback]
         self.waiting = [waiting for waiting in self.waiting if not _same_subject(waiting, event)]
-        self.told -= told
+        self.known -= places
         for delivery in removed:
             self._remove(delivery)
-        for delivery in erasure_deliveries(feedback, about_it, {channel for *_, channel in told}, at=at):
+        for delivery in erasure_deliveries(feedback, about_it, {channel for *_, channel in places}, at=at):
             self._put(delivery)
         return len(removed)
 
@@ -317,7 +317,7 @@ class _Outbox(Outbox):
         )
 
     def _is_late(self, delivery: Delivery) -> bool:
-        """Whether something that happened to its subject before is still on its way to the channel."""
+        """Whether an earlier event of the same subject is still waiting for the channel."""
         return any(
             _same_subject(earlier.event, delivery.event)
             and earlier.channel == delivery.channel
@@ -333,20 +333,20 @@ class _Outbox(Outbox):
     def _remove(self, delivery: Delivery) -> None:
         self.made = [other for other in self.made if other.id != delivery.id]
 
-    def _tell(self, delivery: Delivery) -> None:
-        """Remember that its channel knows of the feedback that it is about."""
+    def _remember(self, delivery: Delivery) -> None:
+        """Remember that the channel knows the feedback."""
         if delivery.event.type.about_feedback:
-            self.told.add((delivery.event.application, delivery.event.subject_id, delivery.channel))
+            self.known.add((delivery.event.application, delivery.event.subject_id, delivery.channel))
 
     def _holds(self, claim: Delivery) -> bool:
-        """Whether a claim is held: it is the latest, and has not ended."""
+        """Whether the claim is the latest one and has not ended."""
         return any(
             (stored.id, stored.attempts) == (claim.id, claim.attempts) and stored.leased_until is not None
             for stored in self._in(DeliveryState.PENDING)
         )
 
     def _end(self, claim: Delivery, **changes: Any) -> bool:
-        """End the lease of a claim, and say whether it was held."""
+        """End the lease of a claim. Returns whether it was held."""
         if not self._holds(claim):
             return False
         self._put(evolve(self.delivery(claim.id), leased_until=None, **changes))
@@ -358,7 +358,7 @@ class _Outbox(Outbox):
             raise LeaseLost(claim.id)
 
     def _hand_over(self, claim: Delivery, *, sent: bool) -> None:
-        """Go on with the erasure that awaits this claim, if there is one."""
+        """Continue an erasure that waits for this claim."""
         for waiting in [delivery for delivery in self.made if delivery.awaits == claim.claim]:
             self._remove(waiting)
             if free := waiting.handed_over(sent=sent):
@@ -451,7 +451,7 @@ class _Alerts(AlertRepository):
         return wanted[:limit]
 
     def empty(self, application: str, erased: Sequence[Feedback], left: set[str], at: datetime) -> int:
-        """Empty the alerts about what was erased, and say how many; ``left`` are the sessions with other feedback."""
+        """Empty the alerts that list erased feedback. Returns their number; ``left``: sessions with other feedback."""
         ids, gone = {one.id for one in erased}, {one.session_id for one in erased} - left
         about_it = [
             alert

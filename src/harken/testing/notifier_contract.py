@@ -1,4 +1,4 @@
-"""The contract that every channel is held to.
+"""Contract tests for notifiers.
 
 ::
 
@@ -36,7 +36,7 @@ from harken.ports.notifier import ErasedFeedback, Notification, Notifier
 from harken.testing.assertions import at_once
 from harken.testing.builders import NOON, a_feedback, an_alert
 
-#: What people write, and what tries to be more than text.
+#: Text that people write, and text with special characters.
 ODD_TEXTS: Final = (
     "👩\u200d👩\u200d👧 🇳🇵 ❤\ufe0f",
     "עברית and العربية, \u202eturned around\u202c",
@@ -53,9 +53,9 @@ _ids: Final[Iterator[int]] = count(1)
 
 
 def a_notification(**parts: Any) -> Notification:
-    """A down with a comment that was just given, with an id of its own; ``parts`` replaces what matters.
+    """Return a notification with a new id about thumbs-down feedback with a comment; ``parts`` replaces fields.
 
-    With an ``alert`` it is about that alert, and about no feedback; with ``erased`` about feedback that was erased.
+    With ``alert``, it is about that alert instead of feedback; with ``erased``, about erased feedback.
     """
     about_other = "alert" in parts or "erased" in parts
     feedback = None if about_other else a_feedback(agent_id="helper", rating=Rating.DOWN, comment="Too slow")
@@ -72,7 +72,7 @@ def a_notification(**parts: Any) -> Notification:
 
 
 def every_kind() -> list[Notification]:
-    """Notifications of every kind, each with an id of its own."""
+    """Return one notification of each kind, each with a new id."""
     bare, full, alert = a_feedback(), _everything(), an_alert()
     rejected = Moderation(status=ModerationStatus.REJECTED, reason="spam")
     later = NOON + timedelta(hours=1)
@@ -82,7 +82,7 @@ def every_kind() -> list[Notification]:
         a_notification(feedback=bare),
         *ratings,
         a_notification(feedback=full),
-        a_notification(feedback=full, text="Somebody said: Too slow"),
+        a_notification(feedback=full, text="The user wrote: Too slow"),
         a_notification(feedback=full, text=""),
         a_notification(type=EventType.UPDATED, feedback=better),
         a_notification(type=EventType.MODERATED, feedback=full.moderated(rejected, at=later)),
@@ -91,15 +91,15 @@ def every_kind() -> list[Notification]:
         a_notification(type=EventType.WITHDRAWN, feedback=full.withdraw(at=later).without_words()),
         a_notification(erased=ErasedFeedback(full.id, full.session_id)),
         a_notification(alert=alert),
-        a_notification(alert=evolve(alert, figures={}, feedback_ids=()), text="Wake up"),
+        a_notification(alert=evolve(alert, figures={}, feedback_ids=()), text="Check this"),
         a_notification(type=EventType.ALERT_RESOLVED, alert=alert.resolved(at=later)),
         a_notification(type=EventType.ALERT_RESOLVED, alert=alert.emptied(at=later)),
         *(a_notification(alert=evolve(alert, kind=kind)) for kind in AlertKind),
     ]
 
 
-def odd_ones() -> list[Notification]:
-    """Notifications with each of :data:`ODD_TEXTS` wherever such a text may be."""
+def odd_notifications() -> list[Notification]:
+    """Return notifications with each of :data:`ODD_TEXTS` in every field that may contain such text."""
     labels = [text for text in ODD_TEXTS if label_problem("id", text) is None]
     return [
         *(a_notification(feedback=a_feedback(comment=text, rating=Rating.DOWN)) for text in ODD_TEXTS),
@@ -112,55 +112,55 @@ def odd_ones() -> list[Notification]:
 
 
 class NotifierContract(ABC):
-    """Subclass it, say how to open a notifier and what has arrived, and let pytest run it."""
+    """Base class: implement :meth:`open_notifier` and :meth:`received`, and run the class with pytest."""
 
     @abstractmethod
     def open_notifier(self) -> Notifier:
-        """A notifier to a receiver that takes everything. The contract closes it."""
+        """Return a notifier whose receiver accepts everything. The contract closes it."""
 
     @abstractmethod
     def received(self) -> int:
-        """How many notifications have arrived in this test so far, those that arrived twice counted twice."""
+        """Return the number of notifications that arrived in this test; repeated ones count each time."""
 
     def break_receiver(self) -> bool:
-        """Let the receiver refuse everything from now on, and say whether it does.
+        """Let the receiver refuse all notifications from now on. Returns whether it does.
 
-        A channel whose receiver cannot fail does nothing, as this one.
+        By default it does nothing and returns ``False``, for channels whose receiver cannot fail.
         """
         return False
 
     def test_every_kind_of_notification_arrives(self) -> None:
-        """Whatever happened, to feedback or to an alert, with or without all that may be missing, is taken."""
+        """Notifications about feedback and alerts are accepted, with and without their optional fields."""
         self._check_all_arrive(every_kind())
 
     def test_odd_texts_arrive(self) -> None:
-        """No text that a person or a template may write makes a notification fail."""
-        self._check_all_arrive(odd_ones())
+        """Special characters from users or templates do not make a notification fail."""
+        self._check_all_arrive(odd_notifications())
 
-    def test_the_same_notification_may_come_again(self) -> None:
-        """What was delivered is taken a second time, under the same id: nobody knew that it had arrived."""
+    def test_a_notification_may_be_repeated(self) -> None:
+        """A delivered notification is accepted again with the same id, as the sender may not know that it arrived."""
         notification = a_notification()
         with closing(self.open_notifier()) as notifier:
             notifier.deliver(notification)
             notifier.deliver(evolve(notification, sent_at=notification.sent_at + timedelta(minutes=5)))
         self._check_received(at_least=1)
 
-    def test_several_threads_may_deliver_at_once(self) -> None:
-        """Threads that share a notifier lose nothing of each other's."""
+    def test_concurrent_deliveries_all_arrive(self) -> None:
+        """Threads that share a notifier lose no notifications."""
         with closing(self.open_notifier()) as notifier:
             at_once([partial(notifier.deliver, a_notification()) for _ in range(_THREADS)])
         self._check_received(at_least=_THREADS)
 
-    def test_a_broken_receiver_is_told_of(self) -> None:
-        """What was not taken raises ``DeliveryFailed`` and nothing else, with a reason, whatever it was about."""
+    def test_a_failing_receiver_raises(self) -> None:
+        """A refused notification of any kind raises ``DeliveryFailed`` with a reason, and no other error."""
         with closing(self.open_notifier()) as notifier:
             if not self.break_receiver():
                 return
             for notification in (a_notification(), a_notification(alert=an_alert())):
                 _check_fails(notifier, notification)
 
-    def test_closing_twice_is_harmless(self) -> None:
-        """A notifier may be closed again, used before or not."""
+    def test_close_is_idempotent(self) -> None:
+        """A notifier may be closed twice, used or unused."""
         unused, used = self.open_notifier(), self.open_notifier()
         used.deliver(a_notification())
         for notifier in (unused, used):
@@ -175,11 +175,13 @@ class NotifierContract(ABC):
 
     def _check_received(self, *, at_least: int) -> None:
         if (received := self.received()) < at_least:
-            raise AssertionError(f"The contract wants {at_least} notifications to arrive, the receiver had {received}")
+            raise AssertionError(
+                f"The contract requires {at_least} notifications to arrive, but the receiver got {received}"
+            )
 
 
 def _everything() -> Any:
-    """Feedback with all that feedback may have."""
+    """Return feedback with every optional field."""
     return a_feedback(
         "session-1",
         message_id="message-1",
@@ -199,6 +201,6 @@ def _check_fails(notifier: Notifier, notification: Notification) -> None:
         notifier.deliver(notification)
     except DeliveryFailed as error:
         if not str(error).strip():
-            raise AssertionError("The contract wants DeliveryFailed to say why") from error
+            raise AssertionError("The contract requires DeliveryFailed to give a reason") from error
         return
-    raise AssertionError("The contract wants DeliveryFailed, but the notification seemed to be taken")
+    raise AssertionError("The contract requires DeliveryFailed, but the notifier reported success")

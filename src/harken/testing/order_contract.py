@@ -1,4 +1,4 @@
-"""In which order every outbox has to give deliveries away."""
+"""Contract tests for the order in which an outbox hands out deliveries."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harken.testing.deliveries import MINUTE, claim_due, events_of, fan_out, fan
 
 
 class OrderContract(FreshStorage):
-    """What happened to one subject arrives at a channel in order, and holds nothing else up."""
+    """Events of one subject reach a channel in order, and do not delay other subjects."""
 
-    def test_what_happened_later_is_claimed_later(self) -> None:
-        """A later event waits for the earlier one however that fares, even where it is due before it."""
+    def test_a_later_event_is_claimed_later(self) -> None:
+        """A later event waits until the earlier one is settled or dead, even if it is due first."""
         with self.open_storage() as storage:
             first, second, third = versions(storage, due=[NOON + MINUTE, NOON, NOON])
             check_same(claim_due(storage), [])
@@ -30,7 +30,7 @@ class OrderContract(FreshStorage):
             (claim,) = claim_due(storage, now=NOON + 5 * MINUTE)
             storage.outbox.release([claim])
             (claim,) = claim_due(storage, now=NOON + 5 * MINUTE)
-            # The lease runs out, and another worker has it.
+            # The lease ends, and another worker claims the delivery.
             (again,) = claim_due(storage, now=NOON + 6 * MINUTE)
             check_same([claim.id, again.id], [first.id] * 2)
             storage.outbox.settle([again])
@@ -42,8 +42,8 @@ class OrderContract(FreshStorage):
             storage.outbox.settle([claim])
             check_same(claim_due(storage, now=NOON + 9 * MINUTE), [])
 
-    def test_what_is_replayed_takes_its_place_in_the_order(self) -> None:
-        """Events that are sent again come in their order too, before those that have not been sent yet."""
+    def test_replayed_events_keep_their_order(self) -> None:
+        """Replayed events are delivered in order, before those that have not been sent yet."""
         with self.open_storage() as storage:
             made = versions(storage, due=[NOON, NOON, NOON])
             (first,) = claim_due(storage)
@@ -59,8 +59,8 @@ class OrderContract(FreshStorage):
                 storage.outbox.settle(claimed)
             check_same(arrived, [one.id for one in made])
 
-    def test_what_is_discarded_or_moved_holds_nothing_up(self) -> None:
-        """The next event of the same feedback follows at once, and has a place of its own in another channel."""
+    def test_a_discarded_or_moved_delivery_delays_nothing(self) -> None:
+        """The next event of the same feedback can be claimed at once; in the other channel it has its own place."""
         with self.open_storage() as storage:
             _, second, third = versions(storage, due=[NOON, NOON, NOON])
             storage.outbox.discard(claim_due(storage))
@@ -75,8 +75,8 @@ class OrderContract(FreshStorage):
             storage.outbox.settle([moved])
             check_same([one.event for one in claim_due(storage, "new")], [third.event])
 
-    def test_order_is_kept_for_each_subject_and_channel(self) -> None:
-        """Another channel, another feedback, its twin in another application and an alert of its id wait for nobody."""
+    def test_order_is_kept_per_subject_and_channel(self) -> None:
+        """Other channels, other feedback, the same id in another application and an alert of that id do not wait."""
         one = a_feedback("session", id="same")
         twins = [evolve(one, application="other"), a_feedback(id="same-2"), a_feedback(id="sam")]
         alert = an_alert("same")
@@ -103,8 +103,8 @@ class OrderContract(FreshStorage):
             ]
             check_same(sorted(about), sorted([*everyone, raised]))
 
-    def test_what_is_late_hides_nothing_behind_it(self) -> None:
-        """However many wait for earlier ones, what can be sent is found, and as much of it as was asked for."""
+    def test_waiting_deliveries_do_not_hide_others(self) -> None:
+        """However many deliveries wait for earlier ones, ``claim`` finds those that can be sent, up to its limit."""
         waiting = [a_feedback() for _ in range(120)]
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*waiting))
@@ -119,8 +119,8 @@ class OrderContract(FreshStorage):
             check_same(claimed, [in_order[:2], in_order[2:], []])
             check_same(storage.outbox.pending(), {"log": 243})
 
-    def test_many_events_about_one_feedback_arrive_in_order(self) -> None:
-        """Hundreds that waited for a channel are claimed one by one, what is replayed before what comes later."""
+    def test_many_events_about_one_entry_arrive_in_order(self) -> None:
+        """Hundreds of waiting events are claimed one at a time, replayed ones before later ones."""
         one, size = a_feedback(), 300
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
@@ -140,8 +140,8 @@ class OrderContract(FreshStorage):
                 storage.outbox.settle(claimed)
             check_same(arrived, [second.id, first.id, *made[2:]])
 
-    def test_events_of_one_version_wait_for_none_of_each_other(self) -> None:
-        """Feedback that is restored from a backup may have had its version before: both come before what is later."""
+    def test_events_of_one_version_do_not_wait_for_each_other(self) -> None:
+        """Feedback restored from a backup may repeat a version; both events precede later versions."""
         one = a_feedback()
         erasure = Event.erasure(one, at=NOON)
         changed = one.answered("Thanks", at=NOON)
@@ -167,7 +167,7 @@ class OrderContract(FreshStorage):
             check_same(events_of(claim_due(storage)), [Event.about(again, EventType.UPDATED)])
 
     def test_racing_workers_keep_the_order(self) -> None:
-        """Many that claim and settle at once send the events of each feedback in order."""
+        """Concurrent workers that claim and settle deliver the events of each feedback entry in order."""
         with self.open_storage() as storage:
             made = [versions(storage, due=[NOON, NOON, NOON]) for _ in range(3)]
             arrived: list[Delivery] = []
@@ -181,7 +181,7 @@ class OrderContract(FreshStorage):
                     with lock:
                         arrived.extend(claimed)
                         in_hand.extend(subjects)
-                        # Nothing about a feedback is claimed while another worker sends what is about it.
+                        # While a worker sends an event of an entry, no other event of that entry can be claimed.
                         check_same(len(in_hand), len(set(in_hand)))
                     with lock:
                         storage.outbox.settle(claimed)

@@ -1,4 +1,4 @@
-"""What every outbox has to keep."""
+"""Contract tests for outboxes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harken.testing.deliveries import MINUTE, claim_due, fan_out, fanned_out
 
 
 class OutboxContract(FreshStorage):
-    """Events wait in order, deliveries are leased, and what fails is tried again or dies."""
+    """Events wait in order, deliveries are leased, and failed deliveries are retried or become dead letters."""
 
-    # --- fanning out -----------------------------------------------------------------------------------------------
+    # --- fan-out ---------------------------------------------------------------------------------------------------
 
     def test_events_wait_in_order_until_they_are_fanned_out(self) -> None:
-        """An event is there with its feedback, oldest first, and is fanned out once."""
+        """An event is stored with its feedback, listed oldest first, and fanned out once."""
         series = a_series(3)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series[::-1]))
@@ -36,8 +36,8 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.events(limit=9)), list(events[1:]))
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), list(made))
 
-    def test_a_plan_is_carried_out_in_its_order(self) -> None:
-        """Of many events at once, each gets its own channels; what is not on the list any more gets none."""
+    def test_a_plan_is_executed_in_order(self) -> None:
+        """Each event of a plan gets its own channels; an event that is no longer waiting gets none."""
         series = a_series(6)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -60,8 +60,8 @@ class OutboxContract(FreshStorage):
             check_same([storage.outbox.delivery(one.id) for one in made], made)
             check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), 5)
 
-    def test_one_event_is_fanned_out_under_several_types(self) -> None:
-        """Each delivery has the type that the plan says for its channel, and the id of the event."""
+    def test_one_event_is_fanned_out_with_several_types(self) -> None:
+        """Each delivery has the type that the plan gives for its channel, and the id of the event."""
         (feedback,) = a_series(1)
         rejected = feedback.moderated(Moderation(status=ModerationStatus.REJECTED), at=NOON + MINUTE)
         with self.open_storage() as storage:
@@ -79,8 +79,8 @@ class OutboxContract(FreshStorage):
             )
             check_same(list(storage.outbox.events(limit=9)), [])
 
-    def test_a_large_plan_is_no_different(self) -> None:
-        """Hundreds of events are fanned out, claimed and settled at once as one would be."""
+    def test_a_large_plan_behaves_like_a_small_one(self) -> None:
+        """Hundreds of events are fanned out, claimed and settled like one event."""
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*a_series(300)))
             events = storage.outbox.events(limit=300)
@@ -93,8 +93,8 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.settle(claimed)), [])
             check_same(len(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=999)), 300)
 
-    def test_racing_workers_fan_an_event_out_once(self) -> None:
-        """Workers with the same plan at once make its deliveries once, between them."""
+    def test_racing_workers_fan_out_an_event_once(self) -> None:
+        """Workers that execute the same plan concurrently create each delivery once in total."""
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*a_series(12)))
             plan = [(event, ["log"]) for event in storage.outbox.events(limit=12)]
@@ -104,7 +104,7 @@ class OutboxContract(FreshStorage):
             check_same(len(storage.outbox.deliveries(DeliveryState.PENDING, limit=99)), 12)
 
     def test_events_of_one_instant_keep_the_order_of_versions(self) -> None:
-        """Where a clock is coarse, what happened to one feedback is still told in order."""
+        """If clock readings are equal, the events of one feedback entry are ordered by version."""
         versions = [a_feedback()]
         for number in range(8):
             versions.append(versions[-1].answered(str(number), at=NOON))
@@ -114,8 +114,8 @@ class OutboxContract(FreshStorage):
                 storage.feedback.replace(version, [Event.about(version, EventType.UPDATED)])
             check_same([event.version for event in storage.outbox.events(limit=20)], list(range(1, 10)))
 
-    def test_what_a_slow_clock_changed_is_not_listed_before_what_it_changed(self) -> None:
-        """However the clocks of those who write differ, events of one feedback keep their order, also in parts."""
+    def test_clock_differences_do_not_reorder_versions(self) -> None:
+        """The events of one entry are listed by version, also page by page, even if the writers' clocks differ."""
         one, other = a_feedback(id="one", created_at=NOON), a_feedback(id="two", created_at=NOON - timedelta(seconds=1))
         late = one.answered("Thanks", at=NOON - timedelta(seconds=2))
         later = late.withdraw(at=NOON - timedelta(hours=1))
@@ -129,8 +129,8 @@ class OutboxContract(FreshStorage):
                 storage.outbox.fan_out([(event, []) for event in events], due_at=NOON)
             check_same(seen, [("two", 1), ("one", 1), ("one", 2), ("one", 3)])
 
-    def test_what_waits_about_some_feedback_is_found(self) -> None:
-        """All events of these, in the order of versions, and no other's: neither a twin's nor an alert's."""
+    def test_waiting_events_are_found_by_feedback(self) -> None:
+        """``events_about`` returns all events of these entries by version, and none of a twin or an alert."""
         one, other = a_series(2)
         twin = evolve(one, application="other")
         alert = an_alert(one.id, feedback_ids=(one.id,))
@@ -149,7 +149,7 @@ class OutboxContract(FreshStorage):
     # --- leases ----------------------------------------------------------------------------------------------------
 
     def test_a_delivery_is_leased_to_one_worker(self) -> None:
-        """What is claimed is claimed by nobody else until the lease ends; then the earlier claim is worth nothing."""
+        """A claimed delivery cannot be claimed again until its lease ends; then the earlier claim is invalid."""
         with self.open_storage() as storage:
             (delivery,) = fanned_out(storage, 1)
             check_same(claim_due(storage, now=NOON - MINUTE), [])
@@ -170,15 +170,15 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), [settled])
 
     def test_racing_workers_share_the_deliveries(self) -> None:
-        """Workers that claim at once get different deliveries, and together all."""
+        """Workers that claim concurrently get different deliveries, and together they get all of them."""
         with self.open_storage() as storage:
             fanned_out(storage, 12)
             claims = at_once([partial(claim_due, storage, limit=5)] * 4)
         ids = [delivery.id for claim in claims for delivery in claim]
         check_same((len(ids), len(set(ids))), (12, 12))
 
-    def test_a_channel_sees_its_own_deliveries_only(self) -> None:
-        """Claiming for a channel leaves those of all others alone, also of one whose name begins alike."""
+    def test_claims_are_separate_per_channel(self) -> None:
+        """Claiming for a channel does not affect other channels, even if their names have a common prefix."""
         names = ["log", "Log", "log2", "größe"]
         with self.open_storage() as storage:
             made = fanned_out(storage, 2, *names)
@@ -188,8 +188,8 @@ class OutboxContract(FreshStorage):
                 check_same(claim_due(storage, name), [])
             check_same(claim_due(storage, "lo"), [])
 
-    def test_deliveries_are_claimed_earliest_due_first(self) -> None:
-        """A channel's deliveries come by the time when they are due, then by id, and never more than asked for."""
+    def test_deliveries_are_claimed_by_due_time(self) -> None:
+        """A channel's deliveries are ordered by due time, then by id, and limited to the requested number."""
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*a_series(6)))
             made: list[Delivery] = []
@@ -199,8 +199,8 @@ class OutboxContract(FreshStorage):
             claimed = [*claim_due(storage, limit=4), *claim_due(storage, limit=4)]
             check_same([one.id for one in claimed], [one.id for one in first_due_first])
 
-    def test_a_claim_that_is_given_back_was_no_attempt(self) -> None:
-        """What is released can be claimed at once, with the attempts that it had; what is no longer held stays."""
+    def test_a_released_claim_is_not_an_attempt(self) -> None:
+        """A released delivery can be claimed at once, with its previous attempts; a lost claim changes nothing."""
         with self.open_storage() as storage:
             fanned_out(storage, 4)
             old = claim_due(storage)
@@ -215,10 +215,10 @@ class OutboxContract(FreshStorage):
             again = claim_due(storage, now=NOON + MINUTE)
             check_same(again, [first, fourth])
 
-    # --- ends ------------------------------------------------------------------------------------------------------
+    # --- ends of leases --------------------------------------------------------------------------------------------
 
-    def test_a_lost_claim_spoils_no_other(self) -> None:
-        """Of several that are settled at once, those that were lost are given back, in order, and all others settle."""
+    def test_a_lost_claim_affects_no_other(self) -> None:
+        """When several claims are settled, the lost ones are returned in order, and all others are settled."""
         series = a_series(6)
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*series))
@@ -237,7 +237,7 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.settle([])), [])
 
     def test_a_failed_delivery_backs_off_or_dies_and_can_be_replayed(self) -> None:
-        """A delivery is tried again when it is due; a dead one comes back under its old id when it is replayed."""
+        """A failed delivery is retried when it is due; a dead one is delivered with its old id after a replay."""
         with self.open_storage() as storage:
             (delivery,) = fanned_out(storage, 1)
             (claim,) = claim_due(storage)
@@ -255,8 +255,8 @@ class OutboxContract(FreshStorage):
             check_same(revived, pending)
             check_same(list(storage.outbox.deliveries(DeliveryState.PENDING, limit=9)), [revived])
 
-    def test_a_replay_restarts_the_schedule(self) -> None:
-        """After a replay attempts count on, so that old claims stay worthless, but tries begin at none."""
+    def test_a_replay_resets_the_retries(self) -> None:
+        """After a replay, ``attempts`` continues, so that old claims stay invalid, and ``tries`` begins at zero."""
         with self.open_storage() as storage:
             fanned_out(storage, 1)
             (old,) = claim_due(storage)
@@ -267,11 +267,11 @@ class OutboxContract(FreshStorage):
             (again,) = claim_due(storage)
             check_same((again.attempts, again.attempts_before, again.tries), (3, 2, 1))
             check_same(list(storage.outbox.settle([old, claim])), [old, claim])
-            storage.outbox.bury(again, error="gone again")
+            storage.outbox.bury(again, error="failed again")
             check_same(storage.outbox.replay(claim.id, due_at=NOON).attempts_before, 3)
 
     def test_a_delivery_in_any_state_is_replayed(self) -> None:
-        """What has arrived is sent again, what waits is due when that is said, and a lease goes on."""
+        """A delivered delivery is sent again, a pending one becomes due, and a leased one stays leased."""
         with self.open_storage() as storage:
             fanned_out(storage, 3)
             first, second, third = claim_due(storage)
@@ -291,7 +291,7 @@ class OutboxContract(FreshStorage):
             check_same([one.id for one in claim_due(storage, now=NOON + MINUTE)], [first.id, second.id])
 
     def test_a_discarded_claim_is_gone(self) -> None:
-        """What is discarded is in no state any more; what is no longer held stays as it is."""
+        """A discarded delivery is removed; a lost claim changes nothing."""
         with self.open_storage() as storage:
             fanned_out(storage, 4)
             old = claim_due(storage)
@@ -307,7 +307,7 @@ class OutboxContract(FreshStorage):
             check_same(storage.outbox.delivery(third.id), third)
 
     def test_a_claim_is_moved_to_another_channel(self) -> None:
-        """It is due there as it was, not tried yet; what is there already stays, and a lost claim moves nothing."""
+        """It keeps its due time and has no tries; a delivery that exists in the channel stays; lost claims fail."""
         with self.open_storage() as storage:
             fanned_out(storage, 1, "old")
             (lost,) = claim_due(storage, "old")
@@ -328,7 +328,7 @@ class OutboxContract(FreshStorage):
             check_same(list(storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9)), there)
 
     def test_an_unknown_delivery_is_not_found(self) -> None:
-        """What was never there, or was erased, can be neither read nor replayed, nor held."""
+        """An unknown or erased delivery cannot be read, replayed or held."""
         one = a_feedback()
         with self.open_storage() as storage:
             storage.feedback.add(accepted(one))
@@ -342,10 +342,10 @@ class OutboxContract(FreshStorage):
             check_raises(LeaseLost, lambda: storage.outbox.bury(claim, error="late"))
             check_raises(LeaseLost, lambda: storage.outbox.move(claim, "other"))
 
-    # --- looking and forgetting ------------------------------------------------------------------------------------
+    # --- lists and retention ---------------------------------------------------------------------------------------
 
     def test_deliveries_are_listed_page_by_page(self) -> None:
-        """They come earliest due first, then by id, of all or one application and channel; no page skips or repeats."""
+        """Deliveries are ordered by due time, then by id, with any filter; pages neither skip nor repeat."""
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*a_series(3), *a_series(3, application="other")))
             made: list[Delivery] = []
@@ -368,14 +368,16 @@ class OutboxContract(FreshStorage):
                         check_same(list(page), expected[start : start + 2])
             storage.outbox.settle(claim_due(storage, "a"))
             check_same({one.channel for one in storage.outbox.deliveries(DeliveryState.PENDING, limit=99)}, {"b"})
-            # The place that it goes on behind need not exist any more.
+            # The delivery at the cursor need not exist any longer.
             after = evolve(in_order[0], id=f"{in_order[0].id} gone")
             listed_after = storage.outbox.deliveries(DeliveryState.PENDING, limit=99, after=after, channel="b")
-            behind = [one for one in in_order if one.channel == "b" and (one.due_at, one.id) > (after.due_at, after.id)]
-            check_same(list(listed_after), behind)
+            expected = [
+                one for one in in_order if one.channel == "b" and (one.due_at, one.id) > (after.due_at, after.id)
+            ]
+            check_same(list(listed_after), expected)
 
-    def test_only_what_was_delivered_is_forgotten(self) -> None:
-        """Old deliveries that arrived are removed, and counted; what is pending, dead or younger stays."""
+    def test_only_delivered_deliveries_are_forgotten(self) -> None:
+        """``forget`` removes and counts old delivered deliveries; pending, dead and newer ones stay."""
         with self.open_storage() as storage:
             fanned_out(storage, 3, "a", "b", "c")
             storage.outbox.settle([*claim_due(storage, "a"), *claim_due(storage, "b", limit=2)])
@@ -389,7 +391,7 @@ class OutboxContract(FreshStorage):
             check_same(left, {DeliveryState.PENDING: 3, DeliveryState.DELIVERED: 0, DeliveryState.DEAD: 1})
 
     def test_pending_deliveries_are_counted_by_channel(self) -> None:
-        """What waits, is leased or is late counts, of all applications; a channel without any is not named."""
+        """Waiting, leased and overdue deliveries of all applications count; a channel without any is left out."""
         with self.open_storage() as storage:
             check_same(storage.outbox.pending(), {})
             fanned_out(storage, 3, "b", "a", "c")

@@ -1,4 +1,4 @@
-"""A state machine that raises alerts, passes events on and loses leases as a bad day would."""
+"""A state machine that raises alerts, delivers events and loses leases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harken.testing import strategies as hst
 from harken.testing.builders import a_feedback, accepted
 from harken.testing.comparison import ComparingMachine
 
-#: Few, so that they are met again.
+#: Few, so that operations meet.
 _FEW: tuple[str, ...] = hst.IDS[:4]
 
 
@@ -42,22 +42,22 @@ def _alerts(storage: Storage, application: str, after: Alert | None, limit: int,
     return storage.alerts.find(application, limit=limit, after=after, **filters)
 
 
-class TellingMachine(ComparingMachine):
-    """Anything done to events, deliveries and alerts, with feedback that is plain."""
+class OutboxMachine(ComparingMachine):
+    """Any sequence of operations on events, deliveries and alerts."""
 
     def __init__(self) -> None:
         super().__init__()
         self._claims: list[Delivery] = []
 
-    def _told(self) -> list[Delivery]:
-        """All deliveries, in whatever state."""
+    def _all_deliveries(self) -> list[Delivery]:
+        """Return all deliveries in any state."""
         return [one for state in DeliveryState for one in self._model.outbox.deliveries(state, limit=1_000)]
 
-    def _raised(self) -> list[Alert]:
+    def _all_alerts(self) -> list[Alert]:
         return [one for name in hst.APPLICATIONS for one in self._model.alerts.find(name, limit=1_000)]
 
     def _some_claims(self) -> SearchStrategy[list[Delivery]]:
-        """A few claims, none twice, but among them earlier and later ones on one delivery."""
+        """A few claims without repetition, among them earlier and later ones on one delivery."""
         claims = st.sampled_from(self._claims)
         return st.lists(claims, min_size=1, max_size=4, unique_by=lambda claim: (claim.id, claim.attempts))
 
@@ -67,7 +67,7 @@ class TellingMachine(ComparingMachine):
 
     @initialize(size=st.integers(1, 3), channels=hst.some_channels(), now=hst.moments_near_noon())
     def begin(self, size: int, channels: set[str], now: datetime) -> None:
-        # With something on its way from the beginning, more happens to it.
+        # Deliveries that exist from the beginning are changed more often.
         series = [
             a_feedback(id=f"first-{number}", application=application, created_at=now)
             for number in range(size)
@@ -87,18 +87,18 @@ class TellingMachine(ComparingMachine):
         feedback = a_feedback(session_id, id=feedback_id, application=application, created_at=at)
         self._both(lambda storage: storage.feedback.add(accepted(feedback)))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data(), at=hst.moments_near_noon())
     def change(self, data: st.DataObject, at: datetime) -> None:
-        stored = data.draw(st.sampled_from(self._stored()))
+        stored = data.draw(st.sampled_from(self._all_feedback()))
         feedback = stored.answered("changed", at=at)
         event = Event.about(feedback, data.draw(hst.feedback_event_types()), before=stored)
         self._both(lambda storage: storage.feedback.replace(feedback, [event]))
 
-    @precondition(lambda self: self._stored())
+    @precondition(lambda self: self._all_feedback())
     @rule(data=st.data(), at=hst.moments_near_noon(), session=st.booleans())
     def erase(self, data: st.DataObject, at: datetime, session: bool) -> None:
-        doomed = data.draw(st.sampled_from(self._stored()))
+        doomed = data.draw(st.sampled_from(self._all_feedback()))
         query = FeedbackQuery(application=doomed.application).in_any_state()
         only = evolve(query, session_id=doomed.session_id) if session else evolve(query, feedback_id=doomed.id)
         self._both(lambda storage: storage.feedback.erase(only, at=at))
@@ -117,11 +117,11 @@ class TellingMachine(ComparingMachine):
         events = self._both(lambda storage: storage.outbox.events(limit=limit))
         plan = [(event, channels[index % len(channels)]) for index, event in enumerate(events)]
         self._both(lambda storage: storage.outbox.fan_out(plan, due_at=now))
-        # They are off the list by now.
+        # These events are no longer waiting.
         self._both(lambda storage: storage.outbox.fan_out(plan[:2], due_at=now))
         self._both(lambda storage: storage.outbox.events(limit=limit))
 
-    @precondition(lambda self: self._told())
+    @precondition(lambda self: self._all_deliveries())
     @rule(
         channel=st.sampled_from(hst.CHANNELS),
         now=hst.moments_near_noon(),
@@ -132,7 +132,7 @@ class TellingMachine(ComparingMachine):
         until = now + timedelta(minutes=lease)
         later = until + timedelta(minutes=lease)
         self._claims += self._both(lambda storage: storage.outbox.claim(channel, now=now, until=until, limit=limit))
-        # Just when the lease has run out.
+        # Exactly when the lease ends.
         self._claims += self._both(lambda storage: storage.outbox.claim(channel, now=until, until=later, limit=limit))
 
     @precondition(lambda self: self._claims)
@@ -146,7 +146,7 @@ class TellingMachine(ComparingMachine):
     def release(self, data: st.DataObject) -> None:
         claims = data.draw(self._some_claims())
         self._both(lambda storage: storage.outbox.release(claims))
-        # A worker that gives a claim back keeps nothing that could be used later.
+        # A worker that releases a claim keeps no reference that could be used later.
         self._claims = [claim for claim in self._claims if claim not in claims]
         for claim in claims:
             self._both(partial(_delivery, delivery_id=claim.id))
@@ -175,19 +175,19 @@ class TellingMachine(ComparingMachine):
 
     @precondition(lambda self: self._overtaken())
     @rule(data=st.data())
-    def settle_what_was_claimed_again_since(self, data: st.DataObject) -> None:
+    def settle_reclaimed(self, data: st.DataObject) -> None:
         claim = data.draw(st.sampled_from(self._overtaken()))
         self._both(lambda storage: storage.outbox.settle([claim]))
 
-    @precondition(lambda self: self._told())
+    @precondition(lambda self: self._all_deliveries())
     @rule(data=st.data(), due_at=hst.moments_near_noon())
     def replay(self, data: st.DataObject, due_at: datetime) -> None:
         dead = self._model.outbox.deliveries(DeliveryState.DEAD, limit=1_000)
-        delivery = data.draw(st.sampled_from([*dead, *self._told()]))
+        delivery = data.draw(st.sampled_from([*dead, *self._all_deliveries()]))
         self._both(lambda storage: storage.outbox.replay(delivery.id, due_at=due_at))
         self._both(lambda storage: storage.outbox.delivery(delivery.id))
 
-    @precondition(lambda self: self._told())
+    @precondition(lambda self: self._all_deliveries())
     @rule(before=hst.moments_near_noon())
     def forget(self, before: datetime) -> None:
         self._both(lambda storage: storage.outbox.forget(before=before))
@@ -195,7 +195,7 @@ class TellingMachine(ComparingMachine):
         for state in DeliveryState:
             self._both(partial(_deliveries, state=state, after=None, limit=20))
 
-    @precondition(lambda self: self._told())
+    @precondition(lambda self: self._all_deliveries())
     @rule(
         state=st.sampled_from(DeliveryState),
         limit=st.integers(1, 20),
@@ -210,24 +210,24 @@ class TellingMachine(ComparingMachine):
         self._both(lambda storage: storage.alerts.add(alert, alert.event()))
         self._both(partial(_latest, application=alert.application, rule=alert.rule, subject=alert.subject))
 
-    @precondition(lambda self: self._raised())
+    @precondition(lambda self: self._all_alerts())
     @rule(data=st.data(), at=hst.moments_near_noon())
     def resolve_alert(self, data: st.DataObject, at: datetime) -> None:
-        stored = data.draw(st.sampled_from(self._raised()))
+        stored = data.draw(st.sampled_from(self._all_alerts()))
         resolved = stored.resolved(at=at)
         self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
-        # The same once more is stale by now.
+        # The same version again is now stale.
         self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
         self._both(lambda storage: storage.alerts.get(stored.application, stored.id))
 
     @rule(alert=hst.alerts(), at=hst.moments_near_noon())
-    def resolve_what_is_not_there(self, alert: Alert, at: datetime) -> None:
-        stored = {(one.application, one.id) for one in self._raised()}
+    def resolve_unknown_alert(self, alert: Alert, at: datetime) -> None:
+        stored = {(one.application, one.id) for one in self._all_alerts()}
         if (alert.application, alert.id) not in stored:
             resolved = alert.resolved(at=at)
             self._both(lambda storage: storage.alerts.replace(resolved, resolved.event()))
 
-    @precondition(lambda self: self._raised())
+    @precondition(lambda self: self._all_alerts())
     @rule(
         application=st.sampled_from(hst.APPLICATIONS),
         limit=st.integers(1, 4),

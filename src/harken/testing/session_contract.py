@@ -1,4 +1,4 @@
-"""What every session repository has to keep."""
+"""Contract tests for session repositories."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harken.testing.base import FreshStorage
 
 
 class SessionContract(FreshStorage):
-    """Metadata is updated key by key, and never shared."""
+    """Metadata is updated key by key and copied."""
 
     def test_metadata_is_updated_key_by_key(self) -> None:
-        """An update sets its keys and leaves the others; deleting says how many there were."""
+        """An update sets its keys and keeps the others; ``delete`` returns the number of keys removed."""
         with self.open_storage() as storage:
             check_same(storage.sessions.get("default", "s"), {})
             storage.sessions.update("default", "s", {"b": [1, 1.0, True, None, {"x": "ü"}], "a": "1"})
@@ -30,18 +30,18 @@ class SessionContract(FreshStorage):
             check_same(storage.sessions.delete("default", "s"), 2)
             check_same(storage.sessions.get("default", "s"), {})
 
-    def test_a_single_text_is_one_key(self) -> None:
-        """Deleting a key that is given as a text removes that key, and none of those that its letters name."""
+    def test_a_single_string_is_one_key(self) -> None:
+        """Deleting a key given as a string removes that key, and not the keys named by its letters."""
         with self.open_storage() as storage:
             storage.sessions.update("default", "s", dict.fromkeys(("topic", "t", "o", "p"), 1))
             check_same(storage.sessions.delete("default", "s", "topic"), 1)
             check_same(list(storage.sessions.get("default", "s")), ["o", "p", "t"])
 
-    def test_nothing_live_is_handed_out(self) -> None:
-        """Changing what was taken in or handed out changes nothing that is stored."""
+    def test_metadata_is_copied(self) -> None:
+        """Changing an object that was stored or returned does not change the storage."""
         taken_in: dict[str, object] = {"list": [1]}
         with self.open_storage() as storage:
-            storage.sessions.update("default", "s", taken_in)  # type: ignore[arg-type] # an object of our own
+            storage.sessions.update("default", "s", taken_in)  # type: ignore[arg-type] # a mutable value
             taken_in["list"] = None
             handed_out = storage.sessions.get("default", "s")
             inner = handed_out["list"]
@@ -50,8 +50,8 @@ class SessionContract(FreshStorage):
             handed_out["more"] = True
             check_same(storage.sessions.get("default", "s"), {"list": [1]})
 
-    def test_metadata_is_streamed_by_application_and_session(self) -> None:
-        """Every session that has metadata comes once, by application, then by session id, both by code point."""
+    def test_metadata_is_streamed_in_order(self) -> None:
+        """Every session that has metadata is streamed once, by application, then by session id, both by code point."""
         places = [
             ("a", "Z"),
             ("a", "s"),
@@ -71,8 +71,8 @@ class SessionContract(FreshStorage):
             storage.sessions.delete("a", "nothing left")
             check_same(list(storage.sessions.stream()), [(*place, {"a": None, "b": [place[1]]}) for place in places])
 
-    def test_a_stream_of_metadata_may_be_written_to_by_its_reader(self) -> None:
-        """However much is changed and removed meanwhile, a session that was there all along comes exactly once."""
+    def test_metadata_may_change_while_it_is_streamed(self) -> None:
+        """A session that exists throughout is streamed exactly once, however much is changed and removed meanwhile."""
         # More than an adapter is likely to read at a time.
         names = [f"session-{number:05}" for number in range(1_100)]
         with self.open_storage() as storage:
@@ -87,14 +87,14 @@ class SessionContract(FreshStorage):
                     storage.sessions.delete(application, names[len(seen) - 2])
         check_same(seen, names)
 
-    def test_racing_updates_of_metadata_all_arrive(self) -> None:
-        """Threads that set different keys at once overwrite nothing of each other."""
+    def test_racing_updates_of_metadata_are_all_stored(self) -> None:
+        """Threads that set different keys do not overwrite each other."""
         with self.open_storage() as storage:
             at_once([partial(storage.sessions.update, "default", "s", {f"k{n}": n}) for n in range(8)])
             check_same(storage.sessions.get("default", "s"), {f"k{n}": n for n in range(8)})
 
     def test_a_session_has_a_limited_number_of_names(self) -> None:
-        """However few each update sets, a name too many is refused, with all else in that update; others can change."""
+        """An update that exceeds the number of names is refused as a whole; other updates still succeed."""
         full: dict[str, JsonValue] = {f"name-{number:04}": number for number in range(MAX_METADATA_NAMES)}
         with self.open_storage() as storage:
             storage.sessions.update("default", "s", dict(list(full.items())[:600]))
@@ -110,7 +110,7 @@ class SessionContract(FreshStorage):
             check_same(len(storage.sessions.get("default", "s")), MAX_METADATA_NAMES)
 
     def test_a_session_has_a_limited_number_of_bytes(self) -> None:
-        """Names and values as compact JSON in UTF-8 count, all updates together, to the last byte."""
+        """The limit counts names and values as compact JSON in UTF-8, over all updates, to the last byte."""
         with self.open_storage() as storage:
             storage.sessions.update("default", "s", {"ü": ["\u00fc", 1.5, {"x": None}]})
             used = len('ü["ü",1.5,{"x":null}]'.encode())
@@ -124,8 +124,8 @@ class SessionContract(FreshStorage):
             check_raises(InvalidMetadata, partial(storage.sessions.update, "default", "t", {"a": "x" * 2 * left}))
             check_same(storage.sessions.get("default", "t"), {})
 
-    def test_racing_updates_cannot_pass_the_limit(self) -> None:
-        """Of threads that each set what alone would fit, only as many succeed as fit together."""
+    def test_racing_updates_cannot_exceed_the_limit(self) -> None:
+        """Of several threads that each set an allowed value, only as many succeed as fit within the limit."""
         third = "x" * (MAX_METADATA_BYTES // 3 - 100)
         with self.open_storage() as storage:
             won = at_once([partial(_set, storage, {f"k{number}": third}) for number in range(6)])

@@ -1,4 +1,4 @@
-"""What every entry repository has to keep."""
+"""Contract tests for state repositories."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harken.testing.assertions import at_once, check_same
 from harken.testing.base import FreshStorage
 
 
-class DocumentContract(FreshStorage):
-    """A small entry is kept by kind and name, is never shared, and no change of it is lost."""
+class StateContract(FreshStorage):
+    """State entries are stored by kind and name and copied, and no change is lost."""
 
     def test_entries_come_back_equal(self) -> None:
-        """Any JSON object comes out as it went in, numbers and the order of names included."""
+        """Any JSON object is returned unchanged, including numbers and the order of names."""
         value: dict[str, JsonValue] = {
             "b": [1, 1.0, True, None, {"x": "ü", "$set": [], "a.b": {}}],
             "a": "1",
@@ -32,7 +32,7 @@ class DocumentContract(FreshStorage):
             check_same(storage.state.get("Route", ""), None)
 
     def test_a_kind_is_listed_by_name(self) -> None:
-        """All of a kind and nothing of another, by code point; the same name in another kind is another entry."""
+        """All entries of one kind are returned by code point; an equal name in another kind is another entry."""
         names = ["Z", "a", "b", "é", "\uff5e", "\U0001f44d"]
         with self.open_storage() as storage:
             check_same(list(storage.state.all("route")), [])
@@ -43,8 +43,8 @@ class DocumentContract(FreshStorage):
             check_same(list(storage.state.all("route")), [StateEntry(name, {"name": name}) for name in names])
             check_same(list(storage.state.all("channel")), [StateEntry("a", {"other": 1})])
 
-    def test_only_the_next_version_replaces_a_document(self) -> None:
-        """A new entry has version 1, what replaces it one more; any other is refused and changes nothing."""
+    def test_only_the_next_version_replaces_an_entry(self) -> None:
+        """A new entry has version 1, its replacement version 2; any other version is refused and changes nothing."""
         first = StateEntry("one", {"a": 1})
         second = StateEntry("one", {"b": 2}, 2)
         with self.open_storage() as storage:
@@ -56,8 +56,8 @@ class DocumentContract(FreshStorage):
             check_same([storage.state.put("route", second) for _ in range(2)], [True, False])
             check_same(storage.state.get("route", "one"), second)
 
-    def test_a_deleted_document_is_gone(self) -> None:
-        """Deleting says whether there was one, whatever its version, leaves all others, and the name begins anew."""
+    def test_a_deleted_entry_is_gone(self) -> None:
+        """``delete`` returns whether the entry existed and keeps all others; the name can be used again."""
         first, other = StateEntry("one", {"a": 1}), StateEntry("other", {})
         with self.open_storage() as storage:
             for entry in (first, other, evolve(first, version=2)):
@@ -69,8 +69,8 @@ class DocumentContract(FreshStorage):
             check_same(storage.state.get("channel", "one"), first)
             check_same([storage.state.put("route", evolve(first, version=v)) for v in (3, 1)], [False, True])
 
-    def test_no_live_document_is_handed_out(self) -> None:
-        """Changing what was taken in or handed out changes nothing that is stored."""
+    def test_entries_are_copied(self) -> None:
+        """Changing an object that was stored or returned does not change the storage."""
         taken_in: dict[str, JsonValue] = {"list": [1]}
         with self.open_storage() as storage:
             storage.state.put("route", StateEntry("one", taken_in))
@@ -81,8 +81,8 @@ class DocumentContract(FreshStorage):
                     inner.append(2)
             check_same(storage.state.get("route", "one"), StateEntry("one", {"list": [1]}))
 
-    def test_one_of_many_racing_entries_is_kept(self) -> None:
-        """Of many threads that put the same version at once, one succeeds: a new one, and one that replaces it."""
+    def test_one_of_several_racing_entries_is_stored(self) -> None:
+        """If several threads put the same version, one succeeds: for a new entry and for a replacement."""
         with self.open_storage() as storage:
             for version in (1, 2):
                 rivals = [StateEntry("one", {"rival": number}, version) for number in range(8)]

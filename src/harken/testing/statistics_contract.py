@@ -1,4 +1,4 @@
-"""What every feedback repository has to count."""
+"""Contract tests for the statistics of feedback repositories."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from harken.testing.builders import NOON, a_feedback, a_series, accepted
 MINUTE = timedelta(minutes=1)
 
 
-class CountingContract(FreshStorage):
-    """Figures equal a fold over the feedback, for every grouping, filter and change."""
+class StatisticsContract(FreshStorage):
+    """Statistics equal a fold over the feedback, for every grouping, filter and change."""
 
-    def test_figures_equal_the_fold_for_every_grouping(self) -> None:
-        """``summarize`` gives what adding up one by one gives, for each way to group."""
+    def test_statistics_equal_the_fold_for_every_grouping(self) -> None:
+        """``summarize`` equals the sum over single entries for each way to group."""
         everything = [
             a_feedback("s1", agent_id="a", rating=Rating.UP, comment="good 👍", sentiment=Sentiment(0.3, 0.7)),
             a_feedback("s1", agent_id="a", rating=Rating.DOWN, comment="bad", tags=("slow", "wrong")),
@@ -48,8 +48,8 @@ class CountingContract(FreshStorage):
             check_same(storage.feedback.summarize(FeedbackQuery()), {None: Summary.fold(everything)})
             check_same(storage.feedback.summarize(FeedbackQuery(session_id="nobody")), {})
 
-    def test_figures_of_any_span_of_time_are_exact(self) -> None:
-        """``since`` is in and ``until`` is out, to the microsecond, wherever in a slot they fall."""
+    def test_statistics_of_any_time_range_are_exact(self) -> None:
+        """``since`` is inclusive and ``until`` exclusive, to the microsecond, at any position in a slot."""
         series = [a_feedback(created_at=NOON + SLOT * index / 2, agent_id=f"a{index % 2}") for index in range(12)]
         moments = [one.created_at + shift for one in series[::3] for shift in (-MINUTE, timedelta(0), MINUTE)]
         with self.open_storage() as storage:
@@ -60,8 +60,8 @@ class CountingContract(FreshStorage):
                     expected = Summary.fold(filter(query.matches, series))
                     check_same(storage.feedback.summarize(query).get(None, Summary()), expected)
 
-    def test_figures_follow_every_change(self) -> None:
-        """Another rating, agent or status, a withdrawal or an erasure is in the figures at once."""
+    def test_statistics_follow_every_change(self) -> None:
+        """A changed rating, agent or status, a withdrawal and an erasure change the statistics at once."""
         feedback = a_feedback(agent_id="a", comment="fine")
         steps: list[Callable[[Feedback], Feedback]] = [
             lambda one: one.revised(Content(Rating.DOWN, "not so fine"), at=NOON),
@@ -82,8 +82,8 @@ class CountingContract(FreshStorage):
                     check_same(sum(groups.values(), Summary()), counted)
                     check_same([key for key, figures in groups.items() if not figures.total], [])
 
-    def test_context_filters_compare_labels(self) -> None:
-        """A context filter finds what has the same label, be it text, number or truth value; ``None`` is absence."""
+    def test_context_filters_compare_scalars(self) -> None:
+        """A context filter compares the label of a string, number or boolean; ``None`` matches an absent key."""
         values = (True, 1, 1.0, "1", "true", 0.1, -0.0, 1e16, 2**53 + 1, "", "null", None)
         stored = [a_feedback(context=Context({"fact": value})) for value in values]
         with self.open_storage() as storage:

@@ -1,7 +1,7 @@
-"""Hypothesis strategies for Harken's values: everything that the rules let through, and a bit of what they do not.
+"""Hypothesis strategies for Harken's values: all that the default rules accept, and some values that they reject.
 
-Names come from small pools, so that things meet: the same session, the same key, the same instant, the same id in two
-applications, and names that begin alike. So a test of an app finds what happens when they do::
+Names come from small pools, so that values collide: the same session, key or instant, the same id in two applications,
+and names with a common prefix. A test of an application finds what happens then::
 
     @given(st.lists(strategies.submissions()))
     def test_no_submission_breaks_the_report(submissions): ...
@@ -28,8 +28,7 @@ from harken.ports.sessions import JsonValue
 from harken.ports.state import StateEntry
 from harken.testing.builders import NOON
 
-# Where one value is confused with another, it is so with its twin or its neighbour: the same in other capitals, a part
-# of it, or a pattern that fits it.
+# Values with which a value may be confused: other capitals, a part of it, or a pattern that matches it.
 APPLICATIONS = ("default", "default-2")
 SESSIONS = ("session-1", "session-10", "sesión ✓ '\"%_\\")
 MESSAGES = ("message-1", "message-10")
@@ -49,22 +48,22 @@ SUBJECTS = (
 CHANNELS = ("log", "log-2")
 KINDS = ("route", "route-2")
 IDS = tuple(f"feedback-{number}" for number in range(12))
-#: Some of them are ids of feedback, too.
+#: Some of them are also ids of feedback.
 ALERT_IDS = ("alert-1", "alert-10", "Alert-1", *IDS[:2])
 
 
 def texts(max_size: int = 60) -> SearchStrategy[str]:
-    """Text that every storage keeps: no NUL and no lone surrogates, anything else."""
+    """Text that every storage accepts: anything without NUL and lone surrogates."""
     return st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=max_size)
 
 
 def comments() -> SearchStrategy[str]:
-    """Comments as they are stored: trimmed, at most 1,000 code points."""
+    """Stored comments: trimmed, at most 1,000 code points."""
     return (texts() | texts(MAX_COMMENT_LENGTH)).map(str.strip)
 
 
 def instants() -> SearchStrategy[datetime]:
-    """Times in UTC, many of them at the very edges of quarter-hour slots and days."""
+    """Times in UTC, many of them at the boundaries of quarter-hour slots and days."""
     edges = st.builds(
         lambda slots, microseconds: (
             datetime(2026, 1, 1, tzinfo=UTC) + SLOT * slots + timedelta(microseconds=microseconds)
@@ -78,7 +77,7 @@ def instants() -> SearchStrategy[datetime]:
 
 
 def scalars() -> SearchStrategy[Scalar]:
-    """Context values, among them numbers, truth values and texts that look alike."""
+    """Context values, including numbers, booleans and strings that look alike."""
     alike: SearchStrategy[Scalar] = st.sampled_from((1, 1.0, True, "1", "true", "1.0", 0, -0.0, None, "", "null", 1e16))
     return alike | texts(20) | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 
@@ -94,12 +93,12 @@ def sentiments() -> SearchStrategy[Sentiment]:
 
 
 def tags() -> SearchStrategy[tuple[str, ...]]:
-    """A few reason tags, each at most once."""
+    """A few distinct tags."""
     return st.lists(st.sampled_from(TAGS), max_size=3, unique=True).map(tuple)
 
 
 def targets() -> SearchStrategy[Target]:
-    """A session, perhaps a message in it, perhaps the agent that answered."""
+    """A session, with an optional message and an optional agent."""
     return st.builds(
         Target,
         st.sampled_from(SESSIONS),
@@ -109,7 +108,7 @@ def targets() -> SearchStrategy[Target]:
 
 
 def moderations() -> SearchStrategy[Moderation]:
-    """Moderation in any status, decided by a person or not; mostly approved, as it mostly is."""
+    """Moderation in any status, by a person or automatic; mostly approved."""
     decided = st.builds(
         Moderation,
         status=st.sampled_from(ModerationStatus),
@@ -122,7 +121,7 @@ def moderations() -> SearchStrategy[Moderation]:
 
 
 def submissions() -> SearchStrategy[Submission]:
-    """Well-formed submissions; whether a policy accepts them is another matter."""
+    """Well-formed submissions, which a policy may still reject."""
     plain = st.builds(
         Submission,
         target=targets(),
@@ -146,8 +145,8 @@ def contents() -> SearchStrategy[Content]:
 
 
 @st.composite
-def feedbacks(draw: st.DrawFn) -> Feedback:
-    """New feedback, in its first version, with anything in every field."""
+def feedback_entries(draw: st.DrawFn) -> Feedback:
+    """New feedback in its first version, with any value in every field."""
     created_at = draw(instants())
     author = draw(st.none() | st.sampled_from(AUTHORS))
     return Feedback(
@@ -169,7 +168,7 @@ def feedbacks(draw: st.DrawFn) -> Feedback:
 
 @st.composite
 def changed(draw: st.DrawFn, feedback: Feedback) -> Feedback:
-    """The next version of this feedback, after anything that can happen to it."""
+    """The next version of the feedback after any kind of change."""
     at = draw(instants())
     happening = draw(st.sampled_from(("revise", "withdraw", "moderate", "answer")))
     if happening == "withdraw":
@@ -184,7 +183,7 @@ def changed(draw: st.DrawFn, feedback: Feedback) -> Feedback:
 
 @st.composite
 def queries(draw: st.DrawFn) -> FeedbackQuery:
-    """Queries with few filters, as people use them, and now and then with many."""
+    """Queries, mostly with few filters."""
     filters: dict[str, SearchStrategy[Any]] = {
         "feedback_id": st.sampled_from(IDS),
         "session_id": st.sampled_from(SESSIONS),
@@ -205,14 +204,14 @@ def queries(draw: st.DrawFn) -> FeedbackQuery:
 
 
 def groupings() -> SearchStrategy[GroupBy | None]:
-    """Every way to group, and not to."""
+    """Every way to group, and no grouping."""
     plain = [GroupBy(dimension) for dimension in Dimension if dimension is not Dimension.CONTEXT]
     named = [GroupBy(Dimension.CONTEXT, name) for name in NAMES]
     return st.sampled_from([None, *plain, *named])
 
 
 def metadata() -> SearchStrategy[dict[str, JsonValue]]:
-    """Session metadata: JSON values, nested a little."""
+    """Session metadata: JSON values with little nesting."""
     values: SearchStrategy[JsonValue] = st.recursive(
         scalars(),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
@@ -222,7 +221,7 @@ def metadata() -> SearchStrategy[dict[str, JsonValue]]:
 
 
 def moments_near_noon() -> SearchStrategy[datetime]:
-    """A few times that leases and due dates can be before, at and after."""
+    """A few times before, at and after noon, for leases and due times."""
     return st.integers(0, 4).map(lambda minutes: NOON + timedelta(minutes=minutes))
 
 
@@ -242,12 +241,12 @@ def api_keys() -> SearchStrategy[ApiKey]:
 
 
 def feedback_event_types() -> SearchStrategy[EventType]:
-    """What can happen to feedback that is there afterwards."""
+    """The types of events that leave the feedback stored."""
     return st.sampled_from([type_ for type_ in EventType if type_.about_feedback])
 
 
 def alerts() -> SearchStrategy[Alert]:
-    """Alerts that were just raised."""
+    """Newly raised alerts."""
     return st.builds(
         Alert,
         id=st.sampled_from(ALERT_IDS),
@@ -264,7 +263,7 @@ def alerts() -> SearchStrategy[Alert]:
 
 
 def state_entries() -> SearchStrategy[StateEntry]:
-    """State entries in one of their first versions."""
+    """State entries with low versions."""
     return st.builds(StateEntry, st.sampled_from(NAMES), metadata(), st.integers(1, 3))
 
 

@@ -1,4 +1,4 @@
-"""What every storage has to tell apart: applications that hold equal ids, and values that contain one another."""
+"""Contract tests for isolation: applications with equal ids, and values that contain one another."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_key, accepted, an_alert
 
 MINUTE: Final = timedelta(minutes=1)
-#: Applications whose names contain one another, or differ in one thing only.
+#: Applications whose names contain one another or differ slightly.
 TENANTS: Final = ("shop", "shop-2", "Shop", "sho", "my shop", "sh_p", "s%", "s.*p")
-#: Values that a filter confuses if it looks for a part of them, ignores capitals, or reads them as a pattern.
+#: Values that a filter confuses if it searches for a part, ignores case, or interprets patterns.
 ALIKE: Final = ("fast", "fas", "fastest", "breakfast", "Fast", "f_st", "f%", "f.*t", "fast ", "[fast]", '"fast"')
 
-#: A filter: its name in a query, feedback that has a value in that place, and the values that feedback has there.
+#: A filter: its name in a query, a feedback builder for a value, and the function that reads the value.
 _Filter = tuple[str, Callable[[str], Feedback], Callable[[Feedback], Sequence[str | None]]]
 
 
@@ -51,12 +51,12 @@ _FILTERS: Final[Sequence[_Filter]] = (
 
 
 class TenantContract(FreshStorage):
-    """Equal ids in several applications are several things, and a value is found by itself only."""
+    """Equal ids in several applications are independent, and filters match exact values only."""
 
     # --- exact matches ---------------------------------------------------------------------------------------------
 
     def test_filters_compare_whole_values(self) -> None:
-        """No filter finds what only contains its value, has other capitals, or fits it as a pattern."""
+        """No filter matches a longer value, other capitals, or a value that fits it as a pattern."""
         for name, make, values_of in _FILTERS:
             stored = [make(value) for value in ALIKE]
             with self.open_storage() as storage:
@@ -69,8 +69,8 @@ class TenantContract(FreshStorage):
                     expected = {None: Summary.fold(wanted)} if wanted else {}
                     check_same(storage.feedback.summarize(query), expected)
 
-    def test_values_that_look_alike_are_groups_of_their_own(self) -> None:
-        """Grouping tells apart what differs in length or capitals only, in the application that is asked for."""
+    def test_similar_values_are_separate_groups(self) -> None:
+        """Grouping separates values that differ only in length or case, within the requested application."""
         groups = (("agent", "agent_id"), ("session", "session_id"), ("tag", "tag"), ("context.plan", "context"))
         for by, filter_name in groups:
             (make,) = (make for name, make, _ in _FILTERS if name == filter_name)
@@ -83,8 +83,8 @@ class TenantContract(FreshStorage):
                     one_by_one = {value: Summary.of(one) for value, one in zip(ALIKE, ours, strict=True)}
                     check_same({key: found.get(key) for key in ALIKE}, one_by_one)
 
-    def test_erasing_leaves_what_looks_alike(self) -> None:
-        """Erasing by any filter removes what has exactly that value, with its events and deliveries, and no other's."""
+    def test_erasing_keeps_similar_values(self) -> None:
+        """Erasing by any filter removes exact matches with their events and deliveries, and nothing else."""
         for name, make, _ in _FILTERS:
             stored = [make(value) for value in ALIKE]
             query = FeedbackQuery(**{name: {"plan": "fast"} if name == "context" else "fast"})  # type: ignore[arg-type]
@@ -105,8 +105,8 @@ class TenantContract(FreshStorage):
 
     # --- feedback --------------------------------------------------------------------------------------------------
 
-    def test_each_application_has_ids_keys_and_votes_of_its_own(self) -> None:
-        """Twins in several applications are all stored; each that is sent again meets the one of its application."""
+    def test_each_application_has_its_own_ids_keys_and_votes(self) -> None:
+        """Twins in several applications are all stored, and a retry finds the entry of its own application."""
         plain = a_feedback(author="ann", idempotency_key="key", fingerprint="body", message_id="m", vote=True)
         twins = _twins(plain)
         again = [evolve(one, id="again") for one in twins]
@@ -129,7 +129,7 @@ class TenantContract(FreshStorage):
                     check_same(found[::-1] if one_by_one else found, outcomes)
 
     def test_keys_and_votes_compare_whole_values(self) -> None:
-        """No idempotency key, and no vote's place, is taken by one whose session, author or message looks alike."""
+        """Similar sessions, authors and messages share no idempotency key and no vote."""
         for part in ("session_id", "author", "idempotency_key", "message_id"):
             plain: dict[str, Any] = {"session_id": "s", "author": "ann", "message_id": "m", "idempotency_key": "key"}
             is_vote = part == "message_id"
@@ -146,9 +146,9 @@ class TenantContract(FreshStorage):
                 check_same(list(storage.feedback.add(accepted(*retried))), met)
                 check_same([storage.feedback.add(accepted(one))[0] for one in retried], met)
 
-    def test_reading_stays_in_its_application(self) -> None:
-        """Lists, pages, streams, changes and figures hold what their application has, and nothing of a twin's."""
-        # No two neighbours have the same figures.
+    def test_reading_is_limited_to_one_application(self) -> None:
+        """Lists, pages, streams, changes and statistics contain the requested application only."""
+        # No two neighbours have the same statistics.
         ratings = [*Rating] * len(TENANTS)
         twins = [one.with_content(rating=ratings.pop()) for one in _twins(a_feedback(agent_id="a"))]
         twins = [one.with_content(tags=("slow",), context=Context({"plan": one.application})) for one in twins]
@@ -184,7 +184,7 @@ class TenantContract(FreshStorage):
             check_raises(FeedbackNotFound, lambda: storage.feedback.get("sh", twins[0].id))
 
     def test_a_page_continues_after_a_cursor(self) -> None:
-        """A page begins after the cursor, also if another application has feedback there or ids begin alike."""
+        """A page begins after the cursor, even if another application has feedback there or ids share a prefix."""
         names = ["f", "f-1", "f-10", "f-2", "F", "g"]
         stored = [a_feedback(id=name, application=application) for application in TENANTS[:2] for name in names]
         with self.open_storage() as storage:
@@ -194,8 +194,8 @@ class TenantContract(FreshStorage):
                 older = [name for name in sorted(names, reverse=True) if name < place]
                 check_same([one.id for one in page.items], older)
 
-    def test_changing_leaves_the_twins(self) -> None:
-        """Replacing, refusing to replace and erasing change the feedback of one application, its events and figures."""
+    def test_changing_keeps_the_twins(self) -> None:
+        """Replacing and erasing affect the feedback, events and statistics of one application."""
         twins = _twins(a_feedback(agent_id="a"))
         first, second, *others = twins
         with self.open_storage() as storage:
@@ -222,8 +222,8 @@ class TenantContract(FreshStorage):
 
     # --- events and deliveries -------------------------------------------------------------------------------------
 
-    def test_erasing_leaves_the_deliveries_of_twins(self) -> None:
-        """Whatever state they are in, deliveries of other applications outlive feedback with the same id."""
+    def test_erasing_keeps_the_deliveries_of_twins(self) -> None:
+        """Deliveries in any state of other applications are kept when feedback with the same id is erased."""
         twins = _twins(a_feedback())
         mine = twins[0].application
         for state in (*DeliveryState, None):
@@ -240,7 +240,7 @@ class TenantContract(FreshStorage):
                         check_same(storage.outbox.delivery(one.id).event, one.event)
 
     def test_each_twin_is_delivered(self) -> None:
-        """Events of twins wait side by side, each goes its own way, and what ends one delivery ends no other."""
+        """Events of twins wait and are delivered independently, and the end of one delivery does not end another."""
         twins = _twins(a_feedback())
         with self.open_storage() as storage:
             made = _all_in(DeliveryState.PENDING, storage, twins)
@@ -257,8 +257,8 @@ class TenantContract(FreshStorage):
             pending = storage.outbox.deliveries(DeliveryState.PENDING, limit=99)
             check_same(sorted(one.id for one in pending), sorted([second.id, third.id]))
 
-    def test_deliveries_are_listed_by_whole_names(self) -> None:
-        """Lists of an application or a channel have nothing of one whose name looks alike, in every state."""
+    def test_deliveries_are_filtered_by_exact_names(self) -> None:
+        """Lists by application or channel contain no deliveries of similar names, in any state."""
         twins = _twins(a_feedback())
         channels = [name for name in ALIKE if name.strip() == name]
         for state in DeliveryState:
@@ -274,16 +274,16 @@ class TenantContract(FreshStorage):
                         ]
                         check_same(_ids(found), sorted(wanted))
 
-    # --- what is kept beside feedback ------------------------------------------------------------------------------
+    # --- alerts, sessions, keys and state --------------------------------------------------------------------------
 
-    def test_alerts_of_twins_are_alerts_of_their_own(self) -> None:
-        """An id, a rule and a subject name an alert in one application; erasing a twin of its feedback changes none."""
+    def test_alerts_of_twins_are_separate(self) -> None:
+        """An id, rule and subject identify an alert within one application; erasing a twin's feedback changes none."""
         twins = [an_alert("one", application=name, message=name, feedback_ids=("f",)) for name in TENANTS]
         with self.open_storage() as storage:
             storage.feedback.add(accepted(*_twins(a_feedback(id="f")), *_twins(a_feedback(id="one"))[:1]))
             storage.outbox.fan_out([(event, []) for event in _events(storage)], due_at=NOON)
             check_same([storage.alerts.add(one, one.event()) for one in twins[1:]], [True] * (len(twins) - 1))
-            # The id of this feedback is that of alerts in other applications.
+            # This feedback has the id of alerts in other applications.
             storage.feedback.erase(_all_of(TENANTS[0]), at=NOON)
             check_same(sorted(event.application for event in _events(storage)), sorted(TENANTS[1:]))
             resolved = twins[1].resolved(at=NOON + MINUTE)
@@ -299,8 +299,8 @@ class TenantContract(FreshStorage):
                 open_alerts = list(storage.alerts.find(one.application, limit=9, open=True))
                 check_same(open_alerts, [] if one is resolved else [one])
 
-    def test_alerts_are_found_by_whole_names(self) -> None:
-        """The latest alert, and lists of a rule, have nothing of a rule or subject that looks alike."""
+    def test_alerts_are_found_by_exact_names(self) -> None:
+        """``latest`` and lists by rule exclude similar rules and subjects."""
         rules = [an_alert(f"rule {value}", rule=value) for value in ALIKE]
         subjects = [
             an_alert(f"{by} {value}", rule="r", subject=Subject(by, value))
@@ -318,8 +318,8 @@ class TenantContract(FreshStorage):
             check_same(storage.alerts.latest("default", "fa", rules[0].subject), None)
             check_same(storage.alerts.latest("default", "r", Subject("application", "fast")), None)
 
-    def test_metadata_of_sessions_is_kept_apart(self) -> None:
-        """Sessions, applications and names that look alike share no metadata, in reading, changing and deleting."""
+    def test_metadata_of_similar_sessions_is_separate(self) -> None:
+        """Similar sessions, applications and names share no metadata when it is read, changed or deleted."""
         places = [*((name, "fast") for name in TENANTS), *(("default", value) for value in ALIKE)]
         with self.open_storage() as storage:
             for application, session_id in places:
@@ -333,8 +333,8 @@ class TenantContract(FreshStorage):
                 expected = dict.fromkeys(("pla", "plan", "plan-2"), f"{application} {session_id}")
                 check_same(storage.sessions.get(application, session_id), expected)
 
-    def test_conversations_are_kept_apart(self) -> None:
-        """Applications, sessions and agents that look alike share no message and no state, and are erased alone."""
+    def test_conversations_of_similar_sessions_are_separate(self) -> None:
+        """Similar applications, sessions and agents share no messages and no state, and are erased separately."""
         places = [*((name, "fast") for name in TENANTS), *(("default", value) for value in ALIKE)]
         with self.open_storage() as storage:
             for place in places:
@@ -359,8 +359,8 @@ class TenantContract(FreshStorage):
                     check_same(storage.conversations.count(*place, agent_id), 1)
                     check_same(list(storage.conversations.messages(*place, agent_id, limit=9)), [(0, value)])
 
-    def test_keys_and_entries_are_found_by_whole_names(self) -> None:
-        """A key's id, and a document's kind and name, are taken as they are; revoking and deleting change one."""
+    def test_keys_and_entries_are_found_by_exact_names(self) -> None:
+        """Key ids and the kinds and names of entries match exactly; revoking and deleting change one."""
         keys = [a_key(value, application=value) for value in ALIKE]
         with self.open_storage() as storage:
             check_same([storage.keys.add(key) for key in keys], [True] * len(keys))
@@ -379,7 +379,7 @@ class TenantContract(FreshStorage):
 
 
 def _twins(feedback: Feedback) -> list[Feedback]:
-    """The same feedback in each application, everything else being equal."""
+    """Return the same feedback in each application."""
     return [evolve(feedback, application=name) for name in TENANTS]
 
 
@@ -402,7 +402,7 @@ def _events(storage: Storage) -> Sequence[Event]:
 def _all_in(
     state: DeliveryState | None, storage: Storage, feedback: Sequence[Feedback], *channels: str
 ) -> Sequence[Delivery]:
-    """A delivery of each to each channel, all in that state; without one, they are leased."""
+    """Create a delivery of each event to each channel in this state; ``None`` means leased."""
     names = channels or ("log",)
     storage.feedback.add(accepted(*feedback))
     made = storage.outbox.fan_out([(event, names) for event in _events(storage)], due_at=NOON)

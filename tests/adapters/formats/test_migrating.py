@@ -18,7 +18,7 @@ from harken_adapters.formats.importing import Tally
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.migrating import Document, Migrated, Migration, plain
 from session_documents import Expected, session_documents
-from support import NOON, told
+from support import NOON, all_events
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_an_entry_is_feedback_of_its_session(hk: Harken) -> None:
     assert feedback.created_at == datetime(2024, 1, 26, 10, 0, 0, 123_000, tzinfo=UTC)
     assert (feedback.tags, feedback.context) == (("order", "search"), {})
     assert feedback.sentiment == harken.Sentiment(-0.5, 1)
-    assert told(hk) == []
+    assert all_events(hk) == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import harken
 from harken import Feedback, Harken
-from harken.testing.strategies import changed, feedbacks, texts
+from harken.testing.strategies import changed, feedback_entries, texts
 from harken_adapters.formats.errors import BadRow
 from harken_adapters.formats.exporting import export
 from harken_adapters.formats.importing import Importer
@@ -58,7 +58,7 @@ def labels() -> st.SearchStrategy[str]:
 @st.composite
 def any_feedback(draw: st.DrawFn) -> Feedback:
     """Feedback with anything in it, in any version."""
-    feedback = draw(feedbacks())
+    feedback = draw(feedback_entries())
     author = draw(st.none() | labels())
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
     tags = tuple(draw(st.lists(labels(), max_size=3, unique=True)))

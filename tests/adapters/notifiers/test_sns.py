@@ -135,7 +135,7 @@ def test_an_erasure_goes_to_every_topic_of_feedback(aws: Amazon) -> None:
 
 
 def test_templates(aws: Amazon) -> None:
-    """Subject and body are made of templates; a brace that is meant is written twice."""
+    """Subject and body are made of templates; a literal brace is written twice."""
     message = published(
         aws,
         rated(Rating.DOWN, comment="{rating} Too slow", agent_id="helper"),
@@ -300,9 +300,9 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"topic": ARN, "endpoint_url": "localhost:4566"}, "endpoint_url of an SNS channel must begin with http"),
         ({"topic": ARN, "endpoint_url": "http://u:p@localhost"}, "and have no password"),
         ({"topic": ARN, "endpoint_url": "http://[::1"}, "endpoint_url of an SNS channel must begin with http"),
-        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' has a place"),
-        ({"topic": ARN, "body": "{comment.__class__}"}, "has a place that nothing fills"),
-        ({"topic": ARN, "body": "{"}, "cannot be read"),
+        ({"topic": ARN, "subject": "{name}"}, "subject of an SNS channel: The template '{name}' has an unknown"),
+        ({"topic": ARN, "body": "{comment.__class__}"}, "has an unknown placeholder"),
+        ({"topic": ARN, "body": "{"}, "is invalid: "),
     ],
 )  # fmt: skip
 def test_tables_that_make_no_sense(table: dict[str, object], told: str) -> None:

@@ -95,7 +95,7 @@ def test_what_is_no_template(renderer: TemplateRenderer, template: str, told: st
 
 def test_what_is_no_text(renderer: TemplateRenderer) -> None:
     """A template that is no text is refused."""
-    with pytest.raises(ConfigurationError, match="A template must be text, got int"):
+    with pytest.raises(ConfigurationError, match="A template must be a string, got int"):
         renderer.check(7)  # type: ignore[arg-type] # as settings may have it
 
 

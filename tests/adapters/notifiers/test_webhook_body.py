@@ -26,7 +26,7 @@ from harken.domain.rules import (
     MAX_TAGS,
 )
 from harken.ports.notifier import ErasedFeedback, Notification
-from harken.testing.strategies import changed, feedbacks, texts
+from harken.testing.strategies import changed, feedback_entries, texts
 from harken_adapters.formats.notification import body, notification_record
 from harken_adapters.formats.record import stamp
 from support import NOON, a_feedback
@@ -53,7 +53,7 @@ def about(feedback: Feedback, type: EventType = EventType.CREATED, **parts: Any)
 @st.composite
 def histories(draw: st.DrawFn) -> Feedback:
     """Feedback after anything that can happen to it, some of it with a great deal to say."""
-    feedback = draw(feedbacks())
+    feedback = draw(feedback_entries())
     for _ in range(draw(st.integers(0, 3))):
         feedback = draw(changed(feedback))
     if draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""Opening a storage that must exist: it is never created by mistake, on every storage that can tell."""
+"""Opening a storage that must exist, with every adapter that supports it, never creates one."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +17,7 @@ from harken.ports.storage import Storage
 
 @pytest.fixture(params=["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a storage that nobody has created."""
+    """The URL of a storage that does not exist."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/missing.db"
     created: str = request.getfixturevalue("mongodb_url")
@@ -25,7 +25,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_a_storage_that_does_not_exist_is_not_created(url: str, tmp_path: Path) -> None:
-    """Each attempt fails alike, as none leaves anything; once it was created, it can be opened."""
+    """Every attempt fails in the same way and creates nothing; a storage that was created can be opened."""
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match="does not exist"), open_existing_storage(url):
             pytest.fail("it was opened")
@@ -40,8 +40,8 @@ def test_a_storage_that_does_not_exist_is_not_created(url: str, tmp_path: Path) 
         assert hk.summary().total == 0
 
 
-def test_a_storage_that_cannot_tell_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One in memory always begins empty, and an adapter of someone else need not know of this."""
+def test_existence_is_ignored_if_an_adapter_does_not_support_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory storages always begin empty, and third-party adapters need not support the option."""
     with open_existing_storage("memory://") as storage:
         assert storage.feedback.applications() == []
 
@@ -57,7 +57,7 @@ def test_a_storage_that_cannot_tell_is_opened(monkeypatch: pytest.MonkeyPatch) -
         assert repr(theirs) == "'memory://theirs'"
 
 
-def test_a_url_that_no_storage_serves_is_still_an_error() -> None:
-    """Whether a storage must exist changes nothing about that."""
+def test_an_unknown_scheme_is_still_an_error() -> None:
+    """The error is the same as for a storage that may be created."""
     with pytest.raises(ConfigurationError, match="No storage serves nope://"):
         open_existing_storage("nope://x")

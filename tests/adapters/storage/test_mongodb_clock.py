@@ -1,4 +1,4 @@
-"""The clock that all processes on a MongoDB agree on: the server's time, however wrong their own clocks are."""
+"""The common clock of all processes that use one MongoDB: the server's time."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,13 +17,13 @@ from harken_adapters.storage.mongodb.clock import ServerClock
 from harken_adapters.storage.mongodb.database import Database
 from support import ManualClock, a_feedback
 
-#: By so much two clocks may differ that were measured on a busy machine; those of the tests are hours off.
+#: The largest difference of two clocks that were measured on a busy machine; the tests use hours.
 CLOSE = timedelta(seconds=30)
 LEASE = timedelta(minutes=5)
 
 
 class Asked(CommandListener):
-    """Counts how often the server is asked for the time."""
+    """Counts how often the server's time is read."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -39,7 +39,7 @@ class Asked(CommandListener):
 
 
 class Machine:
-    """A machine's clock, and how much time has passed: someone may set the clock, or send the machine to sleep."""
+    """The clock of a machine and the time that has passed; the clock can be set, and the machine can sleep."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 4, tzinfo=UTC)
@@ -54,7 +54,7 @@ class Machine:
 
 
 class Server:
-    """A server whose time is right, and that can be out of reach."""
+    """A server with the correct time, which can become unreachable."""
 
     served = True
 
@@ -77,7 +77,7 @@ class Server:
 
 @pytest.fixture
 def machine() -> Machine:
-    """A machine whose clock a test sets."""
+    """A machine whose clock the test sets."""
     return Machine()
 
 
@@ -91,8 +91,8 @@ def _clock(server: Any, machine: Machine) -> ServerClock:
     return ServerClock(server, lambda: machine.now, machine=lambda: machine.now, passed=lambda: machine.passed)
 
 
-def test_it_shows_the_servers_time_and_asks_for_it_once_a_minute(machine: Machine, server: Server) -> None:
-    """Most calls cost nothing, and a clock that goes a little wrong is put right every minute."""
+def test_the_servers_time_is_read_once_a_minute(machine: Machine, server: Server) -> None:
+    """Most calls do not contact the server, and a drifting clock is corrected every minute."""
     clock = _clock(server, machine)
     for _ in range(50):
         assert clock() == server.now
@@ -105,8 +105,8 @@ def test_it_shows_the_servers_time_and_asks_for_it_once_a_minute(machine: Machin
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_machine_whose_clock_is_set_is_noticed_at_once(machine: Machine, server: Server, hours: int) -> None:
-    """The clock of a machine is set, by hand or by NTP: the time goes on as it was."""
+def test_a_set_machine_clock_is_detected_at_once(machine: Machine, server: Server, hours: int) -> None:
+    """If the machine's clock is set, by hand or by NTP, the time continues correctly."""
     clock = _clock(server, machine)
     machine.run(seconds=2)
     machine.set(hours=hours)
@@ -115,8 +115,8 @@ def test_a_machine_whose_clock_is_set_is_noticed_at_once(machine: Machine, serve
     assert clock() == server.now
 
 
-def test_a_machine_that_slept_is_noticed_at_once(machine: Machine) -> None:
-    """Its stopwatch stood still and its clock did not, nor did the server's."""
+def test_a_sleeping_machine_is_detected_at_once(machine: Machine) -> None:
+    """The monotonic clock stopped during the sleep, while the machine's clock and the server's continued."""
     server = Server(machine, ahead=timedelta(0))
     clock = _clock(server, machine)
     machine.set(hours=8)
@@ -124,8 +124,8 @@ def test_a_machine_that_slept_is_noticed_at_once(machine: Machine) -> None:
     assert server.asked == 2
 
 
-def test_it_goes_on_while_the_server_is_out_of_reach(machine: Machine, server: Server) -> None:
-    """Time passes by the stopwatch then, though the machine's clock is set, and the server is asked once a minute."""
+def test_the_clock_continues_while_the_server_is_unreachable(machine: Machine, server: Server) -> None:
+    """The monotonic clock is used, even if the machine's clock is set, and the server is contacted once a minute."""
     clock = _clock(server, machine)
     server.reachable = False
     machine.run(seconds=5)
@@ -140,8 +140,8 @@ def test_it_goes_on_while_the_server_is_out_of_reach(machine: Machine, server: S
     assert server.asked == 3
 
 
-def test_a_clock_that_a_test_turns_goes_on_from_the_servers_time(machine: Machine, server: Server) -> None:
-    """It is measured once: however far it is turned, the time is as much later, also while the machine's is set."""
+def test_a_manual_clock_keeps_its_offset(machine: Machine, server: Server) -> None:
+    """A test clock is measured once: its changes are added to the time, even if the machine's clock is set."""
     turned = ManualClock()
     clock = ServerClock(server, turned, machine=lambda: machine.now, passed=lambda: machine.passed)  # type: ignore[arg-type]
     began = clock()
@@ -154,15 +154,15 @@ def test_a_clock_that_a_test_turns_goes_on_from_the_servers_time(machine: Machin
     assert server.asked == 1
 
 
-def test_what_stands_in_for_a_server_leaves_clocks_as_they_are() -> None:
-    """Where there is no server, there is time to agree on."""
+def test_a_simulated_server_does_not_change_the_clock() -> None:
+    """Without a server, the given clock is used unchanged."""
     turned = ManualClock()
     assert mongo_storage(mongomock.MongoClient()).clock(turned) is turned
 
 
 @pytest.fixture
 def asked() -> Asked:
-    """What ``storage`` asks the server."""
+    """The commands that ``storage`` sends to the server."""
     return Asked()
 
 
@@ -179,7 +179,7 @@ def _hours_off(hours: float) -> datetime:
 
 @pytest.mark.slow
 def test_relays_whose_clocks_differ_by_hours_agree(storage: Storage) -> None:
-    """Nothing is claimed twice while a lease lasts, and what is due for one is due for the other."""
+    """No delivery is claimed twice during a lease, and both relays agree on what is due."""
     slow, fast = storage.clock(lambda: _hours_off(-3)), storage.clock(lambda: _hours_off(5))
     assert abs(slow() - fast()) < CLOSE
     assert abs(slow() - datetime.now(UTC)) < CLOSE
@@ -198,8 +198,8 @@ def test_relays_whose_clocks_differ_by_hours_agree(storage: Storage) -> None:
 
 
 @pytest.mark.slow
-def test_claims_do_not_pay_for_the_clock(storage: Storage, asked: Asked) -> None:
-    """A real server is asked when the clock is made, and not for each time."""
+def test_claims_do_not_read_the_servers_time(storage: Storage, asked: Asked) -> None:
+    """A real server's time is read when the clock is created, not for each claim."""
     clock = storage.clock(lambda: _hours_off(2))
     before = asked.times
     for _ in range(100):
@@ -208,8 +208,8 @@ def test_claims_do_not_pay_for_the_clock(storage: Storage, asked: Asked) -> None
 
 
 @pytest.mark.slow
-def test_a_real_server_is_asked_again_when_the_clock_was_set(mongodb_url: str) -> None:
-    """As above, with a server that is one."""
+def test_a_real_server_is_read_again_after_the_clock_was_set(mongodb_url: str) -> None:
+    """A set machine clock is also detected with a real server."""
     off = [timedelta(0)]
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         database = Database(client, client.get_default_database().name, timeout=20)

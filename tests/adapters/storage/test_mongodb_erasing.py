@@ -1,4 +1,4 @@
-"""What MongoDB alone can show of an erasure: others at work in the middle of it, and processes that die in it."""
+"""Erasure in MongoDB: concurrent operations at any point, and processes that die during it."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from harken.domain.query import FeedbackQuery
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
-from meddling import Meddling
+from interference import Interference
 from support import NOON, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -31,20 +31,20 @@ CHANNELS = ("log", "mail")
 
 
 class Relay:
-    """Sends as a relay does: it reads the feedback right before, and what it sent is noted."""
+    """Sends like a relay: it reads the feedback immediately before, and records what it sent."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        #: By channel, the id and the type of what was sent.
+        #: By channel, the id and type of each notification.
         self.sent: dict[str, list[tuple[str, EventType]]] = {channel: [] for channel in CHANNELS}
 
     def fan_out(self) -> None:
-        """Make the deliveries of what waits."""
+        """Create the deliveries of waiting events."""
         events = self._storage.outbox.events(limit=999)
         self._storage.outbox.fan_out([(event, CHANNELS) for event in events], due_at=NOON)
 
     def send(self, *channels: str, now: Any = NOON) -> None:
-        """Send what is due, until nothing is."""
+        """Send due deliveries until none is left."""
         for channel in channels or CHANNELS:
             while claimed := self._storage.outbox.claim(channel, now=now, until=now + LEASE, limit=9):
                 for claim in claimed:
@@ -61,12 +61,12 @@ class Relay:
                         self._storage.outbox.settle([claim])
 
     def work(self) -> None:
-        """Do all that there is to do."""
+        """Fan out and send everything."""
         self.fan_out()
         self.send()
 
     def check(self) -> None:
-        """Every receiver of anything about it is notified of the erasure, last and under one id; no other is."""
+        """Check that each receiver is notified of the erasure last, with one id, and that no other channel is."""
         for channel, sent in self.sent.items():
             about = [kind for _, kind in sent if kind is not EventType.ERASED]
             notices = {delivery_id for delivery_id, kind in sent if kind is EventType.ERASED}
@@ -77,21 +77,21 @@ class Relay:
 
 
 @pytest.fixture
-def meddling() -> Meddling:
-    """What happens between two commands of ``ours``."""
-    return Meddling()
+def interference() -> Interference:
+    """The commands of ``ours``, between which a test can act."""
+    return Interference()
 
 
 @pytest.fixture
-def ours(mongodb_url: str, meddling: Meddling) -> Iterator[Storage]:
-    """A storage whose commands are looked at."""
-    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[meddling]) as client:
+def ours(mongodb_url: str, interference: Interference) -> Iterator[Storage]:
+    """A storage whose commands are observed."""
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[interference]) as client:
         yield mongo_storage(client, client.get_default_database().name)
 
 
 @pytest.fixture
 def other(ours: Storage, mongodb_url: str) -> Iterator[Storage]:
-    """The same data through another client, as another process has it."""
+    """The same data through another client, as used by another process."""
     with open_storage(mongodb_url) as storage:
         yield storage
 
@@ -101,13 +101,13 @@ def _give(storage: Storage, feedback_id: str = "f") -> None:
 
 
 def _update(storage: Storage) -> None:
-    """Somebody changes it, if it is there still."""
+    """Change the feedback if it still exists."""
     for one in storage.feedback.get_many("default", ["f"]).values():
         changed = one.answered("Thanks", at=NOON)
         storage.feedback.replace(changed, [Event.about(changed, EventType.UPDATED, before=one)])
 
 
-#: What others may do in the middle of an erasure.
+#: Operations of other processes during an erasure.
 _MEANWHILE: dict[str, Callable[[Storage, Relay], object]] = {
     "relay": lambda _, relay: relay.work(),
     "fan out": lambda _, relay: relay.fan_out(),
@@ -122,10 +122,10 @@ _MEANWHILE: dict[str, Callable[[Storage, Relay], object]] = {
 
 @pytest.mark.parametrize("before", ["nothing", "one channel", "relay"])
 @pytest.mark.parametrize("meanwhile", _MEANWHILE)
-def test_others_may_come_in_between_any_two_commands_of_an_erasure(
-    ours: Storage, other: Storage, meddling: Meddling, before: str, meanwhile: str
+def test_other_processes_may_act_between_any_two_commands_of_an_erasure(
+    ours: Storage, other: Storage, interference: Interference, before: str, meanwhile: str
 ) -> None:
-    """Nothing is sent after an erasure but the notification of it, once, to each channel that knows of the feedback."""
+    """After an erasure, each channel that knows the feedback receives exactly one notification and nothing else."""
     command, over = 1, False
     while not over:
         relay, done = Relay(other), []
@@ -133,7 +133,7 @@ def test_others_may_come_in_between_any_two_commands_of_an_erasure(
         relay.fan_out()
         if before != "nothing":
             _MEANWHILE[before](other, relay)
-        meddling.after("", lambda: done.append(_MEANWHILE[meanwhile](other, relay)), times=command)  # noqa: B023
+        interference.after("", lambda: done.append(_MEANWHILE[meanwhile](other, relay)), times=command)  # noqa: B023
         ours.feedback.erase(EVERYTHING, at=NOON)
         over = not done
         assert ours.feedback.get_many("default", ["f"]) == {}
@@ -147,10 +147,10 @@ def test_others_may_come_in_between_any_two_commands_of_an_erasure(
 
 @pytest.mark.parametrize("meanwhile", ["find", "erase"])
 @pytest.mark.parametrize("end", ["released", "settled"])
-def test_a_second_process_may_finish_an_erasure_at_once(
-    ours: Storage, other: Storage, meddling: Meddling, meanwhile: str, end: str
+def test_a_second_process_may_complete_an_erasure(
+    ours: Storage, other: Storage, interference: Interference, meanwhile: str, end: str
 ) -> None:
-    """A channel is notified once if it was sent something, and not at all if it was sent nothing."""
+    """A channel is notified once if anything was sent to it, and not at all otherwise."""
     command, over, at = 1, False, NOON + timedelta(seconds=1)
     while not over:
         relay, done = Relay(other), []
@@ -164,7 +164,7 @@ def test_a_second_process_may_finish_an_erasure_at_once(
             if meanwhile == "erase":
                 other.feedback.erase(EVERYTHING, at=at)
             else:
-                # It finds deliveries about feedback that is gone.
+                # It finds deliveries about erased feedback.
                 other.outbox.deliveries(DeliveryState.PENDING, limit=9)
             if end == "released":
                 other.outbox.release([claim])  # noqa: B023
@@ -172,7 +172,7 @@ def test_a_second_process_may_finish_an_erasure_at_once(
                 other.outbox.settle([claim])  # noqa: B023
             relay.send(now=at)  # noqa: B023
 
-        meddling.after("", finish, times=command)
+        interference.after("", finish, times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
         over = not done
         if over:
@@ -190,9 +190,9 @@ def test_a_second_process_may_finish_an_erasure_at_once(
 
 @pytest.mark.parametrize("end", ["settle", "release", "discard", "back off"])
 def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
-    ours: Storage, other: Storage, meddling: Meddling, end: str
+    ours: Storage, other: Storage, interference: Interference, end: str
 ) -> None:
-    """What was sent is followed by the notification, at the latest when the lease has run out."""
+    """A sent notification is followed by the erasure notification, at the latest when the lease has ended."""
     outbox = other.outbox
     ends: dict[str, Callable[[Any], object]] = {
         "settle": lambda claim: outbox.settle([claim]),
@@ -210,7 +210,7 @@ def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
         def finish() -> None:
             done.append(in_threads([lambda: ends[end](claim)]))  # noqa: B023
 
-        meddling.after("", finish, times=command)
+        interference.after("", finish, times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
         over = not done
         if over:
@@ -228,17 +228,17 @@ def test_a_claim_may_end_between_any_two_commands_of_an_erasure(
     assert command > 10
 
 
-def test_an_alert_that_is_raised_in_the_middle_of_an_erasure_is_emptied(
-    ours: Storage, other: Storage, meddling: Meddling
+def test_an_alert_raised_during_an_erasure_is_emptied(
+    ours: Storage, other: Storage, interference: Interference
 ) -> None:
-    """It lists feedback that existed when the caller read it: the erasure empties it, or the call that adds it does.
+    """The alert lists feedback that existed when the caller read it. Either the erasure or the adding call empties it.
 
-    Once the erasure has ended, alerts are the business of those who raise them.
+    After the erasure has ended, alerts are the responsibility of their callers.
     """
     for command in count(1):
         _give(ours)
         alert = an_alert(f"a{command}", subject=Subject("session", "s"), feedback_ids=("f",))
-        meddling.after("", partial(other.alerts.add, alert, alert.event()), times=command)
+        interference.after("", partial(other.alerts.add, alert, alert.event()), times=command)
         ours.feedback.erase(EVERYTHING, at=NOON)
         stored = other.alerts.get("default", alert.id)
         assert stored is not None
@@ -246,20 +246,18 @@ def test_an_alert_that_is_raised_in_the_middle_of_an_erasure_is_emptied(
             break
         seen = (stored.is_open, stored.message, stored.feedback_ids, stored.subject.value)
         assert seen == (False, "", (), ""), command
-    # Up to the command that notes that the erasure has ended.
+    # Up to the command that records the end of the erasure.
     assert command > 10
 
 
-def test_an_alert_is_emptied_when_it_was_stored_and_not_looked_at_yet(
-    ours: Storage, other: Storage, meddling: Meddling
-) -> None:
-    """The erasure begins and ends between two commands of the one who raises, or raises again, the alert."""
+def test_an_alert_not_yet_checked_is_emptied(ours: Storage, other: Storage, interference: Interference) -> None:
+    """The erasure begins and ends between two commands of the caller that raises or reopens the alert."""
     for number, command in enumerate(("insert", "update")):
         _give(ours)
         alert = an_alert(f"a{number}", feedback_ids=("f",))
         if command == "update":
             ours.alerts.add(evolve(alert, feedback_ids=()), alert.event())
-        meddling.after(command, lambda: other.feedback.erase(EVERYTHING, at=NOON))
+        interference.after(command, lambda: other.feedback.erase(EVERYTHING, at=NOON))
         if command == "insert":
             assert ours.alerts.add(alert, alert.event())
         else:
@@ -309,14 +307,14 @@ def _minutes_later() -> datetime:
     return datetime.now(UTC) + timedelta(minutes=5)
 
 
-def test_a_process_that_is_killed_in_an_erasure_loses_no_notification(ours: Storage, mongodb_url: str) -> None:
-    """``kill -9`` before each command, with a relay at work: the next erasure, or relay, does the rest."""
+def test_a_process_killed_during_an_erasure_loses_no_notification(ours: Storage, mongodb_url: str) -> None:
+    """After ``kill -9`` before each command, with a relay running, the next erasure or relay completes the rest."""
     words = [sys.executable, "-c", _PROGRAM, mongodb_url, NOON.isoformat()]
     with (
         MongoClient[dict[str, Any]](mongodb_url) as client,
         subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
     ):
-        # It works minutes later, so it finishes what was cut short.
+        # It runs minutes later, so it completes the interrupted erasure.
         other = mongo_storage(client, client.get_default_database().name, clock=_minutes_later)
         assert process.stdin
         assert process.stdout
@@ -333,7 +331,7 @@ def test_a_process_that_is_killed_in_an_erasure_loses_no_notification(ours: Stor
             relay.work()
             if command % 2 or ours.feedback.get_many("default", ["f"]):
                 other.feedback.erase(EVERYTHING, at=NOON)
-            # As each relay does when it starts.
+            # As each relay does at its start.
             other.outbox.forget(before=NOON)
             relay.work()
             relay.send(now=LATER)
@@ -347,8 +345,8 @@ def test_a_process_that_is_killed_in_an_erasure_loses_no_notification(ours: Stor
     assert command > 10
 
 
-def test_two_processes_may_erase_the_same_at_once(ours: Storage, other: Storage) -> None:
-    """Each counts what it removed, and every channel is notified of each once."""
+def test_two_processes_may_erase_the_same_feedback(ours: Storage, other: Storage) -> None:
+    """Each process counts what it removed, and every channel is notified once of each entry."""
     relay = Relay(other)
     for number in range(300):
         _give(ours, f"f{number}")
@@ -362,8 +360,8 @@ def test_two_processes_may_erase_the_same_at_once(ours: Storage, other: Storage)
         assert len(sent) == 600
 
 
-def test_memory_does_not_grow_with_what_is_erased(ours: Storage) -> None:
-    """Three times as much takes as much memory: it goes in chunks."""
+def test_memory_does_not_grow_with_the_erased_feedback(ours: Storage) -> None:
+    """Three times as much feedback needs the same memory, as it is erased in chunks."""
     peaks = []
     for number in (1_500, 4_500):
         relay = Relay(ours)

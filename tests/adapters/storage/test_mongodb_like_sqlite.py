@@ -1,4 +1,4 @@
-"""Whoever changes from SQLite to MongoDB, or back, sees no difference: not in a figure, and not in a byte."""
+"""SQLite and MongoDB give the same statistics and the same exported bytes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -35,7 +35,7 @@ GROUPINGS = ("agent", "session", "tag", "slot", "context.airline_sentiment", "co
 
 @pytest.fixture
 def both(mongodb_url: str, tmp_path: Path) -> Iterator[tuple[Harken, Harken]]:
-    """The real messages of people about airlines, in MongoDB and in SQLite, with the same ids and times."""
+    """Real messages about airlines, in MongoDB and in SQLite, with the same ids and times."""
     with ExitStack() as stack:
         connected = []
         for url in (mongodb_url, f"sqlite:///{tmp_path}/feedback.db"):
@@ -53,14 +53,14 @@ def _refuse(line: int, reason: str, row: object) -> None:
     raise AssertionError(f"line {line}: {reason}: {row}")
 
 
-def _exported(hk: Harken, kind: str) -> bytes:
+def _export(hk: Harken, kind: str) -> bytes:
     file = BytesIO()
     export(hk.collection.stream(hk.query().in_any_state()), file, kind)
     return file.getvalue()
 
 
 def _answers(hk: Harken, query: FeedbackQuery) -> Iterator[object]:
-    """Everything that is shown of what matches."""
+    """Return everything that can be read about matching feedback."""
     yield hk.analytics.summary(query)
     for grouping in GROUPINGS:
         yield list(hk.analytics.groups(query, GroupBy.parse(grouping)).items())
@@ -73,8 +73,8 @@ def _answers(hk: Harken, query: FeedbackQuery) -> Iterator[object]:
 
 
 @needs_real_feedback
-def test_real_feedback_gives_the_same_figures_and_the_same_export(both: tuple[Harken, Harken]) -> None:
-    """Stats in every grouping, trends in every zone, themes, lists and both exports are equal, twice."""
+def test_real_feedback_has_the_same_statistics_and_exports(both: tuple[Harken, Harken]) -> None:
+    """Statistics in every grouping, trends in every zone, themes, lists and both exports are equal, repeatedly."""
     mongodb, sqlite = both
     first = sqlite.collection.find(sqlite.query(), limit=1).items[0]
     for query in (
@@ -87,15 +87,15 @@ def test_real_feedback_gives_the_same_figures_and_the_same_export(both: tuple[Ha
         assert list(_answers(mongodb, query)) == expected
         assert list(_answers(mongodb, query)) == expected
     for kind in ("jsonl", "csv"):
-        assert _exported(mongodb, kind) == _exported(sqlite, kind)
+        assert _export(mongodb, kind) == _export(sqlite, kind)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=st.lists(hst.feedbacks(), max_size=12), data=st.data())
+@given(batch=st.lists(hst.feedback_entries(), max_size=12), data=st.data())
 def test_a_copy_through_all_storages_exports_the_same_bytes(
     mongodb_url: str, tmp_path_factory: Any, batch: list[Feedback], data: st.DataObject
 ) -> None:
-    """From memory to SQLite, to MongoDB and back to SQLite, whatever happened to the feedback before."""
+    """From memory to SQLite, to MongoDB and back to SQLite, after any changes to the feedback."""
     folder = tmp_path_factory.mktemp("copies")
     urls = ("memory://", f"sqlite:///{folder}/one.db", mongodb_url, f"sqlite:///{folder}/two.db")
     with ExitStack() as stack:
@@ -133,6 +133,6 @@ def _all_of(storage: Storage, application: str) -> bytes:
     return file.getvalue()
 
 
-def test_every_way_to_group_is_compared() -> None:
-    """The list above leaves out no dimension."""
+def test_every_grouping_is_compared() -> None:
+    """The list of groupings above is complete."""
     assert {GroupBy.parse(grouping).dimension for grouping in GROUPINGS} == set(Dimension)

@@ -1,4 +1,4 @@
-"""A released migration of MongoDB's schema stays as it is, and a process killed in one leaves a good database."""
+"""Released migrations of MongoDB's schema never change, and a process killed during one does no harm."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ from harken_adapters.storage.mongodb.database import Database
 
 pytestmark = pytest.mark.slow
 
-#: Of all collections, their validation and their indexes, after each released migration. A change to the schema is a
-#: new migration, and a new line here.
+#: Digests of all collections, their validation and their indexes after each released migration. A change of the schema
+#: is a new migration and a new line here.
 DIGESTS = (
     "30446b5f2b861a1e",
     "804daa89b2c353da",
@@ -35,8 +35,8 @@ def client(mongodb_url: str) -> Iterator[MongoClient[dict[str, Any]]]:
         yield opened
 
 
-def what_is_there(client: MongoClient[dict[str, Any]]) -> str:
-    """The collections of the default database with their validation and indexes, as a digest."""
+def schema_digest(client: MongoClient[dict[str, Any]]) -> str:
+    """Return a digest of the collections of the default database with their validation and indexes."""
     database = client.get_default_database()
     found = {
         one["name"]: [
@@ -49,19 +49,19 @@ def what_is_there(client: MongoClient[dict[str, Any]]) -> str:
 
 
 def test_released_migrations_never_change(client: MongoClient[dict[str, Any]]) -> None:
-    """A database that was made yesterday has what yesterday's migrations make, so these must stay."""
+    """Existing databases were created by the released migrations, so these must stay the same."""
     database = Database(client, client.get_default_database().name, timeout=20)
     digests = []
     for migration in schema._MIGRATIONS:
         migration(database)
-        digests.append(what_is_there(client))
+        digests.append(schema_digest(client))
     assert tuple(digests) == DIGESTS
 
 
-def test_a_process_that_is_killed_while_it_migrates_leaves_a_good_database(
+def test_a_process_killed_during_a_migration_does_no_harm(
     client: MongoClient[dict[str, Any]], mongodb_url: str
 ) -> None:
-    """``kill -9`` before each command to the server: the next process, when the lock is over, does the rest."""
+    """After ``kill -9`` before each command, the next process completes the migration when the lock has expired."""
     program = """
 import os, signal, sys, harken
 from pymongo import monitoring
@@ -85,7 +85,7 @@ harken.connect(sys.argv[1]).close()
 """
     database = client.get_default_database()
     mongo_storage(client, database.name)
-    whole = what_is_there(client)
+    whole = schema_digest(client)
     died, command = True, 1
     while died:
         client.drop_database(database.name)
@@ -98,16 +98,16 @@ harken.connect(sys.argv[1]).close()
         with harken.connect(mongodb_url) as hk:
             hk.submit("session", "up")
             assert hk.summary().total == 1
-        assert what_is_there(client) == whole, command
-        # Not each: a process takes its time to begin with.
+        assert schema_digest(client) == whole, command
+        # Not for each command, as starting a process takes long.
         command += 4
     assert command > 20
 
 
-def test_processes_that_open_an_old_database_at_once_migrate_it_once(
+def test_concurrent_processes_migrate_an_old_database_once(
     client: MongoClient[dict[str, Any]], mongodb_url: str
 ) -> None:
-    """Whoever comes first migrates, the others wait, and all go on with the same database."""
+    """The first process migrates, the others wait, and all continue with the same database."""
     database = client.get_default_database()
     schema._first(Database(client, database.name, timeout=20))
     database["harken_meta"].insert_one({"_id": "schema", "version": 1})

@@ -1,4 +1,4 @@
-"""What MongoDB alone can show of the outbox: relays that meet, die or watch, and what a batch costs."""
+"""The outbox in MongoDB: concurrent relays, killed relays, change streams, and the number of calls."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ from harken.domain.events import Delivery, DeliveryState, Event, EventType
 from harken.ports.storage import Storage
 from harken.testing import accepted, an_alert
 from harken_adapters.storage.mongodb import mongo_storage, open_storage
-from meddling import Meddling
+from interference import Interference
 from support import NOON, PATIENCE, a_feedback, in_threads
 
 pytestmark = pytest.mark.slow
@@ -26,27 +26,27 @@ SOON = NOON + timedelta(minutes=1)
 
 
 @pytest.fixture
-def meddling() -> Meddling:
-    """What happens between two commands of ``ours``."""
-    return Meddling()
+def interference() -> Interference:
+    """The commands of ``ours``, between which a test can act."""
+    return Interference()
 
 
 @pytest.fixture
-def ours(mongodb_url: str, meddling: Meddling) -> Iterator[Storage]:
-    """A storage whose commands are looked at."""
-    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[meddling]) as client:
+def ours(mongodb_url: str, interference: Interference) -> Iterator[Storage]:
+    """A storage whose commands are observed."""
+    with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[interference]) as client:
         yield mongo_storage(client, client.get_default_database().name)
 
 
 @pytest.fixture
 def other(ours: Storage, mongodb_url: str) -> Iterator[Storage]:
-    """The same data through another client, as another process has it."""
+    """The same data through another client, as used by another process."""
     with open_storage(mongodb_url) as storage:
         yield storage
 
 
 def _submit(storage: Storage, number: int) -> list[Event]:
-    """So much new feedback, and what waits now."""
+    """Submit new feedback and return the waiting events."""
     storage.feedback.add(accepted(*(a_feedback(f"f{one:04}") for one in range(number))))
     return list(storage.outbox.events(limit=2 * number))
 
@@ -59,12 +59,12 @@ def _ids(deliveries: Any) -> list[str]:
     return [delivery.id for delivery in deliveries]
 
 
-def test_a_batch_costs_as_many_calls_as_one(ours: Storage, meddling: Meddling) -> None:
-    """Moving hundreds of events on asks the server no more often than moving one."""
+def test_a_batch_needs_as_many_calls_as_one_event(ours: Storage, interference: Interference) -> None:
+    """Fanning out hundreds of events needs no more calls than one."""
     costs = []
     for number in (1, 400):
         events = _submit(ours, number)
-        before = meddling.sent
+        before = interference.sent
         ours.feedback.get_many("default", [event.subject_id for event in events])
         ours.outbox.fan_out(_to(events, "log", "mail"), due_at=NOON)
         for channel in ("log", "mail"):
@@ -73,9 +73,9 @@ def test_a_batch_costs_as_many_calls_as_one(ours: Storage, meddling: Meddling) -
             assert ours.outbox.settle(claimed[: number // 2]) == []
             claimed = ours.outbox.claim(channel, now=NOON, until=SOON, limit=number - number // 2)
             assert ours.outbox.settle(claimed) == []
-        costs.append(meddling.sent - before)
+        costs.append(interference.sent - before)
         _forget_all(ours)
-    # Settling nothing costs nothing: that is two calls for each channel.
+    # Settling nothing makes no call, so there are two calls for each channel.
     assert costs[1] <= costs[0] + 4
     assert costs[0] < 28
 
@@ -85,8 +85,8 @@ def _forget_all(storage: Storage) -> None:
     assert storage.outbox.deliveries(DeliveryState.DELIVERED, limit=9) == []
 
 
-def test_relays_that_meet_share_the_work(ours: Storage, other: Storage) -> None:
-    """However many fan out, claim and settle at once, each delivery is made, leased and settled once."""
+def test_concurrent_relays_share_the_work(ours: Storage, other: Storage) -> None:
+    """Concurrent relays create, lease and settle each delivery once."""
     events = _submit(ours, 150)
     storages = [ours, other] * 3
     made = in_threads([lambda one=one: one.outbox.fan_out(_to(events, "log"), due_at=NOON) for one in storages])
@@ -102,7 +102,7 @@ def _deliveries_of(events: list[Event], *channels: str) -> list[Delivery]:
 
 
 def _send_all(storage: Storage) -> list[str]:
-    """Claim and settle until nothing is left, and give the ids of all that was claimed."""
+    """Claim and settle until nothing is left. Returns the ids of all claimed deliveries."""
     claimed: list[str] = []
     while some := storage.outbox.claim("log", now=NOON, until=SOON, limit=20):
         assert storage.outbox.settle(some) == []
@@ -110,26 +110,26 @@ def _send_all(storage: Storage) -> list[str]:
     return claimed
 
 
-def test_another_relay_may_be_faster_with_some(ours: Storage, other: Storage, meddling: Meddling) -> None:
-    """What another one takes off the list in the middle of a fan-out is given by that one, and the rest by this one."""
+def test_another_relay_may_take_some_events_first(ours: Storage, other: Storage, interference: Interference) -> None:
+    """Events that another relay takes during a fan-out are returned to that relay, and the others to this one."""
     events = _submit(ours, 10)
     theirs: list[Delivery] = []
-    meddling.after("insert", lambda: theirs.extend(other.outbox.fan_out(_to(events[:3], "log"), due_at=NOON)))
+    interference.after("insert", lambda: theirs.extend(other.outbox.fan_out(_to(events[:3], "log"), due_at=NOON)))
     made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
     assert _ids(theirs) == _ids(_deliveries_of(events[:3], "log"))
     assert _ids(made) == _ids(_deliveries_of(events[3:], "log"))
     assert len(ours.outbox.deliveries(DeliveryState.PENDING, limit=99)) == 10
 
 
-def test_what_is_erased_in_the_middle_of_a_fan_out_leaves_no_delivery(
-    ours: Storage, other: Storage, meddling: Meddling, mongodb_url: str
+def test_feedback_erased_during_a_fan_out_leaves_no_delivery(
+    ours: Storage, other: Storage, interference: Interference, mongodb_url: str
 ) -> None:
-    """Feedback that is erased after its deliveries were made, and before they are found, takes them along."""
+    """If feedback is erased after its deliveries were stored and before they are read, they are removed."""
     events = _submit(ours, 5)
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         feedback = client.get_default_database()["harken_feedback"]
-        # An erasure that looked for deliveries before there were any.
-        meddling.after("insert", lambda: feedback.delete_one({"id": events[2].subject_id}))
+        # An erasure that read the deliveries before any existed.
+        interference.after("insert", lambda: feedback.delete_one({"id": events[2].subject_id}))
         made = ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
         kept = [*events[:2], *events[3:]]
         assert _ids(made) == _ids(_deliveries_of(kept, "log"))
@@ -137,8 +137,8 @@ def test_what_is_erased_in_the_middle_of_a_fan_out_leaves_no_delivery(
         assert sorted(stored) == sorted(_ids(made))
 
 
-def test_a_relay_that_died_between_two_writes_loses_nothing(ours: Storage, mongodb_url: str) -> None:
-    """Who finds events whose deliveries were made before takes them off the list, and leaves those deliveries alone."""
+def test_a_relay_killed_between_two_writes_loses_nothing(ours: Storage, mongodb_url: str) -> None:
+    """Events whose deliveries exist are removed, and the deliveries are not changed."""
     events = _submit(ours, 4)
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         feedback = client.get_default_database()["harken_feedback"]
@@ -146,7 +146,7 @@ def test_a_relay_that_died_between_two_writes_loses_nothing(ours: Storage, mongo
         ours.outbox.fan_out(_to(events, "log"), due_at=NOON)
         (first,) = ours.outbox.claim("log", now=NOON, until=SOON, limit=1)
         assert ours.outbox.settle([first]) == []
-        # As it would be, had the relay died before it took the events off the list.
+        # The state after a relay died before it removed the events.
         for document in listed:
             feedback.update_one({"_id": document["_id"]}, {"$set": {"events": document["events"]}})
     assert ours.outbox.events(limit=9) == events
@@ -158,7 +158,7 @@ def test_a_relay_that_died_between_two_writes_loses_nothing(ours: Storage, mongo
 
 
 class Watcher:
-    """Looks for events whenever it is nudged, and at no other time."""
+    """Reads events whenever it is nudged, and at no other time."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -169,9 +169,9 @@ class Watcher:
         self._nudged.set()
 
     def wait_for(self, subject_id: str) -> None:
-        """Wait until it was nudged and the event was there."""
+        """Wait until it was nudged and the event was stored."""
         while subject_id not in self._seen:
-            assert self._nudged.wait(PATIENCE), f"it was not told of {subject_id}"
+            assert self._nudged.wait(PATIENCE), f"it was not nudged for {subject_id}"
             self._nudged.clear()
             self._seen = {event.subject_id for event in self._storage.outbox.events(limit=99)}
 
@@ -180,8 +180,8 @@ def _watches() -> list[Thread]:
     return [thread for thread in enumerate_threads() if thread.name == "harken-watch"]
 
 
-def test_another_process_is_told_of_what_is_written(ours: Storage, other: Storage) -> None:
-    """On a replica set, whoever watches is nudged by what another client stores about feedback and about alerts."""
+def test_writes_of_another_process_are_reported(ours: Storage, other: Storage) -> None:
+    """On a replica set, a watcher is nudged when another client stores events about feedback or alerts."""
     watcher, kept = Watcher(other), a_feedback("f0")
     with other.outbox.watching(watcher.nudge):
         ours.feedback.add(accepted(kept))
@@ -199,8 +199,8 @@ def test_another_process_is_told_of_what_is_written(ours: Storage, other: Storag
     assert _watches() == []
 
 
-def test_watching_goes_on_when_the_server_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    """A server that is away for a while is complained of once, and watched again when it is back."""
+def test_watching_resumes_when_the_server_returns(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning is logged for an absent server, and it is watched again when it returns."""
     with mongod.replica_set() as deployment, ExitStack() as stack:
         urls = [mongod.with_database(deployment.url, "relays", timeoutMS=limit) for limit in (20_000, 300)]
         writing, watching = (stack.enter_context(open_storage(url)) for url in urls)
@@ -214,12 +214,12 @@ def test_watching_goes_on_when_the_server_is_back(caplog: pytest.LogCaptureFixtu
         server.start()
         writing.feedback.add(accepted(a_feedback("after")))
         watcher.wait_for("after")
-        assert ["cannot be watched" in record.message for record in caplog.records] == [True]
+        assert ["Cannot watch for changes" in record.message for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("open_one", ["standalone", "mongomock"])
-def test_who_cannot_tell_tells_nothing(open_one: str) -> None:
-    """A server of its own has no change streams: nobody is nudged, and nothing is left running."""
+def test_a_standalone_server_is_not_watched(open_one: str) -> None:
+    """A standalone server has no change streams: the watcher is never nudged, and nothing keeps running."""
     nudges: list[None] = []
     with ExitStack() as stack:
         if open_one == "standalone":
@@ -234,7 +234,7 @@ def test_who_cannot_tell_tells_nothing(open_one: str) -> None:
 
 
 def _versions(storage: Storage, number: int, feedback_id: str = "f") -> list[Delivery]:
-    """So many versions of one feedback, on their way to ``log``."""
+    """Store several versions of one feedback entry, with deliveries to ``log``."""
     one = a_feedback(feedback_id)
     storage.feedback.add(accepted(one))
     for version in range(1, number):
@@ -249,37 +249,37 @@ def _claim(storage: Storage, now: Any = NOON, limit: int = 9) -> list[Delivery]:
     return list(storage.outbox.claim("log", now=now, until=now + timedelta(minutes=1), limit=limit))
 
 
-def test_another_relay_may_come_in_between_any_two_commands_of_a_claim(
-    ours: Storage, other: Storage, meddling: Meddling
+def test_another_relay_may_act_between_any_two_commands_of_a_claim(
+    ours: Storage, other: Storage, interference: Interference
 ) -> None:
-    """Whatever it claims and settles meanwhile, the events of a feedback are claimed in order, and none is left."""
+    """Events of one feedback entry are claimed in order and completely, regardless of another relay's claims."""
     made = [one.id for one in _versions(ours, 60)]
     claimed: list[str] = []
     command, over = 1, False
 
-    def meddle() -> None:
+    def action() -> None:
         for claim in _claim(other):
             claimed.append(claim.id)
             other.outbox.settle([claim])
 
     while not over:
         before = len(claimed)
-        meddling.after("", meddle, times=command)
+        interference.after("", action, times=command)
         for claim in _claim(ours):
             claimed.append(claim.id)
             ours.outbox.settle([claim])
         command += 1
         over = command > 12
         assert len(claimed) > before
-    meddling.after("", meddle, times=0)
+    interference.after("", action, times=0)
     while some := _claim(ours):
         claimed += _ids(some)
         ours.outbox.settle(some)
     assert claimed == made
 
 
-def test_relays_that_meet_keep_the_order(ours: Storage, other: Storage) -> None:
-    """However many claim and settle at once, in several processes: no later event is claimed before an earlier one."""
+def test_concurrent_relays_keep_the_order(ours: Storage, other: Storage) -> None:
+    """Workers in several processes that claim and settle never claim a later event before an earlier one."""
     made = {name: _ids(_versions(ours, 8, name)) for name in ("f", "g", "h")}
     claimed: list[str] = []
 
@@ -294,8 +294,8 @@ def test_relays_that_meet_keep_the_order(ours: Storage, other: Storage) -> None:
         assert [one for one in claimed if one in versions] == versions
 
 
-def test_what_waits_is_found_though_the_one_who_should_wake_it_died(ours: Storage, mongodb_url: str) -> None:
-    """It died between the two writes: minutes later the next event is claimed all the same, and only that."""
+def test_a_waiting_delivery_is_found_if_its_waker_died(ours: Storage, mongodb_url: str) -> None:
+    """If a process died between its two writes, the next event is claimed minutes later, and only that one."""
     first, second, third = _versions(ours, 3)
     (claim,) = _claim(ours)
     assert claim.id == first.id
@@ -312,8 +312,8 @@ def test_what_waits_is_found_though_the_one_who_should_wake_it_died(ours: Storag
     assert _ids(_claim(ours)) == [third.id]
 
 
-def test_what_waits_is_found_on_a_busy_channel(ours: Storage, mongodb_url: str) -> None:
-    """It is claimed though the process that should have woken it died, and each claim since finds something else."""
+def test_a_waiting_delivery_is_found_on_a_busy_channel(ours: Storage, mongodb_url: str) -> None:
+    """It is claimed although the process that should have woken it died, and each claim also finds other deliveries."""
     _, second = _versions(ours, 2)
     (claim,) = _claim(ours)
     assert _claim(ours) == []
@@ -328,23 +328,23 @@ def test_what_waits_is_found_on_a_busy_channel(ours: Storage, mongodb_url: str) 
     assert second.id in _ids(ours.outbox.deliveries(DeliveryState.DELIVERED, limit=9))
 
 
-@pytest.mark.parametrize("behind", ["one", "each"])
-def test_a_long_tail_is_looked_at_once(ours: Storage, mongodb_url: str, behind: str) -> None:
-    """However many deliveries wait, behind one or each behind another, later claims look at those few that are due."""
+@pytest.mark.parametrize("blocked_by", ["one", "each"])
+def test_a_long_queue_is_read_once(ours: Storage, mongodb_url: str, blocked_by: str) -> None:
+    """However many deliveries are blocked, by one or each by another, later claims read the few that are due."""
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         deliveries = client.get_default_database()["harken_deliveries"]
-        subjects = _blocked(ours, deliveries, 2_000, behind)
+        subjects = _add_blocked(ours, deliveries, 2_000, blocked_by)
         assert _claim(ours) == []
         fresh = _versions(ours, 1, "fresh")
-        before = _looked_at(client)
+        before = _documents_read(client)
         claimed = _claim(ours)
         assert _ids(claimed) == _ids(fresh)
         ours.outbox.settle(claimed)
         assert _claim(ours) == []
-        assert _looked_at(client) - before < 100
-        # When the first of them arrives, the next one is claimed: of each subject one.
+        assert _documents_read(client) - before < 100
+        # When the first of them is delivered, the next one of each subject is claimed.
         later = NOON + timedelta(days=2)
-        before = _looked_at(client)
+        before = _documents_read(client)
         claimed = _claim(ours, now=later)
         ours.outbox.settle(claimed)
         versions = [one.event.version for one in claimed]
@@ -353,17 +353,17 @@ def test_a_long_tail_is_looked_at_once(ours: Storage, mongodb_url: str, behind: 
             *[1] * min(9, subjects),
             *[2] * min(9, subjects),
         ]
-        # Each claim also looks at a hundred of those that have waited for long.
-        assert _looked_at(client) - before < 3_000
+        # Each claim also checks a hundred long-waiting deliveries.
+        assert _documents_read(client) - before < 3_000
         assert ours.outbox.pending() == {"log": deliveries.count_documents({"state": {"$ne": "delivered"}})}
 
 
-def _blocked(storage: Storage, deliveries: Any, number: int, behind: str) -> int:
-    """So many deliveries that are due, behind earlier ones that are not; how many subjects they have."""
+def _add_blocked(storage: Storage, deliveries: Any, number: int, blocked_by: str) -> int:
+    """Store due deliveries that are blocked by earlier ones. Returns the number of their subjects."""
     (first,) = _versions(storage, 1)
     document = deliveries.find_one({"_id": first.id})
     deliveries.delete_many({})
-    subjects = 1 if behind == "one" else number
+    subjects = 1 if blocked_by == "one" else number
     storage.feedback.add(accepted(*(a_feedback(f"tail{one}") for one in range(subjects))))
     while events := storage.outbox.events(limit=1_000):
         storage.outbox.fan_out([(event, ()) for event in events], due_at=NOON)
@@ -376,7 +376,7 @@ def _blocked(storage: Storage, deliveries: Any, number: int, behind: str) -> int
     later = document["due"] + timedelta(days=1) // timedelta(microseconds=1)
     for begin in range(0, number, 10_000):
         some = range(begin, min(begin + 10_000, number))
-        if behind == "one":
+        if blocked_by == "one":
             deliveries.insert_many([variant(0, 2 + one, document["due"]) for one in some])
         else:
             deliveries.insert_many([variant(one, 2, document["due"]) for one in some])
@@ -384,7 +384,7 @@ def _blocked(storage: Storage, deliveries: Any, number: int, behind: str) -> int
     return subjects
 
 
-def _looked_at(client: Any) -> int:
-    """How many documents and keys the server has looked at so far."""
-    told = client.admin.command("serverStatus")["metrics"]["queryExecutor"]
-    return int(told["scannedObjects"]) + int(told["scanned"])
+def _documents_read(client: Any) -> int:
+    """Return how many documents and keys the server has read so far."""
+    counts = client.admin.command("serverStatus")["metrics"]["queryExecutor"]
+    return int(counts["scannedObjects"]) + int(counts["scanned"])

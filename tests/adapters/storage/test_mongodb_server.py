@@ -1,4 +1,4 @@
-"""What MongoDB alone can show: what is sent to the server, which indexes it uses, and what it refuses."""
+"""MongoDB: the commands that are sent, the indexes that are used, and what is refused."""
 
 import os
 import re
@@ -42,7 +42,7 @@ _READS = {"find", "aggregate", "distinct"}
 
 
 class Commands(CommandListener):
-    """Keeps what is sent to the server."""
+    """Records the commands sent to the server."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -65,13 +65,13 @@ class Commands(CommandListener):
 
 @pytest.fixture
 def commands() -> Commands:
-    """What the client below sends."""
+    """The commands of the client below."""
     return Commands()
 
 
 @pytest.fixture
 def client(mongodb_url: str, commands: Commands) -> Iterator[MongoClient[dict[str, Any]]]:
-    """A host's own client, with the driver's defaults."""
+    """A client of the host, with the driver's defaults."""
     with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[commands]) as opened:
         yield opened
 
@@ -83,7 +83,7 @@ def name(client: MongoClient[dict[str, Any]]) -> str:
 
 
 def _everything_that_the_services_do(storage: Storage) -> None:
-    """Every read and write of every service, with every filter and grouping."""
+    """Run every read and write of every service, with every filter and grouping."""
     with harken.connect(storage) as hk:
         _all_of_it(hk, storage)
 
@@ -158,7 +158,7 @@ def _all_of_it(hk: Harken, storage: Storage) -> None:
 
 
 def _move_events_on(storage: Storage) -> None:
-    """What relays ask and change, and those who look after them."""
+    """Run the operations of relays and of the commands that manage deliveries."""
     raised = [an_alert(f"alert-{number}") for number in range(3)]
     for alert in raised:
         storage.alerts.add(alert, alert.event())
@@ -168,8 +168,8 @@ def _move_events_on(storage: Storage) -> None:
     storage.alerts.latest("default", raised[0].rule, raised[0].subject)
     filters: list[dict[str, Any]] = [
         {},
-        {"standing": True},
-        {"standing": False},
+        {"open": True},
+        {"open": False},
         {"rule": "silence"},
         {"since": raised[0].raised_at},
     ]
@@ -216,7 +216,7 @@ def _talk(storage: Storage) -> None:
 
 
 def test_every_query_uses_an_index(client: MongoClient[dict[str, Any]], name: str, commands: Commands) -> None:
-    """Nothing that the services ask or change makes the server read a whole collection, or sort one in memory."""
+    """No operation of the services makes the server read a whole collection or sort in memory."""
     storage = mongo_storage(client, name)
     commands.sent.clear()
     _everything_that_the_services_do(storage)
@@ -248,7 +248,7 @@ def _plans(client: MongoClient[dict[str, Any]], name: str, command: dict[str, An
     for part in plain[each] if each else [None]:
         one = plain if part is None else {**plain, each: [part]}
         if part is not None and "multi" in part and part["multi"] is False and part.get("q", {}).get("_id") is None:
-            assert part["q"], "a write to whatever comes first"
+            assert part["q"], "a write without a filter"
         yield client[name].command("explain", one, verbosity="queryPlanner")
 
 
@@ -264,10 +264,10 @@ def _stages(plan: Any) -> Iterator[str]:
             yield from _stages(value)
 
 
-def test_only_what_awaits_moderation_is_read_to_count_it(
+def test_counting_pending_feedback_reads_only_pending_feedback(
     client: MongoClient[dict[str, Any]], name: str, commands: Commands
 ) -> None:
-    """However much feedback an application has, its queue is counted from the index of what is pending."""
+    """The moderation queue is counted from the index of pending feedback, however much feedback there is."""
     held = [a_feedback(f"held-{number}", moderation=Moderation.held("spam")) for number in range(3)]
     with harken.connect(mongo_storage(client, name)) as hk:
         hk.collection.restore([*(a_feedback(f"f-{number}") for number in range(50)), *held])
@@ -285,10 +285,10 @@ def test_only_what_awaits_moderation_is_read_to_count_it(
         assert max(examined) <= len(held)
 
 
-def test_writes_are_majority_and_journaled_whatever_the_default(
+def test_writes_are_majority_and_journaled_regardless_of_the_defaults(
     client: MongoClient[dict[str, Any]], name: str, commands: Commands
 ) -> None:
-    """Every write waits for a majority's journal, and every read gives only what a majority has."""
+    """Every write waits for the journal of a majority, and every read returns only what a majority has."""
     storage = mongo_storage(client, name)
     _everything_that_the_services_do(storage)
     writes, reads = commands.named(_WRITES), commands.named(_READS)
@@ -301,14 +301,14 @@ def test_writes_are_majority_and_journaled_whatever_the_default(
 
 
 def test_a_host_keeps_its_client(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """A client that the host owns still works when Harken is closed."""
+    """A client that the host owns still works after Harken was closed."""
     with harken.connect(mongo_storage(client, name)) as hk:
         hk.submit("session", "up")
     assert client[name]["harken_feedback"].count_documents({}) == 1
 
 
-def test_what_was_opened_is_closed(mongodb_url: str) -> None:
-    """A Harken that opened its own client refuses every call once it is closed."""
+def test_a_client_that_harken_opened_is_closed(mongodb_url: str) -> None:
+    """After it was closed, a Harken that opened its own client refuses every call."""
     with harken.connect(mongodb_url) as hk:
         hk.submit("session", "up")
     with pytest.raises(StorageClosed, match="connect again"):
@@ -316,7 +316,7 @@ def test_what_was_opened_is_closed(mongodb_url: str) -> None:
 
 
 def test_a_client_from_before_a_fork_is_refused(mongodb_url: str) -> None:
-    """After a fork the child gets a clear error instead of a broken connection, and the parent goes on."""
+    """After a fork, the child gets a clear error instead of a broken connection, and the parent continues."""
     with harken.connect(mongodb_url) as hk:
         hk.submit("session", "up")
         said = _in_child(hk.summary)
@@ -326,7 +326,7 @@ def test_a_client_from_before_a_fork_is_refused(mongodb_url: str) -> None:
 
 
 def _in_child(call: Callable[[], object]) -> str:
-    """What a call says in a forked process."""
+    """Return the result or error of a call in a forked process."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -343,28 +343,28 @@ def _in_child(call: Callable[[], object]) -> str:
     return said
 
 
-def test_a_server_that_is_not_there_is_unavailable() -> None:
-    """Within the time limit it is said what could not be reached, and that a retry is safe."""
+def test_an_unreachable_server_is_unavailable() -> None:
+    """Within the time limit, the error says what could not be reached, and that a retry is safe."""
     with pytest.raises(StorageUnavailable, match="could not be reached in time"):
         harken.connect("mongodb://127.0.0.1:1/feedback?timeoutMS=300")
 
 
 @pytest.mark.parametrize("wrong", ["127.0.0.1:port/feedback", "127.0.0.1/feedback?nonsense=1", "127.0.0.1/a$b"])
-def test_what_the_driver_does_not_take_is_a_configuration_error(wrong: str) -> None:
-    """A URL that only the driver can judge gives Harken's error too."""
-    with pytest.raises(ConfigurationError, match="mongodb URL"):
+def test_a_url_that_the_driver_rejects_is_a_configuration_error(wrong: str) -> None:
+    """Options that only the driver can check also raise Harken's error."""
+    with pytest.raises(ConfigurationError, match="driver rejects the URL"):
         harken.connect(f"mongodb://{wrong}")
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, 61, float("nan")])
-def test_a_time_limit_that_makes_no_sense_is_refused(client: MongoClient[dict[str, Any]], timeout: float) -> None:
-    """A call may take up to a minute, whoever owns the client."""
+def test_an_invalid_time_limit_is_refused(client: MongoClient[dict[str, Any]], timeout: float) -> None:
+    """A call may take up to a minute, also with the host's own client."""
     with pytest.raises(ConfigurationError, match="at most 60 seconds"):
         mongo_storage(client, timeout=timeout)
 
 
-def test_deliveries_that_an_erasure_left_behind_are_gone(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """An erasure that was cut off before it had removed the deliveries leaves none that is shown or sent."""
+def test_deliveries_left_by_an_interrupted_erasure_are_not_sent(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Deliveries that an interrupted erasure did not remove are neither listed nor sent."""
     storage = mongo_storage(client, name)
     outbox, later = storage.outbox, NOON + timedelta(minutes=2)
     storage.feedback.add(accepted(a_feedback("f1"), a_feedback("f2"), a_feedback("f3")))
@@ -381,8 +381,8 @@ def test_deliveries_that_an_erasure_left_behind_are_gone(client: MongoClient[dic
     assert client[name]["harken_deliveries"].count_documents({}) == 0
 
 
-def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """Whoever writes past Harken cannot leave what it could not read."""
+def test_the_server_refuses_foreign_documents(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A program that bypasses Harken cannot store documents that Harken could not read."""
     mongo_storage(client, name)
     with pytest.raises(WriteError):
         client[name]["harken_feedback"].insert_one({"rating": "sideways"})
@@ -401,7 +401,7 @@ def test_the_server_refuses_documents_that_are_none_of_ours(client: MongoClient[
 
 
 def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None:
-    """What MongoDB cannot hold gives a clear error, and stops nothing else."""
+    """A document that exceeds MongoDB's limit gives a clear error, and other documents are stored."""
     with open_storage(mongodb_url) as storage:
         kept = a_feedback()
         storage.feedback.add(accepted(kept))
@@ -411,7 +411,7 @@ def test_a_document_that_is_too_large_is_refused_alone(mongodb_url: str) -> None
 
 
 def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> None:
-    """An author may change feedback as often and as much as the rules allow; MongoDB never refuses the document."""
+    """However often an author changes feedback within the rules, MongoDB never refuses the document."""
     with harken.connect(mongodb_url) as hk:
         longest = {f"name-{number}": "\U0001f44d" * 1_000 for number in range(50)}
         feedback = hk.submit("session", "up").feedback
@@ -424,7 +424,7 @@ def test_no_sequence_of_changes_makes_a_document_too_large(mongodb_url: str) -> 
 
 
 def test_no_number_of_waiting_events_makes_a_document_too_large(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """While no relay runs, the events of many changes are coalesced: routes still learn that a filter became true."""
+    """While no relay runs, the events of many changes are merged, so that routes still detect matching filters."""
     thumbs_down = Route(name="down", channel="log", events=[EventType.CREATED], ratings=[Rating.DOWN])
     with harken.connect(mongo_storage(client, name)) as hk:
         hk.collection.set_vote(harken.Target("s"), "ann", "up")
@@ -441,15 +441,15 @@ def test_no_number_of_waiting_events_makes_a_document_too_large(client: MongoCli
         assert EventType.CREATED in [thumbs_down.type_for(event, Traits.of(latest)) for event in events]
 
 
-def test_many_processes_may_be_the_first(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """However many connect to an empty database at once, all can work, and it is made once."""
+def test_many_processes_may_connect_first(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Many processes that connect to an empty database at once can all work, and it is created once."""
     opened = in_threads([lambda: mongo_storage(client, name)] * 6)
     assert [one for one in opened if isinstance(one, BaseException)] == []
     assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
-def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """Only what was changed is in the index of changes, so that collecting feedback costs as much as without it."""
+def test_a_submission_does_not_write_the_index_of_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Only changed feedback is in the index of changes, so it does not slow down submissions."""
     with harken.connect(mongo_storage(client, name)) as hk:
         kept = [hk.submit("session", "up").feedback for _ in range(5)]
         assert _entries(client, name) == 0
@@ -458,13 +458,13 @@ def test_a_submission_writes_nothing_for_the_feed_of_changes(client: MongoClient
 
 
 def _entries(client: MongoClient[dict[str, Any]], name: str) -> int:
-    """How many entries the index of changes has."""
+    """Return the number of entries in the index of changes."""
     entries: int = client[name].command("validate", "harken_feedback")["keysPerIndex"]["changed"]
     return entries
 
 
-def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """A database from before there were keys and a feed of changes opens, keeps all that is in it, and has both."""
+def test_a_database_of_the_first_version_is_migrated(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A database from before API keys and the feed of changes keeps its content and supports both."""
     with harken.connect(mongo_storage(client, name)) as hk:
         first, other = (hk.submit("session", "up").feedback for _ in range(2))
         changed = hk.collection.reply("default", first.id, "Thanks")
@@ -480,10 +480,8 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(client: MongoClie
     assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
-def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
-    client: MongoClient[dict[str, Any]], name: str
-) -> None:
-    """A database whose deliveries were all about feedback keeps them, and takes those about alerts."""
+def test_a_database_from_before_alerts_is_migrated(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A database whose deliveries were all about feedback keeps them and accepts those about alerts."""
     storage = mongo_storage(client, name)
     storage.feedback.add(accepted(a_feedback()))
     (made,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
@@ -496,16 +494,14 @@ def test_a_database_from_before_there_were_alerts_is_brought_up_to_date(
     storage = mongo_storage(client, name)
     alert = an_alert()
     assert storage.alerts.add(alert, alert.event())
-    (told,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
+    (new,) = storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
     claimed = storage.outbox.claim("log", now=NOON, until=NOON + timedelta(minutes=1), limit=9)
-    assert {claim.id for claim in claimed} == {made.id, told.id}
+    assert {claim.id for claim in claimed} == {made.id, new.id}
     assert client[name]["harken_meta"].find_one({"_id": "schema"}) == {"_id": "schema", "version": len(_MIGRATIONS)}
 
 
-def test_a_database_from_before_there_were_conversations_is_brought_up_to_date(
-    client: MongoClient[dict[str, Any]], name: str
-) -> None:
-    """A database keeps all that is in it, and takes what agents say."""
+def test_a_database_from_before_conversations_is_migrated(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """The database keeps its content and accepts conversations."""
     kept = mongo_storage(client, name).feedback.add(accepted(a_feedback()))
     for collection in ("agents", "messages"):
         client[name][f"harken_{collection}"].drop()
@@ -529,10 +525,8 @@ def _indexes(client: MongoClient[dict[str, Any]], name: str) -> set[str]:
     return {"key", "author_key"} & client[name]["harken_feedback"].index_information().keys()
 
 
-def test_a_database_in_which_a_key_belonged_to_a_session_is_brought_up_to_date(
-    client: MongoClient[dict[str, Any]], name: str
-) -> None:
-    """A database keeps its feedback and API keys; now each author has idempotency keys, by one index and not two."""
+def test_a_database_with_keys_per_session_is_migrated(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """The database keeps its feedback and API keys; each author now has separate idempotency keys in one index."""
     with harken.connect(mongo_storage(client, name)) as hk:
         kept = [hk.submit("s", "up", author=author, idempotency_key=f"k-{author}").feedback for author in ("ann", None)]
         key = hk.keys.create("default", ["read"])
@@ -553,8 +547,8 @@ def test_a_database_in_which_a_key_belonged_to_a_session_is_brought_up_to_date(
 
 
 @pytest.mark.parametrize("died", ["before the old index went", "before the version was noted"])
-def test_replacing_an_index_can_be_cut_off(client: MongoClient[dict[str, Any]], name: str, died: str) -> None:
-    """Whatever one process left, several that open the database at once end up with the new index and no error."""
+def test_replacing_an_index_can_be_interrupted(client: MongoClient[dict[str, Any]], name: str, died: str) -> None:
+    """After an interruption, several processes that open the database all get the new index and no error."""
     storage = mongo_storage(client, name)
     first = a_feedback(author="ann", idempotency_key="k")
     storage.feedback.add(accepted(first))
@@ -572,10 +566,8 @@ def test_replacing_an_index_can_be_cut_off(client: MongoClient[dict[str, Any]], 
     assert list(mongo_storage(client, name).feedback.add(accepted(again))) == [DuplicateOf(first)]
 
 
-def test_a_process_of_the_version_before_grants_a_limited_key_nothing(
-    client: MongoClient[dict[str, Any]], name: str
-) -> None:
-    """It does not know that a key can be limited to agents, and must not take it for one that is not."""
+def test_the_previous_version_grants_nothing_to_a_limited_key(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """The previous version does not support keys limited to agents, and must not treat them as unlimited."""
     with harken.connect(mongo_storage(client, name)) as hk:
         limited = hk.keys.create("default", ["read", "admin"], agents=["helper"]).key
         other = hk.keys.create("default", ["read"]).key
@@ -583,16 +575,16 @@ def test_a_process_of_the_version_before_grants_a_limited_key_nothing(
     assert scopes == {limited.id: [], other.id: ["read"]}
 
 
-def test_a_newer_schema_is_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """An older Harken refuses a database that a newer one made."""
+def test_a_newer_schema_is_refused(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """An older version refuses a database that a newer version migrated."""
     mongo_storage(client, name)
     client[name]["harken_meta"].update_one({"_id": "schema"}, {"$set": {"version": 99}})
     with pytest.raises(StorageIncompatible, match="update Harken"):
         mongo_storage(client, name)
 
 
-def test_foreign_collections_are_left_alone(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """Collections that happen to have Harken's names are not taken over; others do not matter."""
+def test_foreign_collections_are_refused(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Collections with Harken's names that it did not create are not used; other collections do not matter."""
     client[name]["sessions"].insert_one({"mine": True})
     client[name]["harken_feedback"].insert_one({"mine": True})
     with pytest.raises(StorageIncompatible, match="choose another database"):
@@ -600,11 +592,11 @@ def test_foreign_collections_are_left_alone(client: MongoClient[dict[str, Any]],
     assert client[name]["harken_feedback"].count_documents({"mine": True}) == 1
 
 
-def test_a_migration_that_died_is_taken_over(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """A lock that ran out stops nobody; one that holds does, for as long as a call may take."""
+def test_the_lock_of_a_dead_migration_expires(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """An expired lock blocks no process; a valid one blocks others for as long as a call may take."""
     meta = client[name]["harken_meta"]
     until = datetime.now(UTC) + timedelta(minutes=1)
-    meta.insert_one({"_id": "schema", "version": 0, "holder": "somebody", "locked_until": until})
+    meta.insert_one({"_id": "schema", "version": 0, "holder": "another process", "locked_until": until})
     with pytest.raises(StorageUnavailable, match="another process"):
         mongo_storage(client, name, timeout=0.3)
     meta.update_one({"_id": "schema"}, {"$set": {"locked_until": until - timedelta(minutes=2)}})
@@ -614,7 +606,7 @@ def test_a_migration_that_died_is_taken_over(client: MongoClient[dict[str, Any]]
 
 
 def test_values_never_become_operators(mongodb_url: str) -> None:
-    """What looks like an operator or a path is kept, found and erased as the text that it is."""
+    """Text that looks like an operator or a path is stored, found and erased literally."""
     strange = ["$ne", "$where", "a.b", "$", ".", '{"$ne": null}', "$$ROOT", "tags.0"]
     with harken.connect(mongodb_url) as hk:
         for text in strange:
@@ -631,8 +623,8 @@ def test_values_never_become_operators(mongodb_url: str) -> None:
         assert hk.summary().total == len(strange) - 1
 
 
-def test_a_batch_gives_each_its_own_outcome(mongodb_url: str) -> None:
-    """Of many that are written at once, each that cannot be stored is told why, and stops no other."""
+def test_each_item_of_a_batch_has_its_own_outcome(mongodb_url: str) -> None:
+    """Each item that cannot be stored gets an error, and the others are stored."""
     with harken.connect(mongodb_url) as hk:
         first = [a_feedback(f"f{number}", idempotency_key=f"k{number}", fingerprint="x") for number in range(5)]
         hk.collection.restore(first)

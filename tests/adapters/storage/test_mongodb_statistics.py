@@ -1,4 +1,4 @@
-"""Figures from day documents: counted once, and never anything but what a fold over the feedback gives."""
+"""Statistics from day documents are counted once and always equal a fold over the feedback."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ GROUPINGS = (None, GroupBy(Dimension.AGENT), GroupBy(Dimension.SLOT))
 
 
 class Aggregations(CommandListener):
-    """Keeps the ranges of creation time that feedback was counted in."""
+    """Records the ranges of creation time in which feedback was counted."""
 
     def __init__(self) -> None:
         self.counted: list[dict[str, Any]] = []
@@ -49,13 +49,13 @@ class Aggregations(CommandListener):
 
 @pytest.fixture
 def aggregations() -> Aggregations:
-    """What the client below counts in feedback."""
+    """The ranges that the client below counts."""
     return Aggregations()
 
 
 @pytest.fixture
 def client(mongodb_url: str, aggregations: Aggregations) -> Iterator[MongoClient[dict[str, Any]]]:
-    """A client of a database of the test's own."""
+    """A client of the test's database."""
     with MongoClient[dict[str, Any]](mongodb_url, event_listeners=[aggregations]) as opened:
         yield opened
 
@@ -68,12 +68,12 @@ def name(client: MongoClient[dict[str, Any]]) -> str:
 
 @pytest.fixture
 def storage(client: MongoClient[dict[str, Any]], name: str, clock: ManualClock) -> Storage:
-    """A storage whose clock stands at noon until it is turned."""
+    """A storage whose clock stays at noon until it is changed."""
     return mongo_storage(client, name, clock=clock)
 
 
 def _series(size: int, *, days: int = 30) -> list[Feedback]:
-    """Feedback of the days before noon, of three agents, with anything that is counted."""
+    """Return feedback of the days before noon, from three agents, with every counted field."""
     random = Random(size)
     return [
         a_feedback(
@@ -88,7 +88,7 @@ def _series(size: int, *, days: int = 30) -> list[Feedback]:
     ]
 
 
-def _folded(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> dict[GroupKey, Summary]:
+def _fold(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) -> dict[GroupKey, Summary]:
     groups: dict[GroupKey, Summary] = {}
     for feedback in storage.feedback.stream(query):
         for key in group_by.keys(feedback) if group_by else (None,):
@@ -96,7 +96,7 @@ def _folded(storage: Storage, query: FeedbackQuery, group_by: GroupBy | None) ->
     return groups
 
 
-def _check_figures(storage: Storage) -> None:
+def _check_statistics(storage: Storage) -> None:
     spans: list[dict[str, Any]] = [
         {},
         {"since": NOON - timedelta(days=9, minutes=7)},
@@ -104,15 +104,15 @@ def _check_figures(storage: Storage) -> None:
     ]
     for query in (FeedbackQuery(**span, **agent) for span in spans for agent in ({}, {"agent_id": "one"})):
         for group_by in GROUPINGS:
-            assert storage.feedback.summarize(query, group_by) == _folded(storage, query, group_by)
+            assert storage.feedback.summarize(query, group_by) == _fold(storage, query, group_by)
 
 
-def test_what_is_settled_is_counted_once(storage: Storage, clock: ManualClock, aggregations: Aggregations) -> None:
-    """After the first look, only what came in the last minutes is counted from the feedback."""
+def test_settled_slots_are_counted_once(storage: Storage, clock: ManualClock, aggregations: Aggregations) -> None:
+    """After the first read, only the feedback of the last minutes is counted again."""
     with harken.connect(storage) as hk:
         hk.collection.restore(_series(300))
         clock.turn(minutes=3)
-        _check_figures(storage)
+        _check_statistics(storage)
         aggregations.counted.clear()
         for group_by in GROUPINGS:
             storage.feedback.summarize(FeedbackQuery(), group_by)
@@ -121,12 +121,12 @@ def test_what_is_settled_is_counted_once(storage: Storage, clock: ManualClock, a
         assert min(span["$gte"] for span in aggregations.counted) > settled - SLOT
 
 
-def test_a_change_to_old_feedback_shows_at_once(storage: Storage, clock: ManualClock) -> None:
-    """Moderation, withdrawal, another agent, erasure and late arrivals change the figures with the same call."""
+def test_a_change_to_old_feedback_is_counted_at_once(storage: Storage, clock: ManualClock) -> None:
+    """Moderation, withdrawal, another agent, erasure and late arrivals change the statistics immediately."""
     with harken.connect(storage, clock=clock) as hk:
         hk.collection.restore(_series(200))
         clock.turn(minutes=3)
-        _check_figures(storage)
+        _check_statistics(storage)
         for number in range(0, 60, 5):
             before = hk.summary().total
             hk.moderation.decide("default", f"f{number:05}", ModerationStatus.REJECTED)
@@ -137,26 +137,26 @@ def test_a_change_to_old_feedback_shows_at_once(storage: Storage, clock: ManualC
             hk.collection.erase(FeedbackQuery(feedback_id=f"f{number + 3:05}").in_any_state())
             hk.collection.restore([a_feedback(f"late-{number}", created_at=NOON - timedelta(days=number % 31 + 1))])
             assert hk.summary().total == before - 2
-            _check_figures(storage)
+            _check_statistics(storage)
             clock.turn(minutes=number % 4)
-        _check_figures(storage)
+        _check_statistics(storage)
 
 
-def test_an_import_into_days_that_were_counted(storage: Storage, clock: ManualClock) -> None:
-    """Many into a few days, or a few into many, show at once, and still when all is settled again."""
+def test_an_import_into_counted_days_is_counted(storage: Storage, clock: ManualClock) -> None:
+    """Imports of many entries into few days, or few into many, are counted at once and after all is settled."""
     series = _series(900)
     crowded = [evolve(one, created_at=NOON - timedelta(seconds=number)) for number, one in enumerate(series[300:700])]
     with harken.connect(storage) as hk:
         for part in (series[:300], crowded, series[700:]):
             hk.collection.restore(part)
-            _check_figures(storage)
+            _check_statistics(storage)
             clock.turn(minutes=3)
-            _check_figures(storage)
+            _check_statistics(storage)
         assert hk.summary().total == 900
 
 
-def test_a_new_day_joins_those_that_were_counted(storage: Storage, clock: ManualClock) -> None:
-    """As time goes on, settled slots are added to the days, and what is newer is counted as it is."""
+def test_a_new_day_is_added_to_the_counted_days(storage: Storage, clock: ManualClock) -> None:
+    """As time passes, settled slots are added to the day documents, and newer ones are counted from the feedback."""
     with harken.connect(storage, clock=clock) as hk:
         for number in range(60):
             hk.submit(f"s{number}", ("up", "down")[number % 2], "why", agent_id=("one", "two")[number % 3 == 0])
@@ -164,11 +164,11 @@ def test_a_new_day_joins_those_that_were_counted(storage: Storage, clock: Manual
             assert hk.summary() == Summary.fold(hk.collection.stream(hk.query()))
         for group_by in GROUPINGS:
             query = FeedbackQuery()
-            assert storage.feedback.summarize(query, group_by) == _folded(storage, query, group_by)
+            assert storage.feedback.summarize(query, group_by) == _fold(storage, query, group_by)
 
 
 class Leaps:
-    """A clock that is eleven minutes on whenever it is looked at: whatever can settle, settles."""
+    """A clock that advances by eleven minutes at each reading, so that everything settles."""
 
     def __init__(self) -> None:
         self._number = count()
@@ -179,8 +179,8 @@ class Leaps:
             return datetime.now(UTC) + next(self._number) * timedelta(minutes=11)
 
 
-def test_figures_hold_while_others_write(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """Whoever reads sees all that was acknowledged before, and nothing that was never sent."""
+def test_statistics_are_correct_during_writes(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """A reader sees everything acknowledged before its call, and nothing that was never sent."""
     feedback = _series(600, days=3)
     sent, kept = 0, 0
     lock, done = Lock(), Event()
@@ -218,7 +218,7 @@ def test_figures_hold_while_others_write(client: MongoClient[dict[str, Any]], na
 
     results = in_threads([write_all, *(lambda by=group_by: read(by) for group_by in GROUPINGS)])
     assert [one for one in results if isinstance(one, BaseException)] == []
-    _check_figures(mongo_storage(client, name, clock=Leaps()))
+    _check_statistics(mongo_storage(client, name, clock=Leaps()))
     assert sum(group.total for group in _totals(client, name).values()) == len(feedback)
 
 
@@ -226,8 +226,8 @@ def _totals(client: MongoClient[dict[str, Any]], name: str) -> dict[GroupKey, Su
     return dict(mongo_storage(client, name).feedback.summarize(FeedbackQuery()))
 
 
-def test_figures_equal_the_fold_after_any_mixture(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """Writers that add, moderate, withdraw and erase the same days at once leave figures that are exact."""
+def test_statistics_equal_the_fold_after_concurrent_changes(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Concurrent writers that add, moderate, withdraw and erase in the same days leave exact statistics."""
     feedback = _series(400, days=2)
     with harken.connect(mongo_storage(client, name, clock=Leaps())) as hk:
         hk.collection.restore(feedback[:200])
@@ -256,18 +256,18 @@ def test_figures_equal_the_fold_after_any_mixture(client: MongoClient[dict[str, 
         results = in_threads([partial(again_and_again, *act) for act in acts])
         assert [one for one in results if one is not None] == []
         assert hk.summary().total == 400 - 50 - 50
-    _check_figures(mongo_storage(client, name, clock=Leaps()))
+    _check_statistics(mongo_storage(client, name, clock=Leaps()))
 
 
-def test_clocks_that_differ_are_set_to_the_servers(client: MongoClient[dict[str, Any]], name: str) -> None:
-    """However wrong the clock of a machine is, it agrees with all others on when a mark has run out."""
+def test_clock_differences_are_corrected(client: MongoClient[dict[str, Any]], name: str) -> None:
+    """Processes with wrong clocks agree with all others on when a mark has expired."""
     database = Database(client, name, timeout=5)
     clocks = [server_clock(database, lambda by=hours: utc_now() + timedelta(hours=by)) for hours in (-7, 0, 7)]
     times = [clock() for clock in clocks]
     assert max(times) - min(times) < timedelta(seconds=20)
 
 
-def _damaged(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:
+def _damage(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None:
     database = client[name]
     days = list(database["harken_days"].find({"agents": {"$gt": 0}}).sort("day", 1))
     database["harken_days"].update_one({"_id": days[1]["_id"]}, {"$inc": {"total.0": 5}})
@@ -279,16 +279,16 @@ def _damaged(client: MongoClient[dict[str, Any]], name: str, hk: Harken) -> None
     assert hk.check() != []
 
 
-def test_a_rebuild_finds_and_mends_what_is_wrong(
+def test_a_rebuild_corrects_damaged_days(
     client: MongoClient[dict[str, Any]], name: str, storage: Storage, clock: ManualClock
 ) -> None:
-    """Whatever happened to the day documents, a rebuild tells of each wrong day, and afterwards all is right."""
+    """A rebuild reports and corrects every day document that was damaged in any way."""
     with harken.connect(storage) as hk:
         hk.collection.restore(_series(300))
         clock.turn(minutes=3)
         hk.summary()
         assert hk.rebuild() == []
-        _damaged(client, name, hk)
+        _damage(client, name, hk)
         assert len(hk.rebuild()) == 4
         assert hk.rebuild() == []
     counted = storage.feedback.summarize(FeedbackQuery())[None]

@@ -1,4 +1,4 @@
-"""What a ``mongodb:`` URL may say."""
+"""Parsing of ``mongodb:`` URLs."""
 
 import pytest
 
@@ -22,18 +22,18 @@ from harken_adapters.storage.mongodb.url import Location, parse_url
     ],
 )
 def test_a_url_names_a_database(url: str, location: Location) -> None:
-    """The path is the database, ``harken`` if there is none; the time limit is read, the rest is the driver's."""
+    """The path names the database, by default ``harken``; the time limit is parsed, the driver parses the rest."""
     assert parse_url(url) == location
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mongodb://", "names no server"),
-        ("mongodb:///feedback", "names no server"),
-        ("mongodb://user:secret@/feedback", "names no server"),
-        ("mongo://localhost", "names no server"),
-        ("mongodb://[::1/feedback", "makes no sense"),
+        ("mongodb://", "does not name a server"),
+        ("mongodb:///feedback", "does not name a server"),
+        ("mongodb://user:secret@/feedback", "does not name a server"),
+        ("mongo://localhost", "does not name a server"),
+        ("mongodb://[::1/feedback", "is invalid"),
         ("mongodb://localhost/?w=1", "Leave w out"),
         ("mongodb://localhost/?journal=false&readPreference=secondary", "Leave journal, readpreference out"),
         ("mongodb://localhost/?timeoutMS=soon", "whole number"),
@@ -41,8 +41,8 @@ def test_a_url_names_a_database(url: str, location: Location) -> None:
         ("mongodb://localhost/?timeoutMS=60001", "1 to 60000"),
     ],
 )
-def test_a_url_that_makes_no_sense_says_what_would(url: str, says: str) -> None:
-    """A mistake in the URL is a ``ConfigurationError`` that tells what was expected, and no password."""
+def test_an_invalid_url_raises_a_helpful_error(url: str, says: str) -> None:
+    """The ``ConfigurationError`` says what was expected, and does not contain the password."""
     with pytest.raises(ConfigurationError, match=says) as caught:
         parse_url(url)
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Whatever statement of a write fails, all of the write is there afterwards, or nothing of it."""
+"""If any statement of a write fails, either the whole write is stored or nothing of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LATER = NOON + timedelta(minutes=1)
 
 
 class Failing:
-    """Lets one of the statements fail that are executed from when it is armed: before it, or right after."""
+    """Lets one statement fail after it was armed: before its execution or after it."""
 
     def __init__(self) -> None:
         self.executed = 0
@@ -33,11 +33,11 @@ class Failing:
         self.after = False
 
     def arm(self, at: int | None, *, after: bool = False) -> None:
-        """The statement with that number fails; none without one."""
+        """Let the statement with this number fail; ``None`` for none."""
         self.executed, self.at, self.after = 0, at, after
 
     def execute(self, statement: str, work: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
-        """Execute a statement, or fail; undoing always works, as SQLite does it by itself."""
+        """Execute a statement or fail. Rollbacks always succeed."""
         if statement == "ROLLBACK":
             return work()
         self.executed += 1
@@ -50,7 +50,7 @@ class Failing:
 
 @contextmanager
 def failing() -> Iterator[Failing]:
-    """Connections that are opened meanwhile fail as soon as a fault is armed."""
+    """Connections opened meanwhile fail when a fault is armed."""
     faults, connect = Failing(), sqlite3.connect
 
     class Connection(sqlite3.Connection):
@@ -68,8 +68,8 @@ def failing() -> Iterator[Failing]:
         yield faults
 
 
-def prepared(storage: Storage) -> list[Delivery]:
-    """Something of each kind; the deliveries, of which two are claimed and one is dead."""
+def prepare(storage: Storage) -> list[Delivery]:
+    """Store something of each kind, with two claimed deliveries and a dead one."""
     storage.feedback.add(accepted(*(a_feedback("s", id=f"f-{number}", author="ann") for number in range(4))))
     events = storage.outbox.events(limit=9)
     storage.outbox.fan_out([(event, ["log"]) for event in events[:3]], due_at=NOON)
@@ -83,8 +83,8 @@ def prepared(storage: Storage) -> list[Delivery]:
     return claimed
 
 
-def seen(storage: Storage) -> list[object]:
-    """All that a storage shows."""
+def contents(storage: Storage) -> list[object]:
+    """Return everything that can be read from a storage."""
     everything = FeedbackQuery().in_any_state()
     return [
         list(storage.feedback.stream(everything)),
@@ -98,7 +98,7 @@ def seen(storage: Storage) -> list[object]:
 
 
 def add_many(storage: Storage, _: list[Delivery]) -> None:
-    """Several at once, with their events."""
+    """Several entries, with their events."""
     storage.feedback.add(accepted(*(a_feedback("t", id=f"new-{number}") for number in range(3))))
 
 
@@ -109,13 +109,13 @@ def replace(storage: Storage, _: list[Delivery]) -> None:
 
 
 def resolve(storage: Storage, _: list[Delivery]) -> None:
-    """An alert that ends, with its event."""
+    """A resolved alert, with its event."""
     alert = an_alert("alert").resolved(at=LATER)
     storage.alerts.replace(alert, alert.event())
 
 
 def raise_alert(storage: Storage, _: list[Delivery]) -> None:
-    """An alert, with its event."""
+    """A new alert, with its event."""
     alert = an_alert("other")
     storage.alerts.add(alert, alert.event())
 
@@ -144,14 +144,14 @@ WRITES: dict[str, Callable[[Storage, list[Delivery]], object]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_is_all_there_or_not_at_all(name: str, tmp_path: Path) -> None:
-    """Each statement fails in turn, before it did anything and after it: nothing is half written, in any table."""
+def test_a_write_is_atomic(name: str, tmp_path: Path) -> None:
+    """A failure of each statement, before or after its execution, leaves no partial write in any table."""
     numbers = count()
 
     def written(at: int | None, *, after: bool = False) -> tuple[bool, int, list[object], list[object]]:
         with failing() as faults, sqlite.open_storage(f"sqlite:///{tmp_path}/{next(numbers)}.db") as storage:
-            claimed = prepared(storage)
-            before = seen(storage)
+            claimed = prepare(storage)
+            before = contents(storage)
             faults.arm(at, after=after)
             try:
                 WRITES[name](storage, claimed)
@@ -160,7 +160,7 @@ def test_a_write_is_all_there_or_not_at_all(name: str, tmp_path: Path) -> None:
                 raised = True
             executed = faults.executed
             faults.arm(None)
-            return raised, executed, before, seen(storage)
+            return raised, executed, before, contents(storage)
 
     raised, statements, before, expected = written(None)
     assert not raised

@@ -1,4 +1,4 @@
-"""The settings of SQLite before it writes, on every path that writes; and that a read sees one state of the file."""
+"""Durability settings on every write path, and the consistency of reads."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from harken_adapters.storage import sqlite
 pytestmark = pytest.mark.slow
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "ALTER", "DROP")
-#: What may be undone by a failure of the machine: the process that holds a lease fails with it.
+#: Writes that may be lost if the machine fails, as the process that holds the lease fails with it.
 _MAY_BE_LOST = ("UPDATE delivery SET leased_until",)
 
 
 class Observed:
-    """One connection, as its statements show it: how durable what it writes is, and what was set before."""
+    """Observes the statements of a connection: how durable its writes are, and which settings it has."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         (default,) = connection.execute("PRAGMA synchronous").fetchone()
@@ -39,7 +39,7 @@ class Observed:
         self.faults: list[str] = []
 
     def __call__(self, statement: str) -> None:
-        """One statement begins; those of triggers come as comments."""
+        """Called at the beginning of a statement; statements of triggers appear as comments."""
         words = " ".join(statement.split())
         if words.startswith("PRAGMA synchronous ="):
             if self._transaction is not None:
@@ -70,7 +70,7 @@ class Observed:
 
 @contextmanager
 def observed() -> Iterator[list[Observed]]:
-    """Every connection that is opened meanwhile is observed, and all that was written with it was written durably."""
+    """Observes every connection opened meanwhile, and checks that all its writes were durable."""
     connections: list[Observed] = []
     connect = sqlite3.connect
 
@@ -88,11 +88,11 @@ def observed() -> Iterator[list[Observed]]:
 
 
 class TestEveryWritePath(StorageContract):
-    """All that the contract does, on a file whose connections are observed."""
+    """Runs the whole contract on a file whose connections are observed."""
 
     test_any_sequence_of_operations_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
-    test_any_sequence_of_telling_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
-    test_any_sequence_of_talking_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
+    test_any_sequence_of_deliveries_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
+    test_any_sequence_of_conversations_gives_what_the_reference_model_gives = None  # type: ignore[assignment]
 
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ class TestEveryWritePath(StorageContract):
             yield storage
 
 
-def test_a_claim_leaves_the_next_write_durable(tmp_path: Path) -> None:
-    """A claim waits for no disk; whatever is written after it does again, also what the same connection writes."""
+def test_the_write_after_a_claim_is_durable(tmp_path: Path) -> None:
+    """A claim does not wait for the disk; later writes of the same connection do."""
     with observed() as connections, sqlite.open_storage(f"sqlite:///{tmp_path}/f.db") as storage:
         storage.feedback.add(accepted(a_feedback()))
         storage.outbox.fan_out([(event, ["log"]) for event in storage.outbox.events(limit=9)], due_at=NOON)
@@ -117,8 +117,8 @@ def test_a_claim_leaves_the_next_write_durable(tmp_path: Path) -> None:
         assert sum(one.writes for one in connections) >= 7
 
 
-def test_a_file_has_a_write_ahead_log_before_anything_is_written(tmp_path: Path) -> None:
-    """The mode of the log is set by the connection that makes the file, and is that of every connection."""
+def test_a_file_is_in_wal_mode_before_the_first_write(tmp_path: Path) -> None:
+    """The connection that creates the file sets the journal mode, and every connection has it."""
     path = tmp_path / "f.db"
     with sqlite.open_storage(f"sqlite:///{path}") as storage:
         storage.feedback.add(accepted(a_feedback()))
@@ -128,12 +128,12 @@ def test_a_file_has_a_write_ahead_log_before_anything_is_written(tmp_path: Path)
     connection.close()
 
 
-# --- one state of the file --------------------------------------------------------------------------------------------
+# --- consistent reads -------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def written_between(path: Path, write: Callable[[Storage], object]) -> Iterator[Storage]:
-    """A storage, and before each of the statements with which it reads, another connection writes and commits."""
+def writing_between_reads(path: Path, write: Callable[[Storage], object]) -> Iterator[Storage]:
+    """A storage, and another connection that writes and commits before each of its read statements."""
     connect = sqlite3.connect
     writing = False
 
@@ -165,29 +165,29 @@ def written_between(path: Path, write: Callable[[Storage], object]) -> Iterator[
         FeedbackQuery(tag="slow"),
     ],
 )
-def test_figures_of_several_statements_are_of_one_moment(tmp_path: Path, query: FeedbackQuery) -> None:
-    """What is written between two statements of a read is in all of its parts or in none."""
+def test_statistics_of_several_statements_are_consistent(tmp_path: Path, query: FeedbackQuery) -> None:
+    """A write between two statements of a read is in all parts of the result or in none."""
     places = [NOON - timedelta(minutes=3), NOON + timedelta(hours=1), NOON + timedelta(hours=2, minutes=4)]
 
     def write(other: Storage) -> None:
-        # One in each part of the span, together: the cut slots at both ends, and the whole ones between them.
+        # One entry in each part of the range, together: the partial slots at both ends, and the whole ones.
         other.feedback.add(accepted(*(a_feedback(agent_id="a", tags=("slow",), created_at=at) for at in places)))
 
-    with written_between(tmp_path / "f.db", write) as storage:
+    with writing_between_reads(tmp_path / "f.db", write) as storage:
         for by in (None, GroupBy.parse("agent"), GroupBy.parse("slot")):
             groups = storage.feedback.summarize(query, by)
             assert sum(groups.values(), Summary()).total % len(places) == 0
             assert len({one.total for one in groups.values()}) <= 1
 
 
-def test_lists_of_several_statements_are_of_one_moment(tmp_path: Path) -> None:
-    """Deliveries of one event to several channels are all in a list, or none is, also if they are made meanwhile."""
+def test_lists_of_several_statements_are_consistent(tmp_path: Path) -> None:
+    """Deliveries of one event to several channels that are stored meanwhile are all in a list, or none of them."""
 
     def write(other: Storage) -> None:
         other.feedback.add(accepted(a_feedback()))
         other.outbox.fan_out([(event, ["a", "b", "c"]) for event in other.outbox.events(limit=9)], due_at=NOON)
 
-    with written_between(tmp_path / "f.db", write) as storage:
+    with writing_between_reads(tmp_path / "f.db", write) as storage:
         for _ in range(3):
             found = storage.outbox.deliveries(DeliveryState.PENDING, limit=999)
             channels = [sum(one.channel == name for one in found) for name in "abc"]

@@ -1,4 +1,4 @@
-"""Erasing much feedback in SQLite: a part at a time, so that others can write and memory stays bounded."""
+"""Erasing much feedback in SQLite, in parts, so that others can write and memory stays bounded."""
 
 import sqlite3
 import tracemalloc
@@ -21,8 +21,8 @@ LATER = NOON + timedelta(minutes=1)
 EVERYTHING = FeedbackQuery().in_any_state()
 
 
-def delivered(storage: Storage, size: int) -> None:
-    """That much feedback, of which a channel was notified."""
+def add_delivered(storage: Storage, size: int) -> None:
+    """Store ``size`` feedback entries of which a channel was notified."""
     storage.feedback.add(accepted(*a_series(size)))
     while events := storage.outbox.events(limit=500):
         storage.outbox.fan_out([(event, ["log"]) for event in events], due_at=NOON)
@@ -31,7 +31,7 @@ def delivered(storage: Storage, size: int) -> None:
 
 
 class Beginnings:
-    """What is done right before each transaction that writes begins."""
+    """Runs a hook before each write transaction."""
 
     def __init__(self) -> None:
         self.before: Callable[[], object] = lambda: None
@@ -39,7 +39,7 @@ class Beginnings:
 
 @pytest.fixture
 def beginnings(monkeypatch: pytest.MonkeyPatch) -> Beginnings:
-    """Those of connections that are opened from now on."""
+    """The hooks of connections that are opened from now on."""
     found, connect = Beginnings(), sqlite3.connect
 
     class Connection(sqlite3.Connection):
@@ -52,11 +52,11 @@ def beginnings(monkeypatch: pytest.MonkeyPatch) -> Beginnings:
     return found
 
 
-def test_others_write_while_much_is_erased(tmp_path: Path, beginnings: Beginnings) -> None:
-    """An erasure lets go of the file at least every 500 feedback, and each part is whole: those left are as before."""
+def test_other_processes_can_write_during_a_large_erasure(tmp_path: Path, beginnings: Beginnings) -> None:
+    """An erasure releases the file at least every 500 entries, and each part is atomic."""
     url, left = f"sqlite:///{tmp_path}/feedback.db?busy_timeout=0.1", list[int]()
     with open_storage(url) as storage, open_storage(url) as other:
-        delivered(storage, 1_200)
+        add_delivered(storage, 1_200)
 
         def write() -> None:
             beginnings.before = lambda: None
@@ -74,10 +74,10 @@ def test_others_write_while_much_is_erased(tmp_path: Path, beginnings: Beginning
     assert max(before - after for before, after in zip(left, [*left[1:], 0], strict=True)) <= 500
 
 
-def test_an_erasure_that_failed_halfway_is_repeated(tmp_path: Path, beginnings: Beginnings) -> None:
-    """What was erased is gone with all about it, the rest is as it was, and the next call erases that."""
+def test_an_interrupted_erasure_can_be_repeated(tmp_path: Path, beginnings: Beginnings) -> None:
+    """Erased feedback is gone completely, the rest is unchanged, and the next call erases it."""
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
-        delivered(storage, 1_200)
+        add_delivered(storage, 1_200)
         transactions = iter(range(2))
 
         def fail() -> None:
@@ -99,12 +99,12 @@ def test_an_erasure_that_failed_halfway_is_repeated(tmp_path: Path, beginnings: 
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_what_is_erased(tmp_path: Path) -> None:
-    """Erasing three times as much needs about as much memory as once."""
+def test_memory_does_not_grow_with_the_erased_feedback(tmp_path: Path) -> None:
+    """Erasing three times as much needs about the same memory."""
 
     def peak(size: int) -> int:
         with open_storage(f"sqlite:///{tmp_path}/{size}.db") as storage:
-            delivered(storage, size)
+            add_delivered(storage, size)
             tracemalloc.start()
             try:
                 storage.feedback.erase(EVERYTHING, at=NOON)

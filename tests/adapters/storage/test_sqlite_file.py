@@ -1,4 +1,4 @@
-"""The file behind ``sqlite:``: whose it is, what is in it, and what happens when it is damaged, locked or gone."""
+"""The file of a ``sqlite:`` URL: ownership, content, damage, locks and missing files."""
 
 import os
 import sqlite3
@@ -33,36 +33,36 @@ from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
 
 def url_of(path: Path, **options: float) -> str:
-    """The URL of a file in a test's folder."""
+    """Return the URL of a file in a test's folder."""
     return f"sqlite:///{path}" + "".join(f"?{name}={value}" for name, value in options.items())
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a test's database is."""
+    """The path of a test's database."""
     return tmp_path / "feedback.db"
 
 
-def filled(path: Path, size: int = 300, **parts: Any) -> None:
-    """Make a file with feedback in it, or add some."""
+def fill(path: Path, size: int = 300, **parts: Any) -> None:
+    """Create a file with feedback, or add some."""
     with open_storage(url_of(path)) as storage:
         plain = {"comment": "some words " * 20, "agent_id": "helper"}
         storage.feedback.add(accepted(*a_series(size, **plain | parts)))
 
 
-def tampered(path: Path, statement: str) -> None:
-    """Change the file behind Harken's back."""
+def tamper(path: Path, statement: str) -> None:
+    """Change the file without Harken."""
     with sqlite3.connect(path) as connection:
         connection.execute(statement)
     connection.close()
 
 
 def contents(folder: Path) -> bytes:
-    """All bytes of all files in a folder; read by another process, as reading them here would drop SQLite's locks."""
+    """Return the bytes of all files in a folder. Another process reads them, as this one would drop SQLite's locks."""
     return subprocess.run(["cat", *folder.iterdir()], capture_output=True, check=True).stdout
 
 
-# --- whose file it is ------------------------------------------------------------------------------------------------
+# --- ownership -------------------------------------------------------------------------------------------------------
 
 
 def _text(path: Path) -> None:
@@ -88,15 +88,15 @@ def _foreign_in_wal_mode(path: Path) -> None:
 
 
 def _newer(path: Path) -> None:
-    filled(path, 1)
+    fill(path, 1)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9000")
     connection.close()
 
 
 @pytest.mark.parametrize("make", [_text, _short, _foreign, _foreign_in_wal_mode, _newer])
-def test_a_file_that_is_not_ours_is_left_untouched(path: Path, make: Callable[[Path], None]) -> None:
-    """Another program's file, or a newer Harken's, is refused with a reason, and not a byte of it changes."""
+def test_a_foreign_file_is_refused_unchanged(path: Path, make: Callable[[Path], None]) -> None:
+    """A file of another program or of a newer version is refused with a reason, and no byte of it changes."""
     make(path)
     before = path.read_bytes()
     with pytest.raises(StorageIncompatible, match="left untouched"):
@@ -105,8 +105,8 @@ def test_a_file_that_is_not_ours_is_left_untouched(path: Path, make: Callable[[P
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_an_empty_file_becomes_ours(path: Path) -> None:
-    """A file without content, as ``mktemp`` makes it, is as good as none."""
+def test_an_empty_file_is_used(path: Path) -> None:
+    """An empty file, as ``mktemp`` creates it, is treated like a missing one."""
     path.touch()
     with harken.connect(url_of(path)) as hk:
         hk.submit("session", "up")
@@ -114,7 +114,7 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
         assert hk.summary().positive == 1
 
 
-#: What makes the file of the version before out of a file of this version.
+#: Statements that turn a file of this version into one of the previous version.
 _UNDONE = {
     6: (
         *(f"DROP TRIGGER delivery_{what}" for what in ("made", "revived", "ended", "gone")),
@@ -182,15 +182,15 @@ _UNDONE = {
 }
 
 
-def taken_back(path: Path, version: int) -> None:
-    """Make the file one of an earlier version."""
+def downgrade(path: Path, version: int) -> None:
+    """Turn the file into one of an earlier version."""
     for later in range(max(_UNDONE), version, -1):
         for statement in (*_UNDONE[later], f"PRAGMA user_version = {later - 1}"):
-            tampered(path, statement)
+            tamper(path, statement)
 
 
-def made_of(path: Path) -> list[tuple[str, ...]]:
-    """All tables, indexes and triggers of a file, and what it says about their sizes."""
+def schema_of(path: Path) -> list[tuple[str, ...]]:
+    """Return all tables, indexes and triggers of a file, and its planning statistics."""
     with sqlite3.connect(path) as connection:
         made = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name").fetchall()
         made += connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY tbl, idx").fetchall()
@@ -201,12 +201,12 @@ def made_of(path: Path) -> list[tuple[str, ...]]:
     return made
 
 
-def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
-    """A file from before there were keys and a feed of changes opens, keeps all that is in it, and has both."""
+def test_a_file_of_the_first_version_is_migrated(path: Path) -> None:
+    """A file from before API keys and the feed of changes keeps its content and supports both."""
     with harken.connect(url_of(path)) as hk:
         first, other = (hk.submit("session", "up").feedback for _ in range(2))
         changed = hk.collection.reply("default", first.id, "Thanks")
-    taken_back(path, 1)
+    downgrade(path, 1)
     with open_storage(url_of(path)) as storage, harken.connect(storage) as hk:
         assert list(hk.stream()) == [changed, other]
         assert list(storage.feedback.changes("default", since=changed.updated_at)) == [changed]
@@ -217,20 +217,20 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
         assert hk.keys.authenticate(made.text) == made.key
 
 
-def test_a_file_of_the_second_version_is_brought_up_to_date(path: Path) -> None:
-    """A file from before there were alerts opens, has them, and tells all that waited in it under today's ids."""
+def test_a_file_of_the_second_version_is_migrated(path: Path) -> None:
+    """A file from before alerts supports them, and delivers its waiting events with current ids."""
     later = NOON + timedelta(minutes=1)
     with open_storage(url_of(path)) as storage:
         storage.feedback.add(accepted(*a_series(3)))
         dead, pending, waiting = storage.outbox.events(limit=9)
         storage.outbox.fan_out([(dead, ["log"]), (pending, ["log", "mail"])], due_at=NOON)
         storage.outbox.bury(storage.outbox.claim("log", now=NOON, until=later, limit=1)[0], error="gone")
-        told = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
-    taken_back(path, 2)
+        before = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+    downgrade(path, 2)
     with open_storage(url_of(path)) as storage:
         assert list(storage.outbox.events(limit=9)) == [waiting]
-        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == told
-        revived = storage.outbox.replay(f"{told[DeliveryState.DEAD][0].event.id}:log", due_at=NOON)
+        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == before
+        revived = storage.outbox.replay(f"{before[DeliveryState.DEAD][0].event.id}:log", due_at=NOON)
         assert (revived.attempts, revived.tries) == (1, 0)
         alert = an_alert()
         assert storage.alerts.add(alert, alert.event())
@@ -240,11 +240,11 @@ def test_a_file_of_the_second_version_is_brought_up_to_date(path: Path) -> None:
         assert storage.alerts.get("default", alert.id) == alert
 
 
-def test_a_file_of_the_third_version_is_brought_up_to_date(path: Path) -> None:
-    """A file from before there were conversations keeps all that is in it, and takes what agents say."""
+def test_a_file_of_the_third_version_is_migrated(path: Path) -> None:
+    """A file from before conversations keeps its content and supports them."""
     with harken.connect(url_of(path)) as hk:
         kept = hk.submit("session", "up").feedback
-    taken_back(path, 3)
+    downgrade(path, 3)
     with harken.connect(url_of(path)) as hk:
         assert list(hk.stream()) == [kept]
         hk.conversations.append("default", "session", "helper", 0, {"text": "Hello"})
@@ -253,12 +253,12 @@ def test_a_file_of_the_third_version_is_brought_up_to_date(path: Path) -> None:
         assert hk.conversations.message("default", "session", "helper", 0) == {"text": "Hello"}
 
 
-def test_a_file_of_the_fourth_version_is_brought_up_to_date(path: Path) -> None:
-    """A file in which a key belonged to a session keeps its feedback and API keys; now each author has keys."""
+def test_a_file_of_the_fourth_version_is_migrated(path: Path) -> None:
+    """A file with keys per session keeps its feedback and API keys; each author now has separate keys."""
     with harken.connect(url_of(path)) as hk:
         kept = [hk.submit("s", "up", author=author, idempotency_key=f"k-{author}").feedback for author in ("ann", None)]
         key = hk.keys.create("default", ["read"])
-    taken_back(path, 4)
+    downgrade(path, 4)
     with harken.connect(url_of(path)) as hk:
         assert list(hk.stream()) == kept
         assert hk.keys.authenticate(key.text) == key.key
@@ -267,8 +267,8 @@ def test_a_file_of_the_fourth_version_is_brought_up_to_date(path: Path) -> None:
         assert hk.check() == []
 
 
-def test_a_file_of_the_fifth_version_is_brought_up_to_date(path: Path) -> None:
-    """What waits in a file from before there was an order of deliveries has one, and erasures are notified."""
+def test_a_file_of_the_fifth_version_is_migrated(path: Path) -> None:
+    """Deliveries from before the order was kept are ordered, and channels are notified of erasures."""
     later = NOON + timedelta(minutes=1)
     with open_storage(url_of(path)) as storage:
         one, other = a_series(2)
@@ -280,11 +280,11 @@ def test_a_file_of_the_fifth_version_is_brought_up_to_date(path: Path) -> None:
         changed_event = next(event for event in storage.outbox.events(limit=9) if event.version > 1)
         storage.outbox.fan_out([(changed_event, ["log", "mail"])], due_at=NOON)
         storage.outbox.settle(storage.outbox.claim("mail", now=later, until=later, limit=1))
-        told = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
-    taken_back(path, 5)
+        before = {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState}
+    downgrade(path, 5)
     with open_storage(url_of(path)) as storage:
         assert list(storage.outbox.events(limit=9)) == [second]
-        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == told
+        assert {state: list(storage.outbox.deliveries(state, limit=9)) for state in DeliveryState} == before
         assert not storage.outbox.claim("log", now=NOON, until=later, limit=9)
         (claim,) = storage.outbox.claim("mail", now=NOON, until=later, limit=9)
         assert claim.event == changed_event
@@ -296,8 +296,8 @@ def test_a_file_of_the_fifth_version_is_brought_up_to_date(path: Path) -> None:
         assert storage.check() == []
 
 
-def test_the_order_of_deliveries_is_kept_beside_a_process_of_the_version_before(path: Path) -> None:
-    """It knows of no order and stores no more than it did; what it settles still lets the next one go."""
+def test_the_order_is_kept_while_the_previous_version_is_running(path: Path) -> None:
+    """The previous version does not know the order; deliveries that it settles still release the next ones."""
     one = a_feedback()
     changed = one.answered("Thanks", at=NOON)
     columns = (
@@ -322,8 +322,8 @@ def test_the_order_of_deliveries_is_kept_beside_a_process_of_the_version_before(
     before.close()
 
 
-def test_a_process_of_the_version_before_grants_a_limited_key_nothing(path: Path) -> None:
-    """It does not know that a key can be limited to agents, and must not take it for one that is not."""
+def test_the_previous_version_grants_nothing_to_a_limited_key(path: Path) -> None:
+    """The previous version does not support keys limited to agents, and must not treat them as unlimited."""
     with harken.connect(url_of(path)) as hk:
         limited = hk.keys.create("default", ["read", "admin"], agents=["helper"]).key
         other = hk.keys.create("default", ["read"]).key
@@ -335,30 +335,30 @@ def test_a_process_of_the_version_before_grants_a_limited_key_nothing(path: Path
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
-def test_an_old_file_becomes_as_a_new_one(path: Path, version: int) -> None:
-    """Whatever version a file began with, it ends up with the same tables, indexes and statistics."""
-    filled(path, 3)
-    new = made_of(path)
-    taken_back(path, version)
-    filled(path, 1)
-    assert made_of(path) == new
+def test_a_migrated_file_equals_a_new_one(path: Path, version: int) -> None:
+    """After migration from any version, a file has the same tables, indexes and statistics as a new one."""
+    fill(path, 3)
+    new = schema_of(path)
+    downgrade(path, version)
+    fill(path, 1)
+    assert schema_of(path) == new
 
 
-def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
-    """A missing folder, or a folder in the place of the file, is told apart."""
-    with pytest.raises(StorageUnavailable, match="there is no folder"):
+def test_an_invalid_path_raises_a_helpful_error(tmp_path: Path) -> None:
+    """A missing folder and a folder in place of the file have different messages."""
+    with pytest.raises(StorageUnavailable, match="folder"):
         harken.connect(url_of(tmp_path / "missing" / "feedback.db"))
     with pytest.raises(StorageUnavailable, match="not a file"):
         harken.connect(url_of(tmp_path))
 
 
-# --- what damage does ------------------------------------------------------------------------------------------------
+# --- damage ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kept", [4096, 5000, 40_000])
 def test_a_truncated_file_is_refused_and_left_untouched(path: Path, kept: int) -> None:
-    """A file whose end is missing is ``StorageCorrupt``; it stays as it is, for whoever wants to rescue it."""
-    filled(path)
+    """A file whose end is missing raises ``StorageCorrupt`` and is not changed, so that it can be repaired."""
+    fill(path)
     path.write_bytes(path.read_bytes()[:kept])
     before = path.read_bytes()
     with pytest.raises(StorageCorrupt, match="damaged"):
@@ -368,8 +368,8 @@ def test_a_truncated_file_is_refused_and_left_untouched(path: Path, kept: int) -
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_garbled_file_is_refused_and_left_untouched(path: Path, seed: int) -> None:
-    """A file with pages overwritten by garbage is ``StorageCorrupt`` and stays as it is."""
-    filled(path)
+    """A file with overwritten pages raises ``StorageCorrupt`` and is not changed."""
+    fill(path)
     random = Random(seed)
     content = bytearray(path.read_bytes())
     for page in random.sample(range(1, len(content) // 4096), 3):
@@ -381,13 +381,13 @@ def test_a_garbled_file_is_refused_and_left_untouched(path: Path, seed: int) -> 
 
 
 @pytest.mark.slow
-def test_damage_that_happens_while_open_is_found_by_a_check(path: Path) -> None:
-    """``check`` reads the whole file and tells of damage; without damage it tells of nothing."""
+def test_a_check_finds_damage_of_an_open_file(path: Path) -> None:
+    """``check`` reads the whole file and reports damage; without damage it reports nothing."""
     with harken.connect(url_of(path)) as hk:
         for number in range(40):
             hk.submit(f"session-{number}", "up", "some words " * 20)
         assert hk.check() == []
-        # Into the file proper, as the checkpoint of the last connection's close would.
+        # Into the main file, as the checkpoint at the close of the last connection would.
         with sqlite3.connect(path) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         other.close()
@@ -400,7 +400,7 @@ def test_damage_that_happens_while_open_is_found_by_a_check(path: Path) -> None:
 
 
 def open_and_check(path: Path) -> list[str]:
-    """What a fresh process finds: this one still has the good pages in its cache."""
+    """Return the findings of a new process, as this one still has the good pages in its cache."""
     script = (
         "import sys; from pathlib import Path; from harken_adapters.storage.sqlite.database import Database\n"
         "import harken_adapters.storage.sqlite.opening as module; module._CHECKED_SIZE = 0\n"
@@ -419,10 +419,10 @@ def open_and_check(path: Path) -> list[str]:
         "agent_id = 'nobody' WHERE span = 'hour'",
     ],
 )
-def test_figures_that_were_tampered_with_are_found(path: Path, change: str) -> None:
-    """``check`` recounts by agent and by slot, so that a counter which somebody edited does not stay unnoticed."""
-    filled(path, 3)
-    tampered(path, f"UPDATE counter SET {change}")
+def test_a_check_finds_changed_counters(path: Path, change: str) -> None:
+    """``check`` recounts by agent and by slot, so that an edited counter is detected."""
+    fill(path, 3)
+    tamper(path, f"UPDATE counter SET {change}")
     with harken.connect(url_of(path)) as hk:
         problems = hk.check()
     assert problems
@@ -440,15 +440,15 @@ def test_figures_that_were_tampered_with_are_found(path: Path, change: str) -> N
         ("DELETE FROM counter", 4),
     ],
 )
-def test_figures_that_were_tampered_with_are_mended(path: Path, damage: str, wrong: int) -> None:
-    """``rebuild`` counts anew, gives a sentence for each figure that was wrong, and leaves the right ones in place."""
-    filled(path, 3, agent_id="a")
-    filled(path, 2, application="other", sentiment=Sentiment(0.5, 1))
-    tampered(path, damage)
+def test_a_rebuild_corrects_changed_counters(path: Path, damage: str, wrong: int) -> None:
+    """``rebuild`` recounts, reports each wrong counter, and keeps the correct ones."""
+    fill(path, 3, agent_id="a")
+    fill(path, 2, application="other", sentiment=Sentiment(0.5, 1))
+    tamper(path, damage)
     with harken.connect(url_of(path)) as hk:
-        mended = hk.rebuild()
-        assert len(mended) == wrong
-        assert all(sentence.startswith("The figures of '") and "; a recount gives " in sentence for sentence in mended)
+        corrected = hk.rebuild()
+        assert len(corrected) == wrong
+        assert all(one.startswith("The statistics of '") and "; a recount gives " in one for one in corrected)
         assert (hk.check(), hk.rebuild()) == ([], [])
     with harken.connect(url_of(path), application="other") as hk:
         assert hk.check() == []
@@ -456,24 +456,24 @@ def test_figures_that_were_tampered_with_are_mended(path: Path, damage: str, wro
         assert (hk.check(), hk.rebuild()) == ([], [])
 
 
-def test_what_was_mended_is_told_in_figures(path: Path) -> None:
-    """The sentence names the application, the agent, the time and the figures before and after."""
-    filled(path, 3)
-    tampered(path, "UPDATE counter SET positive = 1, comment_characters = 0 WHERE span = 'slot'")
-    tampered(path, "DELETE FROM counter WHERE span = 'hour'")
+def test_a_rebuild_reports_the_counts(path: Path) -> None:
+    """The sentence names the application, the agent, the time, and the counts before and after."""
+    fill(path, 3)
+    tamper(path, "UPDATE counter SET positive = 1, comment_characters = 0 WHERE span = 'slot'")
+    tamper(path, "DELETE FROM counter WHERE span = 'hour'")
     counted = "a recount gives positive 3, comments 3, comment_characters 660"
     with harken.connect(url_of(path)) as hk:
         by_hour, by_slot = hk.rebuild()
-    assert by_hour == f"The figures of 'default' for agent 'helper' at hour 12 UTC said nothing; {counted}"
-    said = "said positive 1, comments 3"
-    assert by_slot == f"The figures of 'default' for agent 'helper' from 2026-01-01T12:00Z on {said}; {counted}"
+    assert by_hour == f"The statistics of 'default' for agent 'helper' at hour 12 UTC were nothing; {counted}"
+    said = "were positive 1, comments 3"
+    assert by_slot == f"The statistics of 'default' for agent 'helper' from 2026-01-01T12:00Z on {said}; {counted}"
 
 
-# --- durable and gone ------------------------------------------------------------------------------------------------
+# --- durability and erasure ------------------------------------------------------------------------------------------
 
 
-def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
-    """Feedback, figures, metadata and events outlive the process that wrote them."""
+def test_stored_data_remains_after_reopening(path: Path) -> None:
+    """Feedback, statistics, metadata and events outlive the process that wrote them."""
     series = a_series(5, agent_id="helper")
     with open_storage(url_of(path)) as storage:
         storage.feedback.add(accepted(*series))
@@ -486,8 +486,8 @@ def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
         assert len(storage.outbox.events(limit=9)) == 5
 
 
-def test_claims_are_there_for_everybody_at_once(path: Path) -> None:
-    """A claim does not wait for the disk, yet other connections honour it, and so does whoever comes next."""
+def test_claims_are_visible_to_others_at_once(path: Path) -> None:
+    """A claim does not wait for the disk, but other connections and later processes respect it."""
     later = NOON + timedelta(minutes=1)
     with open_storage(url_of(path)) as storage, open_storage(url_of(path)) as other:
         storage.feedback.add(accepted(*a_series(2)))
@@ -502,9 +502,9 @@ def test_claims_are_there_for_everybody_at_once(path: Path) -> None:
         assert list(storage.outbox.settle([second])) == []
 
 
-def test_whoever_finds_nothing_due_stands_in_nobodys_way(path: Path) -> None:
-    """A relay that looks for work while another process writes waits for nothing, as long as there is none."""
-    filled(path, 3)
+def test_a_claim_without_due_deliveries_waits_for_no_writer(path: Path) -> None:
+    """A relay that finds nothing due does not wait while another process writes."""
+    fill(path, 3)
     with open_storage(url_of(path, busy_timeout=0.05)) as storage:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -516,17 +516,17 @@ def test_whoever_finds_nothing_due_stands_in_nobodys_way(path: Path) -> None:
         other.close()
 
 
-def test_the_file_is_written_ahead_and_synced(path: Path) -> None:
-    """The file is in WAL mode, so that readers and the writer do not wait for each other."""
-    filled(path, 1)
+def test_the_file_is_in_wal_mode(path: Path) -> None:
+    """The file is in WAL mode, so that readers and the writer do not block each other."""
+    fill(path, 1)
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 
 
-def test_erased_words_are_gone_from_the_disk(path: Path) -> None:
-    """After erasing, the words are in no file of the database, not even in a corner that is marked as free."""
-    secret = "a very private matter that nobody must ever read again"
+def test_erased_text_is_gone_from_the_disk(path: Path) -> None:
+    """After an erasure, no file of the database contains the text, not even in free pages."""
+    secret = "a very private matter that must not be readable again"
     with harken.connect(url_of(path)) as hk:
         hk.submit("kept", "up", "harmless")
         receipt = hk.submit("doomed", "down", secret, author="ann")
@@ -537,9 +537,9 @@ def test_erased_words_are_gone_from_the_disk(path: Path) -> None:
         assert b"harmless" in found
 
 
-def test_erased_words_go_from_the_disk_although_somebody_reads(path: Path) -> None:
-    """Readers that come and go do not keep erased words in the write-ahead log."""
-    secret = "a very private matter that nobody must ever read again"
+def test_erased_text_is_gone_from_the_disk_despite_readers(path: Path) -> None:
+    """Concurrent readers do not keep erased text in the write-ahead log."""
+    secret = "a very private matter that must not be readable again"
     done = threading.Event()
     with harken.connect(url_of(path)) as hk, ThreadPoolExecutor(2) as pool:
         hk.submit("doomed", "down", secret)
@@ -560,7 +560,7 @@ def test_erased_words_go_from_the_disk_although_somebody_reads(path: Path) -> No
 
 
 def test_deleted_metadata_is_gone_from_the_disk(path: Path) -> None:
-    """What an application forgets of a session is in no file of the database any more."""
+    """No file of the database contains deleted metadata."""
     with harken.connect(url_of(path)) as hk:
         hk.sessions.update("default", "session", {"phone": "a number that is nobody's business"})
         hk.sessions.delete("default", "session")
@@ -569,7 +569,7 @@ def test_deleted_metadata_is_gone_from_the_disk(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_damaged_file_keeps_its_log(path: Path) -> None:
-    """Whoever wants to rescue a damaged file finds the file and the log of its last writes as they were."""
+    """A damaged file and the log of its last writes are not changed, so that they can be repaired."""
     script = """
 import os, sys, harken
 hk = harken.connect(sys.argv[1])
@@ -588,18 +588,18 @@ os._exit(0)
     assert (path.read_bytes(), log.read_bytes()) == before
 
 
-def test_a_name_that_no_file_can_have_says_so(tmp_path: Path) -> None:
-    """What the operating system refuses is told in Harken's words too."""
+def test_an_impossible_name_raises_a_storage_error(tmp_path: Path) -> None:
+    """Names that the operating system refuses raise Harken's error."""
     with pytest.raises(StorageUnavailable, match="cannot be"):
         harken.connect(url_of(tmp_path / ("a" * 300)))
 
 
-# --- together with others --------------------------------------------------------------------------------------------
+# --- concurrency -----------------------------------------------------------------------------------------------------
 
 
-def test_a_locked_file_is_waited_for_and_then_given_up(path: Path) -> None:
-    """While another process holds the file for writing, reads go on; a write gives up when its time is over."""
-    filled(path, 3)
+def test_a_write_to_a_locked_file_times_out(path: Path) -> None:
+    """While another process holds the write lock, reads succeed, and a write fails after its timeout."""
+    fill(path, 3)
     with harken.connect(url_of(path, busy_timeout=0.05)) as hk:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -613,8 +613,8 @@ def test_a_locked_file_is_waited_for_and_then_given_up(path: Path) -> None:
 
 
 def test_a_write_waits_for_the_lock(path: Path) -> None:
-    """A write that finds the file locked goes through as soon as the other is done."""
-    filled(path, 1)
+    """A write to a locked file succeeds when the lock is released."""
+    fill(path, 1)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     with harken.connect(url_of(path)) as hk:
@@ -625,8 +625,8 @@ def test_a_write_waits_for_the_lock(path: Path) -> None:
         assert receipt.result(timeout=60).feedback.session_id == "session"
 
 
-def test_readers_see_one_state(path: Path) -> None:
-    """Figures asked for while a writer is busy are those of some moment: never half of a batch."""
+def test_reads_are_consistent(path: Path) -> None:
+    """Statistics read during a write never contain half of a batch."""
     batches = [a_series(50, agent_id="helper") for _ in range(20)]
     done = threading.Event()
     totals = set()
@@ -649,8 +649,8 @@ def test_readers_see_one_state(path: Path) -> None:
     assert all(total % 50 == 0 for total in totals)
 
 
-def test_a_closed_storage_says_so(path: Path) -> None:
-    """After closing, every call raises ``StorageClosed``, and closing again is harmless."""
+def test_a_closed_storage_raises(path: Path) -> None:
+    """After closing, every call raises ``StorageClosed``, and closing again has no effect."""
     with open_storage(url_of(path)) as storage:
         storage.feedback.add(accepted(a_feedback()))
     with pytest.raises(StorageClosed):
@@ -661,8 +661,8 @@ def test_a_closed_storage_says_so(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
-def test_a_fork_has_to_connect_anew(path: Path) -> None:
-    """A child process that uses its parent's storage gets ``StorageClosed``; the parent goes on unharmed."""
+def test_a_forked_child_must_connect_again(path: Path) -> None:
+    """A child process that uses its parent's storage gets ``StorageClosed``; the parent is not affected."""
     script = """
 import os, sys, harken
 hk = harken.connect(sys.argv[1])
@@ -689,8 +689,8 @@ print(hk.summary().total)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
-def test_a_process_may_fork_at_any_moment(path: Path) -> None:
-    """Whatever threads of the parent are just reading or writing, the child finds no lock that nobody gives back."""
+def test_a_process_may_fork_at_any_time(path: Path) -> None:
+    """Even while threads of the parent read or write, the child finds no lock that is never released."""
     script = """
 import os, sys, threading, harken
 hk = harken.connect(sys.argv[1])
@@ -708,7 +708,7 @@ for _ in range(15):
     if child == 0:
         with harken.connect(sys.argv[1]) as own:
             own.submit("child", "up")
-            own.collection.erase(own.query(session_id="nobody"))
+            own.collection.erase(own.query(session_id="missing"))
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 ended.set()
@@ -717,7 +717,7 @@ for thread in busy:
 print(hk.summary(session_id="child").total)
 """
     url = f"{url_of(path)}?busy_timeout=5"
-    # Newer Pythons warn of just this, as not everything that a program uses minds it.
+    # Newer versions of Python warn about exactly this, as not all libraries support it.
     words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, url]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("15\n", "")
@@ -725,8 +725,8 @@ print(hk.summary(session_id="child").total)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are set as POSIX has them")
-def test_a_full_disk_loses_nothing_that_was_acknowledged(path: Path) -> None:
-    """When the file cannot grow any more, submitting raises, what was acknowledged stays, and reading goes on."""
+def test_a_full_disk_loses_no_acknowledged_feedback(path: Path) -> None:
+    """If the file cannot grow, submitting raises, acknowledged feedback stays, and reading works."""
     script = """
 import resource, signal, sys, harken
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -748,8 +748,8 @@ with harken.connect(sys.argv[1]) as hk:
         hk.submit("session", "up")
 
 
-def test_unknown_trouble_is_a_storage_error(path: Path) -> None:
-    """What SQLite complains about beyond the known is a ``StorageError`` too, never a bare driver error."""
+def test_an_unknown_sqlite_error_is_a_storage_error(path: Path) -> None:
+    """Errors of SQLite without a specific translation raise ``StorageError``."""
     with open_storage(url_of(path)) as storage:
         with sqlite3.connect(path) as other:
             other.execute("DROP TABLE session_metadata")

@@ -1,4 +1,4 @@
-"""Processes that fork while they have a SQLite file open: neither parent nor child loses what it acknowledged."""
+"""Processes that fork while a SQLite file is open: neither parent nor child loses acknowledged feedback."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="only where processes fork"),
 ]
 
-#: What the programs below begin with. ``wait`` and ``go`` order what parent and child do, ``visit`` is another process.
+#: The beginning of the programs below. ``wait`` and ``go`` order parent and child, ``visit`` runs another process.
 BEGIN = """
 import ctypes, os, signal, subprocess, sys, harken
 
@@ -38,7 +38,7 @@ def submit(hk, count):
 
 
 def run(tmp_path: Path, program: str) -> tuple[str, int]:
-    """What a program prints, and how much is stored afterwards in a file without damage."""
+    """Return what a program prints, and how much feedback is stored in an undamaged file afterwards."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", BEGIN + program, url]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
@@ -48,8 +48,8 @@ def run(tmp_path: Path, program: str) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("end", ["parent.close()", "os.kill(os.getpid(), 9)", "os._exit(0)", "pass"])
-def test_a_child_that_connects_keeps_what_it_acknowledges(tmp_path: Path, end: str) -> None:
-    """Also when its parent closes, exits or is killed, other processes come and go, and it is killed itself."""
+def test_a_child_that_connects_keeps_acknowledged_feedback(tmp_path: Path, end: str) -> None:
+    """This holds if the parent closes, exits or is killed, other processes connect, and the child is killed."""
     program = f"""
 parent = harken.connect(url)
 submit(parent, 1)
@@ -79,8 +79,8 @@ os.waitpid(keeper, 0)
     assert run(tmp_path, program)[1] == 62
 
 
-def test_a_parent_goes_on_after_it_forked(tmp_path: Path) -> None:
-    """Children that come and go, with the parent's connection or their own, take nothing from the parent."""
+def test_a_parent_continues_after_a_fork(tmp_path: Path) -> None:
+    """Children that use the parent's connection or their own do not affect the parent."""
     program = """
 parent, again = harken.connect(url), harken.connect(url)
 for number in range(4):
@@ -103,7 +103,7 @@ os._exit(0)
 
 
 def test_children_of_children(tmp_path: Path) -> None:
-    """Every generation that connects keeps what it acknowledges, whichever ends first."""
+    """Every generation that connects keeps its acknowledged feedback, in any order of exits."""
     program = """
 with harken.connect(url) as parent:
     submit(parent, 5)
@@ -135,14 +135,14 @@ module._add = add
 hk.submit("session", "up")
 module._add = plain
 """,
-    # As a program written in C forks, which runs none of Python's hooks.
+    # A fork by a program written in C, which does not run Python's hooks.
     "without hooks": "forked = ctypes.CDLL(None).fork()\n",
 }
 
 
 @pytest.mark.parametrize("fork", FORKS)
-def test_a_child_that_could_lose_something_may_not_connect(tmp_path: Path, fork: str) -> None:
-    """Where a connection could not be closed before the fork, the child is told; the parent goes on unharmed."""
+def test_a_child_that_could_lose_data_may_not_connect(tmp_path: Path, fork: str) -> None:
+    """If a connection could not be closed before the fork, the child gets an error, and the parent continues."""
     program = f"""
 hk = harken.connect(url)
 submit(hk, 5)
@@ -162,8 +162,8 @@ submit(hk, 5)
     assert (printed, total) == ("7\n", 16 + (fork == "in a transaction"))
 
 
-def test_a_child_of_that_kind_ends_without_harm(tmp_path: Path) -> None:
-    """A child that inherited an open connection leaves it alone, also when it ends as Python programs do."""
+def test_such_a_child_ends_without_damage(tmp_path: Path) -> None:
+    """A child that inherited an open connection does not use it, even when the interpreter exits."""
     program = f"""
 hk = harken.connect(url)
 submit(hk, 5)
@@ -183,8 +183,8 @@ os.kill(os.getpid(), 9)
         assert (hk.summary().total, hk.check()) == (16, [])
 
 
-def test_forks_wait_for_threads_that_wait_for_each_other(tmp_path: Path) -> None:
-    """A fork comes through although one thread reads inside of a write, and others write all the time."""
+def test_a_fork_does_not_deadlock_with_waiting_threads(tmp_path: Path) -> None:
+    """A fork succeeds although one thread reads within a write, and others write continuously."""
     program = """
 import threading
 from harken_adapters.storage.sqlite.database import Database
@@ -216,8 +216,8 @@ for thread in threads:
     assert run(tmp_path, program)[1] == 305
 
 
-def test_forks_are_not_kept_waiting_by_many_readers(tmp_path: Path) -> None:
-    """However many threads read all the time, a thread that forks finds a moment without any; each fork ends."""
+def test_a_fork_is_not_blocked_by_many_readers(tmp_path: Path) -> None:
+    """While many threads read continuously, a forking thread finds a moment without readers."""
     program = """
 import threading
 
@@ -245,7 +245,7 @@ for thread in readers:
 
 
 def test_threads_may_fork_at_the_same_time(tmp_path: Path) -> None:
-    """Several threads that fork, while others submit and read, neither wait for each other nor leave a lock behind."""
+    """Several threads that fork, while others submit and read, neither deadlock nor leave a lock held."""
     program = """
 import threading
 

@@ -1,4 +1,4 @@
-"""A SQLite file that is opened twice, moved, replaced or restored while it is in use: nothing acknowledged is lost."""
+"""A SQLite file that is opened twice, moved, replaced or restored during use loses no acknowledged feedback."""
 
 import os
 import shutil
@@ -20,38 +20,38 @@ from harken.testing import a_series, accepted
 
 
 def url_of(path: Path) -> str:
-    """The URL of a file in a test's folder."""
+    """Return the URL of a file in a test's folder."""
     return f"sqlite:///{path}"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a test's database is, in a folder that can be renamed."""
+    """The path of a test's database, in a folder that can be renamed."""
     (tmp_path / "data").mkdir()
     return tmp_path / "data" / "feedback.db"
 
 
 def elsewhere(code: str, *arguments: object) -> str:
-    """What another process prints that connects to the file that is its first argument, as ``hk``."""
+    """Return what another process prints that connects to the file, its first argument, as ``hk``."""
     script = f"import os, sys, harken\nhk = harken.connect('sqlite:///' + sys.argv[1])\n{code}"
     words = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file, if it is there; read by another process, as reading it here would drop SQLite's locks."""
+    """Return the bytes of a file if it exists, read by another process: reading them here would drop SQLite's locks."""
     return subprocess.run(["cat", path], capture_output=True, check=False).stdout
 
 
 def stored(path: Path) -> int:
-    """How much feedback another process finds in a file without damage."""
+    """Return how much feedback another process finds in an undamaged file."""
     total, problems = elsewhere("print(hk.summary().total, hk.check())", path).split(" ", 1)
     assert problems == "[]"
     return int(total)
 
 
 def acknowledged(hk: Harken, tries: int = 20) -> int:
-    """How many of some submissions are acknowledged; the others must be refused as unavailable."""
+    """Return how many submissions were acknowledged; the others must raise ``StorageUnavailable``."""
     count = 0
     for number in range(tries):
         try:
@@ -66,8 +66,8 @@ def acknowledged(hk: Harken, tries: int = 20) -> int:
 
 
 @pytest.mark.slow
-def test_a_file_that_one_process_opens_twice_keeps_everything(path: Path) -> None:
-    """Connecting again, for another application, takes no lock from the first; others may come and go."""
+def test_a_file_opened_twice_by_one_process_keeps_everything(path: Path) -> None:
+    """A second connection, for another application, releases no lock of the first, also with other processes."""
     first = harken.connect(url_of(path))
     first.submit("first", "up")
     second = harken.connect(url_of(path), application="other")
@@ -85,8 +85,8 @@ def test_a_file_that_one_process_opens_twice_keeps_everything(path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_what_refuses_a_file_takes_no_lock_from_those_that_use_it(path: Path) -> None:
-    """A command that would write over the database looks at it first, and others may come and go after that."""
+def test_a_refused_command_releases_no_lock_of_the_users(path: Path) -> None:
+    """A command that would overwrite the database checks it first; other processes may connect afterwards."""
     from harken_adapters.hosts.cli.files import refuse_database  # noqa: PLC0415
     from harken_adapters.hosts.cli.options import WrongUsage  # noqa: PLC0415
 
@@ -103,7 +103,7 @@ def test_what_refuses_a_file_takes_no_lock_from_those_that_use_it(path: Path) ->
         assert stored(path) == 3
 
 
-# --- moved -----------------------------------------------------------------------------------------------------------
+# --- moved files -----------------------------------------------------------------------------------------------------
 
 
 def _delete(path: Path) -> None:
@@ -163,8 +163,8 @@ MOVES: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("move", "reason"), MOVES)
-def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Callable[[Path], None], reason: str) -> None:
-    """Whatever way the path stops to lead to the open file, every call says so, and none reads or writes elsewhere."""
+def test_nothing_is_acknowledged_after_a_move(path: Path, move: Callable[[Path], None], reason: str) -> None:
+    """When the path no longer leads to the open file, every call raises, and none reads or writes another file."""
     hk = harken.connect(url_of(path))
     for _ in range(5):
         feedback = hk.submit("before", "up", "words").feedback
@@ -191,8 +191,8 @@ def test_nothing_is_acknowledged_once_the_file_was_moved(path: Path, move: Calla
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("move", "reason"), MOVES)
-def test_files_that_are_moved_late_are_noticed_too(path: Path, move: Callable[[Path], None], reason: str) -> None:
-    """Where nothing has changed in the folder for a while, files are asked for less, and a change is seen at once."""
+def test_a_late_move_is_detected(path: Path, move: Callable[[Path], None], reason: str) -> None:
+    """If the folder has not changed for some time, fewer checks are made, but a change is detected at once."""
     with harken.connect(url_of(path)) as hk:
         hk.submit("before", "up")
         # Until the last change of the folder is old.
@@ -209,7 +209,7 @@ def test_files_that_are_moved_late_are_noticed_too(path: Path, move: Callable[[P
 @pytest.mark.slow
 @pytest.mark.parametrize("notices", [True, False])
 def test_a_restored_backup_is_not_damaged_by_the_old_log(path: Path, notices: bool) -> None:
-    """A backup that replaces the file in use is as it was, whether its old process notices or just ends."""
+    """A backup that replaces an open file stays unchanged, whether the old process notices it or only ends."""
     hk = harken.connect(url_of(path))
     for number in range(30):
         hk.submit(f"session-{number}", "up", "some words " * 20)
@@ -227,8 +227,8 @@ def test_a_restored_backup_is_not_damaged_by_the_old_log(path: Path, notices: bo
 
 
 @pytest.mark.slow
-def test_a_file_that_was_renamed_in_use_is_complete(path: Path) -> None:
-    """What was acknowledged before goes with the file, even what was in its log only."""
+def test_a_file_renamed_during_use_is_complete(path: Path) -> None:
+    """Acknowledged feedback moves with the file, including that in the log."""
     hk = harken.connect(url_of(path))
     for _ in range(30):
         hk.submit("session", "up", "some words")
@@ -239,8 +239,8 @@ def test_a_file_that_was_renamed_in_use_is_complete(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_that_is_put_back_goes_on(path: Path) -> None:
-    """A file that was away for a moment is used again as soon as it is back, and has everything."""
+def test_a_file_that_is_moved_back_is_used_again(path: Path) -> None:
+    """A file that was missing for a moment is used again when it is back, with all its content."""
     with harken.connect(url_of(path)) as hk:
         hk.submit("before", "up")
         moved = path.with_suffix(".moved")
@@ -254,7 +254,7 @@ def test_a_file_that_is_put_back_goes_on(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_replaced_file_can_be_connected_to_again(path: Path) -> None:
-    """What is there now is used by whoever connects again, in the same process, while the old one keeps refusing."""
+    """A new connection of the same process uses the new file, while the old connection keeps refusing."""
     old = harken.connect(url_of(path))
     old.submit("old", "up")
     _replace_by_new(path)
@@ -267,8 +267,8 @@ def test_a_replaced_file_can_be_connected_to_again(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
-    """A path may be a link; when that is changed to lead to another database, the old one is not written to."""
+def test_a_changed_link_is_detected(path: Path) -> None:
+    """If the path is a link that is changed to another database, the old database is not written to."""
     link, one, two = (path.with_name(name) for name in ("link.db", "one.db", "two.db"))
     for target in (one, two):
         with harken.connect(url_of(target)) as made:
@@ -285,8 +285,8 @@ def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notices", [True, False])
-def test_a_removed_log_costs_no_other_process_anything(path: Path, notices: bool) -> None:
-    """What another process acknowledged after somebody removed the log is there when all have ended.
+def test_a_removed_log_does_not_affect_another_process(path: Path, notices: bool) -> None:
+    """What another process acknowledged after the log was removed is stored when all have ended.
 
     The process that still has the removed log must not move it into the file, nor delete the other's.
     """
@@ -318,8 +318,8 @@ if sys.stdin.readline() == "try\\n":
 
 
 @pytest.mark.slow
-def test_what_is_acknowledged_while_files_are_moved_is_in_one_of_them(path: Path) -> None:
-    """At whatever moment of a submission the file is moved away and another is put into its place."""
+def test_feedback_acknowledged_during_a_move_is_in_one_of_the_files(path: Path) -> None:
+    """The file may be moved and replaced at any moment of a submission."""
     for number in range(25):
         ids: list[str] = []
         old = path.with_name(f"old-{number}.db")
@@ -353,7 +353,7 @@ def test_what_is_acknowledged_while_files_are_moved_is_in_one_of_them(path: Path
 
 
 @pytest.mark.slow
-def test_what_nobody_waits_for_is_written_before_the_process_ends(path: Path) -> None:
+def test_pending_submissions_are_written_before_the_process_ends(path: Path) -> None:
     """A program may end right after ``submit_soon``, without closing: the storage is closed after the last write."""
     script = "[hk.submit_soon('session', 'up') for _ in range(100)]"
     elsewhere(script, path)
@@ -364,7 +364,7 @@ def test_what_nobody_waits_for_is_written_before_the_process_ends(path: Path) ->
 
 
 def test_a_file_with_two_names_is_refused(path: Path) -> None:
-    """Under each name SQLite would keep a log of its own, and the two would destroy the file."""
+    """SQLite would keep one log for each name, and the two would destroy the file."""
     other = path.with_name("other.db")
     with harken.connect(url_of(path)) as hk:
         hk.submit("session", "up")
@@ -379,21 +379,21 @@ def test_a_file_with_two_names_is_refused(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("put_there", [False, True])
-def test_a_log_that_is_left_alone_is_not_deleted(path: Path, put_there: bool) -> None:
-    """Where the file was renamed without its log, a new file would cost what is only in the log."""
+def test_the_log_of_a_renamed_file_is_not_deleted(path: Path, put_there: bool) -> None:
+    """If the file was renamed without its log, creating a new file would lose the content of the log."""
     moved = path.with_suffix(".moved")
     elsewhere("[hk.submit('session', 'up') for _ in range(10)]; os._exit(0)", path)
     path.rename(moved)
     if put_there:
         path.touch()
-    with pytest.raises(StorageUnavailable, match="put the file back"):
+    with pytest.raises(StorageUnavailable, match="restore the file"):
         harken.connect(url_of(path))
     moved.replace(path)
     assert stored(path) == 10
 
 
-def test_names_that_are_not_utf_8_are_kept_apart(tmp_path: Path) -> None:
-    """Escapes in a URL are bytes of the name, whatever they would be as text."""
+def test_names_that_are_not_utf_8_are_distinguished(tmp_path: Path) -> None:
+    """Percent escapes in a URL are bytes of the name, even if they are not valid text."""
     for number, name in enumerate(("%FE", "%FF"), start=1):
         with harken.connect(f"sqlite:///{tmp_path}/{name}.db") as hk:
             for _ in range(number):
@@ -404,8 +404,8 @@ def test_names_that_are_not_utf_8_are_kept_apart(tmp_path: Path) -> None:
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 
-def test_readers_make_no_file(path: Path) -> None:
-    """A reader that has to open the file when it is gone leaves no empty one in its place."""
+def test_readers_create_no_file(path: Path) -> None:
+    """A reader that opens a deleted file does not create an empty one."""
     with harken.connect(url_of(path)) as hk:
         hk.submit("session", "up")
         _delete(path)
@@ -417,8 +417,8 @@ def test_readers_make_no_file(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_relative_path_means_the_folder_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers and writers that are opened after the program went to another folder still use the same file."""
+def test_a_relative_path_is_resolved_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections opened after a change of the working directory still use the same file."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
@@ -435,8 +435,8 @@ def test_a_relative_path_means_the_folder_where_it_was_opened(tmp_path: Path, mo
 
 
 @pytest.mark.slow
-def test_a_backup_is_restored_while_nobody_has_the_file_open(path: Path) -> None:
-    """As the documentation says: stop, remove all three files, put the backup there, start."""
+def test_a_backup_can_be_restored_while_the_file_is_closed(path: Path) -> None:
+    """The documented procedure works: stop, remove all three files, copy the backup, start."""
     backup = path.with_suffix(".backup")
     with open_storage(url_of(path)) as storage:
         storage.feedback.add(accepted(*a_series(10)))

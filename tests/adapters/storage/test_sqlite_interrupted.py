@@ -1,4 +1,4 @@
-"""A transaction that is interrupted at any point is undone or done, and stands in nobody's way afterwards."""
+"""An interrupted transaction is either committed or rolled back, and does not block others."""
 
 import dis
 import sys
@@ -24,14 +24,15 @@ FOLDER = str(Path(package.__file__).parent)
 
 
 class Interrupted(BaseException):
-    """What a signal handler may raise, such as ``KeyboardInterrupt``."""
+    """Raised like an exception of a signal handler, such as ``KeyboardInterrupt``."""
 
 
 @contextmanager
 def interrupted_at(steps: frozenset[int]) -> Iterator[list[int]]:
-    """Raise in this thread when the adapter's code has taken so many steps; gives how many it took.
+    """Raise in this thread after a number of steps of the adapter's code. Yields a counter of the steps.
 
-    A step is a bytecode instruction before which a signal may be handled: where a function begins, and after a call.
+    A step is a bytecode instruction before which a signal may be handled: at the beginning of a function and after a
+    call.
     """
     taken = [0]
 
@@ -59,9 +60,9 @@ def _may_be_interrupted(frame: FrameType) -> bool:
 
 @cache
 def _interruptible(code: CodeType) -> frozenset[int]:
-    """The instructions after a call or a jump back, at the end of which the interpreter handles signals.
+    """Return the instructions after a call or a backward jump, after which the interpreter handles signals.
 
-    What is raised then comes from the call. So an instruction that other handlers are in force at does not count.
+    The exception is raised by the call, so instructions that are covered by other handlers are left out.
     """
     bytecode = dis.Bytecode(code)
 
@@ -76,8 +77,8 @@ def _interruptible(code: CodeType) -> frozenset[int]:
     )
 
 
-def undisturbed(storage: Storage) -> None:
-    """Another thread, and this one, must be able to write and read; in a thread, so that a lock would be seen."""
+def check_usable(storage: Storage) -> None:
+    """Check that another thread and this one can write and read; a thread reveals a lock that is still held."""
     done = threading.Event()
 
     def use() -> None:
@@ -93,7 +94,7 @@ def undisturbed(storage: Storage) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("again", [(), (1,), (3,), (10,)])
 def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[int, ...]) -> None:
-    """Also once more while it is undone: all of it is there or nothing, and whoever comes next can write."""
+    """This includes an interruption of the rollback: all or nothing is stored, and the next write succeeds."""
     items = iter(a_series(5_000))
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
         total, step, interrupted = 0, 0, True
@@ -101,7 +102,7 @@ def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[in
             step += 1
             batch = accepted(next(items), next(items))
             interrupted = _interrupt(partial(storage.feedback.add, batch), step, again)
-            undisturbed(storage)
+            check_usable(storage)
             stored = len(list(storage.feedback.stream(FeedbackQuery())))
             assert stored - total in ((0, 2) if interrupted else (2,))
             total = stored
@@ -112,21 +113,21 @@ def test_a_write_may_be_interrupted_at_any_point(tmp_path: Path, again: tuple[in
 
 @pytest.mark.slow
 def test_a_read_may_be_interrupted_at_any_point(tmp_path: Path) -> None:
-    """Whoever reads or writes next is not held up, and nothing keeps the log from being emptied."""
+    """The next read or write is not blocked, and the log can be emptied."""
     with open_storage(f"sqlite:///{tmp_path}/feedback.db") as storage:
         storage.feedback.add(accepted(*a_series(3)))
         step, interrupted = 0, True
         while interrupted:
             step += 1
             interrupted = _interrupt(lambda: storage.feedback.find(FeedbackQuery(), limit=2), step, ())
-            undisturbed(storage)
+            check_usable(storage)
         storage.sessions.delete("default", "session")
         assert (tmp_path / "feedback.db-wal").stat().st_size == 0
     assert step > 20
 
 
-def test_an_interruption_that_is_kept_keeps_no_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A traceback that somebody keeps, as the interactive interpreter does, holds no cursor of the connection."""
+def test_a_stored_traceback_holds_no_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback that is kept, as the interactive interpreter does, holds no cursor of the connection."""
     decode, left = rows.from_row, [2]
 
     def interrupted(row: Any) -> Any:

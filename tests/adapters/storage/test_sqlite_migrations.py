@@ -1,4 +1,4 @@
-"""Files of earlier versions: a released migration stays as it is, and nothing that happens to one damages a file."""
+"""Files of earlier versions: released migrations never change, and migrating does not damage a file."""
 
 import sqlite3
 import subprocess
@@ -16,7 +16,7 @@ from harken.domain.erasure import Erased
 from harken.testing import NOON
 from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
-#: Of each released migration. A change to the schema is a new migration, and a new line here.
+#: The digests of released migrations. A change of the schema is a new migration and a new line here.
 DIGESTS = (
     "10c8ecbaceda4d76",
     "2f2e4a95116cb367",
@@ -29,7 +29,7 @@ DIGESTS = (
 
 
 def old_file(path: Path, version: int) -> None:
-    """A file as that version of Harken made it, empty, in WAL mode."""
+    """Create an empty file as that version of Harken created it, in WAL mode."""
     connection = sqlite3.connect(path, isolation_level=None)
     for migration in MIGRATIONS[:version]:
         connection.executescript(migration)
@@ -40,14 +40,14 @@ def old_file(path: Path, version: int) -> None:
 
 
 def test_released_migrations_never_change() -> None:
-    """A file that was made yesterday has the tables that yesterday's migrations make, so these must stay."""
+    """Existing files were created by the released migrations, so these must stay the same."""
     assert tuple(sha256(migration.encode()).hexdigest()[:16] for migration in MIGRATIONS) == DIGESTS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
-def test_a_process_that_is_killed_while_it_migrates_leaves_a_good_file(tmp_path: Path, version: int) -> None:
-    """``kill -9`` before each statement, of a new file and of each old one: the next to connect has a whole file."""
+def test_a_process_killed_during_a_migration_does_no_harm(tmp_path: Path, version: int) -> None:
+    """After ``kill -9`` before each statement, for a new file and each old one, the next process finds a valid file."""
     program = """
 import os, shutil, signal, sqlite3, sys, harken
 
@@ -92,8 +92,8 @@ print(statement)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
-def test_processes_that_open_an_old_file_at_once_migrate_it_once(tmp_path: Path, version: int) -> None:
-    """Whoever comes first migrates, the others wait, and all go on with the same file."""
+def test_concurrent_processes_migrate_an_old_file_once(tmp_path: Path, version: int) -> None:
+    """The first process migrates, the others wait, and all continue with the same file."""
     path = tmp_path / "feedback.db"
     if version:
         old_file(path, version)
@@ -117,8 +117,8 @@ with harken.connect("sqlite:///" + sys.argv[1]) as hk:
         assert (hk.summary().total, hk.check()) == (15, [])
 
 
-def test_what_is_in_an_old_file_is_treated_like_what_is_new(tmp_path: Path) -> None:
-    """Deliveries that waited before their order was kept are claimed in order, and an erasure finds older alerts."""
+def test_old_content_is_treated_like_new_content(tmp_path: Path) -> None:
+    """Deliveries from before the order was kept are claimed in order, and an erasure finds older alerts."""
     path = tmp_path / "feedback.db"
     old_file(path, 5)
     connection = sqlite3.connect(path)
@@ -150,11 +150,11 @@ def test_what_is_in_an_old_file_is_treated_like_what_is_new(tmp_path: Path) -> N
         assert empty == {"listing", "about"}
 
 
-# --- files that a killed process left ---------------------------------------------------------------------------------
+# --- files left by a killed process -----------------------------------------------------------------------------------
 
 
 def killed_while_writing(path: Path) -> None:
-    """Let another process be killed in the middle of a transaction that has changed the file already."""
+    """Let another process be killed in the middle of a transaction that has already changed the file."""
     program = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -167,8 +167,8 @@ os.kill(os.getpid(), 9)
     subprocess.run([sys.executable, "-c", program, str(path)], check=False)
 
 
-def test_an_unfinished_transaction_of_a_killed_process_is_undone(tmp_path: Path) -> None:
-    """A file that is not in WAL mode yet may have a journal of what has to be undone; then it is opened as ever."""
+def test_an_unfinished_transaction_of_a_killed_process_is_rolled_back(tmp_path: Path) -> None:
+    """A file that is not yet in WAL mode may have a rollback journal; it is applied when the file is opened."""
     path = tmp_path / "feedback.db"
     old_file(path, 1)
     connection = sqlite3.connect(path)
@@ -181,8 +181,8 @@ def test_an_unfinished_transaction_of_a_killed_process_is_undone(tmp_path: Path)
         assert (hk.summary().total, hk.check()) == (1, [])
 
 
-def test_another_applications_unfinished_transaction_is_undone_and_the_file_is_refused(tmp_path: Path) -> None:
-    """Whose file it is can be told only when the transaction is undone, as its own program would do first, too."""
+def test_another_applications_unfinished_transaction_is_rolled_back_and_the_file_is_refused(tmp_path: Path) -> None:
+    """The owner of the file is known only after the rollback, which the other program would also do first."""
     path = tmp_path / "theirs.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (secret TEXT)")
@@ -195,8 +195,8 @@ def test_another_applications_unfinished_transaction_is_undone_and_the_file_is_r
     assert path.read_bytes()[:4096] == before[:4096]
 
 
-def test_a_file_that_nothing_was_made_in_yet_becomes_ours(tmp_path: Path) -> None:
-    """A process that was killed right after it had made the file leaves one without tables."""
+def test_a_file_without_tables_is_used(tmp_path: Path) -> None:
+    """A process that was killed right after it created the file leaves one without tables."""
     path = tmp_path / "feedback.db"
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode = WAL")

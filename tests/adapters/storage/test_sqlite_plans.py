@@ -1,4 +1,4 @@
-"""How SQLite finds what is asked for: by an index, however large the file is."""
+"""SQLite uses an index for every operation, regardless of the size of the file."""
 
 import re
 import sqlite3
@@ -20,20 +20,20 @@ from harken.ports.state import StateEntry
 from harken.ports.storage import Storage
 from harken.testing import NOON, a_feedback, a_series, accepted, an_alert
 
-#: What is asked for, and the column by which it has to be found.
+#: Operations of the facade, and the column or index by which they must find rows.
 _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
-    "figures of a session": (lambda hk: hk.summary(session_id="s-1"), "session_id=?"),
-    "figures of a session's message": (lambda hk: hk.summary(session_id="s-1", message_id="m"), "session_id=?"),
+    "statistics of a session": (lambda hk: hk.summary(session_id="s-1"), "session_id=?"),
+    "statistics of a message": (lambda hk: hk.summary(session_id="s-1", message_id="m"), "session_id=?"),
     "a page of a session": (lambda hk: hk.feedback(session_id="s-1"), "session_id=?"),
     "all of a session": (lambda hk: list(hk.stream(session_id="s-1")), "session_id=?"),
     "votes in a session": (lambda hk: hk.collection.votes("default", "s-1", "a"), "=? AND "),
     "a page of an author": (lambda hk: hk.feedback(author="a"), "author=?"),
-    "figures of an author": (lambda hk: hk.summary(author="a"), "author=?"),
+    "statistics of an author": (lambda hk: hk.summary(author="a"), "author=?"),
     "a page of an agent": (lambda hk: hk.feedback(agent_id="helper"), "agent_id=?"),
-    "downs of an agent": (lambda hk: hk.summary(agent_id="helper", rating="down"), "agent_id=?"),
+    "thumbs-down of an agent": (lambda hk: hk.summary(agent_id="helper", rating="down"), "agent_id=?"),
     "a page of all": (lambda hk: hk.feedback(limit=1), "feedback_time"),
-    "what awaits moderation": (lambda hk: hk.moderation.backlog("default"), "feedback_waiting"),
-    "a page of what awaits moderation": (lambda hk: hk.moderation.queue(hk.query(), limit=1), "feedback_waiting"),
+    "the moderation backlog": (lambda hk: hk.moderation.backlog("default"), "feedback_waiting"),
+    "a page of the moderation queue": (lambda hk: hk.moderation.queue(hk.query(), limit=1), "feedback_waiting"),
     "an erased session": (
         lambda hk: hk.collection.erase(hk.query(session_id="s-1").in_any_state()),
         "session_id=?",
@@ -45,73 +45,73 @@ _ASKED: dict[str, tuple[Callable[[Harken], object], str]] = {
 _LATER = NOON + timedelta(days=1)
 
 
-def _claimed(storage: Storage) -> Sequence[Delivery]:
+def _claim(storage: Storage) -> Sequence[Delivery]:
     return storage.outbox.claim("log", now=_LATER, until=_LATER, limit=9)
 
 
-def _listed(storage: Storage, **filters: Any) -> Sequence[Delivery]:
+def _list(storage: Storage, **filters: Any) -> Sequence[Delivery]:
     return storage.outbox.deliveries(DeliveryState.PENDING, limit=2, **filters)
 
 
-def _replayed(storage: Storage) -> Delivery:
-    claim = _claimed(storage)[0]
+def _replay(storage: Storage) -> Delivery:
+    claim = _claim(storage)[0]
     storage.outbox.bury(claim, error="gone")
     return storage.outbox.replay(claim.id, due_at=NOON)
 
 
-def _erased_with_alert(storage: Storage) -> Erased:
+def _erase_with_alert(storage: Storage) -> Erased:
     (one,) = storage.feedback.find(FeedbackQuery(), limit=1).items
     alert = an_alert(subject=Subject("session", "session"), feedback_ids=(one.id,))
     storage.alerts.add(alert, alert.event())
     return storage.feedback.erase(FeedbackQuery(feedback_id=one.id), at=NOON)
 
 
-#: What a relay does, and whoever looks at it or at alerts, and what it has to be found by.
+#: Operations of relays, and of the commands that manage deliveries and alerts, and what they must use.
 _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
-    "events that wait": (lambda st: st.outbox.events(limit=9), "event_time"),
-    "a plan that is carried out": (
+    "waiting events": (lambda st: st.outbox.events(limit=9), "event_time"),
+    "fan-out": (
         lambda st: st.outbox.fan_out([(event, ["log"]) for event in st.outbox.events(limit=9)], due_at=NOON),
         "event USING PRIMARY KEY (application=? AND feedback_id=? AND version=?)",
     ),
-    "what is due": (_claimed, "delivery_channel (channel=? AND state=? AND late=? AND due_at<?)"),
-    "what is claimed": (_claimed, "delivery USING PRIMARY KEY (id=?)"),
-    "what is given back": (lambda st: st.outbox.release(_claimed(st)), "delivery USING PRIMARY KEY (id=?)"),
-    "what has arrived": (lambda st: st.outbox.settle(_claimed(st)), "delivery USING PRIMARY KEY (id=?)"),
-    "what dies and is replayed": (_replayed, "delivery USING PRIMARY KEY (id=?)"),
-    "one delivery": (lambda st: st.outbox.delivery(_listed(st)[0].id), "delivery USING PRIMARY KEY (id=?)"),
+    "due deliveries": (_claim, "delivery_channel (channel=? AND state=? AND late=? AND due_at<?)"),
+    "claim": (_claim, "delivery USING PRIMARY KEY (id=?)"),
+    "release": (lambda st: st.outbox.release(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
+    "settle": (lambda st: st.outbox.settle(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
+    "bury and replay": (_replay, "delivery USING PRIMARY KEY (id=?)"),
+    "one delivery": (lambda st: st.outbox.delivery(_list(st)[0].id), "delivery USING PRIMARY KEY (id=?)"),
     "deliveries of a channel": (
-        lambda st: _listed(st, channel="log"),
+        lambda st: _list(st, channel="log"),
         "delivery_channel (channel=? AND state=? AND late=?)",
     ),
-    "more of a channel": (
-        lambda st: _listed(st, channel="log", after=_listed(st)[0]),
+    "the next page of a channel": (
+        lambda st: _list(st, channel="log", after=_list(st)[0]),
         "delivery_channel (channel=? AND state=? AND late=? AND (due_at,id)>(?,?))",
     ),
     "deliveries of an application": (
-        lambda st: _listed(st, channel="log", application="default"),
+        lambda st: _list(st, channel="log", application="default"),
         "delivery_channel (channel=? AND state=? AND late=?)",
     ),
-    "deliveries of all channels": (_listed, "delivery_channel (channel>?)"),
-    "what is discarded": (lambda st: st.outbox.discard(_claimed(st)), "delivery USING PRIMARY KEY (id=?)"),
-    "what is moved": (lambda st: st.outbox.move(_claimed(st)[0], "new"), "delivery USING PRIMARY KEY (id=?)"),
-    "what is counted": (lambda st: st.outbox.pending(), "COVERING INDEX delivery_channel (channel=? AND state=?)"),
-    "what an erasure awaits": (
-        lambda st: st.outbox.release([evolve(claim, attempts=0) for claim in _claimed(st)]),
+    "deliveries of all channels": (_list, "delivery_channel (channel>?)"),
+    "discard": (lambda st: st.outbox.discard(_claim(st)), "delivery USING PRIMARY KEY (id=?)"),
+    "move": (lambda st: st.outbox.move(_claim(st)[0], "new"), "delivery USING PRIMARY KEY (id=?)"),
+    "count pending": (lambda st: st.outbox.pending(), "COVERING INDEX delivery_channel (channel=? AND state=?)"),
+    "an erasure that waits for a claim": (
+        lambda st: st.outbox.release([evolve(claim, attempts=0) for claim in _claim(st)]),
         "delivery_feedback (application=? AND feedback_id=?)",
     ),
-    "what is erased": (
+    "erase": (
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "delivery_feedback (application=? AND feedback_id=?)",
     ),
-    "what an erasure removes": (
+    "deliveries removed by an erasure": (
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "feedback USING PRIMARY KEY (application=? AND id=?)",
     ),
-    "alerts that list what is erased": (
+    "alerts that list erased feedback": (
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "alert_feedback USING PRIMARY KEY (application=? AND feedback_id=?)",
     ),
-    "alerts about what is erased": (
+    "alerts about erased feedback": (
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "alert USING PRIMARY KEY (application=? AND id=?)",
     ),
@@ -119,28 +119,28 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.feedback.erase(FeedbackQuery(session_id="session"), at=NOON),
         "alert_session (application=? AND subject=?)",
     ),
-    "what is left of the session that an alert about erased feedback is about": (
-        _erased_with_alert,
+    "remaining feedback of an alert's session": (
+        _erase_with_alert,
         "feedback_session (application=? AND session_id=?)",
     ),
-    "what is forgotten": (
+    "forget": (
         lambda st: st.outbox.forget(before=_LATER),
         "delivery_channel (channel=? AND state=? AND late=? AND due_at<?)",
     ),
-    "many feedbacks": (
+    "several entries": (
         lambda st: st.feedback.get_many("default", ["a", "b"]),
         "feedback USING PRIMARY KEY (application=? AND id=?)",
     ),
-    "a submission that is repeated": (
+    "a repeated submission": (
         lambda st: [st.feedback.add(accepted(a_feedback(author="a", idempotency_key="k"))) for _ in range(2)],
         "feedback_key (application=? AND session_id=? AND idempotency_key=? AND <expr>=?)",
     ),
-    "how much metadata a session has": (
+    "the size of a session's metadata": (
         lambda st: st.sessions.update("default", "s", {"a": 1}),
         "session_metadata USING PRIMARY KEY (application=? AND session_id=?)",
     ),
     "an alert": (lambda st: st.alerts.get("default", "alert"), "alert USING PRIMARY KEY (application=? AND id=?)"),
-    "an alert that is resolved": (
+    "resolve an alert": (
         lambda st: st.alerts.replace(an_alert(version=2), an_alert(version=2).event()),
         "alert USING PRIMARY KEY (application=? AND id=?)",
     ),
@@ -148,15 +148,15 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.alerts.latest("default", "streak", Subject("agent", "a")),
         "alert_subject (application=? AND rule=? AND subject_by=? AND subject=?)",
     ),
-    "what an agent knows": (
+    "an agent's state": (
         lambda st: st.conversations.agent("default", "s", "helper"),
         "agent USING PRIMARY KEY (application=? AND session_id=? AND agent_id=?)",
     ),
-    "what all agents of a session know": (
+    "the states of a session's agents": (
         lambda st: st.conversations.agents("default", "s"),
         "agent USING PRIMARY KEY (application=? AND session_id=?)",
     ),
-    "who spoke": (
+    "speakers": (
         lambda st: st.conversations.speakers("default", "s"),
         "sqlite_autoindex_message_1 (application=? AND session_id=?)",
     ),
@@ -164,11 +164,11 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.conversations.messages("default", "s", "helper", limit=2, after=7),
         "sqlite_autoindex_message_1 (application=? AND session_id=? AND agent_id=? AND number>?)",
     ),
-    "a message in the place of another": (
+    "replace a message": (
         lambda st: st.conversations.replace("default", "s", "helper", 7, {}),
         "sqlite_autoindex_message_1 (application=? AND session_id=? AND agent_id=? AND number=?)",
     ),
-    "how much was said": (
+    "count messages": (
         lambda st: st.conversations.count("default", "s"),
         "COVERING INDEX sqlite_autoindex_message_1 (application=? AND session_id=?)",
     ),
@@ -176,12 +176,12 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: list(st.conversations.sessions()),
         "COVERING INDEX sqlite_autoindex_message_1 ((application,session_id)>(?,?))",
     ),
-    "a session that is forgotten": (
+    "erase a session": (
         lambda st: st.conversations.erase("default", "s"),
         "sqlite_autoindex_message_1 (application=? AND session_id=?)",
     ),
     "alerts": (lambda st: st.alerts.find("default", limit=9), "alert_time (application=?)"),
-    "more alerts": (
+    "the next page of alerts": (
         lambda st: st.alerts.find("default", limit=9, after=an_alert()),
         "alert_time (application=? AND (raised_at,id)<(?,?))",
     ),
@@ -189,11 +189,11 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.alerts.find("default", limit=9, since=NOON),
         "alert_time (application=? AND raised_at>?)",
     ),
-    "alerts that stand": (
+    "open alerts": (
         lambda st: st.alerts.find("default", limit=9, open=True),
         "alert_standing (application=?)",
     ),
-    "alerts that are resolved": (
+    "resolved alerts": (
         lambda st: st.alerts.find("default", limit=9, open=False),
         "alert_time (application=?)",
     ),
@@ -201,13 +201,13 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
         lambda st: st.alerts.find("default", limit=9, rule="streak"),
         "alert_rule (application=? AND rule=?)",
     ),
-    "a document": (lambda st: st.state.get("route", "a"), "document USING PRIMARY KEY (kind=? AND name=?)"),
-    "documents of a kind": (lambda st: st.state.all("route"), "document USING PRIMARY KEY (kind=?)"),
-    "a document that is replaced": (
+    "a state entry": (lambda st: st.state.get("route", "a"), "document USING PRIMARY KEY (kind=? AND name=?)"),
+    "state entries of a kind": (lambda st: st.state.all("route"), "document USING PRIMARY KEY (kind=?)"),
+    "replace a state entry": (
         lambda st: st.state.put("route", StateEntry("a", {}, 2)),
         "document USING PRIMARY KEY (kind=? AND name=?)",
     ),
-    "a document that is deleted": (
+    "delete a state entry": (
         lambda st: st.state.delete("route", "a"),
         "document USING PRIMARY KEY (kind=? AND name=?)",
     ),
@@ -216,7 +216,7 @@ _DONE: dict[str, tuple[Callable[[Storage], object], str]] = {
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """All that is sent to SQLite, with the values put in."""
+    """Record the statements sent to SQLite, with their values."""
     statements: list[str] = []
     connect = sqlite3.connect
 
@@ -230,8 +230,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("asked", _ASKED)
-def test_what_is_asked_for_is_found_by_its_index(asked: str, tmp_path: Path, sent: list[str]) -> None:
-    """Whoever asks for a session, an author or an agent has SQLite read no others, from the first row on."""
+def test_queries_use_an_index(asked: str, tmp_path: Path, sent: list[str]) -> None:
+    """Reading one session, author or agent reads no rows of others, even in a small file."""
     call, by = _ASKED[asked]
     path = tmp_path / "feedback.db"
     with harken.connect(f"sqlite:///{path}") as hk:
@@ -247,8 +247,8 @@ def test_what_is_asked_for_is_found_by_its_index(asked: str, tmp_path: Path, sen
 
 
 @pytest.mark.parametrize("done", _DONE)
-def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: list[str]) -> None:
-    """However many events, deliveries and alerts there are, none is read that is not needed, and none is sorted."""
+def test_operations_use_an_index(done: str, tmp_path: Path, sent: list[str]) -> None:
+    """With any number of events, deliveries and alerts, no unneeded row is read, and none is sorted."""
     call, by = _DONE[done]
     path = tmp_path / "feedback.db"
     with open_storage(f"sqlite:///{path}") as storage:
@@ -262,18 +262,18 @@ def test_what_is_told_is_found_by_its_index(done: str, tmp_path: Path, sent: lis
     assert any(by in step for step in plans), plans
     for table in ("event", "delivery", "alert", "document", "feedback", "agent", "message"):
         assert not [step for step in plans if step == f"SCAN {table}"]
-    # Events of the very same time may be sorted by the last column, but never all of them.
+    # Events of the same time may be sorted by the last column, but never all of them.
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans
 
 
-#: By what the triggers find other deliveries about the subject of one, to its channel.
+#: The index by which triggers find other deliveries about one subject to one channel.
 _LANE: Final = "SEARCH delivery USING INDEX delivery_order (application=? AND feedback_id=? AND channel=?"
 _ONE: Final = "SEARCH delivery USING PRIMARY KEY (id=?)"
 _MARKING: Final = {_ONE, f"{_LANE} AND version<?)", f"{_LANE} AND version>?)"}
 _UNMARKING: Final = {f"{_LANE})", f"{_LANE} AND version=?)"}
 _LISTED: Final = "SCAN listed VIRTUAL TABLE INDEX 1:"
 _UNLISTED: Final = "SEARCH alert_feedback USING PRIMARY KEY (application=? AND feedback_id=? AND alert_id=?)"
-#: Triggers, and all that they look for.
+#: The triggers, and everything that they look up.
 _TRIGGERED: Final = {
     "delivery_made": _MARKING,
     "delivery_revived": _MARKING,
@@ -292,7 +292,7 @@ _TRIGGERED: Final = {
 
 @pytest.mark.parametrize("trigger", _TRIGGERED)
 def test_a_trigger_finds_rows_by_their_index(trigger: str, tmp_path: Path) -> None:
-    """However many deliveries there are about one feedback, a trigger reads none that it has no need of."""
+    """With any number of deliveries about one feedback entry, a trigger reads no unneeded row."""
     path = tmp_path / "feedback.db"
     with open_storage(f"sqlite:///{path}"):
         connection = sqlite3.connect(path)

@@ -1,4 +1,4 @@
-"""What a ``sqlite:`` URL may say."""
+"""Parsing of ``sqlite:`` URLs."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from harken_adapters.storage.sqlite.url import Location, parse_url
     ],
 )
 def test_a_url_names_a_file(url: str, location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three slashes and a path in the working directory, four and an absolute one; escapes and options are read."""
+    """Three slashes begin a relative path and four an absolute one; escapes and options are parsed."""
     monkeypatch.setattr("os.getcwd", lambda: "/here")
     assert parse_url(url) == location
 
@@ -41,8 +41,8 @@ def test_a_url_names_a_file(url: str, location: Location, monkeypatch: pytest.Mo
         ("sqlite:////C:/data/feedback.db", "Windows path"),
         ("sqlite:///C:feedback.db", "Windows path"),
         (r"sqlite:///data\feedback.db", "Windows path"),
-        ("sqlite:///f.db#part", "write # in a file's name as %23"),
-        ("sqlite:///f.db?busy_timeout=1#part", "write # in a file's name as %23"),
+        ("sqlite:///f.db#part", "write # in a file name as %23"),
+        ("sqlite:///f.db?busy_timeout=1#part", "write # in a file name as %23"),
         ("sqlite:///f.db?timeout=3", "known is busy_timeout"),
         ("sqlite:///f.db?busy_timeout=soon", "number of seconds"),
         ("sqlite:///f.db?busy_timeout=-1", "number of seconds"),
@@ -50,7 +50,7 @@ def test_a_url_names_a_file(url: str, location: Location, monkeypatch: pytest.Mo
         ("sqlite:///f.db?busy_timeout=inf", "number of seconds"),
     ],
 )
-def test_an_invalid_url_says_what_was_expected(url: str, says: str) -> None:
-    """A mistake in the URL is a ``ConfigurationError`` that tells what was expected."""
+def test_an_invalid_url_raises_a_helpful_error(url: str, says: str) -> None:
+    """The ``ConfigurationError`` says what was expected."""
     with pytest.raises(ConfigurationError, match=says):
         parse_url(url)

@@ -51,7 +51,7 @@ def with_history(data: st.DataObject, url: str, batch: list[Feedback]) -> None:
 
 
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=st.lists(hst.feedbacks(), min_size=8, max_size=30), data=st.data())
+@given(batch=st.lists(hst.feedback_entries(), min_size=8, max_size=30), data=st.data())
 def test_a_copy_exports_the_same_bytes(cli: Any, tmp_path: Path, batch: list[Feedback], data: st.DataObject) -> None:
     """Whatever happened to feedback, and in whatever application: the exports of a copy are those of the original."""
     for file in tmp_path.glob("*.db*"):
@@ -63,7 +63,7 @@ def test_a_copy_exports_the_same_bytes(cli: Any, tmp_path: Path, batch: list[Fee
 
 @needs_real_feedback
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=st.lists(hst.feedbacks(), min_size=8, max_size=30), data=st.data())
+@given(batch=st.lists(hst.feedback_entries(), min_size=8, max_size=30), data=st.data())
 def test_a_copy_of_real_feedback_exports_the_same_bytes(
     cli: Any, tmp_path: Path, batch: list[Feedback], data: st.DataObject
 ) -> None:

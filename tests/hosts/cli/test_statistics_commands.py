@@ -187,7 +187,7 @@ def test_doctor_tells_of_what_is_wrong(cli: Any, tmp_path: Path) -> None:
     ran = cli("doctor", "--json", storage="sqlite:///broken.db")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
-    assert problem.endswith("broken.db is not a SQLite database; it was left untouched, choose another file")
+    assert problem.endswith("broken.db is not a SQLite database and was left untouched; choose another file")
     assert "Error" not in problem
     assert f"Problem: {problem}" in cli("doctor", storage="sqlite:///broken.db").out
 
@@ -205,7 +205,7 @@ def test_rebuild_mends_what_doctor_finds(cli: Any, tmp_path: Path) -> None:
     _tamper(tmp_path)
     ran = cli("rebuild")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.count("Mended: The figures of 'default' for agent 'helper'") == 2
+    assert ran.out.count("Mended: The statistics of 'default' for agent 'helper'") == 2
     assert cli("stats", "--json").json["positive"] == 1
 
 

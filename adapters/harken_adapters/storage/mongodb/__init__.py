@@ -34,14 +34,15 @@ from harken_adapters.storage.mongodb.url import DEFAULT_DATABASE, DEFAULT_TIMEOU
 
 @contextmanager
 def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
-    """The storage in the database that ``url`` names, with a client of its own.
+    """Open the storage in the database that ``url`` names, with its own client.
 
-    Harken's collections are created if there are none, unless they must be ``existing``.
+    Harken's collections are created if missing, unless ``existing`` is set.
 
     Raises:
         ConfigurationError: the URL is invalid.
-        StorageIncompatible: the database was not made by Harken, or by a newer one; it is left untouched.
-        StorageUnavailable: the server does not answer, or refuses the user, or the collections must exist and do not.
+        StorageIncompatible: the database was not created by Harken, or by a newer version; nothing was changed.
+        StorageUnavailable: the server does not respond or refuses the user, or the collections are missing although
+            they must exist.
     """
     location = parse_url(url)
     client = _client(url, timeout=location.timeout)
@@ -56,16 +57,16 @@ def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
 
 @contextmanager
 def open_mongomock(url: str) -> Iterator[Storage]:
-    """The storage in a new, empty mongomock, which is MongoDB as far as a test can tell; for ``mongomock://``.
+    """Open the storage in a new, empty mongomock database, for tests with ``mongomock://``.
 
     Raises:
-        ConfigurationError: ``url`` says more than that, as nothing can be chosen.
+        ConfigurationError: ``url`` contains more than the scheme.
         MissingExtra: mongomock is not installed.
     """
     if url.lower() != "mongomock://":
-        raise ConfigurationError(f"mongomock:// takes nothing more, got {url!r}")
+        raise ConfigurationError(f"mongomock:// must not be followed by anything, got {url!r}")
     try:
-        import mongomock  # noqa: PLC0415 - only tests have it
+        import mongomock  # noqa: PLC0415 - only installed for tests
     except ModuleNotFoundError as error:
         remedy = 'try pip install "harken[mongodb]" mongomock'
         message = f"mongomock:// needs the package {error.name!r}, which is not installed; {remedy}"
@@ -85,19 +86,19 @@ def mongo_storage(
     timeout: float = DEFAULT_TIMEOUT,
     clock: Clock | None = None,
 ) -> Storage:
-    """The storage in a database of a client that the host owns, and closes; ``mongomock.MongoClient()`` will do.
+    """Open the storage in a database of a client that the host owns and closes, such as ``mongomock.MongoClient()``.
 
     Args:
-        client: connected to a server, or to several.
-        database: Harken's collections in it begin with ``harken_``, so it can be shared.
-        timeout: how many seconds one call may take, 60 at most, whatever the client's own settings are.
-        clock: tells which figures are settled, and has to agree with those of other processes within a minute; the
-            server's, if there is none.
+        client: a client of one server or of several.
+        database: the database; the names of Harken's collections begin with ``harken_``, so it can be shared.
+        timeout: the longest duration of one call in seconds, at most 60, regardless of the client's settings.
+        clock: decides which statistics are settled, and must agree with the clocks of other processes within a minute;
+            by default the server's clock.
 
     Raises:
-        ConfigurationError: the timeout makes no sense.
-        StorageIncompatible: the database was not made by Harken, or by a newer one; it is left untouched.
-        StorageUnavailable: the server does not answer, or refuses the user.
+        ConfigurationError: the timeout is invalid.
+        StorageIncompatible: the database was not created by Harken, or by a newer version; nothing was changed.
+        StorageUnavailable: the server does not respond or refuses the user.
     """
     if not 0 < timeout <= LONGEST_TIMEOUT:
         raise ConfigurationError(f"timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} seconds, got {timeout}")
@@ -106,11 +107,11 @@ def mongo_storage(
 
 def _client(url: str, *, timeout: float) -> MongoClient[Any]:
     try:
-        # The driver only warns of options that it does not know.
+        # The driver only warns about unknown options.
         with warnings.catch_warnings(action="error", category=UserWarning):
             return MongoClient(url, appname="harken", timeoutMS=int(timeout * 1_000))
     except (DriverConfigurationError, InvalidURI, InvalidName, ValueError, UserWarning) as error:
-        raise ConfigurationError(f"The driver makes no sense of the mongodb URL: {error}") from error
+        raise ConfigurationError(f"The MongoDB driver rejects the URL: {error}") from error
 
 
 def _must_exist(database: Database) -> None:

@@ -28,12 +28,12 @@ from harken_adapters.storage.mongodb.documents import (
 
 _LAST_RAISED_FIRST: Final = [("raised_at", -1), ("raised_us", -1), ("id", -1)]
 _CHUNK: Final = 1_000
-#: What only some alerts have: ``standing`` is there for the index of those that stand.
+#: Optional fields. ``standing`` marks open alerts for a partial index.
 _OPTIONAL: Final = ("standing", "resolved_at", "resolved_us")
 
 
 class MongoAlertRepository(AlertRepository):
-    """One document for each alert, with the events that wait to be passed on inside it."""
+    """Stores each alert as one document, which contains its waiting events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -93,22 +93,22 @@ class MongoAlertRepository(AlertRepository):
         return {plan["_id"] for plan in self._erasures(alert) if "done_at" in plan}
 
     def _empty_if_erased(self, alert: Alert, earlier: Collection[ObjectId]) -> None:
-        """Empty an alert if feedback that it is about was erased while it was being written.
+        """Empty an alert if feedback that it lists was erased while the alert was being written.
 
-        An erasure is planned before it takes place, and empties alerts after that: it finds this one, or is found here.
+        An erasure is planned first and empties alerts last: either it finds this alert, or its plan is found here.
 
         Args:
-            alert: as it was written.
-            earlier: the erasures that had ended before that. They concern the caller alone, as in every storage.
+            alert: the alert as written.
+            earlier: the erasures that had ended before. They are the caller's responsibility, as in every storage.
         """
         plans = {plan["id"]: plan["event"] for plan in self._erasures(alert) if plan["_id"] not in earlier}
-        if plans and (erased := gone(self._database, alert.application, plans)):
+        if plans and (erased := find_missing(self._database, alert.application, plans)):
             at = max(event_of(alert.application, one, plans[one]).occurred_at for one in erased)
             sessions = {plans[one]["session_id"] for one in erased}
             empty_alerts(self._database, alert.application, erased, sessions, at=at)
 
     def _erasures(self, alert: Alert) -> list[Document]:
-        """The plans of erasures of what the alert is about."""
+        """Return the plans of erasures of feedback or sessions that the alert is about."""
         of_application = {"application": {"$eq": alert.application}}
         ways: list[Document] = []
         if alert.feedback_ids:
@@ -126,7 +126,7 @@ class MongoAlertRepository(AlertRepository):
 def empty_alerts(
     database: Database, application: str, feedback_ids: Collection[str], sessions: Collection[str], *, at: datetime
 ) -> int:
-    """Empty the alerts that list any of that feedback, or are about a session of it that is gone; and say how many."""
+    """Empty the alerts that list any of the feedback, or whose session has none left. Returns their number."""
     gone_sessions = set(sessions) - _sessions_left(database, application, sessions)
     of_application = {"application": {"$eq": application}}
     about_session = {**of_application, "by": "session", "value": {"$in": sorted(gone_sessions)}}
@@ -138,7 +138,7 @@ def empty_alerts(
 
 
 def _sessions_left(database: Database, application: str, sessions: Collection[str]) -> set[str]:
-    """Those of these in which there is feedback."""
+    """Return those of the sessions that have feedback."""
     wanted = {"application": {"$eq": application}, "session_id": {"$in": list(sessions)}}
     return set(database.feedback.distinct("session_id", wanted))
 
@@ -155,12 +155,12 @@ def _empty(database: Database, condition: Document, index: str, gone_sessions: C
             about_other = alert.subject.by == "session" and name not in gone_sessions
             remains = about_other and _sessions_left(database, alert.application, [name])
             empty = alert.emptied(at=at, session_remains=bool(remains))
-            # One that has changed since is found again.
+            # An alert that has changed since is found again.
             emptied += _replace(database, empty, [empty.event()] if alert.is_open else [])
 
 
-def gone(database: Database, application: str, feedback_ids: Collection[str]) -> set[str]:
-    """Which of that feedback there is not."""
+def find_missing(database: Database, application: str, feedback_ids: Collection[str]) -> set[str]:
+    """Return those of the feedback ids that do not exist."""
     # Answered from the index alone.
     wanted = {"_id": {"$in": [identity(application, one) for one in feedback_ids]}}
     found = at_once(database.feedback.find(wanted, {"_id": 1}), len(feedback_ids))
@@ -179,7 +179,7 @@ def _replace(database: Database, alert: Alert, events: Sequence[Event]) -> bool:
     return bool(database.alerts.update_one(before, change).matched_count)
 
 
-def _taken_apart(name: str, at: datetime) -> Document:
+def _split_time(name: str, at: datetime) -> Document:
     return {f"{name}_at": milliseconds(at), f"{name}_us": lost_microseconds(at)}
 
 
@@ -193,13 +193,13 @@ def _document(alert: Alert) -> Document:
         "by": alert.subject.by,
         "value": alert.subject.value,
         "message": alert.message,
-        # In pairs, so that their names may be any text.
+        # As pairs, because the names may be any text.
         "figures": [[name, figure] for name, figure in alert.figures.items()],
         "feedback_ids": list(alert.feedback_ids),
         "version": alert.version,
-        **_taken_apart("began", alert.began_at),
-        **_taken_apart("raised", alert.raised_at),
-        **({"standing": True} if alert.resolved_at is None else _taken_apart("resolved", alert.resolved_at)),
+        **_split_time("began", alert.began_at),
+        **_split_time("raised", alert.raised_at),
+        **({"standing": True} if alert.resolved_at is None else _split_time("resolved", alert.resolved_at)),
     }
 
 

@@ -1,4 +1,4 @@
-"""One clock for all processes: that of the server."""
+"""The server's clock, which all processes share."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from harken_adapters.storage.mongodb.database import Database
 
 logger = logging.getLogger(__name__)
 
-#: How long a measurement holds, and by how much clocks may drift apart before it is repeated.
+#: How long a measurement is valid, and by how much clocks may drift before it is repeated.
 _HOLDS: Final = timedelta(minutes=1)
 _TOLERANCE: Final = timedelta(seconds=1)
 
 
 def elapsed() -> timedelta:
-    """Monotonic time; it may stand still while the machine sleeps."""
+    """Return monotonic time, which may stop while the machine sleeps."""
     return timedelta(seconds=monotonic())
 
 
 @frozen(kw_only=True)
 class _Measured:
-    """How far the server was ahead of a clock, and what that, the machine's and a stopwatch showed then."""
+    """The offset of the server's clock from a local clock, and the readings of all clocks at the measurement."""
 
     ahead: timedelta
     clock: datetime
@@ -38,12 +38,12 @@ class _Measured:
 
 
 class ServerClock:
-    """The server's time: a clock of this process, and how far the server is ahead of it.
+    """The server's time: the clock of this process plus its measured offset from the server's clock.
 
-    Processes on several machines have to agree on the time, and their own clocks may not.
+    Processes on several machines need a common time, and their own clocks may differ.
 
-    A clock that goes as this machine's does is measured again every minute, and at once when the machine's was set or
-    has slept. Any other is measured once: a test clock keeps its offset.
+    If the given clock follows the machine's, the offset is measured every minute, and at once when the machine's clock
+    was set or the machine has slept. For any other clock, such as a test clock, it is measured once.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ServerClock:
         self._measured = self._measure()
 
     def __call__(self) -> datetime:
-        """The time now."""
+        """Return the current time."""
         now = self._now()
         if not self._holds(now):
             self._measure_again(now)
@@ -72,32 +72,32 @@ class ServerClock:
         measured = self._measured
         machine = self._machine() - measured.machine
         if abs(now - measured.clock - machine) > _TOLERANCE:
-            # It is not a clock that shows how time passes here.
+            # The given clock does not follow the time of this machine.
             return True
         passed = self._passed() - measured.passed
         return passed < _HOLDS and abs(machine - passed) <= _TOLERANCE
 
     def _measure(self) -> _Measured:
         asked = self._now()
-        told = self._database.time()
+        server = self._database.time()
         answered = self._now()
-        ahead = timedelta(0) if told is None else told - (asked + (answered - asked) / 2)
-        return self._noted(ahead, answered)
+        ahead = timedelta(0) if server is None else server - (asked + (answered - asked) / 2)
+        return self._store(ahead, answered)
 
     def _measure_again(self, now: datetime) -> None:
         before = self._measured
         try:
             self._measured = self._measure()
         except StorageError as error:
-            # It goes on as time has passed, and is measured again in a minute.
-            logger.info("The server did not tell the time: %s", error)
+            # The clock continues with the old offset, which is measured again in a minute.
+            logger.info("Cannot read the server's time: %s", error)
             time = before.clock + before.ahead + (self._passed() - before.passed)
-            self._measured = self._noted(time - now, now)
+            self._measured = self._store(time - now, now)
 
-    def _noted(self, ahead: timedelta, clock: datetime) -> _Measured:
+    def _store(self, ahead: timedelta, clock: datetime) -> _Measured:
         return _Measured(ahead=ahead, clock=clock, machine=self._machine(), passed=self._passed())
 
 
 def server_clock(database: Database, now: Clock = utc_now) -> Clock:
-    """A clock that shows the server's time, from one of this process; the same one, where there is no server."""
+    """Return the server's clock, based on ``now``; ``now`` itself for a simulated server."""
     return ServerClock(database, now) if database.served else now

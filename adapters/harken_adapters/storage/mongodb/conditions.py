@@ -1,7 +1,7 @@
-"""A query as a filter.
+"""Translation of queries to filters.
 
-Names of fields are constants, or context names, in which the rules allow neither dots nor dollars. Values stand behind
-operators, so that none of them can be read as one.
+Field names are constants, or context names, which the rules limit to names without dots and dollar signs. Values follow
+operators, so that none of them can be interpreted as one.
 """
 
 from __future__ import annotations
@@ -21,58 +21,58 @@ _NO_ID: Final = ""
 
 
 def where(query: FeedbackQuery) -> Document:
-    """The filter for all that match."""
+    """Return the filter for all matching feedback."""
     return _between(query, above=_since(query), below=_until(query))
 
 
 def where_before(query: FeedbackQuery, place: Cursor | None) -> Document:
-    """The filter for what matches and is older than a place; with it, an index gives the newest first."""
+    """Return the filter for matching feedback older than a cursor; with it, an index returns the newest first."""
     below = _until(query)
     if place is None or (below is not None and below <= place):
         return where(query)
     rest = _between(query, above=_since(query), below=None)
-    return {"$or": [_merged(rest, way) for way in _ways("$lt", place)]}
+    return {"$or": [_merge(rest, way) for way in _ways("$lt", place)]}
 
 
 def where_after(query: FeedbackQuery, place: Cursor | None, *, until: Cursor) -> Document:
-    """The filter for what matches and is newer than a place, but not than ``until``."""
+    """Return the filter for matching feedback newer than a cursor, up to and including ``until``."""
     beyond = Cursor(until.created_at, f"{until.id}\0")
     below = min(filter(None, (beyond, _until(query))))
     above = _since(query)
     if place is None or (above is not None and place <= above):
         return _between(query, above=above, below=below)
     rest = _between(query, above=None, below=below)
-    return {"$or": [_merged(rest, way) for way in _ways("$gt", place)]}
+    return {"$or": [_merge(rest, way) for way in _ways("$gt", place)]}
 
 
 def changed(application: str) -> Document:
-    """The filter for all that was changed."""
+    """Return the filter for all changed feedback."""
     return {"application": {"$eq": application}, "version": {"$gt": 1}}
 
 
 def changed_after(application: str, place: Cursor | None, *, since: datetime, until: Cursor) -> Document:
-    """The filter for what was changed since a moment and behind a place, but not behind ``until``.
+    """Return the filter for feedback changed since a time and after a cursor, up to and including ``until``.
 
-    Here a place is one in the order of changes: an ``updated_at`` and an id.
+    These cursors hold an ``updated_at`` and an id.
     """
     below = Cursor(until.created_at, f"{until.id}\0")
     above = Cursor(since, _NO_ID) if place is None else None
     rest = {**changed(application), **_span("updated", above=above, below=below)}
-    return rest if place is None else {"$or": [_merged(rest, way, "updated") for way in _ways("$gt", place, "updated")]}
+    return rest if place is None else {"$or": [_merge(rest, way, "updated") for way in _ways("$gt", place, "updated")]}
 
 
 def raised_before(rest: Document, place: Cursor | None, *, since: datetime | None) -> Document:
-    """The filter for alerts that fit the rest, were raised since a moment and come behind a place, the last first.
+    """Return the filter for alerts that match ``rest``, were raised since a time and precede a cursor.
 
-    Here a place is one in the order of alerts: a ``raised_at`` and an id.
+    The cursor holds a ``raised_at`` and an id.
     """
     above = None if since is None else Cursor(since, _NO_ID)
     rest = {**rest, **_span("raised", above=above, below=None)}
-    return rest if place is None else {"$or": [_merged(rest, way, "raised") for way in _ways("$lt", place, "raised")]}
+    return rest if place is None else {"$or": [_merge(rest, way, "raised") for way in _ways("$lt", place, "raised")]}
 
 
 def index_for(query: FeedbackQuery) -> str:
-    """The name of the index that finds what matches in order, or finds the one document that can match."""
+    """Return the name of the index that finds matching feedback in order, or finds the only possible match."""
     if query.feedback_id is not None:
         return "_id_"
     if query.session_id is not None:
@@ -93,9 +93,9 @@ def _until(query: FeedbackQuery) -> Cursor | None:
 
 
 def _ways(sign: str, place: Cursor, time: str = "created") -> list[Document]:
-    """The three ways to lie beyond a place: each is one range of an index, which one condition for all would not be.
+    """Return three alternative conditions for being beyond a cursor, each of which is one range of an index.
 
-    A place is one in the order of the ``time`` that is named.
+    The cursor holds the ``time`` that is named, and an id.
     """
     kept, lost = milliseconds(place.created_at), lost_microseconds(place.created_at)
     return [
@@ -105,13 +105,13 @@ def _ways(sign: str, place: Cursor, time: str = "created") -> list[Document]:
     ]
 
 
-def _merged(rest: Document, way: Document, time: str = "created") -> Document:
+def _merge(rest: Document, way: Document, time: str = "created") -> Document:
     at = f"{time}_at"
     return {**rest, **way, at: {**rest.get(at, {}), **way[at]}}
 
 
 def _between(query: FeedbackQuery, *, above: Cursor | None, below: Cursor | None) -> Document:
-    """What matches, strictly between two places."""
+    """Return the filter for matching feedback strictly between two cursors."""
     condition = {**dict(_plain(query)), **_span("created", above=above, below=below)}
     if more := [*condition.get("$and", ()), *_more(query)]:
         condition["$and"] = more
@@ -119,14 +119,14 @@ def _between(query: FeedbackQuery, *, above: Cursor | None, below: Cursor | None
 
 
 def _span(time: str, *, above: Cursor | None, below: Cursor | None) -> Document:
-    """What lies strictly between two places: by a range of milliseconds, and exactly at its ends."""
+    """Return the condition for being strictly between two cursors: a range of milliseconds with exact limits."""
     times: Document = {}
     more: list[Document] = []
     if above is not None:
         times["$gte"] = milliseconds(above.created_at)
         more += _exactly("$gt", above, time)
     if below is not None:
-        # Whatever lies in the millisecond of a whole one lies behind it.
+        # Everything within the millisecond of a whole millisecond is after it.
         exact = not lost_microseconds(below.created_at) and below.id == _NO_ID
         times["$lt" if exact else "$lte"] = milliseconds(below.created_at)
         more += () if exact else _exactly("$lt", below, time)
@@ -139,7 +139,7 @@ def _exactly(sign: str, place: Cursor, time: str) -> list[Document]:
 
 
 def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
-    """The conditions on one field each."""
+    """Yield the conditions on single fields."""
     if query.feedback_id is not None:
         yield "_id", {"$eq": identity(query.application, query.feedback_id)}
     else:
@@ -161,11 +161,11 @@ def _plain(query: FeedbackQuery) -> Iterator[tuple[str, Any]]:
 
 
 def _more(query: FeedbackQuery) -> Iterator[Document]:
-    yield from (_labelled(name, value) for name, value in query.context.items())
+    yield from (_label_condition(name, value) for name, value in query.context.items())
 
 
-def _labelled(name: str, value: Scalar) -> Document:
-    """A context value that is called so: text is its own label, what is not text has one beside it."""
+def _label_condition(name: str, value: Scalar) -> Document:
+    """Return the condition for a context value with this label: strings are their own labels."""
     wanted = label(value)
     if wanted is None:
         return {f"context.{name}": {"$eq": None}}
@@ -173,7 +173,7 @@ def _labelled(name: str, value: Scalar) -> Document:
 
 
 def moments(start: datetime, end: datetime | None) -> Document:
-    """The condition on ``created_at`` for a span between whole milliseconds; ``end`` is not included."""
+    """Return the condition on ``created_at`` between whole milliseconds, without ``end``."""
     times: Document = {"$gte": milliseconds(start)}
     if end is not None:
         times["$lt"] = milliseconds(end)

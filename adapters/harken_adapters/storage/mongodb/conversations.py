@@ -16,10 +16,9 @@ from harken_adapters.storage.mongodb.documents import Document
 
 
 class MongoConversationRepository(ConversationRepository):
-    """One document for each agent, and one for each message.
+    """Stores each agent and each message as one document.
 
-    Values are JSON text, as names in JSON may be what names in MongoDB may not, and what a model says may be no valid
-    Unicode.
+    Values are stored as JSON text, as JSON allows names that MongoDB does not, and text may not be valid Unicode.
     """
 
     def __init__(self, database: Database) -> None:
@@ -85,7 +84,7 @@ class MongoConversationRepository(ConversationRepository):
     def erase(self, application: str, session_id: str) -> int:
         session = _session(application, session_id)
         with self._database.calling():
-            # What an agent knows goes last: as long as it is there, so is the session, and it can be erased again.
+            # The agents are deleted last: while they exist, the session is listed, and the erasure can be repeated.
             erased = self._messages.delete_many(session).deleted_count
             self._agents.delete_many(session)
         return erased
@@ -95,7 +94,7 @@ class MongoConversationRepository(ConversationRepository):
         return (session for session, _ in groupby(both))
 
     def _sessions_in(self, collection: Collection[Document]) -> Iterator[tuple[str, str]]:
-        """Each session once: from the first of one straight to the first of the next, however much it holds."""
+        """Yield each session once, jumping from the first document of one session to the first of the next."""
         place: Document = {}
         while True:
             with self._database.calling():

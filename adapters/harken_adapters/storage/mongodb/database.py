@@ -1,4 +1,4 @@
-"""One database, its collections, and how they are written to and read from."""
+"""A database with its collections, and the settings of reads and writes."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from pymongo.cursor import Cursor
     from pymongo.synchronous.change_stream import DatabaseChangeStream
 
-#: Before the names of all collections, as the database may be shared with the host's own.
+#: Begins the names of all collections, as the database may be shared with the application.
 PREFIX: Final = "harken_"
 _CODEC: Final[CodecOptions[Document]] = CodecOptions()
-#: What stands in for a server in a test, such as mongomock, does nothing atomically, so its callers take turns.
+#: A simulated server, such as mongomock, is not atomic, so its callers are serialised.
 _TAKING_TURNS: Final = RLock()
 
 
 def at_once(cursor: Cursor[Document], most: int) -> Cursor[Document]:
-    """Answers of at most so many documents in one go: the driver would ask for the first hundred, then for the rest.
+    """Request up to ``most`` documents in one batch; by default, the driver requests the first hundred, then the rest.
 
-    One more than there can be, as a server that could give another one keeps the cursor.
+    The limit is one more than the maximum, as a server keeps the cursor open if more documents are possible.
     """
     return cursor.batch_size(most + 1)
 
 
 class Database:
-    """Harken's collections, whatever the deployment's defaults are.
+    """Harken's collections, independent of the deployment's defaults.
 
-    A write is acknowledged when a majority has it in its journal, a read gives only what a majority has. No call takes
-    longer than ``timeout`` seconds, but for what brings the database up to date; all errors that come out are Harken's.
+    A write is acknowledged when a majority has journaled it, and reads return only what a majority has. No call takes
+    longer than ``timeout`` seconds, except migrations. Only Harken's errors are raised.
     """
 
     def __init__(self, client: MongoClient[Any], name: str, *, timeout: float) -> None:
@@ -58,7 +58,7 @@ class Database:
         )
         self.name = f"The MongoDB database {name!r}"
         self.timeout = timeout
-        #: Whether there is a server, or only something that stands in for one.
+        #: Whether this is a real server, not a simulated one.
         self.served = isinstance(client, MongoClient)
         self._turn: AbstractContextManager[object] = nullcontext() if self.served else _TAKING_TURNS
         self._pid = os.getpid()
@@ -75,22 +75,22 @@ class Database:
         self.meta = self.collection("meta")
 
     def collection(self, name: str) -> Collection[Document]:
-        """One of Harken's collections."""
+        """Return one of Harken's collections."""
         return self._database[PREFIX + name]
 
     @contextmanager
     def calling(self, *, timeout: float | None = None) -> Iterator[None]:
-        """Around every call to the server: in time, in this process, and with Harken's errors."""
-        self._must_be_open()
+        """A context for each call to the server: limits its time, checks the process, and translates errors."""
+        self._check_open()
         try:
             with self._turn, pymongo.timeout(timeout or self.timeout):
                 yield
         except (PyMongoError, BSONError) as error:
-            self._must_be_open()
+            self._check_open()
             raise translation(self.name, error) from error
 
     def collection_names(self) -> set[str]:
-        """Harken's collections that are there."""
+        """Return the names of Harken's existing collections."""
         return {name for name in self._database.list_collection_names() if name.startswith(PREFIX)}
 
     def command(self, name: str, collection: str, **options: Any) -> None:
@@ -98,28 +98,28 @@ class Database:
         self._database.command(name, PREFIX + collection, **options)
 
     def time(self) -> datetime | None:
-        """The time now, as the server has it; nothing, where there is no server."""
+        """Return the server's current time; ``None`` for a simulated server."""
         if not self.served:
             return None
-        told: datetime = self._hello()["localTime"]
-        return told.replace(tzinfo=UTC)
+        local_time: datetime = self._hello()["localTime"]
+        return local_time.replace(tzinfo=UTC)
 
     def has_change_streams(self) -> bool:
-        """Whether the server can tell what is written: it is one of a replica set, or stands before some."""
+        """Whether the server supports change streams: it belongs to a replica set or a sharded cluster."""
         hello = self._hello()
         return "setName" in hello or hello.get("msg") == "isdbgrid"
 
     def changes(self, pipeline: Sequence[Document], *, max_await_time_ms: int) -> DatabaseChangeStream[Document]:
-        """What is written from now on to any collection of the database, as the pipeline leaves it."""
+        """Return a stream of future writes to any collection of the database, filtered by the pipeline."""
         return self._database.watch(pipeline, max_await_time_ms=max_await_time_ms)
 
     def close(self, close_client: Callable[[], None] | None = None) -> None:
-        """Refuse every call from now on; after a fork, the parent's client is left alone."""
+        """Refuse all further calls. In a forked child, the parent's client is not closed."""
         self._closed = True
         if close_client is None or os.getpid() != self._pid:
             return
-        # In a program that ends without closing, this is called when the interpreter can no longer import what the
-        # driver needs. The operating system closes the connections, and the server ends the sessions that are left.
+        # In a program that ends without closing, this runs when the interpreter can no longer import what the driver
+        # needs. The operating system then closes the connections, and the server ends the sessions.
         if not sys.is_finalizing():
             close_client()
 
@@ -127,7 +127,7 @@ class Database:
         with self.calling():
             return self._database.command("hello", codec_options=_CODEC)
 
-    def _must_be_open(self) -> None:
+    def _check_open(self) -> None:
         if os.getpid() != self._pid:
             raise StorageClosed(f"{self.name} was opened in another process; connect again after forking")
         if self._closed:

@@ -1,9 +1,9 @@
-"""A delivery as a document, and a document as a delivery.
+"""Conversion of deliveries to and from documents.
 
-What needs comparing is a whole number of microseconds since 1970 here: ``due``, ``leased_until`` and ``again``.
+Times that are compared are whole microseconds since 1970: ``due``, ``leased_until`` and ``again``.
 
-A pending delivery that is blocked by an earlier delivery about the same subject is stored as ``waiting``, so that no
-claim looks at it before that one has ended; ``again`` is when to look at the latest.
+A pending delivery that is blocked by an earlier delivery about the same subject is stored as ``waiting``, so that
+claims skip it until that one has ended. ``again`` is the latest time to check it again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harken.domain.events import Delivery, DeliveryState
 from harken.domain.instants import from_microseconds, from_microseconds_or_none, to_microseconds
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of
 
-#: What a delivery is about is named after what that is, so that an erasure finds those about feedback, and no other.
+#: The name of the subject's field depends on its kind, so that an erasure finds only deliveries about feedback.
 _FEEDBACK: Final = "feedback_id"
 _ALERT: Final = "alert_id"
 
@@ -26,9 +26,9 @@ STORED: Final = {
     DeliveryState.DELIVERED: (DeliveryState.DELIVERED.value,),
     DeliveryState.DEAD: (DeliveryState.DEAD.value,),
 }
-#: The change that wakes what waits.
+#: The change that makes a waiting delivery pending.
 AWAKE: Final[Document] = {"$set": {"state": DeliveryState.PENDING.value}, "$unset": {"again": ""}}
-#: The condition for what is claimed.
+#: The condition for claimed deliveries.
 HELD: Final[Document] = {
     "state": {"$in": list(STORED[DeliveryState.PENDING])},
     "leased_until": {"$exists": True},
@@ -36,12 +36,12 @@ HELD: Final[Document] = {
 
 
 def among(deliveries: Iterable[Delivery]) -> Document:
-    """The filter for these, by their ids."""
+    """Return the filter for these deliveries by id."""
     return {"_id": {"$in": [delivery.id for delivery in deliveries]}}
 
 
 def delivery_document(delivery: Delivery) -> Document:
-    """The document of a delivery."""
+    """Return the document of a delivery."""
     event = delivery.event
     document: Document = {
         "_id": delivery.id,
@@ -66,7 +66,7 @@ def delivery_document(delivery: Delivery) -> Document:
 
 
 def delivery_of(document: Document) -> Delivery:
-    """The inverse of :func:`delivery_document`."""
+    """Return the delivery of a document."""
     subject_id = document[_FEEDBACK if _FEEDBACK in document else _ALERT]
     leased_until = document.get("leased_until")
     return Delivery(

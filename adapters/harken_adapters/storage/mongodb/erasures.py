@@ -1,18 +1,18 @@
-"""Erasing in MongoDB, where one write covers one document.
+"""Erasure in MongoDB, where one write is atomic for one document only.
 
-The order of the writes is such that neither a crash nor anyone else at work loses the notification of an erasure, or
-makes one of an erasure that did not take place:
+The order of the writes ensures that neither a crash nor a concurrent process loses the notification of an erasure, or
+sends one for an erasure that did not happen:
 
-1. A plan is stored for each feedback: the event of its erasure. While the feedback exists, a plan means nothing.
-2. The feedback is deleted, in the version that was read. That is the erasure. What is claimed from here on is not sent,
-   as a lane reads the feedback right before each send.
-3. The deliveries are read, which show which channels know of the feedback: none was removed so far. Those that tell of
-   the erasure are stored, under ids that follow from its event.
+1. A plan is stored for each feedback entry: the event of its erasure. A plan has no effect while the feedback exists.
+2. The feedback is deleted in the version that was read. This is the erasure. Claimed deliveries are no longer sent, as
+   a lane reads the feedback immediately before sending.
+3. The deliveries are read, which show the channels that know the feedback, as none has been removed yet. The deliveries
+   that report the erasure are stored, with ids derived from its event.
 4. The deliveries about the feedback are removed, and the alerts that list it are emptied.
-5. The plans are marked as done. They stay for some time, for calls that began to write an alert before that.
+5. The plans are marked as done. They are kept for some time, for calls that began to write an alert before.
 
-Steps 3 to 5 can be repeated, also by several processes at once. After a crash they are carried out by the next one that
-finds a delivery about feedback that is gone, or that erases or forgets when the plan is older than a minute.
+Steps 3 to 5 can be repeated, also by several processes at once. After a crash they are completed by the next process
+that finds a delivery about erased feedback, or that erases or forgets when the plan is older than a minute.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from harken.domain.erasure import Erased
 from harken.domain.events import Delivery, DeliveryState, Event, EventType, deliveries_of_erasure
 from harken.domain.feedback import Feedback
 from harken.ports.time import Clock
-from harken_adapters.storage.mongodb.alerts import empty_alerts, gone
+from harken_adapters.storage.mongodb.alerts import empty_alerts, find_missing
 from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.deliveries import AWAKE, HELD, WAITING, delivery_document, delivery_of
 from harken_adapters.storage.mongodb.documents import Document, event_document, event_of, identity, milliseconds
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 
-#: How much feedback is finished at once: nobody knows how many deliveries there are about it.
+#: How much feedback is completed at once, as the number of its deliveries is unknown.
 _PART: Final = 100
-#: A plan that is younger is carried out by the process that made it.
+#: A younger plan is left to the process that stored it.
 _UNDER_WAY: Final = timedelta(minutes=1)
 _FREE: Final = {"$unset": {"awaits": "", "leased_until": "", "certain": ""}}
 
 
 class Erasures:
-    """Plans erasures, and carries out what is left to do when the feedback is gone.
+    """Plans erasures, and completes them after the feedback was deleted.
 
-    ``finish`` and ``resume`` go in parts, each with a deadline of its own where their caller has none.
+    ``finish`` and ``resume`` work in parts, each with its own deadline if the caller has none.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -55,10 +55,10 @@ class Erasures:
         self._plans = database.erasures
 
     def plan(self, feedback: Sequence[Feedback], *, at: datetime) -> ObjectId:
-        """Step 1, for feedback of one application; what is given marks these plans."""
+        """Step 1, for feedback of one application. Returns an id of these plans."""
         batch, planned_at = ObjectId(), milliseconds(self._clock())
         self._plans.insert_many([_plan(one, at, batch, planned_at) for one in feedback], ordered=False)
-        # Now that the plans are there: what is forgotten from here on is noted in them as well.
+        # After the plans are stored, deliveries that are forgotten are recorded in the plans as well.
         ids = [identity(one.application, one.id) for one in feedback]
         wanted = {"_id": {"$in": ids}, "notified": {"$exists": True}}
         known = self._database.feedback.find(wanted, {"application": 1, "id": 1, "notified": 1})
@@ -68,12 +68,12 @@ class Erasures:
         return batch
 
     def withdraw(self, batch: ObjectId, application: str, feedback_ids: Collection[str]) -> None:
-        """Take back the plans for feedback that is there still."""
+        """Remove the plans for feedback that still exists."""
         if feedback_ids:
             self._plans.delete_many({**_about(application, feedback_ids, name="id"), "batch": batch})
 
     def finish(self, application: str, feedback_ids: Collection[str]) -> Erased:
-        """Steps 3 to 5, for feedback that is gone. Where there is no plan left, no channel can know of it."""
+        """Steps 3 to 5, for deleted feedback. Without a plan, no channel can know the feedback."""
         erased, left = Erased(), sorted(feedback_ids)
         for begin in range(0, len(left), _PART):
             with self._database.calling():
@@ -81,7 +81,7 @@ class Erasures:
         return erased
 
     def resume(self) -> None:
-        """Finish what was begun and cut short."""
+        """Complete interrupted erasures."""
         cut_short = {"done_at": None, "planned_at": {"$lte": milliseconds(self._clock() - _UNDER_WAY)}}
         by_application: defaultdict[str, set[str]] = defaultdict(set)
         with self._database.calling():
@@ -89,12 +89,12 @@ class Erasures:
                 by_application[plan["application"]].add(plan["id"])
         for application, ids in by_application.items():
             with self._database.calling():
-                erased = gone(self._database, application, ids)
+                erased = find_missing(self._database, application, ids)
             self.finish(application, erased)
 
     def _finish(self, application: str, feedback_ids: Sequence[str]) -> Erased:
         about = _about(application, feedback_ids)
-        # The deliveries first: what was forgotten in between is noted in the plans.
+        # The deliveries are read first: those forgotten in between are recorded in the plans.
         stored = list(map(delivery_of, self._deliveries.find(about)))
         plans = list(self._plans.find(_about(application, feedback_ids, name="id")))
         left = [plan for plan in plans if "done_at" not in plan]
@@ -112,7 +112,7 @@ class Erasures:
         return Erased(alerts=alerts, deliveries=removed)
 
     def hand_over(self, claims: Iterable[Delivery], *, sent: bool) -> None:
-        """Go on with the erasures that await these claims."""
+        """Continue the erasures that wait for these claims."""
         by_application: defaultdict[str, list[Delivery]] = defaultdict(list)
         for claim in claims:
             if claim.event.type.about_feedback:
@@ -127,7 +127,7 @@ class Erasures:
     def note_notified(self, notified: Mapping[tuple[str, str], Collection[str]]) -> None:
         """Record for each feedback the channels that were notified of it, before the deliveries are forgotten."""
         for channels, (application, ids) in _by_channels(notified):
-            # With the mark of what is not reported by the change stream.
+            # With the mark that excludes the write from the change stream.
             quietly = {**_note(channels), "$set": {"batch": ObjectId()}}
             wanted = {"_id": {"$in": [identity(application, one) for one in ids]}}
             self._database.feedback.update_many(wanted, quietly)
@@ -136,13 +136,13 @@ class Erasures:
             self._plans.update_many(unfinished, _note(channels))
 
     def _notify(self, plans: Sequence[Document], stored: Sequence[Delivery]) -> int:
-        """Store the deliveries that notify of an erasure; how many others were removed, as they are being sent."""
+        """Store the deliveries that report the erasures. Returns how many claimed deliveries were removed."""
         about: defaultdict[str, list[Delivery]] = defaultdict(list)
         for delivery in stored:
             about[delivery.event.subject_id].append(delivery)
         made = [
             delivery
-            for feedback_id, (event, notified) in _planned(plans, stored).items()
+            for feedback_id, (event, notified) in _read_plans(plans, stored).items()
             for delivery in deliveries_of_erasure(event, about[feedback_id], notified)
         ]
         new = self._store(made, {one.id: one for one in stored})
@@ -150,13 +150,13 @@ class Erasures:
         return sum(self._take_from(claims[one.awaits], new=one.id in new) for one in made if one.awaits in claims)
 
     def _store(self, made: Sequence[Delivery], there: Mapping[str, Delivery]) -> set[str]:
-        """Store notices, and give the ids of those that were not there before."""
+        """Store erasure deliveries. Returns the ids of those that were not stored before."""
         new = self._insert([one for one in made if one.id not in there])
         for one in made:
             earlier = there.get(one.id)
             if earlier is None or earlier == one:
                 continue
-            # Feedback that was restored, and erased again.
+            # Feedback that was restored and erased again.
             if earlier.state is DeliveryState.PENDING:
                 self._deliveries.update_one({"_id": one.id}, {"$unset": {"certain": ""}})
             else:
@@ -174,10 +174,10 @@ class Erasures:
         return {one.id for one in made} - {made[index].id for index in taken}
 
     def _take_from(self, claimed: Delivery, *, new: bool) -> int:
-        """Remove what is claimed: the claim then ends at the erasure that awaits it. It may have ended just before.
+        """Remove a claimed delivery, so that the claim ends at the erasure that waits for it. It may have just ended.
 
         Args:
-            claimed: as it was read.
+            claimed: the delivery as it was read.
             new: whether the erasure's delivery was not stored before.
         """
         held = {"_id": claimed.id, "attempts": claimed.attempts, **HELD}
@@ -187,7 +187,8 @@ class Erasures:
         if ended is not None:
             self.hand_over([claimed], sent=ended["attempts"] >= claimed.attempts)
         elif new:
-            # It was discarded; or another process stored the same notice and took it, and it was released since.
+            # It was discarded, or another process stored the same erasure delivery and removed it, and it was released
+            # since.
             self.hand_over([claimed], sent=False)
         return 0
 
@@ -202,11 +203,11 @@ def _event(plan: Document) -> Event:
     return event_of(plan["application"], plan["id"], plan["event"])
 
 
-def _planned(plans: Iterable[Document], stored: Iterable[Delivery]) -> dict[str, tuple[Event, set[str]]]:
-    """By feedback, the event of its erasure, and the channels that were notified of it, as its plans say.
+def _read_plans(plans: Iterable[Document], stored: Iterable[Delivery]) -> dict[str, tuple[Event, set[str]]]:
+    """Return by feedback the event of its erasure, and the channels notified of the feedback according to its plans.
 
-    Several processes may erase the same version at once, each at its own time, and one of them may have been faster:
-    then the event that it has stored is the one.
+    Several processes may erase the same version concurrently, each at its own time. The event that is already stored
+    takes precedence.
     """
     stored_events = {delivery.event for delivery in stored}
     by_feedback: defaultdict[str, list[Document]] = defaultdict(list)
@@ -233,7 +234,7 @@ def _version(event: Event) -> tuple[int, datetime]:
 def _by_channels(
     notified: Mapping[tuple[str, str], Collection[str]],
 ) -> Iterator[tuple[Sequence[str], tuple[str, Sequence[str]]]]:
-    """Sets of channels, each with the feedback of an application that it was notified of: few kinds."""
+    """Group the feedback by the sets of channels that were notified of it."""
     by_channels: defaultdict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for (application, feedback_id), channels in notified.items():
         by_channels[application, tuple(sorted(channels))].append(feedback_id)

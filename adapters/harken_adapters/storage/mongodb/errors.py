@@ -1,4 +1,4 @@
-"""The driver's errors in Harken's words: one table."""
+"""Translation of the driver's errors to Harken's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harken.domain.errors import StorageClosed, StorageError, StorageIncompatibl
 _UNKNOWN: Final = "a write may have been stored or not, and is safe to repeat with the same idempotency key"
 _REFUSED: Final = "it was not written"
 
-#: What cannot be made a document is no error of PyMongo's own.
+#: The BSON encoder does not raise PyMongo's own errors.
 DriverError = driver.PyMongoError | BSONError
 
 _Row = tuple[type[StorageError], str]
@@ -20,36 +20,36 @@ _Row = tuple[type[StorageError], str]
 _DUPLICATE_KEY: Final = 11000
 _TOO_LATE: Final[_Row] = (StorageUnavailable, f"did not finish in time; {_UNKNOWN}")
 
-_INTERRUPTED: Final[_Row] = (StorageUnavailable, f"was interrupted, as its servers change roles or stop; {_UNKNOWN}")
+_INTERRUPTED: Final[_Row] = (StorageUnavailable, f"was interrupted, as its servers are changing roles; {_UNKNOWN}")
 
-#: By error code, see the server's ``error_codes.yml``.
+#: By error code; see the server's ``error_codes.yml``.
 _CODES: Final[dict[int, _Row]] = {
-    11: (StorageUnavailable, f"does not know this user; {_REFUSED}, check the user and its rights"),
-    13: (StorageUnavailable, f"does not let this user do that; {_REFUSED}, check the user and its rights"),
-    18: (StorageUnavailable, f"refuses this user or password; {_REFUSED}, check both"),
+    11: (StorageUnavailable, f"does not know the user; {_REFUSED}, check the user's permissions"),
+    13: (StorageUnavailable, f"does not permit this operation; {_REFUSED}, check the user's permissions"),
+    18: (StorageUnavailable, f"refuses the user name or password; {_REFUSED}, check both"),
     50: _TOO_LATE,
     64: (StorageUnavailable, f"could not reach a majority in time; {_UNKNOWN}"),
     91: _INTERRUPTED,
     100: (StorageUnavailable, f"has too few members for a majority; {_UNKNOWN}"),
-    121: (StorageError, f"refused a document that breaks its validation; {_REFUSED}"),
+    121: (StorageError, f"refused a document that fails validation; {_REFUSED}"),
     189: _INTERRUPTED,
-    8000: (StorageUnavailable, f"refuses this user or password; {_REFUSED}, check both"),
-    10334: (StorageError, f"refused a document of more than 16 MB; {_REFUSED}"),
+    8000: (StorageUnavailable, f"refuses the user name or password; {_REFUSED}, check both"),
+    10334: (StorageError, f"refused a document larger than 16 MB; {_REFUSED}"),
     11600: _INTERRUPTED,
     11602: _INTERRUPTED,
-    14031: (StorageUnavailable, f"has no room left on its disk; {_REFUSED}"),
+    14031: (StorageUnavailable, f"has no space left on its disk; {_REFUSED}"),
 }
 
-#: By class, the first that fits.
+#: By class; the first match applies.
 _CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
-    (driver.DocumentTooLarge, (StorageError, f"takes no document of more than 16 MB; {_REFUSED}")),
+    (driver.DocumentTooLarge, (StorageError, f"does not accept documents larger than 16 MB; {_REFUSED}")),
     (driver.InvalidOperation, (StorageClosed, "was closed; connect again")),
     (driver.ServerSelectionTimeoutError, (StorageUnavailable, f"could not be reached in time; {_UNKNOWN}")),
-    (driver.NotPrimaryError, (StorageUnavailable, f"has no primary just now; {_UNKNOWN}")),
+    (driver.NotPrimaryError, (StorageUnavailable, f"currently has no primary; {_UNKNOWN}")),
     (driver.NetworkTimeout, _TOO_LATE),
     (
         driver.ProtocolError,
-        (StorageUnavailable, f"answered another call, as one was interrupted on the same connection; {_UNKNOWN}"),
+        (StorageUnavailable, f"returned the response of another, interrupted call; {_UNKNOWN}"),
     ),
     (driver.AutoReconnect, (StorageUnavailable, f"broke the connection; {_UNKNOWN}")),
     (driver.ConfigurationError, (StorageIncompatible, f"does not offer what Harken needs; {_REFUSED}")),
@@ -57,15 +57,15 @@ _CLASSES: Final[tuple[tuple[type[Exception], _Row], ...]] = (
 
 
 def translation(name: str, error: DriverError) -> StorageError:
-    """What to raise in the place of one of the driver's errors; ``name`` is how people call the storage."""
+    """Return the Harken error for one of the driver's errors; ``name`` names the storage in the message."""
     kind, what = _row(error)
-    return kind(f"{name} {what} (MongoDB says: {_said(error)})")
+    return kind(f"{name} {what} (MongoDB says: {_shorten(error)})")
 
 
 def only_duplicate_keys(error: driver.BulkWriteError) -> list[int]:
-    """The positions of what had no place, if nothing else was wrong; raises the error again if there was."""
+    """Return the positions of duplicate keys. Raises the error again if there were other problems."""
     failed = error.details.get("writeErrors", [])
-    if _unconfirmed(error) or any(one["code"] != _DUPLICATE_KEY for one in failed):
+    if _write_concern_errors(error) or any(one["code"] != _DUPLICATE_KEY for one in failed):
         raise error
     return sorted(one["index"] for one in failed)
 
@@ -79,13 +79,13 @@ def _row(error: DriverError) -> _Row:
             return row
     if isinstance(error, driver.PyMongoError) and error.timeout:
         return _TOO_LATE
-    # Where it might work another time, or was stored but not by a majority yet, nobody knows what becomes of it.
+    # If a retry may succeed, or a majority has not yet confirmed the write, its outcome is unknown.
     return _INTERRUPTED if _may_be_stored(error) else (StorageError, "failed")
 
 
 def _codes(error: DriverError) -> list[int]:
     if isinstance(error, driver.BulkWriteError):
-        return [part["code"] for part in (*_unconfirmed(error), *error.details.get("writeErrors", ()))]
+        return [part["code"] for part in (*_write_concern_errors(error), *error.details.get("writeErrors", ()))]
     if isinstance(error, driver.OperationFailure) and error.code is not None:
         return [error.code]
     return []
@@ -93,20 +93,20 @@ def _codes(error: DriverError) -> list[int]:
 
 def _may_be_stored(error: DriverError) -> bool:
     if isinstance(error, driver.BulkWriteError):
-        return bool(_unconfirmed(error))
+        return bool(_write_concern_errors(error))
     if isinstance(error, driver.WriteConcernError):
         return True
     return isinstance(error, driver.PyMongoError) and error.has_error_label("RetryableWriteError")
 
 
-def _unconfirmed(error: driver.BulkWriteError) -> list[dict[str, Any]]:
-    """What is wrong with the confirmation of a write, not with the write."""
+def _write_concern_errors(error: driver.BulkWriteError) -> list[dict[str, Any]]:
+    """Return the errors that concern the confirmation of a write, not the write."""
     found: list[dict[str, Any]] = error.details.get("writeConcernErrors", [])
     return found
 
 
-def _said(error: DriverError) -> str:
-    """The first words of the driver: behind them it repeats whole documents, and the state of every server."""
+def _shorten(error: DriverError) -> str:
+    """Return the beginning of the driver's message: the rest repeats whole documents and the state of every server."""
     text = str(error)
     for noise in (", full error:", ", Timeout:", " (configured timeouts"):
         text = text.partition(noise)[0]

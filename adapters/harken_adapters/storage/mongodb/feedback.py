@@ -17,7 +17,7 @@ from harken.domain.insight.terms import TermCounts
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
-from harken_adapters.storage.mongodb.alerts import gone
+from harken_adapters.storage.mongodb.alerts import find_missing
 from harken_adapters.storage.mongodb.conditions import (
     changed,
     changed_after,
@@ -39,7 +39,7 @@ from harken_adapters.storage.mongodb.erasures import Erasures
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.statistics.editions import Days
 from harken_adapters.storage.mongodb.statistics.marks import Marks
-from harken_adapters.storage.mongodb.statistics.summarize import Figures
+from harken_adapters.storage.mongodb.statistics.summarize import MongoStatistics
 from harken_adapters.storage.mongodb.statistics.terms import DailyTerms
 
 _CHUNK: Final = 1_000
@@ -61,7 +61,7 @@ class MongoFeedbackRepository(FeedbackRepository):
         self._erasures = erasures
         self._collection = database.feedback
         self._marks = marks
-        self._figures = Figures(database, days)
+        self._figures = MongoStatistics(database, days)
         self._terms = terms
 
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -174,13 +174,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             {"$match": {"$and": [where(query), {"rating": {"$in": ["up", "down"]}}]}},
             {"$sort": dict(_NEWEST_FIRST)},
             {"$limit": limit},
-            {
-                "$group": {
-                    "_id": author,
-                    "given": {"$sum": 1},
-                    "up": {"$sum": {"$cond": [{"$eq": ["$rating", "up"]}, 1, 0]}},
-                }
-            },
+            {"$group": {"_id": author, "given": {"$sum": 1}, "up": {"$sum": is_up}}},
         ]
         with self._database.calling():
             found = self._collection.aggregate(pipeline, hint=index_for(query), allowDiskUse=True)
@@ -276,7 +270,7 @@ class MongoFeedbackRepository(FeedbackRepository):
             plans = self._erasures.plan(doomed, at=at)
             with self._marks.changing(_places(doomed)):
                 erased = self._collection.delete_many(_versions_condition(doomed)).deleted_count
-            erased_ids = gone(self._database, application, ids)
+            erased_ids = find_missing(self._database, application, ids)
             self._erasures.withdraw(plans, application, ids - erased_ids)
         if not erased_ids:
             return Erased()

@@ -16,7 +16,7 @@ _OLDEST_FIRST = [("created_at", 1), ("created_us", 1), ("_id", 1)]
 
 
 class MongoKeyRepository(KeyRepository):
-    """One document for each key, whose ``_id`` is the key's id."""
+    """Stores each key as one document, whose ``_id`` is the key's id."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +62,7 @@ def _document(key: ApiKey) -> Document:
     }
     if key.agents is None:
         return document
-    # A process of the version before, which knows of no agents, finds no scopes, and so lets the key do nothing.
+    # A process of the previous version, which does not support agents, finds no scopes and grants nothing.
     return {**document, "scopes": [], "agents": sorted(key.agents), "agent_scopes": scopes}
 
 

@@ -1,10 +1,9 @@
-"""The order of deliveries in MongoDB: about one subject, a channel is sent one after the other, earlier ones first.
+"""The order of deliveries in MongoDB: the events of one subject are sent to a channel one at a time, in order.
 
-A delivery is claimed when nothing earlier about its subject is open for its channel. One that is blocked by an earlier
-delivery becomes ``waiting``, so that it is not looked at again by each claim; ending a delivery wakes the next one.
-Should the process die in between, or another one come in between the look and the mark, a later claim looks again. No
-earlier delivery appears after a look, as events leave the list only when their deliveries are there, earlier versions
-first.
+A delivery can be claimed if no earlier delivery about its subject is open for its channel. A blocked delivery becomes
+``waiting``, so that claims do not check it every time; the end of a delivery wakes the next one. If the process dies in
+between, or another one interferes between the check and the mark, a later claim checks again. No earlier delivery can
+appear after a check, as events stop waiting only when their deliveries are stored, earlier versions first.
 """
 
 from __future__ import annotations
@@ -20,29 +19,29 @@ from harken_adapters.storage.mongodb.database import Database, at_once
 from harken_adapters.storage.mongodb.deliveries import AWAKE, WAITING, among, delivery_of
 from harken_adapters.storage.mongodb.documents import Document
 
-#: So many of those that have waited for long are looked at by one claim.
+#: How many overdue waiting deliveries one claim checks.
 _CHUNK: Final = 100
-#: No more than so much is open about one subject on one channel, or hardly ever.
+#: The usual maximum of open deliveries about one subject on one channel.
 _USUALLY: Final = 10
-#: Pending or waiting, as the indexes have it.
+#: Pending or waiting, in the form that the indexes contain.
 _OPEN: Final = {"state": {"$gte": DeliveryState.PENDING.value}}
 _WHAT_IS_OPEN: Final = dict.fromkeys(("application", "feedback_id", "alert_id", "event.version", "state"), 1)
-#: What waits is looked at again after so long, should nobody have woken it.
+#: When a waiting delivery is checked again even if it was not woken.
 _AGAIN: Final = timedelta(minutes=5)
 _ORDERS: Final = {"feedback_id": "order", "alert_id": "alert_order"}
 
-#: A channel, what its subject's id is called in the document, and the subject.
+#: A channel, the name of the subject's field, and the subject.
 _Lane = tuple[str, str, str, str]
 
 
 class Order:
-    """Tells which deliveries come first, lets the others wait, and wakes them."""
+    """Determines which deliveries come first, makes the others wait, and wakes them."""
 
     def __init__(self, database: Database) -> None:
         self._deliveries = database.deliveries
 
     def blocked(self, found: Sequence[Delivery]) -> list[Delivery]:
-        """Those of these that are blocked by an earlier delivery."""
+        """Return those that are blocked by an earlier delivery."""
         later = [one for one in found if one.event.version > 1]
         if not later:
             return []
@@ -50,31 +49,31 @@ class Order:
         return [one for one in later if not _is_first(one, lowest)]
 
     def hold(self, blocked: Sequence[Delivery], due: Document, now: datetime) -> None:
-        """Let these wait, where they are still ``due``."""
+        """Mark these as waiting if they are still ``due``."""
         waiting = {"state": WAITING, "again": to_microseconds(now + _AGAIN)}
         self._deliveries.update_many({**among(blocked), **due}, {"$set": waiting})
-        # What they wait for may have ended since.
+        # The deliveries that block them may have ended since.
         self.wake(blocked)
 
     def overdue(self, channel: str, now: datetime) -> list[Delivery]:
-        """Some of those that have waited for long, the longest first: one that should have woken them may have died."""
+        """Return some long-waiting deliveries, the longest first; the process that should wake them may have died."""
         long = {"channel": {"$eq": channel}, "state": WAITING, "again": {"$lte": to_microseconds(now)}}
         found = self._deliveries.find(long).sort([("again", 1)]).hint("again").limit(_CHUNK)
         return list(map(delivery_of, at_once(found, _CHUNK)))
 
     def postpone(self, overdue: Sequence[Delivery], now: datetime) -> None:
-        """Look at those of these that still wait again later."""
+        """Set a later check for those that still wait."""
         again = {"again": to_microseconds(now + _AGAIN)}
         self._deliveries.update_many({**among(overdue), "state": WAITING}, {"$set": again})
 
     def wake(self, ended: Sequence[Delivery]) -> None:
-        """Wake what waits next about the subjects of these."""
+        """Wake the next deliveries about the subjects of these."""
         ids = [one["_id"] for first in self._lowest(ended).values() for one in first if one["state"] == WAITING]
         if ids:
             self._deliveries.update_many({"_id": {"$in": ids}, "state": WAITING}, AWAKE)
 
     def _lowest(self, deliveries: Sequence[Delivery]) -> dict[_Lane, list[Document]]:
-        """By channel and subject, what is open of the lowest version: two, where feedback was restored."""
+        """Return the open deliveries of the lowest version by channel and subject: two if feedback was restored."""
         lowest: dict[_Lane, list[Document]] = {}
         for channel, name, some in _by_channel_and_kind(deliveries):
             for one in self._open(channel, name, {_subject(one) for one in some}):
@@ -88,7 +87,7 @@ class Order:
         return lowest
 
     def _open(self, channel: str, name: str, subjects: Collection[tuple[str, str]]) -> list[Document]:
-        """What is open about these on the channel; where that is very much, of each the first."""
+        """Return the open deliveries about these subjects on the channel; if there are too many, the first of each."""
         of_channel = {"channel": {"$eq": channel}, **_OPEN}
         subject_ids = {
             "application": {"$in": sorted({application for application, _ in subjects})},
@@ -123,6 +122,6 @@ def _by_channel_and_kind(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, 
 
 
 def _is_first(delivery: Delivery, lowest: Mapping[_Lane, Sequence[Document]]) -> bool:
-    """Whether nothing earlier about its subject is open for its channel."""
+    """Whether no earlier delivery about its subject is open for its channel."""
     first = lowest.get((delivery.channel, _kind(delivery), *_subject(delivery)))
     return not first or first[0]["event"]["version"] >= delivery.event.version

@@ -1,12 +1,12 @@
 """Events and deliveries in MongoDB.
 
-An event waits inside the document of its feedback or its alert, so it is there exactly if the write that caused it is.
-Deliveries have a collection of their own. Passing from one to the other takes two writes, in an order that no crash can
-turn into a loss: deliveries are made first, under ids that are always the same, and only then the events are taken off
-the list. Whoever finds an event again finds its deliveries made, however far they have come.
+An event waits in the document of its feedback or alert, so it is stored exactly if the write that caused it is.
+Deliveries have their own collection. Fan-out takes two writes, in an order that cannot lose an event in a crash:
+deliveries are stored first, with deterministic ids, and then the events are removed. A process that finds such an event
+again also finds its deliveries, in their current state.
 
-Many documents are changed by one write, which changes each of them atomically or not at all. So that whoever wrote can
-tell which ones, it leaves its mark in them: ``batch``.
+One write changes many documents, each atomically or not at all. The writer marks the documents that it changed, to be
+able to find them: ``batch``.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 
 _EARLIEST_DUE: Final = [("due", 1), ("_id", 1)]
 _CHUNK: Final = 1_000
-#: So many chunks of what has to wait are looked at by one claim; the next claim goes on behind them.
+#: How many chunks of blocked deliveries one claim checks; the next claim continues after them.
 _CHUNKS: Final = 10
 _SUBJECT: Final = {"_id": 0, "application": 1, "id": 1}
 _PENDING: Final = {"state": DeliveryState.PENDING.value}
 
 
 class MongoOutbox(Outbox):
-    """A lease is a time in the delivery's document, taken by an update that looks once more whether it is free."""
+    """A lease is a time in the delivery's document, set by an update that checks again that the delivery is free."""
 
     def __init__(self, database: Database, erasures: Erasures) -> None:
         self._database = database
         self._erasures = erasures
         self._order = Order(database)
         self._deliveries = database.deliveries
-        #: Those in one process take turns, so that they do not all reach for the same deliveries.
+        #: Threads of one process take turns, so that they do not compete for the same deliveries.
         self._claiming = Lock()
 
     def events(self, *, limit: int) -> Sequence[Event]:
@@ -78,19 +78,19 @@ class MongoOutbox(Outbox):
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
         events = {event.id: event for event, _ in plan}
         with self._database.calling():
-            listed = self._listed(list(events.values()))
+            listed = self._waiting_ids(list(events.values()))
             made = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
                 for channel in (sorted(set(channels)) if event.id in listed else ())
             ]
-            # The earlier versions of a subject first, so that no claim finds a later one alone.
+            # Earlier versions of a subject first, so that no claim finds a later one alone.
             all_new = self._insert(sorted(made, key=lambda one: one.event.version))
             taken = self._take([event for event in events.values() if event.id in listed])
             if len(taken) < len(listed):
                 self._without_orphans([delivery for delivery in made if delivery.event.id not in taken])
             ours = [delivery for delivery in made if delivery.event.id in taken]
-            return ours if all_new else self._stored(ours)
+            return ours if all_new else self._read_stored(ours)
 
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         moment = to_microseconds(now)
@@ -103,12 +103,12 @@ class MongoOutbox(Outbox):
         claimed: list[Delivery] = []
         look_at = limit
         with self._database.calling(), self._claiming:
-            self._look_again(channel, now)
+            self._wake_overdue(channel, now)
             for _ in range(_CHUNKS if limit > 0 else 0):
                 found = self._first_due(due, look_at)
                 first = self._first_of_each(found, due, now)
-                # Somebody else may have been faster with some of them: then there may be more behind.
-                claimed += self._leased(first[: limit - len(claimed)], due, until)
+                # Another process may have claimed some of them first; then there may be more after them.
+                claimed += self._lease(first[: limit - len(claimed)], due, until)
                 if len(claimed) == limit or len(found) < look_at:
                     break
                 look_at = limit - len(claimed) if len(first) == len(found) else _CHUNK
@@ -131,10 +131,10 @@ class MongoOutbox(Outbox):
         return lost
 
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        self._let_go(delivery, due=to_microseconds(due_at), error=error)
+        self._end_one(delivery, due=to_microseconds(due_at), error=error)
 
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
-        self._let_go(delivery, sent=sent, state=DeliveryState.DEAD.value, error=error)
+        self._end_one(delivery, sent=sent, state=DeliveryState.DEAD.value, error=error)
         with self._database.calling():
             self._order.wake([delivery])
 
@@ -154,7 +154,7 @@ class MongoOutbox(Outbox):
         raise _lost(delivery)
 
     def delivery(self, delivery_id: str) -> Delivery:
-        found = self._found({"_id": {"$eq": delivery_id}})
+        found = self._find_one({"_id": {"$eq": delivery_id}})
         if found is None:
             raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
         return found
@@ -170,7 +170,7 @@ class MongoOutbox(Outbox):
     ) -> Sequence[Delivery]:
         wanted: Document = {} if application is None else {"application": {"$eq": application}}
         wanted |= {} if channel is None else {"channel": {"$eq": channel}}
-        ways: list[Document] = [{}] if after is None else _ways_behind(after)
+        ways: list[Document] = [{}] if after is None else _conditions_after(after)
         # Each of these is one range of the index.
         ranges = [{"state": stored, **wanted, **way} for stored in STORED[state] for way in ways]
         condition = ranges[0] if len(ranges) == 1 else {"$or": ranges}
@@ -179,12 +179,12 @@ class MongoOutbox(Outbox):
             while True:
                 cursor = self._deliveries.find(condition).sort(_EARLIEST_DUE).hint(index).limit(limit)
                 found = list(map(delivery_of, at_once(cursor, limit)))
-                # Orphans are gone now, and others take their places.
+                # Orphans were removed, so other deliveries take their places.
                 if (kept := self._without_orphans(found)) == found:
                     return kept
 
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        while found := self._found({"_id": {"$eq": delivery_id}}):
+        while found := self._find_one({"_id": {"$eq": delivery_id}}):
             pending = {**_PENDING, "due": to_microseconds(due_at), "error": "", "attempts_before": found.attempts}
             as_found = {**among([found]), "attempts": found.attempts}
             with self._database.calling():
@@ -206,13 +206,13 @@ class MongoOutbox(Outbox):
                 found = list(at_once(cursor, _CHUNK))
                 if not found:
                     return forgotten
-                self._erasures.note_notified(_notified(found))
+                self._erasures.note_notified(_notified_channels(found))
                 ids = [document["_id"] for document in found]
                 forgotten += self._deliveries.delete_many({"_id": {"$in": ids}, **old}).deleted_count
 
     def pending(self) -> Mapping[str, int]:
         with self._database.calling():
-            # Both are answered from the index alone, and the first looks at each channel once.
+            # Both are answered from the index alone, and the first reads each channel once.
             channels = sorted(self._deliveries.distinct("channel"))
             counts = {channel: self._count_pending(channel) for channel in channels}
         return {channel: number for channel, number in counts.items() if number}
@@ -220,8 +220,8 @@ class MongoOutbox(Outbox):
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:
         return watching(self._database, nudge)
 
-    def _listed(self, events: Sequence[Event]) -> set[str]:
-        """The ids of those that still wait."""
+    def _waiting_ids(self, events: Sequence[Event]) -> set[str]:
+        """Return the ids of the events that still wait."""
         return {
             waiting["id"]
             for place, some in self._by_place(events)
@@ -230,7 +230,7 @@ class MongoOutbox(Outbox):
         }
 
     def _take(self, events: Sequence[Event]) -> set[str]:
-        """Take events off the list, and give the ids of those that nobody else had taken."""
+        """Remove waiting events. Returns the ids of those that no other process had removed."""
         taken: set[str] = set()
         for place, some in self._by_place(events):
             batch, ids = ObjectId(), [event.id for event in some]
@@ -244,13 +244,13 @@ class MongoOutbox(Outbox):
         return taken
 
     def _by_place(self, events: Sequence[Event]) -> Iterator[tuple[Documents[Document], Sequence[Event]]]:
-        """The collections that hold what some of these are about, each with these."""
+        """Yield each collection with the events whose subjects it contains."""
         for place, about_alert in ((self._database.feedback, False), (self._database.alerts, True)):
             if some := [event for event in events if event.type.about_alert is about_alert]:
                 yield place, some
 
     def _insert(self, made: Sequence[Delivery]) -> bool:
-        """Store deliveries in that order; whether none of them was there before."""
+        """Store the deliveries in this order. Returns whether none of them was stored before."""
         left, all_new = made, True
         while left:
             try:
@@ -264,8 +264,8 @@ class MongoOutbox(Outbox):
                 break
         return all_new
 
-    def _stored(self, made: Sequence[Delivery]) -> list[Delivery]:
-        """These as they are stored, without those that were erased meanwhile."""
+    def _read_stored(self, made: Sequence[Delivery]) -> list[Delivery]:
+        """Return the stored state of these, without those that were erased meanwhile."""
         stored = {document["_id"]: document for document in at_once(self._deliveries.find(among(made)), len(made))}
         return [delivery_of(stored[delivery.id]) for delivery in made if delivery.id in stored]
 
@@ -274,20 +274,21 @@ class MongoOutbox(Outbox):
         return list(map(delivery_of, at_once(cursor, limit)))
 
     def _first_of_each(self, found: Sequence[Delivery], due: Document, now: datetime) -> list[Delivery]:
-        """Those of these to claim: nothing earlier about their subject is open. The others wait from now on."""
-        there = self._there(found)
+        """Return those that can be claimed, as no earlier delivery about their subject is open; others wait."""
+        there = self._existing_subjects(found)
         kept = self._without_orphans(found, there)
         blocked = self._order.blocked(kept)
         if not blocked:
             return kept
-        # A notice that is blocked by deliveries of erased feedback means that the erasure was interrupted.
+        # An erasure delivery that is blocked by deliveries about erased feedback means that the erasure was
+        # interrupted.
         self._finish([one for one in blocked if _subject(one.event) not in there])
         self._order.hold(blocked, due, now)
         left = {one.id for one in blocked}
         return [one for one in kept if one.id not in left]
 
-    def _look_again(self, channel: str, now: datetime) -> None:
-        """Wake what has waited for long and is blocked no more."""
+    def _wake_overdue(self, channel: str, now: datetime) -> None:
+        """Wake long-waiting deliveries that are no longer blocked."""
         if overdue := self._order.overdue(channel, now):
             self._order.wake(self._without_orphans(overdue))
             self._order.postpone(overdue, now)
@@ -296,8 +297,8 @@ class MongoOutbox(Outbox):
         pending = {"channel": {"$eq": channel}, "state": {"$in": list(STORED[DeliveryState.PENDING])}}
         return self._deliveries.count_documents(pending, hint="claims")
 
-    def _leased(self, found: Sequence[Delivery], due: Document, until: datetime) -> list[Delivery]:
-        """Lease those of these that are still due and as they were found, and give them."""
+    def _lease(self, found: Sequence[Delivery], due: Document, until: datetime) -> list[Delivery]:
+        """Lease the deliveries that are still due and unchanged. Returns them."""
         leased: list[Delivery] = []
         for attempts, some in _by_attempts(found).items():
             batch = ObjectId()
@@ -313,14 +314,14 @@ class MongoOutbox(Outbox):
                 leased += map(delivery_of, at_once(ours, len(some)))
         return leased
 
-    def _found(self, condition: Document) -> Delivery | None:
+    def _find_one(self, condition: Document) -> Delivery | None:
         with self._database.calling():
             found = self._deliveries.find_one(condition)
             there = self._without_orphans([] if found is None else [delivery_of(found)])
         return there[0] if there else None
 
-    def _there(self, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
-        """The subjects of these that are there."""
+    def _existing_subjects(self, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
+        """Return the subjects of these that exist."""
         there: set[tuple[str, str]] = set()
         for place, some in self._by_place([delivery.event for delivery in deliveries]):
             # Answered from the index alone.
@@ -331,12 +332,12 @@ class MongoOutbox(Outbox):
     def _without_orphans(
         self, deliveries: Sequence[Delivery], there: Collection[tuple[str, str]] | None = None
     ) -> list[Delivery]:
-        """Leave out those whose feedback was erased, and finish that; erasure notices stay.
+        """Leave out the deliveries of erased feedback, except erasure deliveries, and complete the erasure.
 
-        An erasure removes deliveries after the feedback, so only one that was cut short, or that overtook a fan-out,
-        leaves any.
+        An erasure removes deliveries after the feedback, so such deliveries exist only if it was interrupted, or if it
+        overtook a fan-out.
         """
-        there = self._there(deliveries) if there is None else there
+        there = self._existing_subjects(deliveries) if there is None else there
         orphans = [
             one for one in deliveries if one.event.type is not EventType.ERASED and _subject(one.event) not in there
         ]
@@ -356,8 +357,8 @@ class MongoOutbox(Outbox):
             self._erasures.finish(application, ids)
 
     def _remove_held(self, claimed: Sequence[Delivery]) -> int:
-        """Remove those whose claim is the latest, and say how many these were."""
-        # What was tried before may have arrived.
+        """Remove the deliveries whose claim is the latest. Returns their number."""
+        # A delivery that was attempted before may have arrived.
         tried = [one for one in claimed if one.attempts > 1 and one.event.type.about_feedback]
         notified: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         for held in _held_among(tried):
@@ -365,17 +366,17 @@ class MongoOutbox(Outbox):
                 notified[document["application"], document["feedback_id"]].add(document["channel"])
         self._erasures.note_notified(notified)
         removed = sum(self._deliveries.delete_many(held).deleted_count for held in _held_among(claimed))
-        # Also for those that were held: an erasure that has just seen them may await them.
+        # Also for lost claims: an erasure that has just seen them may wait for them.
         self._erasures.hand_over(claimed, sent=False)
         self._order.wake(claimed)
         return removed
 
     def _change_held(self, claimed: Iterable[Delivery], change: Document) -> int:
-        """Change those whose claim is the latest, and say how many these were."""
+        """Change the deliveries whose claim is the latest. Returns their number."""
         return sum(self._deliveries.update_many(held, change).matched_count for held in _held_among(claimed))
 
     def _end(self, claimed: Sequence[Delivery], change: Document, *, given_back: int = 0) -> list[Delivery]:
-        """End the leases of claims with that change, and give those that were lost."""
+        """End the leases of claims with this change. Returns those that were lost."""
         batch = ObjectId()
         change = {**change, "$set": {**change.get("$set", {}), "batch": batch}, "$unset": {"leased_until": ""}}
         if self._change_held(claimed, change) == len(claimed):
@@ -384,7 +385,7 @@ class MongoOutbox(Outbox):
         ended = {(document["_id"], document["attempts"] + given_back) for document in ours}
         return [claim for claim in claimed if (claim.id, claim.attempts) not in ended]
 
-    def _let_go(self, delivery: Delivery, *, sent: bool = True, **changes: Any) -> None:
+    def _end_one(self, delivery: Delivery, *, sent: bool = True, **changes: Any) -> None:
         given_back = 0 if sent else 1
         change = {"$set": changes} if sent else {"$set": changes, "$inc": {"attempts": -1}}
         with self._database.calling():
@@ -394,8 +395,8 @@ class MongoOutbox(Outbox):
         raise _lost(delivery)
 
 
-def _notified(found: Iterable[Document]) -> dict[tuple[str, str], set[str]]:
-    """By feedback, the channels that were notified of it."""
+def _notified_channels(found: Iterable[Document]) -> dict[tuple[str, str], set[str]]:
+    """Return by feedback the channels that were notified of it."""
     notified: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for document in found:
         if "feedback_id" in document and document["event"]["type"] != EventType.ERASED.value:
@@ -408,10 +409,10 @@ def _lost(claim: Delivery) -> LeaseLost:
 
 
 def _first_waiting(place: Documents[Document], limit: int) -> list[Document]:
-    """The documents with the oldest events.
+    """Return the documents with the oldest events.
 
-    A document's first event is its oldest, and MongoDB sorts a list by its least: the first ``limit`` events are in the
-    first ``limit`` documents.
+    A document's first event is its oldest, and MongoDB sorts an array by its smallest element: the first ``limit``
+    events are in the first ``limit`` documents.
     """
     waiting = place.find({"events.order": {"$exists": True}}, {"application": 1, "id": 1, "events": 1})
     return list(at_once(waiting.sort([("events.order", 1)]).hint("waiting").limit(limit), limit))
@@ -426,12 +427,12 @@ def _subjects(pairs: Iterable[tuple[str, str]]) -> Document:
 
 
 def _waiting(events: Sequence[Event]) -> Document:
-    """The filter for the documents in which some of these wait."""
+    """Return the filter for the documents that contain some of these events."""
     return {**_subjects(map(_subject, events)), "events.id": {"$in": [event.id for event in events]}}
 
 
 def _by_attempts(deliveries: Iterable[Delivery]) -> Mapping[int, Sequence[Delivery]]:
-    """Those of as many attempts together: hardly ever more than a few kinds."""
+    """Group deliveries by their number of attempts, which usually gives few groups."""
     by_attempts: defaultdict[int, list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
         by_attempts[delivery.attempts].append(delivery)
@@ -439,7 +440,7 @@ def _by_attempts(deliveries: Iterable[Delivery]) -> Mapping[int, Sequence[Delive
 
 
 def _held_among(claimed: Iterable[Delivery]) -> Iterator[Document]:
-    """The filters for those of these whose claim is the latest."""
+    """Yield the filters for the deliveries whose claim is the latest."""
     for attempts, some in _by_attempts(claimed).items():
         yield {**among(some), **HELD, "attempts": {"$eq": attempts}}
 
@@ -448,7 +449,7 @@ def _held(claim: Delivery) -> Document:
     return {"_id": {"$eq": claim.id}, **HELD, "attempts": {"$eq": claim.attempts}}
 
 
-def _ways_behind(after: Delivery) -> list[Document]:
-    """The two ways to lie behind a delivery: each is one range of an index."""
+def _conditions_after(after: Delivery) -> list[Document]:
+    """Return two alternative conditions for being after a delivery, each of which is one range of an index."""
     due = to_microseconds(after.due_at)
     return [{"due": {"$gt": due}}, {"due": {"$eq": due}, "_id": {"$gt": after.id}}]

@@ -1,7 +1,7 @@
-"""Collections, indexes and validation, as numbered migrations: a change is a new one at the end, never an edit.
+"""Collections, indexes and validation, as numbered migrations. A change is a new migration at the end, never an edit.
 
 Every unique index begins with ``application, session_id``, so that feedback can be sharded by
-``{application: 1, session_id: "hashed"}``; ``_id`` is the exception that MongoDB makes itself.
+``{application: 1, session_id: "hashed"}``; the index of ``_id`` is MongoDB's own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from harken.domain.errors import StorageIncompatible, StorageUnavailable
 from harken_adapters.storage.mongodb.database import PREFIX, Database
 
 _SCHEMA: Final = "schema"
-#: Whoever migrates and dies keeps others waiting for so long.
+#: How long other processes wait for one that died while migrating.
 _LOCKED: Final = timedelta(seconds=60)
 _PAUSE: Final = 0.05
-#: How many seconds an index may take: the server reads all that is there.
+#: How many seconds the creation of an index may take, as the server reads all documents.
 _BUILDING: Final = 3_600.0
 _INDEX_NOT_FOUND: Final = 27
 
@@ -30,7 +30,7 @@ _Indexes = Mapping[str, Mapping[str, tuple[tuple[tuple[str, int], ...], Mapping[
 
 _PLACE: Final = (("created_at", 1), ("created_us", 1), ("id", 1))
 
-#: By collection and name: the fields in order, and what else makes the index.
+#: By collection and index name: the fields in order, and the options of the index.
 _INDEXES: Final[_Indexes] = {
     "feedback": {
         "key": (
@@ -64,7 +64,7 @@ _INDEXES: Final[_Indexes] = {
 }
 
 _LATER_INDEXES: Final[_Indexes] = {
-    # Only of what was changed, so that a submission writes nothing here.
+    # Only for changed feedback, so that a submission writes nothing here.
     "feedback": {
         "changed": (
             (("application", 1), ("updated_at", 1), ("updated_us", 1), ("id", 1)),
@@ -96,8 +96,8 @@ _INDEXES_FOR_CONVERSATIONS: Final[_Indexes] = {
     "messages": {"message": ((*_AGENT, ("number", 1)), {"unique": True})},
 }
 
-#: An idempotency key belongs to its author. The server takes an author that is not there for null, so that feedback
-#: without one has keys of its own.
+#: An idempotency key belongs to its author. The server indexes a missing author as null, so feedback without an author
+#: has separate keys.
 _INDEXES_BY_AUTHOR: Final[_Indexes] = {
     "feedback": {
         "author_key": (
@@ -107,7 +107,7 @@ _INDEXES_BY_AUTHOR: Final[_Indexes] = {
     },
 }
 
-#: Of what is ``pending`` or ``waiting``; before 6.0 the server takes no ``$in`` here.
+#: For ``pending`` or ``waiting``; before version 6.0 the server does not support ``$in`` here.
 _OPEN: Final = {"state": {"$gte": "pending"}}
 
 _INDEXES_FOR_ERASURES: Final[_Indexes] = {
@@ -129,7 +129,7 @@ _INDEXES_FOR_ERASURES: Final[_Indexes] = {
     "erasures": {
         "feedback": ((("application", 1), ("id", 1)), {}),
         "session": ((("application", 1), ("event.session_id", 1)), {}),
-        # The server removes what is done when nobody can be in the middle of raising an alert about it any more.
+        # The server removes completed plans when no call can still be raising an alert about the feedback.
         "done": ((("done_at", 1),), {"expireAfterSeconds": 600}),
     },
 }
@@ -213,7 +213,7 @@ _KEYS: Final = _documents(
     {"revoked_at": _MOMENT, "revoked_us": _LOST},
 )
 
-#: A key that is limited to agents has its scopes in a field of their own, and none in the old one.
+#: A key that is limited to agents has its scopes in a separate field, and none in the old one.
 _KEYS_WITH_AGENTS: Final = {
     **_KEYS,
     "properties": {
@@ -259,7 +259,7 @@ _MESSAGES: Final = _documents(
     {},
 )
 
-#: As in the first version, but that it may be about an alert, and that it knows when it was replayed.
+#: Like the first version, with optional alerts and the time of a replay.
 _DELIVERIES: Final = {
     **_documents(
         {
@@ -281,7 +281,7 @@ _DELIVERIES: Final = {
     "oneOf": [{"required": ["feedback_id"]}, {"required": ["alert_id"]}],
 }
 
-#: As before, but that it may be blocked by another one, and wait for the end of a claim.
+#: Like the previous version, with blocked deliveries and deliveries that wait for the end of a claim.
 _DELIVERIES_IN_ORDER: Final = {
     **_DELIVERIES,
     "properties": {
@@ -293,7 +293,7 @@ _DELIVERIES_IN_ORDER: Final = {
     },
 }
 
-#: As in the first version, but that it records the notified channels.
+#: Like the first version, with the notified channels.
 _FEEDBACK_NOTIFIED: Final = {
     **_VALIDATION["feedback"],
     "properties": {**_VALIDATION["feedback"]["properties"], "notified": {"bsonType": "array", "items": _TEXT}},
@@ -341,7 +341,7 @@ def _conversations(database: Database) -> None:
 def _authors_and_agents(database: Database) -> None:
     with database.calling():
         _create(database, "keys", _KEYS_WITH_AGENTS)
-    # First the new index, then away with the old one: at no time can a key be used twice.
+    # The new index is created before the old one is dropped, so that a key is always unique.
     _index(database, _INDEXES_BY_AUTHOR)
     _drop_index(database, "feedback", "key")
 
@@ -365,15 +365,15 @@ _MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
 
 
 def prepare(database: Database) -> None:
-    """Bring the database up to date: one at a time, and each step so that it can be begun again.
+    """Migrate the database to the current version: one process at a time, in steps that can be repeated.
 
     Raises:
-        StorageIncompatible: its collections were not made by Harken, or by a newer one.
-        StorageUnavailable: somebody else is still at it.
+        StorageIncompatible: the collections were not created by Harken, or by a newer version.
+        StorageUnavailable: another process is still migrating.
     """
     if _version(database) == len(_MIGRATIONS):
         return
-    token = _locked(database)
+    token = _lock(database)
     try:
         done = _version(database)
         for number, migration in enumerate(_MIGRATIONS[done:], start=done + 1):
@@ -384,7 +384,7 @@ def prepare(database: Database) -> None:
 
 
 def _note(database: Database, which: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
-    """Change what is noted of the schema; whether it was as expected."""
+    """Change the stored state of the schema. Returns whether it was as expected."""
     with database.calling():
         return bool(database.meta.update_one(which, change).matched_count)
 
@@ -393,23 +393,23 @@ def _version(database: Database) -> int:
     with database.calling():
         found = database.meta.find_one({"_id": _SCHEMA})
     if found is None:
-        return _begun(database)
+        return _begin(database)
     version: int = found["version"]
     if version > len(_MIGRATIONS):
         raise StorageIncompatible(
-            f"{database.name} has version {version} of the schema, made by a newer Harken; this one knows "
-            f"{len(_MIGRATIONS)}. It was left untouched, update Harken"
+            f"{database.name} was created by a newer version of Harken (schema version {version}, supported: "
+            f"{len(_MIGRATIONS)}) and was left untouched; update Harken"
         )
     return version
 
 
-def _begun(database: Database) -> int:
+def _begin(database: Database) -> int:
     with database.calling():
         foreign = sorted(database.collection_names() - {f"{PREFIX}meta"})
     if foreign:
         raise StorageIncompatible(
-            f"{database.name} has {', '.join(foreign)}, but nothing says that Harken made them; "
-            "they were left untouched, choose another database"
+            f"{database.name} has {', '.join(foreign)}, which Harken did not create; "
+            "nothing was changed, choose another database"
         )
     with database.calling(), suppress(DuplicateKeyError):
         database.meta.insert_one({"_id": _SCHEMA, "version": 0})
@@ -418,19 +418,19 @@ def _begun(database: Database) -> int:
     return _version(database)
 
 
-def _locked(database: Database) -> str:
-    """Take the lock and give what proves that it is ours."""
+def _lock(database: Database) -> str:
+    """Take the lock. Returns the value that identifies its owner."""
     token = uuid4().hex
     deadline = monotonic() + database.timeout
     while True:
-        # The driver takes dates in UTC without a zone.
+        # The driver expects dates in UTC without a time zone.
         now = datetime.now(UTC).replace(tzinfo=None)
         free = {"_id": _SCHEMA, "$or": [{"holder": {"$exists": False}}, {"locked_until": {"$lt": now}}]}
         taken = {"$set": {"holder": token, "locked_until": now + _LOCKED}}
         if _note(database, free, taken):
             return token
         if monotonic() > deadline:
-            raise StorageUnavailable(f"{database.name} is still being brought up to date by another process; try again")
+            raise StorageUnavailable(f"{database.name} is still being migrated by another process; try again later")
         sleep(_PAUSE)
 
 
@@ -442,7 +442,7 @@ def _index(database: Database, indexes: _Indexes) -> None:
 
 
 def _drop_index(database: Database, collection: str, name: str) -> None:
-    """Remove an index, if it is there: a process that died may have removed it, or one that is at it too."""
+    """Remove an index if it exists: a process that died, or a concurrent one, may have removed it."""
     with database.calling():
         try:
             database.collection(collection).drop_index(name)
@@ -452,7 +452,7 @@ def _drop_index(database: Database, collection: str, name: str) -> None:
 
 
 def _create(database: Database, name: str, schema: Mapping[str, Any]) -> None:
-    """Make a collection that takes only what fits the schema. What stands in for a server validates nothing."""
+    """Create a collection that validates documents against the schema. A simulated server does not validate."""
     if not database.served:
         return
     if PREFIX + name not in database.collection_names():

@@ -1,4 +1,4 @@
-"""Sessions' metadata in MongoDB."""
+"""Session metadata in MongoDB."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harken_adapters.storage.mongodb.documents import Document
 _CHUNK: Final = 1_000
 
 
-#: Of updates of the same session at the same time one always succeeds, so others are tried again, but not for ever.
+#: Of concurrent updates of one session, one always succeeds. The others are retried, but only this many times.
 _TRIES: Final = 1_000
 
 
 class MongoSessionRepository(SessionRepository):
-    """One document for each session that has metadata; names have neither dots nor dollars, by the rules.
+    """Stores the metadata of each session as one document. The rules exclude names with dots and dollar signs.
 
-    ``revision`` grows with every update: one that was checked against an older revision is checked again.
+    ``revision`` increases with every update. An update that was checked against an older revision is checked again.
     """
 
     def __init__(self, database: Database) -> None:
@@ -32,20 +32,20 @@ class MongoSessionRepository(SessionRepository):
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         with self._database.calling():
-            found = self._database.sessions.find_one(_one(application, session_id))
-        return _sorted(found) if found else {}
+            found = self._database.sessions.find_one(_session(application, session_id))
+        return _sort(found) if found else {}
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
         if not changes:
             return
         with self._database.calling():
             for _ in range(_TRIES):
-                if self._updated(application, session_id, changes):
+                if self._update(application, session_id, changes):
                     return
         raise StorageUnavailable(f"{self._database.name} has a session whose metadata keeps changing; try again")
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
-        session = _one(application, session_id)
+        session = _session(application, session_id)
         with self._database.calling():
             if keys is None:
                 gone = self._database.sessions.find_one_and_delete(session)
@@ -62,9 +62,9 @@ class MongoSessionRepository(SessionRepository):
                 self._database.sessions.delete_one({**session, "metadata": {}})
             return deleted
 
-    def _updated(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> bool:
-        """Whether the changes were made; not if somebody else changed the session in between."""
-        session = _one(application, session_id)
+    def _update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> bool:
+        """Apply the changes. Returns ``False`` if the session was changed by another process in between."""
+        session = _session(application, session_id)
         found = self._database.sessions.find_one(session)
         before = found["metadata"] if found else {}
         MetadataSize.of(before).check_growth_to(MetadataSize.of({**before, **changes}))
@@ -75,7 +75,7 @@ class MongoSessionRepository(SessionRepository):
             except DuplicateKeyError:
                 return False
             return True
-        # Metadata that was written by the version before has no revision.
+        # Metadata written by the previous version has no revision.
         as_found = {**session, "_id": found["_id"], "revision": found.get("revision")}
         values = {f"metadata.{name}": value for name, value in changes.items()}
         change = {"$set": values, "$inc": {"revision": 1}}
@@ -88,17 +88,17 @@ class MongoSessionRepository(SessionRepository):
                 chunk = list(
                     self._database.sessions.find(place).sort([("application", 1), ("session_id", 1)]).limit(_CHUNK)
                 )
-            yield from ((one["application"], one["session_id"], _sorted(one)) for one in chunk if one["metadata"])
+            yield from ((one["application"], one["session_id"], _sort(one)) for one in chunk if one["metadata"])
             if len(chunk) < _CHUNK:
                 return
-            place = _behind(chunk[-1])
+            place = _after(chunk[-1])
 
 
-def _one(application: str, session_id: str) -> Document:
+def _session(application: str, session_id: str) -> Document:
     return {"application": {"$eq": application}, "session_id": {"$eq": session_id}}
 
 
-def _behind(last: Document) -> Document:
+def _after(last: Document) -> Document:
     application = last["application"]
     return {
         "$or": [
@@ -108,5 +108,5 @@ def _behind(last: Document) -> Document:
     }
 
 
-def _sorted(found: Document) -> dict[str, JsonValue]:
+def _sort(found: Document) -> dict[str, JsonValue]:
     return dict(sorted(found["metadata"].items()))

@@ -1,4 +1,4 @@
-"""State in MongoDB."""
+"""State entries in MongoDB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harken_adapters.storage.mongodb.documents import Document
 
 
 class MongoStateRepository(StateRepository):
-    """One document for each; its value is JSON text, as names in JSON may be what names in MongoDB may not."""
+    """Stores each entry as one document, with its value as JSON text, as JSON allows names that MongoDB does not."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,7 +50,7 @@ class MongoStateRepository(StateRepository):
 
 
 def _id(kind: str, name: str) -> Document:
-    """The ``_id`` of a document; the order of its fields is part of it."""
+    """Return the ``_id`` of a document. The order of its fields is significant."""
     return {"kind": kind, "name": name}
 
 

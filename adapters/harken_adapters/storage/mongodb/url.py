@@ -1,4 +1,4 @@
-"""What a ``mongodb:`` URL says to Harken; the rest of it is the driver's."""
+"""Parsing of Harken's part of ``mongodb:`` URLs; the driver parses the rest."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from harken.domain.texts import without_password
 
 DEFAULT_DATABASE: Final = "harken"
 DEFAULT_TIMEOUT: Final = 20.0
-#: No write may outlive the mark that it sets on figures.
+#: No write may take longer than the mark that it sets.
 LONGEST_TIMEOUT: Final = 60.0
 _EXPECTED: Final = "expected mongodb://host:27017/database or mongodb+srv://host/database"
-#: What Harken decides itself, because its promises rest on it.
+#: Options that Harken sets itself, because its guarantees depend on them.
 _OURS: Final = ("w", "journal", "j", "fsync", "wtimeoutms", "readconcernlevel", "readpreference")
 
 
 @frozen
 class Location:
-    """Which database, and how many seconds one call may take."""
+    """The name of the database, and the longest duration of a call in seconds."""
 
     database: str = DEFAULT_DATABASE
     timeout: float = DEFAULT_TIMEOUT
 
 
 def parse_url(url: str) -> Location:
-    """The location that ``mongodb://user:password@hosts/database?timeoutMS=milliseconds`` names.
+    """Parse ``mongodb://user:password@hosts/database?timeoutMS=milliseconds``.
 
     Raises:
-        ConfigurationError: it is no such URL, or it sets what Harken decides itself.
+        ConfigurationError: the URL is invalid, or sets an option that Harken sets itself.
     """
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise ConfigurationError(f"{without_password(url)!r} makes no sense ({error}); {_EXPECTED}") from error
+        raise ConfigurationError(f"{without_password(url)!r} is invalid ({error}); {_EXPECTED}") from error
     if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc.rpartition("@")[2]:
-        raise ConfigurationError(f"{without_password(url)!r} names no server; {_EXPECTED}")
+        raise ConfigurationError(f"{without_password(url)!r} does not name a server; {_EXPECTED}")
     options = {name.lower(): value for name, value in parse_qsl(parts.query, keep_blank_values=True)}
     if chosen := sorted(set(options) & set(_OURS)):
         raise ConfigurationError(

@@ -1,7 +1,7 @@
-"""Telling at once what another process has written: by a change stream, where there is a replica set.
+"""Immediate detection of other processes' writes with a change stream, if there is a replica set.
 
-A stream is opened, told one change, and closed again for a moment, in which many more may happen: so watching costs the
-same however much is written.
+A stream is opened, reports one change, and is closed for a moment, in which many more changes may happen, so the
+cost of watching does not depend on the number of writes.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: So many seconds nobody looks after a change.
+#: How many seconds pass after a change before the next stream is opened.
 _REST: Final = 0.05
-#: For so long the server waits for a change before it answers; nobody waits longer for the end.
+#: How long the server waits for a change before it responds; the end of the watch is not delayed longer than this.
 _AWAITED_MS: Final = 250
-#: How many seconds to wait after a failure, at first and at most.
+#: How many seconds to wait after a failure: the first and the longest delay.
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
-#: How many seconds the end waits for a server that does not answer.
+#: How many seconds the end of the watch waits for a server that does not respond.
 _PATIENCE: Final = 2.0
 
-#: What comes with an event, and nothing of it but that it was there. What takes events off the list leaves a mark.
+#: Writes that store an event, reported without their content. Writes that remove events set a mark.
 _NEWS: Final[list[Document]] = [
     {
         "$match": {
@@ -47,7 +47,7 @@ _NEWS: Final[list[Document]] = [
 
 @contextmanager
 def watching(database: Database, nudge: Callable[[], object]) -> Iterator[None]:
-    """While the context lasts, call ``nudge`` soon after anybody stored an event; never, where a server cannot tell."""
+    """Call ``nudge`` shortly after any process stored an event. Without change streams, it is never called."""
     if not database.served:
         yield
         return
@@ -69,7 +69,7 @@ class _Watch:
         self._pause = 0.0
 
     def run(self) -> None:
-        """Look until the end, whatever happens to the server."""
+        """Watch until the end, despite server failures."""
         while not self._ended.wait(self._pause):
             try:
                 if not self._database.has_change_streams():
@@ -82,25 +82,25 @@ class _Watch:
                 self._fail(error)
 
     def _look(self) -> None:
-        """Wait for a change, or for the end."""
+        """Wait for a change or for the end."""
         with self._database.calling():
             stream = self._database.changes(_NEWS, max_await_time_ms=_AWAITED_MS)
         try:
-            # What was stored before the stream began is in no stream.
+            # Changes before the beginning of the stream are not in the stream.
             self._nudge()
             self._pause = 0.0
-            while not self._ended.is_set() and not self._is_told(stream):
+            while not self._ended.is_set() and not self._has_change(stream):
                 pass
         finally:
             with self._database.calling():
                 stream.close()
         self._nudge()
 
-    def _is_told(self, stream: DatabaseChangeStream[Document]) -> bool:
+    def _has_change(self, stream: DatabaseChangeStream[Document]) -> bool:
         with self._database.calling():
             return stream.try_next() is not None
 
     def _fail(self, error: StorageError) -> None:
         if not self._pause:
-            logger.warning("What other processes write is noticed later, as it cannot be watched: %s", error)
+            logger.warning("Cannot watch for changes by other processes, which will be noticed later: %s", error)
         self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)

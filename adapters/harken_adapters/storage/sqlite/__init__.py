@@ -1,4 +1,4 @@
-"""``sqlite:///path``: the embedded default, one file, for several threads and several processes at once."""
+"""``sqlite:///path``: the default storage, one embedded file for any number of threads and processes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from harken_adapters.storage.sqlite.url import parse_url
 
 @contextmanager
 def open_storage(url: str, *, existing: bool = False) -> Iterator[Storage]:
-    """The storage in the file that ``url`` names, which is made if it is not there, unless it must be ``existing``.
+    """Open the storage in the file that ``url`` names. The file is created if missing, unless ``existing`` is set.
 
     Raises:
-        ConfigurationError: the URL makes no sense.
-        StorageIncompatible: the file was not made by Harken, or by a newer one; it is left untouched.
-        StorageCorrupt: the file is damaged; it is left untouched.
-        StorageUnavailable: the file cannot be opened, or stayed locked, or must exist and does not.
+        ConfigurationError: the URL is invalid.
+        StorageIncompatible: the file was not created by Harken, or by a newer version; nothing was changed.
+        StorageCorrupt: the file is damaged; nothing was changed.
+        StorageUnavailable: the file cannot be opened, stayed locked, or is missing although it must exist.
     """
     location = parse_url(url)
     if existing:

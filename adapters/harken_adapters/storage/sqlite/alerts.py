@@ -49,7 +49,7 @@ _LAST_RAISED_FIRST: Final = "ORDER BY raised_at DESC, id DESC LIMIT ?"
 
 
 class SqliteAlertRepository(AlertRepository):
-    """One row for each alert; its events wait with those of feedback."""
+    """Stores each alert as one row, and its events in the table of events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -95,7 +95,7 @@ class SqliteAlertRepository(AlertRepository):
         return self._select(f"{wanted} {_LAST_RAISED_FIRST}", (*parameters, limit))
 
     def _write(self, change: Work[bool], event: Event) -> bool:
-        """Write an alert with its event, or neither."""
+        """Write an alert and its event in one transaction."""
 
         def write(connection: sqlite3.Connection) -> bool:
             if not change(connection):
@@ -114,12 +114,12 @@ class SqliteAlertRepository(AlertRepository):
 
 
 def select_alerts(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Alert]:
-    """The alerts that a ``WHERE`` finds."""
+    """Return the alerts selected by ``rest``, the part of the statement that begins with ``WHERE``."""
     return [_alert(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
 
 
 def replace_alert(connection: sqlite3.Connection, alert: Alert) -> bool:
-    """Put an alert in the place of the version before it; whether that version was there."""
+    """Replace the previous version of an alert. Returns whether that version was stored."""
     key = (alert.application, alert.id, alert.version - 1)
     return connection.execute(_UPDATE, (*_row(alert), *key)).rowcount == 1
 

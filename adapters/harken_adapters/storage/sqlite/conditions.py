@@ -1,4 +1,4 @@
-"""A query as SQL."""
+"""Translation of queries to SQL."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CONTEXT_LABEL: Final = """
 
 
 def where(query: FeedbackQuery, *more: Condition) -> Condition:
-    """The condition that a row of feedback matches, with its parameters."""
+    """Return the condition on rows of feedback, with its parameters."""
     conditions = (*_conditions(query), *more)
     sql = " AND ".join(condition for condition, _ in conditions)
     return sql, tuple(parameter for _, parameters in conditions for parameter in parameters)
 
 
 def context_label(name: str) -> Condition:
-    """SQL for the label of a context value: text as it is, anything else as the JSON that it was stored as."""
+    """Return SQL for the label of a context value: a string unchanged, any other value as its stored JSON."""
     path = f'$."{name}"'
     return _CONTEXT_LABEL, (path, path, path)
 
@@ -51,7 +51,7 @@ def _conditions(query: FeedbackQuery) -> Iterator[Condition]:
         yield "feedback.created_at >= ?", (to_microseconds(query.since),)
     if query.until is not None:
         yield "feedback.created_at < ?", (to_microseconds(query.until),)
-    # Spelt out, not as parameters, and one as an equation: only then does SQLite use the index of what is pending.
+    # Literals instead of parameters, and ``=`` for one status: otherwise SQLite does not use the partial index.
     statuses = sorted(f"'{status.value}'" for status in query.statuses)
     yield (
         f"feedback.status = {statuses[0]}" if len(statuses) == 1 else f"feedback.status IN ({', '.join(statuses)})",

@@ -1,9 +1,9 @@
-"""Connections to SQLite, and what becomes of them when their files are moved, or when this process forks.
+"""Connections to SQLite, and their treatment when files are moved or the process forks.
 
-SQLite keeps in memory which locks of a file this process holds, for all of its connections together. A fork copies that
-memory, but the child holds none of the locks. A connection that the child opens itself would rely on them all the same,
-and another process would delete the write-ahead log under it. So a fork waits until nobody is inside SQLite, and closes
-every connection first; each is opened again when it is next needed.
+SQLite keeps one record in memory of the locks that the process holds on a file, shared by all its connections. A fork
+copies the record, but the child does not hold the locks. A connection opened by the child would rely on them, and
+another process would delete the write-ahead log while it is in use. Therefore a fork waits until no thread is using
+SQLite, and closes all connections first; each is opened again when it is next needed.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Final, Literal
 from harken.domain.errors import StorageUnavailable
 from harken_adapters.storage.sqlite.files import FileId, Files, Place
 
-#: How many seconds a fork waits for one lock before it lets go of those that it has, as two threads may wait for each
-#: other's.
+#: The longest time in seconds that a fork waits for one lock before it releases those it holds, as two threads may wait
+#: for each other's.
 _FORK_PATIENCE: Final = 0.1
-#: How often, and for how many seconds each time, others wait for a thread that waits to fork.
+#: How often, and for how many seconds each time, other threads wait for a thread that wants to fork.
 _STEPS_ASIDE: Final = 200
 _STEP: Final = 0.001
-#: How often a database is opened again because its files were being replaced just then.
+#: How often a database is opened again because its files were being replaced at that moment.
 _TRIES: Final = 100
 
-#: Held while a connection is opened, so that none is between the moment when all are closed for a fork, and the fork.
+#: Held while a connection is opened, so that none is opened between closing all of them for a fork and the fork.
 _OPENING: Final = RLock()
-#: Files that this process must not open any more, and why.
+#: Files that this process must not open again, with the reason.
 _UNUSABLE_FILES: Final[dict[FileId, str]] = {}
 
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, timeout: float) -> sqlite3.Connection:
-    """A connection in autocommit mode, for any thread; only ``rwc`` makes a file that is not there."""
+    """Open a connection in autocommit mode that any thread may use. Only ``rwc`` creates a missing file."""
     with _OPENING:
         return sqlite3.connect(
             f"{path.as_uri()}?mode={mode}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
@@ -45,15 +45,15 @@ def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, timeout: float) -> 
 
 
 class Slot:
-    """A place for one connection, which is opened when it is needed, and the lock that its user holds.
+    """Holds one connection, which is opened when it is needed, and the lock of its user.
 
-    The lock is to be held by a ``with`` statement in the function that uses the connection, and by no context manager
+    The lock must be held by a ``with`` statement in the function that uses the connection, not by a context manager
     written in Python: only then is it released wherever the function is interrupted.
 
     Args:
-        place: where the database is.
-        timeout: how many seconds its connection waits for a locked file.
-        settings: what is executed on its connection first.
+        place: the location of the database.
+        timeout: the number of seconds that the connection waits for a locked file.
+        settings: statements that are executed first on the connection.
     """
 
     __slots__ = ("_place", "_settings", "_timeout", "connection", "files", "in_use", "lock")
@@ -68,14 +68,14 @@ class Slot:
         self.connection: sqlite3.Connection | None = None
 
     def open(self) -> sqlite3.Connection:
-        """Open the connection, to a database in WAL mode that is there. The caller holds the lock.
+        """Open the connection to an existing database in WAL mode. The caller holds the lock.
 
         Raises:
-            StorageUnavailable: its files are not there, or this process must not open them.
-            sqlite3.Error: SQLite cannot open it.
+            StorageUnavailable: the files are missing, or this process must not open them.
+            sqlite3.Error: SQLite cannot open the file.
         """
         with _OPENING:
-            # A connection does not tell which files it opened. It is those that the path led to both before and after.
+            # Which files a connection opened is only certain if the path led to the same ones before and after.
             others: list[sqlite3.Connection] = []
             try:
                 for _ in range(_TRIES):
@@ -83,7 +83,7 @@ class Slot:
                     _check_usable(self._place, before.main)
                     connection = connect(self._place.path, "rw", timeout=self._timeout)
                     others.append(connection)
-                    # The first that reads opens the log, and makes it if it is not there.
+                    # The first read opens the log, and creates it if necessary.
                     connection.execute("PRAGMA user_version").fetchone()
                     if before.complete and self._place.files() == before:
                         for setting in self._settings:
@@ -94,12 +94,12 @@ class Slot:
             finally:
                 for other in others:
                     other.close()
-        raise StorageUnavailable(f"{self._place.path} is being replaced again and again; nothing was written or read")
+        raise StorageUnavailable(f"{self._place.path} is being replaced repeatedly; nothing was written or read")
 
     def close(self) -> None:
-        """Close the connection, if there is one. The caller holds the lock.
+        """Close the connection, if it is open. The caller holds the lock.
 
-        Where the files were moved, it leaves behind nothing that could damage what was put into their place.
+        If the files were moved, nothing remains that could damage the files that replaced them.
         """
         connection, self.connection = self.connection, None
         if connection is None:
@@ -118,7 +118,7 @@ class Slot:
 
 
 class Pool:
-    """All slots of one database: one for the connection that writes, and others for those that read."""
+    """All slots of one database: one for writing, and any number for reading."""
 
     def __init__(self, writer: Slot) -> None:
         self.writer = writer
@@ -128,7 +128,7 @@ class Pool:
         _POOLS.add(self)
 
     def close(self) -> None:
-        """Close all connections, each as soon as nobody uses it. After a fork they are the parent's, and stay."""
+        """Close all connections, each when it is unused. In a forked child, the parent's connections are kept."""
         if os.getpid() != self._pid:
             return
         for slot in list(self.slots):
@@ -137,7 +137,7 @@ class Pool:
         _POOLS.discard(self)
 
     def close_idle(self) -> None:
-        """Close every connection that no other thread is using: other processes find files that nobody has open."""
+        """Close all connections that no other thread is using, so that other processes find the files closed."""
         for slot in list(self.slots):
             if slot.lock.acquire(blocking=False):
                 try:
@@ -151,15 +151,15 @@ _POOLS: Final[set[Pool]] = set()
 
 def _check_usable(place: Place, main: FileId | None) -> None:
     if main is None:
-        raise StorageUnavailable(f"{place.path} cannot be opened: there is no such file")
+        raise StorageUnavailable(f"{place.path} cannot be opened: the file does not exist")
     if why := _UNUSABLE_FILES.get(main):
-        raise StorageUnavailable(f"{place.path} cannot be used by this process any more: {why}")
+        raise StorageUnavailable(f"{place.path} can no longer be used by this process: {why}")
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:
-    """Move the log into the file that it belongs to, wherever that is now, so that no other file takes it for its own.
+    """Move the log's content into its own database file, wherever that is now, so that no other file adopts it.
 
-    SQLite itself does nothing of the kind when it closes a file that was moved.
+    SQLite does not do this when it closes a file that was moved.
     """
     if connection.in_transaction:
         connection.execute("ROLLBACK")
@@ -167,12 +167,12 @@ def _empty_log(connection: sqlite3.Connection) -> None:
 
 
 def _abandon(connection: sqlite3.Connection, main: FileId | None, why: str) -> None:
-    """Leave a connection open until the process ends.
+    """Keep a connection open until the process ends.
 
-    Closing it would move a log that nobody else sees into a file that others may have written to meanwhile, and delete
-    the log that they write to now.
+    Closing it would write a log that no other process sees into a file that others may have changed, and delete the log
+    that they are using.
     """
-    # A reference that is never given back, as the interpreter closes what is left when it exits.
+    # An extra reference that is never released, as the interpreter closes remaining connections when it exits.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     if main is not None:
         _UNUSABLE_FILES[main] = why
@@ -184,21 +184,21 @@ _process = os.getpid()
 
 
 class _Held(local):
-    """The locks that this thread holds for its fork; other threads may be forking at the same time."""
+    """The locks that this thread holds for a fork; other threads may be forking at the same time."""
 
     def __init__(self) -> None:
         self.locks: list[RLock] = []
 
 
 _held: Final = _Held()
-#: The threads that wait until they can fork.
+#: The threads that are waiting to fork.
 _forking: Final[set[int]] = set()
 
 
 def let_forks_through() -> None:
-    """Wait a moment if a thread waits to fork, as it might never find all connections unused otherwise.
+    """Wait briefly if a thread wants to fork, as it might otherwise never find all connections unused.
 
-    Not for longer than a moment, as this thread may be one that it waits for.
+    The wait is limited, as this thread may be one that the forking thread is waiting for.
     """
     for _ in range(_STEPS_ASIDE):
         if not _forking:
@@ -207,20 +207,20 @@ def let_forks_through() -> None:
 
 
 def _before_fork() -> None:
-    """Wait until no other thread uses a connection, let none begin to, and close all."""
+    """Wait until no other thread uses a connection, prevent new uses, and close all connections."""
     _forking.add(get_ident())
     while not _hold_all():
         pass
     for pool in list(_POOLS):
         for slot in pool.slots:
-            # In use by this very thread, if a signal handler forks: then the child must not open this file.
+            # Used by this very thread, if a signal handler forks: the child must not open this file.
             if not slot.in_use:
                 slot.close()
 
 
 def _hold_all() -> bool:
     for lock in _all_locks():
-        # First, so that it is given back even if a signal interrupts this in between.
+        # Recorded first, so that the lock is released even if a signal interrupts the next line.
         _held.locks.append(lock)
         if not lock.acquire(timeout=_FORK_PATIENCE):
             _held.locks.pop()
@@ -231,7 +231,7 @@ def _hold_all() -> bool:
 
 def _all_locks() -> Iterator[RLock]:
     yield _OPENING
-    # It is held now, so that a slot which is made later has no connection.
+    # The lock is held, so a slot created later has no connection.
     for pool in list(_POOLS):
         for slot in list(pool.slots):
             yield slot.lock
@@ -244,18 +244,18 @@ def _after_fork() -> None:
 
 def _release_all() -> None:
     while _held.locks:
-        with suppress(RuntimeError):  # Not acquired, as a signal came in between.
+        with suppress(RuntimeError):  # Not acquired: interrupted by a signal.
             _held.locks.pop().release()
 
 
 def _notice_fork() -> None:
-    """Notice a fork that Python was not told of, as programs written in C can make one."""
+    """Detect a fork that Python did not report, as programs written in C can make one."""
     if os.getpid() != _process:
         _after_fork_in_child()
 
 
 def _after_fork_in_child() -> None:
-    global _process  # noqa: PLW0603 - one process, one number
+    global _process  # noqa: PLW0603 - one number per process
     _process = os.getpid()
     for slot in (slot for pool in _POOLS for slot in pool.slots):
         if slot.connection is not None:

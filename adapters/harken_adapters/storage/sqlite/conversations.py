@@ -23,7 +23,7 @@ _SELECT_SESSIONS: Final = """
 
 
 class SqliteConversationRepository(ConversationRepository):
-    """One row for each agent, and one for each message; what a model says may be no valid Unicode, so it is escaped."""
+    """Stores each agent and each message as one row. Text is escaped, as it may not be valid Unicode."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,7 +51,7 @@ class SqliteConversationRepository(ConversationRepository):
         update = f"UPDATE message SET value = ? WHERE {_AGENT} AND number = ?"  # noqa: S608 - constants
         replaced = self._write(update, (json.dumps(message), application, session_id, agent_id, number)) == 1
         if replaced:
-            # What is replaced may be what nobody is to read any more.
+            # The replaced message may be one that must no longer be readable.
             self._database.forget()
         return replaced
 
@@ -86,7 +86,7 @@ class SqliteConversationRepository(ConversationRepository):
         return messages
 
     def sessions(self) -> Iterator[tuple[str, str]]:
-        # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
+        # In chunks, each in its own transaction, so that a slow reader does not hold an old state of the file.
         place = ("", "")
         while chunk := self._select(_SELECT_SESSIONS, (*place, *place, _CHUNK)):
             yield from ((application, session_id) for application, session_id in chunk)

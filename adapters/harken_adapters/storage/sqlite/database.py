@@ -1,4 +1,4 @@
-"""One file: transactions that read, one at a time that writes."""
+"""One SQLite file: concurrent read transactions, and one write transaction at a time."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from weakref import finalize
 
 from harken.domain.errors import StorageClosed, StorageCorrupt, StorageUnavailable
 from harken_adapters.storage.sqlite.connections import Pool, Slot, connect, let_forks_through
-from harken_adapters.storage.sqlite.errors import is_busy, translated
+from harken_adapters.storage.sqlite.errors import is_busy, translate_errors
 from harken_adapters.storage.sqlite.files import Place
 from harken_adapters.storage.sqlite.opening import check_file, check_library, prepare
 from harken_adapters.storage.sqlite.rows import Row
 
-#: How many seconds to wait for readers before the log is emptied later.
+#: The number of seconds to wait for readers before emptying the log is postponed.
 _PATIENCE_WITH_READERS: Final = 5.0
 
 _SETTINGS: Final = (
-    # What is deleted is overwritten, so that erased means gone from the file too.
+    # Deleted content is overwritten, so that erased data is also gone from the file.
     "PRAGMA secure_delete = ON",
-    # In KiB. SQLite's 2 MiB are soon too small for an import's indexes, and what does not fit is written twice.
+    # In KiB. SQLite's default of 2 MiB is too small for the indexes of an import: excess pages are written twice.
     "PRAGMA cache_size = -16384",
 )
-#: The writer only ever waits for the lock that its transactions begin with, and that in Database._retried.
+#: The writer waits only for the lock that begins its transactions, and it does so in ``Database._retry``.
 _SETTINGS_OF_WRITER: Final = (*_SETTINGS, "PRAGMA busy_timeout = 0")
 _SETTINGS_OF_READERS: Final = (*_SETTINGS, "PRAGMA query_only = ON")
 
 Result = TypeVar("Result")
-#: What is done in a transaction. It fetches all rows of a statement at once, and gives no iterator that still reads:
-#: where it is interrupted, a cursor that a traceback keeps alive would hold the connection at an old state of the file.
+#: The body of a transaction. It fetches all rows of a statement at once and returns no open iterator: after an
+#: interruption, a cursor kept alive by a traceback would hold the connection at an old state of the file.
 Work = Callable[[sqlite3.Connection], Result]
 
 
 class Database:
-    """A SQLite file in WAL mode: one writer at a time, any number of readers, none waiting for the other.
+    """A SQLite file in WAL mode: one writer at a time and any number of readers, which do not block each other.
 
-    Before anything is read, and before and after each commit, the path must lead to the files that were opened. All
-    errors that come out are Harken's.
+    Before each read, and before and after each commit, the path must lead to the files that were opened. Only Harken's
+    errors are raised.
 
-    Transactions are functions that are called, and no context managers: one that is interrupted (by Ctrl-C or a time
-    limit) gives back its lock at once, and not when the last reference to a suspended generator is gone.
+    Transactions are functions rather than context managers: an interrupted one (by Ctrl-C or a time limit) releases its
+    lock at once, and not when the last reference to a suspended generator is gone.
     """
 
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
@@ -57,10 +57,10 @@ class Database:
         self._place = Place(path)
         self._writer = Slot(self._place, timeout=busy_timeout, settings=_SETTINGS_OF_WRITER)
         self._pool = Pool(self._writer)
-        # Also where this is forgotten, and at exit.
+        # Also when the object is garbage-collected, and at exit.
         self._close_pool = finalize(self, self._pool.close)
         try:
-            with translated(path), self._writer.lock:
+            with translate_errors(path), self._writer.lock:
                 check_library()
                 check_file(self._place, timeout=busy_timeout)
                 self._open_first()
@@ -70,18 +70,18 @@ class Database:
         self._main = self._writer.files.main
 
     def write(self, work: Work[Result], *, durable: bool = True) -> Result:
-        """Run a transaction that writes: durable when this returns, undone when it raises.
+        """Run a write transaction. It is durable when this method returns, and rolled back when it raises.
 
-        One that need not be ``durable`` spares the wait for the disk. Everybody sees it at once, and it outlives this
-        process, but the machine's failure may undo it, unless a durable one has followed.
+        With ``durable=False`` it does not wait for the disk. Other processes see it at once, and it survives this
+        process, but it may be lost if the machine fails before the next durable transaction.
 
         Raises:
             StorageUnavailable: the files were moved or replaced, the file stayed locked, or it cannot be written.
             StorageClosed: the database was closed, or opened before a fork.
         """
-        self._must_be_ours()
+        self._check_process()
         let_forks_through()
-        with translated(self._path), self._writer.lock:
+        with translate_errors(self._path), self._writer.lock:
             if self._writer.in_use:
                 raise StorageUnavailable(
                     f"This thread is already writing to {self._path}; do not use it from a signal handler"
@@ -90,11 +90,11 @@ class Database:
             try:
                 connection = self._open_connection(self._writer)
                 connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._retried(connection, "BEGIN IMMEDIATE")
+                self._retry(connection, "BEGIN IMMEDIATE")
                 result = work(connection)
                 self._check_place(self._writer)
                 connection.execute("COMMIT")
-                # Again, so that nothing is acknowledged that went into files which were moved away meanwhile.
+                # Checked again, so that no transaction is acknowledged that was written to files which had been moved.
                 self._check_place(self._writer)
             except BaseException:
                 _roll_back(self._writer.connection)
@@ -102,22 +102,22 @@ class Database:
             finally:
                 self._writer.in_use = False
             if self._owes_truncation:
-                # The transaction is durable, so nothing may fail any more; what is owed stays owed.
+                # The transaction is durable, so nothing may raise any more; pending work stays pending.
                 with suppress(sqlite3.Error):
                     self._truncate_log(connection)
             return result
 
     def read(self, work: Work[Result]) -> Result:
-        """Run a transaction that reads: it sees one state of the file, whatever is written meanwhile.
+        """Run a read transaction. It sees one state of the file, regardless of concurrent writes.
 
         Raises:
             StorageUnavailable: the files were moved or replaced, or the file cannot be read.
             StorageClosed: the database was closed, or opened before a fork.
         """
-        self._must_be_ours()
+        self._check_process()
         let_forks_through()
         slot = self._reader()
-        with translated(self._path), slot.lock:
+        with translate_errors(self._path), slot.lock:
             slot.in_use = True
             try:
                 connection = self._open_connection(slot)
@@ -126,7 +126,7 @@ class Database:
                 connection.execute("COMMIT")
             except BaseException:
                 _roll_back(slot.connection)
-                # Nobody knows what is left of it.
+                # The state of the connection is unknown.
                 slot.close()
                 raise
             finally:
@@ -134,27 +134,27 @@ class Database:
             return result
 
     def rows(self, select: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """All rows that one ``SELECT`` finds; raises what :meth:`read` does."""
+        """Return all rows of one ``SELECT``. Raises the errors of :meth:`read`."""
         return self.read(lambda connection: connection.execute(select, parameters).fetchall())
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
-        """Run one statement that writes, and say how many rows it changed; raises what :meth:`write` does."""
+        """Run one write statement. Returns the number of rows it changed. Raises the errors of :meth:`write`."""
         return self.write(lambda connection: connection.execute(statement, parameters).rowcount)
 
     def forget(self) -> None:
-        """Remove what was deleted from the write-ahead log too.
+        """Remove deleted content from the write-ahead log as well.
 
-        Readers may be in the way: this waits a moment for them, and else leaves it to the writes that follow.
+        Readers may prevent this. It waits briefly for them, and otherwise leaves the work to later writes.
         """
-        self._must_be_ours()
+        self._check_process()
         deadline = monotonic() + min(self._busy_timeout, _PATIENCE_WITH_READERS)
-        with translated(self._path), self._writer.lock:
+        with translate_errors(self._path), self._writer.lock:
             connection = self._open_connection(self._writer)
             while not self._truncate_log(connection) and monotonic() < deadline:
                 sleep(_pause())
 
     def check(self) -> Sequence[str]:
-        """A sentence for each damage that SQLite finds in the whole file."""
+        """Check the whole file. Returns one sentence for each damage that SQLite finds."""
         try:
             found = self.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
         except StorageCorrupt as error:
@@ -162,29 +162,29 @@ class Database:
         return [f"{self._path}: {line}" for (line,) in found if line != "ok"]
 
     def close(self) -> None:
-        """Close all connections, those in use as soon as they are not."""
-        # Before the locks, so that nobody opens one again.
+        """Close all connections, those in use when their users have finished."""
+        # Before the locks are taken, so that no thread opens a connection again.
         self._closed = True
         self._close_pool()
 
     def _open_first(self) -> None:
-        """Open the writer, for the first time: the file is made, or brought up to date, if that is needed."""
+        """Open the writer for the first time. Creates or migrates the file if necessary."""
         with closing(connect(self._path, "rwc", timeout=self._busy_timeout)) as first:
-            prepare(first, self._path, lambda statement: self._retried(first, statement))
-            # While the first is open, so that the log stays which it is.
+            prepare(first, self._path, lambda statement: self._retry(first, statement))
+            # While the writer is open, so that the log stays the same file.
             self._writer.open()
 
     def _open_connection(self, slot: Slot) -> sqlite3.Connection:
-        """The connection of a slot whose lock this thread holds, outside of any transaction."""
+        """Return the connection of a slot whose lock this thread holds, outside of any transaction."""
         if self._closed:
             raise StorageClosed(f"{self._path} was closed; connect again")
         if slot.connection is None:
             self._reopen(slot)
         elif slot is not self._writer:
-            # What the writer does is checked before and after its commit.
+            # The writer's files are checked before and after its commits.
             self._check_place(slot)
         assert slot.connection is not None  # noqa: S101 - for mypy
-        # The last transaction may have been interrupted before it was undone.
+        # The last transaction may have been interrupted before its rollback.
         _roll_back(slot.connection)
         return slot.connection
 
@@ -198,7 +198,7 @@ class Database:
             raise
 
     def _check_place(self, slot: Slot) -> None:
-        """Raise unless the path still leads to the files that are open in the slot; then close what can be closed."""
+        """Raise unless the path leads to the files that are open in the slot; then close what can be closed."""
         try:
             self._place.check(slot.files)
         except StorageUnavailable:
@@ -206,7 +206,7 @@ class Database:
             raise
 
     def _reader(self) -> Slot:
-        """A slot that is free, or was a moment ago: two threads that find the same one take turns."""
+        """Return a slot that is free, or was free a moment ago: two threads that choose the same one take turns."""
         for slot in list(self._pool.slots):
             if slot is not self._writer and not slot.in_use:
                 return slot
@@ -214,10 +214,10 @@ class Database:
         self._pool.slots.append(slot)
         return slot
 
-    def _retried(self, connection: sqlite3.Connection, statement: str) -> None:
-        """Run a statement that needs a lock, trying again at random moments.
+    def _retry(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Run a statement that needs a lock, and retry after random delays.
 
-        SQLite's own waiting sleeps up to 100 ms between tries, and so may find a busy file locked again and again.
+        SQLite itself sleeps up to 100 ms between attempts, so it may find a busy file locked every time.
         """
         deadline: float | None = None
         while True:
@@ -232,26 +232,26 @@ class Database:
                 return
 
     def _truncate_log(self, connection: sqlite3.Connection) -> bool:
-        """Move the write-ahead log into the file and empty it; whether nobody was in the way."""
+        """Move the write-ahead log into the file and empty it. Returns whether no connection prevented it."""
         self._owes_truncation = True
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self._owes_truncation = bool(busy)
         return not busy
 
-    def _must_be_ours(self) -> None:
-        # Before any lock, as a thread of the parent may have held it for ever.
+    def _check_process(self) -> None:
+        # Before any lock is taken, as a thread of the parent process may have held it when the process was forked.
         if os.getpid() != self._pid:
             raise StorageClosed(f"{self._path} was opened in another process; connect again after forking")
 
 
 def _roll_back(connection: sqlite3.Connection | None) -> None:
-    # SQLite has rolled back by itself after some errors, and then says that there is nothing to roll back. And the
-    # connection is closed already where its files were moved.
+    # After some errors SQLite has already rolled back, and reports that no transaction is active. The connection is
+    # already closed if its files were moved.
     with suppress(sqlite3.Error):
         if connection is not None and connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
 def _pause() -> float:
-    """How many seconds to wait before trying again."""
-    return uniform(0.0002, 0.002)  # noqa: S311 - spreads waiters, protects nothing
+    """Return how many seconds to wait before the next attempt."""
+    return uniform(0.0002, 0.002)  # noqa: S311 - not for security

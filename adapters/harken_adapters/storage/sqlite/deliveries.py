@@ -1,4 +1,4 @@
-"""Deliveries as rows, and rows as deliveries."""
+"""Conversion of deliveries to and from rows."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _COLUMNS: Final = (
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM delivery"  # noqa: S608
 _PUT: Final = f"INSERT OR REPLACE INTO delivery ({_COLUMNS}) VALUES ({', '.join('?' * 17)})"  # noqa: S608
-#: An alert may have the same id.
+#: An alert may have the id of a feedback entry.
 _ABOUT: Final = "WHERE application = ? AND feedback_id = ? AND type NOT GLOB 'alert.*'"
 _STATES: Final = {state.value: state for state in DeliveryState}
 
 
 def select_deliveries(connection: sqlite3.Connection, rest: str, parameters: Row) -> list[Delivery]:
-    """The deliveries that a ``WHERE`` finds."""
+    """Return the deliveries selected by ``rest``, the part of the statement that begins with ``WHERE``."""
     return [_delivery(row) for row in connection.execute(f"{_SELECT} {rest}", parameters).fetchall()]
 
 
 def deliveries_about(connection: sqlite3.Connection, application: str, feedback_id: str) -> list[Delivery]:
-    """All deliveries about that feedback, in any state, those that notify of its erasure among them."""
+    """Return all deliveries about the feedback in any state, including those about its erasure."""
     return select_deliveries(connection, _ABOUT, (application, feedback_id))
 
 
 def put_deliveries(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
-    """Keep these deliveries, in the place of those with their ids."""
+    """Store the deliveries, replacing those with the same ids."""
     connection.executemany(_PUT, map(_row, deliveries))
 
 

@@ -1,4 +1,4 @@
-"""Erasing feedback, with all that goes with it, and what notifies of that."""
+"""Erasure of feedback with everything that depends on it, and the deliveries that report it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harken_adapters.storage.sqlite.rows import dump, select_feedback
 from harken_adapters.storage.sqlite.terms import apply_corrections
 
 _DELETE: Final = "DELETE FROM feedback WHERE application = ? AND id = ?"
-_TOLD: Final = "SELECT channel FROM told WHERE application = ? AND feedback_id = ?"
+_NOTIFIED: Final = "SELECT channel FROM told WHERE application = ? AND feedback_id = ?"
 _IN_SESSION: Final = "SELECT 1 FROM feedback WHERE application = ? AND session_id = ?"
 _LISTING: Final = """
     WHERE application = ? AND id IN (
@@ -27,16 +27,16 @@ _LISTING: Final = """
         WHERE application = ? AND feedback_id IN (SELECT value FROM json_each(?))
     )
 """
-# The kind of subject is spelt out: only so can SQLite use the index of alerts about sessions.
+# The kind of subject is a literal: otherwise SQLite does not use the partial index of alerts about sessions.
 _ABOUT_SESSION: Final = (
     "WHERE application = ? AND subject_by = 'session' AND subject IN (SELECT value FROM json_each(?))"
 )
 
 
 def erase(connection: sqlite3.Connection, query: FeedbackQuery, ids: Collection[str], *, at: datetime) -> Erased:
-    """Erase those of a few that still match, within the transaction of the connection, and say how much."""
+    """Erase the given entries that still match, within the transaction of the connection. Returns what was removed."""
     application = query.application
-    # By their ids alone: among the query's columns SQLite may find an index that has all of a session.
+    # By id only: for the columns of the query, SQLite may choose an index that reads a whole session.
     found = select_feedback(
         connection, "WHERE application = ? AND id IN (SELECT value FROM json_each(?))", (application, dump(list(ids)))
     )
@@ -44,10 +44,10 @@ def erase(connection: sqlite3.Connection, query: FeedbackQuery, ids: Collection[
     deliveries, notices = 0, list[Delivery]()
     for feedback in doomed:
         about_it = deliveries_about(connection, application, feedback.id)
-        told = {channel for (channel,) in connection.execute(_TOLD, (application, feedback.id)).fetchall()}
+        notified = {channel for (channel,) in connection.execute(_NOTIFIED, (application, feedback.id)).fetchall()}
         deliveries += sum(delivery.event.type.about_feedback for delivery in about_it)
-        notices += erasure_deliveries(feedback, about_it, told, at=at)
-    # A trigger takes away events and deliveries.
+        notices += erasure_deliveries(feedback, about_it, notified, at=at)
+    # A trigger removes events and deliveries.
     connection.executemany(_DELETE, [(application, feedback.id) for feedback in doomed])
     put_deliveries(connection, notices)
     # The corrections hold what was erased.
@@ -58,14 +58,14 @@ def erase(connection: sqlite3.Connection, query: FeedbackQuery, ids: Collection[
 def _empty_alerts(
     connection: sqlite3.Connection, query: FeedbackQuery, erased: Collection[Feedback], at: datetime
 ) -> int:
-    """Empty the alerts that list what was erased, or are about a session of which nothing is left; and say how many."""
+    """Empty the alerts that list erased feedback, or are about a session without feedback. Returns their number."""
     application = query.application
     listed, of_sessions = dump([one.id for one in erased]), dump(list({one.session_id for one in erased}))
     listing = select_alerts(connection, _LISTING, (application, application, listed))
     about_sessions = select_alerts(connection, _ABOUT_SESSION, (application, of_sessions))
     about_gone = [one for one in about_sessions if not _any(connection, _IN_SESSION, application, one.subject.value)]
     alerts = {alert.id: alert for alert in (*listing, *about_gone)}
-    # What is going to be erased by the same call is not left either.
+    # Feedback that the same call erases later does not count as remaining either.
     condition, parameters = where(query)
     others = f"{_IN_SESSION} AND ({condition}) IS NOT TRUE"
     sessions = {alert.subject.value for alert in alerts.values() if alert.subject.by == "session"}
@@ -78,5 +78,5 @@ def _empty_alerts(
 
 
 def _any(connection: sqlite3.Connection, select: str, *parameters: object) -> bool:
-    """Whether that finds anything."""
+    """Return whether the statement finds a row."""
     return bool(connection.execute(f"{select} LIMIT 1", parameters).fetchall())

@@ -1,4 +1,4 @@
-"""SQLite's errors in Harken's words: one table."""
+"""Translation of SQLite's errors to Harken's."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _PRIMARY: Final = 0xFF  # An extended error code holds the primary one in its lo
 _TABLE: Final[dict[int, tuple[type[StorageError], str]]] = {
     sqlite3.SQLITE_BUSY: (StorageUnavailable, "is locked by another process; nothing was written, try again"),
     sqlite3.SQLITE_LOCKED: (StorageUnavailable, "is locked; nothing was written, try again"),
-    sqlite3.SQLITE_CORRUPT: (StorageCorrupt, "is damaged; restore it from a backup, or export what can be read"),
+    sqlite3.SQLITE_CORRUPT: (StorageCorrupt, "is damaged; restore it from a backup, or export the readable data"),
     sqlite3.SQLITE_NOTADB: (StorageCorrupt, "is damaged or is not a SQLite database"),
     sqlite3.SQLITE_CANTOPEN: (StorageUnavailable, "cannot be opened; check the folder and its permissions"),
-    sqlite3.SQLITE_PERM: (StorageUnavailable, "may not be used; check its permissions"),
-    sqlite3.SQLITE_READONLY: (StorageUnavailable, "may not be written to; check its permissions"),
-    sqlite3.SQLITE_FULL: (StorageUnavailable, "has no room left on its disk; nothing was written"),
+    sqlite3.SQLITE_PERM: (StorageUnavailable, "cannot be accessed; check its permissions"),
+    sqlite3.SQLITE_READONLY: (StorageUnavailable, "is read-only; check its permissions"),
+    sqlite3.SQLITE_FULL: (StorageUnavailable, "has no space left on its disk; nothing was written"),
     sqlite3.SQLITE_IOERR: (StorageUnavailable, "cannot be read or written; check its disk"),
 }
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection is in the way, so that trying again makes sense."""
+    """Whether the error was caused by another connection's lock, so that a retry may succeed."""
     return getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_BUSY
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise SQLite's errors as Harken's."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as Harken's errors."""
     try:
         yield
     except sqlite3.Error as error:
@@ -39,7 +39,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def translation(path: Path, error: sqlite3.Error) -> StorageError:
-    """What to raise in the place of one of SQLite's errors."""
+    """Return the Harken error for one of SQLite's errors."""
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StorageClosed(f"{path} was closed; connect again")
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY

@@ -1,4 +1,4 @@
-"""Events as rows, and rows as events."""
+"""Conversion of events to and from rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from harken.domain.instants import from_microseconds, to_microseconds
 from harken.domain.moderation import ModerationStatus
 from harken_adapters.storage.sqlite.rows import Row, dump, rating_number, to_rating
 
-#: What an event is made of; an alert's id stands where a feedback's does.
+#: The columns of an event. For an alert, the column of the feedback id holds the alert's id.
 EVENT: Final = "id, type, application, feedback_id, version, occurred_at"
-#: How many columns these are.
+#: The number of these columns.
 EVENT_WIDTH: Final = 6
 _INSERT: Final = f"INSERT INTO event ({EVENT}, before, about_alert) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-#: What is new has no version before, and there is most of it.
+#: A separate statement for new feedback, which has no previous state and is the most frequent case.
 _INSERT_NEW: Final = f"INSERT INTO event ({EVENT}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
 
 
 def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
-    """Have these events wait until they are passed on."""
+    """Store events that wait for fan-out."""
     new, others = list[Row](), list[Row]()
     for event in events:
         if event.before is None and not event.type.about_alert:
@@ -35,7 +35,7 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
 
 
 def event_row(event: Event) -> Row:
-    """The values of :data:`EVENT`."""
+    """Return the values of the columns :data:`EVENT`."""
     return (
         event.id,
         event.type.value,
@@ -47,7 +47,7 @@ def event_row(event: Event) -> Row:
 
 
 def to_event(row: Row, *, before: str | None = None, session_id: str | None = None) -> Event:
-    """The inverse of :func:`event_row`, with what only some events have."""
+    """Build an event from the values of :func:`event_row` and from those that only some events have."""
     event_id, kind, application, subject_id, version, occurred_at = row
     return Event(
         id=event_id,

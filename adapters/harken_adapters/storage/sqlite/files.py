@@ -1,4 +1,4 @@
-"""Which files a database consists of, and whether its path still leads to them."""
+"""The files of a database, and checks that its path still leads to them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from attrs import define, field
 
 from harken.domain.errors import StorageUnavailable
 
-#: The device and the number of a file on it: what stays the same for as long as anyone has the file open.
+#: The device and the inode: constant as long as the file is open anywhere.
 FileId = tuple[int, int]
 
-#: File systems count time in ticks, of up to some ten milliseconds; changes in one tick have the same time.
+#: File systems count time in ticks of up to some ten milliseconds; changes within one tick have the same time.
 _SETTLING_NS: Final = 1_000_000_000
 
 _LOG: Final = "-wal"
@@ -22,7 +22,7 @@ _INDEX: Final = "-shm"
 
 
 class Files(NamedTuple):
-    """The database, its write-ahead log, and the log's index in shared memory; ``None`` for one that is not there."""
+    """The database, its write-ahead log, and the log's shared-memory index; ``None`` for a missing file."""
 
     main: FileId | None = None
     log: FileId | None = None
@@ -30,16 +30,16 @@ class Files(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether all three are there."""
+        """Whether all three files exist."""
         return None not in (self.main, self.log, self.shared)
 
 
 @define
 class Place:
-    """Where a database is.
+    """The location of a database.
 
-    Only ever asked for metadata: opening one of the files outside of SQLite, and closing it again, would drop every
-    lock that this process holds on it for SQLite's connections.
+    Only metadata is read: opening one of the files outside of SQLite and closing it again would drop every lock that
+    this process holds on it for SQLite's connections.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Place:
 
     @_names.default
     def _find_names(self) -> tuple[str, str, str]:
-        # SQLite follows links, and keeps the log beside the file that they lead to.
+        # SQLite follows links and keeps the log next to the target.
         real = os.path.realpath(self.path)
         return str(self.path), real + _LOG, real + _INDEX
 
@@ -55,18 +55,18 @@ class Place:
 
     @_is_link.default
     def _find_out(self) -> bool:
-        return os.path.islink(self.path)  # noqa: PTH114 - false, not an error, for a name that no file can have
+        return os.path.islink(self.path)  # noqa: PTH114 - False instead of an error for an impossible name
 
-    #: What was found in place, and the folder as it was then.
+    #: The files that passed the last check, and the state of the folder at that time.
     _settled: tuple[Files, _Folder] | None = field(init=False, default=None, repr=False)
 
     def files(self) -> Files:
-        """The files that the path leads to now."""
+        """Return the files that the path currently leads to."""
         main, log, shared = self._names
         return Files(_id_of(main), _id_of(log), _id_of(shared))
 
     def log_size(self) -> int:
-        """How many bytes are in the log; 0 if there is none."""
+        """Return the size of the log in bytes; 0 if it does not exist."""
         try:
             return os.stat(self._names[1]).st_size  # noqa: PTH116 - as below
         except OSError:
@@ -75,14 +75,14 @@ class Place:
     def check(self, opened: Files) -> None:
         """Raise unless the path leads to the files that were opened.
 
-        What is written to any other is lost, or damages what was put into its place.
+        Writes to any other files would be lost, or would damage the files that replaced them.
 
         Raises:
-            StorageUnavailable: it does not; the message says which of them is gone.
+            StorageUnavailable: a file is missing or was replaced; the message names it.
         """
         if self._is_unchanged(opened):
             return
-        # Before the files, so that what happens meanwhile is noticed the next time.
+        # Read before the files, so that a change during the check is noticed by the next one.
         folder = _folder_of(self._names[self._is_link])
         found = self.files()
         if found == opened:
@@ -90,15 +90,15 @@ class Place:
             return
         self.check_main(opened.main, found)
         raise StorageUnavailable(
-            f"{self.path} lost its {_LOG} or {_INDEX} file while it was in use; nothing more is written to it or read "
-            "from it by this process, restart it"
+            f"{self.path} lost its {_LOG} or {_INDEX} file while it was in use; this process can no longer use "
+            "it; restart the process"
         )
 
     def _is_unchanged(self, opened: Files) -> bool:
-        """Whether nothing was made, removed or renamed in the folder since these files were found in place.
+        """Whether nothing was created, removed or renamed in the folder since these files were checked.
 
-        Only the folder is asked, and the database if a link leads to it from elsewhere. To ask for the log each time
-        would make each write to it slower, as file systems keep exact times for files whose times somebody looks at.
+        Only the folder is examined, and the database if a link leads to it from elsewhere. Examining the log each time
+        would slow down writes to it, as file systems keep exact times for files whose times are read.
         """
         if self._settled is None or self._settled[0] != opened:
             return False
@@ -107,10 +107,10 @@ class Place:
         return _folder_of(self._names[self._is_link]) == self._settled[1]
 
     def check_main(self, opened: FileId | None, found: Files | None = None) -> None:
-        """The same for the database itself; its log may be another file.
+        """Like :meth:`check` for the database file only; its log may be another file.
 
         Raises:
-            StorageUnavailable: the path leads to nothing, or to another file.
+            StorageUnavailable: the file is missing or was replaced.
         """
         found = found or self.files()
         if found.main is None:
@@ -121,18 +121,18 @@ class Place:
         if found.main != opened:
             raise StorageUnavailable(
                 f"{self.path} was replaced by another file while it was in use; nothing is written or read, connect "
-                "again to use the file that is there now"
+                "again to use the new file"
             )
 
 
 class _Folder(NamedTuple):
-    """A folder, and when something was last made, removed or renamed in it."""
+    """A folder, and the time when something in it was last created, removed or renamed."""
 
     file_id: FileId
     changed_ns: int
 
     def is_settled(self) -> bool:
-        """Whether its last change is so long ago that the next one will have another time."""
+        """Whether the last change is so long ago that the next one will have another time."""
         return os.name == "posix" and time_ns() - self.changed_ns > _SETTLING_NS
 
 

@@ -25,7 +25,7 @@ _INSERT: Final = f"INSERT INTO api_key ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?,
 
 
 class SqliteKeyRepository(KeyRepository):
-    """One row for each key."""
+    """Stores each key as one row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""What is looked at before a file is opened to be written, and how a new or older one becomes a database of today."""
+"""Checks before a file is opened for writing, and creation and migration of the database."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harken_adapters.storage.sqlite.files import Place
 from harken_adapters.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 _OLDEST_SQLITE: Final = (3, 38, 0)  # STRICT tables, and -> for JSON.
-#: Up to this size, a file is checked for damage whenever it is opened; it takes some 20 ms.
+#: Files up to this size are checked for damage whenever they are opened, which takes about 20 ms.
 _CHECKED_SIZE: Final = 8 * 1024 * 1024
 
 
 def check_library() -> None:
-    """Raise unless this Python's SQLite is new enough.
+    """Check that the SQLite library is new enough.
 
     Raises:
-        StorageIncompatible: it is not.
+        StorageIncompatible: the library is too old.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         needed = ".".join(map(str, _OLDEST_SQLITE))
@@ -32,23 +32,23 @@ def check_library() -> None:
 
 
 def must_exist(path: Path) -> None:
-    """Raise unless there is a file with something in it, without opening it.
+    """Check that the file exists and is not empty, without opening it.
 
     Raises:
-        StorageUnavailable: there is not, or the file cannot be reached.
+        StorageUnavailable: the file is missing, empty or cannot be reached.
     """
     if not _size(path):
         raise StorageUnavailable(f"{path} does not exist or is empty; check the path")
 
 
 def check_file(place: Place, *, timeout: float) -> None:
-    """Raise unless the file is missing, empty, or a database of Harken's without damage; nothing in it is changed.
+    """Check that the file is missing, empty, or an undamaged database of Harken. The file is not changed.
 
     Raises:
-        StorageIncompatible: another application or a newer Harken made it, or it is not a database.
-        StorageCorrupt: it is damaged.
-        StorageUnavailable: it cannot be read.
-        sqlite3.Error: the same, in SQLite's words.
+        StorageIncompatible: the file was created by another application or a newer version, or is not a database.
+        StorageCorrupt: the file is damaged.
+        StorageUnavailable: the file cannot be read.
+        sqlite3.Error: one of the above, reported by SQLite.
     """
     path = place.path
     size = _size(path)
@@ -62,36 +62,36 @@ def check_file(place: Place, *, timeout: float) -> None:
             _check(path, reader, whole=size <= _CHECKED_SIZE)
     except StorageIncompatible:
         if not had_log and place.files().log is not None:
-            # Left by the one that may only read. An ordinary one takes an empty log away, and changes nothing else.
+            # Left by the read-only connection. An ordinary one removes an empty log and changes nothing else.
             _read_once(path, timeout)
         raise
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        # A program was killed in the middle of a transaction, which the first to read has to undo.
+        # A process was killed in the middle of a transaction, which the next reader has to roll back.
         _read_once(path, timeout)
         check_file(place, timeout=timeout)
 
 
 def prepare(connection: sqlite3.Connection, path: Path, run: Callable[[str], object]) -> None:
-    """Make the file a database of the present version, in WAL mode.
+    """Migrate the file to the current schema version, in WAL mode.
 
     Args:
-        connection: leads to a file that passed :func:`check_file`, or to a new one.
-        path: where it is, for errors.
-        run: executes a statement that needs a lock, for as long as others may hold it.
+        connection: a connection to a file that passed :func:`check_file`, or to a new file.
+        path: the path of the file, for messages.
+        run: executes a statement that needs a lock, and retries while others hold it.
 
     Raises:
-        StorageIncompatible: it was just made by another application, or a newer Harken.
-        StorageUnavailable: its folder cannot hold a write-ahead log.
+        StorageIncompatible: the file was just created by another application or a newer version.
+        StorageUnavailable: the folder does not support a write-ahead log.
         sqlite3.Error: SQLite failed; nothing was changed.
     """
-    # First, so that all that follows is in the log: killed at any moment, it leaves the version before.
+    # First, so that all that follows is in the log: a process killed at any moment leaves the previous version.
     run("PRAGMA journal_mode = WAL")
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
         raise StorageUnavailable(
-            f"{path} cannot have a write-ahead log, which needs memory that processes share; put it on a local disk"
+            f"{path} cannot use a write-ahead log, which needs shared memory; put the file on a local disk"
         )
     if _version(connection) < len(MIGRATIONS):
         run("BEGIN IMMEDIATE")
@@ -111,26 +111,26 @@ def _size(path: Path) -> int:
         found = path.stat()
     except FileNotFoundError:
         if not path.parent.is_dir():
-            raise StorageUnavailable(f"{path} cannot be opened: there is no folder {path.parent}") from None
+            raise StorageUnavailable(f"{path} cannot be opened: the folder {path.parent} does not exist") from None
         return 0
     except OSError as error:
         raise StorageUnavailable(f"{path} cannot be read: {error.strerror}") from error
     if not path.is_file():
         raise StorageUnavailable(f"{path} cannot be opened: it is not a file")
     if found.st_nlink > 1:
-        # SQLite finds the log by the file's name, so that under two names it has two, and is destroyed.
+        # SQLite finds the log by the file's name. With two names there would be two logs, which would destroy the file.
         raise StorageUnavailable(
-            f"{path} has another name, a hard link, under which it could be opened too; remove the link, or copy it"
+            f"{path} has a second name (a hard link) under which it could be opened; remove the link, or copy the file"
         )
     return found.st_size
 
 
 def _check_left_log(place: Place) -> None:
-    """Refuse to make a file beside the log of one that was deleted or renamed: SQLite would delete that log."""
+    """Refuse to create a file next to the log of a deleted or renamed one: SQLite would delete that log."""
     if (size := place.log_size()) > 0:
         raise StorageUnavailable(
-            f"{place.path} is not there, or empty, but its log {place.path.name}-wal has {size:,} bytes; put the file "
-            "back, or remove its -wal and -shm files to begin with a new one"
+            f"{place.path} is missing or empty, but its log {place.path.name}-wal has {size:,} bytes; restore the "
+            "file, or remove its -wal and -shm files to start with a new one"
         )
 
 
@@ -140,14 +140,14 @@ def _check(path: Path, reader: sqlite3.Connection, *, whole: bool) -> None:
         if whole:
             (found,) = reader.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise _damaged(path, " ".join(found.split()))
+                raise _corrupt(path, " ".join(found.split()))
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise StorageIncompatible(
-                f"{path} is not a SQLite database; it was left untouched, choose another file"
+                f"{path} is not a SQLite database and was left untouched; choose another file"
             ) from error
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
-            raise _damaged(path, str(error)) from error
+            raise _corrupt(path, str(error)) from error
         raise
 
 
@@ -155,14 +155,14 @@ def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID and not (owner == 0 and _is_empty(connection)):
         raise StorageIncompatible(
-            f"{path} is a SQLite database of another application; it was left untouched, choose another file"
+            f"{path} is a SQLite database of another application and was left untouched; choose another file"
         )
     if (version := _version(connection)) > len(MIGRATIONS):
         raise _too_new(path, version)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether the file has no schema, as when a process was killed before it could make one."""
+    """Whether the file has no schema, as after a process was killed before creating it."""
     (things,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     return things == 0 and _version(connection) == 0
 
@@ -173,7 +173,7 @@ def _read_once(path: Path, timeout: float) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    # Again, as another process may have made it its own, or migrated it, while this one waited for the lock.
+    # Checked again, as another process may have created or migrated it while this one waited for the lock.
     _check_owner(path, connection)
     for number, migration in enumerate(MIGRATIONS[_version(connection) :], start=_version(connection) + 1):
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -188,7 +188,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: ``executescript`` would commit the transaction first."""
+    """Yield the statements of a script: ``executescript`` would first commit the transaction."""
     statement = ""
     for line in script.splitlines():
         statement += line + "\n"
@@ -197,12 +197,12 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _damaged(path: Path, why: str) -> StorageCorrupt:
+def _corrupt(path: Path, why: str) -> StorageCorrupt:
     return StorageCorrupt(f"{path} is damaged and was left untouched: {why}")
 
 
 def _too_new(path: Path, version: int) -> StorageIncompatible:
     return StorageIncompatible(
-        f"{path} was made by a newer Harken (its version is {version}, this one knows {len(MIGRATIONS)}); "
-        "it was left untouched, update Harken"
+        f"{path} was created by a newer version of Harken (schema version {version}, supported: {len(MIGRATIONS)}) "
+        "and was left untouched; update Harken"
     )

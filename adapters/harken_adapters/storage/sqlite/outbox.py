@@ -34,7 +34,7 @@ _REPLAY: Final = (
     "UPDATE delivery SET state = 'pending', due_at = ?, error = '', attempts_before = attempts WHERE id = ?"
 )
 _HELD: Final = "id = ? AND state = 'pending' AND leased_until IS NOT NULL AND attempts = ?"
-#: From each channel straight to the next one in the index, however many deliveries lie between them.
+#: Jumps in the index from each channel to the next one, however many deliveries it has.
 _CHANNELS: Final = """
     WITH RECURSIVE found (channel) AS (
         SELECT min(channel) FROM delivery
@@ -45,17 +45,17 @@ _CHANNELS: Final = """
     SELECT channel FROM found WHERE channel IS NOT NULL
 """
 _PENDING: Final = "SELECT count(*) FROM delivery WHERE channel = ? AND state = 'pending'"
-_TELL: Final = "INSERT INTO told VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_REMEMBER: Final = "INSERT INTO told VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AWAITING: Final = "WHERE application = ? AND feedback_id = ? AND awaits = ?"
 _REMOVE: Final = "DELETE FROM delivery WHERE id = ?"
-#: How many deliveries one transaction forgets, so that no writer waits long for it.
+#: The number of deliveries that one transaction removes, so that it does not block other writers for long.
 _CHUNK: Final = 1_000
-#: What is pending may be late; nothing else is.
+#: Only pending deliveries can be late.
 _LATE: Final = {DeliveryState.PENDING: (0, 1), DeliveryState.DELIVERED: (0,), DeliveryState.DEAD: (0,)}
 
 
 class SqliteOutbox(Outbox):
-    """Events wait in one table, deliveries in another; a lease is a time in the delivery's row."""
+    """Stores events and deliveries in one table each. A lease is a time in the delivery's row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,8 +72,8 @@ class SqliteOutbox(Outbox):
             return []
 
         def fan_out(connection: sqlite3.Connection) -> Sequence[Delivery]:
-            # An event may be there several times, and is taken once.
-            taken = {event.id for event, _ in plan if _taken(connection, event)}
+            # The plan may contain an event several times; it is taken once.
+            taken = {event.id for event, _ in plan if _take(connection, event)}
             made = [
                 Delivery.of(event, channel, due_at=due_at)
                 for event, channels in plan
@@ -88,7 +88,7 @@ class SqliteOutbox(Outbox):
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         moment = to_microseconds(now)
         due = (channel, moment, moment)
-        # Mostly nothing is due, and then nobody who writes has to wait.
+        # Usually no delivery is due, and then no writer has to wait.
         if not self._database.rows(f"SELECT 1 FROM delivery WHERE {_DUE}", (*due, 1)):  # noqa: S608
             return []
 
@@ -100,7 +100,7 @@ class SqliteOutbox(Outbox):
             )
             return [delivery.claimed(until=until) for delivery in found]
 
-        # Where the machine fails, the worker that claimed fails with it, so a claim need not outlive that.
+        # Not durable: if the machine fails, the worker that holds the claim fails as well.
         return self._database.write(claim, durable=False)
 
     def release(self, claimed: Sequence[Delivery]) -> None:
@@ -183,7 +183,7 @@ class SqliteOutbox(Outbox):
             wanted += " AND (due_at, id) > (?, ?)"
             parameters += [to_microseconds(after.due_at), after.id]
         if application is not None:
-            # With a plus, as by the application alone no index finds the first in order.
+            # The plus sign prevents the use of an index on the application, which would not give the required order.
             wanted += " AND +application = ?"
             parameters.append(application)
         wanted += " ORDER BY due_at, id LIMIT ?"
@@ -213,7 +213,7 @@ class SqliteOutbox(Outbox):
     def forget(self, *, before: datetime) -> int:
         forgotten = sum(self._forget(channel, before) for channel in self._database.read(_channels))
         if forgotten:
-            # Notices of erasures had the ids of what was erased.
+            # Erasure notifications contain the ids of erased feedback.
             self._database.forget()
         return forgotten
 
@@ -230,7 +230,7 @@ class SqliteOutbox(Outbox):
 
         def forget(connection: sqlite3.Connection) -> int:
             found = select_deliveries(connection, old, parameters)
-            _tell(connection, found)
+            _remember_channels(connection, found)
             connection.executemany(_REMOVE, [(delivery.id,) for delivery in found])
             return len(found)
 
@@ -252,8 +252,8 @@ class SqliteOutbox(Outbox):
             raise claim.lost()
 
 
-def _taken(connection: sqlite3.Connection, event: Event) -> bool:
-    """Take an event off the list, and say whether it was on it."""
+def _take(connection: sqlite3.Connection, event: Event) -> bool:
+    """Remove an event from the waiting events. Returns whether it was waiting."""
     key = (event.application, event.subject_id, event.version, event.id)
     return connection.execute(_TAKE_EVENT, key).rowcount == 1
 
@@ -263,28 +263,28 @@ def _is_held(connection: sqlite3.Connection, claim: Delivery) -> bool:
 
 
 def _end(connection: sqlite3.Connection, claim: Delivery, change: str, *parameters: object) -> bool:
-    """End the lease of a claim with a change, and say whether it was held."""
+    """End the lease of a claim and change its delivery. Returns whether the claim was held."""
     update = f"UPDATE delivery SET {change}, leased_until = NULL WHERE {_HELD}"  # noqa: S608
     return connection.execute(update, (*parameters, claim.id, claim.attempts)).rowcount == 1
 
 
 def _discard(connection: sqlite3.Connection, claim: Delivery) -> None:
-    """Remove a claim that is held."""
+    """Remove the delivery of a claim that is held."""
     if claim.attempts > 1:
-        _tell(connection, [claim])
+        _remember_channels(connection, [claim])
     connection.execute(_REMOVE, (claim.id,))
 
 
-def _tell(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
-    """Remember that their channels know of the feedback that they are about."""
+def _remember_channels(connection: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
+    """Record that the channels of the deliveries know their feedback."""
     about_feedback = [delivery for delivery in deliveries if delivery.event.type.about_feedback]
     connection.executemany(
-        _TELL, [(one.event.application, one.event.subject_id, one.channel) for one in about_feedback]
+        _REMEMBER, [(one.event.application, one.event.subject_id, one.channel) for one in about_feedback]
     )
 
 
 def _hand_over(connection: sqlite3.Connection, claim: Delivery, *, sent: bool) -> None:
-    """Go on with the erasure that awaits this claim, if there is one."""
+    """Continue an erasure that waits for this claim."""
     event = claim.event
     about_it = (event.application, event.subject_id, claim.claim)
     for waiting in select_deliveries(connection, _AWAITING, about_it):
@@ -295,5 +295,5 @@ def _hand_over(connection: sqlite3.Connection, claim: Delivery, *, sent: bool) -
 
 
 def _channels(connection: sqlite3.Connection) -> list[str]:
-    """The channels that have deliveries."""
+    """Return the channels that have deliveries."""
     return [channel for (channel,) in connection.execute(_CHANNELS).fetchall()]

@@ -1,4 +1,4 @@
-"""Recounting what the counters say."""
+"""Recomputation of the counters."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Final
 
 from harken.domain.instants import slot_start
 from harken_adapters.storage.sqlite.database import Database
-from harken_adapters.storage.sqlite.schema import COUNTS, recounted
+from harken_adapters.storage.sqlite.schema import COUNTS, recount_sql
 
 _KEY_LENGTH: Final = 4
 _WRONG: Final = "SELECT * FROM counter EXCEPT SELECT * FROM recount"
 _RIGHT: Final = "SELECT * FROM recount EXCEPT SELECT * FROM counter"
 
-#: The application, the span, the agent and the bucket that counters are of.
+#: The key of a counter: application, span, agent and bucket.
 _Key = tuple[str, str, str, int]
 _Counters = dict[_Key, tuple[int, ...]]
 
 
 def rebuild(database: Database) -> Sequence[str]:
-    """Fix the counters that differ from the feedback, and give a sentence for each.
+    """Correct the counters that differ from the feedback. Returns one sentence for each.
 
-    In one transaction, so that nothing is written in between.
+    Everything happens in one transaction, so that nothing is written in between.
     """
 
     def rebuild(connection: sqlite3.Connection) -> tuple[_Counters, _Counters]:
-        # Kept in SQLite, as there may be more counters than fit into memory; those that are wrong are few.
-        connection.execute(f"CREATE TEMP TABLE recount AS {recounted()}")
+        # In a table, as there may be more counters than fit into memory; only few are wrong.
+        connection.execute(f"CREATE TEMP TABLE recount AS {recount_sql()}")
         wrong, right = _counters(connection, _WRONG), _counters(connection, _RIGHT)
         connection.executemany(
             "DELETE FROM counter WHERE application = ? AND span = ? AND agent_id = ? AND bucket = ?", wrong
@@ -48,7 +48,8 @@ def _counters(connection: sqlite3.Connection, sql: str) -> _Counters:
 
 def _sentences(wrong: _Counters, right: _Counters) -> Iterator[str]:
     for key in sorted({**wrong, **right}):
-        yield f"The figures of {_name(key)} said {_said(wrong.get(key))}; a recount gives {_said(right.get(key))}"
+        counted = _format_counts(right.get(key))
+        yield f"The statistics of {_name(key)} were {_format_counts(wrong.get(key))}; a recount gives {counted}"
 
 
 def _name(key: _Key) -> str:
@@ -58,7 +59,7 @@ def _name(key: _Key) -> str:
     return f"{application!r} for {agent} {when}"
 
 
-def _said(counts: Sequence[int] | None) -> str:
+def _format_counts(counts: Sequence[int] | None) -> str:
     if counts is None:
         return "nothing"
     return ", ".join(f"{name} {count}" for name, count in zip(COUNTS, counts, strict=True) if count) or "only zeros"

@@ -1,13 +1,13 @@
-"""The tables, as numbered migrations: a change is a new one at the end, never an edit."""
+"""The tables, as numbered migrations. A change is a new migration at the end; existing ones are never edited."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Marks a file as ours: "Hrkn" in ASCII, in the header field that SQLite keeps for this.
+#: Identifies a file of Harken: "Hrkn" in ASCII, in the header field for the application id.
 APPLICATION_ID: Final = 0x48726B6E
 
-#: What a row of the table of counters counts.
+#: The columns of the table of counters.
 COUNTS: Final = (
     "positive",
     "negative",
@@ -19,7 +19,7 @@ COUNTS: Final = (
     "subjectivity",
 )
 
-#: What each of the counts is for one row of feedback, ``{row}`` being NEW or OLD.
+#: The SQL expression of each count for one row of feedback; ``{row}`` is NEW or OLD.
 _COUNTED: Final = (
     "{row}.rating = 1",
     "{row}.rating = -1",
@@ -36,29 +36,29 @@ _MICROSECONDS_AN_HOUR: Final = 60 * 60 * 1_000_000
 
 
 def slot_of(column: str) -> str:
-    """SQL for the number of the quarter-hour slot that a time in microseconds lies in."""
+    """Return SQL for the quarter-hour slot of a time in microseconds."""
     return f"({column} / {_MICROSECONDS_A_SLOT})"
 
 
 def hour_of(column: str) -> str:
-    """SQL for the UTC hour of day of a time in microseconds."""
+    """Return SQL for the UTC hour of day of a time in microseconds."""
     return f"({column} / {_MICROSECONDS_AN_HOUR} % 24)"
 
 
 def sums() -> str:
-    """SQL that adds up counters."""
+    """Return SQL that sums counters."""
     return ", ".join(f"sum({count})" for count in COUNTS)
 
 
 def sums_of_rows() -> str:
-    """SQL that adds up the same counts over rows of feedback."""
+    """Return SQL that sums the same counts over rows of feedback."""
     return ", ".join(f"sum({expression.format(row='feedback')})" for expression in _COUNTED)
 
 
 def _counter() -> str:
-    """Sums for each application, span, agent ('' for none) and bucket of time.
+    """Return SQL that creates the table of sums by application, span, agent ('' for none) and bucket of time.
 
-    The span ``'slot'`` has a bucket for each quarter-hour slot; ``'hour'`` has 24, of all feedback by UTC hour of day.
+    The span ``'slot'`` has a bucket for each quarter-hour slot; ``'hour'`` has 24, by UTC hour of day.
     """
     columns = ", ".join(f"{count} INTEGER NOT NULL" for count in COUNTS)
     return f"""
@@ -74,12 +74,12 @@ def _counter() -> str:
 
 
 def _buckets(row: str) -> dict[str, str]:
-    """SQL for the bucket of each span that a row of feedback belongs to."""
+    """Return SQL for the bucket of each span that a row of feedback belongs to."""
     return {"slot": slot_of(f"{row}.created_at"), "hour": hour_of(f"{row}.created_at")}
 
 
-def recounted() -> str:
-    """SQL for the rows that the table of counters should have, with what the rows of feedback add up to."""
+def recount_sql() -> str:
+    """Return SQL for the correct content of the table of counters, computed from the rows of feedback."""
     spans = (
         f"SELECT application, '{span}' AS span, ifnull(agent_id, '') AS agent_id, {bucket} AS bucket, {sums_of_rows()} "  # noqa: S608
         "FROM feedback WHERE status = 'approved' AND withdrawn_at IS NULL GROUP BY 1, 3, 4"
@@ -117,7 +117,7 @@ def _take_away_from(span: str, bucket: str, row: str) -> str:
 
 
 def _counting(name: str, when: str, row: str, change: str) -> str:
-    """A trigger that keeps the counters true to a row of feedback that counts."""
+    """Return SQL that creates a trigger which updates the counters for rows of counted feedback."""
     return f"""
         CREATE TRIGGER {name} AFTER {when} ON feedback
         WHEN {row}.status = 'approved' AND {row}.withdrawn_at IS NULL
@@ -359,8 +359,8 @@ _AUTHORS_AND_AGENTS: Final = """
     ALTER TABLE api_key ADD COLUMN agent_scopes TEXT;   -- a JSON list, if it is limited
 """
 
-#: Deliveries that are sent in order: those that are pending, about the subject of ``{row}``, to its channel. The state
-#: is spelt out: only so can SQLite use the index of what is pending.
+#: Condition for deliveries that are sent in order: pending ones about the subject of ``{row}`` to its channel. The
+#: state is a literal: otherwise SQLite does not use the partial index.
 _LANE: Final = """
     application = {row}.application AND feedback_id = {row}.feedback_id AND channel = {row}.channel
     AND state = 'pending' AND (type GLOB 'alert.*') = ({row}.type GLOB 'alert.*')
@@ -385,14 +385,14 @@ _MARK_ALL_LATE: Final = """
             AND (earlier.type GLOB 'alert.*') = (delivery.type GLOB 'alert.*')
     );
 """
-#: A delivery became pending: it may be late, and it makes those late that come after it.
+#: A delivery became pending: it may be late, and later ones of the same subject become late.
 _MARK_LATE: Final = f"""
     UPDATE delivery SET late = 1
         WHERE id = NEW.id AND EXISTS (SELECT 1 FROM delivery WHERE {_LANE_OF_NEW} AND version < NEW.version);
     UPDATE delivery SET late = 1 WHERE {_LANE_OF_NEW} AND version > NEW.version AND late = 0;
 """  # noqa: S608 - made of constants
-#: A delivery is no longer pending: those that are now the first are not late any more. There may be several of one
-#: version, where feedback was restored.
+#: A delivery is no longer pending: those that are now the first are no longer late. Restored feedback may have several
+#: of one version.
 _UNMARK_NEXT: Final = f"""
     UPDATE delivery SET late = 0
         WHERE {_LANE_OF_OLD} AND late = 1 AND version = (SELECT min(version) FROM delivery WHERE {_LANE_OF_OLD});

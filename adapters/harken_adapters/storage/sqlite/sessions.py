@@ -1,4 +1,4 @@
-"""Sessions' metadata in SQLite."""
+"""Session metadata in SQLite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SELECT_SIZE: Final = """
     SELECT count(*), ifnull(sum(length(CAST(name AS BLOB)) + length(CAST(value AS BLOB))), 0)
     FROM session_metadata WHERE application = ? AND session_id = ?
 """
-#: Sessions are counted, not rows, so that a session's metadata always comes whole.
+#: A page is a number of sessions, not of rows, so that a session's metadata is always complete.
 _SELECT_CHUNK: Final = """
     SELECT application, session_id, name, value FROM session_metadata
     WHERE (application, session_id) IN (
@@ -31,7 +31,7 @@ _SELECT_CHUNK: Final = """
 
 
 class SqliteSessionRepository(SessionRepository):
-    """One row for each session and name."""
+    """Stores each name of a session as one row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class SqliteSessionRepository(SessionRepository):
         def update(connection: sqlite3.Connection) -> None:
             before = _size(connection, application, session_id)
             connection.executemany("INSERT OR REPLACE INTO session_metadata VALUES (?, ?, ?, ?)", rows)
-            # What is raised undoes the transaction.
+            # An error rolls the transaction back.
             before.check_growth_to(_size(connection, application, session_id))
 
         self._database.write(update)
@@ -63,7 +63,7 @@ class SqliteSessionRepository(SessionRepository):
         return deleted
 
     def stream(self) -> Iterator[tuple[str, str, dict[str, JsonValue]]]:
-        # In chunks, each a transaction of its own, so that no old state of the file is kept for a slow reader.
+        # In chunks, each in its own transaction, so that a slow reader does not hold an old state of the file.
         place = ("", "")
         while True:
             rows = self._database.rows(_SELECT_CHUNK, (*place, _CHUNK))

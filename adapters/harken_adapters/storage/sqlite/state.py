@@ -1,4 +1,4 @@
-"""State in SQLite."""
+"""State entries in SQLite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harken_adapters.storage.sqlite.rows import Row, dump
 
 
 class SqliteStateRepository(StateRepository):
-    """One row for each entry."""
+    """Stores each entry as one row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Statistics, added up by SQLite."""
+"""Statistics, computed by SQLite."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _END_OF_TIME: Final = slot_number(datetime.max.replace(tzinfo=UTC)) + 1
 def summarize(
     connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None
 ) -> Mapping[GroupKey, Summary]:
-    """The statistics of what matches: from counters where they know the answer, else from the rows."""
-    if not _counters_know(query, group_by):
+    """Return the statistics of matching feedback: from counters if possible, otherwise from the rows."""
+    if not _can_use_counters(query, group_by):
         return _summaries(_from_rows(connection, query, group_by), _key_of(group_by))
     if query.since is None and query.until is None and not _by_slot(group_by):
         return _summaries(_from_hours(connection, query, group_by), _key_of(group_by))
@@ -36,7 +36,7 @@ def _by_slot(group_by: GroupBy | None) -> bool:
     return group_by is not None and group_by.dimension is Dimension.SLOT
 
 
-def _counters_know(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
+def _can_use_counters(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
     counted = FeedbackQuery(
         application=query.application, agent_id=query.agent_id, since=query.since, until=query.until
     )
@@ -44,7 +44,7 @@ def _counters_know(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
     return query == counted and dimension in (None, Dimension.AGENT, Dimension.SLOT)
 
 
-# Each of these gives rows of: key, UTC hour of day, the sums in the order of the counter tables' columns.
+# Each of these yields rows of the key, the UTC hour of day, and the sums in the order of the counter columns.
 
 
 def _from_rows(connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None) -> Iterator[Row]:
@@ -97,7 +97,7 @@ def _from_slots(
 def _from_slots_and_edges(
     connection: sqlite3.Connection, query: FeedbackQuery, group_by: GroupBy | None
 ) -> Iterator[Row]:
-    """Whole slots from their counters; the parts of slots at both ends, if they are cut, from the rows."""
+    """Use counters for whole slots, and rows for partial slots at both ends."""
     since, until = query.since or EPOCH, query.until
     first = slot_number(since)
     cut_first = slot_start(first) < since
@@ -126,15 +126,15 @@ def _counter_key(group_by: GroupBy | None) -> str:
 
 
 def _key_of(group_by: GroupBy | None) -> Callable[[Any], GroupKey]:
-    return slot_start if _by_slot(group_by) else _as_it_is
+    return slot_start if _by_slot(group_by) else _unchanged
 
 
-def _as_it_is(key: str | None) -> GroupKey:
+def _unchanged(key: str | None) -> GroupKey:
     return key
 
 
 def _summaries(rows: Iterable[Row], key_of: Callable[[Any], GroupKey]) -> dict[GroupKey, Summary]:
-    """One summary for each key; several rows may have the same key and hour."""
+    """Return one summary for each key; several rows may have the same key and hour."""
     totals: dict[Any, list[int]] = {}
     hours: dict[Any, list[int]] = {}
     for key, hour, *counts in rows:

@@ -1,4 +1,4 @@
-"""What a ``sqlite:`` URL says."""
+"""Parsing of ``sqlite:`` URLs."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ DEFAULT_BUSY_TIMEOUT: Final = 30.0
 
 @frozen
 class Location:
-    """Where the file is, as an absolute path, and how many seconds to wait while another process writes to it."""
+    """The absolute path of the file, and the number of seconds to wait while another process writes to it."""
 
     path: Path
     busy_timeout: float = DEFAULT_BUSY_TIMEOUT
 
 
 def parse_url(url: str) -> Location:
-    """The location that ``sqlite:///path?busy_timeout=seconds`` names; the path may have percent escapes.
+    """Parse ``sqlite:///path?busy_timeout=seconds``; the path may contain percent escapes.
 
-    A relative path is one in the present working directory, also when that is another one later.
+    A relative path is resolved against the current working directory, once.
 
     Raises:
-        ConfigurationError: it is not such a URL, or asks for something unknown.
+        ConfigurationError: the URL is invalid or has an unknown option.
     """
     if not url.lower().startswith(_PREFIX):
         raise ConfigurationError(f"{url!r} does not name a file: {_EXPECTED}")
     if "#" in url:
-        raise ConfigurationError(f"{url!r} has a fragment, which means nothing here; write # in a file's name as %23")
+        raise ConfigurationError(f"{url!r} has a fragment, which is not supported; write # in a file name as %23")
     path, _, options = url[len(_PREFIX) :].partition("?")
     if "\\" in path or (_DRIVE.match(path) and os.name != "nt"):
         raise ConfigurationError(f"{url!r} has a Windows path: {_EXPECTED}, and forward slashes")
-    # Also names that are not UTF-8, which would all be the same if they were decoded as that.
+    # Decoded to bytes: names that are not valid UTF-8 would otherwise become equal.
     path = os.fsdecode(unquote_to_bytes(path))
     if not path.strip("/") or "\x00" in path:
         raise ConfigurationError(f"{url!r} does not name a file: {_EXPECTED}")

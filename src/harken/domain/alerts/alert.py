@@ -10,7 +10,7 @@ from typing import Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, copied, streaks
+from harken.domain.alerts.patterns import AlertKind, Finding, Streak, Subject, copy_counts, streaks
 from harken.domain.alerts.rules import (
     CHANNEL_RULE,
     AlertRule,
@@ -81,7 +81,7 @@ class Alert:
     kind: AlertKind
     subject: Subject
     message: str
-    figures: Mapping[str, int] = field(factory=dict, converter=copied, hash=False)
+    figures: Mapping[str, int] = field(factory=dict, converter=copy_counts, hash=False)
     feedback_ids: tuple[str, ...] = ()
     began_at: datetime = field(converter=utc)
     raised_at: datetime = field(converter=utc)

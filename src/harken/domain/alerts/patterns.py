@@ -41,7 +41,7 @@ class Subject:
         return f"{self.by} {self.value}"
 
 
-def copied(figures: Mapping[str, int]) -> Mapping[str, int]:
+def copy_counts(figures: Mapping[str, int]) -> Mapping[str, int]:
     """Return a copy, so that the caller cannot change the stored counts."""
     return dict(figures)
 
@@ -51,7 +51,7 @@ class Finding:
     """The result of a rule that matched: the pattern in one sentence, and the counts."""
 
     message: str
-    figures: Mapping[str, int] = field(converter=copied, hash=False)
+    figures: Mapping[str, int] = field(converter=copy_counts, hash=False)
 
 
 @frozen(kw_only=True)

@@ -108,7 +108,7 @@ class _SteadyRule(_Rule):
         self._check_number("margin", self.margin, 0, _WIDEST)
         self._check_duration("resolve_after", self.resolve_after, _NONE, _LONGEST)
 
-    def _eased(self, threshold: float) -> Fraction:
+    def _lower(self, threshold: float) -> Fraction:
         """Return the threshold lowered by the margin in percent. The pattern has ended when the value is below it."""
         return Fraction(threshold) * (100 - Fraction(self.margin)) / 100
 
@@ -220,12 +220,12 @@ class _RisingRule(_SteadyRule):
 
     def enough(self, count: int, *, is_open: bool) -> bool:
         """Whether the count reaches the minimum, which is lower while an alert is open."""
-        return count >= (self._eased(self.at_least) if is_open else self.at_least)
+        return count >= (self._lower(self.at_least) if is_open else self.at_least)
 
     def goes_on(self, count: int, baseline: int, weeks: int) -> bool:
         """Whether an open alert stays open."""
         # A random increase must not keep an alert open, so the factor is never lowered below 1.
-        factor = max(self._eased(self.factor), Fraction(1))
+        factor = max(self._lower(self.factor), Fraction(1))
         return self.enough(count, is_open=True) and has_risen(count, baseline, weeks, factor)
 
     def _find_rise(self, what: str, subject: str, count: int, baseline: int, weeks: int) -> Finding | None:
@@ -381,9 +381,9 @@ class QueueRule(_SteadyRule):
 
     def goes_on(self, backlog: Backlog, now: datetime) -> bool:
         """Whether an open alert stays open, given the current queue."""
-        long = self.longer_than is not None and backlog.waiting > self._eased(self.longer_than)
+        long = self.longer_than is not None and backlog.waiting > self._lower(self.longer_than)
         # In microseconds, so that it is exact.
-        old = self.older_than is not None and backlog.age(now) // _MICROSECOND > self._eased(
+        old = self.older_than is not None and backlog.age(now) // _MICROSECOND > self._lower(
             self.older_than // _MICROSECOND
         )
         return long or old

@@ -63,7 +63,7 @@ def _format_value(key: str, value: object) -> object:
 def _parse_texts(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    raise ValueError(f"expected a list of texts, got {value!r}")
+    raise ValueError(f"expected a list of strings, got {value!r}")
 
 
 _DURATIONS: Final = ("cooldown", "window", "after", "older_than", "resolve_after")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import pairwise
+from itertools import pairwise, starmap
 from math import fsum, log, sqrt
 from operator import mul, or_
 from typing import Final, Protocol
@@ -42,6 +42,7 @@ _LETTERS_WEIGHT: Final = 0.4
 _MIN_DICE: Final = 0.5
 _EXAMPLES: Final = 3
 _EXPRESSION: Final = 2 / 3
+_LONGEST: Final = 7
 _APART: Final = -1.0
 # Scripts without spaces lie between Thai and Hangul; Hangul has spaces.
 _FIRST_UNSPACED: Final = "\u0e00"
@@ -72,7 +73,8 @@ class Theme:
 
     Attributes:
         label: the n-gram if it is made of the theme's words, and otherwise the theme's first word.
-        ngram: the two adjacent words that stand out most, if any are in enough comments.
+        ngram: the two adjacent words that stand out most, if any are in enough comments; in scripts without spaces, the
+            longer word that they are part of.
         words: the theme's words, those with the largest excess first.
         count: the comments that have at least one of the words.
         share: the same as a share of all comments that were looked at.
@@ -395,21 +397,20 @@ class _Describer:
     def themes(self, groups: Iterable[tuple[str, ...]]) -> list[Theme]:
         """The themes of groups of words; no two have the same n-gram."""
         themes: list[Theme] = []
-        taken: set[str] = set()
+        taken: set[tuple[str, str]] = set()
         for words in groups:
-            theme = self._theme(words, taken)
-            taken.add(theme.ngram or "")
-            themes.append(theme)
+            group = [self.found.words.index(word) for word in words]
+            comments = [self.comments[place] for place in _places(_union(self.found.sets[i] for i in group))]
+            phrase = self._phrase(frozenset(words), comments, taken)
+            taken.update(pairwise(phrase))
+            themes.append(self._theme(group, comments, phrase))
         return themes
 
-    def _theme(self, words: tuple[str, ...], taken: Collection[str]) -> Theme:
-        group = [self.found.words.index(word) for word in words]
-        comments = [self.comments[place] for place in _places(_union(self.found.sets[i] for i in group))]
-        pair = self._best_pair(words, comments, taken)
-        ngram, own = pair and _text(pair), frozenset(words)
+    def _theme(self, group: Sequence[int], comments: Sequence[RatedComment], phrase: tuple[str, ...]) -> Theme:
+        words = tuple(self.found.words[i] for i in group)
         return Theme(
-            label=ngram if pair and ngram and own.issuperset(pair) else words[0],
-            ngram=ngram,
+            label=_text(phrase) if phrase and set(phrase) <= set(words) else words[0],
+            ngram=_text(phrase) if phrase else None,
             words=words,
             count=len(comments),
             share=len(comments) / self.found.total,
@@ -418,30 +419,28 @@ class _Describer:
             comments=frozenset(comment.id for comment in comments),
         )
 
-    def _excess_share(self, words: Iterable[str]) -> float:
+    def _excess_share(self, words: Collection[str]) -> float:
         """The share of the words' thumbs-down comments that is excess.
 
         It holds for the theme if its words overlap as much in thumbs-up as in thumbs-down comments.
         """
-        words = tuple(words)
         return fsum(_excess(self.counts, word) for word in words) / sum(self.counts.downs[word] for word in words)
 
-    def _best_pair(
-        self, words: Collection[str], comments: Iterable[RatedComment], taken: Collection[str]
-    ) -> tuple[str, str] | None:
-        """The two adjacent words with the largest excess times normalised information.
+    def _phrase(
+        self, own: frozenset[str], comments: Sequence[RatedComment], taken: Collection[tuple[str, str]]
+    ) -> tuple[str, ...]:
+        """The two adjacent words with the largest excess times normalised information, or none.
 
         One of them at least is the theme's; it counts twice if both are.
         """
-        own = frozenset(words)
         pairs = Counter(pair for comment in comments for pair in _pairs(comment.words, own))
         worth = {
             pair: self._worth(pair, count) * len(own.intersection(pair))
             for pair, count in pairs.items()
-            if count >= MIN_COMMENTS and self._is_expression(pair, count) and _text(pair) not in taken
+            if count >= MIN_COMMENTS and self._is_expression(pair, count) and pair not in taken
         }
         best = min(worth, key=lambda pair: (-worth[pair], pair), default=None)
-        return best if best and worth[best] > 0 else None
+        return _whole(best, comments) if best and worth[best] > 0 else ()
 
     def _is_expression(self, pair: tuple[str, str], count: int) -> bool:
         """Whether a pair is made of words, and has a stop word only if most uses of the other have it ("on hold")."""
@@ -492,8 +491,40 @@ def _bucket(pair: tuple[str, str]) -> str:
     return next(term for term in terms(" ".join(pair), None) if term.startswith("#"))
 
 
-def _text(pair: tuple[str, str]) -> str:
-    """Two words as they are written: pairs of letters that overlap are parts of one longer word."""
-    first, second = pair
-    overlap = first[-1] == second[0] and _FIRST_UNSPACED <= second[0] < _FIRST_SYLLABLE
-    return first + second[1:] if overlap else f"{first} {second}"
+def _text(phrase: Sequence[str]) -> str:
+    """Words as they are written: pairs of letters that overlap are parts of one longer word."""
+    written = phrase[0]
+    for previous, word in pairwise(phrase):
+        written += word[1:] if _is_joined(previous, word) else f" {word}"
+    return written
+
+
+def _is_joined(first: str, second: str) -> bool:
+    """Whether two adjacent words are overlapping pairs of letters of a script without spaces."""
+    return len(first) == len(second) == 2 and first[1] == second[0] and _FIRST_UNSPACED <= second[0] < _FIRST_SYLLABLE
+
+
+def _whole(pair: tuple[str, str], comments: Iterable[RatedComment]) -> tuple[str, ...]:
+    """The longest word that most uses of two pairs of letters are part of; other words are whole already."""
+    if not _is_joined(*pair):
+        return pair
+    phrase: tuple[str, ...] = pair
+    uses = [comment.words for comment in comments if pair[0] in comment.words and pair[1] in comment.words]
+    while len(phrase) < _LONGEST:
+        longer = Counter(window for words in uses for window in _around(words, phrase))
+        best = min(longer, key=lambda window: (-longer[window], window), default=None)
+        if best is None or longer[best] < _EXPRESSION * len(uses):
+            break
+        phrase = best
+    return phrase
+
+
+def _around(words: Sequence[str], phrase: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """A phrase with the pair of letters before it or after it, wherever it is used."""
+    size = len(phrase) + 1
+    windows = {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
+    return {
+        window
+        for window in windows
+        if phrase in {window[1:], window[:-1]} and all(starmap(_is_joined, pairwise(window)))
+    }

@@ -410,7 +410,7 @@ _DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
     "forbidden": ("This needs the scope 'read', which the API key does not have",),
     "not-found": ("No feedback 'f-1' in application 'default'",),
     "body-timeout": ("The body did not arrive within 10 seconds",),
-    "conflict": ("This feedback is approved already; it can become pending or rejected",),
+    "conflict": ("This feedback is already approved; it can become pending or rejected",),
     "in-flight": (
         "A request with this idempotency key is being handled; ask again in a moment to see what became of it",
     ),

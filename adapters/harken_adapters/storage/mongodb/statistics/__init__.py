@@ -1,1 +1,1 @@
-"""Statistics in MongoDB: sums by day, kept in editions."""
+"""Statistics in MongoDB: sums by day, stored as editions."""

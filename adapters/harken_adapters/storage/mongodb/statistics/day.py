@@ -1,4 +1,4 @@
-"""What a day document says, as values: which edition of the day's figures holds, and for which of its slots."""
+"""The content of day documents: the valid edition of a day's statistics, and the slots that it covers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, Counts,
 SLOTS_AN_HOUR: Final = 4
 SLOTS_A_DAY: Final = SLOTS_AN_HOUR * HOURS_A_DAY
 
-#: So long after its end a slot is settled: no write to it that began without a mark is still under way.
+#: How long after its end a slot is settled: every write to it that began without a mark has finished.
 SETTLING: Final = timedelta(minutes=10)
 
 #: By agent and slot of the day.
@@ -26,20 +26,20 @@ Rows = Mapping[str | None, Mapping[int, Counts]]
 
 @frozen
 class Horizon:
-    """The time now, and the first slot that is not settled by then."""
+    """The current time, and the first slot that is not settled."""
 
     now: datetime
     slot: int
 
     @classmethod
     def at(cls, now: datetime) -> Horizon:
-        """What is settled at that time."""
+        """Return the horizon at this time."""
         return cls(now, slot_number(now - SETTLING))
 
 
 @frozen
 class Span:
-    """Slots that follow each other, ``end`` not included; without an end, all that come."""
+    """Consecutive slots from ``first`` to ``end`` (exclusive); without an end, all later slots."""
 
     first: int
     end: int | None
@@ -48,7 +48,7 @@ class Span:
         return self.first <= slot and (self.end is None or slot < self.end)
 
     def days(self, horizon: Horizon) -> range:
-        """The days that its settled slots lie in."""
+        """Return the days that contain its settled slots."""
         end = horizon.slot if self.end is None else min(horizon.slot, self.end)
         if end <= self.first:
             return range(0)
@@ -57,7 +57,7 @@ class Span:
 
 @frozen
 class Part:
-    """What was counted: of one agent, or of all (``None`` too); of one slot, or of many (``None``)."""
+    """Counts of one agent, or of all or feedback without one (``None``), and of one slot, or of many (``None``)."""
 
     agent_id: str | None
     slot: int | None
@@ -67,7 +67,7 @@ class Part:
 
 @frozen
 class Counted:
-    """What day documents know, and the slots of which they know nothing."""
+    """The counts of day documents, and the slots that they do not cover."""
 
     parts: Sequence[Part]
     missing: Sequence[Span]
@@ -75,7 +75,7 @@ class Counted:
 
 @frozen
 class Header:
-    """The document of a day: which edition holds for it, and for which of its slots."""
+    """The document of a day: its valid edition, and the slots that it covers."""
 
     number: int
     generation: int
@@ -92,7 +92,7 @@ class Header:
 
     @classmethod
     def of(cls, document: Document) -> Header:
-        """What the document of a day says; a mark may have made it before anybody counted."""
+        """Return the header of a day's document, which a mark may have created before the day was counted."""
         get = document.get
         return cls(
             number=document["day"],
@@ -111,17 +111,17 @@ class Header:
 
     @classmethod
     def new(cls, number: int) -> Header:
-        """Of a day that has no document yet."""
+        """Return the header of a day without a document."""
         return cls.of({"day": number, "generation": 0})
 
     @property
     def first(self) -> int:
-        """Its first slot."""
+        """The first slot of the day."""
         return self.number * SLOTS_A_DAY
 
     @property
     def covered(self) -> Iterator[int]:
-        """The slots of the day that its edition counts, and that nothing has changed since."""
+        """Yield the slots that the edition covers and that have not been changed since."""
         return (slot for slot in range(self.until) if slot not in self.dirty)
 
     def settled_whole(self, now: datetime) -> bool:
@@ -129,20 +129,20 @@ class Header:
         return self.until == SLOTS_A_DAY and not self.dirty and not self.open_at(now)
 
     def whole_within(self, span: Span) -> bool:
-        """Whether all that its edition counts holds, and lies in a span."""
+        """Whether the whole edition is valid and lies within the span."""
         inside = span.first <= self.first and (span.end is None or self.first + self.until <= span.end)
         return inside and not any(slot < self.until for slot in self.dirty)
 
     def open_at(self, now: datetime) -> bool:
-        """Whether a write to its dirty slots may still be under way."""
+        """Whether a write to the dirty slots may still be in progress."""
         return self.open_until is not None and self.open_until > milliseconds(now)
 
     def settled(self, horizon: Horizon) -> int:
-        """How many of its slots can be counted, from the first on; never fewer than there were."""
+        """Return how many slots from the first on can be counted; never fewer than before."""
         return max(self.until, min(SLOTS_A_DAY, horizon.slot - self.first))
 
     def uncounted(self, horizon: Horizon) -> frozenset[int]:
-        """The slots of the day that can be counted now, and have to be."""
+        """Return the slots of the day that can and must be counted now."""
         settled = self.settled(horizon)
         new = frozenset(range(self.until, settled))
         if self.open_at(horizon.now):
@@ -151,12 +151,12 @@ class Header:
 
 
 def slots_of(rows: Iterable[Sequence[int]]) -> dict[int, Counts]:
-    """Slots of a day as they are kept: a list for each, the slot first."""
+    """Parse the stored slots of a day: one list per slot, which begins with the slot."""
     return {slot: counts for slot, *counts in rows}
 
 
-def figures_of(slots: Mapping[int, Counts]) -> Document:
-    """The figures of a day as they are kept: in all, by UTC hour of day, and by slot."""
+def statistics_of(slots: Mapping[int, Counts]) -> Document:
+    """Return the stored form of a day's statistics: total, by UTC hour of day, and by slot."""
     by_hour = [0] * HOURS_A_DAY
     for slot, counts in slots.items():
         by_hour[slot // SLOTS_AN_HOUR] += total_of(counts)
@@ -168,7 +168,7 @@ def figures_of(slots: Mapping[int, Counts]) -> Document:
 
 
 def over_agents(rows: Rows) -> dict[int, Counts]:
-    """The same slots, of all agents together."""
+    """Return the counts of the same slots over all agents."""
     slots: defaultdict[int, list[Counts]] = defaultdict(list)
     for by_slot in rows.values():
         for slot, counts in by_slot.items():
@@ -176,18 +176,18 @@ def over_agents(rows: Rows) -> dict[int, Counts]:
     return {slot: all_of(parts) for slot, parts in slots.items()}
 
 
-def joined(some: Rows, more: Rows) -> Rows:
-    """The rows of different slots in one."""
+def join_rows(some: Rows, more: Rows) -> Rows:
+    """Merge rows of different slots."""
     return {agent_id: {**some.get(agent_id, {}), **more.get(agent_id, {})} for agent_id in {**some, **more}}
 
 
 def comparable(rows: Rows) -> Rows:
-    """The same without agents that have nothing."""
+    """Return the rows without agents that have no counts."""
     return {agent: {slot: list(counts) for slot, counts in slots.items()} for agent, slots in rows.items() if slots}
 
 
 def parts_of(headers: Iterable[Header], span: Span, *, by_slot: bool) -> list[Part]:
-    """What days say of all agents together."""
+    """Return the counts of the days over all agents."""
     parts: list[Part] = []
     for header in headers:
         if header.edition is None:
@@ -200,14 +200,14 @@ def parts_of(headers: Iterable[Header], span: Span, *, by_slot: bool) -> list[Pa
 
 
 def slot_parts(agent_id: str | None, header: Header, slots: Mapping[int, Counts], span: Span) -> Iterator[Part]:
-    """What a day's edition says of single slots, as far as it holds and is asked for."""
+    """Yield the valid counts of a day's edition for single slots within the span."""
     for slot, counts in slots.items():
         if slot not in header.dirty and header.first + slot in span:
             yield Part(agent_id, header.first + slot, counts, ((slot // SLOTS_AN_HOUR, total_of(counts)),))
 
 
 def missing(headers: Sequence[Header], span: Span, known: int) -> list[Span]:
-    """What of a span no day covers; before the slot ``known``, a day without a document has no feedback."""
+    """Return the parts of the span that no day covers. Days without a document before ``known`` have no feedback."""
     spans: list[Span] = []
     position = span.first
     for header in headers:
@@ -219,17 +219,17 @@ def missing(headers: Sequence[Header], span: Span, known: int) -> list[Span]:
     position = max(position, known)
     if span.end is None or position < span.end:
         spans.append(Span(position, span.end))
-    return _merged(spans)
+    return _merge(spans)
 
 
 def spans_of(slots: Iterable[int]) -> list[Span]:
-    """Slots as spans of those that follow each other."""
+    """Group consecutive slots into spans."""
     runs = groupby(enumerate(sorted(slots)), key=lambda pair: pair[1] - pair[0])
     found = ([slot for _, slot in run] for _, run in runs)
     return [Span(run[0], run[-1] + 1) for run in found]
 
 
-def _merged(spans: Sequence[Span]) -> list[Span]:
+def _merge(spans: Sequence[Span]) -> list[Span]:
     merged: list[Span] = []
     for span in spans:
         if merged and merged[-1].end == span.first:

@@ -1,15 +1,15 @@
-"""Day documents: what was counted once and need not be counted again.
+"""Day documents: counts that need not be computed again.
 
-For each application and day, ``harken_days`` has the figures of all its feedback, and ``harken_figures`` those of each
-agent, by quarter-hour slot. They hold only settled slots, which ended long enough ago for every write to have finished;
-what is newer is always counted anew, so collecting feedback pays nothing for them.
+For each application and day, ``harken_days`` has the statistics of all feedback, and ``harken_figures`` those of each
+agent, by quarter-hour slot. They cover only settled slots, which ended so long ago that every write has finished. Newer
+slots are always counted from the feedback, so submissions have no additional cost.
 
-A write to older feedback first marks its slot as dirty, for as long as any write can take, and until then, and until
-somebody has counted the slot anew, everybody counts it from the feedback. Whoever counts publishes an edition of the
-day, all at once: its figures are stored under a new name, which the day's document takes on only if its generation is
-still the one that the counting began with; every mark raises that.
+A write to older feedback first marks its slot as dirty, for as long as any write can take. Until then, and until the
+slot is counted again, all readers count it from the feedback. A reader that counts publishes an edition of the day
+atomically: the statistics are stored under a new name, which the day's document adopts only if its generation is
+unchanged since the beginning of the count. Every mark increases the generation.
 
-Whoever reads and finds slots that are settled but not counted counts them. Nothing else has to run.
+A reader that finds settled slots without counts counts them. No background process is needed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from harken_adapters.storage.mongodb.statistics.day import (
     Rows,
     Span,
     comparable,
-    figures_of,
-    joined,
+    join_rows,
     missing,
     over_agents,
     parts_of,
     slot_parts,
     slots_of,
     spans_of,
+    statistics_of,
 )
 from harken_adapters.storage.mongodb.statistics.marks import day_id
 from harken_adapters.storage.mongodb.statistics.sums import SUMS, Counts, counts_of
@@ -53,22 +53,22 @@ _OLDEST_FIRST: Final = [("created_at", 1), ("created_us", 1), ("id", 1)]
 
 
 class Days:
-    """Reads day documents, and counts what they lack."""
+    """Reads day documents, and counts missing slots."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     def read(self, application: str, agent_id: str | None, span: Span, *, by_agent: bool, by_slot: bool) -> Counted:
-        """What is known of a span, by agent and slot if that is wanted.
+        """Return the known counts of a span, by agent and slot if requested.
 
-        What is settled and was not counted yet is counted first.
+        Settled slots that have not been counted are counted first.
         """
         horizon = Horizon.at(self._clock())
         days = span.days(horizon)
         for number in range(_TRIES if days else 0):
             with self._database.calling():
-                known = self._known(application)
+                known = self._known_before(application)
                 headers = self._headers(application, days, span, by_slot=by_slot and not by_agent)
             if number == 0 and self._catch_up(application, days, headers, known, horizon):
                 continue
@@ -91,7 +91,7 @@ class Days:
         now = self._clock()
         condition = {"application": {"$eq": application}}
         with self._database.calling():
-            known = self._known(application)
+            known = self._known_before(application)
             found = self._database.days.find(condition, {"slots": 0, "total": 0, "by_hour": 0})
             headers = [Header.of(one) for one in found.sort("day", 1).hint("day")]
         settled = [header for header in headers if header.settled_whole(now)]
@@ -99,7 +99,7 @@ class Days:
         return settled, missing(usable, span, known * SLOTS_A_DAY)
 
     def rebuild(self) -> Iterator[str]:
-        """Count every day anew, mend what is wrong, and give a sentence for each."""
+        """Count every day again and correct wrong editions. Yields one sentence for each correction."""
         with self._database.calling():
             applications = set(self._database.feedback.distinct("application"))
             applications |= set(self._database.days.distinct("application"))
@@ -108,29 +108,29 @@ class Days:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def _known(self, application: str) -> int:
-        """The day before which every day that has feedback has a document."""
+    def _known_before(self, application: str) -> int:
+        """Return the day before which every day with feedback has a document."""
         found = self._database.meta.find_one({"_id": _known_id(application)})
         return found["before"] if found else 0
 
     def _headers(self, application: str, days: range, span: Span, *, by_slot: bool) -> list[Header]:
-        """The days' documents, with slots where these are needed."""
+        """Return the headers of the days, with slots if these are needed."""
         condition = {"application": {"$eq": application}, "day": {"$gte": days.start, "$lt": days.stop}}
-        headers = self._found(condition, by_slot=by_slot)
+        headers = self._find(condition, by_slot=by_slot)
         cut = [] if by_slot else [header.number for header in headers if not header.whole_within(span)]
         if not cut:
             return headers
-        with_slots = {header.number: header for header in self._found({**condition, "day": {"$in": cut}}, by_slot=True)}
+        with_slots = {header.number: header for header in self._find({**condition, "day": {"$in": cut}}, by_slot=True)}
         return [with_slots.get(header.number, header) for header in headers]
 
-    def _found(self, condition: Document, *, by_slot: bool) -> list[Header]:
+    def _find(self, condition: Document, *, by_slot: bool) -> list[Header]:
         fields = {"terms": 0} if by_slot else {"terms": 0, "slots": 0}
         return [Header.of(one) for one in self._database.days.find(condition, fields).sort("day", 1).hint("day")]
 
     def _parts_by_agent(
         self, application: str, agent_id: str | None, headers: Sequence[Header], span: Span, *, by_slot: bool
     ) -> list[Part] | None:
-        """What the days' editions say of agents; nothing, if one was replaced meanwhile."""
+        """Return the counts by agent of the days' editions; ``None`` if an edition was replaced meanwhile."""
         by_number = {header.number: header for header in headers if header.edition}
         cut = [number for number, header in by_number.items() if by_slot or not header.whole_within(span)]
         whole = sorted(by_number.keys() - set(cut))
@@ -144,7 +144,7 @@ class Days:
                 header = by_number[document["day"]]
                 if document["edition"] == header.edition:
                     parts += slot_parts(document["agent_id"], header, slots_of(document["slots"]), span)
-            return parts if self._still_hold(application, by_number) else None
+            return parts if self._are_current(application, by_number) else None
 
     def _figures(
         self, application: str, agent_id: str | None, days: Sequence[int], *, by_slot: bool
@@ -160,7 +160,7 @@ class Days:
         index = "day" if agent_id is None else "agent"
         return iter(self._database.figures.find(condition, fields).hint(index))
 
-    def _still_hold(self, application: str, headers: Mapping[int, Header]) -> bool:
+    def _are_current(self, application: str, headers: Mapping[int, Header]) -> bool:
         if not headers:
             return True
         condition = {"application": {"$eq": application}, "day": {"$gte": min(headers), "$lte": max(headers)}}
@@ -171,19 +171,19 @@ class Days:
     # --- counting --------------------------------------------------------------------------------------------------
 
     def _catch_up(self, application: str, days: range, headers: Sequence[Header], known: int, horizon: Horizon) -> bool:
-        """Count what is settled and not counted yet in some days; whether there was anything."""
+        """Count the settled slots of the days that have not been counted. Returns whether there were any."""
         there = {header.number for header in headers}
         new = self._new_days(application, range(max(days.start, known), days.stop), there)
-        behind = [header for header in headers if header.uncounted(horizon)]
-        behind += [Header.new(number) for number in new]
-        for header in behind:
+        uncounted = [header for header in headers if header.uncounted(horizon)]
+        uncounted += [Header.new(number) for number in new]
+        for header in uncounted:
             self._count(application, header, horizon)
-        # A day is known once no slot of it can be written to without a mark.
+        # A day is known when no slot of it can be written to without a mark.
         before = min(days.stop, horizon.slot // SLOTS_A_DAY)
         if days.start <= known < before:
             self._set_known(application, before)
             return True
-        return bool(behind)
+        return bool(uncounted)
 
     def _set_known(self, application: str, before: int) -> None:
         name = {"_id": _known_id(application)}
@@ -194,7 +194,7 @@ class Days:
                 self._database.meta.update_one(name, {"$max": {"before": before}})
 
     def _new_days(self, application: str, days: range, there: Collection[int]) -> Iterator[int]:
-        """The days that have feedback and no document, found by leaping from day to day."""
+        """Yield the days that have feedback but no document, by jumping from day to day in the index."""
         end = slot_start(days.stop * SLOTS_A_DAY)
         number = days.start
         while number < days.stop:
@@ -212,19 +212,19 @@ class Days:
             number += 1
 
     def _count(self, application: str, header: Header, horizon: Horizon) -> None:
-        """Publish an edition of a day in which nothing is missing that can be counted now."""
+        """Publish an edition of a day with everything that can be counted now."""
         until = header.settled(horizon)
         uncounted = header.uncounted(horizon)
         dirty = header.dirty if header.open_at(horizon.now) else frozenset[int]()
         with self._database.calling():
-            kept = self._kept(application, header)
+            kept = self._read_edition(application, header)
             if kept is None:
                 kept, uncounted = {}, frozenset(range(until)) - dirty
-            rows = joined(kept, self._rows(application, header.first, uncounted))
+            rows = join_rows(kept, self._rows(application, header.first, uncounted))
             self._publish(application, header, rows, until, dirty)
 
-    def _kept(self, application: str, header: Header) -> Rows | None:
-        """What the edition of a day counts and holds; nothing, if there is none, or if a part of it is gone."""
+    def _read_edition(self, application: str, header: Header) -> Rows | None:
+        """Return the valid counts of a day's edition; ``None`` if there is no edition or a part of it is missing."""
         if header.edition is None:
             return None
         figures = self._figures(application, None, [header.number], by_slot=True)
@@ -239,7 +239,7 @@ class Days:
         }
 
     def _rows(self, application: str, first: int, slots: Collection[int]) -> Rows:
-        """The figures of some slots of a day, from the feedback."""
+        """Count some slots of a day from the feedback."""
         if not slots:
             return {}
         found = self._database.feedback.aggregate(
@@ -259,11 +259,11 @@ class Days:
         return rows
 
     def _publish(self, application: str, header: Header, rows: Rows, until: int, dirty: frozenset[int]) -> bool:
-        """Make these the figures of a day, unless anything was marked since its document was read."""
+        """Publish these counts as the edition of a day, unless the day was marked since its document was read."""
         edition = uuid4().hex
         day = day_id(application, header.number)
         figures = [
-            {**day, "edition": edition, "agent_id": agent_id, **figures_of(slots)}
+            {**day, "edition": edition, "agent_id": agent_id, **statistics_of(slots)}
             for agent_id, slots in rows.items()
             if slots
         ]
@@ -274,7 +274,7 @@ class Days:
             "until": until,
             "dirty": sorted(dirty),
             "agents": len(figures),
-            **figures_of(over_agents(rows)),
+            **statistics_of(over_agents(rows)),
         }
         published = self._replace(application, header, content)
         outdated = {"$ne": edition} if published else {"$eq": edition}
@@ -298,31 +298,31 @@ class Days:
     def _rebuild(self, application: str) -> Iterator[str]:
         horizon = Horizon.at(self._clock())
         with self._database.calling():
-            known = self._known(application)
+            known = self._known_before(application)
             headers = {
-                header.number: header for header in self._found({"application": {"$eq": application}}, by_slot=True)
+                header.number: header for header in self._find({"application": {"$eq": application}}, by_slot=True)
             }
         for number in self._new_days(application, Span(0, None).days(horizon), headers):
             if number < known:
-                yield f"{day_name(application, number)} had no figures, but feedback"
+                yield f"{day_name(application, number)} had feedback but no statistics"
             self._count(application, Header.new(number), horizon)
         for header in headers.values():
             if header.edition is not None and self._differs(application, header):
-                yield f"{day_name(application, header.number)} had figures that differ from its feedback"
+                yield f"{day_name(application, header.number)} had statistics that differ from its feedback"
 
     def _differs(self, application: str, header: Header) -> bool:
-        """Whether a day's edition says something else than its feedback; then there is a new one."""
+        """Whether a day's edition differs from its feedback. If so, a new edition is published."""
         covered = frozenset(header.covered)
         with self._database.calling():
             counted = self._rows(application, header.first, covered)
-            kept = self._kept(application, header)
+            kept = self._read_edition(application, header)
             if kept is not None and comparable(kept) == comparable(counted) and _adds_up(header, counted):
                 return False
             return self._publish(application, header, counted, header.until, header.dirty)
 
 
 def spans_condition(query: FeedbackQuery, spans: Sequence[Span]) -> Document:
-    """The filter for what matches in some spans of slots; each is one range of an index."""
+    """Return the filter for matching feedback in these spans of slots; each span is one range of an index."""
     plain = where(query)
     return {
         "$or": [
@@ -333,10 +333,10 @@ def spans_condition(query: FeedbackQuery, spans: Sequence[Span]) -> Document:
 
 
 def _adds_up(header: Header, counted: Rows) -> bool:
-    """Whether a day's figures of all agents are the sums of what was counted, and of what they say themselves."""
+    """Whether a day's statistics of all agents equal the sums of the counts, and are consistent."""
     covered = set(header.covered)
     holding = {slot: counts for slot, counts in header.slots.items() if slot in covered}
-    sums = figures_of(header.slots)
+    sums = statistics_of(header.slots)
     return (
         comparable({None: holding}) == comparable({None: over_agents(counted)})
         and list(header.total) == sums["total"]
@@ -349,5 +349,5 @@ def _known_id(application: str) -> Document:
 
 
 def day_name(application: str, day: int) -> str:
-    """What sentences about a day call it."""
+    """Return the name of a day of an application for messages."""
     return f"{slot_start(day * SLOTS_A_DAY):%Y-%m-%d} of application {application!r}"

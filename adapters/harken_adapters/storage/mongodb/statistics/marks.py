@@ -1,4 +1,4 @@
-"""Marks: what tells everybody that old feedback is being changed, before and after it is."""
+"""Marks: notify all processes that old feedback is being changed, before and after the change."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from harken_adapters.storage.mongodb.documents import Document, milliseconds
 from harken_adapters.storage.mongodb.errors import only_duplicate_keys
 from harken_adapters.storage.mongodb.statistics.day import SETTLING, SLOTS_A_DAY
 
-#: Feedback of these last minutes lies in no settled slot, not even by a clock that is a little ahead when the write
-#: ends, and needs no mark.
+#: Feedback of these last minutes is in no settled slot, even by a clock that is slightly ahead at the end of the write,
+#: and needs no mark.
 RECENT: Final = SETTLING / 2
-#: So long a slot stays open to the write that marked it.
+#: How long a slot stays dirty after the write that marked it.
 OPEN: Final = timedelta(minutes=2)
-#: A mark with so much left of it serves another write; a write that took so long marks once more when it is done.
+#: A mark with this remaining time serves another write. A write that takes longer marks again at its end.
 _SPARE: Final = timedelta(minutes=1)
 
-#: With so many moments in one day, or so many days at once, whole days are marked: these are fewer marks.
+#: With this many times in one day, or this many days at once, whole days are marked, which takes fewer marks.
 _MANY_MOMENTS: Final = 100
 _MANY_DAYS: Final = 16
 _WHOLE_DAY: Final = frozenset(range(SLOTS_A_DAY))
@@ -35,17 +35,17 @@ _Day = tuple[str, int]
 
 
 class Marks:
-    """Marks the slots that a write changes, in the documents of their days."""
+    """Marks the slots that a write changes in the documents of their days."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._days = database.days
         self._clock = clock
-        #: By day, the slots that this process has marked, and until when.
+        #: By day, the slots that this process has marked, and the end of the mark.
         self._marked: dict[_Day, tuple[frozenset[int], datetime]] = {}
 
     @contextmanager
     def changing(self, places: Collection[tuple[str, datetime]]) -> Iterator[None]:
-        """Around a write to feedback of these applications and creation times."""
+        """A context for a write to feedback of these applications and creation times."""
         began = self._clock()
         recent = began - RECENT
         if old := [place for place in places if place[1] < recent]:
@@ -55,7 +55,7 @@ class Marks:
         finally:
             ended = self._clock()
             if ended - began > _SPARE:
-                # Somebody may have counted without it meanwhile.
+                # Another process may have counted without the change meanwhile.
                 self._marked.clear()
                 self._mark(_by_day(places), ended)
 
@@ -84,7 +84,7 @@ class Marks:
         try:
             self._days.update_one(name, change, upsert=True)
         except DuplicateKeyError:
-            # Somebody else has just made it.
+            # Another process has just created it.
             self._days.update_one(name, change)
 
     def _mark_whole(self, days: Sequence[_Day], until: datetime) -> None:
@@ -101,7 +101,7 @@ class Marks:
 
 
 def day_id(application: str, day: int) -> Document:
-    """The ``_id`` of a day's document; the order of its fields is part of it."""
+    """Return the ``_id`` of a day's document. The order of its fields is significant."""
     return {"application": application, "day": day}
 
 
@@ -115,7 +115,7 @@ def _mark(slots: frozenset[int], until: datetime) -> Document:
 
 
 def _by_day(places: Iterable[tuple[str, datetime]]) -> dict[_Day, frozenset[int]]:
-    """The slots of each day that these lie in; all of them, where these are many."""
+    """Return the slots of each day that contain these times; all slots of a day if there are many."""
     days: defaultdict[_Day, list[int]] = defaultdict(list)
     for application, moment in places:
         number, slot = divmod(slot_number(moment), SLOTS_A_DAY)

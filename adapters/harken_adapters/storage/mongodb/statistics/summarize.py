@@ -1,4 +1,4 @@
-"""Statistics, added up by MongoDB: from day documents where they know the answer, else from the feedback itself."""
+"""Statistics, computed by MongoDB: from day documents if possible, otherwise from the feedback."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from harken_adapters.storage.mongodb.database import Database
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.statistics.day import Part, Span
 from harken_adapters.storage.mongodb.statistics.editions import Days, spans_condition
-from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, SUMS, Counts, added, counts_of, total_of
+from harken_adapters.storage.mongodb.statistics.sums import HOURS_A_DAY, SUMS, Counts, add_counts, counts_of, total_of
 
-#: What was counted of one group: several may have the same key. The hours are in UTC, each with its total.
+#: The counts of one group; several rows may have the same key. The hours are in UTC, each with its total.
 _Row = tuple[GroupKey, Counts, Iterable[tuple[int, int]]]
 
 
-class Figures:
-    """Adds up what matches, group by group."""
+class MongoStatistics:
+    """Sums matching feedback by group."""
 
     def __init__(self, database: Database, days: Days) -> None:
         self._database = database
         self._days = days
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None) -> Mapping[GroupKey, Summary]:
-        if not _days_know(query, group_by):
+        if not _can_use_days(query, group_by):
             return _summaries(self._from_feedback(query, group_by))
         span, edges = _whole_slots(query)
         rows = [row for edge in edges for row in self._from_feedback(edge, group_by)]
@@ -37,7 +37,7 @@ class Figures:
         return _summaries(rows)
 
     def _from_days(self, query: FeedbackQuery, group_by: GroupBy | None, span: Span) -> Iterator[_Row]:
-        """The whole slots of a span: settled ones as they were counted once, the others as they are."""
+        """Yield the whole slots of a span: settled ones from day documents, the others from the feedback."""
         dimension = group_by.dimension if group_by else None
         counted = self._days.read(
             query.application,
@@ -49,12 +49,12 @@ class Figures:
         yield from _rows(counted.parts, group_by)
         if counted.missing:
             plain = FeedbackQuery(application=query.application, agent_id=query.agent_id)
-            yield from self._grouped(spans_condition(plain, counted.missing), index_for(plain), group_by)
+            yield from self._group(spans_condition(plain, counted.missing), index_for(plain), group_by)
 
     def _from_feedback(self, query: FeedbackQuery, group_by: GroupBy | None) -> list[_Row]:
-        return self._grouped(where(query), index_for(query), group_by)
+        return self._group(where(query), index_for(query), group_by)
 
-    def _grouped(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:
+    def _group(self, condition: Document, index: str, group_by: GroupBy | None) -> list[_Row]:
         pipeline: list[Document] = [{"$match": condition}]
         if group_by is not None and group_by.dimension is Dimension.TAG:
             pipeline.append({"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}})
@@ -62,19 +62,19 @@ class Figures:
         pipeline.append({"$group": {"_id": key, **SUMS}})
         by_slot = group_by is not None and group_by.dimension is Dimension.SLOT
         with self._database.calling():
-            # Groups can be many, and then the server puts them on its disk.
+            # There may be many groups, so the server may use its disk.
             found = self._database.feedback.aggregate(pipeline, hint=index, allowDiskUse=True)
             return [_row(document, by_slot=by_slot) for document in found]
 
 
-def _days_know(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
+def _can_use_days(query: FeedbackQuery, group_by: GroupBy | None) -> bool:
     plain = FeedbackQuery(application=query.application, agent_id=query.agent_id, since=query.since, until=query.until)
     dimension = group_by.dimension if group_by else None
     return query == plain and dimension in (None, Dimension.AGENT, Dimension.SLOT)
 
 
 def _whole_slots(query: FeedbackQuery) -> tuple[Span | None, list[FeedbackQuery]]:
-    """The whole slots that a query spans, if any, and queries for what it has of slots that it cuts."""
+    """Return the whole slots that a query covers, if any, and queries for the slots that it covers in part."""
     since, until = query.since or EPOCH, query.until
     first = slot_number(since)
     cut_first = slot_start(first) < since
@@ -106,14 +106,14 @@ def _key(group_by: GroupBy | None) -> object:
 
 
 def _row(document: Document, *, by_slot: bool) -> _Row:
-    # What is missing is missing in the key too.
+    # A missing field is missing in the key, too.
     key = document["_id"].get("key")
     counts = counts_of(document)
     return slot_start(key) if by_slot else key, counts, ((document["_id"]["hour"], total_of(counts)),)
 
 
 def _rows(parts: Iterable[Part], group_by: GroupBy | None) -> Iterator[_Row]:
-    """What day documents counted, in the groups that are wanted."""
+    """Yield the counts of day documents in the requested groups."""
     dimension = group_by.dimension if group_by else None
     for part in parts:
         if dimension is Dimension.SLOT and part.slot is not None:
@@ -123,11 +123,11 @@ def _rows(parts: Iterable[Part], group_by: GroupBy | None) -> Iterator[_Row]:
 
 
 def _summaries(rows: Iterable[_Row]) -> dict[GroupKey, Summary]:
-    """One summary for each key."""
+    """Return one summary for each key."""
     totals: dict[GroupKey, Counts] = {}
     hours: dict[GroupKey, list[int]] = {}
     for key, counts, by_hour in rows:
-        totals[key] = added(totals[key], counts) if key in totals else counts
+        totals[key] = add_counts(totals[key], counts) if key in totals else counts
         of_key = hours.setdefault(key, [0] * HOURS_A_DAY)
         for hour, total in by_hour:
             of_key[hour] += total

@@ -1,4 +1,4 @@
-"""What is counted: eight sums, as the server adds them up and as they are kept."""
+"""The eight sums that are counted, as computed by the server and as stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from harken_adapters.storage.mongodb.documents import Document
 
-#: In the order of :data:`SUMS`; the first three add up to all.
+#: In the order of :data:`SUMS`; the first three add up to the total.
 Counts = Sequence[int]
 
 HOURS_A_DAY: Final = 24
@@ -19,7 +19,7 @@ def _one_if(condition: Document) -> Document:
     return {"$sum": {"$cond": [condition, 1, 0]}}
 
 
-#: For ``$group``: a name and an accumulator for each of the counts, in the order of ``Summary.from_counts``.
+#: For ``$group``: a name and an accumulator for each count, in the order of ``Summary.from_counts``.
 SUMS: Final[Mapping[str, Any]] = {
     "positive": _one_if({"$eq": ["$rating", "up"]}),
     "negative": _one_if({"$eq": ["$rating", "down"]}),
@@ -33,23 +33,23 @@ SUMS: Final[Mapping[str, Any]] = {
 
 
 def counts_of(group: Document) -> Counts:
-    """The counts of one group."""
+    """Return the counts of one group."""
     return [group[name] for name in SUMS]
 
 
-def added(some: Counts, more: Counts) -> Counts:
-    """The counts of both together."""
+def add_counts(some: Counts, more: Counts) -> Counts:
+    """Return the sum of two counts."""
     return list(map(add, some, more))
 
 
 def all_of(parts: Iterable[Counts]) -> Counts:
-    """The counts of all together."""
+    """Return the sum of all counts."""
     total = NOTHING
     for part in parts:
-        total = added(total, part)
+        total = add_counts(total, part)
     return list(total)
 
 
 def total_of(counts: Counts) -> int:
-    """How many feedbacks were counted."""
+    """Return the number of feedback entries counted."""
     return counts[0] + counts[1] + counts[2]
