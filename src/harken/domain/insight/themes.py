@@ -8,7 +8,8 @@ No model and no list of topics is needed, and the same comments give the same th
 4. A comment belongs to a theme when it has one of the theme's words.
 5. Themes are ranked by how many comments they add to those above them.
 
-Both the ratings (by counts, which can forget) and the comments (at most some thousands, the newest) are looked at once.
+How common a word is comes from the counts of all rated comments; which words occur together comes from the thumbs-down
+comments that are looked at, all of them or the newest.
 """
 
 from __future__ import annotations
@@ -30,20 +31,25 @@ MIN_COMMENTS: Final = 8
 #: Below so many words in all comments together (2,000 comments of fifteen words), single words are shown.
 ENOUGH_WORDS: Final = 30_000
 
+# Candidates are in that share of thumbs-down comments.
 _MIN_SHARE: Final = 0.004
 _MAX_SHARE: Final = 0.25
+# The comments that the prior of log-odds is worth, and how many standard errors a candidate needs.
 _PRIOR: Final = 100.0
 _MIN_Z: Final = 1.0
+# Limits of time: pairs of words are compared.
 _MOST_CANDIDATES: Final = 350
 _MOST_WORDS: Final = 180
-_LARGEST_THEME: Final = 1 / 8
+# Groups are joined down to this similarity, and up to this share of the comments.
 _MIN_SIMILARITY: Final = 0.25
+_LARGEST_THEME: Final = 1 / 8
+_APART: Final = -1.0
 _LETTERS_WEIGHT: Final = 0.4
 _MIN_DICE: Final = 0.5
 _EXAMPLES: Final = 3
+# A stop word, or one more pair of letters, is part of an expression if this share of uses has it.
 _EXPRESSION: Final = 2 / 3
 _LONGEST: Final = 7
-_APART: Final = -1.0
 # Scripts without spaces lie between Thai and Hangul; Hangul has spaces.
 _FIRST_UNSPACED: Final = "\u0e00"
 _FIRST_SYLLABLE: Final = "\uac00"
@@ -389,6 +395,8 @@ def _mean_specificity(group: Sequence[int], specificity: Sequence[float], found:
 
 @frozen
 class _Describer:
+    """Describes groups of words as themes."""
+
     counts: TermCounts
     comments: Sequence[RatedComment]
     ignored: frozenset[str]
@@ -450,6 +458,10 @@ class _Describer:
         return len(others) == 2 or count >= _EXPRESSION * self.found.count(self.found.words.index(others[0]))
 
     def _worth(self, pair: tuple[str, str], count: int) -> float:
+        """The excess of a pair times how much its two words attract each other, from 0 to 1.
+
+        Thumbs-up pairs are counted in buckets that others may share, so that the excess is never too large.
+        """
         counts, total = self.counts, self.found.total
         excess = count - (total * counts.ups.get(_bucket(pair), 0) / counts.up if counts.up else 0.0)
         share = count / total
