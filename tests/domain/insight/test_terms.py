@@ -10,7 +10,7 @@ from harken.domain.insight.terms import MAX_WORD, TermCounts, terms, words
 from harken.testing import strategies as hst
 from harken.testing.builders import a_feedback
 
-lists = st.lists(hst.feedbacks(), max_size=8)
+lists = st.lists(hst.feedback_entries(), max_size=8)
 
 
 class TestWords:
@@ -76,7 +76,7 @@ class TestTermCounts:
         """Nothing remains of it: terms that no comment contains are not listed."""
         assert TermCounts.fold([*some, *more]) - TermCounts.fold(more) == TermCounts.fold(some)
 
-    @given(hst.feedbacks())
+    @given(hst.feedback_entries())
     def test_only_rated_comments_count(self, feedback: Feedback) -> None:
         """Neutral feedback and feedback without a comment give the counts of nothing."""
         counted = feedback.rating is not Rating.NEUTRAL and bool(feedback.comment)

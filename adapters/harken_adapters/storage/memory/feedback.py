@@ -110,7 +110,6 @@ class MemoryFeedbackRepository(FeedbackRepository):
         return count_by_author(rated[-limit:])
 
     def term_counts(self, application: str) -> TermCounts:
-        """See the port."""
         with self._data.locked():
             return self._terms[application].of(self.stream(FeedbackQuery(application=application)))
 

@@ -181,7 +181,6 @@ class MongoFeedbackRepository(FeedbackRepository):
             return [(document["given"], document["up"]) for document in found]
 
     def term_counts(self, application: str) -> TermCounts:
-        """See the port."""
         return self._terms.read(application)
 
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:

@@ -151,7 +151,6 @@ class SqliteFeedbackRepository(FeedbackRepository):
         )
 
     def term_counts(self, application: str) -> TermCounts:
-        """See the port."""
         return read_term_counts(self._database, application)
 
     def _chunks(self, query: FeedbackQuery, size: int) -> Iterator[list[Feedback]]:

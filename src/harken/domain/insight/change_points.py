@@ -15,6 +15,11 @@ _THRESHOLDS: Final = ((14, 7.0), (30, 7.9), (90, 9.66), (365, 10.0))
 _TRIMMED_MEAN: Final = 0.79
 _MIN_DAYS: Final = 3
 _MIN_WEEKS: Final = 3
+#: The alarm compares with the first days, looks for a change of this size, and decides at this sum: about e^8 days of
+#: chance give one false alarm.
+_BASELINE: Final = 28
+_STEP: Final = 0.1
+_DECISION: Final = 8.0
 
 
 @frozen
@@ -47,6 +52,21 @@ class ChangePoint:
     before: float
     after: float
     ratio: float
+
+
+@frozen
+class Alarm:
+    """A change of satisfaction that is under way.
+
+    Attributes:
+        index: of the day on which it became certain.
+        began: the index of the day on which it began.
+        is_rise: whether satisfaction rose.
+    """
+
+    index: int
+    began: int
+    is_rise: bool
 
 
 def change_points(days: Sequence[Day]) -> list[ChangePoint]:
@@ -89,8 +109,37 @@ def _best_split(days: Sequence[Day], start: int, end: int) -> tuple[int, float]:
     return best, 2 * best_gain
 
 
+def alarm(days: Sequence[Day]) -> Alarm | None:
+    """The first change of satisfaction that is certain enough to report while it is under way, in either direction.
+
+    A cumulative sum of log likelihood ratios against the share of the first 28 days: E. S. Page, "Continuous inspection
+    schemes", Biometrika 41 (1954). Weekday effects and the dispersion of days are taken into account.
+    """
+    adjusted = without_weekday_effects(days)
+    baseline = adjusted[:_BASELINE]
+    share = min(max(_share(baseline), 1.5 * _STEP), 1 - 1.5 * _STEP)
+    if len(adjusted) <= _BASELINE or not any(day.decided for day in baseline):
+        return None
+    dispersion = dispersion_of(adjusted)
+    alarms = (_exceeded(adjusted, share, share + step, dispersion) for step in (-_STEP, _STEP))
+    return min(filter(None, alarms), key=lambda one: one.index, default=None)
+
+
+def _exceeded(days: Sequence[Day], share: float, changed: float, dispersion: float) -> Alarm | None:
+    up, down = log(changed / share), log((1 - changed) / (1 - share))
+    total, began = 0.0, _BASELINE
+    for index in range(_BASELINE, len(days)):
+        day = days[index]
+        total = max(0.0, total + (day.up * up + (day.decided - day.up) * down) / dispersion)
+        if total == 0:
+            began = index + 1
+        elif total > _DECISION:
+            return Alarm(index, began, changed > share)
+    return None
+
+
 def threshold(days: int) -> float:
-    """The likelihood ratio that chance exceeds in 5% of series of so many days."""
+    """The likelihood ratio that chance exceeds in 5% of series of this length."""
     for (shorter, low), (longer, high) in pairwise(_THRESHOLDS):
         if days <= longer:
             share = max(0.0, log2(days / shorter) / log2(longer / shorter))

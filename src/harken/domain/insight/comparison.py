@@ -14,9 +14,9 @@ from harken.domain.summary import Interval, Summary, wilson
 
 Key = TypeVar("Key")
 
-#: Below so many thumbs in both selections together, p-values are exact.
+#: P-values are exact below this number of thumbs in both selections together.
 SMALL: Final = 200
-#: Nobody waits for more ratings than that.
+#: A larger number of ratings is not worth waiting for.
 _MOST_NEEDED: Final = 10_000_000
 
 
@@ -165,7 +165,7 @@ class Comparison:
 
 
 def decide_together(comparisons: Mapping[Key, Comparison]) -> dict[Key, Comparison]:
-    """Many comparisons at once: only those stay decidable that chance does not explain among so many."""
+    """Many comparisons at once: only those stay decidable that chance does not explain among all of them."""
     decided = holm({key: comparison.log_e_value for key, comparison in comparisons.items()})
     return {key: evolve(comparison, is_decidable=key in decided) for key, comparison in comparisons.items()}
 
