@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tests.measurements import data, sentiment, simulations
+from tests.measurements import data, sentiment, simulations, themes
 
 from harken import Rating
 
@@ -32,6 +32,11 @@ def main() -> None:
             rated = [one for one in feedback if one.rating is not Rating.NEUTRAL]
             for row in sentiment.rows(name, rated, bounds, SEEDS):
                 print(row, flush=True)
+    if options.only in (None, "themes"):
+        airline, reasons = data.airline(options.folder)
+        for row in themes.rows(airline, reasons, SEEDS):
+            print(row, flush=True)
+        print(*themes.labels(airline, reasons), sep="\n")
     if options.only in (None, "simulations"):
         for row in simulations.rows(SEEDS):
             print(row, flush=True)
