@@ -12,8 +12,8 @@ from harken.domain.insight.themes import MIN_COMMENTS, Theme, discover, enough
 from harken.testing.builders import a_feedback
 
 _TOPICS = {
-    "luggage": ("lost luggage", "baggage claim", "my bag never came", "bags arrived late", "luggage damaged"),
-    "hold": ("on hold for hours", "phone line disconnected", "nobody answers the phone", "on hold again"),
+    "luggage": ("lost luggage", "baggage claim", "my bag never came", "bags came late", "luggage damaged"),
+    "hold": ("on hold for ages", "phone line disconnected", "nobody answers the phone", "on hold again"),
     "delay": ("flight delayed", "another delay on the runway", "delayed for hours", "sitting on the runway"),
     "refund": ("no refund", "refund request denied", "they denied my refund", "ticket refund takes weeks"),
 }
@@ -55,6 +55,7 @@ def _downs(feedback: Sequence[Feedback]) -> list[Comment]:
 
 @pytest.fixture(scope="module")
 def complaints() -> list[Feedback]:
+    """Enough to find which words belong together."""
     return _feedback(2_400)
 
 
@@ -62,13 +63,12 @@ class TestDiscovery:
     def test_what_people_complain_about_is_found(self, complaints: list[Feedback]) -> None:
         """Each topic has a theme of words that belong to it; filler and stop words have none."""
         themes = _discover(complaints)
-        found = {word for theme in themes[:6] for word in theme.words}
+        found = {word for theme in themes for word in theme.words}
         assert {"luggage", "hold", "delayed", "refund"} <= found
         assert not found & {*_FILLER, *_STOP}
-        for theme in themes[:4]:
-            topics = [name for name, phrases in _TOPICS.items() if any(theme.words[0] in one for one in phrases)]
-            assert topics
-            assert all(any(word in " ".join(_TOPICS[name]) for name in topics) for word in theme.words)
+        for theme in themes:
+            topics = {name for name, phrases in _TOPICS.items() if set(theme.words) <= set(words(" ".join(phrases)))}
+            assert len(topics) == 1
 
     def test_equal_comments_give_equal_themes_in_any_order(self, complaints: list[Feedback]) -> None:
         """The themes are the same values, to the last digit."""
@@ -126,16 +126,11 @@ class TestLittleData:
 def test_scripts_without_spaces_have_readable_labels() -> None:
     """Pairs of letters are put together again where most uses agree."""
     random = Random(3)
-    phrases = ("客服一直不回复", "申请退款被拒", "优惠券不能用")
-    filler = "的是了我你他这那"
+    phrases = ("客服一直不回复", "申请退款被拒", "优惠券不能用", "物流太慢", "商品破损", "登录失败")
     feedback = [
-        a_feedback(
-            id=f"down-{number:05}",
-            rating=Rating.DOWN,
-            comment=f"{random.choice(phrases)},{''.join(random.choices(filler, k=12))}",
-        )
-        for number in range(2_400)
+        a_feedback(id=f"{rating.word}-{number:05}", rating=rating, comment=f"{phrase},谢谢你们了")
+        for number in range(4_500)
+        for rating, phrase in ((Rating.DOWN, random.choice(phrases)), (Rating.UP, "很好"))
     ]
-    labels = " ".join(theme.ngram or theme.label for theme in _discover(feedback))
-    assert "退款" in labels
-    assert "优惠券" in labels
+    labels = {theme.ngram for theme in _discover(feedback)}
+    assert {"客服一直不回复", "申请退款被拒", "优惠券不能用", "登录失败"} <= labels
