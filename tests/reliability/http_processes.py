@@ -136,8 +136,8 @@ def serve(storage: str, folder: Path, *options: str, before: Sequence[str] = (),
     assert process.stdout is not None
     try:
         told = [process.stdout.readline()]
-        assert told[0].startswith("Harken serves on http://"), told[0] + log.read_text()
-        while not told[-1].startswith(("Every request", "Open: ")):
+        assert told[0].startswith("Harken is running on http://"), told[0] + log.read_text()
+        while not told[-1].startswith(("Requests need", "No API key")):
             told.append(process.stdout.readline())
             assert told[-1], log.read_text()
         service = Service(process, told[0].split()[-1], log, "".join(told))

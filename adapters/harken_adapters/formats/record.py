@@ -18,6 +18,7 @@ from harken import (
     Feedback,
     Moderation,
     ModerationStatus,
+    Page,
     Rating,
     Revision,
     Sentiment,
@@ -95,6 +96,11 @@ def feedback_record(feedback: Feedback) -> Record:
 def author_record(feedback: Feedback) -> Record:
     """What the author of feedback may know of it: its status, but not who decided on that, when or why."""
     return {**feedback_record(feedback), "moderation": None}
+
+
+def page_record(page: Page) -> Record:
+    """A page of feedback, newest first, and the cursor that continues after it."""
+    return {"feedbacks": list(map(feedback_record, page.items)), "next": str(page.next) if page.next else None}
 
 
 def current_record(conflict: DecisionConflict) -> Record:

@@ -11,7 +11,7 @@ from attrs import asdict, evolve
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.middleware import Receipt
-from harken_adapters.formats.record import erasure_record, feedback_record
+from harken_adapters.formats.record import erasure_record, feedback_record, page_record
 from harken_adapters.hosts.cli.options import (
     FeedbackId,
     Filters,
@@ -27,7 +27,6 @@ from harken_adapters.hosts.cli.output import (
     counted,
     feedback_list,
     in_one_line,
-    page_record,
     print_json,
     say,
     table,
@@ -43,7 +42,7 @@ def submit(
     *,
     session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that the feedback is about.")],
     rating: Annotated[str, typer.Argument(metavar="RATING", help="up, down or neutral.")],
-    comment: Annotated[str, typer.Argument(metavar="[COMMENT]", help="Required with the rating down.")] = "",
+    comment: Annotated[str, typer.Argument(metavar="COMMENT", help="Required with the rating down.")] = "",
     agent: Annotated[str | None, typer.Option(help="The agent that answered.")] = None,
     message: Annotated[str | None, typer.Option(help="The message that the feedback is about.")] = None,
     author: Annotated[str | None, typer.Option(help="The id of the author.")] = None,
@@ -183,18 +182,20 @@ _NOUNS: Final = {
 def erase(
     context: typer.Context,
     *,
-    feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The id of the feedback to erase.")] = None,
+    feedback_id: Annotated[str | None, typer.Argument(metavar="ID", help="The id of the feedback to erase.")] = None,
     session: Annotated[
         str | None, typer.Option(help="Erase this session: feedback, conversation and metadata.")
     ] = None,
     author: Annotated[
         str | None,
-        typer.Option(help="Erase feedback by this author, and sessions that nobody else rated."),
+        typer.Option(help="Erase feedback by this author, and sessions that no one else rated."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase feedback permanently, in any state. Several conditions are combined with AND.
+    """Erase feedback permanently, in any state.
+
+    Several conditions are combined with AND.
 
     Exits with code 4 if there is nothing to erase.
     """

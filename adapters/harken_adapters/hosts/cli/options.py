@@ -208,13 +208,13 @@ def _filters(
     since: Annotated[
         datetime | None,
         typer.Option(
-            metavar="DATE", parser=instant, help="Given at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL
+            metavar="DATE", parser=instant, help="Created at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL
         ),
     ] = None,
     until: Annotated[
         datetime | None,
         typer.Option(
-            metavar="DATE", parser=instant, help="Given before this time; ISO 8601, UTC.", rich_help_panel=_PANEL
+            metavar="DATE", parser=instant, help="Created before this time; ISO 8601, UTC.", rich_help_panel=_PANEL
         ),
     ] = None,
     status: Annotated[
