@@ -177,7 +177,7 @@ def test_options_shared_with_import(cli: Any, given: Given) -> None:
     ("arguments", "said"),
     [
         (("--map", "comment"), "'comment' has no '='"),
-        (("--map", "colour=red"), "There is no field 'colour'"),
+        (("--map", "colour=red"), "Unknown field 'colour'"),
         (("--map", "session_id=key"), "session_id is always read from _id"),
         (("--rejected", "feedback.db"), "feedback.db is an SQLite database"),
         (("--rejected", "no/where"), "choose another path with --rejected"),
