@@ -59,7 +59,7 @@ class DocumentSource:
         Raises:
             StorageError: the database cannot be read.
         """
-        with _translated():
+        with _translate_errors():
             return self._collection.estimated_document_count()
 
     def documents(self, after: str | None = None) -> Iterator[Documents]:
@@ -69,12 +69,12 @@ class DocumentSource:
             ConfigurationError: ``after`` is not a place.
             StorageError: the database cannot be read.
         """
-        with _translated():
+        with _translate_errors():
             cursor = self._collection.find({}, self._fields).sort(_BY_ID).batch_size(_BATCH)
             if after is None:
                 yield from cursor
                 return
-            place = _parsed(after)
+            place = _parse(after)
             # Not {"_id": {"$gt": ...}}, which finds only ids of the same type.
             for document in cursor.min([("_id", place)]).hint(_BY_ID):
                 if not (type(document["_id"]) is type(place) and document["_id"] == place):
@@ -82,7 +82,7 @@ class DocumentSource:
 
 
 @contextmanager
-def opened(
+def open_collection(
     url: str, collection: str, *, database: str | None = None, fields: Sequence[str]
 ) -> Iterator[DocumentSource]:
     """Open a collection to read these fields. ``database`` defaults to the database in the URL.
@@ -91,10 +91,10 @@ def opened(
         ConfigurationError: the URL or a name is invalid, or no database is named.
         StorageError: the database cannot be read.
     """
-    with _translated():
-        client = _connected(url)
+    with _translate_errors():
+        client = _connect(url)
     try:
-        with _translated():
+        with _translate_errors():
             named = _database(client, database).get_collection(collection, codec_options=_CODEC)
         yield DocumentSource(named, fields)
     finally:
@@ -109,7 +109,7 @@ def place_of(document_id: Any) -> str | None:
     return text if text.startswith(_LIKE_JSON) else None
 
 
-def _parsed(place: str) -> Any:
+def _parse(place: str) -> Any:
     if not place.startswith(_LIKE_JSON):
         return place
     try:
@@ -120,7 +120,7 @@ def _parsed(place: str) -> Any:
         ) from None
 
 
-def _connected(url: str) -> pymongo.MongoClient[Documents]:
+def _connect(url: str) -> pymongo.MongoClient[Documents]:
     options: dict[str, Any] = {}
     if "serverselectiontimeoutms" not in url.lower():
         options["serverSelectionTimeoutMS"] = _SERVER_SELECTION_TIMEOUT
@@ -147,7 +147,7 @@ def _database(client: pymongo.MongoClient[Documents], name: str | None) -> Any:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Raise the driver's errors as Harken's."""
     try:
         yield

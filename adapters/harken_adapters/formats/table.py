@@ -22,22 +22,22 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadshee
 _GUARDED = re.compile(r"'+[=+\-@\t\r＝＋－＠]")  # noqa: RUF001
 
 
-def guarded(text: str) -> str:
+def guard(text: str) -> str:
     """The text, prefixed if a spreadsheet could run it as a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def unguarded(cell: str) -> str:
-    """The inverse of :func:`guarded`."""
+def unguard(cell: str) -> str:
+    """The inverse of :func:`guard`."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
 def _text_cell(value: str | None) -> str:
-    return "" if value is None else guarded(value)
+    return "" if value is None else guard(value)
 
 
 def _text(cell: str) -> str | None:
-    return unguarded(cell) or None
+    return unguard(cell) or None
 
 
 def _reply_cell(value: str | None) -> str:
@@ -48,7 +48,7 @@ def _reply_cell(value: str | None) -> str:
 def _reply(cell: str) -> str | None:
     if not cell:
         return None
-    return cell[1:] if not cell.strip("'") else unguarded(cell)
+    return cell[1:] if not cell.strip("'") else unguard(cell)
 
 
 def _json_cell(value: object) -> str:

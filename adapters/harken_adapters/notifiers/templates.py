@@ -238,12 +238,12 @@ class _Environment(ImmutableSandboxedEnvironment):
             autoescape=False, loader=None, undefined=StrictUndefined, finalize=_output, cache_size=0, optimized=False
         )
         self.globals.clear()
-        self.tests = {name: _metered_test(name) for name in _TESTS}
+        self.tests = {name: _meter_test(name) for name in _TESTS}
         self.filters = {name: FILTERS[name] for name in _FREE}
-        self.filters |= {name: _metered(name, factor, for_texts=True) for name, factor in _TEXT_FILTERS.items()}
-        self.filters |= {name: _metered(name, factor) for name, factor in _LIST_FILTERS.items()}
+        self.filters |= {name: _meter_filter(name, factor, for_texts=True) for name, factor in _TEXT_FILTERS.items()}
+        self.filters |= {name: _meter_filter(name, factor) for name, factor in _LIST_FILTERS.items()}
         self.filters |= {"join": _join, "round": _round, "sum": _sum, "tojson": _to_json, "urlencode": _urlencode}
-        self.filters |= {_LOOP_ITEMS: _loop_items, _MEASURED: _measured, _AS_TEXT: _as_text}
+        self.filters |= {_LOOP_ITEMS: _loop_items, _MEASURED: _measure_whole, _AS_TEXT: _as_text}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A value by its name, without the attributes of Python objects."""
@@ -368,7 +368,7 @@ def _measure(budget: _Budget, value: Any) -> int:
 
 
 @pass_context
-def _measured(context: Context, value: Any) -> Any:
+def _measure_whole(context: Context, value: Any) -> Any:
     """The value, measured before it is read completely."""
     _measure(_budget(context), value)
     return value
@@ -393,7 +393,7 @@ def _output(context: Context, value: Any) -> Any:
     return "" if value is None else _as_text(context, value)
 
 
-def _metered(name: str, factor: int, *, for_texts: bool = False) -> Callable[..., Any]:
+def _meter_filter(name: str, factor: int, *, for_texts: bool = False) -> Callable[..., Any]:
     """A filter of Jinja2 whose cost is spent before it is applied."""
     applied: Any = FILTERS[name]
 
@@ -414,7 +414,7 @@ def _metered(name: str, factor: int, *, for_texts: bool = False) -> Callable[...
     return metered
 
 
-def _metered_test(name: str) -> Callable[..., Any]:
+def _meter_test(name: str) -> Callable[..., Any]:
     """A test of Jinja2 whose cost is spent before it is applied."""
     applied: Any = TESTS[name]
     free = name in ("defined", "undefined", "none")

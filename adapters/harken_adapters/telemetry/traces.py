@@ -67,7 +67,7 @@ def request_span(
     """
     if not _INSTALLED or (tracer_provider is None and _has_no_provider()):
         return _NOTHING
-    return _recorded(operation, method, route, headers, tracer_provider)
+    return _record_span(operation, method, route, headers, tracer_provider)
 
 
 @cache
@@ -77,7 +77,7 @@ def _has_no_provider() -> bool:
 
 
 @contextmanager
-def _recorded(
+def _record_span(
     operation: str,
     method: str,
     route: str,

@@ -19,7 +19,7 @@ from harken_adapters.formats.importing import Importer
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource
 from harken_adapters.formats.record import from_record, to_record
-from harken_adapters.formats.table import COLUMNS, guarded, unguarded
+from harken_adapters.formats.table import COLUMNS, guard, unguard
 from support import a_feedback, a_submission
 
 SOURCES = {"csv": CsvSource, "jsonl": JsonLinesSource}
@@ -101,15 +101,15 @@ def test_every_field_survives_a_file(feedback: list[Feedback], of: str) -> None:
 
 
 @given(any_text())
-def test_unguarded_is_the_inverse_of_guarded(text: str) -> None:
+def test_unguard_is_the_inverse_of_guard(text: str) -> None:
     """Adding and removing the apostrophe restores every text."""
-    assert unguarded(guarded(text)) == text
+    assert unguard(guard(text)) == text
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\uff1d1", "'=1", "''=1"])
 def test_formulas_are_guarded(text: str) -> None:
     """A text that a spreadsheet could run, or that looks guarded, is prefixed with an apostrophe."""
-    assert guarded(text) == f"'{text}"
+    assert guard(text) == f"'{text}"
 
 
 def test_apostrophes_in_other_files_are_text(hk: Harken) -> None:

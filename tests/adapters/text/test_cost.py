@@ -83,7 +83,7 @@ def mixed(length: int) -> Iterator[tuple[str, str]]:
     yield "deep", "<b" * 12 + ("><b>" * length)[: length - 24]
     yield "hidden end", ("<b/" * length)[: length - 9] + "<b x='>' "
     yield "hidden end of handlers", " onx=" + ("<q " * length)[: length - 20] + "<q onx='>' "
-    yield "all that stands in", "<b>" + "".join(map(chr, range(0xFDD0, 0xFDD0 + length - 3)))
+    yield "all placeholders", "<b>" + "".join(map(chr, range(0xFDD0, 0xFDD0 + length - 3)))
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import harken
+from harken_adapters.hosts.http.wire import records
 from support import NOON
 
 URL = "sqlite:///feedback.db"
@@ -115,6 +116,32 @@ def test_list_pages_are_newest_first(cli: Any) -> None:
     assert seen == ids[::-1]
     assert "More results: add --after " in cli("list", "--limit", "2").out
     assert "More results" not in cli("list").out
+
+
+class Unrestricted:
+    """A reader of the HTTP API who may see all feedback."""
+
+    def may_see(self, agent_id: str | None) -> bool:
+        """Always true."""
+        return True
+
+    def redact(self, feedback: harken.Feedback) -> harken.Feedback:
+        """All of it."""
+        return feedback
+
+    seen = redact
+
+
+def test_json_has_the_records_of_the_http_api(cli: Any) -> None:
+    """``list --json`` prints the page of the HTTP API, and ``show --json`` its record."""
+    feedback_id = submitted(cli, "s", "down", "Too slow", "--tag", "x", "--key", "k")
+    submitted(cli, "s", "up")
+    reader: Any = Unrestricted()
+    with harken.connect(URL) as hk:
+        page = hk.feedback(limit=1)
+        feedback = hk.collection.get(hk.application, feedback_id)
+    assert cli("list", "--limit", "1", "--json").json == records.page_record(reader, page)
+    assert cli("show", feedback_id, "--json").json == records.feedback_record(reader, feedback)
 
 
 @pytest.mark.slow

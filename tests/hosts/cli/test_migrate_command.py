@@ -44,7 +44,7 @@ class FakeSource:
 
     @contextmanager
     def opened(self, *_: object, **__: object) -> Iterator["FakeSource"]:
-        """Replaces ``mongodb.opened``."""
+        """Replaces ``mongodb.open_collection``."""
         yield self
 
 
@@ -57,7 +57,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
 
     def give(*documents: Document, error: BaseException | None = None) -> FakeSource:
         source = FakeSource(list(documents), error)
-        monkeypatch.setattr(mongodb, "opened", source.opened)
+        monkeypatch.setattr(mongodb, "open_collection", source.opened)
         return source
 
     return give
@@ -287,7 +287,7 @@ def test_sessions_are_read_in_order_from_anywhere(mongodb_url: str) -> None:
     ids: list[object] = [7, 7.5, bson.Int64(2**60), "65f0c0ffee65f0c0ffee65f0", "7", "a", "zz", '{"x', '"', {"k": 1}]
     ids += [b"bin", bson.ObjectId(), True, bson.DatetimeMS(0), bson.DatetimeMS(2**62), None]
     filled(mongodb_url, ({"_id": one} for one in ids))
-    with mongodb.opened(mongodb_url, "sessions", fields=("_id",)) as source:
+    with mongodb.open_collection(mongodb_url, "sessions", fields=("_id",)) as source:
         order = [document["_id"] for document in source.documents()]
         assert (source.count(), len(order)) == (len(ids), len(ids))
         places = [mongodb.place_of(one) for one in order]

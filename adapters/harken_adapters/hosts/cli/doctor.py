@@ -138,11 +138,11 @@ def _extras() -> dict[str, bool]:
     for requirement in requires("harken") or ():
         # The extra "all" only combines the others.
         if (match := _REQUIREMENT.match(requirement)) and match["extra"] != "all":
-            found[match["extra"]] = found.get(match["extra"], True) and _installed(match["name"])
+            found[match["extra"]] = found.get(match["extra"], True) and _is_installed(match["name"])
     return found
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         version(package)
     except PackageNotFoundError:

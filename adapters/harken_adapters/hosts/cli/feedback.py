@@ -226,7 +226,7 @@ def _check_named(feedback_id: str | None, session: str | None, author: str | Non
 
 
 def _show_erased(erased: Erased, command: str) -> None:
-    say(f"Erased {_listed(erased)}")
+    say(f"Erased {_list_erased(erased)}")
     for session_id in erased.kept_sessions:
         shown = in_one_line(session_id)
         say(
@@ -245,7 +245,7 @@ def _question(query: FeedbackQuery, total: int) -> str:
     return f"Erase {entries}, the conversation and the metadata of session {query.session_id} permanently?"
 
 
-def _listed(erased: Erased) -> str:
+def _list_erased(erased: Erased) -> str:
     """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
     numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
     parts = [counted(number, *_NOUNS[name]) for name, number in numbers.items()]

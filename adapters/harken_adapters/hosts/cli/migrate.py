@@ -62,11 +62,11 @@ def mongodb_sessions(
     columns = Columns(pairs("--map", map_ or ()))
     if "session_id" in columns.mapped:
         raise WrongUsage("session_id is always read from _id; omit it from --map")
-    rejects = Rejects(rejected or _rejected(collection), "session", "position", keep=after is not None)
+    rejects = Rejects(rejected or _default_rejects_path(collection), "session", "position", keep=after is not None)
     cli = cli_context(context)
     began = perf_counter()
     with (
-        mongodb.opened(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,
+        mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,
         cli.open(spam=None if check_spam else "allow") as hk,
     ):
         # After opening the storage, which may have created the file.
@@ -91,7 +91,7 @@ def mongodb_sessions(
         raise NothingAccepted("All feedback and metadata was", rejected_file)
 
 
-def _rejected(collection: str) -> Path:
+def _default_rejects_path(collection: str) -> Path:
     """The default file for rejected entries. It is named after the collection, without characters such as ``/``."""
     name = re.sub(r"[^\w.-]", "_", collection)
     return Path(f"{name}.rejected.jsonl")
