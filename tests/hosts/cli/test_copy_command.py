@@ -186,7 +186,9 @@ def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
     for answer in ("", "n\n", "perhaps\n"):
         ran = copy(cli, "--mirror", stdin=answer)
         assert (ran.code, ran.out) == (1, "")
-        asked = "2 feedback of application 'default', 1 metadata values of application 'default', 1 conversations"
+        asked = (
+            "2 feedback entries of application 'default', 1 metadata value of application 'default', 1 conversation of"
+        )
         assert asked in " ".join(ran.err.split())
         assert cli("stats", "--json", storage=TWO).json["total_feedbacks"] == 5
     before = exported(cli, tmp_path, TWO)

@@ -82,7 +82,7 @@ def test_a_vote_replaces_the_earlier_one(cli: Any) -> None:
     assert "Earlier versions" in shown.out
     assert "changed my mind" in shown.out
     refused = cli("submit", "s", "up", "--vote")
-    assert (refused.code, refused.err) == (2, "Error: a vote needs an author; add --author\n")
+    assert (refused.code, refused.err) == (2, "Error: A vote needs an author; add --author\n")
 
 
 def test_a_rejection_has_every_reason(cli: Any) -> None:
@@ -287,7 +287,7 @@ def test_erase_needs_a_condition(cli: Any) -> None:
     """Without a condition nothing is erased."""
     submitted(cli, "s", "up")
     ran = cli("erase", "--yes")
-    assert (ran.code, ran.err) == (2, "Error: nothing to erase was named; give an ID, --session or --author\n")
+    assert (ran.code, ran.err) == (2, "Error: Nothing to erase; give an ID, --session or --author\n")
     assert cli("stats", "--json").json["total_feedbacks"] == 1
 
 

@@ -199,20 +199,20 @@ def comments(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(("streams", "reason"), [(">&-", CLOSED), (">/dev/full", FULL)])
 def test_a_submission_is_stored_without_output(tmp_path: Path, streams: str, reason: str) -> None:
     """If the receipt cannot be written, the feedback is stored and the exit code is 1."""
-    expected = (1, f"Error: the output could not be written: {reason}\n")
+    expected = (1, f"Error: The output could not be written: {reason}\n")
     assert run_in_shell(tmp_path, "submit s up hello", streams) == expected
     assert comments(tmp_path) == ["hello"]
     assert run_in_shell(tmp_path, "list", streams) == expected
     code, stderr = run_in_shell(tmp_path, "list --json", streams)
-    assert (code, json.loads(stderr)["message"]) == (1, f"the output could not be written: {reason}")
+    assert (code, json.loads(stderr)["message"]) == (1, f"The output could not be written: {reason}")
     code, stderr = run_in_shell(tmp_path, "export", streams)
-    assert (code, stderr.splitlines()[-1]) == (1, f"Error: the output could not be written: {reason}")
+    assert (code, stderr.splitlines()[-1]) == (1, f"Error: The output could not be written: {reason}")
 
 
 @pytest.mark.slow
 def test_output_without_a_buffer(tmp_path: Path) -> None:
     """As in many containers: each write fails at once."""
-    expected = (1, f"Error: the output could not be written: {FULL}\n")
+    expected = (1, f"Error: The output could not be written: {FULL}\n")
     assert run_in_shell(tmp_path, "submit s up hello", ">/dev/full", PYTHONUNBUFFERED="1") == expected
 
 
@@ -230,4 +230,4 @@ def test_other_streams_may_be_closed_too(tmp_path: Path) -> None:
     """Without stderr the exit code is the same; without stdin no question is answered with yes."""
     assert run_in_shell(tmp_path, "show x", "2>&-") == (4, "")
     assert run_in_shell(tmp_path, "show x --json", ">&- 2>&- <&-") == (4, "")
-    assert run_in_shell(tmp_path, "import - --format csv", "<&-") == (2, "Error: cannot read stdin: it is closed\n")
+    assert run_in_shell(tmp_path, "import - --format csv", "<&-") == (2, "Error: Cannot read stdin: it is closed\n")

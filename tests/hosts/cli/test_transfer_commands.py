@@ -95,7 +95,7 @@ def test_an_export_needs_a_format(cli: Any, tmp_path: Path) -> None:
     """A name without a known suffix needs --format, as in an import."""
     ran = cli("export", "backup")
     assert (ran.code, ran.out) == (2, "")
-    assert "cannot tell the format of 'backup'; add --format csv or --format jsonl" in ran.err
+    assert "Cannot tell the format of 'backup'; add --format csv or --format jsonl" in ran.err
     assert not (tmp_path / "backup").exists()
     assert cli("export", "backup", "--format", "jsonl").code == 0
 
@@ -129,8 +129,8 @@ def test_import_from_stdin(cli: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nope.csv",), "cannot read nope.csv: No such file"),
-        (("old.txt",), "cannot tell the format of 'old.txt'; add --format csv or --format jsonl"),
+        (("nope.csv",), "Cannot read nope.csv: No such file"),
+        (("old.txt",), "Cannot tell the format of 'old.txt'; add --format csv or --format jsonl"),
         (("old.csv", "--map", "comment"), "'comment' has no '='"),
         (("old.csv", "--map", "comment=words"), "Column 'words', which is mapped to comment, is missing"),
         (("old.csv", "--set", "colour=red"), "Unknown field 'colour'"),

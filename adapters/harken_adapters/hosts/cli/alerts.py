@@ -107,7 +107,7 @@ def _rules(hk: Harken, length: int | None, by: str | None) -> list[StreakRule]:
         return _streaks([parse_rule({name: value for name, value in table.items() if value is not None})])
     if found := _streaks(hk.alerts.rules):
         return found
-    raise WrongUsage("the settings have no streak rule; describe one, for example --length 3 --by agent")
+    raise WrongUsage("The settings have no streak rule; describe one, for example --length 3 --by agent")
 
 
 def _streaks(rules: Sequence[AlertRule]) -> list[StreakRule]:

@@ -24,6 +24,14 @@ from harken_adapters.hosts.cli.output import confirmed, counted, print_json, run
 _REJECTED = Path("copy.rejected.jsonl")
 #: The exit code if the target differs from the source after the copy.
 _DIFFERENT: Final = 3
+_AGENT_DATA: Final = "agent messages and states"
+#: The names of what --mirror removes and overwrites, singular and plural.
+_NOUNS: Final = {
+    Kind.FEEDBACK.value: ("feedback entry", "feedback entries"),
+    Kind.METADATA.value: ("metadata value", "metadata values"),
+    Kind.CONVERSATION.value: ("conversation", "conversations"),
+    _AGENT_DATA: ("agent message or state", "agent messages and states"),
+}
 
 
 def copy(
@@ -113,11 +121,13 @@ def _confirm(copying: Copying, *, yes: bool) -> None:
 
 
 def _kind(replaced: SessionValue | ConversationPart) -> str:
-    return "metadata values" if isinstance(replaced, SessionValue) else "agent messages and states"
+    return Kind.METADATA.value if isinstance(replaced, SessionValue) else _AGENT_DATA
 
 
 def _list(counts: Counter[tuple[str, str]]) -> str:
-    return ", ".join(f"{count:,} {kind} of application {name!r}" for (kind, name), count in counts.items())
+    return ", ".join(
+        f"{counted(count, *_NOUNS[kind])} of application {name!r}" for (kind, name), count in counts.items()
+    )
 
 
 def _reject(rejects: Rejects, item: Copyable, reason: str) -> None:

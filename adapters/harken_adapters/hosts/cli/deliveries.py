@@ -111,7 +111,7 @@ def replay(
     to, by = text_or_none("--channel", channel), text_or_none("--route", route)
     ids = list(dict.fromkeys(delivery_ids or ()))
     if bool(ids) == everything:
-        raise WrongUsage("give either delivery ids or --all")
+        raise WrongUsage("Give either delivery ids or --all")
     narrowed = (state, to, by, since, until) != (DeliveryState.DEAD, None, None, None, None)
     if narrowed and not everything:
         raise WrongUsage("--state, --channel, --route, --since and --until need --all; omit them, or the ids")

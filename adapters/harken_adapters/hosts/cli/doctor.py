@@ -160,9 +160,9 @@ def _counts(hk: Harken) -> dict[str, int]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    extras = ", ".join(
-        f"{name} {'installed' if installed else 'missing'}" for name, installed in report["extras"].items()
-    )
+    missing = [name for name, installed in report["extras"].items() if not installed]
+    installed = [name for name, installed in report["extras"].items() if installed]
+    extras = f"missing: {', '.join(missing) or 'none'}; installed: {', '.join(installed) or 'none'}"
     counts = ", ".join(f"{total:,} {status}" for status, total in (report["counts"] or {}).items())
     moderation = ", ".join(
         f"{in_one_line(name)}: {queue['waiting']:,} waiting, oldest for "

@@ -58,7 +58,7 @@ def submit(
     target, rating_value = Target(session_id, message, agent), rating_named(rating)
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
-        raise WrongUsage("a vote needs an author; add --author")
+        raise WrongUsage("A vote needs an author; add --author")
     with cli_context(context).open() as hk:
         if vote and author is not None:
             receipt = hk.collection.set_vote(
@@ -219,7 +219,7 @@ def erase(
 
 def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
     if feedback_id is None and session is None and author is None:
-        raise WrongUsage("nothing to erase was named; give an ID, --session or --author")
+        raise WrongUsage("Nothing to erase; give an ID, --session or --author")
     for option, value in (("--session", session), ("--author", author)):
         if value is not None and (problem := label_problem(option, value)):
             raise WrongUsage(problem.message)

@@ -173,7 +173,7 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     """
     for text in texts:
         if not text.partition("=")[1]:
-            raise WrongUsage(f"{text!r} has no '='; expected something like {option} NAME=VALUE")
+            raise WrongUsage(f"{text!r} has no '='; expected {option} NAME=VALUE")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 

@@ -25,7 +25,7 @@ class UnwritableOutput(OSError):
     """Writing to stdout failed. The work of the command is done nevertheless."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the output could not be written: {reason}")
+        super().__init__(f"The output could not be written: {reason}")
 
 
 class ClosedStdout(io.RawIOBase):

@@ -57,7 +57,7 @@ def relay(
 def _check(cli: CliContext) -> None:
     settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
     if scheme_of(settings.storage) == "memory":
-        raise WrongUsage("a relay cannot read the memory:// storage of another process; choose another storage")
+        raise WrongUsage("A relay cannot read the memory:// storage of another process; choose another storage")
 
 
 def _print_tries(tried: int, *, as_json: bool) -> None:

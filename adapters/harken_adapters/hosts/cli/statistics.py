@@ -45,7 +45,7 @@ def stats(
 def _parse_group(by: str) -> GroupBy:
     group_by = GroupBy.parse(by)
     if group_by.dimension is Dimension.SLOT:
-        raise WrongUsage("for statistics over time, use 'harken trends'")
+        raise WrongUsage("For statistics over time, use 'harken trends'")
     return group_by
 
 

@@ -77,7 +77,7 @@ def import_(
     began = perf_counter()
     with _open(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
-            raise WrongUsage("rejected rows would overwrite the input file; choose another path with --rejected")
+            raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
         # Only now: opening the storage may have made it.
         refuse_database(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add, announce=announce)
@@ -95,7 +95,7 @@ def import_(
 def _format_of(file: str, chosen: Format | None) -> Format:
     found = chosen or _SUFFIXES.get(Path(file).suffix.lower())
     if found is None:
-        raise WrongUsage(f"cannot tell the format of {file!r}; add --format csv or --format jsonl")
+        raise WrongUsage(f"Cannot tell the format of {file!r}; add --format csv or --format jsonl")
     return found
 
 
@@ -103,13 +103,13 @@ def _format_of(file: str, chosen: Format | None) -> Format:
 def _open(file: str) -> Iterator[BinaryIO]:
     if file == _STANDARD:
         if sys.stdin is None:  # Closed before Python started.
-            raise WrongUsage("cannot read stdin: it is closed")
+            raise WrongUsage("Cannot read stdin: it is closed")
         yield sys.stdin.buffer
         return
     try:
         data = Path(file).open("rb")  # noqa: SIM115 - closed below; only errors of opening it are translated
     except OSError as error:
-        raise WrongUsage(f"cannot read {file}: {error.strerror}") from error
+        raise WrongUsage(f"Cannot read {file}: {error.strerror}") from error
     with data:
         yield data
 
@@ -232,7 +232,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
     try:
         data = unfinished.open("wb")
     except OSError as error:
-        raise WrongUsage(f"cannot write {file}: {error.strerror}") from error
+        raise WrongUsage(f"Cannot write {file}: {error.strerror}") from error
     if unfinished == path:
         with data:
             yield data
