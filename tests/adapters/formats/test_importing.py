@@ -146,7 +146,7 @@ def test_a_byte_order_mark_is_ignored(hk: Harken) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mapped", "constants", "said"),
+    ("mapped", "constants", "message"),
     [
         ({"remark": "x"}, {}, "Unknown field 'remark'; the fields are session_id"),
         ({}, {"id": "1"}, "Unknown field 'id'"),
@@ -163,14 +163,14 @@ def test_a_byte_order_mark_is_ignored(hk: Harken) -> None:
         ),
     ],
 )
-def test_invalid_mappings_are_refused(hk: Harken, mapped: Any, constants: Any, said: str) -> None:
+def test_invalid_mappings_are_refused(hk: Harken, mapped: Any, constants: Any, message: str) -> None:
     """An invalid mapping is refused before any row is read, and the error lists the valid names."""
-    with pytest.raises(UnusableFile, match=said):
+    with pytest.raises(UnusableFile, match=message):
         imported(hk, "rating,text\nup,hi\n", columns=Columns(mapped, constants))
 
 
 @pytest.mark.parametrize(
-    ("data", "of", "said"),
+    ("data", "of", "message"),
     [
         (b"", "csv", "must begin with a row of column names: this file is empty"),
         (b'"session_id\n', "csv", "must begin with a row of column names: not valid CSV"),
@@ -179,14 +179,14 @@ def test_invalid_mappings_are_refused(hk: Harken, mapped: Any, constants: Any, s
         (b'{"rating": "up"}\n{"rating": "down"}\n', "jsonl", "--map session_id=COLUMN"),
     ],
 )
-def test_unusable_files_are_refused(hk: Harken, data: bytes, of: str, said: str) -> None:
+def test_unusable_files_are_refused(hk: Harken, data: bytes, of: str, message: str) -> None:
     """A file without any usable row is refused as a whole."""
-    with pytest.raises(UnusableFile, match=said):
+    with pytest.raises(UnusableFile, match=message):
         imported(hk, data, of)
 
 
 @pytest.mark.parametrize(
-    ("data", "of", "said"),
+    ("data", "of", "message"),
     [
         ('{"session_id": "s", "rating": "down", "rating": "up"}\n', "jsonl", 'The member "rating" appears twice'),
         ('{"session_id": "s", "context": {"a": 1, "a": 2}}\n', "jsonl", 'The member "a" appears twice'),
@@ -194,10 +194,10 @@ def test_unusable_files_are_refused(hk: Harken, data: bytes, of: str, said: str)
         ('session_id,tags\ns,"[{""a"": 1, ""a"": 2}]"\n', "csv", 'tags: The member "a" appears twice'),
     ],
 )
-def test_repeated_members_are_rejected(hk: Harken, data: str, of: str, said: str) -> None:
+def test_repeated_members_are_rejected(hk: Harken, data: str, of: str, message: str) -> None:
     """A row with a repeated member is rejected with its name; other rows are imported."""
     _, rejected = imported(hk, data + ('{"session_id": "t"}\n' if of == "jsonl" else "t,\n"), of)
-    assert [parts[1] for parts in rejected] == [said]
+    assert [parts[1] for parts in rejected] == [message]
     assert [one.session_id for one in hk.stream()] == ["t"]
 
 
@@ -224,9 +224,9 @@ def test_an_invalid_row_does_not_affect_others(hk: Harken, bad: str, reason: str
     tally, rejected = imported(hk, f"session_id,rating,comment\nbefore,up,a\n\n{bad}\nafter,up,b\n")
     assert [one.session_id for one in hk.stream()] == ["before", "after"]
     assert (tally.read, tally.added, tally.rejected) == (3, 2, 1)
-    [(line, said, row)] = rejected
+    [(line, message, row)] = rejected
     assert line == 4
-    assert said.startswith(reason)
+    assert message.startswith(reason)
     assert row == (raw or dict(zip(("session_id", "rating", "comment"), bad.split(","), strict=True)))
 
 
@@ -248,9 +248,9 @@ def test_an_invalid_row_does_not_affect_others(hk: Harken, bad: str, reason: str
 )
 def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: str) -> None:
     """The reason says what the column expects."""
-    _, [(line, said, row)] = imported(hk, f"session_id,{column}\ns,{cell}\nt,\n")
+    _, [(line, message, row)] = imported(hk, f"session_id,{column}\ns,{cell}\nt,\n")
     assert (line, row) == (2, {"session_id": "s", column: cell})
-    assert said.startswith(reason)
+    assert message.startswith(reason)
     assert only(hk).session_id == "t"
 
 
@@ -282,9 +282,9 @@ def test_an_invalid_object_does_not_affect_others(hk: Harken, line: str, reason:
     lines = ('{"session_id": "before"}', "", line, '{"session_id": "after"}')
     _, rejected = imported(hk, "\n".join(lines), "jsonl")
     assert [one.session_id for one in hk.stream()] == ["before", "after"]
-    [(number, said, row)] = rejected
+    [(number, message, row)] = rejected
     assert number == 3
-    assert said.startswith(reason)
+    assert message.startswith(reason)
     # The file of rejected rows is ASCII.
     assert json.dumps({"row": row}).isascii()
 
@@ -293,9 +293,9 @@ def test_invalid_utf8_affects_only_its_row(hk: Harken) -> None:
     """Rows in Latin-1 are rejected, with the invalid bytes escaped."""
     _, csv_rejected = imported(hk, b"session_id,comment\na,caf\xe9\nb,caf\xc3\xa9\n")
     _, jsonl_rejected = imported(hk, b'{"session_id": "c", "comment": "caf\xe9"}\n{"session_id": "d"}\n', "jsonl")
-    said = "the row is not UTF-8; save the file as UTF-8 and import it again"
-    assert csv_rejected == [(2, said, {"session_id": "a", "comment": "caf\\xe9"})]
-    assert jsonl_rejected == [(1, said, '{"session_id": "c", "comment": "caf\\xe9"}')]
+    message = "the row is not UTF-8; save the file as UTF-8 and import it again"
+    assert csv_rejected == [(2, message, {"session_id": "a", "comment": "caf\\xe9"})]
+    assert jsonl_rejected == [(1, message, '{"session_id": "c", "comment": "caf\\xe9"}')]
     assert [(one.session_id, one.comment) for one in hk.stream()] == [("b", "café"), ("d", "")]
 
 

@@ -98,7 +98,7 @@ def test_another_rule_can_be_backtested(cli: Any, streak: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("backtest",), 2, "no streak rule"),
         (("backtest", "--length", "0"), 2, "length"),
@@ -109,11 +109,11 @@ def test_another_rule_can_be_backtested(cli: Any, streak: list[str]) -> None:
         (("show", "nobody"), 4, "nobody"),
     ],
 )
-def test_invalid_arguments_of_alerts(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_invalid_arguments_of_alerts(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the problem, and its kind determines the exit code."""
     ran = cli("alerts", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
 QUEUE = """

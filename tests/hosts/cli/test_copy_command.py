@@ -272,7 +272,7 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("copy", "--to", TWO), "Missing option '--from'"),
         (("copy", "--from", ONE), "Missing option '--to'"),
@@ -286,12 +286,12 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
         ((*COPY, "--rejected", "one.db"), "one.db is an SQLite database"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     """The exit code is 2, the error says what to change, and nothing is copied."""
     cli("submit", "s", "up", storage=ONE)
     ran = cli(*arguments, storage=None)
     assert (ran.code, ran.out) == (2, "")
-    assert said in " ".join(ran.err.split())
+    assert message in " ".join(ran.err.split())
     assert cli("stats", "--json", storage=TWO).json["total_feedbacks"] == 0
 
 

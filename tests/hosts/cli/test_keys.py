@@ -109,7 +109,7 @@ def test_an_unknown_key_is_not_found(cli: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ((), 2, "--scope"),
         (("--scope", "raed"), 2, "'submit', 'read', 'moderate', 'admin'"),
@@ -117,9 +117,9 @@ def test_an_unknown_key_is_not_found(cli: Any) -> None:
         (("--scope", "read", "--agent", ""), 3, "agent must not be empty"),
     ],
 )
-def test_invalid_keys_are_not_created(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_invalid_keys_are_not_created(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the invalid option and the valid values."""
     refused = cli("keys", "create", *arguments)
     assert refused.code == code
-    assert said in refused.err
+    assert message in refused.err
     assert cli("keys", "list", "--json").json == {"keys": []}

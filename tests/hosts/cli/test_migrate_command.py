@@ -174,7 +174,7 @@ def test_options_shared_with_import(cli: Any, given: Given) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--map", "comment"), "'comment' has no '='"),
         (("--map", "colour=red"), "Unknown field 'colour'"),
@@ -183,12 +183,12 @@ def test_options_shared_with_import(cli: Any, given: Given) -> None:
         (("--rejected", "no/where"), "choose another path with --rejected"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cli: Any, given: Given, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_says_what_to_type(cli: Any, given: Given, arguments: tuple[str, ...], message: str) -> None:
     """The exit code is 2, and the error says what to change."""
     given({"_id": "s", "feedbacks": [7]})
     ran = cli(*MIGRATE, *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
 def test_the_default_file_of_rejected_entries(cli: Any, given: Given, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_the_default_file_of_rejected_entries(cli: Any, given: Given, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("url", "collection", "said"),
+    ("url", "collection", "message"),
     [
         ("mongodb://127.0.0.1", "sessions", "The URL names no database; expected one such as mongodb://host/"),
         ("postgres://host/db", "sessions", "Invalid URI scheme"),
@@ -209,11 +209,11 @@ def test_the_default_file_of_rejected_entries(cli: Any, given: Given, tmp_path: 
         ("mongodb://127.0.0.1/a b", "sessions", "Bad database name"),
     ],
 )
-def test_invalid_urls(cli: Any, url: str, collection: str, said: str) -> None:
+def test_invalid_urls(cli: Any, url: str, collection: str, message: str) -> None:
     """The error names the problem, without the password and without a traceback."""
     ran = cli("migrate", "mongodb-sessions", "--from", url, "--collection", collection)
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
     assert "cret" not in ran.err
 
 

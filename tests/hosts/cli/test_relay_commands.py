@@ -137,26 +137,26 @@ def test_a_relay_of_memory_is_refused(cli: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ('kind = "pigeon"', "pigeon"),
         ('kind = "webhook"\nurl = "http://127.0.0.1/"\nsecret = "env:NOT_SET"', "NOT_SET"),
         (f'kind = "webhook"\nurl = "http://127.0.0.1/"\nsecret = "{SECRET}"', "127.0.0.1"),
     ],
 )
-def test_an_invalid_channel_is_reported_at_once(cli: Any, tmp_path: Path, table: str, said: str) -> None:
+def test_an_invalid_channel_is_reported_at_once(cli: Any, tmp_path: Path, table: str, message: str) -> None:
     """``relay`` and ``doctor`` report an invalid channel before there is an event."""
     (tmp_path / "harken.toml").write_text(f"[channels.hooks]\n{table}\n")
     for arguments in (("relay",), ("relay", "--once")):
         ran = cli(*arguments, "--json")
         assert (ran.code, ran.out) == (2, "")
         assert "Channel 'hooks'" in ran.error["message"]
-        assert said in ran.error["message"]
+        assert message in ran.error["message"]
         assert SECRET not in ran.err
     ran = cli("doctor", "--json")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
-    assert said in problem
+    assert message in problem
 
 
 @contextmanager
@@ -323,7 +323,7 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("replay",), 2, "--all"),
         (("replay", "x", "--all"), 2, "--all"),
@@ -344,11 +344,11 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("list", "--after", "nobody"), 4, "nobody"),
     ],
 )
-def test_invalid_arguments_of_deliveries(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_invalid_arguments_of_deliveries(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the problem, and its kind determines the exit code."""
     ran = cli("deliveries", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
 # --- channels ---------------------------------------------------------------------------------------------------------
@@ -418,16 +418,16 @@ def test_deliveries_of_a_removed_channel_are_moved_or_buried(cli: Any, tmp_path:
     cli("relay", "--once")
     settings = tmp_path / "harken.toml"
     settings.write_text(settings.read_text().replace("support", "help"))
-    said = "2 deliveries are pending for channel support, which is not in the settings"
-    assert said in cli("channels", "list").out
+    message = "2 deliveries are pending for channel support, which is not in the settings"
+    assert message in cli("channels", "list").out
     assert cli("channels", "list", "--json").json["stranded"] == {"support": 2}
     report = cli("doctor", "--json")
     assert (report.code, report.json["stranded"]) == (1, {"support": 2})
-    assert [problem[: len(said)] for problem in report.json["problems"]] == [said]
+    assert [problem[: len(message)] for problem in report.json["problems"]] == [message]
     receiver.status = 204
     warned = cli("relay", "--once")
     assert (warned.code, warned.out) == (0, "No deliveries were due\n")
-    assert f"Warning: {said}" in warned.err
+    assert f"Warning: {message}" in warned.err
     # Both commands cover all applications: the hint has no --application, and they refuse one.
     hint = cli("--application", "shop", "channels", "list").out
     assert "deliveries move support TO" in hint
@@ -544,7 +544,7 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("add", "x"), 2, "--channel"),
         (("add", "x", "--channel", "pigeons"), 2, "known are log"),
@@ -559,11 +559,11 @@ def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -
         (("remove", "nobody"), 4, "nobody"),
     ],
 )
-def test_invalid_routes_are_not_added(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_invalid_routes_are_not_added(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
     """The error names the invalid option and the valid values."""
     ran = cli("routes", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
     assert len(cli("routes", "list", "--json").json["routes"]) == 1
 
 

@@ -106,11 +106,11 @@ def test_an_import_that_rejects_all_rows_fails(cli: Any, tmp_path: Path) -> None
     ran = cli("import", "nonsense.jsonl")
     assert ran.code == 3
     assert ran.out.startswith("3 rows read: 0 added, 0 duplicates, 3 rejected; ")
-    said = "All 3 rows were rejected, nothing was imported; see nonsense.jsonl.rejected.jsonl for the reasons"
-    assert ran.err == f"Error: {said}\n"
+    message = "All 3 rows were rejected, nothing was imported; see nonsense.jsonl.rejected.jsonl for the reasons"
+    assert ran.err == f"Error: {message}\n"
     ran = cli("import", "nonsense.jsonl", "--json")
     assert (ran.code, ran.json["rejected"]) == (3, 3)
-    assert (ran.error["error"], ran.error["message"]) == ("NothingAccepted", said)
+    assert (ran.error["error"], ran.error["message"]) == ("NothingAccepted", message)
     assert cli("import", "feedback.db", "--format", "jsonl").code == 3
     (tmp_path / "some.jsonl").write_text('nonsense\n{"session_id": "s", "rating": "up"}\n')
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_import_from_stdin(cli: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nope.csv",), "Cannot read nope.csv: No such file"),
         (("old.txt",), "Cannot tell the format of 'old.txt'; add --format csv or --format jsonl"),
@@ -139,14 +139,14 @@ def test_import_from_stdin(cli: Any, tmp_path: Path) -> None:
         (("anonymous.csv",), "--set session_id=VALUE; the columns are 'rating'"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     """The exit code is 2, the error says what to change, and the input is unchanged."""
     (tmp_path / "old.csv").write_text(CSV)
     (tmp_path / "old.txt").write_text(CSV)
     (tmp_path / "anonymous.csv").write_text("rating\nup\n")
     ran = cli("import", *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
     assert (tmp_path / "old.csv").read_text() == CSV
 
 

@@ -83,9 +83,9 @@ def backtest(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the alerts that streak rules would have raised on stored feedback.
+    """Show the alerts that streak rules would have raised.
 
-    This is a dry run: no alert is stored and no notification is sent.
+    This is a dry run on stored feedback: no alert is stored and no notification is sent.
     """
     with cli_context(context).open() as hk:
         query, rules = filters.query(hk), _rules(hk, length, by)

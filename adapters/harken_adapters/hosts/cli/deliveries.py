@@ -79,7 +79,7 @@ def replay(
     context: typer.Context,
     *,
     delivery_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Delivery ids, in any state.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Delivery ids, in any state.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All deliveries in the state of --state.")] = False,
     state: Annotated[DeliveryState, typer.Option(help="With --all: deliveries in this state.")] = DeliveryState.DEAD,
