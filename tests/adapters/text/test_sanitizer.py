@@ -244,8 +244,8 @@ def test_a_long_page_is_read() -> None:
 
 def test_the_examples_in_the_documentation() -> None:
     """Each row of the table in the documentation is correct."""
-    table = PAGE.read_text(encoding="utf-8").partition("\n| typed | kept |\n")[2].partition("\n\n")[0]
+    table = PAGE.read_text(encoding="utf-8").partition("\n| submitted | stored |\n")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `(.+)` \| (?:`(.+)`|nothing) \|$", table, re.MULTILINE)
     assert len(rows) > 10
-    for typed, kept in rows:
-        assert SANITIZER.sanitize(typed) == kept
+    for submitted, stored in rows:
+        assert SANITIZER.sanitize(submitted) == stored
