@@ -18,8 +18,7 @@ from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import session_author
 from harken.domain.query import ANY_STATUS
 from harken.ports.storage import Storage
-from harken.services.feedback.erasing import Eraser
-from harken.services.notifications.read_ahead import FRESH
+from harken.services.feedback.erasing import FRESH, Eraser
 from harken.testing import an_alert
 from support import ManualClock, counting_ids
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from harken.domain.events import Event, EventType
+from harken.services.feedback.erasing import FRESH
 from harken.services.notifications import read_ahead
-from harken.services.notifications.read_ahead import FRESH, ReadAhead, Subjects
+from harken.services.notifications.read_ahead import ReadAhead, Subjects
 from support import a_feedback
 
 EVENTS = [Event.about(a_feedback(f"f{number}"), EventType.CREATED) for number in range(60)]

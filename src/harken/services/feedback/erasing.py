@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import sleep
+from typing import Final
 
 from harken.domain.erasure import Erased
 from harken.domain.errors import InvalidQuery
@@ -13,7 +14,9 @@ from harken.ports.conversations import ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 from harken.ports.time import Clock
-from harken.services.notifications.read_ahead import FRESH
+
+#: How many seconds a relay may send what it has read from the storage. It reads again what its own process changes.
+FRESH: Final = 0.05
 
 
 class Eraser:

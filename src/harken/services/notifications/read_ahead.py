@@ -9,9 +9,8 @@ from typing import Final
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.services.feedback.erasing import FRESH
 
-#: For how many seconds at most what was read may be sent. What this process changes meanwhile is read again at once.
-FRESH: Final = 0.05
 _MOST: Final = 25
 
 #: Feedback and alerts by application and id.
