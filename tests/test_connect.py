@@ -146,7 +146,7 @@ class TestFindingTheStorage:
     def test_a_stranger_that_lacks_something(self, install: Install) -> None:
         """Where another package's storage lacks its driver, no extra of Harken is promised to help."""
         install("cloud", "import a_driver_that_is_not_there\n")
-        with pytest.raises(MissingExtra, match="install what stranger needs"):
+        with pytest.raises(MissingExtra, match="install the dependencies of stranger"):
             connect("cloud://")
 
     @pytest.mark.parametrize("code", ["something_else = 1\n", "from json import nothing_of_that_name\n"])
@@ -254,7 +254,7 @@ class TestReplacing:
         assert all(len(one) == 36 and one[14] == "7" for one in ids)
 
     def test_providers_can_be_overridden(self) -> None:
-        """Whoever needs more than arguments overrides a provider before the first use."""
+        """A provider can be overridden before its first use."""
         container = Container()
         container.config.from_dict({name: getattr(Settings(), name) for name in Settings.__annotations__})
         container.config.storage.from_value("memory://")

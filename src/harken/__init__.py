@@ -7,8 +7,10 @@
 1
 """
 
+from typing import TYPE_CHECKING
+
+from harken.assembly import Parts, Services, assemble, connect
 from harken.configuration.storage_urls import open_storage, same_storage
-from harken.container import Container, connect, ready
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
@@ -73,6 +75,19 @@ from harken.services.feedback.middleware import Middleware, Receipt
 from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
 
+if TYPE_CHECKING:
+    from harken.container import Container, ready
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
+        if name not in ("Container", "ready"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from harken import container  # noqa: PLC0415
+
+        return getattr(container, name)
+
+
 __all__ = [
     "UNCHANGED",
     "Alert",
@@ -123,6 +138,7 @@ __all__ = [
     "Notifier",
     "Overloaded",
     "Page",
+    "Parts",
     "Period",
     "Rating",
     "RatingPolicy",
@@ -135,6 +151,7 @@ __all__ = [
     "Rule",
     "Scope",
     "Sentiment",
+    "Services",
     "StaleFeedback",
     "StorageClosed",
     "StorageCorrupt",
@@ -149,6 +166,7 @@ __all__ = [
     "Theme",
     "TrendPoint",
     "Violation",
+    "assemble",
     "audit",
     "connect",
     "notify_downs",

@@ -14,7 +14,7 @@ from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.domain.themes import KEYWORDS, Theme
 from harken.domain.trend import Period, TrendPoint
-from harken.ports.outbox import Outbox
+from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
@@ -59,6 +59,7 @@ class Harken:
 
     def __init__(
         self,
+        storage: Storage,
         *,
         collection: CollectionService,
         editor: Editor,
@@ -73,9 +74,6 @@ class Harken:
         routes: RouteService,
         deliveries: DeliveryService,
         relay: Relay,
-        outbox: Outbox,
-        check_storage: Callable[[], Sequence[str]],
-        rebuild_storage: Callable[[], Sequence[str]],
         application: str = DEFAULT_APPLICATION,
     ) -> None:
         self.collection = collection
@@ -90,10 +88,9 @@ class Harken:
         self.routes = routes
         self.deliveries = deliveries
         self.relay = relay
-        self.outbox = outbox
+        self.outbox = storage.outbox
         self.application = application
-        self._check_storage = check_storage
-        self._rebuild_storage = rebuild_storage
+        self._storage = storage
         self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close]
         collection.on_write(lambda _: feed.nudge())
         collection.on_write(lambda _: relay.nudge())
@@ -239,14 +236,14 @@ class Harken:
         Reads everything of the application that it is connected for, so it takes as long as that takes. Feedback that
         comes in meanwhile can make figures differ.
         """
-        return [*self._check_storage(), *self.analytics.discrepancies(self.query())]
+        return [*self._storage.check(), *self.analytics.discrepancies(self.query())]
 
     def rebuild(self) -> list[str]:
         """Count anew what figures the storage keeps, of all applications; mend and tell of each that was wrong.
 
         Reads everything, so it takes as long as that takes; feedback that comes in meanwhile may have to wait.
         """
-        return list(self._rebuild_storage())
+        return list(self._storage.rebuild())
 
     def query(self, **filters: Unpack[Filters]) -> FeedbackQuery:
         """The query that these keywords mean, for the services.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from harken.configuration.channels import DEFAULT, Channel, Channels
 from harken.configuration.settings import tables
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @frozen(kw_only=True)
-class Notifying:
+class NotificationSettings:
     """What was configured.
 
     Attributes:
@@ -30,8 +30,8 @@ class Notifying:
         replies: what is answered to people who are not satisfied.
     """
 
-    channels: Channels
-    routes: tuple[Route, ...]
+    channels: Channels = field(factory=lambda: Channels({}, {}))
+    routes: tuple[Route, ...] = ()
     alert_rules: tuple[AlertRule, ...] = ()
     replies: tuple[ReplyRule, ...] = ()
 
@@ -45,7 +45,7 @@ class Notifying:
         routes: Sequence[Route | Mapping[str, object]] | None = None,
         alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
         replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
-    ) -> Notifying:
+    ) -> NotificationSettings:
         """What arguments say, and where they say nothing, the file.
 
         The file is ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names, with the tables ``[channels.*]``,

@@ -6,13 +6,16 @@ import inspect
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
 from harken.configuration import plugins
 from harken.domain.errors import ConfigurationError
 from harken.ports.storage import OpenStorage, Storage
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "harken.storage"
 

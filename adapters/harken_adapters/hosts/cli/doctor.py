@@ -17,7 +17,7 @@ from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
 from harken.clock import utc_now
-from harken.configuration.notifications import Notifying
+from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import ENTRY_POINTS
 from harken.domain.alerts.alert import QueueRule, Subject
@@ -77,7 +77,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
         troubles = (_trouble(state, cli.command) for state in states)
         report["problems"] += [*filter(None, troubles), *_lost(dead, cli.command)]
         report["problems"] += [stranded_line(*waiting, cli) for waiting in stranded.items()]
-        with Notifying.load(os.environ, Path.cwd()).channels.open():
+        with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
             # All of them can be used as they are configured.
             pass
     except HarkenError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from harken.domain.alerts.alert import Alert
@@ -45,7 +46,7 @@ class RouteService:
         self._state = state
         self._configured = {route.name: route for route in configured}
         self._channels = tuple(channels)
-        self._renderer = renderer
+        self._renderer = cache(renderer)
         if len(self._configured) < len(configured):
             raise ConfigurationError("Two routes have the same name; each needs one of its own")
         for route in configured:
