@@ -233,7 +233,7 @@ class TestChanging:
     def test_somebody_was_faster(self, hk: Harken, kept: Feedback) -> None:
         """Whoever changes what they saw learns that it is no longer so; without expectation the last one wins."""
         hk.collection.change(APP, kept.id, Change(comment="First"))
-        with pytest.raises(StaleFeedback, match="has version 2 by now, not 1"):
+        with pytest.raises(StaleFeedback, match="now has version 2, not 1"):
             hk.collection.change(APP, kept.id, Change(comment="Second"), expected_version=1)
         assert hk.collection.change(APP, kept.id, Change(comment="Second")).version == 3
 
@@ -352,7 +352,7 @@ class TestWithdrawing:
             lambda: hk.moderation.decide(APP, kept.id, ModerationStatus.REJECTED),
             lambda: hk.moderation.undo(APP, kept.id),
         ):
-            with pytest.raises(FeedbackWithdrawn, match="taken back by its author"):
+            with pytest.raises(FeedbackWithdrawn, match="withdrawn by its author"):
                 attempt()
         assert len(told(hk)) == 2
 

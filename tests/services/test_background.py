@@ -117,7 +117,7 @@ def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> Non
     assert begun.wait(PATIENCE)
     background.soon(hang)
     assert background.close(0.01) == 1
-    assert caplog.messages == ["jobs: closed with 1 still to be done, which are dropped"]
+    assert caplog.messages == ["jobs: closed; 1 waiting jobs were dropped"]
     release.set()
 
 

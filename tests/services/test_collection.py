@@ -226,7 +226,7 @@ class TestIdempotency:
         """An id factory that repeats itself overwrites nothing."""
         with harken.connect("memory://", new_id=lambda: "same") as hk:
             hk.submit("s1", "up")
-            with pytest.raises(FeedbackRejected, match="other feedback with the id 'same'"):
+            with pytest.raises(FeedbackRejected, match="Other feedback has the id 'same'"):
                 hk.submit("s2", "up")
             assert [one.session_id for one in hk.stream()] == ["s1"]
 

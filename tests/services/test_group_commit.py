@@ -358,7 +358,7 @@ class TestFailing:
         storage.go(100)
         for future in futures:
             assert isinstance(future.exception(PATIENCE), StorageError)
-        with pytest.raises(StorageError, match=f"given 1 items and told of {len(told)}"):
+        with pytest.raises(StorageError, match=f"returned {len(told)} outcomes for 1 items"):
             group.commit(item("d"))
 
     @pytest.mark.parametrize("waits", [True, False])
@@ -546,7 +546,7 @@ class TestCallbacksThatExit:
         storage.go(10)
         assert names([future.result(PATIENCE) for future in futures]) == ["first", "bad", "good"]
         assert names([caller.result(PATIENCE) for caller in callers]) == [str(number) for number in range(waiting)]
-        eventually(lambda: "answered all the same" in caplog.text)
+        eventually(lambda: "all submissions are answered" in caplog.text)
         assert names([group.commit(item("next"))]) == ["next"]
         group.close()
         assert len(storage.batches) == 3

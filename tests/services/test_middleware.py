@@ -222,7 +222,7 @@ def test_an_error_about_an_error_is_only_logged(door: Door, caplog: pytest.LogCa
     door(a_submission(rating="maybe"), watching(seen), fail)
     assert isinstance(door.answer, FeedbackRejected)
     assert seen == ["in", "FeedbackRejected"]
-    assert [record.getMessage() for record in caplog.records] == ["A middleware failed while it was told of an error"]
+    assert [record.getMessage() for record in caplog.records] == ["A middleware failed while it handled an error"]
 
 
 def never(submission: Submission) -> Steps:

@@ -311,7 +311,7 @@ class TestDowns:
         with harken.connect("memory://", middleware=[notify_downs(lambda query: Summary(negative=1))]) as hk:
             feedback = hk.submit("s", "down", "secret").feedback
             eventually(lambda: caplog.records)
-        assert caplog.messages == [f"Down number 1 in session s, feedback {feedback.id}"]
+        assert caplog.messages == [f"Thumbs-down number 1 in session s, feedback {feedback.id}"]
         assert caplog.records[0].levelno == logging.WARNING
 
 

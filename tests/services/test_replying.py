@@ -309,7 +309,7 @@ class TestByAResponder:
         responder.answer = answer
         feedback = asking.submit("s", "down", "Wrong").feedback
         eventually(lambda: caplog.records)
-        assert caplog.messages == [f"The responder's reply to feedback {feedback.id} cannot be used: {problem}"]
+        assert caplog.messages == [f"The responder's reply to feedback {feedback.id} is invalid: {problem}"]
         assert asking.collection.get(APP, feedback.id) == feedback
 
     def test_no_answer(self, asking: Harken, responder: Responder, caplog: pytest.LogCaptureFixture) -> None:
@@ -331,7 +331,7 @@ class TestByAResponder:
         receipts = asking.collection.submit_many([a_submission(rating="down", comment="Wrong") for _ in range(1_100)])
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
         assert asking.summary().negative == 1_100
-        assert "too much waits already" in caplog.messages[0]
+        assert "too many jobs wait" in caplog.messages[0]
         assert len(caplog.messages) < 10
 
     def test_a_storage_that_fails(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -350,7 +350,7 @@ class TestByAResponder:
                 second = hk.submit("s", "down", "Wrong").feedback
                 eventually(lambda: replied(hk, second))
                 assert not replied(hk, first)
-        assert caplog.messages == [f"Feedback {first.id} gets no reply just now: It is away"]
+        assert caplog.messages == [f"Feedback {first.id} gets no reply: It is away"]
 
     def test_a_write_that_fails_asks_nobody(self, responder: Responder) -> None:
         """What was not stored is not talked about."""
@@ -380,7 +380,7 @@ class TestByAResponder:
         asking.close()
         asking.close()
         responder.release.set()
-        assert caplog.messages[0] == "harken-replying: closed with 3 still to be done, which are dropped"
+        assert caplog.messages[0] == "harken-replying: closed; 3 waiting jobs were dropped"
         assert len(responder.asked) == 2
 
     def test_a_responder_that_closes(self, asking: Harken, responder: Responder) -> None:
