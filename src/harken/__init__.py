@@ -1,4 +1,4 @@
-"""Harken collects what people think of an answer, keeps every word, and turns it into exact figures.
+"""Collects user feedback: thumbs up, down or neutral and a comment, stored in your own database.
 
 >>> import harken
 >>> with harken.connect("memory://") as hk:

@@ -733,7 +733,7 @@ class TestBounds:
         futures = [group.commit_soon(item("a"))]
         storage.entered()
         futures += [group.commit_soon(item("b")), group.commit_soon(item("c"))]
-        with pytest.raises(Overloaded, match="2 submissions are waiting"):
+        with pytest.raises(Overloaded, match="2 submissions wait"):
             group.commit_soon(item("d"))
         with pytest.raises(Overloaded, match="nothing was kept"):
             group.commit(item("e"))
@@ -777,7 +777,7 @@ class TestBounds:
             group.commit_soon(item(number))
             # Written by this caller, so that only their callbacks are left to wait for.
             group.commit(item("mine"))
-        with pytest.raises(Overloaded, match="3 submissions are waiting"):
+        with pytest.raises(Overloaded, match="3 submissions wait"):
             group.commit_soon(item("more"))
         end.set()
         group.close()

@@ -1,1 +1,1 @@
-"""What the core asks of the world; each contract stands in the docstring of its port."""
+"""The interfaces that adapters implement. The contract of each is in its docstring."""
