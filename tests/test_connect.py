@@ -88,13 +88,13 @@ class TestFindingTheStorage:
     @pytest.mark.parametrize("url", ["", "feedback.db", "://x", "memory:", "memory:/"])
     def test_no_scheme(self, url: str) -> None:
         """What is no URL is told with an example of one."""
-        with pytest.raises(ConfigurationError, match=r"is no storage URL; expected something like 'sqlite:///"):
+        with pytest.raises(ConfigurationError, match=r"is not a storage URL; expected something like 'sqlite:///"):
             connect(url)
 
     def test_an_unknown_scheme(self) -> None:
         """The message lists what is installed."""
         with pytest.raises(
-            ConfigurationError, match=r"^No storage serves redis://; installed are .*memory://.*sqlite://"
+            ConfigurationError, match=r"^No installed package supports redis://; supported are .*memory://.*sqlite://"
         ):
             connect("redis://localhost")
 

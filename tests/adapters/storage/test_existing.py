@@ -59,5 +59,5 @@ def test_a_storage_that_cannot_tell_is_opened(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_url_that_no_storage_serves_is_still_an_error() -> None:
     """Whether a storage must exist changes nothing about that."""
-    with pytest.raises(ConfigurationError, match="No storage serves nope://"):
+    with pytest.raises(ConfigurationError, match="No installed package supports nope://"):
         open_existing_storage("nope://x")
