@@ -164,10 +164,10 @@ class TestChecking:
             _forget(storage, feedback)
             torn, *wrong = hk.check()
             assert torn == "page 7 is torn"
-            assert [problem.partition(" say ")[0] for problem in wrong] == [
-                "The figures of all",
-                "The figures by agent",
-                "The figures by slot",
+            assert [problem.partition(" are ")[0] for problem in wrong] == [
+                "The statistics of all",
+                "The statistics by agent",
+                "The statistics by slot",
             ]
             assert all("a recount gives None" in problem for problem in wrong)
             hk.close()

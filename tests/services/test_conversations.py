@@ -41,7 +41,7 @@ def test_a_long_conversation_comes_page_by_page(hk: Harken) -> None:
 def test_nobody_overwrites_what_was_said(hk: Harken) -> None:
     """Whoever goes on from an old state is told so, and what was said meanwhile stays."""
     hk.conversations.append(*AGENT, 0, {"text": "first"})
-    with pytest.raises(ConversationConflict, match=r"has a message 0 in session 's' already.*load it again"):
+    with pytest.raises(ConversationConflict, match=r"already has a message 0 in session 's'.*load it again"):
         hk.conversations.append(*AGENT, 0, {"text": "second"})
     assert hk.conversations.message(*AGENT, 0) == {"text": "first"}
 
@@ -78,10 +78,10 @@ def _deep() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"when": object()}, "is no JSON: Object of type object"),
-        ({"score": float("nan")}, "is no JSON: Out of range float values"),
+        ({"when": object()}, "is not valid JSON: Object of type object"),
+        ({"score": float("nan")}, "is not valid JSON: Out of range float values"),
         ({"words": "x" * MAX_SIZE}, rf"is too large: {MAX_SIZE + len(json.dumps({'words': ''})):,} bytes as JSON"),
-        (_deep(), "is no JSON: "),
+        (_deep(), "is not valid JSON: "),
     ],
     ids=["an object", "no number", "too large", "too deep"],
 )

@@ -265,7 +265,7 @@ def test_what_was_said_otherwise_is_kept_and_reported() -> None:
         assert repr(target.conversations.agent("default", "s", "helper")) == "{'knows': 1.0}"
         messages = target.conversations.messages("default", "s", "helper", limit=9)
         assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True}), (2, {'a': 3})]"
-    kept = "The target has something else there, which was kept"
+    kept = "The target has another value, which was not changed"
     assert reported == [
         (ConversationPart("default", "s", "helper", None, {"knows": 1}), kept),
         (ConversationPart("default", "s", "helper", 1, {"a": 1}), kept),

@@ -444,7 +444,7 @@ def test_a_long_backlog_is_taken_in_parts(hk: Harken, clock: ManualClock) -> Non
 def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
     """One more than fit is refused until one of them leaves."""
     listeners = [hk.feed.listen(APPLICATION, nothing) for _ in range(MAX_LISTENERS)]
-    with pytest.raises(Overloaded, match="200 listen already"):
+    with pytest.raises(Overloaded, match="200 listeners already"):
         listen(hk)
     listeners[7].close()
     listeners[7].close()

@@ -210,7 +210,7 @@ def test_secrets_that_are_always_the_same_are_told() -> None:
     """A source of secrets that is none is a mistake in the configuration, and no endless loop."""
     with _with_secrets([b"x"] * 100) as hk:
         hk.keys.create(APP, ["read"])
-        with pytest.raises(harken.ConfigurationError, match="it must give random bytes"):
+        with pytest.raises(harken.ConfigurationError, match="it must return random bytes"):
             hk.keys.create(APP, ["read"])
 
 

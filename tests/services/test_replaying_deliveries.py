@@ -238,7 +238,7 @@ def test_what_waits_for_a_renamed_channel_is_moved(url: str) -> None:
             assert hk.deliveries.stranded() == {"old": 3}
             with pytest.raises(NoSuchChannel, match="no channel 'neu'; known are new"):
                 hk.deliveries.move("old", "neu")
-            with pytest.raises(NoSuchChannel, match=r"Nothing waits for a channel 'ols'.*are old"):
+            with pytest.raises(NoSuchChannel, match=r"No delivery waits for a channel 'ols'.*are old"):
                 hk.deliveries.move("ols", "new")
             assert hk.deliveries.move("old", "new") == 3
             assert hk.deliveries.stranded() == {}

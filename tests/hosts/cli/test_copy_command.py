@@ -151,7 +151,7 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
         "reason": 'metadata.tier has another value already, which was kept: "free"',
         "row": {"session_id": "s", "metadata": {"tier": "gold"}},
     }
-    assert [one["reason"] for one in (knows, said)] == ["The target has something else there, which was kept"] * 2
+    assert [one["reason"] for one in (knows, said)] == ["The target has another value, which was not changed"] * 2
     assert knows["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
     assert said["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
     # Only its id: what the source does not have any more was perhaps erased there.
