@@ -717,7 +717,7 @@ def test_finding_alerts(clock: ManualClock) -> None:
 
 
 def test_two_rules_with_one_name() -> None:
-    """Their alerts could not be told apart."""
+    """Their alerts could not be distinguished."""
     with pytest.raises(ConfigurationError, match="same name"), watching(THREE, SilenceRule(name=THREE.name)):
         pass
 

@@ -158,10 +158,10 @@ class TestSharing:
             ]
             return names([one.result(PATIENCE) if isinstance(one, Future) else one for one in outcomes])
 
-        told = in_threads([lambda pair=pair: carry_out(*pair) for pair in enumerate(plans)])
+        answers = in_threads([lambda pair=pair: carry_out(*pair) for pair in enumerate(plans)])
         group.close()
         expected = [[f"{thread}-{index}" for index in range(len(plan))] for thread, plan in enumerate(plans)]
-        assert told == expected
+        assert answers == expected
         assert sorted(storage.written) == sorted(name for mine in expected for name in mine)
         assert all(len(batch) <= max_batch for batch in storage.batches)
 
@@ -346,14 +346,14 @@ class TestFailing:
         assert [future.exception(PATIENCE) for future in futures[2:]] == [error] * 3
         assert storage.batches == [["first"], ["a", "b", "c", "d"], ["a"], ["b"]]
 
-    @pytest.mark.parametrize("told", [[], [Stored(a_feedback())] * 3])
-    def test_a_storage_that_miscounts(self, told: list[Outcome]) -> None:
-        """A storage that does not answer for each item is at fault, and nobody waits for an answer for ever."""
+    @pytest.mark.parametrize("outcomes", [[], [Stored(a_feedback())] * 3])
+    def test_a_storage_that_miscounts(self, outcomes: list[Outcome]) -> None:
+        """A storage must return one outcome for each item; otherwise all callers get an error."""
         storage = HeldStorage()
 
         def write(items: Sequence[Accepted]) -> Sequence[Outcome]:
             storage(items)
-            return told
+            return outcomes
 
         group = GroupCommit(write)
         futures = [group.commit_soon(item("a"))]
@@ -362,12 +362,12 @@ class TestFailing:
         storage.go(100)
         for future in futures:
             assert isinstance(future.exception(PATIENCE), StorageError)
-        with pytest.raises(StorageError, match=f"returned {len(told)} outcomes for 1 items"):
+        with pytest.raises(StorageError, match=f"returned {len(outcomes)} outcomes for 1 items"):
             group.commit(item("d"))
 
     @pytest.mark.parametrize("waits", [True, False])
-    def test_even_an_exit_is_told(self, pool: ThreadPoolExecutor, *, waits: bool) -> None:
-        """A write that is torn down is unknown to all who wait for it, and the next one has a leader."""
+    def test_an_exit_during_a_shared_write(self, pool: ThreadPoolExecutor, *, waits: bool) -> None:
+        """The outcome of an interrupted write is unknown to all its callers, and the next write has a leader."""
 
         def refuse(batch: list[str]) -> None:
             if "b" in batch:
@@ -387,8 +387,8 @@ class TestFailing:
         assert all(isinstance(leader.exception(PATIENCE), KeyboardInterrupt) for leader in callers[3:])
         assert names([callers[0].result(PATIENCE), group.commit(item("next"))]) == ["a", "next"]
 
-    def test_a_lone_exit_is_told(self) -> None:
-        """A lone caller's write that is torn down leaves the lead free for the next."""
+    def test_an_exit_during_a_single_write(self) -> None:
+        """After an interrupted write of a single caller, the next caller can lead."""
         storage = FakeStorage(lambda batch: sys.exit() if batch == ["a"] else None)
         group = GroupCommit(storage)
         with pytest.raises(SystemExit):
@@ -397,10 +397,10 @@ class TestFailing:
 
 
 class TestListening:
-    """Who listens is told of each write when it is over, and costs nobody an answer."""
+    """Listeners are called after each write, and do not affect its callers."""
 
-    def test_each_write_is_told_of(self, pool: ThreadPoolExecutor) -> None:
-        """A listener hears of every write with its size: a lone caller's, a shared one, and one in the background."""
+    def test_each_write_is_reported(self, pool: ThreadPoolExecutor) -> None:
+        """A listener gets the size of every write: of a single caller, a shared one, and one in the background."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=4)
         heard: list[int] = []
@@ -419,8 +419,8 @@ class TestListening:
         eventually(lambda: len(heard) == len(storage.batches))
         assert sorted(heard) == sorted(len(batch) for batch in storage.batches) == [1, 1, 1, 4]
 
-    def test_a_failed_write_is_told_of_once(self) -> None:
-        """A batch that is tried item by item, or that fails, is one write to a listener."""
+    def test_a_failed_write_is_reported_once(self) -> None:
+        """A batch that is written item by item, or that fails, is one write for a listener."""
 
         def refuse(batch: list[str]) -> None:
             if "bad" in batch:
@@ -443,7 +443,7 @@ class TestListening:
 
     @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 4))
     def test_sizes_add_up(self, plans: list[int], max_batch: int) -> None:
-        """Whatever shares a write: the sizes that are told come to the number of submissions."""
+        """The sum of the reported sizes is the number of submissions."""
         heard: list[int] = []
         with connect("memory://", max_batch=max_batch) as hk:
             hk.collection.on_write(heard.append)
@@ -454,11 +454,11 @@ class TestListening:
         assert max(heard) <= max_batch
 
     def test_a_listener_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
-        """What a listener raises is logged; the submission is answered, the others listen on, and so does it."""
+        """The error is logged; the submission is answered, and all listeners are called again for the next write."""
         heard: list[int] = []
 
         def fail(size: int) -> None:
-            raise ValueError(f"nobody counts {size}")
+            raise ValueError(f"cannot count {size}")
 
         with connect("memory://") as hk:
             hk.collection.on_write(fail)
@@ -467,10 +467,10 @@ class TestListening:
                 assert not hk.submit("s", "up").duplicate
             assert not hk.submit_soon("s", "up").result(PATIENCE).duplicate
             eventually(lambda: len(heard) == 3)
-        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["nobody counts 1"] * 3
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["cannot count 1"] * 3
 
-    def test_everybody_is_answered_before_listeners_are_told(self, pool: ThreadPoolExecutor) -> None:
-        """A listener that takes its time holds up neither those of its write nor the next write."""
+    def test_callers_are_answered_before_listeners_are_called(self, pool: ThreadPoolExecutor) -> None:
+        """A slow listener delays neither the callers of its write nor the next write."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         release, entered = Event(), Event()
@@ -493,7 +493,7 @@ class TestListening:
 
     @pytest.mark.parametrize("soon", [False, True])
     def test_a_listener_may_submit_and_close(self, *, soon: bool) -> None:
-        """A listener is no part of the write: what it submits is written, and closing in it waits for nothing."""
+        """A listener runs outside the write: its submissions are written, and it can close without waiting."""
         storage = FakeStorage()
         group = GroupCommit(storage)
         done = Event()
@@ -512,8 +512,8 @@ class TestListening:
         with pytest.raises(StorageClosed):
             group.commit(item("late"))
 
-    def test_how_many_wait(self, pool: ThreadPoolExecutor) -> None:
-        """What is queued waits, however it came; what is being written and what is written does not."""
+    def test_waiting(self, pool: ThreadPoolExecutor) -> None:
+        """Queued items count as waiting; those that are being written, or are written, do not."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         assert group.waiting == 0

@@ -443,7 +443,7 @@ steps = st.lists(
         st.sampled_from([1, 1, 5, 10, 30, 60, 200]),
         st.integers(0, 12),
         st.integers(0, 12),
-        st.sampled_from(["look", "look", "look", "restart", "nobody looks", "erase", "decide"]),
+        st.sampled_from(["look", "look", "look", "restart", "pause", "erase", "decide"]),
     ),
     max_size=25,
 )
@@ -481,7 +481,7 @@ def test_alerts_are_apart_and_all_are_resolved(
                     watch.storage.feedback.erase(FeedbackQuery(until=watch.clock() - HOUR), at=watch.clock())
                 case "decide":
                     watch.decide(downs)
-            if what == "nobody looks":
+            if what == "pause":
                 watch.clock.turn(minutes=minutes)
                 continue
             watch.later(minutes=minutes)
