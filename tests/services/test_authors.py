@@ -271,7 +271,7 @@ class TestChanging:
         )
         assert sorted(type(result).__name__ for result in results) == ["Feedback"] + ["StaleFeedback"] * 7
 
-    def test_unknown_feedback(self, hk: Harken, kept: Feedback) -> None:
+    def test_feedback_of_another_application(self, hk: Harken, kept: Feedback) -> None:
         """Feedback of another application is not found."""
         with pytest.raises(FeedbackNotFound):
             hk.collection.change("shop", kept.id, Change())

@@ -322,7 +322,7 @@ class Feed:
             thread.join()
         _wake(listeners)
 
-    # --- for listeners ---------------------------------------------------------------------------------------------
+    # --- for listeners -----------------------------------------------------------------------------------------------
 
     def entries(self, watch: _Watch, number: int) -> tuple[int, list[_Seen]]:
         """The number of the first kept entry from ``number`` on, and the entries from there, 500 at most."""
@@ -344,7 +344,7 @@ class Feed:
         with self._state:
             self._remove(listener)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _read(self, application: str, watch: str, entry: _Seen, feedback: Mapping[str, Feedback]) -> News | None:
         if entry.about_alert:

@@ -173,7 +173,7 @@ class AlertingService:
             resolved = latest.resolved(at=max(self._clock(), latest.raised_at))
             self._alerts.replace(resolved, resolved.event())
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _is_foreign(self, alert: Alert) -> bool:
         """Whether the rule of an alert is not configured here."""

@@ -93,7 +93,7 @@ class StreakWatch:
             after = page[-1]
         return changed
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _revise(self, group: Group, alert: Alert, existing: Mapping[str, Feedback]) -> int:
         """Update an open alert; ``existing`` has the stored feedback that it lists."""

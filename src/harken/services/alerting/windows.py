@@ -168,7 +168,7 @@ class WindowWatch:
             case QueueRule():
                 return self._evaluate_queue(rule, application, now)
 
-    # --- each kind -------------------------------------------------------------------------------------------------
+    # --- kinds of rules ----------------------------------------------------------------------------------------------
 
     def _evaluate_satisfaction(self, rule: SatisfactionRule, application: str, now: datetime) -> Evaluation:
         window = Window(now, rule.window)
@@ -241,7 +241,7 @@ class WindowWatch:
         known = self._groups(rule, application, Window(now, max(KNOWN, 2 * rule.after)))
         return known.keys() - self._groups(rule, application, Window(now, rule.after)).keys()
 
-    # --- statistics -------------------------------------------------------------------------------------------
+    # --- statistics --------------------------------------------------------------------------------------------------
 
     def _groups(self, rule: WindowRule, application: str, window: Window) -> Mapping[Subject, Summary]:
         """The statistics of a window, by the subjects of the rule."""

@@ -101,7 +101,7 @@ class CollectionService:
         """
         self._group_commit.on_write(callback)
 
-    # --- Submitting ------------------------------------------------------------------------------------------------
+    # --- Submitting --------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Receipt:
         """Check a submission and store it; on return it is durable.
@@ -194,7 +194,7 @@ class CollectionService:
                 raise FeedbackRejected(violations)
         return self._repository.add([Accepted(one) for one in feedback])
 
-    # --- Voting ----------------------------------------------------------------------------------------------------
+    # --- Voting ------------------------------------------------------------------------------------------------------
 
     def set_vote(
         self,
@@ -243,7 +243,7 @@ class CollectionService:
         vote = next((vote for vote in votes if vote.message_id == message_id), None)
         return vote and self.withdraw(application, vote.id, check=check)
 
-    # --- Changing --------------------------------------------------------------------------------------------------
+    # --- Changing ----------------------------------------------------------------------------------------------------
 
     def change(
         self,
@@ -329,7 +329,7 @@ class CollectionService:
             self._editor.notify()
         return erased
 
-    # --- Reading ---------------------------------------------------------------------------------------------------
+    # --- Reading -----------------------------------------------------------------------------------------------------
 
     def get(self, application: str, feedback_id: str) -> Feedback:
         """The feedback with that id, in any state.
@@ -351,7 +351,7 @@ class CollectionService:
         """All matching feedback, oldest first, in constant memory."""
         return self._repository.stream(query)
 
-    # --- Steps of a submission -------------------------------------------------------------------------------------
+    # --- Steps of a submission ---------------------------------------------------------------------------------------
 
     def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
         chain = MiddlewareChain(self._middleware)
@@ -447,7 +447,7 @@ class CollectionService:
         chain.succeeded(receipt)
         return receipt
 
-    # --- Steps of a change -----------------------------------------------------------------------------------------
+    # --- Steps of a change -------------------------------------------------------------------------------------------
 
     def _apply_change(self, current: Feedback, wanted: Submission) -> Feedback:
         """The feedback as its author wants it; ``current`` itself if that is the same."""

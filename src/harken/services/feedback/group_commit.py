@@ -219,7 +219,7 @@ class GroupCommit:
             thread.join(_POLL)
         atexit.unregister(self._at_exit)
 
-    # --- in the caller's thread ------------------------------------------------------------------------------------
+    # --- in the caller's thread --------------------------------------------------------------------------------------
 
     def _must_be_usable(self) -> None:
         if self._leads_here():
@@ -263,7 +263,7 @@ class GroupCommit:
             raise entry.answer
         return entry.answer
 
-    # --- leading ---------------------------------------------------------------------------------------------------
+    # --- leading -----------------------------------------------------------------------------------------------------
 
     def _leads_here(self) -> bool:
         """Whether this thread is leading, so that the caller is a signal handler."""
@@ -347,7 +347,7 @@ class GroupCommit:
         self._expected = min(written + len(self._queue), self._max_batch)
         self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
 
-    # --- after leading ---------------------------------------------------------------------------------------------
+    # --- after leading -----------------------------------------------------------------------------------------------
 
     def _leave(self, written: int) -> None:
         """Let another thread lead, and notify listeners; raises what they raise, except an ``Exception``."""
@@ -408,7 +408,7 @@ class GroupCommit:
             raised = raised or error
         return raised
 
-    # --- in the background -----------------------------------------------------------------------------------------
+    # --- in the background -------------------------------------------------------------------------------------------
 
     def _poke(self) -> bool:
         """Wake the background thread, or start it; ``False`` if it cannot be started."""
@@ -499,7 +499,7 @@ class GroupCommit:
                 except BaseException as error:  # noqa: BLE001 - returned when all are answered
                     raised = raised or error
 
-    # --- closing ---------------------------------------------------------------------------------------------
+    # --- closing -----------------------------------------------------------------------------------------------------
 
     def _is_done(self) -> bool:
         """Whether everything is answered and no thread writes."""
@@ -518,7 +518,7 @@ class GroupCommit:
                 self._work_here()
             self._progress.wait(_POLL)
 
-    # --- writing ---------------------------------------------------------------------------------------------------
+    # --- writing -----------------------------------------------------------------------------------------------------
 
     def _write_all(self, items: Sequence[Accepted]) -> tuple[Sequence[Outcome | BaseException], BaseException | None]:
         """Write the items, each alone if that fails; also returns the exception of the write that no item caused."""

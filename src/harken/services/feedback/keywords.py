@@ -65,6 +65,7 @@ def build_submission(
 
 def check_keywords(given: Mapping[str, object], known: type, what: str = "keyword") -> None:
     """Raise ``TypeError`` for a keyword that a ``TypedDict`` does not have: a misspelt one must not be ignored."""
-    if unknown := given.keys() - known.__annotations__.keys():
-        names = ", ".join(known.__annotations__)
-        raise TypeError(f"There is no {what} {', '.join(sorted(unknown))}; known are {names}")
+    known_names = known.__annotations__
+    if not given.keys() <= known_names.keys():
+        unknown = ", ".join(sorted(given.keys() - known_names.keys()))
+        raise TypeError(f"There is no {what} {unknown}; known are {', '.join(known_names)}")

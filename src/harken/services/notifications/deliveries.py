@@ -167,7 +167,7 @@ class DeliveryService:
         error = f"There is no channel {channel!r} any more"
         return self._handle_stranded(channel, lambda claimed: self._outbox.bury(claimed, error=error, sent=False))
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _handle_stranded(self, channel: str, act: Callable[[Delivery], None]) -> int:
         """Claim all pending deliveries of a channel that is not configured, due or not, and apply ``act`` to each."""

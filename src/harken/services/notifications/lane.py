@@ -127,7 +127,7 @@ class Lane:
         dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
         return dealt, len(claimed) == size or dealt < len(claimed)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _send_all(self, claimed: Sequence[Delivery], latest: datetime, stopping: Callable[[], bool]) -> int:
         """Send one after another while the receiver is quick and the lease lasts; gives the others back."""
