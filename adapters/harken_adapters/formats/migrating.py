@@ -180,7 +180,7 @@ class Migration:
         except InvalidMetadata as error:
             return dict.fromkeys(metadata, str(error))
         self.tally.metadata.added += len(merged.added)
-        self.tally.metadata.duplicates += len(merged.there)
+        self.tally.metadata.duplicates += len(merged.existing)
         return merged.refused
 
     def _reject_metadata(self, session_id: str, reason: str, metadata: object) -> None:

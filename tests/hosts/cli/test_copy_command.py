@@ -153,7 +153,7 @@ def test_conflicts_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
         "reason": 'metadata.tier has another value already, which was kept: "free"',
         "row": {"session_id": "s", "metadata": {"tier": "gold"}},
     }
-    assert [one["reason"] for one in (state, message)] == ["The target has something else there, which was kept"] * 2
+    assert [one["reason"] for one in (state, message)] == ["The target has another value, which was not changed"] * 2
     assert state["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
     assert message["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
     # Only the id, as the content may have been erased from the source.
@@ -278,7 +278,7 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
         (("copy", "--from", ONE), "Missing option '--to'"),
         (("copy", "--from", ONE, "--to", "sqlite:///./one.db"), "are the same storage; choose another target"),
         (("copy", "--from", ONE, "--to", "two.db"), "storage URL"),
-        (("copy", "--from", "nope://x", "--to", TWO), "No storage serves nope://"),
+        (("copy", "--from", "nope://x", "--to", TWO), "No installed package supports nope://"),
         (("--storage", ONE, *COPY), "omit --storage"),
         ((*COPY, "--mirror", "--allow-empty-source"), "--allow-empty-source needs --mirror, and --application"),
         (("--application", "a", *COPY, "--allow-empty-source"), "--allow-empty-source needs --mirror"),

@@ -123,7 +123,7 @@ def test_failures_are_logged_to_stderr(cli: Any, tmp_path: Path, receiver: Recei
     cli("submit", "s", "up")
     ran = cli("relay", "--once", "--json")
     assert (ran.code, ran.json) == (0, {"tried": 1})
-    assert "  warning  Channel support did not take " in ran.err
+    assert "  warning  Channel support did not accept " in ran.err
     assert "500" in ran.err
     (pending,) = cli("deliveries", "list", "--state", "pending", "--json").json["deliveries"]
     assert (pending["tries"], "500" in pending["error"]) == (1, True)
@@ -332,8 +332,8 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("replay", "--all", "--since", "yesterday"), 2, "ISO 8601"),
         (("replay", "--all", "--route", "\udcff"), 2, "--route"),
         (("move", "log", "pigeons"), 4, "no channel 'pigeons'"),
-        (("move", "pigeons", "log"), 4, "Nothing waits for a channel 'pigeons'"),
-        (("bury", "pigeons"), 4, "Nothing waits for a channel 'pigeons'"),
+        (("move", "pigeons", "log"), 4, "No delivery waits for a channel 'pigeons'"),
+        (("bury", "pigeons"), 4, "No delivery waits for a channel 'pigeons'"),
         (("bury", "log"), 3, "is configured"),
         (("show", "nobody"), 4, "nobody"),
         (("list", "--channel", "\udcff"), 2, "--channel"),

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
 from harken.clock import utc_now
-from harken.configuration.notifications import Notifying
+from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import ENTRY_POINTS
 from harken.domain.alerts.alert import QueueRule, Subject
@@ -80,7 +80,7 @@ def _report(cli: CliContext) -> dict[str, Any]:
         problems = (_channel_problem(state, cli.command) for state in states)
         report["problems"] += [*filter(None, problems), *_dead_letter_problems(dead, cli.command)]
         report["problems"] += [stranded_line(*waiting, cli) for waiting in stranded.items()]
-        with Notifying.load(os.environ, Path.cwd()).channels.open():
+        with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
             # Opening them checks their configuration.
             pass
     except HarkenError as error:
