@@ -112,7 +112,7 @@ def test_secrets_and_networks_of_a_webhook() -> None:
         table = {"url": "http://localhost/", "secret": secret, "allow": ["localhost"], key: "localhost"}
         if key == "secrets":
             del table["secret"]
-        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be texts in a list"):
+        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be a list of texts"):
             open_notifier(table)
 
 

@@ -22,6 +22,7 @@ from harken.domain.rules import (
     Rule,
     accepted,
     long_text_problem,
+    restore_violations,
     trimmed,
 )
 from harken.domain.violation import Violation
