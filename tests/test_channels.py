@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_everything_can_stand_in_the_file(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_tables_of_the_file(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Channels, routes, alert rules and replies are read from the tables of harken.toml."""
     (folder / "harken.toml").write_text(FILE)
     with harken.connect("memory://") as hk, caplog.at_level("INFO", "harken.notifications"):
@@ -50,13 +50,13 @@ def test_everything_can_stand_in_the_file(folder: Path, caplog: pytest.LogCaptur
         receipts = [hk.submit("s", "down", "Too slow", tags=["slow"]) for _ in range(2)]
         hk.submit("s", "up", "Fine")
         assert [receipt.reply for receipt in receipts] == ["Sorry, s"] * 2
-        # Two downs, the alert about them, which no route takes, and nothing of the up.
+        # Two thumbs-downs, the alert about them, which no route takes, and nothing of the thumbs-up.
         assert hk.relay.run_due() == 2
         assert [alert.rule for alert in hk.alerts.find("default")] == ["two"]
 
 
-def test_arguments_go_before_the_file(folder: Path) -> None:
-    """What is given as an argument takes the place of the file's table."""
+def test_arguments_replace_the_tables(folder: Path) -> None:
+    """An argument replaces the table of the file."""
     (folder / "harken.toml").write_text(FILE)
     channel = Recorder()
     with harken.connect("memory://", channels={"mine": channel}, routes=[], replies=[]) as hk:
@@ -78,16 +78,16 @@ def test_arguments_go_before_the_file(folder: Path) -> None:
         ("[[replies]]\ntext = '{comment}'", "has an unknown placeholder"),
     ],
 )
-def test_what_makes_no_sense_in_the_file(folder: Path, content: str, message: str) -> None:
-    """A mistake in a table is found when Harken is connected, and told in a sentence."""
+def test_invalid_tables(folder: Path, content: str, message: str) -> None:
+    """An error in a table is found by connect, and described in a sentence."""
     (folder / "harken.toml").write_text(content)
     with pytest.raises((ConfigurationError, RouteRejected)) as caught:
         harken.connect("memory://")
     assert message in str(caught.value)
 
 
-def test_what_only_a_relay_needs_is_looked_at_when_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets come from the environment, and are asked for by whoever sends, not by whoever only reads figures."""
+def test_secrets_are_read_when_a_relay_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets come from the environment, and only a relay needs them, not a program that reads statistics."""
     table = {"kind": "webhook", "url": "https://example.com", "secret": "env:A_SECRET_FOR_A_TEST"}
     with telling(channels={"ops": table}) as hk:
         assert hk.summary().total == 0
@@ -97,14 +97,14 @@ def test_what_only_a_relay_needs_is_looked_at_when_it_starts(monkeypatch: pytest
 
 
 def test_an_unknown_kind() -> None:
-    """A kind that nothing serves is an error that tells the known ones."""
+    """An unknown kind is an error that lists the known ones."""
     with telling(channels={"ops": {"kind": "pigeon"}}) as hk, pytest.raises(ConfigurationError) as caught:
         hk.start_relay()
     assert str(caught.value) == "Channel 'ops' is of the unknown kind 'pigeon'; known are apprise, log, sns, webhook"
 
 
 class Closing(Notifier):
-    """Knows whether it was closed."""
+    """Records whether it was closed."""
 
     closed = False
 
@@ -115,8 +115,8 @@ class Closing(Notifier):
         self.closed = True
 
 
-def test_a_notifier_that_was_given_is_not_closed() -> None:
-    """Harken closes what it opened, and nothing else."""
+def test_a_notifier_that_was_passed_is_not_closed() -> None:
+    """Harken closes only what it opened."""
     mine = Closing()
     with telling(channels={"mine": mine}) as hk:
         hk.start_relay()

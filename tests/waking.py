@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve, frozen
-from dependency_injector.providers import Object
+from attrs import evolve, frozen
 
 from harken import Feedback, FeedbackQuery, Harken
-from harken.configuration.notifications import Notifying
+from harken.assembly import Services
+from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
-from harken.container import Container, ready
+from harken.container import filled, ready
 from harken.ports.notifier import Notifier
 from harken.ports.storage import Storage
+from harken.services.feed import Feed
+from harken.services.feedback.editing import Editor
+from harken.services.notifications.relay import Relay
 
 #: The polling interval in seconds: longer than any test.
 HOUR = 3600.0
@@ -71,18 +75,18 @@ def unpolled(storage: Storage, *, channels: Mapping[str, Notifier] | None = None
         **parts: replacements of providers of the container, such as ``responder``.
     """
     feedback, outbox = Hooked(storage.feedback), Hooked(storage.outbox)
-    container = Container()
-    container.config.from_dict(asdict(Settings.load({}, Path(os.devnull))))
-    container.storage.override(Object(evolve(storage, feedback=feedback, outbox=outbox)))
-    container.notifying.override(Object(Notifying.load({}, Path(os.devnull), channels=channels or {})))
-    for name, part in parts.items():
-        getattr(container, name).override(Object(part))
-    container.feed.add_kwargs(poll=HOUR)
-    container.relay.add_kwargs(poll=HOUR)
+    editor = Editor(feedback)
+    overrides = {
+        "storage": evolve(storage, feedback=feedback, outbox=outbox),
+        "notifications": NotificationSettings.load({}, Path(os.devnull), channels=channels or {}),
+        "services": Services(editor=lambda _: editor, feed=partial(Feed, poll=HOUR), relay=partial(Relay, poll=HOUR)),
+        **parts,
+    }
+    container = filled(Settings.load({}, Path(os.devnull)), overrides)
     looks: list[dict[str, Feedback]] = []
     with ready(container) as hk:
         one = Unpolled(hk, feedback, outbox, looks)
-        container.editor().on_change(lambda: looks.append(one.stored()))
+        editor.on_change(lambda: looks.append(one.stored()))
         hk.collection.on_write(lambda _: looks.append(one.stored()))
         yield one
 

@@ -18,7 +18,7 @@ from harken_adapters.hosts.cli import main, output
 
 PICTURE = Path(__file__).with_name("demo.svg")
 COLUMNS = 76
-FIRST, LAST = "Refused, with every reason at once", "What the complaints mention"
+FIRST, LAST = "Rejected, with all reasons at once", "Themes in negative comments"
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 THEME = TerminalTheme(
     (15, 23, 42),

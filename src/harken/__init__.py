@@ -1,4 +1,4 @@
-"""Harken collects what people think of an answer, keeps every word, and turns it into exact figures.
+"""Collects user feedback: thumbs up, down or neutral and a comment, stored in your own database.
 
 >>> import harken
 >>> with harken.connect("memory://") as hk:
@@ -7,8 +7,10 @@
 1
 """
 
+from typing import TYPE_CHECKING
+
+from harken.assembly import Parts, Services, assemble, connect
 from harken.configuration.storage_urls import open_storage, same_storage
-from harken.container import Container, connect, ready
 from harken.domain.access import ApiKey, Scope
 from harken.domain.alerts.alert import Alert
 from harken.domain.erasure import Erased
@@ -75,6 +77,19 @@ from harken.services.feedback.middleware import Middleware, Receipt
 from harken.services.feedback.ready_middleware import AuditEntry, AuditOutcome, Counters, Down, audit, notify_downs
 from harken.services.keys import NewKey
 
+if TYPE_CHECKING:
+    from harken.container import Container, ready
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import the container on first use: it is slow, as dependency_injector imports all web frameworks."""
+        if name not in ("Container", "ready"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from harken import container  # noqa: PLC0415
+
+        return getattr(container, name)
+
+
 __all__ = [
     "UNCHANGED",
     "Alert",
@@ -126,6 +141,7 @@ __all__ = [
     "Notifier",
     "Overloaded",
     "Page",
+    "Parts",
     "Period",
     "Rating",
     "RatingPolicy",
@@ -138,6 +154,7 @@ __all__ = [
     "Rule",
     "Scope",
     "Sentiment",
+    "Services",
     "StaleFeedback",
     "StorageClosed",
     "StorageCorrupt",
@@ -152,6 +169,7 @@ __all__ = [
     "Theme",
     "TrendPoint",
     "Violation",
+    "assemble",
     "audit",
     "connect",
     "notify_downs",

@@ -1,4 +1,4 @@
-"""The time of this machine, and ids that sort by it."""
+"""The system clock, and ids that sort by time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from uuid_utils import uuid7
 
 
 def utc_now() -> datetime:
-    """The time now, aware and in UTC."""
+    """The current time, aware and in UTC."""
     return datetime.now(UTC)
 
 
 def new_uuid7() -> str:
-    """A UUID version 7 (RFC 9562): sorted by time, also within one millisecond of this process."""
+    """A new UUID version 7 (RFC 9562); they sort by time, also within one millisecond of this process."""
     return str(uuid7())

@@ -1,4 +1,4 @@
-"""The door that most people use."""
+"""The class that ``harken.connect`` returns."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 from harken.domain.errors import InvalidQuery
-from harken.domain.feedback import DEFAULT_APPLICATION, NO_CONTEXT, Feedback, Rating, Scalar, Submission, Target
+from harken.domain.feedback import DEFAULT_APPLICATION, Feedback, Rating, Scalar, Submission, Target
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
 from harken.domain.themes import KEYWORDS, Theme
 from harken.domain.trend import Period, TrendPoint
-from harken.ports.outbox import Outbox
+from harken.ports.storage import Storage
 from harken.services.alerting.service import AlertingService
 from harken.services.analytics import AnalyticsService
 from harken.services.conversations import ConversationService
 from harken.services.feed import Feed
 from harken.services.feedback.collection import CollectionService
 from harken.services.feedback.editing import Editor
+from harken.services.feedback.keywords import SubmitKeywords, build_submission, check_keywords
 from harken.services.feedback.middleware import Receipt
 from harken.services.feedback.moderation import ModerationService
 from harken.services.keys import KeyService
@@ -32,9 +33,9 @@ from harken.services.sessions import SessionService
 
 
 class Filters(TypedDict, total=False):
-    """The keywords that choose feedback; all that are given must hold.
+    """The keywords that select feedback; feedback must match all that are given.
 
-    ``rating=None`` means neutral; leave it out for any rating. ``since`` is included, ``until`` is not.
+    ``rating=None`` means neutral; leave it out for any rating. ``since`` is inclusive, ``until`` is exclusive.
     """
 
     application: str | None
@@ -50,15 +51,16 @@ class Filters(TypedDict, total=False):
 
 
 class Harken:
-    """Collects feedback and tells what it says. Thread-safe; one for each process is enough.
+    """Collects feedback and computes its statistics. Thread-safe; one for each process is enough.
 
-    Made by ``harken.connect``. The services behind it do everything else: ``collection``, ``moderation``,
-    ``analytics``, ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``,
-    ``routes``, ``deliveries`` and ``relay``.
+    ``harken.connect`` creates it. Its services do everything else: ``collection``, ``moderation``, ``analytics``,
+    ``sessions``, ``conversations``, ``keys``, ``feed``, ``alerts``, ``channels``, ``routes``, ``deliveries`` and
+    ``relay``.
     """
 
     def __init__(
         self,
+        storage: Storage,
         *,
         collection: CollectionService,
         editor: Editor,
@@ -73,9 +75,6 @@ class Harken:
         routes: RouteService,
         deliveries: DeliveryService,
         relay: Relay,
-        outbox: Outbox,
-        check_storage: Callable[[], Sequence[str]],
-        rebuild_storage: Callable[[], Sequence[str]],
         application: str = DEFAULT_APPLICATION,
     ) -> None:
         self.collection = collection
@@ -90,10 +89,9 @@ class Harken:
         self.routes = routes
         self.deliveries = deliveries
         self.relay = relay
-        self.outbox = outbox
+        self.outbox = storage.outbox
         self.application = application
-        self._check_storage = check_storage
-        self._rebuild_storage = rebuild_storage
+        self._storage = storage
         self._on_close: list[Callable[[], object]] = [relay.stop, feed.close, collection.close]
         collection.on_write(lambda _: feed.nudge())
         collection.on_write(lambda _: relay.nudge())
@@ -109,7 +107,7 @@ class Harken:
         self.close()
 
     def close(self) -> None:
-        """Finish what was begun, then close what was opened for it. Closing twice is harmless."""
+        """Finish pending writes and deliveries, then close the storage if ``connect`` opened it."""
         while self._on_close:
             self._on_close.pop(0)()
 
@@ -118,158 +116,106 @@ class Harken:
         self._on_close.append(callback)
 
     def start_relay(self, *, concurrency: int = 4) -> None:
-        """Begin to tell whoever should know, in threads of this process; it ends when this is closed.
+        """Start to send notifications, in threads of this process, until :meth:`close`.
 
         Args:
-            concurrency: how many deliveries to one channel may be under way at a time.
+            concurrency: how many deliveries to one channel may be sent at the same time.
 
         Raises:
-            ConfigurationError: a channel cannot be used as it is configured.
+            ConfigurationError: the configuration of a channel is invalid.
         """
         self.relay.start(concurrency=concurrency)
 
     def submit(
-        self,
-        session_id: str,
-        rating: Rating | str | None,
-        comment: str = "",
-        *,
-        agent_id: str | None = None,
-        message_id: str | None = None,
-        author: str | None = None,
-        tags: Sequence[str] = (),
-        context: Mapping[str, Scalar] | None = None,
-        idempotency_key: str | None = None,
-        application: str | None = None,
+        self, session_id: str, rating: Rating | str | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
     ) -> Receipt:
-        """Keep what somebody thinks of an answer; on return it is durable.
+        """Store feedback about a session, or about a message in it; on return it is durable.
 
         Args:
-            session_id: the session that it is about.
-            rating: ``"up"``, ``"down"`` or ``None`` for neither.
-            comment: what they say; a down needs it.
-            agent_id: the agent that answered.
-            message_id: the message that it is about, if one.
-            author: who gave it, as an opaque id.
-            tags: the reasons that they picked.
-            context: what else is known by name, such as ``{"user_tier": "premium"}``.
-            idempotency_key: makes repeating the call safe: the same key and body are kept once.
-            application: whose feedback it is, if not the one connected for.
+            session_id: the session.
+            rating: ``"up"``, ``"down"`` or ``None`` for neutral.
+            comment: the text; by default, a thumbs-down needs one.
+            keywords: ``agent_id`` is the agent that answered; ``message_id`` the message, if the feedback is about one;
+                ``author`` the person, as an opaque id; ``tags`` the reasons that they picked; ``context`` further
+                values by name, such as ``{"user_tier": "premium"}``; ``idempotency_key`` makes it safe to repeat the
+                call: the same key and body are stored once; ``application`` replaces the one of :attr:`application`.
 
         Raises:
             FeedbackRejected: it breaks rules; ``violations`` has all of them.
             IdempotencyConflict: the key was used before in this session, with another body.
-            Overloaded: too much is waiting to be written; nothing was kept.
+            Overloaded: the queue is full; nothing was stored.
             StorageError: it could not be stored.
         """
-        submission = self._submission(
-            Target(session_id, message_id, agent_id),
-            rating,
-            comment,
-            author=author,
-            tags=tags,
-            context=context,
-            idempotency_key=idempotency_key,
-            application=application,
-        )
-        return self.collection.submit(submission)
+        return self.collection.submit(self._submission(session_id, rating, comment, keywords))
 
     def submit_soon(
-        self,
-        session_id: str,
-        rating: Rating | str | None,
-        comment: str = "",
-        *,
-        agent_id: str | None = None,
-        message_id: str | None = None,
-        author: str | None = None,
-        tags: Sequence[str] = (),
-        context: Mapping[str, Scalar] | None = None,
-        idempotency_key: str | None = None,
-        application: str | None = None,
+        self, session_id: str, rating: Rating | str | None, comment: str = "", **keywords: Unpack[SubmitKeywords]
     ) -> Future[Receipt]:
-        """Like :meth:`submit`, without waiting for the storage: what that returns or raises, the future does."""
-        submission = self._submission(
-            Target(session_id, message_id, agent_id),
-            rating,
-            comment,
-            author=author,
-            tags=tags,
-            context=context,
-            idempotency_key=idempotency_key,
-            application=application,
-        )
-        return self.collection.submit_soon(submission)
+        """Like :meth:`submit`, without waiting for the storage: the future returns the receipt or raises the error."""
+        return self.collection.submit_soon(self._submission(session_id, rating, comment, keywords))
 
     def feedback(self, *, limit: int = 100, after: Cursor | str | None = None, **filters: Unpack[Filters]) -> Page:
-        """A page of at most ``limit`` (1 to 1,000), newest first; ``after`` is the last page's ``next``.
+        """A page of at most ``limit`` (1 to 1,000) entries, newest first; ``after`` is the last page's ``next``.
 
         Raises:
-            InvalidQuery: a filter, the limit or the cursor makes no sense.
+            InvalidQuery: a filter, the limit or the cursor is invalid.
         """
         cursor = Cursor.parse(after) if isinstance(after, str) else after
         return self.collection.find(self.query(**filters), limit=limit, after=cursor)
 
     def stream(self, **filters: Unpack[Filters]) -> Iterator[Feedback]:
-        """All that match, oldest first, in constant memory."""
+        """All matching feedback, oldest first, in constant memory."""
         return self.collection.stream(self.query(**filters))
 
     def summary(self, **filters: Unpack[Filters]) -> Summary:
-        """The figures of all that match, exactly."""
+        """The exact statistics of the matching feedback."""
         return self.analytics.summary(self.query(**filters))
 
     def groups(self, by: GroupBy | str, **filters: Unpack[Filters]) -> Mapping[GroupKey, Summary]:
-        """The figures by ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``, the largest group first."""
+        """The statistics by ``"agent"``, ``"session"``, ``"tag"`` or ``"context.<name>"``, the largest group first."""
         group_by = GroupBy.parse(by) if isinstance(by, str) else by
         return self.analytics.groups(self.query(**filters), group_by)
 
     def trend(
         self, period: Period | str = Period.DAY, zone: str = "UTC", **filters: Unpack[Filters]
     ) -> list[TrendPoint]:
-        """The figures by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
+        """The statistics by local ``"hour"``, ``"day"`` or ``"week"`` of an IANA time zone, oldest first."""
         return self.analytics.trend(self.query(**filters), _period(period), zone)
 
     def themes(self, keywords: str | Sequence[str] = KEYWORDS, **filters: Unpack[Filters]) -> tuple[Theme, ...]:
-        """How many downs mention each keyword, the most mentioned first."""
+        """How many negative comments mention each keyword, the most mentioned first."""
         return self.analytics.themes(self.query(**filters), keywords)
 
     def check(self) -> list[str]:
-        """Look for damage in the storage and for figures that differ from a recount, and tell of each problem.
+        """Check the storage for damage, and its statistics against a recount; returns a sentence for each problem.
 
-        Reads everything of the application that it is connected for, so it takes as long as that takes. Feedback that
-        comes in meanwhile can make figures differ.
+        Reads all feedback of :attr:`application`. Feedback that is submitted meanwhile can make statistics differ.
         """
-        return [*self._check_storage(), *self.analytics.discrepancies(self.query())]
+        return [*self._storage.check(), *self.analytics.discrepancies(self.query())]
 
     def rebuild(self) -> list[str]:
-        """Count anew what figures the storage keeps, of all applications; mend and tell of each that was wrong.
+        """Recompute the stored statistics of all applications; returns a sentence for each one that was wrong.
 
-        Reads everything, so it takes as long as that takes; feedback that comes in meanwhile may have to wait.
+        Reads all feedback; submissions may have to wait until it is done.
         """
-        return list(self._rebuild_storage())
+        return list(self._storage.rebuild())
 
     def query(self, **filters: Unpack[Filters]) -> FeedbackQuery:
-        """The query that these keywords mean, for the services.
+        """The query for these filters, for the methods of services.
 
         Raises:
-            InvalidQuery: a filter makes no sense.
+            InvalidQuery: a filter is invalid.
             TypeError: there is no such filter.
         """
-        if unknown := filters.keys() - Filters.__annotations__.keys():
-            # A filter that is misspelt must not mean everything.
-            known = ", ".join(Filters.__annotations__)
-            raise TypeError(f"There is no filter {', '.join(sorted(unknown))}; known are {known}")
+        check_keywords(filters, Filters, "filter")
         application = filters.get("application")
-        rating = None
-        if "rating" in filters:
-            rating = _rating(filters["rating"])
         return FeedbackQuery(
             application=self.application if application is None else application,
             session_id=filters.get("session_id"),
             message_id=filters.get("message_id"),
             agent_id=filters.get("agent_id"),
             author=filters.get("author"),
-            rating=rating,
+            rating=_rating(filters["rating"]) if "rating" in filters else None,
             tag=filters.get("tag"),
             context=filters.get("context"),
             since=filters.get("since"),
@@ -277,26 +223,16 @@ class Harken:
         )
 
     def _submission(
-        self,
-        target: Target,
-        rating: Rating | str | None,
-        comment: str,
-        *,
-        author: str | None,
-        tags: Sequence[str],
-        context: Mapping[str, Scalar] | None,
-        idempotency_key: str | None,
-        application: str | None,
+        self, session_id: str, rating: Rating | str | None, comment: str, keywords: SubmitKeywords
     ) -> Submission:
-        return Submission(
-            target=target,
-            rating=rating,
-            comment=comment,
-            author=author,
-            tags=tags,
-            context=NO_CONTEXT if context is None else context,
-            idempotency_key=idempotency_key,
-            application=self.application if application is None else application,
+        check_keywords(keywords, SubmitKeywords)
+        return build_submission(
+            Target(session_id, keywords.get("message_id"), keywords.get("agent_id")),
+            rating,
+            comment,
+            keywords,
+            application=self.application,
+            author=keywords.get("author"),
         )
 
 

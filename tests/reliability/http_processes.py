@@ -136,8 +136,8 @@ def serve(storage: str, folder: Path, *options: str, before: Sequence[str] = (),
     assert process.stdout is not None
     try:
         output = [process.stdout.readline()]
-        assert output[0].startswith("Harken serves on http://"), output[0] + log.read_text()
-        while not output[-1].startswith(("Every request", "Open: ")):
+        assert output[0].startswith("Harken is running on http://"), output[0] + log.read_text()
+        while not output[-1].startswith(("Requests need", "No API key")):
             output.append(process.stdout.readline())
             assert output[-1], log.read_text()
         service = Service(process, output[0].split()[-1], log, "".join(output))

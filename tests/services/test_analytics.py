@@ -1,4 +1,4 @@
-"""Figures of a whole storage."""
+"""Statistics of a whole storage."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,8 +42,10 @@ filters: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 @given(st.lists(submissions, max_size=15), filters, st.data())
-def test_every_figure_is_a_fold(said: list[harken.Submission], chosen: dict[str, Any], data: st.DataObject) -> None:
-    """Summaries, groups, trends and charts by clock and calendar all equal a count of the raw feedback."""
+def test_all_statistics_equal_a_count(
+    said: list[harken.Submission], chosen: dict[str, Any], data: st.DataObject
+) -> None:
+    """Summaries, groups, trends, and statistics by hour and weekday all equal a count of the feedback."""
     with harken.connect("memory://") as hk:
         for receipt in hk.collection.submit_many(said):
             assert isinstance(receipt, harken.Receipt)
@@ -75,14 +77,14 @@ def test_every_figure_is_a_fold(said: list[harken.Submission], chosen: dict[str,
 
 
 def test_groups_of_equal_size_have_an_order(hk: Harken) -> None:
-    """Equal groups come in the order of their names, in every storage."""
+    """Groups of equal size are sorted by name, in every storage."""
     for agent in ("b", "c", "a", "c"):
         hk.submit("s", "up", agent_id=agent)
     assert list(hk.groups("agent")) == ["c", "a", "b"]
 
 
-def test_themes_are_about_downs(hk: Harken) -> None:
-    """Keywords are counted in the comments of downs that match; what an up says is no complaint."""
+def test_themes_are_about_negative_feedback(hk: Harken) -> None:
+    """Keywords are counted in the comments of matching thumbs-downs, and not in those of thumbs-ups."""
     hk.submit("s", "down", "Too slow and unclear")
     hk.submit("s", "down", "Incomplete answer with errors")
     hk.submit("s", "up", "Not slow at all")
@@ -93,7 +95,7 @@ def test_themes_are_about_downs(hk: Harken) -> None:
 
 
 def test_comparing(hk: Harken) -> None:
-    """Two selections side by side."""
+    """The comparison of two selections."""
     hk.submit("s", "down", "Slow", agent_id="old")
     hk.submit("s", "up", agent_id="new")
     comparison = hk.analytics.compare(hk.query(agent_id="old"), hk.query(agent_id="new"))
@@ -102,7 +104,7 @@ def test_comparing(hk: Harken) -> None:
 
 
 def test_a_trend_in_local_days(hk: Harken) -> None:
-    """Each feedback is in the day that the wall clock of the zone showed."""
+    """Each entry is counted on its local day in the time zone."""
     for hour in (3, 5):
         hk.collection.submit(a_submission(created_at=datetime(2026, 7, 1, hour, tzinfo=UTC)))
     points = hk.trend("day", "America/New_York")
@@ -112,8 +114,8 @@ def test_a_trend_in_local_days(hk: Harken) -> None:
     ]
 
 
-def test_what_cannot_be_answered(hk: Harken) -> None:
-    """An unknown zone is told before anything is read, also where there is nothing to show."""
+def test_an_unknown_zone(hk: Harken) -> None:
+    """An unknown zone is an error before anything is read, even without feedback."""
     query = FeedbackQuery()
     for ask in (
         lambda: hk.analytics.trend(query, Period.DAY, "Mars/Olympus"),

@@ -1,4 +1,4 @@
-"""What authors may do with their feedback later: vote again, change, withdraw; and be answered."""
+"""What authors do with their feedback later: vote again, change, withdraw; and get replies."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -39,14 +39,14 @@ TARGET = Target("s", "m", "helper")
 
 @pytest.fixture
 def kept(hk: Harken) -> Feedback:
-    """A down with everything filled in."""
+    """A thumbs-down with all parts."""
     return hk.collection.submit(
         a_submission("s", "down", "Slow", author="ann", tags=["slow"], context={"tier": "free"}, agent_id="helper")
     ).feedback
 
 
 def check_history(feedback: Feedback) -> None:
-    """A complete chain: versions without holes, each replaced before the next one."""
+    """A complete history: versions without gaps, each replaced before the next one."""
     assert [revision.version for revision in feedback.revisions] == list(range(1, feedback.version))
     times = [revision.replaced_at for revision in feedback.revisions]
     assert times == sorted(times)
@@ -54,7 +54,7 @@ def check_history(feedback: Feedback) -> None:
 
 class TestVotes:
     def test_a_new_vote_replaces_the_old_one(self, hk: Harken, clock: ManualClock) -> None:
-        """One author has one vote on a message; what it said before is a revision, and listeners are told of both."""
+        """An author has one vote on a message; the earlier vote becomes a revision, and both have events."""
         first = hk.collection.set_vote(TARGET, "ann", "down", "Slow", tags=["slow"], context={"tier": "free"}).feedback
         hk.collection.reply(APP, first.id, "Sorry")
         clock.turn(hours=1)
@@ -79,21 +79,21 @@ class TestVotes:
         ]
 
     def test_the_same_vote_again_changes_nothing(self, hk: Harken) -> None:
-        """Pressing the same thumb twice is a duplicate and no event."""
+        """The same vote twice is a duplicate and has no event."""
         first = hk.collection.set_vote(TARGET, "ann", "up", "Good ")
         again = hk.collection.set_vote(TARGET, "ann", Rating.UP, "Good")
         assert again == Receipt(first.feedback, duplicate=True)
         assert len(all_events(hk)) == 1
 
     def test_a_vote_is_checked_like_everything(self, hk: Harken) -> None:
-        """A vote against the rules is refused and leaves the earlier one."""
+        """A vote against the rules is refused, and the earlier one stays."""
         first = hk.collection.set_vote(TARGET, "ann", "up").feedback
         with pytest.raises(FeedbackRejected, match="Please provide a comment"):
             hk.collection.set_vote(TARGET, "ann", "down")
         assert hk.collection.get(APP, first.id) == first
 
-    def test_a_withdrawn_vote_comes_back(self, hk: Harken) -> None:
-        """Whoever took a vote back may vote again, even the same: it stands and counts once more."""
+    def test_a_withdrawn_vote_can_be_set_again(self, hk: Harken) -> None:
+        """An author who withdrew a vote may vote again, even the same: it is counted again."""
         first = hk.collection.set_vote(TARGET, "ann", "up").feedback
         hk.collection.withdraw(APP, first.id)
         receipt = hk.collection.set_vote(TARGET, "ann", "up")
@@ -117,22 +117,22 @@ class TestVotes:
             lambda hk: hk.submit("s", "up", message_id="m", author="ann"),
         ],
     )
-    def test_other_places_are_other_votes(self, hk: Harken, other: Callable[[Harken], Receipt]) -> None:
-        """Another author, session, message or application has a vote of its own, and feedback is no vote."""
+    def test_other_targets_have_other_votes(self, hk: Harken, other: Callable[[Harken], Receipt]) -> None:
+        """Another author, session, message or application has its own vote, and plain feedback is not a vote."""
         first = hk.collection.set_vote(TARGET, "ann", "up").feedback
         receipt = other(hk)
         assert not receipt.duplicate
         assert receipt.feedback.id != first.id
 
-    def test_the_agent_is_learned_and_not_forgotten(self, hk: Harken) -> None:
-        """A vote that does not say which agent answered leaves the known one; one that says so corrects it."""
+    def test_the_agent_is_kept(self, hk: Harken) -> None:
+        """A vote without an agent keeps the known one; a vote with an agent corrects it."""
         hk.collection.set_vote(TARGET, "ann", "up")
         assert hk.collection.set_vote(Target("s", "m"), "ann", None).feedback.agent_id == "helper"
         assert hk.collection.set_vote(Target("s", "m", "other"), "ann", None).feedback.agent_id == "other"
         assert hk.summary(agent_id="other").total == hk.summary().total == 1
 
     def test_idempotency_keys(self, hk: Harken) -> None:
-        """A repeated first vote is a duplicate also after later votes; its key with another body is refused."""
+        """A repeated first vote is a duplicate even after later votes; its key with another body is refused."""
         first = hk.collection.set_vote(TARGET, "ann", "up", idempotency_key="k")
         second = hk.collection.set_vote(TARGET, "ann", "down", "Slow")
         assert hk.collection.set_vote(TARGET, "ann", "up", idempotency_key="k") == Receipt(
@@ -143,7 +143,7 @@ class TestVotes:
         assert first.feedback.id == second.feedback.id
 
     def test_many_votes_in_one_write(self, hk: Harken) -> None:
-        """Later votes of a write replace earlier ones, one after the other."""
+        """Later votes in a write replace earlier ones, one after another."""
         votes = [a_submission(rating=rating, author="ann", vote=True) for rating in ("up", None, None, "up")]
         receipts = hk.collection.submit_many(votes)
         assert [receipt.duplicate for receipt in receipts if isinstance(receipt, Receipt)] == [
@@ -155,15 +155,15 @@ class TestVotes:
         (feedback,) = hk.stream()
         assert [revision.rating for revision in feedback.revisions] == [Rating.UP, Rating.NEUTRAL]
 
-    def test_old_votes_are_no_news(self, hk: Harken) -> None:
-        """Votes that are taken over without announcement tell nobody, whether they are new or replace others."""
+    def test_unannounced_votes_have_no_events(self, hk: Harken) -> None:
+        """Votes that are stored without announcement have no events, whether they are new or replace others."""
         votes = [a_submission(rating=rating, author="ann", vote=True) for rating in ("up", None)]
         hk.collection.submit_many(votes, announce=False)
         assert all_events(hk) == []
         assert hk.summary().neutral == 1
 
     def test_racing_votes(self, hk: Harken) -> None:
-        """However many vote in one place at once: one feedback, and a chain without holes of all that was said."""
+        """Any number of concurrent votes make one entry, and a history without gaps of all of them."""
         comments = [f"Comment {number}" for number in range(16)]
         receipts = in_threads(
             [lambda comment=comment: hk.collection.set_vote(TARGET, "ann", "up", comment) for comment in comments]
@@ -177,8 +177,8 @@ class TestVotes:
 
 
 class TestChanging:
-    def test_what_it_said_before_is_kept(self, hk: Harken, clock: ManualClock, kept: Feedback) -> None:
-        """A change makes a new version with the replaced words as a revision, and listeners are told once."""
+    def test_the_old_content_is_a_revision(self, hk: Harken, clock: ManualClock, kept: Feedback) -> None:
+        """A change makes a new version with the old content as a revision, and one event."""
         clock.turn(minutes=1)
         changed = hk.collection.change(APP, kept.id, Change(comment=" Too slow "), expected_version=1)
         assert (changed.comment, changed.rating, changed.tags) == ("Too slow", Rating.DOWN, ("slow",))
@@ -197,13 +197,13 @@ class TestChanging:
             Change(context={"tier": "free"}),
         ],
     )
-    def test_no_change_is_none(self, hk: Harken, kept: Feedback, change: Change) -> None:
-        """What changes nothing makes neither a version nor an event."""
+    def test_a_change_to_the_same_content(self, hk: Harken, kept: Feedback, change: Change) -> None:
+        """A change that changes nothing makes neither a version nor an event."""
         assert hk.collection.change(APP, kept.id, change) == kept
         assert len(all_events(hk)) == 1
 
-    def test_a_fact_can_be_corrected_to_its_like(self, hk: Harken) -> None:
-        """1 and true are different facts: correcting one to the other is a change, and groups follow."""
+    def test_a_value_can_be_changed_to_an_equal_one_of_another_type(self, hk: Harken) -> None:
+        """1 and true are different values: changing one to the other is a change, and groups follow."""
         feedback = hk.submit("s", "up", context={"beta": 1}).feedback
         assert hk.collection.change(APP, feedback.id, Change(context={"beta": True})).version == 2
         assert list(hk.groups("context.beta")) == ["true"]
@@ -219,30 +219,30 @@ class TestChanging:
             (Change(context={"a": [1]}), "context.a must be text, a number, true, false or null, got list"),  # type: ignore[dict-item]
         ],
     )
-    def test_the_whole_is_checked_again(self, hk: Harken, kept: Feedback, change: Change, message: str) -> None:
-        """A change cannot make what could not have been submitted; the feedback stays as it was."""
+    def test_the_whole_entry_is_checked_again(self, hk: Harken, kept: Feedback, change: Change, message: str) -> None:
+        """A change cannot make feedback that could not have been submitted; the feedback stays unchanged."""
         with pytest.raises(FeedbackRejected) as caught:
             hk.collection.change(APP, kept.id, change)
         assert str(caught.value) == message
         assert hk.collection.get(APP, kept.id) == kept
         assert len(all_events(hk)) == 1
 
-    def test_an_up_without_words_cannot_become_a_down(self, hk: Harken) -> None:
-        """The rule of the comment holds for the whole, whichever part changes."""
+    def test_a_thumbs_up_without_comment_cannot_become_a_thumbs_down(self, hk: Harken) -> None:
+        """The rule about the comment applies to the whole entry, whichever part is changed."""
         feedback = hk.submit("s", "up").feedback
         with pytest.raises(FeedbackRejected, match="Please provide a comment"):
             hk.collection.change(APP, feedback.id, Change(rating="down"))
         assert hk.collection.change(APP, feedback.id, Change(rating="down", comment="Slow")).comment == "Slow"
 
-    def test_somebody_was_faster(self, hk: Harken, kept: Feedback) -> None:
-        """Whoever changes what they saw learns that it is no longer so; without expectation the last one wins."""
+    def test_a_stale_version(self, hk: Harken, kept: Feedback) -> None:
+        """A change of another version than expected is refused; without an expected version the last change wins."""
         hk.collection.change(APP, kept.id, Change(comment="First"))
-        with pytest.raises(StaleFeedback, match="has version 2 by now, not 1"):
+        with pytest.raises(StaleFeedback, match="now has version 2, not 1"):
             hk.collection.change(APP, kept.id, Change(comment="Second"), expected_version=1)
         assert hk.collection.change(APP, kept.id, Change(comment="Second")).version == 3
 
-    def test_somebody_is_faster_in_between(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A change that loses a race is made again on top of what won, and both are in the history."""
+    def test_a_concurrent_change(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A change that loses a race is repeated on top of the winner, and both are in the history."""
         with open_storage() as storage:
             replace, raced = storage.feedback.replace, []
 
@@ -262,7 +262,7 @@ class TestChanging:
             hk.close()
 
     def test_racing_changes(self, hk: Harken, kept: Feedback) -> None:
-        """Every change of many at once is in the history, and of many with one expectation one wins."""
+        """Each concurrent change is in the history; of several with the same expected version, one wins."""
         in_threads([lambda n=n: hk.collection.change(APP, kept.id, Change(comment=f"C{n}")) for n in range(12)])
         now = hk.collection.get(APP, kept.id)
         check_history(now)
@@ -275,13 +275,13 @@ class TestChanging:
         )
         assert sorted(type(result).__name__ for result in results) == ["Feedback"] + ["StaleFeedback"] * 7
 
-    def test_what_is_not_there(self, hk: Harken, kept: Feedback) -> None:
-        """Another application's feedback cannot even be seen."""
+    def test_feedback_of_another_application(self, hk: Harken, kept: Feedback) -> None:
+        """Feedback of another application is not found."""
         with pytest.raises(FeedbackNotFound):
             hk.collection.change("shop", kept.id, Change())
 
-    def test_history_is_folded(self, hk: Harken, kept: Feedback) -> None:
-        """However often feedback changes, the first revision and the latest 99 are kept, under their versions."""
+    def test_history_is_limited(self, hk: Harken, kept: Feedback) -> None:
+        """After any number of changes, the first revision and the latest 99 are stored, with their versions."""
         for number in range(MAX_REVISIONS):
             last = hk.collection.change(APP, kept.id, Change(comment=f"Version {number}"))
         check_history(last)
@@ -293,8 +293,8 @@ class TestChanging:
         assert [version for _, _, version in all_events(hk)] == list(range(1, 122))
 
     @given(st.lists(st.tuples(st.sampled_from(["up", None]), st.sampled_from(["", "a", "b"])), max_size=8))
-    def test_history_is_what_happened(self, wishes: list[tuple[str | None, str]]) -> None:
-        """Versions, revisions and events are those of the changes that changed something, in their order."""
+    def test_history_is_complete(self, wishes: list[tuple[str | None, str]]) -> None:
+        """Versions, revisions and events are those of the changes that changed something, in order."""
         with harken.connect("memory://", clock=ManualClock(), new_id=counting_ids()) as hk:
             feedback = hk.submit("s", "up").feedback
             said = [("up", "")]
@@ -309,8 +309,8 @@ class TestChanging:
 
 
 class TestModerationAfterChanges:
-    def test_what_was_rejected_waits_again(self, hk: Harken, kept: Feedback) -> None:
-        """Rejected feedback that its author changes goes back to the moderators; it cannot approve itself."""
+    def test_changed_rejected_feedback_is_pending(self, hk: Harken, kept: Feedback) -> None:
+        """Rejected feedback that its author changes is pending again; a change cannot approve itself."""
         hk.moderation.decide(APP, kept.id, ModerationStatus.REJECTED)
         changed = hk.collection.change(APP, kept.id, Change(comment="Kinder words"))
         assert changed.moderation.status is ModerationStatus.PENDING
@@ -319,7 +319,9 @@ class TestModerationAfterChanges:
         assert again.moderation.status is ModerationStatus.PENDING
 
     def test_new_spam_is_held(self) -> None:
-        """Under a policy that holds, a change to spam holds what was approved, and a change back does not free it."""
+        """With a policy that holds, a change to spam holds approved feedback, and changing it back does not
+        release it.
+        """
         with harken.connect("memory://", policy=RatingPolicy.standard(spam="hold")) as hk:
             feedback = hk.submit("s", "up", "Fine").feedback
             held = hk.collection.change(APP, feedback.id, Change(comment="casino"))
@@ -329,7 +331,7 @@ class TestModerationAfterChanges:
             assert hk.summary().total == 0
 
     def test_a_vote_cannot_approve_itself_either(self, hk: Harken) -> None:
-        """Voting again over a rejected vote makes it pending."""
+        """A new vote over a rejected one is pending."""
         first = hk.collection.set_vote(TARGET, "ann", "up").feedback
         hk.moderation.decide(APP, first.id, ModerationStatus.REJECTED)
         again = hk.collection.set_vote(TARGET, "ann", None).feedback
@@ -338,7 +340,7 @@ class TestModerationAfterChanges:
 
 class TestWithdrawing:
     def test_a_tombstone(self, hk: Harken, clock: ManualClock, kept: Feedback) -> None:
-        """What was taken back no longer counts but can still be looked up; twice is once."""
+        """Withdrawn feedback is not counted but can be looked up; withdrawing it again changes nothing."""
         clock.turn(days=1)
         withdrawn = hk.collection.withdraw(APP, kept.id)
         assert (withdrawn.withdrawn_at, withdrawn.version) == (NOON + timedelta(days=1), 2)
@@ -347,8 +349,8 @@ class TestWithdrawing:
         assert hk.collection.withdraw(APP, kept.id) == hk.collection.get(APP, kept.id) == withdrawn
         assert all_events(hk)[1:] == [("feedback.withdrawn", kept.id, 2)]
 
-    def test_stands_no_more(self, hk: Harken, kept: Feedback) -> None:
-        """What was taken back can neither be changed nor answered nor moderated."""
+    def test_withdrawn_feedback_cannot_be_changed(self, hk: Harken, kept: Feedback) -> None:
+        """Withdrawn feedback can neither be changed nor replied to nor moderated."""
         hk.collection.withdraw(APP, kept.id)
         for attempt in (
             lambda: hk.collection.change(APP, kept.id, Change(comment="No, wait")),
@@ -356,19 +358,19 @@ class TestWithdrawing:
             lambda: hk.moderation.decide(APP, kept.id, ModerationStatus.REJECTED),
             lambda: hk.moderation.undo(APP, kept.id),
         ):
-            with pytest.raises(FeedbackWithdrawn, match="taken back by its author"):
+            with pytest.raises(FeedbackWithdrawn, match="withdrawn by its author"):
                 attempt()
         assert len(all_events(hk)) == 2
 
-    def test_what_is_not_there(self, hk: Harken) -> None:
-        """There is nothing to take back."""
+    def test_unknown_feedback(self, hk: Harken) -> None:
+        """Withdrawing unknown feedback is an error."""
         with pytest.raises(FeedbackNotFound):
             hk.collection.withdraw(APP, "nothing")
 
 
 class TestReplying:
-    def test_a_reply_and_its_end(self, hk: Harken, kept: Feedback) -> None:
-        """An answer is a version of its own, can be replaced and taken back, and is no revision of the author's."""
+    def test_a_reply_can_be_set_and_removed(self, hk: Harken, kept: Feedback) -> None:
+        """A reply makes a version, can be replaced and removed, and is not a revision of the author's."""
         answered = hk.collection.reply(APP, kept.id, "We are faster now")
         assert hk.collection.get(APP, kept.id).reply == "We are faster now"
         assert hk.collection.reply(APP, kept.id, "We are faster now") == answered
@@ -377,7 +379,7 @@ class TestReplying:
         assert hk.collection.get(APP, kept.id).revisions == ()
 
     def test_a_duplicate_submitter_sees_the_reply(self, hk: Harken) -> None:
-        """The receipt carries the answer."""
+        """The receipt has the reply."""
         body = Submission(target=Target("s"), rating="up", idempotency_key="k")
         assert hk.collection.submit(body).reply is None
         hk.collection.reply(APP, hk.collection.submit(body).feedback.id, "Thanks")
@@ -391,7 +393,7 @@ class TestReplying:
             (7, "reply must be text, got int"),
         ],
     )
-    def test_what_no_storage_could_keep(self, hk: Harken, kept: Feedback, text: str, message: str) -> None:
+    def test_invalid_replies(self, hk: Harken, kept: Feedback, text: str, message: str) -> None:
         """A reply is text like a comment, and the violation is about the reply."""
         with pytest.raises(FeedbackRejected) as caught:
             hk.collection.reply(APP, kept.id, text)
@@ -399,8 +401,8 @@ class TestReplying:
         assert hk.collection.get(APP, kept.id) == kept
 
 
-def test_a_late_retry_overturns_no_newer_vote(hk: Harken) -> None:
-    """A vote that is sent again under its key, after the author has voted anew, changes nothing."""
+def test_a_late_retry_does_not_replace_a_newer_vote(hk: Harken) -> None:
+    """A vote that is repeated with its key, after the author has voted again, changes nothing."""
     target = Target("session", "message")
     for rating, key in (("up", "k1"), ("down", "k2"), ("up", "k3")):
         hk.collection.set_vote(target, "ann", rating, "so", idempotency_key=key)
@@ -411,7 +413,7 @@ def test_a_late_retry_overturns_no_newer_vote(hk: Harken) -> None:
 
 
 def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_the_first() -> None:
-    """Erasing an author's vote just while they vote again loses nothing and fails nobody."""
+    """Erasing an author's vote while they vote again loses nothing and fails no call."""
     with open_storage() as storage, harken.connect(storage) as hk:
         hk.collection.set_vote(Target("session"), "ann", "up")
         add = storage.feedback.add

@@ -1,4 +1,4 @@
-"""Jobs in the background: done in order, bounded, and in nobody's way."""
+"""Background jobs: run in order, in limited numbers, without delaying callers."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from support import PATIENCE, eventually
 
 
 def test_in_order() -> None:
-    """One thread does what it is given in the order in which that came."""
+    """One thread runs jobs in the order in which they were added."""
     done: list[int] = []
     background = Background("jobs", threads=1)
     assert all(background.soon(lambda number=number: done.append(number)) for number in range(100))
@@ -22,8 +22,8 @@ def test_in_order() -> None:
     background.close()
 
 
-def test_some_at_a_time() -> None:
-    """As many jobs as there may be threads run at once, so one that hangs does not stop the others."""
+def test_several_at_a_time() -> None:
+    """As many jobs as threads run at the same time, so one that hangs does not stop the others."""
     background, meet, done = Background("jobs", threads=3), Barrier(4, timeout=PATIENCE), Event()
     for _ in range(3):
         background.soon(meet.wait)
@@ -36,8 +36,8 @@ def test_some_at_a_time() -> None:
     background.close()
 
 
-def test_a_few_threads_at_most() -> None:
-    """However much there is to do, there are no more threads than were asked for."""
+def test_the_number_of_threads_is_limited() -> None:
+    """With any number of jobs, there are no more threads than allowed."""
     background, release, before = Background("jobs", threads=2), Event(), active_count()
     for _ in range(50):
         background.soon(release.wait)
@@ -47,8 +47,8 @@ def test_a_few_threads_at_most() -> None:
     background.close()
 
 
-def test_refuses_what_is_too_much(caplog: pytest.LogCaptureFixture) -> None:
-    """What does not fit is refused at once and counted, and the log is not filled with it."""
+def test_too_many_jobs_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """Jobs above the limit are refused at once and counted, without filling the log."""
     background, begun, release = Background("jobs", threads=1, max_waiting=3), Event(), Event()
     done: list[int] = []
 
@@ -61,8 +61,8 @@ def test_refuses_what_is_too_much(caplog: pytest.LogCaptureFixture) -> None:
     taken = [background.soon(lambda number=number: done.append(number)) for number in range(23)]
     assert taken == [True] * 3 + [False] * 20
     assert (background.waiting, background.refused) == (3, 20)
-    told = [record.getMessage().split("; ")[1] for record in caplog.records]
-    assert told == [f"{count} refused so far" for count in (1, 2, 4, 8, 16)]
+    seen = [record.getMessage().split("; ")[1] for record in caplog.records]
+    assert seen == [f"{count} refused so far" for count in (1, 2, 4, 8, 16)]
     release.set()
     eventually(lambda: done == [0, 1, 2])
     background.close()
@@ -70,7 +70,7 @@ def test_refuses_what_is_too_much(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
 def test_a_job_that_fails(error: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged and costs no other job, not even if it tries to exit."""
+    """The error is logged and affects no other job, even if the job tries to exit."""
     background, done = Background("jobs", threads=1), Event()
 
     def fail() -> None:
@@ -84,8 +84,8 @@ def test_a_job_that_fails(error: type[BaseException], caplog: pytest.LogCaptureF
     background.close()
 
 
-def test_closing_waits_for_what_is_being_done() -> None:
-    """A moment is given to what was begun; what was not is dropped and told."""
+def test_closing_waits_for_running_jobs() -> None:
+    """Running jobs get a moment; waiting ones are dropped and counted."""
     background, begun, release = Background("jobs", threads=1), Event(), Event()
     done: list[str] = []
 
@@ -106,7 +106,7 @@ def test_closing_waits_for_what_is_being_done() -> None:
 
 
 def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    """What hangs is left alone, and what waited behind it is dropped and logged."""
+    """A job that hangs is left running, and the jobs after it are dropped and logged."""
     background, begun, release = Background("jobs", threads=1), Event(), Event()
 
     def hang() -> None:
@@ -117,12 +117,12 @@ def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> Non
     assert begun.wait(PATIENCE)
     background.soon(hang)
     assert background.close(0.01) == 1
-    assert caplog.messages == ["jobs: closed with 1 still to be done, which are dropped"]
+    assert caplog.messages == ["jobs: closed; 1 waiting jobs were dropped"]
     release.set()
 
 
 def test_closed_by_a_job() -> None:
-    """A job may close what runs it: it does not wait for itself."""
+    """A job may close its background: it does not wait for itself."""
     background, closed = Background("jobs"), Event()
 
     def close() -> None:
@@ -134,7 +134,7 @@ def test_closed_by_a_job() -> None:
 
 
 def test_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the machine gives no thread any more, the job is refused and nobody fails."""
+    """If no thread can be started, the job is refused without an error."""
 
     def no_more(_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -150,7 +150,7 @@ def test_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_after_a_fork() -> None:
-    """In a forked process nothing is taken and closing waits for nothing, even if the lock was held at the fork."""
+    """In a forked process no job is accepted and closing does not wait, even if the lock was held at the fork."""
     background, release = Background("jobs", threads=1), Event()
     background.soon(release.wait)
     with background._state:
@@ -175,7 +175,7 @@ print("done")
 
 
 @pytest.mark.slow
-def test_hanging_keeps_no_interpreter_from_ending() -> None:
+def test_a_hanging_job_does_not_block_the_exit() -> None:
     """A job that never ends does not outlive the program."""
     done = subprocess.run([sys.executable, "-c", HANGING], timeout=PATIENCE, check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("done\n", "")

@@ -1,4 +1,4 @@
-"""Taking submissions in: what is kept, what is refused, and what a repeated call comes to."""
+"""Submitting: what is stored, what is refused, and what a repeated call returns."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ WAYS = ["submit", "submit_soon", "submit_many"]
 
 
 def way_in(hk: Harken, way: str) -> Submit:
-    """One of the three ways to submit, all with the face of the first."""
+    """One of the three ways to submit, with the signature of the first."""
 
     def many(submission: Submission) -> Receipt:
         (answer,) = hk.collection.submit_many([submission])
@@ -64,8 +64,8 @@ def submit(request: pytest.FixtureRequest, hk: Harken) -> Submit:
 
 
 class TestKeeping:
-    def test_everything_that_was_said(self, hk: Harken, submit: Submit) -> None:
-        """Every part of a submission is kept, trimmed and typed, and comes back equal."""
+    def test_every_part_is_stored(self, hk: Harken, submit: Submit) -> None:
+        """Every part of a submission is stored, trimmed and typed, and is returned equal."""
         before = datetime(2020, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
         receipt = submit(
             a_submission(
@@ -94,16 +94,16 @@ class TestKeeping:
         assert feedback.moderation == Moderation()
         assert all_events(hk) == [("feedback.created", feedback.id, 1)]
 
-    def test_a_refusal_keeps_nothing(self, hk: Harken, submit: Submit) -> None:
-        """What breaks rules is answered with every violation, and leaves neither feedback nor event."""
+    def test_a_refused_submission_stores_nothing(self, hk: Harken, submit: Submit) -> None:
+        """A submission that breaks rules is refused with every violation, and stores neither feedback nor event."""
         with pytest.raises(FeedbackRejected) as caught:
             submit(a_submission("", "maybe", "\x00"))
         assert [violation.field for violation in caught.value.violations] == ["rating", "comment", "session_id"]
         assert not hk.collection.find(FeedbackQuery().in_any_state()).items
         assert all_events(hk) == []
 
-    def test_one_bad_one_stops_no_other(self, hk: Harken) -> None:
-        """In one write each submission gets its own answer, in order."""
+    def test_a_bad_submission_does_not_stop_others(self, hk: Harken) -> None:
+        """In one write, each submission has its own result, in order."""
         answers = hk.collection.submit_many(
             [a_submission("s1"), a_submission("s2", "down"), a_submission("s3", None), a_submission("s4", "maybe")]
         )
@@ -112,8 +112,8 @@ class TestKeeping:
         assert hk.collection.submit_many([]) == []
 
     @given(st.lists(st.tuples(st.sampled_from(["up", "down", None, "maybe"]), st.text(max_size=5)), max_size=8))
-    def test_all_ways_in_are_alike(self, said: list[tuple[str | None, str]]) -> None:
-        """Whichever way a submission comes in, the answer and the figures are the same."""
+    def test_all_ways_to_submit_are_alike(self, said: list[tuple[str | None, str]]) -> None:
+        """The result and the statistics do not depend on the way to submit."""
         results = []
         for way in WAYS:
             with harken.connect("memory://", clock=ManualClock(), new_id=counting_ids()) as hk:
@@ -131,8 +131,8 @@ BODY = {"rating": "down", "comment": "Too slow ", "tags": ["slow"], "context": {
 
 
 class TestIdempotency:
-    def test_the_same_again_is_a_duplicate(self, hk: Harken, submit: Submit) -> None:
-        """Repeating a call is safe: one feedback, one event, the first receipt again."""
+    def test_a_repeated_submission_is_a_duplicate(self, hk: Harken, submit: Submit) -> None:
+        """Repeating a call is safe: one entry, one event, the first receipt again."""
         first = submit(a_submission(**BODY, idempotency_key="k"))
         reordered = BODY | {"context": {"a": 2, "b": 1}, "tags": ("slow",), "rating": Rating.DOWN}
         again = submit(a_submission(**reordered, idempotency_key="k"))
@@ -154,7 +154,7 @@ class TestIdempotency:
         ],
     )
     def test_another_body_is_a_conflict(self, hk: Harken, submit: Submit, other: dict[str, object]) -> None:
-        """A key that is used for something else is a mistake that the caller is told of, and nothing is kept."""
+        """A key that is used for something else is an error for the caller, and nothing is stored."""
         submit(a_submission(**BODY, idempotency_key="k"))
         with pytest.raises(IdempotencyConflict, match="'k' was used before") as caught:
             submit(a_submission(**BODY | other, idempotency_key="k"))
@@ -169,7 +169,7 @@ class TestIdempotency:
         assert not submit(a_submission(**mine | other)).duplicate
 
     def test_keys_belong_to_an_author(self, hk: Harken, submit: Submit) -> None:
-        """Nobody can claim or learn of the key of another author, nor of one who gave feedback without a name."""
+        """No one can use or detect the key of another author, or of feedback without an author."""
         authors = ("ann", "bob", None)
         receipts = [submit(a_submission(author=author, idempotency_key="k")) for author in authors]
         assert [receipt.duplicate for receipt in receipts] == [False] * 3
@@ -189,7 +189,7 @@ class TestIdempotency:
         assert hk.summary().neutral == 2
 
     def test_without_a_key_everything_is_new(self, hk: Harken, submit: Submit) -> None:
-        """Two people may say the same."""
+        """Two people may submit the same content."""
         submit(a_submission())
         submit(a_submission())
         assert hk.summary().total == 2
@@ -204,7 +204,7 @@ class TestIdempotency:
         assert hk.summary().total == 1
 
     def test_after_it_was_changed_or_withdrawn(self, hk: Harken, submit: Submit) -> None:
-        """A key stays used, and the duplicate shows the feedback as it reads now."""
+        """A key stays used, and the duplicate has the current feedback."""
         body = a_submission(idempotency_key="k")
         feedback_id = submit(body).feedback.id
         changed = hk.collection.change("default", feedback_id, Change(rating=None))
@@ -224,30 +224,30 @@ class TestIdempotency:
         assert hk.summary().total == len(all_events(hk)) == 1
 
     def test_a_taken_id_is_refused(self) -> None:
-        """An id factory that repeats itself overwrites nothing."""
+        """An id factory that repeats an id overwrites nothing."""
         with harken.connect("memory://", new_id=lambda: "same") as hk:
             hk.submit("s1", "up")
-            with pytest.raises(FeedbackRejected, match="other feedback with the id 'same'"):
+            with pytest.raises(FeedbackRejected, match="Other feedback has the id 'same'"):
                 hk.submit("s2", "up")
             assert [one.session_id for one in hk.stream()] == ["s1"]
 
 
 class ShoutingSanitizer:
-    """Takes tags out of angle brackets off, and shows that it was here."""
+    """Removes angle-bracket tags, and marks what it has seen."""
 
     def sanitize(self, text: str) -> str:
         return text.replace("<b>", "").replace("</b>", "").upper()
 
 
 class OddFilter:
-    """Finds everything suspicious that asks for money."""
+    """Recognises everything that asks for money as spam."""
 
     def is_spam(self, submission: Submission) -> bool:
         return "money" in submission.comment.lower()
 
 
 class LengthSentiment:
-    """The longer the worse."""
+    """The longer the comment, the more negative."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -258,16 +258,18 @@ class LengthSentiment:
 
 
 class TestTextPorts:
-    def test_the_sanitizer_comes_first(self) -> None:
-        """The rules look at the plain text: markup alone is no comment, and a comment may be long only with markup."""
+    def test_the_sanitizer_runs_first(self) -> None:
+        """The rules check the plain text: markup alone is not a comment, and a comment may be too long only with
+        markup.
+        """
         with harken.connect("memory://", sanitizer=ShoutingSanitizer()) as hk:
             assert hk.submit("s", "down", " <b>slow</b> ").feedback.comment == "SLOW"
             assert hk.submit("s", "up", "<b>" * 400).feedback.comment == ""
             with pytest.raises(FeedbackRejected, match="Please provide a comment"):
                 hk.submit("s", "down", "<b></b>")
 
-    def test_the_sanitizer_is_not_asked_about_what_is_no_text(self) -> None:
-        """Wrong types are violations, sanitizer or not."""
+    def test_the_sanitizer_gets_text_only(self) -> None:
+        """Wrong types are violations, with or without a sanitiser."""
         with (
             harken.connect("memory://", sanitizer=ShoutingSanitizer()) as hk,
             pytest.raises(FeedbackRejected, match="comment must be text"),
@@ -276,7 +278,7 @@ class TestTextPorts:
 
     @pytest.mark.parametrize("spam", ["refuse", "hold", "allow"])
     def test_the_spam_filter_does_what_the_setting_says(self, spam: str) -> None:
-        """What the filter finds is treated like the phrases: refused, held, or let through."""
+        """Submissions that the filter recognises are treated like the phrases: refused, held, or stored."""
         with harken.connect("memory://", spam_filter=OddFilter(), spam=spam) as hk:
             assert hk.submit("s", "up", "Fine").feedback.is_counted
             if spam == "refuse":
@@ -290,7 +292,7 @@ class TestTextPorts:
             assert (moderation.status, moderation.reason) == expected
 
     def test_sentiment_of_comments(self) -> None:
-        """A comment gets a sentiment, unless it came with one; no comment and no refused comment is analyzed."""
+        """A comment gets a sentiment, unless it has one; refused and empty comments are not analysed."""
         analyzer = LengthSentiment()
         with harken.connect("memory://", sentiment_analyzer=analyzer) as hk:
             assert hk.submit("s", "up", " Good ").feedback.sentiment == Sentiment(-0.004, 0.5)
@@ -306,8 +308,8 @@ class TestTextPorts:
             assert rated.sentiment == changed.sentiment
             assert analyzer.asked == ["Good", "Better"]
 
-    def test_policies_of_ones_own(self) -> None:
-        """A policy replaces the rules, and suspicions hold what they find."""
+    def test_a_custom_policy(self) -> None:
+        """A policy replaces the rules, and its ``hold`` rules hold submissions."""
         policy = RatingPolicy.standard(comment_when_down=False, spam="hold")
         with harken.connect("memory://", policy=policy) as hk:
             assert hk.submit("s", "down").feedback.is_counted
@@ -318,8 +320,8 @@ class TestTextPorts:
 
 
 class TestOverload:
-    def test_a_full_queue_and_a_storage_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What cannot be kept is told by every way in, with the error that says whether to try again."""
+    def test_a_full_queue_and_an_unavailable_storage(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each way to submit raises the error that says whether to retry."""
         writing, go = Event(), Event()
 
         def add(batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -344,7 +346,7 @@ class TestOverload:
 
     @pytest.mark.parametrize("way", WAYS)
     def test_after_closing(self, way: str) -> None:
-        """A closed Harken takes nothing in, whichever way it comes."""
+        """A closed Harken refuses submissions, for each way to submit."""
         hk = harken.connect("memory://")
         hk.close()
         with pytest.raises(StorageClosed):
@@ -352,8 +354,8 @@ class TestOverload:
 
 
 class TestRestoring:
-    def test_comes_back_as_it_was(self, hk: Harken) -> None:
-        """Feedback accepted elsewhere keeps ids, versions and revisions, counts in the figures, and is no news."""
+    def test_restored_feedback_is_unchanged(self, hk: Harken) -> None:
+        """Restored feedback keeps ids, versions and revisions, is in the statistics, and has no event."""
         old = a_feedback("old", Rating.DOWN, "Slow", version=2, created_at=NOON - timedelta(days=400), fingerprint="f")
         revised = old.revised(Content(Rating.UP, "Fine"), at=NOON)
         gone = a_feedback("gone", withdrawn_at=NOON, reply="Bye")
@@ -362,8 +364,8 @@ class TestRestoring:
         assert hk.summary() == Summary.of(revised)
         assert all_events(hk) == []
 
-    def test_twice_is_once(self, hk: Harken) -> None:
-        """Restoring again says what was there, and overwrites nothing."""
+    def test_restoring_again(self, hk: Harken) -> None:
+        """Restoring again reports duplicates, and overwrites nothing."""
         old = a_feedback("old")
         hk.collection.restore([old])
         again, other = hk.collection.restore([old, a_feedback("old", comment="Other")])
@@ -384,16 +386,16 @@ class TestRestoring:
             ({"created_at": datetime(1969, 1, 1, tzinfo=UTC)}, "created_at"),
         ],
     )
-    def test_what_no_storage_could_keep(self, hk: Harken, parts: dict[str, object], field: str) -> None:
-        """One that is not well-formed stops the whole, and nothing is stored."""
+    def test_invalid_feedback_is_not_restored(self, hk: Harken, parts: dict[str, object], field: str) -> None:
+        """One entry that is not well-formed stops the call, and nothing is stored."""
         good = a_feedback("good")
         with pytest.raises(FeedbackRejected) as caught:
             hk.collection.restore([good, a_feedback(**parts)])  # type: ignore[arg-type]
         assert [violation.field for violation in caught.value.violations] == [field]
         assert hk.summary().total == 0
 
-    def test_revisions_are_looked_at(self, hk: Harken) -> None:
-        """What was said before a change is kept too, so it has to be keepable."""
+    def test_revisions_are_checked(self, hk: Harken) -> None:
+        """Revisions are stored too, so they must be valid."""
         for before, field in ((a_feedback(comment="\x00"), "comment"), (a_feedback(reply="\ud800"), "reply")):
             with pytest.raises(FeedbackRejected) as caught:
                 hk.collection.restore([before.revised(Content(Rating.DOWN), at=NOON)])
@@ -401,8 +403,8 @@ class TestRestoring:
 
 
 class TestErasing:
-    def test_gone_for_good(self, hk: Harken) -> None:
-        """What a query finds is erased with its events and figures, and its key is free again."""
+    def test_erased_permanently(self, hk: Harken) -> None:
+        """Matching feedback is erased with its events and statistics, and its key can be used again."""
         first = hk.submit("s1", "up", idempotency_key="k").feedback
         kept = hk.submit("s2", "down", "Slow").feedback
         assert hk.collection.erase(hk.query(session_id="s1")).feedback == 1
@@ -413,8 +415,8 @@ class TestErasing:
             hk.collection.get("default", first.id)
         assert not hk.submit("s1", None, idempotency_key="k").duplicate
 
-    def test_only_what_counts_unless_it_says_more(self, hk: Harken) -> None:
-        """A plain query leaves tombstones; one in any state, or that names an author or a session, leaves nothing."""
+    def test_only_counted_feedback_by_default(self, hk: Harken) -> None:
+        """A plain query leaves tombstones; a query in any state, or for an author or a session, leaves nothing."""
         feedback = hk.submit("s", "up").feedback
         hk.collection.withdraw("default", feedback.id)
         with pytest.raises(harken.InvalidQuery, match="no condition"):
@@ -428,13 +430,13 @@ class TestErasing:
 class TestFinding:
     @pytest.mark.parametrize("limit", [0, -1, 1001])
     def test_limits(self, hk: Harken, limit: int) -> None:
-        """A page holds 1 to 1,000."""
+        """A page has 1 to 1,000 entries."""
         with pytest.raises(InvalidQuery, match="limit must be from 1 to 1,000"):
             hk.feedback(limit=limit)
 
     @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
     def test_pages_show_everything_once_newest_first(self, minutes: list[int], limit: int) -> None:
-        """Following the cursors from page to page shows each feedback once, also those of the same instant."""
+        """Following the cursors shows each entry once, also entries with the same timestamp."""
         clock = ManualClock()
         with harken.connect("memory://", clock=clock, new_id=counting_ids()) as hk:
             for offset in minutes:
@@ -452,7 +454,7 @@ class TestFinding:
 
 
 def test_another_sentiment_is_another_body(hk: Harken) -> None:
-    """What a program found in the words belongs to what it sent, so a key does not cover two of them."""
+    """A computed sentiment belongs to the submission, so a key does not cover two of them."""
     first = a_submission(idempotency_key="k", sentiment=Sentiment(1, 1))
     hk.collection.submit(first)
     assert hk.collection.submit(first).duplicate
@@ -460,8 +462,8 @@ def test_another_sentiment_is_another_body(hk: Harken) -> None:
         hk.collection.submit(evolve(first, sentiment=Sentiment(-1, 1)))
 
 
-def test_what_was_found_out_is_kept_and_no_part_of_what_was_sent(hk: Harken) -> None:
-    """Enrichment is in the context, wins over what was sent, and makes a retry under the same key no other body."""
+def test_enrichment_is_stored_and_not_part_of_the_body(hk: Harken) -> None:
+    """Enrichment is in the context, overrides sent values, and does not make a retry with the same key another body."""
     said = a_submission(context={"tier": "gold", "where": "made up"}, idempotency_key="k")
     first = hk.collection.submit(evolve(said, enrichment={"where": "here"}))
     again = hk.collection.submit(evolve(said, enrichment={"where": "there"}))
@@ -469,7 +471,7 @@ def test_what_was_found_out_is_kept_and_no_part_of_what_was_sent(hk: Harken) -> 
     assert again == Receipt(first.feedback, duplicate=True)
 
 
-def test_a_context_of_the_wrong_type_is_still_told(hk: Harken) -> None:
-    """What is no context is refused as such, whatever else was found out."""
+def test_a_context_of_the_wrong_type_is_refused(hk: Harken) -> None:
+    """An invalid context is refused as such, with any enrichment."""
     with pytest.raises(FeedbackRejected, match="context must map names to values"):
         hk.collection.submit(a_submission(context=["no"], enrichment={"where": "here"}))

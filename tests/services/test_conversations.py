@@ -1,4 +1,4 @@
-"""What agents say in a session, and what they know."""
+"""Conversations: the messages and the state of agents."""
 
 import json
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from harken.services.conversations import MAX_SIZE
 from harken.testing import strategies as hst
 
 AGENT = ("default", "s", "helper")
-#: More than are read at a time.
+# : More than one page.
 MANY = 1_001
 
 
 @given(st.lists(hst.metadata(), max_size=8))
-def test_a_conversation_reads_as_it_was_said(messages: list[dict[str, Any]]) -> None:
-    """Messages come one after the other, each on its own too, and what stands in them is as it was."""
+def test_messages_are_returned_as_they_were_stored(messages: list[dict[str, Any]]) -> None:
+    """Messages are returned in order, and one by one, unchanged."""
     with harken.connect("memory://") as hk:
         for number, message in enumerate(messages):
             hk.conversations.append(*AGENT, number, message)
@@ -29,8 +29,8 @@ def test_a_conversation_reads_as_it_was_said(messages: list[dict[str, Any]]) -> 
         assert hk.conversations.count(*AGENT) == len(messages)
 
 
-def test_a_long_conversation_comes_page_by_page(hk: Harken) -> None:
-    """However long it is, all of it is read, or what lies behind a message, and a page has as many as are asked for."""
+def test_a_long_conversation_is_read_in_pages(hk: Harken) -> None:
+    """All messages are read, or those after a number, and a page has the requested size."""
     for number in range(MANY):
         hk.conversations.append(*AGENT, number, {"n": number})
     assert [number for number, _ in hk.conversations.stream(*AGENT)] == list(range(MANY))
@@ -38,16 +38,16 @@ def test_a_long_conversation_comes_page_by_page(hk: Harken) -> None:
     assert [number for number, _ in hk.conversations.messages(*AGENT, limit=2, after=4)] == [5, 6]
 
 
-def test_nobody_overwrites_what_was_said(hk: Harken) -> None:
-    """Whoever goes on from an old state is told so, and what was said meanwhile stays."""
+def test_existing_messages_are_not_overwritten(hk: Harken) -> None:
+    """A caller with an old state gets an error, and the messages stored meanwhile stay."""
     hk.conversations.append(*AGENT, 0, {"text": "first"})
-    with pytest.raises(ConversationConflict, match=r"has a message 0 in session 's' already.*load it again"):
+    with pytest.raises(ConversationConflict, match=r"already has a message 0 in session 's'.*load it again"):
         hk.conversations.append(*AGENT, 0, {"text": "second"})
     assert hk.conversations.message(*AGENT, 0) == {"text": "first"}
 
 
-def test_only_what_was_said_is_replaced(hk: Harken) -> None:
-    """What had to be removed from a message is gone; nothing is made up where nobody said anything."""
+def test_only_existing_messages_are_replaced(hk: Harken) -> None:
+    """A replaced message is gone, and a missing one cannot be replaced."""
     hk.conversations.append(*AGENT, 0, {"text": "my card is 4242"})
     hk.conversations.replace(*AGENT, 0, {"text": "[removed]"})
     assert list(hk.conversations.stream(*AGENT)) == [(0, {"text": "[removed]"})]
@@ -57,7 +57,7 @@ def test_only_what_was_said_is_replaced(hk: Harken) -> None:
 
 
 def test_agents_and_speakers(hk: Harken) -> None:
-    """Who knows something and who said something is told apart, and forgotten together."""
+    """Agents with state and agents with messages are listed separately, and erased together."""
     hk.conversations.put_agent(*AGENT, {"model": "local"})
     hk.conversations.append("default", "s", "quiet", 0, {})
     assert hk.conversations.agents("default", "s") == {"helper": {"model": "local"}}
@@ -78,15 +78,15 @@ def _deep() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"when": object()}, "is no JSON: Object of type object"),
-        ({"score": float("nan")}, "is no JSON: Out of range float values"),
+        ({"when": object()}, "is not valid JSON: Object of type object"),
+        ({"score": float("nan")}, "is not valid JSON: Out of range float values"),
         ({"words": "x" * MAX_SIZE}, rf"is too large: {MAX_SIZE + len(json.dumps({'words': ''})):,} bytes as JSON"),
-        (_deep(), "is no JSON: "),
+        (_deep(), "is not valid JSON: "),
     ],
     ids=["an object", "no number", "too large", "too deep"],
 )
-def test_what_could_not_be_read_again_is_refused(hk: Harken, value: dict[str, Any], said: str) -> None:
-    """No JSON, or more of it than every storage takes, is refused where it is put, and changes nothing."""
+def test_invalid_json_is_refused(hk: Harken, value: dict[str, Any], said: str) -> None:
+    """A value that is not valid JSON, or too large for a storage, is refused, and changes nothing."""
     hk.conversations.append(*AGENT, 0, {"a": 1})
     changes: list[Callable[[], object]] = [
         lambda: hk.conversations.append(*AGENT, 1, value),
@@ -100,8 +100,8 @@ def test_what_could_not_be_read_again_is_refused(hk: Harken, value: dict[str, An
 
 
 @pytest.mark.parametrize("number", [-1, 2**63])
-def test_numbers_that_no_message_has(hk: Harken, number: int) -> None:
-    """A number that some storage could not keep is refused by all."""
+def test_invalid_numbers(hk: Harken, number: int) -> None:
+    """A number that some storage cannot store is refused by all."""
     for change in (hk.conversations.append, hk.conversations.replace):
         with pytest.raises(InvalidConversation, match=rf"numbered from 0 to 2\*\*63 - 1, got {number}"):
             change(*AGENT, number, {})
@@ -115,8 +115,8 @@ def test_numbers_that_no_message_has(hk: Harken, number: int) -> None:
         (("x" * 300, "s", "helper"), r"application too long: 300 characters \(max: 200\)"),
     ],
 )
-def test_ids_that_none_can_have(hk: Harken, ids: tuple[str, str, str], said: str) -> None:
-    """Ids are held to the rules that hold for those of feedback."""
+def test_invalid_ids(hk: Harken, ids: tuple[str, str, str], said: str) -> None:
+    """Ids follow the same rules as those of feedback."""
     calls: list[Callable[[], object]] = [
         lambda: hk.conversations.put_agent(*ids, {}),
         lambda: hk.conversations.agent(*ids),

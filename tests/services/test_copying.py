@@ -1,4 +1,4 @@
-"""Copying one storage into another: everything as it was, once, and nothing overwritten."""
+"""Copying one storage into another: unchanged, once, and without overwriting."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,16 +25,16 @@ Reported = list[tuple[Copyable, str]]
 
 
 def copied(source: Storage, target: Storage, application: str | None = None) -> tuple[Copying, Reported]:
-    """Copy everything: what did it, and what it reported."""
+    """Copy everything; returns the copying and its reports."""
     reported: Reported = []
-    copying = Copying(source, target, lambda *told: reported.append(told), application=application)
+    copying = Copying(source, target, lambda *difference: reported.append(difference), application=application)
     for _ in copying.batches():
         pass
     return copying, reported
 
 
 def said(storage: Storage) -> dict[tuple[str, ...], Any]:
-    """What agents know and say, by application, session and agent."""
+    """The state and the messages of agents, by application, session and agent."""
     kept, sessions = storage.conversations, list(storage.conversations.sessions())
     known = {(*place, agent_id): value for place in sessions for agent_id, value in kept.agents(*place).items()}
     agents = [(*place, agent_id) for place in sessions for agent_id in kept.speakers(*place)]
@@ -42,18 +42,18 @@ def said(storage: Storage) -> dict[tuple[str, ...], Any]:
 
 
 def counts(tally: Copied) -> tuple[int, int, int, int]:
-    """What was read, added, there already and in conflict."""
+    """The numbers read, added, duplicate and in conflict."""
     assert tally.read == tally.added + tally.updated + tally.duplicates + tally.conflicts
     return tally.read, tally.added, tally.duplicates, tally.conflicts
 
 
 def tally(copying: Copying) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What was read, added, there already and in conflict: feedback, and values of metadata."""
+    """The numbers read, added, duplicate and in conflict: feedback, and metadata values."""
     return counts(copying.feedback), counts(copying.metadata)
 
 
 def everything(storage: Storage) -> dict[str, list[Feedback]]:
-    """All feedback by application, in whatever state."""
+    """All feedback by application, in any state."""
     return {
         name: list(storage.feedback.stream(FeedbackQuery(application=name).in_any_state()))
         for name in storage.feedback.applications()
@@ -75,7 +75,7 @@ def two_storages() -> Iterator[tuple[Storage, Storage]]:
         yield one, other
 
 
-# --- as it was --------------------------------------------------------------------------------------------------------
+# --- Unchanged --------------------------------------------------------------------------------------------------------
 
 
 @given(
@@ -99,7 +99,9 @@ def test_a_copy_is_the_same_in_every_storage(
     talk: list[tuple[str, str, str, int | None, dict[str, Any]]],
     data: st.DataObject,
 ) -> None:
-    """From memory through two files back into memory, all is equal, the figures too, and there is no news."""
+    """From memory through two files back into memory, everything is equal, also the statistics, and there are no
+    events.
+    """
     with TemporaryDirectory() as folder, ExitStack() as stack:
         urls = ("memory://", f"sqlite:///{folder}/one.db", f"sqlite:///{folder}/two.db", "memory://")
         storages = [stack.enter_context(open_storage(url)) for url in urls]
@@ -129,7 +131,7 @@ def test_a_copy_is_the_same_in_every_storage(
 
 
 def talk(storage: Storage, application: str = "default", **known: Any) -> None:
-    """An agent knows something, and two say something."""
+    """One agent has state, and two have messages."""
     storage.conversations.put_agent(application, "s", "helper", known)
     for agent_id in ("helper", "quiet"):
         for number in range(BATCH + 1 if agent_id == "helper" else 1):
@@ -137,7 +139,7 @@ def talk(storage: Storage, application: str = "default", **known: Any) -> None:
 
 
 def test_conversations_are_copied_once() -> None:
-    """However long they are; a second copy adds what was said since, and nothing else."""
+    """With any length; a second copy adds only what is new."""
     with two_storages() as (source, target):
         talk(source, model="local")
         messages = BATCH + 2
@@ -149,8 +151,8 @@ def test_conversations_are_copied_once() -> None:
         assert (said(target), reported) == (said(source), [])
 
 
-def test_copying_again_adds_nothing() -> None:
-    """What was copied before is recognised, so that a copy can be made again at any time."""
+def test_a_second_copy_adds_nothing() -> None:
+    """Copied items are recognised, so that a copy can be repeated at any time."""
     with two_storages() as (source, target):
         source.feedback.add(accepted(*a_series(3), a_feedback(application="other", author="ann", vote=True)))
         source.sessions.update("default", "session", {"tier": "gold", "age": 7})
@@ -161,8 +163,8 @@ def test_copying_again_adds_nothing() -> None:
         assert tally(copied(source, target)[0]) == ((5, 1, 4, 0), (3, 1, 2, 0))
 
 
-def test_a_copy_that_broke_off_goes_on() -> None:
-    """Each batch is kept as soon as it is told of; when the target fails, starting again does the rest."""
+def test_an_interrupted_copy_continues() -> None:
+    """Each batch is durable when it is reported; when the target fails, a second run copies the rest."""
     with two_storages() as (source, target):
         source.feedback.add(accepted(*a_series(2 * BATCH + 1)))
         batches = Copying(source, target, print).batches()
@@ -174,8 +176,8 @@ def test_a_copy_that_broke_off_goes_on() -> None:
         assert everything(target) == everything(source)
 
 
-def test_trouble_of_a_storage_is_raised() -> None:
-    """What is wrong with a storage is for the caller, not for the report of conflicts."""
+def test_errors_of_a_storage_are_raised() -> None:
+    """An error of a storage is raised, not reported as a conflict."""
 
     def fails(*_: object) -> None:
         raise StorageUnavailable("no answer")
@@ -187,8 +189,8 @@ def test_trouble_of_a_storage_is_raised() -> None:
             copied(source, target)
 
 
-def test_one_application_can_be_copied_alone() -> None:
-    """Then neither feedback nor metadata nor conversations of any other are touched."""
+def test_one_application_can_be_copied() -> None:
+    """Then no feedback, metadata and conversations of others are copied."""
     with two_storages() as (source, target):
         source.feedback.add(accepted(a_feedback(), a_feedback(application="other")))
         for application in ("another", "default", "other"):
@@ -202,11 +204,11 @@ def test_one_application_can_be_copied_alone() -> None:
         assert tally(copied(source, target, "nobody")[0]) == ((0, 0, 0, 0), (0, 0, 0, 0))
 
 
-# --- nothing overwritten ----------------------------------------------------------------------------------------------
+# --- Conflicts --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_there_otherwise_is_a_conflict() -> None:
-    """A taken id, key or vote is reported with what has it, nothing is overwritten, and all else is copied."""
+def test_different_feedback_is_a_conflict() -> None:
+    """A taken id, key or vote is reported with its holder, nothing is overwritten, and all else is copied."""
     changed = a_feedback()
     keyed = a_feedback(idempotency_key="key", fingerprint="body")
     rivals = evolve(keyed, id="other-1", fingerprint="rival")
@@ -232,7 +234,7 @@ def test_what_is_there_otherwise_is_a_conflict() -> None:
         assert sorted(stored, key=lambda one: one.id) == sorted([*there, fine], key=lambda one: one.id)
 
 
-def test_metadata_that_is_there_otherwise_is_kept_and_reported() -> None:
+def test_different_metadata_is_reported() -> None:
     """The target's value stays, 1, 1.0 and true are different, and the session's other values are copied."""
     values: dict[str, Any] = {"same": [1, {"b": 1, "a": 2}], "other": "new", "number": 1, "truth": True, "more": 7}
     there: dict[str, Any] = {"same": [1, {"a": 2, "b": 1}], "other": "old", "number": 1.0, "truth": 1, "kept": 0}
@@ -251,8 +253,8 @@ def test_metadata_that_is_there_otherwise_is_kept_and_reported() -> None:
     ]
 
 
-def test_what_was_said_otherwise_is_kept_and_reported() -> None:
-    """The target's words stay, 1, 1.0 and true are different, and whatever else was said is copied."""
+def test_different_messages_are_reported() -> None:
+    """The target's messages stay, 1, 1.0 and true are different, and all other messages are copied."""
     with two_storages() as (source, target):
         for number, value in enumerate(({"a": 1, "b": 2}, {"a": 1}, {"a": 3})):
             source.conversations.append("default", "s", "helper", number, value)
@@ -265,15 +267,15 @@ def test_what_was_said_otherwise_is_kept_and_reported() -> None:
         assert repr(target.conversations.agent("default", "s", "helper")) == "{'knows': 1.0}"
         messages = target.conversations.messages("default", "s", "helper", limit=9)
         assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True}), (2, {'a': 3})]"
-    kept = "The target has something else there, which was kept"
+    kept = "The target has another value, which was not changed"
     assert reported == [
         (ConversationPart("default", "s", "helper", None, {"knows": 1}), kept),
         (ConversationPart("default", "s", "helper", 1, {"a": 1}), kept),
     ]
 
 
-def test_what_no_storage_could_keep_is_reported() -> None:
-    """A source that holds what Harken's own rules forbid stops nothing: that alone is left out."""
+def test_invalid_data_is_reported() -> None:
+    """Data in the source that Harken's rules do not allow is left out, and all else is copied."""
     source = reference_storage()
     spoilt, fine = a_feedback(comment="nul\0"), a_feedback()
     source.feedback.add(accepted(spoilt, fine))
@@ -294,7 +296,7 @@ def test_what_no_storage_could_keep_is_reported() -> None:
     ]
 
 
-# --- which storage is which -------------------------------------------------------------------------------------------
+# --- The same storage -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,7 @@ def test_what_no_storage_could_keep_is_reported() -> None:
 def test_the_same_storage_by_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, other: str, *, same: bool
 ) -> None:
-    """However its URL is spelt, a storage is recognised; different ones are never taken for the same."""
+    """A storage is recognised by any spelling of its URL; different ones are never considered the same."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.db").symlink_to("a.db")
     assert same_storage(one, other.format(folder=tmp_path)) is same

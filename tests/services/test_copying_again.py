@@ -1,4 +1,4 @@
-"""Copying again: the target catches up with the source, between all kinds of storages, and loses nothing by mistake."""
+"""Copying again: the target gets the changes of the source, between all kinds of storages, and loses nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -42,7 +42,7 @@ Pair = tuple[Storage, Storage]
 
 @pytest.fixture(params=PAIRS)
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
-    """Two empty storages, of each kind that Harken ships."""
+    """Two empty storages, of each kind."""
     with ExitStack() as stack:
 
         def opened(kind: str, name: str) -> Storage:
@@ -71,7 +71,7 @@ def copied(
     application: str | None = None,
     allow_empty: bool = False,
 ) -> Copying:
-    """Copy everything, and remove what the source does not have if it shall be a mirror."""
+    """Copy everything, and for a mirror remove what only the target has."""
     options = {"mirror": mirror, "allow_empty": allow_empty}
     copying = Copying(source, target, lambda *_: None, application=application, **options)
     if mirror:
@@ -84,7 +84,7 @@ def copied(
 
 
 def contents(storage: Storage, applications: tuple[str, ...] = ("default", "other")) -> dict[str, Any]:
-    """All that can be copied, and its figures."""
+    """Everything that can be copied, and its statistics."""
     kept = storage.conversations
     everything = {name: FeedbackQuery(application=name).in_any_state() for name in applications}
     return {
@@ -101,7 +101,7 @@ def contents(storage: Storage, applications: tuple[str, ...] = ("default", "othe
 
 
 def voted_again(vote: Feedback, *comments: str) -> Feedback:
-    """A vote after its author thought better of it that often."""
+    """A vote that its author has changed that many times."""
     for comment in comments:
         content = Content(Rating.UP if vote.rating is Rating.DOWN else Rating.DOWN, comment)
         vote = vote.revised(content, at=vote.updated_at + timedelta(minutes=1))
@@ -109,7 +109,7 @@ def voted_again(vote: Feedback, *comments: str) -> Feedback:
 
 
 def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
-    """Change, moderate, withdraw, answer and erase feedback, erase a session, and go on with others; a new vote."""
+    """Change, moderate, withdraw, reply to and erase feedback, erase a session, continue others, and set a new vote."""
     for one in given[:4]:
         changed = voted_again(one, "else", "and else", "at last")
         source.feedback.replace(changed, [], over=1)
@@ -118,7 +118,7 @@ def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
     source.feedback.replace(given[6].answered("Sorry", at=LATER), [])
     for one in given[7:10]:
         source.feedback.erase(FeedbackQuery(feedback_id=one.id).in_any_state(), at=NOON)
-    # The same person votes on the same message as before the erasure.
+    # The same author votes on the same message as before the erasure.
     recast = evolve(given[9].with_content(comment="again"), id=f"{given[9].id}-2")
     source.feedback.add(accepted(recast, a_feedback()))
     source.sessions.update("default", "s", {"tier": "gold"})
@@ -134,7 +134,7 @@ def much_happens(source: Storage, given: list[Feedback]) -> Feedback:
 
 
 def filled(source: Storage) -> list[Feedback]:
-    """Feedback, metadata and conversations in two applications; gives the votes of the first."""
+    """Feedback, metadata and conversations in two applications; returns the votes of the first."""
     votes = [
         a_feedback(author=f"a-{n}", vote=True, comment=f"{n}", idempotency_key=f"k-{n}", fingerprint=f"{n}")
         for n in range(12)
@@ -150,7 +150,7 @@ def filled(source: Storage) -> list[Feedback]:
 
 
 def test_copying_again_catches_up(pair: Pair) -> None:
-    """Later versions are taken over, with exact figures; what else differs is counted, and removed on request."""
+    """Later versions are copied, with exact statistics; other differences are counted, and removed on request."""
     source, target = pair
     given = filled(source)
     assert copied(source, target).differences == 0
@@ -161,7 +161,7 @@ def test_copying_again_catches_up(pair: Pair) -> None:
     # The vote that was cast again, and the three that were erased.
     assert (again.feedback.conflicts, again.feedback.extra) == (1, 3)
     assert (again.metadata.conflicts, again.metadata.extra) == (1, 2)
-    # What the agent knows, the message that was redacted, and what was said again.
+    # The state of the agent, the redacted message, and the new message.
     assert (again.conversations.conflicts, again.conversations.added, again.conversations.extra) == (3, 1, 2)
     assert again.differences == 12
     kept = {one.id: one for one in contents(target)["feedback"]["default"]}
@@ -180,8 +180,8 @@ def test_copying_again_catches_up(pair: Pair) -> None:
     assert (last.differences, last.feedback.updated, last.feedback.added) == (0, 0, 0)
 
 
-def test_places_of_what_was_taken_over_stay_taken(pair: Pair) -> None:
-    """A retry finds the feedback under its key, and its author has one vote, in the target as in the source."""
+def test_unique_values_of_copied_versions_stay_taken(pair: Pair) -> None:
+    """A retry finds the feedback by its key, and its author has one vote, in the target as in the source."""
     source, target = pair
     vote = a_feedback(author="ann", vote=True, idempotency_key="k", fingerprint="f")
     source.feedback.add(accepted(vote))
@@ -195,14 +195,14 @@ def test_places_of_what_was_taken_over_stay_taken(pair: Pair) -> None:
         assert [outcome.feedback for outcome in storage.feedback.add(accepted(retry, rival))] == [changed, changed]
 
 
-def test_a_target_that_is_ahead_is_left_alone(pair: Pair) -> None:
-    """Neither a later version nor other words in the target are overwritten; each is a difference, mirror or not."""
+def test_later_versions_in_the_target_are_not_overwritten(pair: Pair) -> None:
+    """Neither a later version nor other content in the target is overwritten; each is a difference, mirror or not."""
     source, target = pair
     ahead, apart, rivals = a_feedback(), a_feedback(), a_feedback()
     for storage in pair:
         storage.feedback.add(accepted(ahead, apart, rivals))
     target.feedback.replace(ahead.answered("Sorry", at=LATER), [])
-    # The author changed it in both, to something else.
+    # The author changed it in both, to different content.
     target.feedback.replace(voted_again(apart, "in the target"), [])
     source.feedback.replace(voted_again(apart, "in the source", "again"), [], over=1)
     target.feedback.replace(rivals.answered("target", at=LATER), [])
@@ -210,7 +210,7 @@ def test_a_target_that_is_ahead_is_left_alone(pair: Pair) -> None:
     before = contents(target)
     for mirror in (False, True):
         reported: list[tuple[Copyable, str]] = []
-        copying = Copying(source, target, lambda *told, to=reported: to.append(told), mirror=mirror)
+        copying = Copying(source, target, lambda *difference, to=reported: to.append(difference), mirror=mirror)
         assert list(copying.extras()) == list(copying.replacements()) == []
         list(copying.batches())
         assert (copying.feedback.conflicts, copying.differences) == (3, 3)
@@ -223,8 +223,8 @@ def test_a_target_that_is_ahead_is_left_alone(pair: Pair) -> None:
         assert contents(target) == before
 
 
-def test_another_feedback_under_the_same_id_is_not_an_earlier_version(two: Pair) -> None:
-    """Whatever its version is."""
+def test_other_feedback_with_the_same_id_is_not_an_earlier_version(two: Pair) -> None:
+    """With any version."""
     source, target = two
     theirs = a_feedback("elsewhere")
     ours = evolve(a_feedback(), id=theirs.id, version=5)
@@ -235,8 +235,8 @@ def test_another_feedback_under_the_same_id_is_not_an_earlier_version(two: Pair)
     assert target.feedback.get("default", theirs.id) == theirs
 
 
-def test_what_changes_in_the_target_meanwhile_is_a_difference(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not overwritten, and copying again sorts it out."""
+def test_a_change_in_the_target_during_the_copy_is_a_difference(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not overwritten, and the next copy resolves it."""
     source, target = two
     one = a_feedback()
     for storage in two:
@@ -255,11 +255,11 @@ def test_what_changes_in_the_target_meanwhile_is_a_difference(two: Pair, monkeyp
     assert target.feedback.get("default", one.id) == later
 
 
-# --- mirrors ----------------------------------------------------------------------------------------------------------
+# --- Mirrors ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_mirror_is_of_the_applications_that_are_copied(two: Pair) -> None:
-    """What the target has of others stays; of which the source has nothing, that is a difference, and nothing more."""
+def test_a_mirror_is_limited_to_the_copied_applications(two: Pair) -> None:
+    """Other applications of the target stay; one without data in the source is a difference, and is not removed."""
     source, target = two
     source.feedback.add(accepted(a_feedback()))
     for name in ("default", "other"):
@@ -286,7 +286,7 @@ def test_a_mirror_is_of_the_applications_that_are_copied(two: Pair) -> None:
 
 
 def test_an_empty_source_erases_nothing(pair: Pair) -> None:
-    """It may be the wrong one, whether an application is named or not."""
+    """It may be the wrong source, whether an application is named or not."""
     source, target = pair
     filled(target)
     before = contents(target)
@@ -297,8 +297,8 @@ def test_an_empty_source_erases_nothing(pair: Pair) -> None:
     assert contents(target) == before
 
 
-def test_what_could_not_be_read_is_not_removed(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source that fails while it is compared leaves the target as it is."""
+def test_unreadable_items_are_not_removed(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the source fails during the comparison, the target is not changed."""
     source, target = two
     filled(source)
     copied(source, target)
@@ -316,8 +316,8 @@ def test_what_could_not_be_read_is_not_removed(two: Pair, monkeypatch: pytest.Mo
         assert contents(target) == before
 
 
-def test_what_the_source_has_by_now_is_not_removed(two: Pair) -> None:
-    """Whatever was extra when somebody was asked: it is looked up again before it is removed."""
+def test_items_that_the_source_has_now_are_not_removed(two: Pair) -> None:
+    """Each extra item is looked up again before it is removed."""
     source, target = two
     one = a_feedback()
     target.feedback.add(accepted(one))
@@ -339,7 +339,7 @@ def test_what_the_source_has_by_now_is_not_removed(two: Pair) -> None:
 
 @contextmanager
 def dying_after(target: Storage, writes: int) -> Iterator[list[str]]:
-    """The next writes to a storage succeed, that many of them, and then each is as if the process died; their names."""
+    """That many writes to a storage succeed, and then each fails as if the process had died; returns their names."""
     written: list[str] = []
 
     def dying(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -363,8 +363,8 @@ def dying_after(target: Storage, writes: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.slow
-def test_a_copy_that_was_killed_is_repeated(two: Pair) -> None:
-    """Wherever it broke off, at any write to the target: the next run does the rest."""
+def test_an_interrupted_copy_is_repeated(two: Pair) -> None:
+    """After an interruption at any write to the target, the next run does the rest."""
     source, before = two
     given = filled(source)
     copied(source, before)

@@ -1,4 +1,4 @@
-"""A repeated copy takes over what happened in the source, and never overwrites what somebody did in the target."""
+"""A repeated copy takes over the changes of the source, and never overwrites changes of the target."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,15 +16,15 @@ from harken.services.copying import Copyable, Copying
 from support import ManualClock, counting_ids
 
 DECISIONS = {"approve": "approved", "reject": "rejected", "pend": "pending"}
-#: An edit says one of few things, so that both sides also say the same by chance.
+# : Edits have few different contents, so that both sides sometimes make the same one.
 ACTIONS = ("vote 1", "vote 2", "withdraw", "reply 1", "reply 2", *DECISIONS)
-#: The longest comment that can be allowed.
+# : The longest comment that can be allowed.
 LONGEST = 250_000
 BOTH_CHANGED = "Both were changed: the target's version {} is not an earlier version of this one"
 
 
 class Side:
-    """One storage with one entry, and what people did to it since the last copy."""
+    """A storage with one entry, and the changes since the last copy."""
 
     def __init__(self, hk: Harken, storage: Storage, clock: ManualClock) -> None:
         self.hk = hk
@@ -39,7 +39,7 @@ class Side:
         return feedback
 
     def act(self, action: str) -> None:
-        """Do that, a second later, if it can be done to the entry as it is."""
+        """Apply that, a second later, if it is possible for the current entry."""
         self.clock.turn(seconds=1)
         before = self.entry()
         what, _, words = action.partition(" ")
@@ -60,7 +60,7 @@ class Side:
 
 @contextmanager
 def sides() -> Iterator[tuple[Side, Side]]:
-    """A source with one vote, and a target; both on one clock."""
+    """A source with one vote, and a target, with one clock."""
     clock, new_id = ManualClock(), counting_ids()
     with ExitStack() as stack:
 
@@ -75,7 +75,7 @@ def sides() -> Iterator[tuple[Side, Side]]:
 
 
 def copied(source: Side, target: Side) -> tuple[Copying, list[str]]:
-    """Copy the source into the target; gives the reasons of what differs, too."""
+    """Copy the source into the target; also returns the reasons of differences."""
     reasons: list[str] = []
 
     def report(_: Copyable, reason: str) -> None:
@@ -87,7 +87,7 @@ def copied(source: Side, target: Side) -> tuple[Copying, list[str]]:
 
 
 def after(common: list[str], target_actions: list[str], source_actions: list[str]) -> tuple[Feedback, Feedback]:
-    """The entry in the target before and after the second of two copies, between which both sides act."""
+    """The entry in the target before and after the second of two copies, between which both sides change it."""
     with sides() as (source, target):
         for action in common:
             source.act(action)
@@ -117,8 +117,8 @@ actions = st.lists(st.sampled_from(ACTIONS), max_size=3)
 @example(common=["vote 1"], turns=[(True, "reply 1"), (False, "pend"), (False, "reject")])
 @example(common=["reject"], turns=[(False, "vote 1"), (False, "approve")])
 @example(common=["withdraw"], turns=[(False, "vote 1"), (False, "reject"), (False, "vote 2")])
-def test_what_is_done_in_the_target_is_never_overwritten(common: list[str], turns: list[tuple[bool, str]]) -> None:
-    """Whatever is done on either side: only what the source knows of is replaced, and all of that is."""
+def test_changes_in_the_target_are_never_overwritten(common: list[str], turns: list[tuple[bool, str]]) -> None:
+    """After any changes on both sides, only versions that the source knows are replaced, and all of these are."""
     with sides() as (source, target):
         for action in common:
             source.act(action)
@@ -134,19 +134,19 @@ def test_what_is_done_in_the_target_is_never_overwritten(common: list[str], turn
         assert result in (before, theirs)
         assert (copying.feedback.conflicts, len(reasons)) == (result != theirs, result != theirs)
         if not target.done:
-            # Two decisions in a row do not tell what the first of them was made on.
+            # Two decisions in a row do not show what the first of them was based on.
             assert result == theirs or sum(action in DECISIONS for action in source.done) >= 2
         elif result != before:
             assert not lost(target, source, common_status)
 
 
 def lost(target: Side, source: Side, common_status: str) -> list[str]:
-    """What was done in the target, and neither done in the source, too, nor followed there by something later."""
+    """The changes in the target that were neither made in the source nor followed there by a later one."""
     done, source_done = target.done, source.done
     kinds = {action.partition(" ")[0] for action in source_done}
     decided = [action for action in source_done if action in DECISIONS]
     votes = [n for n, action in enumerate(source_done) if action.startswith("vote")]
-    # What a moderator decides after the author changed the words is about other words.
+    # A moderator's decision after a change of the author is about other content.
     on_new_words = votes and any(action in DECISIONS for action in source_done[votes[0] :])
     voted_later = "vote" in kinds and source.last["vote"] > target.last.get("withdraw", source.last["vote"])
     known = {common_status, *(DECISIONS[action] for action in decided)}
@@ -160,14 +160,14 @@ def lost(target: Side, source: Side, common_status: str) -> list[str]:
 
 
 @pytest.mark.parametrize("hidden", ["reject", "withdraw"])
-def test_what_was_hidden_in_the_target_stays_hidden(hidden: str) -> None:
-    """Although the author changed the entry in the source twice, so that it has a later version there."""
+def test_feedback_hidden_in_the_target_stays_hidden(hidden: str) -> None:
+    """Even if the author changed the entry in the source twice, so that it has a later version there."""
     before, result = after([], [hidden], ["vote 1", "vote 2"])
     assert (result, result.is_counted) == (before, False)
 
 
 def test_a_withdrawal_is_not_followed_by_an_earlier_vote() -> None:
-    """Not even by one that replaces a version of the same number that said the same."""
+    """Not even by one that replaces a version with the same number and content."""
     with sides() as (source, target):
         copied(source, target)
         source.act("reject")
@@ -182,19 +182,19 @@ def test_a_withdrawal_is_not_followed_by_an_earlier_vote() -> None:
 
 @pytest.mark.parametrize("hidden", ["reject", "withdraw"])
 def test_decisions_alone_do_not_overwrite_each_other(hidden: str) -> None:
-    """Where only moderators did something in the source, nothing says that they knew of the target's decision."""
+    """If only moderators changed the source, nothing shows that they knew the target's decision."""
     before, result = after([], [hidden], ["pend", "approve"])
     assert (result, result.is_counted) == (before, False)
 
 
 def test_an_older_decision_does_not_overwrite_a_later_one() -> None:
-    """Although the older one was made on the status that the later one set again."""
+    """Even if the older one was based on the status that the later one set again."""
     before, result = after(["pend", "approve"], ["pend"], ["reply 1", "reply 2"])
     assert (result, result.is_counted) == (before, False)
 
 
 def test_a_reply_of_the_target_is_not_lost() -> None:
-    """Where the source has none in its place."""
+    """If the source has no reply in its place."""
     before, result = after([], ["reply 1"], ["pend", "approve"])
     assert (result, result.reply) == (before, "1")
 
@@ -211,14 +211,14 @@ def test_a_reply_of_the_target_is_not_lost() -> None:
         (["vote 1", "withdraw"], ["vote 2", "vote 1"]),
     ],
 )
-def test_what_follows_in_the_source_is_taken_over(common: list[str], since: list[str]) -> None:
-    """Decisions and votes that were made on what the target has."""
+def test_later_changes_in_the_source_are_taken_over(common: list[str], since: list[str]) -> None:
+    """Decisions and votes that were based on the target's version."""
     before, result = after(common, [], since)
     assert result.version == before.version + len(since)
 
 
-def test_a_history_that_was_folded_is_still_compared() -> None:
-    """Beyond the number or the size of revisions that are kept: later votes are taken over, other decisions are not."""
+def test_a_limited_history_is_compared() -> None:
+    """Beyond the limits of number or size of revisions: later votes are taken over, other decisions are not."""
     with sides() as (source, target):
         source.act("vote 1")
         copied(source, target)
@@ -234,8 +234,8 @@ def test_a_history_that_was_folded_is_still_compared() -> None:
         assert target.entry() == before
 
 
-def test_a_history_that_was_folded_for_its_size_is_not_a_conflict() -> None:
-    """It has far fewer revisions than could be kept, as each is long."""
+def test_a_history_limited_by_size_is_not_a_conflict() -> None:
+    """It has far fewer revisions than the maximum number, as each is long."""
     with sides() as (source, target):
         for letter in "abc":
             source.act(f"vote {letter * LONGEST}")
@@ -248,8 +248,8 @@ def test_a_history_that_was_folded_for_its_size_is_not_a_conflict() -> None:
         assert target.entry() == source.entry()
 
 
-def test_an_earlier_version_with_another_history_is_not_taken_for_one() -> None:
-    """The same words and version, but changed at another time: somebody changed it in the target, too."""
+def test_a_version_with_another_history_is_not_an_earlier_version() -> None:
+    """The same content and version, but changed at another time: it was changed in the target, too."""
     with sides() as (source, target):
         copied(source, target)
         target.act("vote 1")

@@ -1,4 +1,4 @@
-"""Changes: who listens is told of each that is news, and whatever a listener does changes nothing."""
+"""Changes: listeners are notified of each change that has an event, and cannot affect it."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ APP = "default"
 
 
 class Wired:
-    """The services that share an editor, and how often it told."""
+    """The services that share an editor, and the number of notifications."""
 
     def __init__(
         self, hk: Harken, collection: CollectionService, moderation: ModerationService, editor: Editor
@@ -30,12 +30,12 @@ class Wired:
         self.collection = collection
         self.moderation = moderation
         self.editor = editor
-        self.told = 0
+        self.calls = 0
         editor.on_change(self.count)
 
     def count(self) -> None:
-        """Something was written."""
-        self.told += 1
+        """Count a notification."""
+        self.calls += 1
 
 
 @pytest.fixture
@@ -83,40 +83,40 @@ NO_NEWS: dict[str, Callable[[Wired, str], object]] = {
 
 
 @pytest.mark.parametrize("way", NEWS)
-def test_told_once(wired: Wired, kept: str, way: str) -> None:
-    """Each change that stores an event is told once, when it is stored."""
+def test_one_notification(wired: Wired, kept: str, way: str) -> None:
+    """Each change that stores an event notifies once, when it is stored."""
     before = len(wired.hk.outbox.events(limit=100))
     NEWS[way](wired, kept)
-    assert wired.told == 1
+    assert wired.calls == 1
     assert len(wired.hk.outbox.events(limit=100)) > before
 
 
 @pytest.mark.parametrize("way", NO_NEWS)
-def test_not_told(wired: Wired, kept: str, way: str) -> None:
-    """What changes nothing, or is news to nobody, wakes nobody."""
+def test_no_notification(wired: Wired, kept: str, way: str) -> None:
+    """A change that changes nothing, or has no event, does not notify."""
     before = len(wired.hk.outbox.events(limit=100))
     NO_NEWS[way](wired, kept)
-    assert wired.told == 0
+    assert wired.calls == 0
     assert len(wired.hk.outbox.events(limit=100)) == before
 
 
 def test_a_listener_that_fails(wired: Wired, kept: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The change stands, the others are told, and it is logged."""
+    """The change stays stored, the other listeners are called, and the error is logged."""
 
     def fail() -> None:
         raise ZeroDivisionError
 
     later: list[str] = []
     wired.editor.on_change(fail)
-    wired.editor.on_change(lambda: later.append("told"))
+    wired.editor.on_change(lambda: later.append("called"))
     assert wired.collection.reply(APP, kept, "Sorry").reply == "Sorry"
-    assert (wired.told, later) == (1, ["told"])
+    assert (wired.calls, later) == (1, ["called"])
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "A listener failed after feedback was changed")
 
 
-def test_a_listener_may_change_something_itself(wired: Wired, kept: str) -> None:
-    """Whoever is told holds no lock."""
+def test_a_listener_may_change_feedback(wired: Wired, kept: str) -> None:
+    """Listeners are called without a lock."""
 
     def answer() -> None:
         wired.collection.reply(APP, kept, "Sorry")
@@ -124,11 +124,11 @@ def test_a_listener_may_change_something_itself(wired: Wired, kept: str) -> None
     wired.editor.on_change(answer)
     wired.collection.change(APP, kept, Change(comment="Very slow"))
     assert wired.collection.get(APP, kept).reply == "Sorry"
-    assert wired.told == 2
+    assert wired.calls == 2
 
 
-def test_versions_never_lock(hk: Harken) -> None:
-    """However often a moderator changes their mind, the next decision, reply, change and withdrawal is accepted."""
+def test_versions_never_block(hk: Harken) -> None:
+    """However often a moderator decides, the next decision, reply, change and withdrawal is accepted."""
     feedback = hk.submit("s", "up").feedback
     hk.moderation.decide(APP, feedback.id, "rejected")
     for _ in range(1_100):
@@ -140,7 +140,7 @@ def test_versions_never_lock(hk: Harken) -> None:
 
 
 def test_feedback_has_a_limited_size() -> None:
-    """A reply and a decision count too, whoever gives them; feedback that was too large before can be withdrawn."""
+    """Replies and decisions count too; feedback that was too large before can be withdrawn."""
     with open_storage() as storage, harken.connect(storage) as hk:
         feedback = hk.submit("s", "up").feedback
         large = a_feedback().with_content(comment="x" * 8_000_001)

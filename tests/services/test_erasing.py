@@ -1,4 +1,4 @@
-"""Erasing: everything about a session or an author, in every storage, and nothing of anybody else."""
+"""Erasing: everything about a session or an author, in every storage, and nothing of others."""
 
 import gc
 from collections.abc import Iterable, Iterator
@@ -18,41 +18,40 @@ from harken.domain.events import DeliveryState, EventType
 from harken.domain.feedback import session_author
 from harken.domain.query import ANY_STATUS
 from harken.ports.storage import Storage
-from harken.services.feedback.erasing import Eraser
-from harken.services.notifications.read_ahead import FRESH
+from harken.services.feedback.erasing import FRESH, Eraser
 from harken.testing import an_alert
 from support import ManualClock, counting_ids
 
 MINUTE = timedelta(minutes=1)
 SECRET = "my card is 4000-1234"
-#: What names a person, and must be nowhere when they are erased.
+# : Texts about a person, which must not be anywhere after the erasure.
 NAMES = ("user-123", "kim-456")
 
 
 @define
 class Place:
-    """A storage, and how to read everything that it keeps."""
+    """A storage, and how to read all its contents."""
 
     url: str
     storage: Storage
     hk: Harken
 
     def texts(self) -> str:
-        """All that is stored, as text."""
+        """Everything that is stored, as text."""
         if self.url.startswith("sqlite"):
             path = Path(self.url.removeprefix("sqlite:///"))
             return b" ".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*")).decode(errors="replace")
         if self.url.startswith("mongodb"):
             with MongoClient[dict[str, Any]](self.url) as client:
                 database = client.get_default_database()
-                # Which feedback was erased, by its ids, is kept for ten minutes after the end of the erasure.
+                # The ids of erased feedback are stored for ten minutes after the end of the erasure.
                 kept = set(database.list_collection_names()) - {"harken_erasures"}
                 return repr([list(database[name].find()) for name in kept])
         return repr(list(_reachable(vars(self.storage.feedback)["_data"])))
 
 
 def _reachable(root: object) -> Iterable[object]:
-    """All texts that an object leads to, of whatever it is made."""
+    """All texts that can be reached from an object."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -75,7 +74,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) ->
 
 
 def _lived_in(place: Place, clock: ManualClock) -> None:
-    """A session in which everything happened that is stored anywhere."""
+    """A session with every kind of stored data."""
     hk, storage = place.hk, place.storage
     hk.sessions.update("default", "user-123", {"phone": SECRET, "tier": "gold"})
     hk.conversations.put_agent("default", "user-123", "helper", {"note": SECRET})
@@ -102,7 +101,7 @@ def _fan_out(place: Place, clock: ManualClock, *channels: str) -> None:
 
 
 def _of_others(place: Place) -> list[list[object]]:
-    """Everything that is stored about anybody but the session that :func:`_lived_in` fills."""
+    """Everything that is stored about others than the session of :func:`_lived_in`."""
     theirs, hk, storage = ("default", "user-123"), place.hk, place.storage
     names = ("default", "other")
     deliveries = [one for state in DeliveryState for one in storage.outbox.deliveries(state, limit=99)]
@@ -119,7 +118,9 @@ def _of_others(place: Place) -> list[list[object]]:
 
 
 def test_a_session_leaves_nothing(place: Place, clock: ManualClock) -> None:
-    """No id and no word of it is anywhere, but for the notices with ids, which go when they are delivered."""
+    """No id and no content is anywhere, except for notifications with ids, which are removed when they are
+    delivered.
+    """
     _lived_in(place, clock)
     assert SECRET in place.texts()
     removed = place.hk.collection.erase(place.hk.query(session_id="user-123"))
@@ -139,7 +140,7 @@ def test_a_session_leaves_nothing(place: Place, clock: ManualClock) -> None:
 
 
 def test_an_author_leaves_nothing(place: Place, clock: ManualClock) -> None:
-    """A session in which nobody else gave feedback is theirs; of another one all that is others' stays."""
+    """A session in which only the author gave feedback is erased; of other sessions, the feedback of others stays."""
     _lived_in(place, clock)
     place.hk.sessions.update("default", "shared", {"room": 1})
     place.hk.conversations.append("default", "shared", "helper", 0, {"text": "Hello, both"})
@@ -154,7 +155,7 @@ def test_an_author_leaves_nothing(place: Place, clock: ManualClock) -> None:
     assert place.hk.conversations.count("default", "shared") == 1
 
 
-def test_what_an_agent_gave_for_the_person_is_theirs_too(place: Place, clock: ManualClock) -> None:
+def test_feedback_of_an_agent_for_the_person_is_erased_too(place: Place, clock: ManualClock) -> None:
     """A session whose agent gave feedback in its name is still the author's alone, and leaves nothing."""
     _lived_in(place, clock)
     place.hk.submit("user-123", "down", SECRET, author=session_author("user-123"))
@@ -163,8 +164,8 @@ def test_what_an_agent_gave_for_the_person_is_theirs_too(place: Place, clock: Ma
     assert SECRET not in place.texts()
 
 
-def test_sessions_in_which_others_gave_feedback_are_named(place: Place) -> None:
-    """Their conversations were kept, and the answer says so."""
+def test_sessions_with_feedback_of_others_are_listed(place: Place) -> None:
+    """Their conversations are kept, and the result lists them."""
     for session, author in (("a", "kim"), ("a", "lee"), ("b", "kim"), ("c", "kim"), ("c", None)):
         place.hk.submit(session, "up", author=author)
     assert place.hk.collection.erase(place.hk.query(author="kim")) == Erased(feedback=3, kept_sessions=("a", "c"))
@@ -174,8 +175,8 @@ def test_sessions_in_which_others_gave_feedback_are_named(place: Place) -> None:
     "narrowed",
     [{"statuses": frozenset({ModerationStatus.REJECTED})}, {"statuses": ANY_STATUS, "withdrawn": True}],
 )
-def test_what_is_narrowed_to_a_state_erases_only_that(place: Place, narrowed: dict[str, Any]) -> None:
-    """A query that names an author and a state means no other state, and no conversation."""
+def test_a_query_for_a_state_erases_only_that(place: Place, narrowed: dict[str, Any]) -> None:
+    """A query for an author and a state erases no other state, and no conversation."""
     place.hk.sessions.update("default", "s", {"tier": "gold"})
     kept = place.hk.submit("s", "up", author="kim").feedback
     rejected = place.hk.submit("s", "down", "x", author="kim").feedback
@@ -188,7 +189,9 @@ def test_what_is_narrowed_to_a_state_erases_only_that(place: Place, narrowed: di
 
 
 def test_a_relay_elsewhere_has_sent_what_it_read_before_the_call_returns(clock: ManualClock) -> None:
-    """Where there were deliveries, the call waits for as long as a relay may send what it has read; else not at all."""
+    """If there were deliveries, the call waits as long as a relay may send what it has read; otherwise it does not
+    wait.
+    """
     waited: list[float] = []
     with open_storage("memory://") as storage:
         eraser = Eraser(storage.feedback, storage.sessions, storage.conversations, clock=clock, pause=waited.append)
@@ -201,8 +204,8 @@ def test_a_relay_elsewhere_has_sent_what_it_read_before_the_call_returns(clock: 
     assert (sorted(erased), waited) == ([0, 1], [2 * FRESH])
 
 
-def test_an_alert_that_is_raised_again_meanwhile_keeps_nothing(place: Place, clock: ManualClock) -> None:
-    """Feedback that is erased between a look and the alert leaves no message, session or id in it."""
+def test_an_alert_that_is_raised_again_meanwhile_is_emptied(place: Place, clock: ManualClock) -> None:
+    """Feedback that is erased between an evaluation and the alert leaves no message, session or id in it."""
     rule = StreakRule(name="x", length=2)
     with harken.connect(place.storage, clock=clock, alert_rules=[rule]) as hk:
         downs = [hk.submit("user-123", "down", SECRET, author="kim").feedback for _ in range(2)]
@@ -223,8 +226,8 @@ def test_an_alert_that_is_raised_again_meanwhile_keeps_nothing(place: Place, clo
     assert (alert.is_empty, alert.subject) == (True, Subject("session", ""))
 
 
-def test_nothing_of_anybody_else_is_touched(place: Place, clock: ManualClock) -> None:
-    """Equal ids in another application, and names that begin alike, keep all that they have."""
+def test_other_data_is_not_touched(place: Place, clock: ManualClock) -> None:
+    """Equal ids in another application, and names with the same prefix, keep all their data."""
     for application, session in (("other", "user-123"), ("default", "user-12"), ("default", "b")):
         place.hk.sessions.update(application, session, {"phone": "555"})
         place.hk.conversations.append(application, session, "helper", 0, {"text": "Hello"})
@@ -244,7 +247,7 @@ def test_nothing_of_anybody_else_is_touched(place: Place, clock: ManualClock) ->
 
 
 def test_erasing_again_removes_nothing(place: Place, clock: ManualClock) -> None:
-    """A repeated call finds nothing, and nobody is notified twice."""
+    """A repeated call finds nothing, and no channel is notified twice."""
     _lived_in(place, clock)
     query = place.hk.query(session_id="user-123")
     place.hk.collection.erase(query)
@@ -253,8 +256,8 @@ def test_erasing_again_removes_nothing(place: Place, clock: ManualClock) -> None
     assert place.storage.outbox.pending() == pending
 
 
-def test_a_call_that_failed_is_repeated(place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feedback goes last, so that a repeated call finds what a failed one left."""
+def test_a_failed_call_can_be_repeated(place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feedback is erased last, so that a repeated call finds what a failed one left."""
     _lived_in(place, clock)
     query = place.hk.query(author="kim-456")
 
@@ -271,8 +274,10 @@ def test_a_call_that_failed_is_repeated(place: Place, clock: ManualClock, monkey
 
 
 @pytest.mark.parametrize("filters", [{"rating": "down"}, {"agent_id": "helper"}])
-def test_a_part_of_a_session_leaves_its_conversation(place: Place, clock: ManualClock, filters: dict[str, str]) -> None:
-    """Where not all of a session is meant, what was said in it stays."""
+def test_erasing_a_part_of_a_session_keeps_its_conversation(
+    place: Place, clock: ManualClock, filters: dict[str, str]
+) -> None:
+    """If the query does not select all of a session, its conversation stays."""
     _lived_in(place, clock)
     place.hk.collection.erase(place.hk.query(session_id="user-123", **filters))
     assert place.hk.conversations.count("default", "user-123") == 3

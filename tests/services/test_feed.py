@@ -1,4 +1,4 @@
-"""The feed: listeners are told what happens to feedback and alerts, whichever process it comes from."""
+"""The feed: listeners get the changes of feedback and alerts by any process."""
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ TWO_DOWNS = {"name": "two-downs", "kind": "streak", "length": 2}
 
 
 def nothing() -> None:
-    """Who does not want to be woken."""
+    """A ``wake`` that does nothing."""
 
 
 def listen(hk: Harken, wake: Callable[[], object] = nothing, *, after: Place | None = None) -> Listener:
@@ -53,24 +53,24 @@ def listen(hk: Harken, wake: Callable[[], object] = nothing, *, after: Place | N
 
 
 def next_news(listener: Listener, hk: Harken) -> list[News]:
-    """What is told next; does not wait for the next second."""
+    """The next items, without waiting for the next poll."""
     hk.feed.nudge()
     eventually(lambda: listener.waiting)
     return listener.take()
 
 
-def as_told(news: Sequence[News]) -> list[tuple[str, str]]:
-    """What happened, and to what."""
+def as_pairs(news: Sequence[News]) -> list[tuple[str, str]]:
+    """The type and the subject of each item."""
     return [(one.type.value, one.feedback.id) for one in news]
 
 
 def threads_of_feeds() -> list[Thread]:
-    """The threads that look at storages now."""
+    """The feed threads that are running."""
     return [thread for thread in threading.enumerate() if thread.name == "harken-feed"]
 
 
 class TickingClock:
-    """A clock on which no two things happen at once."""
+    """A clock that never returns the same time twice."""
 
     def __init__(self) -> None:
         self._ticks, self._lock = count(), Lock()
@@ -81,26 +81,26 @@ class TickingClock:
 
 
 class HeldRepository(MemoryFeedbackRepository):
-    """Keeps feedback in memory; ``before`` is called each time before it is looked at."""
+    """An in-memory repository that calls ``before`` before each read."""
 
     def __init__(self) -> None:
         super().__init__(Data())
         self.before: Callable[[], object] = nothing
 
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """What was changed."""
+        """The changed feedback."""
         self.before()
         return super().changes(application, since=since)
 
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """What is there."""
+        """The existing feedback."""
         self.before()
         return super().get_many(application, feedback_ids)
 
 
 @contextmanager
 def held(clock: ManualClock | None = None) -> Iterator[tuple[Harken, HeldRepository]]:
-    """A Harken whose storage can be held up, or fail."""
+    """A Harken whose storage can block or fail."""
     repository = HeldRepository()
     with (
         open_storage() as storage,
@@ -112,11 +112,11 @@ def held(clock: ManualClock | None = None) -> Iterator[tuple[Harken, HeldReposit
             repository.before = nothing
 
 
-# --- What is told -----------------------------------------------------------------------------------------------------
+# --- Reported items ---------------------------------------------------------------------------------------------------
 
 
-def test_each_thing_that_happens_is_told_as_what_it_is(hk: Harken, clock: ManualClock) -> None:
-    """Giving, changing, moderating and taking back feedback are told, each with the feedback as it reads then."""
+def test_each_change_has_its_type(hk: Harken, clock: ManualClock) -> None:
+    """Creating, changing, moderating and withdrawing feedback are reported, each with the feedback at that time."""
     listener = listen(hk)
     given = hk.submit("s", "up").feedback
     assert [(one.type, one.feedback) for one in next_news(listener, hk)] == [(EventType.CREATED, given)]
@@ -133,16 +133,16 @@ def test_each_thing_that_happens_is_told_as_what_it_is(hk: Harken, clock: Manual
     assert not listener.missed
 
 
-def test_what_was_there_before_is_no_news(hk: Harken) -> None:
-    """Whoever begins to listen is told of what comes, not of what is there."""
+def test_existing_feedback_is_not_reported(hk: Harken) -> None:
+    """A new listener gets later items only, not existing feedback."""
     hk.submit("s", "up", "before")
     listener = listen(hk)
     hk.submit("s", "up", "after")
     assert [one.feedback.comment for one in next_news(listener, hk)] == ["after"]
 
 
-def test_nobody_is_told_of_another_application(hk: Harken) -> None:
-    """A listener hears of its own application only, and so do the others."""
+def test_other_applications_are_not_reported(hk: Harken) -> None:
+    """A listener gets the items of its own application only."""
     mine, other = listen(hk), hk.feed.listen("other", nothing)
     hk.submit("s", "up", "theirs", application="other")
     assert [one.feedback.comment for one in next_news(other, hk)] == ["theirs"]
@@ -151,8 +151,8 @@ def test_nobody_is_told_of_another_application(hk: Harken) -> None:
     assert not other.waiting
 
 
-def test_erased_feedback_is_never_told(hk: Harken) -> None:
-    """What was erased before it was taken is left out, and nobody who comes back is told of it."""
+def test_erased_feedback_is_not_reported(hk: Harken) -> None:
+    """Feedback that is erased before it is taken is left out, also for listeners that resume."""
     listener = listen(hk)
     hk.submit("s", "up", "goes")
     hk.submit("s", "up", "stays")
@@ -161,11 +161,11 @@ def test_erased_feedback_is_never_told(hk: Harken) -> None:
     (stays,) = next_news(listener, hk)
     assert stays.feedback.comment == "stays"
     again = listen(hk, after=Place(Cursor(NOON - timedelta(seconds=1), "")))
-    assert as_told(again.take()) == [("feedback.created", "id-000002")]
+    assert as_pairs(again.take()) == [("feedback.created", "id-000002")]
 
 
 def test_a_listener_is_woken_when_there_is_something_to_take() -> None:
-    """``wake`` is called by another thread after a submission in this process, and not only at the next look."""
+    """``wake`` is called by another thread after a submission in this process, before the next poll."""
     woken: list[str] = []
     with open_storage() as storage, unpolled(storage) as one:
         listener = listen(one.hk, lambda: woken.append(threading.current_thread().name))
@@ -176,14 +176,14 @@ def test_a_listener_is_woken_when_there_is_something_to_take() -> None:
         assert len(listener.take()) == 1
 
 
-def test_what_claims_to_come_from_the_future_is_told_in_its_time(hk: Harken, clock: ManualClock) -> None:
-    """Imported feedback that is dated ahead is told once its time has come."""
+def test_feedback_dated_ahead_is_reported_in_its_time(hk: Harken, clock: ManualClock) -> None:
+    """Imported feedback with a future timestamp is reported when that time has come."""
     listener = listen(hk)
     hk.collection.restore([a_feedback("ahead", created_at=NOON + timedelta(hours=1))])
     hk.submit("s", "up")
-    assert as_told(next_news(listener, hk)) == [("feedback.created", "id-000001")]
+    assert as_pairs(next_news(listener, hk)) == [("feedback.created", "id-000001")]
     clock.turn(hours=1)
-    assert as_told(next_news(listener, hk)) == [("feedback.created", "ahead")]
+    assert as_pairs(next_news(listener, hk)) == [("feedback.created", "ahead")]
 
 
 # --- Alerts -----------------------------------------------------------------------------------------------------------
@@ -191,38 +191,38 @@ def test_what_claims_to_come_from_the_future_is_told_in_its_time(hk: Harken, clo
 
 @contextmanager
 def alerting(url: str = "memory://", **options: Any) -> Iterator[Harken]:
-    """A Harken that raises an alert at two downs in a row on a session, when its relay is run."""
+    """A Harken that raises an alert at two consecutive thumbs-downs in a session, when its relay runs."""
     with harken.connect(url, channels={"all": Recorder()}, alert_rules=[TWO_DOWNS], **options) as hk:
         yield hk
 
 
 def two_downs(hk: Harken, session_id: str = "s") -> None:
-    """Let the rule find something, at the next run of the relay."""
+    """Let the rule match, at the next run of the relay."""
     for _ in range(2):
         hk.submit(session_id, "down", "slow")
 
 
-def told_alerts(news: Sequence[News]) -> list[tuple[str, str]]:
-    """What was told of alerts: what happened, and whom it is about."""
+def reported_alerts(news: Sequence[News]) -> list[tuple[str, str]]:
+    """The reported alerts: type and subject."""
     return [(one.type.value, str(one.alert.subject)) for one in news if one.alert]
 
 
 def subject(news: News) -> Feedback | Alert:
-    """What it is about."""
+    """The subject of an item."""
     assert (news.feedback is None) != (news.alert is None)
     found = news.feedback or news.alert
     assert found is not None
     return found
 
 
-def test_alerts_are_told_when_they_are_raised_and_when_they_end(clock: ManualClock) -> None:
-    """Each with the alert as it reads then, once, among what happens to feedback; other applications are not told."""
+def test_alerts_are_reported_when_they_are_raised_and_resolved(clock: ManualClock) -> None:
+    """Each item has the alert at that time and comes once, in order with feedback; other applications get nothing."""
     with alerting(clock=clock) as hk:
         listener, other = listen(hk), hk.feed.listen("other", nothing)
         two_downs(hk)
         hk.relay.run_due()
         found: list[News] = []
-        while not told_alerts(found):
+        while not reported_alerts(found):
             found += next_news(listener, hk)
         (standing,) = hk.alerts.find(APPLICATION)
         assert [one.alert for one in found if one.type is EventType.ALERT_RAISED] == [standing]
@@ -231,50 +231,50 @@ def test_alerts_are_told_when_they_are_raised_and_when_they_end(clock: ManualClo
         hk.submit("s", "up")
         hk.relay.run_due()
         found = []
-        while not told_alerts(found):
+        while not reported_alerts(found):
             found += next_news(listener, hk)
         (over,) = hk.alerts.find(APPLICATION)
         assert [one.alert for one in found if one.type is EventType.ALERT_RESOLVED] == [over]
         assert over == evolve(standing, resolved_at=over.resolved_at, version=2)
         hk.submit("s", "up", "the next one", application="other")
-        assert told_alerts(next_news(other, hk)) == []
+        assert reported_alerts(next_news(other, hk)) == []
         assert not listener.waiting
 
 
-def test_an_alert_that_was_there_before_is_told_when_it_ends(hk: Harken, clock: ManualClock) -> None:
-    """Whoever begins to listen is not told of alerts that stand, however old, but is told when they are over."""
+def test_an_existing_alert_is_reported_when_it_is_resolved(hk: Harken, clock: ManualClock) -> None:
+    """A new listener does not get open alerts, however old, but gets their resolution."""
     hk.channels.switch_off("log", "by hand")
     clock.turn(days=3)
     listener = listen(hk)
     hk.submit("s", "up")
-    assert told_alerts(next_news(listener, hk)) == []
+    assert reported_alerts(next_news(listener, hk)) == []
     hk.channels.switch_on("log")
-    assert told_alerts(next_news(listener, hk)) == [("alert.resolved", "channel log")]
+    assert reported_alerts(next_news(listener, hk)) == [("alert.resolved", "channel log")]
     hk.submit("s", "up")
-    assert told_alerts(next_news(listener, hk)) == []
+    assert reported_alerts(next_news(listener, hk)) == []
 
 
-def test_an_alert_is_told_however_late_it_is_found(clock: ManualClock) -> None:
-    """A relay that was away finds patterns that are old; who listens is told of them nevertheless."""
+def test_an_alert_is_reported_however_late_it_is_found(clock: ManualClock) -> None:
+    """A relay that was away finds old patterns; listeners get their alerts nevertheless."""
     with alerting(clock=clock) as hk:
         two_downs(hk)
         clock.turn(hours=5)
         listener = listen(hk)
         hk.relay.run_due()
-        assert told_alerts(next_news(listener, hk)) == [("alert.raised", "session s")]
+        assert reported_alerts(next_news(listener, hk)) == [("alert.raised", "session s")]
 
 
-def test_an_alert_that_came_and_went_is_told_as_it_is_now(hk: Harken, clock: ManualClock) -> None:
-    """Between two looks an alert may be raised and resolved: that it is over is told."""
+def test_an_alert_that_was_raised_and_resolved_between_polls(hk: Harken, clock: ManualClock) -> None:
+    """An alert that is raised and resolved between two polls is reported as resolved."""
     listener = listen(hk)
     hk.channels.switch_off("log", "by hand")
     clock.turn(seconds=1)
     hk.channels.switch_on("log")
-    assert {what for what, _ in told_alerts(next_news(listener, hk))} == {"alert.resolved"}
+    assert {what for what, _ in reported_alerts(next_news(listener, hk))} == {"alert.resolved"}
 
 
-def test_who_comes_back_is_told_of_alerts_too(clock: ManualClock) -> None:
-    """The place of an alert leads on as any other does, and any other leads to alerts."""
+def test_resuming_listeners_get_alerts(clock: ManualClock) -> None:
+    """The place of an alert works like any other: items after it are found, and alerts are found after other places."""
     with alerting(clock=clock) as hk:
         listener = listen(hk)
         hk.submit("s", "up")
@@ -285,12 +285,14 @@ def test_who_comes_back_is_told_of_alerts_too(clock: ManualClock) -> None:
         listener.close()
         clock.turn(seconds=1)
         hk.channels.switch_on("all")
-        assert told_alerts(listen(hk, after=off.place).take()) == [("alert.resolved", "channel all")]
-        assert ("alert.resolved", "channel all") in told_alerts(listen(hk, after=given.place).take())
+        assert reported_alerts(listen(hk, after=off.place).take()) == [("alert.resolved", "channel all")]
+        assert ("alert.resolved", "channel all") in reported_alerts(listen(hk, after=given.place).take())
 
 
-def test_another_process_tells_of_alerts_of_the_hour_before(tmp_path: Path, clock: ManualClock) -> None:
-    """Who changes over is told what was raised or resolved meanwhile, also what bears a time before they left."""
+def test_another_process_reports_alerts_of_the_hour_before(tmp_path: Path, clock: ManualClock) -> None:
+    """A listener that changes the process gets alerts that were raised or resolved meanwhile, even with an earlier
+    timestamp.
+    """
     url, new_id = f"sqlite:///{tmp_path}/feedback.db", counting_ids()
     with alerting(url, clock=clock, new_id=new_id) as one, alerting(url, clock=clock, new_id=new_id) as two:
         one.channels.switch_off("all", "for long")
@@ -303,15 +305,15 @@ def test_another_process_tells_of_alerts_of_the_hour_before(tmp_path: Path, cloc
         clock.turn(seconds=1)
         two.channels.switch_on("all")
         two.relay.run_due()
-        told = told_alerts(listen(two, after=heard.place).take())
-        assert sorted(told) == [("alert.raised", "session s"), ("alert.resolved", "channel all")]
+        reported = reported_alerts(listen(two, after=heard.place).take())
+        assert sorted(reported) == [("alert.raised", "session s"), ("alert.resolved", "channel all")]
 
 
-# --- Coming back ------------------------------------------------------------------------------------------------------
+# --- Resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_who_comes_back_is_told_what_happened_meanwhile_once(hk: Harken, clock: ManualClock) -> None:
-    """The place of the last news is enough, also where nobody listened in between."""
+def test_a_resuming_listener_gets_each_missed_item_once(hk: Harken, clock: ManualClock) -> None:
+    """The place of the last item is enough, even if there was no listener in between."""
     listener = listen(hk)
     hk.submit("s", "up", "heard")
     (heard,) = next_news(listener, hk)
@@ -323,8 +325,8 @@ def test_who_comes_back_is_told_what_happened_meanwhile_once(hk: Harken, clock: 
     assert not again.missed
 
 
-def test_a_place_that_another_process_told_is_good_here(tmp_path: Path, clock: ManualClock) -> None:
-    """Whoever comes back to another process is told all, and perhaps again what happened shortly before."""
+def test_a_place_of_another_process_is_valid(tmp_path: Path, clock: ManualClock) -> None:
+    """A listener that resumes in another process gets all items, and may get those from shortly before again."""
     url, new_id = f"sqlite:///{tmp_path}/feedback.db", counting_ids()
     with (
         harken.connect(url, clock=clock, new_id=new_id) as one,
@@ -345,8 +347,8 @@ def test_a_place_that_another_process_told_is_good_here(tmp_path: Path, clock: M
         assert set(comments) <= {"heard", "not heard"}
 
 
-def test_another_process_may_have_found_things_in_another_order(tmp_path: Path, clock: ManualClock) -> None:
-    """Who left one process before it found what was slow is told of it by another one that found it in time."""
+def test_another_process_may_have_another_order(tmp_path: Path, clock: ManualClock) -> None:
+    """An item that one process found late is reported by another process that found it in time."""
     url, new_id = f"sqlite:///{tmp_path}/feedback.db", counting_ids()
     with (
         harken.connect(url, clock=clock, new_id=new_id) as one,
@@ -365,8 +367,8 @@ def test_another_process_may_have_found_things_in_another_order(tmp_path: Path, 
         assert "slow" in [news.feedback.id for news in again.take()]
 
 
-def test_a_place_is_forgotten_when_nobody_listened_for_a_while(hk: Harken, clock: ManualClock) -> None:
-    """What was seen of an application is not kept for ever; the storage is asked instead, and nothing is lost."""
+def test_a_place_is_forgotten_without_listeners(hk: Harken, clock: ManualClock) -> None:
+    """The entries of an application are not kept for ever; then the storage is read instead, and nothing is lost."""
     listener = listen(hk)
     hk.submit("s", "up", "heard")
     (heard,) = next_news(listener, hk)
@@ -378,8 +380,8 @@ def test_a_place_is_forgotten_when_nobody_listened_for_a_while(hk: Harken, clock
 
 
 @pytest.mark.parametrize("away", [RESUMABLE + timedelta(seconds=1), timedelta(days=700_000)])
-def test_who_was_away_for_too_long_missed_something(hk: Harken, clock: ManualClock, away: timedelta) -> None:
-    """After an hour nobody can be sure to be told all, and that is said."""
+def test_a_listener_that_was_away_for_too_long_missed_items(hk: Harken, clock: ManualClock, away: timedelta) -> None:
+    """After an hour, items may be lost, and ``missed`` is set."""
     hk.submit("s", "up")
     clock.now += timedelta(days=1)
     listener = listen(hk, after=Place(Cursor(clock.now - away, "id-000001")))
@@ -387,25 +389,25 @@ def test_who_was_away_for_too_long_missed_something(hk: Harken, clock: ManualClo
     assert not listener.waiting
 
 
-def test_a_place_in_the_future_is_just_now(hk: Harken) -> None:
-    """A place that nobody was given does no harm."""
+def test_a_place_in_the_future_is_now(hk: Harken) -> None:
+    """A place that no item has does no harm."""
     listener = listen(hk, after=Place(Cursor(datetime.max.replace(tzinfo=NOON.tzinfo), "x")))
     assert (listener.missed, listener.waiting) == (False, False)
 
 
-def test_a_place_survives_being_written_down() -> None:
-    """A place and its token are the same thing, and what is no token is refused."""
+def test_a_place_and_its_token() -> None:
+    """A place can be restored from its token, and other tokens are refused."""
     for place in (Place(Cursor(NOON, "id.1")), Place(Cursor(LONG_AGO, "ü"), "64f")):
         assert Place.parse(str(place)) == place
     with pytest.raises(InvalidQuery, match="is not a cursor"):
         Place.parse("nonsense")
 
 
-# --- Bounds -----------------------------------------------------------------------------------------------------------
+# --- Limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_who_takes_nothing_is_told_that_they_missed_something(hk: Harken) -> None:
-    """What waits for a listener is bounded: the oldest is dropped, and the listener knows."""
+def test_a_listener_that_takes_nothing_misses_items(hk: Harken) -> None:
+    """The items that wait for a listener are limited: the oldest are dropped, and ``missed`` is set."""
     listener = listen(hk)
     many = [a_feedback(f"f-{number:06}") for number in range(MAX_WAITING + 5)]
     hk.collection.restore(many)
@@ -418,8 +420,8 @@ def test_who_takes_nothing_is_told_that_they_missed_something(hk: Harken) -> Non
     assert [one.feedback for one in taken] == many[5:]
 
 
-def test_who_comes_back_to_too_much_missed_something(hk: Harken, clock: ManualClock) -> None:
-    """A storage that has more than a listener could take is not read to its end."""
+def test_a_listener_with_too_large_a_backlog_missed_items(hk: Harken, clock: ManualClock) -> None:
+    """A backlog that is larger than a listener could take is not read to its end."""
     hk.collection.restore([a_feedback(f"f-{number:06}") for number in range(MAX_WAITING + 1)])
     clock.turn(minutes=2)
     assert listen(hk, after=Place(Cursor(NOON, "f-000000"))).missed
@@ -428,7 +430,7 @@ def test_who_comes_back_to_too_much_missed_something(hk: Harken, clock: ManualCl
 
 
 def test_a_long_backlog_is_taken_in_parts(hk: Harken, clock: ManualClock) -> None:
-    """Who comes back to much takes it in parts, with places that lead to the rest."""
+    """A large backlog is taken in parts, with places that lead to the rest."""
     stored = [a_feedback(f"f-{number:06}", created_at=NOON + timedelta(seconds=number)) for number in range(600)]
     hk.collection.restore(stored)
     clock.turn(minutes=20)
@@ -441,10 +443,10 @@ def test_a_long_backlog_is_taken_in_parts(hk: Harken, clock: ManualClock) -> Non
     assert [one.feedback for one in again.take()][-len(rest) :] == [one.feedback for one in rest]
 
 
-def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
-    """One more than fit is refused until one of them leaves."""
+def test_the_number_of_listeners_is_limited(hk: Harken) -> None:
+    """A listener above the limit is refused until one leaves."""
     listeners = [hk.feed.listen(APPLICATION, nothing) for _ in range(MAX_LISTENERS)]
-    with pytest.raises(Overloaded, match="200 listen already"):
+    with pytest.raises(Overloaded, match="200 listeners already"):
         listen(hk)
     listeners[7].close()
     listeners[7].close()
@@ -454,13 +456,13 @@ def test_there_is_room_for_so_many_listeners(hk: Harken) -> None:
 
 
 def join(hk: Harken, *share: str, times: int = 1) -> list[Listener]:
-    """Listen so many times more, in the name of that tenant, key and address."""
+    """Start that many more listeners for a tenant, key and address."""
     return [hk.feed.listen(share[0], nothing, share=share) for _ in range(times)]
 
 
 def test_slots_are_shared_between_applications(hk: Harken) -> None:
-    """When all slots are taken, the application with the most loses its newest to one with fewer, down to equal shares;
-    who would only change places is refused.
+    """When all slots are in use, the application with the most loses its newest to one with fewer, down to equal
+    shares; a caller that would only swap is refused.
     """
     greedy = join(hk, "greedy", "k", "a", times=MAX_LISTENERS)
     modest = join(hk, "modest", "k", "a", times=MAX_LISTENERS // 2)
@@ -478,7 +480,7 @@ def test_slots_are_shared_between_applications(hk: Harken) -> None:
     ("greedy", "modest"), [(("app", "k", "a"), ("app", "l", "a")), (("app", "k", "a"), ("app", "k", "b"))]
 )
 def test_slots_are_shared_within_an_application(hk: Harken, greedy: tuple[str, ...], modest: tuple[str, ...]) -> None:
-    """One key takes no slot from another one of its application for good, nor one address from another one."""
+    """A key cannot keep a slot from another key of its application permanently, nor an address from another address."""
     listeners = join(hk, *greedy, times=MAX_LISTENERS)
     join(hk, *modest)
     assert [one.ended for one in listeners] == [False] * (MAX_LISTENERS - 1) + [True]
@@ -486,8 +488,8 @@ def test_slots_are_shared_within_an_application(hk: Harken, greedy: tuple[str, .
         join(hk, *greedy)
 
 
-def test_who_lost_the_slot_is_told(hk: Harken) -> None:
-    """It is woken, is told why nothing comes any more, and frees nobody else's slot when it leaves."""
+def test_a_listener_that_lost_its_slot_gets_an_error(hk: Harken) -> None:
+    """It is woken, gets the reason, and does not free another listener's slot when it leaves."""
     woken: list[bool] = []
     join(hk, "greedy", times=MAX_LISTENERS - 1)
     last = hk.feed.listen("greedy", lambda: woken.append(True), share=("greedy",))
@@ -502,8 +504,8 @@ def test_who_lost_the_slot_is_told(hk: Harken) -> None:
         join(hk, "greedy")
 
 
-def test_nobody_looks_when_nobody_listens(hk: Harken) -> None:
-    """The last one to leave turns off the light, and the next one turns it on again."""
+def test_the_storage_is_not_polled_without_listeners(hk: Harken) -> None:
+    """The thread ends with the last listener, and starts again with the next one."""
     before = len(threads_of_feeds())
     listener, other = listen(hk), listen(hk)
     assert len(threads_of_feeds()) == before + 1
@@ -516,11 +518,11 @@ def test_nobody_looks_when_nobody_listens(hk: Harken) -> None:
     assert len(next_news(again, hk)) == 1
 
 
-# --- When things go wrong ---------------------------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_waits_for_a_look_at_the_storage() -> None:
-    """While the storage hangs, submissions are kept, and who leaves, leaves."""
+def test_no_caller_waits_for_a_poll() -> None:
+    """While the storage blocks, submissions are stored and listeners can leave."""
     hanging, go_on = Event(), Event()
 
     def hang() -> None:
@@ -540,8 +542,8 @@ def test_nobody_waits_for_a_look_at_the_storage() -> None:
             go_on.set()
 
 
-def test_who_comes_back_holds_up_nobody(clock: ManualClock) -> None:
-    """While it takes long to read what somebody has missed, others are told what happens, and may begin to listen."""
+def test_a_resuming_listener_does_not_delay_others(clock: ManualClock) -> None:
+    """While the backlog of a listener is read slowly, others get items, and new ones can start."""
     reading, go_on = Event(), Event()
     in_time: list[bool] = []
 
@@ -564,17 +566,17 @@ def test_who_comes_back_holds_up_nobody(clock: ManualClock) -> None:
             assert reading.wait(PATIENCE)
             listen(hk)
             given = hk.submit("s", "up").feedback
-            assert as_told(next_news(listener, hk)) == [("feedback.created", given.id)]
+            assert as_pairs(next_news(listener, hk)) == [("feedback.created", given.id)]
             assert in_time == []
         finally:
             go_on.set()
         eventually(lambda: back.result(PATIENCE).waiting)
-        assert ("feedback.created", given.id) in as_told(back.result().take())
+        assert ("feedback.created", given.id) in as_pairs(back.result().take())
     assert in_time == [True]
 
 
-def test_who_cannot_catch_up_takes_no_slot(clock: ManualClock) -> None:
-    """Where what somebody has missed cannot be read, they are told so, and listen no more."""
+def test_a_failed_resume_takes_no_slot(clock: ManualClock) -> None:
+    """If the backlog cannot be read, the caller gets the error and does not hold a slot."""
 
     def fail(query: FeedbackQuery) -> Iterator[Feedback]:
         raise StorageUnavailable("away")
@@ -591,8 +593,8 @@ def test_who_cannot_catch_up_takes_no_slot(clock: ManualClock) -> None:
             listen(hk)
 
 
-def test_what_waits_is_bounded_in_total(hk: Harken, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many come back to much, what waits for them is bounded together; others are told to load again."""
+def test_waiting_items_are_limited_in_total(hk: Harken, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backlogs of all listeners have one limit together; beyond it, ``missed`` is set."""
     monkeypatch.setattr(feed, "MAX_RESUMING", 250)
     hk.collection.restore([a_feedback(f"f-{number:03}", created_at=NOON) for number in range(100)])
     clock.turn(minutes=20)
@@ -604,8 +606,10 @@ def test_what_waits_is_bounded_in_total(hk: Harken, clock: ManualClock, monkeypa
     assert not listen(hk, after=Place(Cursor(NOON, "e"))).missed
 
 
-def test_what_is_remembered_is_bounded_in_total(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The more applications have listeners, the less is remembered of each; who falls behind is told so."""
+def test_kept_entries_are_limited_in_total(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more applications have listeners, the fewer entries of each are kept; listeners that are too slow miss
+    some.
+    """
     monkeypatch.setattr(feed, "MAX_REMEMBERED", 20)
     monkeypatch.setattr(feed, "MAX_TAKEN", 5)
     listeners = [hk.feed.listen(f"application {number}", nothing) for number in range(2)]
@@ -624,8 +628,8 @@ def test_what_is_remembered_is_bounded_in_total(hk: Harken, monkeypatch: pytest.
     assert [taken(listener) for listener in listeners] == [(10, True)] * 2
 
 
-def test_a_storage_that_fails_for_a_while_loses_no_news() -> None:
-    """What happened while the storage could not be looked at is told when it can be again."""
+def test_a_storage_that_fails_for_a_while_loses_no_items() -> None:
+    """Changes during an outage of the storage are reported after it."""
     failed = Event()
 
     def fail() -> None:
@@ -650,8 +654,8 @@ def test_a_storage_that_fails_for_a_while_loses_no_news() -> None:
         assert len(listener.take()) == 1
 
 
-def test_a_defect_of_the_storage_does_not_end_it() -> None:
-    """Whatever is raised while it looks is logged, and it looks again."""
+def test_an_unexpected_error_does_not_end_polling() -> None:
+    """Any error during a poll is logged, and polling continues."""
     failed = Event()
 
     def fail() -> None:
@@ -667,8 +671,8 @@ def test_a_defect_of_the_storage_does_not_end_it() -> None:
         assert len(next_news(listener, hk)) == 1
 
 
-def test_one_that_cannot_be_woken_keeps_nobody_from_being_told(hk: Harken) -> None:
-    """A listener whose host is gone is passed over."""
+def test_a_listener_that_cannot_be_woken_does_not_affect_others(hk: Harken) -> None:
+    """A listener whose ``wake`` fails is skipped."""
     woken = Event()
 
     def gone() -> None:
@@ -682,8 +686,8 @@ def test_one_that_cannot_be_woken_keeps_nobody_from_being_told(hk: Harken) -> No
         woken.clear()
 
 
-def test_a_closed_feed_tells_so() -> None:
-    """Who listens is woken and finds that it is over; who comes later is told at once; a second close is harmless."""
+def test_closing_wakes_listeners() -> None:
+    """Listeners are woken and get an error, later callers get it at once, and a second close is harmless."""
     woken = Event()
     with harken.connect("memory://") as hk:
         listener = listen(hk, woken.set)
@@ -698,9 +702,9 @@ def test_a_closed_feed_tells_so() -> None:
         hk.submit("s", "up")
 
 
-# --- Always -----------------------------------------------------------------------------------------------------------
+# --- Properties -------------------------------------------------------------------------------------------------------
 
-#: Who does it, what, and to which feedback.
+# : The actor, the action, and the number of the feedback.
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 1),
@@ -712,7 +716,7 @@ STEPS = st.lists(
 
 
 class Everything:
-    """What happens to feedback and alerts, and what two listeners hear of it: one stays, and one comes and goes."""
+    """Changes of feedback and alerts, and two listeners: one stays, and one leaves and resumes."""
 
     def __init__(self, one: Harken, two: Harken) -> None:
         self.harkens = (one, two)
@@ -722,11 +726,11 @@ class Everything:
         self.serial = count()
 
     def step(self, hk: Harken, what: str, which: int) -> None:
-        """Let one thing happen, if it can."""
+        """Make one change, if it is possible."""
         if what == "submit":
             hk.submit("s", "up", f"words {next(self.serial)}")
         elif what == "alert":
-            # One alert stands at most: about the channel, while it is off.
+            # At most one alert is open: the one about the channel, while it is off.
             if hk.alerts.find(APPLICATION, open=True):
                 hk.channels.switch_on("log")
             else:
@@ -736,13 +740,13 @@ class Everything:
         elif what == "leave and come back":
             self.goes.close()
             last = self.heard_in_parts[-1].place if self.heard_in_parts else None
-            # Who heard nothing yet has no place, and stays.
+            # A listener without any item has no place, and stays.
             self.goes = listen(hk, after=last) if last else listen(self.harkens[1], after=Place(Cursor(NOON, "")))
         elif which < len(there := self.stored()):
             self.change(hk, what, there[which])
 
     def change(self, hk: Harken, what: str, feedback: Feedback) -> None:
-        """Change feedback that is there."""
+        """Change existing feedback."""
         if what == "erase":
             hk.collection.erase(FeedbackQuery(feedback_id=feedback.id).in_any_state())
         elif feedback.withdrawn:
@@ -756,16 +760,16 @@ class Everything:
             hk.moderation.decide(APPLICATION, feedback.id, status)
 
     def stored(self) -> list[Feedback]:
-        """All that is there, oldest first."""
+        """All existing feedback, oldest first."""
         hk = self.harkens[0]
         return list(hk.collection.stream(hk.query().in_any_state()))
 
     def there(self) -> list[Feedback | Alert]:
-        """All that somebody can be told of."""
+        """All that can be reported."""
         return [*self.stored(), *self.harkens[0].alerts.find(APPLICATION)]
 
     def take(self) -> None:
-        """Hear what there is to hear; nothing that is not there any more."""
+        """Take all items; they must exist."""
         for listener, heard in ((self.stays, self.heard), (self.goes, self.heard_in_parts)):
             there = {one.id for one in self.there()}
             news = listener.take()
@@ -773,8 +777,8 @@ class Everything:
             assert not listener.missed
             heard.extend(news)
 
-    def all_told(self) -> bool:
-        """Whether both have heard how everything reads now."""
+    def all_reported(self) -> bool:
+        """Whether both listeners have the current state of everything."""
         for hk in self.harkens:
             hk.feed.nudge()
         self.take()
@@ -786,7 +790,7 @@ class Everything:
         )
 
     def never_went_back(self) -> bool:
-        """Whether each feedback, or alert, was always told as it was told before, or newer."""
+        """Whether the versions of each feedback or alert never decrease."""
         for heard in (self.heard, self.heard_in_parts):
             versions: dict[str, int] = {}
             for one in heard:
@@ -795,8 +799,8 @@ class Everything:
                 versions[subject(one).id] = subject(one).version
         return True
 
-    def told_behind(self, place: Place) -> list[Place]:
-        """What somebody is told who comes back with that place."""
+    def reported_after(self, place: Place) -> list[Place]:
+        """The items that a listener with this place gets."""
         again = listen(self.harkens[0], after=place)
         places = [one.place for one in again.take()]
         again.close()
@@ -804,29 +808,29 @@ class Everything:
 
 
 def check(one: Harken, two: Harken, steps: Sequence[tuple[int, str, int]]) -> None:
-    """Let it happen, and look at what was heard."""
+    """Make the changes, and check what the listeners got."""
     everything = Everything(one, two)
     for who, what, which in steps:
         everything.step(everything.harkens[who], what, which)
-    eventually(everything.all_told)
+    eventually(everything.all_reported)
     assert everything.never_went_back()
     there = {one.id for one in everything.there()}
     for number, news in enumerate(everything.heard, start=1):
-        behind = [later.place for later in everything.heard[number:] if subject(later).id in there]
-        assert everything.told_behind(news.place)[: len(behind)] == behind
+        later_items = [later.place for later in everything.heard[number:] if subject(later).id in there]
+        assert everything.reported_after(news.place)[: len(later_items)] == later_items
 
 
 @given(STEPS)
-def test_everybody_hears_how_everything_reads_in_memory(steps: Sequence[tuple[int, str, int]]) -> None:
-    """Last states are told, versions never go back, and any place leads to all that came after it, each once."""
+def test_every_listener_gets_the_current_state_in_memory(steps: Sequence[tuple[int, str, int]]) -> None:
+    """Latest versions are reported, versions never decrease, and any place leads to all later items, each once."""
     with harken.connect("memory://", clock=TickingClock(), new_id=counting_ids()) as hk:
         check(hk, hk, steps)
 
 
 @pytest.mark.slow
 @given(STEPS)
-def test_everybody_hears_how_everything_reads_across_processes(steps: Sequence[tuple[int, str, int]]) -> None:
-    """The same, where two share a file and either may have done it."""
+def test_every_listener_gets_the_current_state_across_processes(steps: Sequence[tuple[int, str, int]]) -> None:
+    """The same with two processes that share a file, either of which makes the changes."""
     clock, new_id = TickingClock(), counting_ids()
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/feedback.db"

@@ -1,4 +1,4 @@
-"""Group commit: who writes what, and what becomes of everybody who waits."""
+"""Group commit: which thread writes, and how all callers are answered."""
 
 import os
 import signal
@@ -26,12 +26,12 @@ BACKGROUND = "harken-group-commit"
 
 
 def item(name: object) -> Accepted:
-    """Something to write, known by its name."""
+    """An item, identified by its name."""
     return Accepted(a_feedback(str(name)))
 
 
 class FakeStorage:
-    """Remembers each write and the thread that made it; ``refuse`` may raise for a batch."""
+    """Records each write and its thread; ``refuse`` may raise for a batch."""
 
     def __init__(self, refuse: Callable[[list[str]], object] = lambda names: None) -> None:
         self.batches: list[list[str]] = []
@@ -51,7 +51,7 @@ class FakeStorage:
 
 
 class HeldStorage(FakeStorage):
-    """Lets a write go on only when the test says so."""
+    """Blocks each write until the test continues it."""
 
     def __init__(self, refuse: Callable[[list[str]], object] = lambda names: None) -> None:
         super().__init__(refuse)
@@ -63,23 +63,23 @@ class HeldStorage(FakeStorage):
         return super().__call__(items)
 
     def entered(self) -> None:
-        """Wait until a write has begun."""
+        """Wait until a write has started."""
         assert self._entered.acquire(timeout=PATIENCE)
 
     def go(self, writes: int = 1) -> None:
-        """Let writes go on, also those that will only begin."""
+        """Continue writes, including later ones."""
         self._go.release(writes)
 
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for callers that wait."""
+    """Threads for blocking callers."""
     with ThreadPoolExecutor(64, "caller") as executor:
         yield executor
 
 
 def queued(group: GroupCommit, length: int) -> None:
-    """Wait until that many items wait behind the write in progress."""
+    """Wait until that many items are queued during the write in progress."""
     eventually(lambda: len(group._queue) == length)
 
 
@@ -93,14 +93,14 @@ def raising(error: BaseException) -> Callable[[Future[Any]], None]:
 
 
 def names(outcomes: Sequence[object]) -> list[str]:
-    """What was stored, by name."""
+    """The stored items, by name."""
     assert all(isinstance(outcome, Stored) for outcome in outcomes)
     return [outcome.feedback.id for outcome in outcomes if isinstance(outcome, Stored)]
 
 
 class TestSharing:
-    def test_a_lone_caller_writes_in_its_own_thread(self) -> None:
-        """Whoever is alone pays no thread hop, and each of its items is one write."""
+    def test_a_single_caller_writes_in_its_own_thread(self) -> None:
+        """A single caller has no thread hop, and each of its items is one write."""
         storage = FakeStorage()
         group = GroupCommit(storage)
         assert names([group.commit(item("a")), group.commit(item("b"))]) == ["a", "b"]
@@ -108,7 +108,7 @@ class TestSharing:
         assert set(storage.threads) == {threading.current_thread().name}
 
     def test_many_callers_share_a_write(self, pool: ThreadPoolExecutor) -> None:
-        """All that came while a write was in progress are in the next one, each exactly once."""
+        """All items that came during a write are in the next one, each exactly once."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         callers = [pool.submit(group.commit, item("first"))]
@@ -121,7 +121,7 @@ class TestSharing:
         assert sorted(storage.written) == sorted(["first", *map(str, range(50))])
 
     def test_in_the_order_of_the_queue(self) -> None:
-        """Who came first is written first, and no write carries more than it should."""
+        """Items are written in the order in which they came, and no write exceeds its limit."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=4)
         futures = [group.commit_soon(item("first"))]
@@ -132,7 +132,7 @@ class TestSharing:
         assert storage.batches == [["first"], ["0", "1", "2", "3"], ["4", "5", "6", "7"], ["8", "9"]]
 
     def test_soon_does_not_wait(self) -> None:
-        """The call returns while the write is still in progress, and nothing is acknowledged before it ends."""
+        """The call returns while the write is in progress, and nothing is acknowledged before it ends."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         future = group.commit_soon(item("a"))
@@ -144,8 +144,10 @@ class TestSharing:
         assert storage.threads[0].startswith(BACKGROUND)
 
     @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=6), st.integers(1, 5))
-    def test_everybody_is_answered_once(self, plans: list[list[bool]], max_batch: int) -> None:
-        """However many threads commit, waiting or not: each item is written once, and its own caller is told."""
+    def test_every_caller_is_answered_once(self, plans: list[list[bool]], max_batch: int) -> None:
+        """With any number of blocking and other callers, each item is written once, and its own caller gets the
+        outcome.
+        """
         storage = FakeStorage()
         group = GroupCommit(storage, max_batch=max_batch)
 
@@ -156,10 +158,10 @@ class TestSharing:
             ]
             return names([one.result(PATIENCE) if isinstance(one, Future) else one for one in outcomes])
 
-        told = in_threads([lambda pair=pair: carry_out(*pair) for pair in enumerate(plans)])
+        answers = in_threads([lambda pair=pair: carry_out(*pair) for pair in enumerate(plans)])
         group.close()
         expected = [[f"{thread}-{index}" for index in range(len(plan))] for thread, plan in enumerate(plans)]
-        assert told == expected
+        assert answers == expected
         assert sorted(storage.written) == sorted(name for mine in expected for name in mine)
         assert all(len(batch) <= max_batch for batch in storage.batches)
 
@@ -184,8 +186,8 @@ class TestSharing:
 
 
 class TestLeading:
-    def test_a_waiting_caller_leads_for_those_who_do_not_wait(self, pool: ThreadPoolExecutor) -> None:
-        """The lead goes to a caller that waits, wherever it stands in the queue: that spares a thread hop."""
+    def test_a_waiting_caller_leads_for_others(self, pool: ThreadPoolExecutor) -> None:
+        """A blocking caller leads, at any place in the queue: that saves a thread hop."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         callers = [pool.submit(group.commit, item("a"))]
@@ -198,8 +200,8 @@ class TestLeading:
         assert storage.batches == [["a"], ["b", "c"]]
         assert all(name.startswith("caller") for name in storage.threads)
 
-    def test_the_background_leads_if_nobody_waits(self, pool: ThreadPoolExecutor) -> None:
-        """A blocking caller does its own write and goes its way; what others left is written in the background."""
+    def test_the_background_leads_without_waiting_callers(self, pool: ThreadPoolExecutor) -> None:
+        """A blocking caller does its own write and returns; the background thread writes the rest."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         caller = pool.submit(group.commit, item("a"))
@@ -213,7 +215,7 @@ class TestLeading:
         assert [name.partition("_")[0] for name in storage.threads] == ["caller", BACKGROUND]
 
     def test_a_waiting_caller_leads_until_its_turn_comes(self, pool: ThreadPoolExecutor) -> None:
-        """Behind a queue that is longer than a write, a caller leads several and still gets its answer."""
+        """In a queue that is longer than a write, a caller leads several writes and still gets its answer."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=1)
         futures = [group.commit_soon(item("first"))]
@@ -228,7 +230,7 @@ class TestLeading:
         assert all(name.startswith("caller") for name in storage.threads[1:5])
 
     def test_a_callback_may_commit_and_wait(self) -> None:
-        """What runs when a future is done may submit by itself and wait, although the queue waits for its thread."""
+        """The callback of a future may submit and wait, although the queue waits for its thread."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         nested: list[Outcome] = []
@@ -247,7 +249,9 @@ class TestLeading:
         assert names([*nested, second.result(PATIENCE)]) == ["nested", "second"]
 
     def test_the_callbacks_of_two_leaders_may_wait_at_once(self, pool: ThreadPoolExecutor) -> None:
-        """A caller that leads for others runs their callbacks, and is not held up when these wait for a write."""
+        """A caller that leads for others completes their futures, and is not delayed when the callbacks wait for a
+        write.
+        """
         storage = HeldStorage()
         group = GroupCommit(storage)
         nested: list[Outcome] = []
@@ -272,7 +276,7 @@ class TestLeading:
 
 class TestFailing:
     def test_a_bad_item_fails_alone(self, pool: ThreadPoolExecutor) -> None:
-        """One item that the storage cannot take spoils the write for none of its neighbours."""
+        """An item that the storage refuses does not affect the other items of the write."""
 
         def refuse(batch: list[str]) -> None:
             if "bad" in batch:
@@ -289,8 +293,8 @@ class TestFailing:
         others = [callers[0], callers[1], callers[3]]
         assert names([caller.result(PATIENCE) for caller in others]) == ["first", "good", "fine"]
 
-    def test_a_bad_lone_item_is_tried_once(self) -> None:
-        """Nobody else can have spoiled it."""
+    def test_a_bad_single_item_is_written_once(self) -> None:
+        """A failed write of one item is not repeated."""
 
         def refuse(batch: list[str]) -> None:
             raise ValueError(batch)
@@ -304,8 +308,8 @@ class TestFailing:
         assert storage.written == ["a", "b"]
 
     @pytest.mark.parametrize("error", [StorageUnavailable("away"), StorageClosed("shut")])
-    def test_a_storage_that_is_away_fails_the_batch(self, error: StorageError) -> None:
-        """Trying each item alone would only make everybody wait longer; afterwards the queue goes on."""
+    def test_an_unavailable_storage_fails_the_batch(self, error: StorageError) -> None:
+        """Writing each item alone would only take longer; afterwards the queue continues."""
 
         def refuse(batch: list[str]) -> None:
             if "a" in batch:
@@ -323,8 +327,8 @@ class TestFailing:
         assert storage.batches == [["first"], ["a", "b", "c"], ["next"]]
 
     @pytest.mark.parametrize("error", [StorageUnavailable("away"), StorageClosed("shut")])
-    def test_trying_each_alone_ends_when_the_storage_is_gone(self, error: StorageError) -> None:
-        """Nobody waits for a storage that has just kept somebody else waiting in vain."""
+    def test_writing_each_alone_ends_when_the_storage_is_unavailable(self, error: StorageError) -> None:
+        """No item waits for a storage for which another item has just waited in vain."""
 
         def refuse(batch: list[str]) -> None:
             if len(batch) > 1:
@@ -342,14 +346,14 @@ class TestFailing:
         assert [future.exception(PATIENCE) for future in futures[2:]] == [error] * 3
         assert storage.batches == [["first"], ["a", "b", "c", "d"], ["a"], ["b"]]
 
-    @pytest.mark.parametrize("told", [[], [Stored(a_feedback())] * 3])
-    def test_a_storage_that_miscounts(self, told: list[Outcome]) -> None:
-        """A storage that does not answer for each item is at fault, and nobody waits for an answer for ever."""
+    @pytest.mark.parametrize("outcomes", [[], [Stored(a_feedback())] * 3])
+    def test_a_storage_that_miscounts(self, outcomes: list[Outcome]) -> None:
+        """A storage must return one outcome for each item; otherwise all callers get an error."""
         storage = HeldStorage()
 
         def write(items: Sequence[Accepted]) -> Sequence[Outcome]:
             storage(items)
-            return told
+            return outcomes
 
         group = GroupCommit(write)
         futures = [group.commit_soon(item("a"))]
@@ -358,12 +362,12 @@ class TestFailing:
         storage.go(100)
         for future in futures:
             assert isinstance(future.exception(PATIENCE), StorageError)
-        with pytest.raises(StorageError, match=f"given 1 items and told of {len(told)}"):
+        with pytest.raises(StorageError, match=f"returned {len(outcomes)} outcomes for 1 items"):
             group.commit(item("d"))
 
     @pytest.mark.parametrize("waits", [True, False])
-    def test_even_an_exit_is_told(self, pool: ThreadPoolExecutor, *, waits: bool) -> None:
-        """A write that is torn down is unknown to all who wait for it, and the next one has a leader."""
+    def test_an_exit_during_a_shared_write(self, pool: ThreadPoolExecutor, *, waits: bool) -> None:
+        """The outcome of an interrupted write is unknown to all its callers, and the next write has a leader."""
 
         def refuse(batch: list[str]) -> None:
             if "b" in batch:
@@ -383,8 +387,8 @@ class TestFailing:
         assert all(isinstance(leader.exception(PATIENCE), KeyboardInterrupt) for leader in callers[3:])
         assert names([callers[0].result(PATIENCE), group.commit(item("next"))]) == ["a", "next"]
 
-    def test_a_lone_exit_is_told(self) -> None:
-        """A lone caller's write that is torn down leaves the lead free for the next."""
+    def test_an_exit_during_a_single_write(self) -> None:
+        """After an interrupted write of a single caller, the next caller can lead."""
         storage = FakeStorage(lambda batch: sys.exit() if batch == ["a"] else None)
         group = GroupCommit(storage)
         with pytest.raises(SystemExit):
@@ -393,10 +397,10 @@ class TestFailing:
 
 
 class TestListening:
-    """Who listens is told of each write when it is over, and costs nobody an answer."""
+    """Listeners are called after each write, and do not affect its callers."""
 
-    def test_each_write_is_told_of(self, pool: ThreadPoolExecutor) -> None:
-        """A listener hears of every write with its size: a lone caller's, a shared one, and one in the background."""
+    def test_each_write_is_reported(self, pool: ThreadPoolExecutor) -> None:
+        """A listener gets the size of every write: of a single caller, a shared one, and one in the background."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=4)
         heard: list[int] = []
@@ -415,8 +419,8 @@ class TestListening:
         eventually(lambda: len(heard) == len(storage.batches))
         assert sorted(heard) == sorted(len(batch) for batch in storage.batches) == [1, 1, 1, 4]
 
-    def test_a_failed_write_is_told_of_once(self) -> None:
-        """A batch that is tried item by item, or that fails, is one write to a listener."""
+    def test_a_failed_write_is_reported_once(self) -> None:
+        """A batch that is written item by item, or that fails, is one write for a listener."""
 
         def refuse(batch: list[str]) -> None:
             if "bad" in batch:
@@ -439,7 +443,7 @@ class TestListening:
 
     @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 4))
     def test_sizes_add_up(self, plans: list[int], max_batch: int) -> None:
-        """Whatever shares a write: the sizes that are told come to the number of submissions."""
+        """The sum of the reported sizes is the number of submissions."""
         heard: list[int] = []
         with connect("memory://", max_batch=max_batch) as hk:
             hk.collection.on_write(heard.append)
@@ -450,11 +454,11 @@ class TestListening:
         assert max(heard) <= max_batch
 
     def test_a_listener_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
-        """What a listener raises is logged; the submission is answered, the others listen on, and so does it."""
+        """The error is logged; the submission is answered, and all listeners are called again for the next write."""
         heard: list[int] = []
 
         def fail(size: int) -> None:
-            raise ValueError(f"nobody counts {size}")
+            raise ValueError(f"cannot count {size}")
 
         with connect("memory://") as hk:
             hk.collection.on_write(fail)
@@ -463,10 +467,10 @@ class TestListening:
                 assert not hk.submit("s", "up").duplicate
             assert not hk.submit_soon("s", "up").result(PATIENCE).duplicate
             eventually(lambda: len(heard) == 3)
-        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["nobody counts 1"] * 3
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["cannot count 1"] * 3
 
-    def test_everybody_is_answered_before_listeners_are_told(self, pool: ThreadPoolExecutor) -> None:
-        """A listener that takes its time holds up neither those of its write nor the next write."""
+    def test_callers_are_answered_before_listeners_are_called(self, pool: ThreadPoolExecutor) -> None:
+        """A slow listener delays neither the callers of its write nor the next write."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         release, entered = Event(), Event()
@@ -489,7 +493,7 @@ class TestListening:
 
     @pytest.mark.parametrize("soon", [False, True])
     def test_a_listener_may_submit_and_close(self, *, soon: bool) -> None:
-        """A listener is no part of the write: what it submits is written, and closing in it waits for nothing."""
+        """A listener runs outside the write: its submissions are written, and it can close without waiting."""
         storage = FakeStorage()
         group = GroupCommit(storage)
         done = Event()
@@ -508,8 +512,8 @@ class TestListening:
         with pytest.raises(StorageClosed):
             group.commit(item("late"))
 
-    def test_how_many_wait(self, pool: ThreadPoolExecutor) -> None:
-        """What is queued waits, however it came; what is being written and what is written does not."""
+    def test_waiting(self, pool: ThreadPoolExecutor) -> None:
+        """Queued items count as waiting; those that are being written, or are written, do not."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         assert group.waiting == 0
@@ -527,13 +531,13 @@ class TestListening:
 
 @pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), CancelledError()])
 class TestCallbacksThatExit:
-    """Only an ``Exception`` of a callback is caught by its future; anything else ends no thread that others need."""
+    """A future catches only an ``Exception`` of a callback; other exceptions must not end a thread that others need."""
 
     @pytest.mark.parametrize("waiting", [0, 1, 3])
-    def test_everybody_in_the_batch_is_answered(
+    def test_every_caller_of_the_batch_is_answered(
         self, error: BaseException, waiting: int, pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """It is logged, and everybody else gets an answer; no caller raises what is not its own."""
+        """It is logged, and all others are answered; no caller gets an exception of another one."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         first = pool.submit(group.commit, item("first"))
@@ -546,13 +550,15 @@ class TestCallbacksThatExit:
         storage.go(10)
         assert names([future.result(PATIENCE) for future in futures]) == ["first", "bad", "good"]
         assert names([caller.result(PATIENCE) for caller in callers]) == [str(number) for number in range(waiting)]
-        eventually(lambda: "answered all the same" in caplog.text)
+        eventually(lambda: "all submissions are answered" in caplog.text)
         assert names([group.commit(item("next"))]) == ["next"]
         group.close()
         assert len(storage.batches) == 3
 
     def test_a_listener_that_exits(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
-        """Everybody in the batch is answered, all others who listen are told, and then the leader raises it."""
+        """Every caller in the batch is answered, all other listeners are called, and then the leader raises the
+        exception.
+        """
         storage = HeldStorage()
         group = GroupCommit(storage)
         heard: list[int] = []
@@ -575,8 +581,8 @@ class TestCallbacksThatExit:
         assert sorted(heard) == [1, 1, 2]
         assert storage.written == ["first", "soon", "leader", "next"]
 
-    def test_a_listener_that_exits_after_a_lone_write(self, error: BaseException) -> None:
-        """What it raises comes out of the call, like Ctrl-C would; the item is written and the next one is too."""
+    def test_a_listener_that_exits_after_a_single_write(self, error: BaseException) -> None:
+        """The call raises the exception, as with Ctrl-C; the item is written, and so is the next one."""
         storage = FakeStorage()
         group = GroupCommit(storage)
         errors = [error]
@@ -591,8 +597,8 @@ class TestCallbacksThatExit:
         assert names([group.commit(item("b"))]) == ["b"]
         assert storage.written == ["a", "b"]
 
-    def test_those_who_wait_do_not_wait_for_callbacks(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
-        """A callback may take its time: it runs in the background, and callers get their results."""
+    def test_callers_do_not_wait_for_callbacks(self, error: BaseException, pool: ThreadPoolExecutor) -> None:
+        """A callback may block: it runs in the background, and callers get their results."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         release = Event()
@@ -614,7 +620,7 @@ class TestCallbacksThatExit:
     def test_without_threads_the_queue_is_written_first(
         self, error: BaseException, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where nobody else can lead, the leader writes all that is queued and raises then."""
+        """If no other thread can lead, the leader writes all queued items and raises then."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=1)
         monkeypatch.setattr(group, "_poke", lambda: False)
@@ -628,7 +634,7 @@ class TestCallbacksThatExit:
         assert names([group.commit(item("next"))]) == ["next"]
 
     def test_ctrl_c_before_a_future_is_done(self, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An interrupt while a result is handed out costs nobody the result."""
+        """An interrupt while results are delivered does not lose a result."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         first = group.commit_soon(item("first"))
@@ -646,7 +652,7 @@ class TestCallbacksThatExit:
         assert names([future.result(PATIENCE) for future in (first, *futures)]) == ["first", "a", "b"]
 
     def test_a_whole_harken(self, error: BaseException) -> None:
-        """Submissions are answered too: of a callback that exits, and of a middleware that does."""
+        """Submissions are answered despite a callback that exits, and despite a middleware that exits."""
 
         def leave(submission: Submission) -> Generator[Submission, Receipt, None]:
             yield submission
@@ -662,11 +668,11 @@ class TestCallbacksThatExit:
 
 
 class TestClosingInACallback:
-    """A callback runs in the thread that leads, often the one in the background, which cannot wait for its own end."""
+    """A callback often runs in the background thread, which cannot join itself."""
 
     @pytest.mark.parametrize("threads_left", [False, True])
     def test_what_is_queued_is_written(self, threads_left: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Closing writes what was offered to the very thread that closes; afterwards everything is refused."""
+        """Closing writes the items that were queued for the closing thread; afterwards everything is refused."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=1)
         done: list[bool] = []
@@ -693,7 +699,7 @@ class TestClosingInACallback:
         group.close()
 
     def test_a_whole_harken(self, tmp_path: Path) -> None:
-        """Harken closes its storage as well, and what was submitted is there when it is opened again."""
+        """Harken closes its storage too, and the submissions are stored when it is opened again."""
         url = f"sqlite:///{tmp_path / 'feedback.db'}"
         raised: list[BaseException | None] = []
         closed = Event()
@@ -727,43 +733,45 @@ class TestClosingInACallback:
 
 class TestBounds:
     def test_a_full_queue_refuses(self) -> None:
-        """More than the queue holds is refused at once and kept nowhere; what was queued before is written."""
+        """An item above the limit is refused at once and not stored; the queued items are written."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_queue=2)
         futures = [group.commit_soon(item("a"))]
         storage.entered()
         futures += [group.commit_soon(item("b")), group.commit_soon(item("c"))]
-        with pytest.raises(Overloaded, match="2 submissions are waiting"):
+        with pytest.raises(Overloaded, match="2 submissions wait"):
             group.commit_soon(item("d"))
-        with pytest.raises(Overloaded, match="nothing was kept"):
+        with pytest.raises(Overloaded, match="nothing was stored"):
             group.commit(item("e"))
         storage.go(10)
         assert names([future.result(PATIENCE) for future in futures]) == ["a", "b", "c"]
         assert names([group.commit(item("f"))]) == ["f"]
         assert storage.written == ["a", "b", "c", "f"]
 
-    def test_a_signal_handler_that_submits_or_closes_does_not_wait_for_itself(self) -> None:
-        """What interrupts the write of its own thread is refused, or returns; what it interrupted then goes on."""
-        told: list[object] = []
+    def test_a_signal_handler_may_submit_or_close(self) -> None:
+        """A signal handler that submits during its own thread's write is refused, and one that closes returns; the
+        write continues.
+        """
+        seen: list[object] = []
 
         def write(items: Sequence[Accepted]) -> Sequence[Outcome]:
-            # As a signal handler would, in the middle of a write.
+            # As a signal handler does, in the middle of a write.
             for call in (lambda: group.commit(item("b")), lambda: group.commit_soon(item("c"))):
                 with pytest.raises(StorageUnavailable, match="signal handler"):
                     call()
             group.close()
-            told.append("closed")
+            seen.append("closed")
             return [Stored(one.feedback) for one in items]
 
         group = GroupCommit(write)
         assert names([group.commit(item("a"))]) == ["a"]
-        assert told == ["closed"]
+        assert seen == ["closed"]
         with pytest.raises(StorageClosed):
             group.commit(item("d"))
         group.close()
 
-    def test_slow_callbacks_fill_the_queue_too(self) -> None:
-        """What waits for its callbacks takes memory as what waits to be written does, and is bounded with it."""
+    def test_slow_callbacks_fill_the_queue(self) -> None:
+        """Items that wait for callbacks use memory like queued ones, and are limited together with them."""
         group = GroupCommit(FakeStorage(), max_queue=3)
         begun, end = Event(), Event()
 
@@ -775,15 +783,15 @@ class TestBounds:
         assert begun.wait(PATIENCE)
         for number in range(3):
             group.commit_soon(item(number))
-            # Written by this caller, so that only their callbacks are left to wait for.
+            # Written by this caller, so that only their callbacks are pending.
             group.commit(item("mine"))
-        with pytest.raises(Overloaded, match="3 submissions are waiting"):
+        with pytest.raises(Overloaded, match="3 submissions wait"):
             group.commit_soon(item("more"))
         end.set()
         group.close()
 
     def test_callbacks_take_turns(self, pool: ThreadPoolExecutor) -> None:
-        """However many callers come at once to a group that was idle, one thread completes their futures."""
+        """With any number of callers of an idle group, one thread completes their futures."""
         for _ in range(20):
             group = GroupCommit(FakeStorage())
             running, most = [0], [0]
@@ -808,7 +816,7 @@ class TestBounds:
             assert most == [1]
 
     def test_closing_drains_and_then_refuses(self, pool: ThreadPoolExecutor) -> None:
-        """Whoever was let in gets an answer before closing returns; whoever comes later is refused; twice is once."""
+        """Accepted callers are answered before close returns; later ones are refused; close may be called twice."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=2)
         futures = [group.commit_soon(item("a"))]
@@ -826,10 +834,10 @@ class TestBounds:
         assert storage.written == ["a", "b", "c", "d"]
         group.close()
 
-    def test_the_caller_writes_if_no_thread_can_be_had(
+    def test_the_caller_writes_if_no_thread_can_be_started(
         self, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where the interpreter is going down whoever is there writes what is queued, before the call returns."""
+        """If the interpreter is shutting down, the caller writes the queued items before the call returns."""
         storage = HeldStorage()
         group = GroupCommit(storage, max_batch=2)
         pool.submit(int).result()  # the pool's thread, before there are no more
@@ -847,8 +855,8 @@ class TestBounds:
         assert storage.batches == [["alone"], ["a"], ["b", "c"], ["d"]]
         group.close()
 
-    def test_nothing_is_forgotten_at_exit(self) -> None:
-        """A program that ends right after its last call has everything written that was queued."""
+    def test_nothing_is_lost_at_exit(self) -> None:
+        """A program that ends right after its last call has all queued items written."""
         program = """
 import sys
 from concurrent.futures import thread
@@ -881,7 +889,7 @@ for name in "abcde":
 
 
 def in_child(call: Callable[[], object]) -> str:
-    """What a call comes to in a forked child: the name of what it returns or raises."""
+    """The outcome of a call in a forked child: the name of its result or exception."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - in another process, which leaves no traces
@@ -902,7 +910,7 @@ def in_child(call: Callable[[], object]) -> str:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class TestForked:
     def test_a_child_is_refused(self) -> None:
-        """A child of a fork shares no lock and no connection with its parent, and is told so; the parent goes on."""
+        """A forked child shares no lock and no connection with its parent, and gets an error; the parent continues."""
         storage = FakeStorage()
         group = GroupCommit(storage)
         assert in_child(lambda: group.commit(item("a"))) == "StorageClosed"
@@ -911,7 +919,7 @@ class TestForked:
         assert storage.written == ["b"]
 
     def test_a_child_can_close(self) -> None:
-        """A child may leave its with block, even if its parent was writing when it forked."""
+        """A child may leave its with block, even if its parent was writing at the fork."""
         storage = HeldStorage()
         group = GroupCommit(storage)
         future = group.commit_soon(item("a"))

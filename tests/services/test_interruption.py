@@ -1,4 +1,4 @@
-"""Interruptions from outside: Ctrl-C, an alarm or a time limit is raised at any point of a call."""
+"""Asynchronous exceptions: Ctrl-C, an alarm or a time limit is raised at any point of a call."""
 
 import sys
 import threading
@@ -19,7 +19,7 @@ from harken.services.feedback.group_commit import GroupCommit
 from harken_adapters.storage.memory import data as memory_data
 from support import PATIENCE, a_feedback, eventually
 
-#: Where calls are interrupted.
+# : Where calls are interrupted.
 PROTOCOL = {module.__file__ for module in (group_commit, interruption, _base)}
 
 
@@ -27,11 +27,11 @@ VOTED = Target("s", "message")
 
 
 class TimeLimit(Exception):
-    """What is raised from outside; an ordinary exception, as Celery's is."""
+    """The asynchronous exception; an ordinary exception, as Celery's is."""
 
 
 class Interrupter:
-    """Raises at the n-th step of the thread that enters it, and again so many steps later."""
+    """Raises at the n-th step of the thread that enters it, and again after a number of steps."""
 
     def __init__(
         self, at: int, again_after: int | None = None, *, opcodes: bool = True, where: Collection[str | None] = PROTOCOL
@@ -63,14 +63,14 @@ class Interrupter:
         return self._trace
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        # What a trace function raises ends the tracing: go on, to interrupt what cleans up as well.
+        # An exception of a trace function ends the tracing: continue it, to interrupt cleanup as well.
         if self.fired and self._left is not None and sys.gettrace() is None:
             sys.settrace(self._trace)
             frame.f_trace = self._trace if frame.f_code.co_filename in self._where else None
 
 
 class Scene:
-    """A group commit whose first write is held until the call to interrupt waits or is over."""
+    """A group commit whose first write is held until the call to interrupt waits or has ended."""
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self.threads = threads
@@ -78,7 +78,7 @@ class Scene:
         self.entered, self.go = threading.Event(), threading.Event()
         self.group = GroupCommit(self._write)
         self.futures: dict[str, Future[Outcome]] = {}
-        # Those whose futures are a thread's, which may still be on its way back.
+        # Those whose futures belong to a thread, which may not have returned yet.
         self.waiting: set[str] = set()
 
     def _write(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -97,12 +97,12 @@ class Scene:
         self.futures[name] = self.group.commit_soon(item(name))
 
     def busy(self) -> None:
-        """Let somebody write."""
+        """Let the write continue."""
         self.commits("first")
         assert self.entered.wait(PATIENCE)
 
     def check(self) -> None:
-        """Everybody is answered, what is acknowledged is stored, others can submit, and closing returns."""
+        """Every caller is answered, acknowledged items are stored, others can submit, and close returns."""
         self.commits("next")
         self.commits_soon("soon")
         assert isinstance(self.futures["next"].result(PATIENCE), Stored)
@@ -118,18 +118,18 @@ class Scene:
 
 
 def item(name: str) -> Accepted:
-    """Something to write, known by its name."""
+    """An item, identified by its name."""
     return Accepted(a_feedback(name))
 
 
 def lone(scene: Scene) -> Callable[[], object]:
-    """Nobody else is there."""
+    """There is no other caller."""
     scene.go.set()
     return lambda: scene.group.commit(item("mine"))
 
 
 def leader(scene: Scene) -> Callable[[], object]:
-    """Writes for others, who do not wait, when the first write is over."""
+    """Writes for others, who do not wait, when the first write has ended."""
     scene.busy()
     scene.commits_soon("a")
     scene.commits_soon("b")
@@ -145,7 +145,7 @@ def follower(scene: Scene) -> Callable[[], object]:
 
 
 def soon(scene: Scene) -> Callable[[], object]:
-    """Does not wait; the background thread is there already."""
+    """Does not wait; the background thread is running."""
     scene.busy()
     scene.commits_soon("a")
 
@@ -156,7 +156,7 @@ def soon(scene: Scene) -> Callable[[], object]:
 
 
 def closer(scene: Scene) -> Callable[[], object]:
-    """Closes while others wait; interrupted, it can be called again."""
+    """Closes while others wait; if it is interrupted, it can be called again."""
     scene.busy()
     scene.commits("a")
     scene.commits_soon("b")
@@ -166,7 +166,7 @@ def closer(scene: Scene) -> Callable[[], object]:
 
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for callers, each used again and again."""
+    """Threads for callers, which are reused."""
     with ThreadPoolExecutor(8) as pool:
         yield pool
 
@@ -179,7 +179,7 @@ def interrupted(
     *,
     opcodes: bool,
 ) -> bool:
-    """Play a scene in which a call is interrupted at that step; whether it was."""
+    """Run a scene in which a call is interrupted at that step; whether it was."""
     scene = Scene(threads)
     call = role(scene)
     waiting = scene.group.waiting
@@ -217,7 +217,7 @@ ROLES = [lone, leader, follower, soon, closer]
 def test_interrupted_at_every_step(
     role: Callable[[Scene], Callable[[], object]], *, opcodes: bool, threads: ThreadPoolExecutor
 ) -> None:
-    """Wherever a call is interrupted: it raises what interrupted it, all are answered, and others go on."""
+    """Interrupted at any step, a call raises that exception, all callers are answered, and others continue."""
     at = 1
     while interrupted(role, at, None, threads, opcodes=opcodes):
         at += 1
@@ -230,7 +230,7 @@ def test_interrupted_at_every_step(
 def test_interrupted_while_it_cleans_up(
     role: Callable[[Scene], Callable[[], object]], again_after: int, threads: ThreadPoolExecutor
 ) -> None:
-    """A second interruption, in what the first one left to be done, changes nothing of that."""
+    """A second interruption, during the cleanup of the first, does not change that."""
     at = 1
     while interrupted(role, at, again_after, threads, opcodes=False):
         at += 1
@@ -238,8 +238,8 @@ def test_interrupted_while_it_cleans_up(
 
 
 @pytest.mark.slow
-def test_memory_is_whole_after_an_interruption() -> None:
-    """Figures, order and keys agree with the feedback that is there, wherever a write to memory was interrupted."""
+def test_memory_is_consistent_after_an_interruption() -> None:
+    """Statistics, order and keys agree with the stored feedback, wherever a write to memory was interrupted."""
     at = 1
     fired = True
     while fired:
@@ -260,7 +260,7 @@ def test_memory_is_whole_after_an_interruption() -> None:
 
 
 def _interrupt(at: int, call: Callable[[], object]) -> bool:
-    """Interrupt a call in the memory storage's data; whether it came so far."""
+    """Interrupt a call in the memory storage's data; whether it got that far."""
     interrupter = Interrupter(at, where={memory_data.__file__})
     with suppress(TimeLimit), interrupter:
         call()

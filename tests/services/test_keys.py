@@ -1,4 +1,4 @@
-"""API keys: made, shown once, recognised, and revoked."""
+"""API keys: created, shown once, authenticated, and revoked."""
 
 import hashlib
 import re
@@ -33,14 +33,14 @@ def made(hk: Harken) -> NewKey:
 
 
 def refused(hk: Harken, text: str) -> str:
-    """What is said of a text that is no good key's."""
+    """The error message for a text that is not a valid key."""
     with pytest.raises(InvalidCredentials) as caught:
         hk.keys.authenticate(text)
     return str(caught.value)
 
 
-def test_a_key_is_recognised_by_its_text(hk: Harken, made: NewKey) -> None:
-    """Whoever shows the text is the holder of the key, with all that was said when it was made."""
+def test_a_key_is_authenticated_by_its_text(hk: Harken, made: NewKey) -> None:
+    """The text identifies the key, with all its attributes."""
     key = hk.keys.authenticate(made.text)
     assert key == made.key
     assert (key.application, key.name, key.created_at, key.revoked_at) == (APP, "web backend", NOON, None)
@@ -48,8 +48,8 @@ def test_a_key_is_recognised_by_its_text(hk: Harken, made: NewKey) -> None:
     assert list(hk.keys.keys()) == [key]
 
 
-def test_the_text_is_kept_nowhere(made: NewKey) -> None:
-    """Of the text only its SHA-256 is stored, and neither comes out where a key is printed."""
+def test_the_text_is_not_stored(made: NewKey) -> None:
+    """Only the SHA-256 of the text is stored, and neither is printed with a key."""
     shape = re.fullmatch(rf"hk_{made.key.id}_([A-Za-z0-9_-]{{43,}})", made.text)
     assert shape
     assert made.key.digest == hashlib.sha256(made.text.encode()).hexdigest()
@@ -57,23 +57,23 @@ def test_the_text_is_kept_nowhere(made: NewKey) -> None:
     assert made.key.digest not in repr(made)
 
 
-def test_no_two_keys_are_alike(hk: Harken) -> None:
+def test_keys_are_unique(hk: Harken) -> None:
     """Ids and secrets are random."""
     made = [hk.keys.create(APP, ["read"]) for _ in range(50)]
     assert len({one.key.id for one in made}) == len({one.text.split("_", 2)[2] for one in made}) == 50
 
 
 @given(text=hst.texts() | st.text() | st.from_regex(r"hk_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", fullmatch=True))
-def test_what_is_no_key_is_refused(text: str) -> None:
-    """Whatever a stranger sends, it is refused in the same words, and never an unexpected error."""
+def test_invalid_texts_are_refused(text: str) -> None:
+    """Any invalid text is refused with the same message, and never with an unexpected error."""
     with harken.connect(reference_storage()) as hk:
         hk.keys.create(APP, ["admin"])
         assert refused(hk, text) == REFUSED
 
 
 @given(data=st.data())
-def test_a_key_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
-    """Every character counts: one that is changed, missing or too many makes it no key."""
+def test_a_modified_key_is_refused(data: st.DataObject) -> None:
+    """Every character counts: a changed, missing or additional one makes the key invalid."""
     with harken.connect(reference_storage()) as hk:
         text = hk.keys.create(APP, ["admin"]).text
         place = data.draw(st.integers(0, len(text) - 1))
@@ -84,20 +84,20 @@ def test_a_key_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None
 
 
 @pytest.mark.parametrize("tell", [lambda text: f" {text}", lambda text: f"{text}\n", str.upper, lambda text: text * 9])
-def test_what_only_looks_like_the_key_is_refused(hk: Harken, made: NewKey, tell: Callable[[str], str]) -> None:
-    """Nothing is trimmed or folded."""
+def test_a_similar_text_is_refused(hk: Harken, made: NewKey, tell: Callable[[str], str]) -> None:
+    """Texts are neither trimmed nor case-folded."""
     assert refused(hk, tell(made.text)) == REFUSED
 
 
-def test_the_secret_of_one_key_does_not_open_another(hk: Harken, made: NewKey) -> None:
-    """An id that exists is worth nothing with another key's secret."""
+def test_the_secret_of_another_key_is_refused(hk: Harken, made: NewKey) -> None:
+    """An existing id with the secret of another key is invalid."""
     other = hk.keys.create("other", ["admin"])
     mixed = f"hk_{other.key.id}_{made.text.split('_', 2)[2]}"
     assert refused(hk, mixed) == REFUSED
 
 
-def test_a_revoked_key_is_refused_in_the_same_words(hk: Harken, clock: ManualClock, made: NewKey) -> None:
-    """Revoking works at once and for ever, and leaves other keys alone."""
+def test_a_revoked_key_is_refused_with_the_same_message(hk: Harken, clock: ManualClock, made: NewKey) -> None:
+    """Revoking is immediate and permanent, and does not affect other keys."""
     other = hk.keys.create(APP, ["submit"])
     clock.turn(hours=1)
     revoked = hk.keys.revoke(made.key.id)
@@ -110,8 +110,8 @@ def test_a_revoked_key_is_refused_in_the_same_words(hk: Harken, clock: ManualClo
 
 
 @pytest.mark.parametrize("key_id", ["nobody", "", "\x00", "\ud800", "hk_", "0123456789abcdef", "hk_0123456789abcdef_x"])
-def test_there_is_nothing_to_revoke(hk: Harken, made: NewKey, key_id: str) -> None:
-    """An id that no key has is a failed look-up, also where no storage could hold it."""
+def test_revoking_an_unknown_key(hk: Harken, made: NewKey, key_id: str) -> None:
+    """An unknown id is not found, even if no storage could store it."""
     with pytest.raises(
         KeyNotFound, match=r"There is no API key with the id '0123456789abcdef';|is not the id of an API key"
     ):
@@ -120,7 +120,7 @@ def test_there_is_nothing_to_revoke(hk: Harken, made: NewKey, key_id: str) -> No
 
 
 def test_keys_are_in_use_once_there_was_one(hk: Harken) -> None:
-    """Keys are in use from the first one on, also when the last one is revoked."""
+    """Keys are in use from the first one on, even after the last one is revoked."""
     assert not hk.keys.in_use()
     first, second = hk.keys.create(APP, ["read"]), hk.keys.create("other", ["read"])
     hk.keys.revoke(first.key.id)
@@ -130,7 +130,7 @@ def test_keys_are_in_use_once_there_was_one(hk: Harken) -> None:
 
 
 def test_a_copy_has_no_keys() -> None:
-    """Whoever may use one storage may not therefore use what is copied from it."""
+    """Access to a storage does not imply access to its copy."""
     source, target = reference_storage(), reference_storage()
     with harken.connect(source) as hk:
         hk.submit("s", "up")
@@ -153,10 +153,10 @@ def test_a_copy_has_no_keys() -> None:
         (APP, ["read"], " ", "name must not be empty"),
     ],
 )
-def test_a_key_that_makes_no_sense_is_not_made(
+def test_an_invalid_key_is_not_created(
     hk: Harken, application: str, scopes: Iterable[str], name: str, why: str
 ) -> None:
-    """It is said what is wrong, and nothing is stored."""
+    """The message says what is wrong, and nothing is stored."""
     with pytest.raises(KeyRejected, match=why):
         hk.keys.create(application, scopes, name=name)
     assert not hk.keys.keys()
@@ -173,22 +173,22 @@ def test_a_key_that_makes_no_sense_is_not_made(
         ([f"agent-{number}" for number in range(101)], "Too many agents: 101"),
     ],
 )
-def test_a_limit_to_agents_that_is_invalid_makes_no_key(hk: Harken, agents: Iterable[str], why: str) -> None:
-    """A list that turned out empty, above all, must not make a key for everything."""
+def test_an_invalid_limit_to_agents_creates_no_key(hk: Harken, agents: Iterable[str], why: str) -> None:
+    """In particular, an empty list must not make a key for all agents."""
     with pytest.raises(KeyRejected, match=why):
         hk.keys.create(APP, ["read"], agents=agents)
     assert not hk.keys.keys()
 
 
-def test_a_key_knows_its_agents(hk: Harken) -> None:
-    """A key is for those agents, once each, or for all; one name alone is one agent."""
+def test_a_key_has_its_agents(hk: Harken) -> None:
+    """A key is for those agents, without duplicates, or for all; a single name is one agent."""
     made = [hk.keys.create(APP, ["read"], agents=agents) for agents in (["b", "a", "b"], "helper", None)]
     known = [hk.keys.authenticate(one.text).agents for one in made]
     assert known == [{"a", "b"}, {"helper"}, None]
 
 
 def _with_secrets(secrets: Iterable[bytes]) -> Harken:
-    """A Harken whose secrets are these, one after the other, each as long as was asked for."""
+    """A Harken with these secrets, one after another, repeated to the requested length."""
     given = iter(secrets)
     container = harken.Container()
     container.storage.override(Object(reference_storage()))
@@ -197,8 +197,8 @@ def _with_secrets(secrets: Iterable[bytes]) -> Harken:
     return harken.ready(container)
 
 
-def test_an_id_that_is_taken_is_drawn_again() -> None:
-    """Two keys never share an id, even where chance gives the same one twice."""
+def test_a_taken_id_is_drawn_again() -> None:
+    """Two keys never share an id, even if the random source repeats it."""
     with _with_secrets([b"\x01", b"s", b"\x01", b"t", b"\x02", b"u"]) as hk:
         first, second = hk.keys.create(APP, ["read"]), hk.keys.create(APP, ["read"])
         assert [first.key.id, second.key.id] == ["01" * 8, "02" * 8]
@@ -206,11 +206,11 @@ def test_an_id_that_is_taken_is_drawn_again() -> None:
         assert hk.keys.authenticate(second.text) == second.key
 
 
-def test_secrets_that_are_always_the_same_are_told() -> None:
-    """A source of secrets that is none is a mistake in the configuration, and no endless loop."""
+def test_constant_secrets_are_refused() -> None:
+    """A random source that is not random is a configuration error, and does not cause an endless loop."""
     with _with_secrets([b"x"] * 100) as hk:
         hk.keys.create(APP, ["read"])
-        with pytest.raises(harken.ConfigurationError, match="it must give random bytes"):
+        with pytest.raises(harken.ConfigurationError, match="it must return random bytes"):
             hk.keys.create(APP, ["read"])
 
 
@@ -219,7 +219,7 @@ def test_secrets_that_are_always_the_same_are_told() -> None:
 
 @pytest.fixture
 def counted(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often the storage was asked for one key, and for all."""
+    """How often the storage was queried for one key, and for all."""
     calls: Counter[str] = Counter()
     repository = hk.keys._repository  # the storage's own: what counts is how often it is asked
 
@@ -238,15 +238,15 @@ def counted(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def flood(hk: Harken, times: int) -> None:
-    """Try so many keys that nobody made."""
+    """Authenticate that many invalid keys."""
     for number in range(times):
         refused(hk, f"hk_{number:016x}_{'A' * 43}")
 
 
-def test_a_flood_of_invalid_keys_costs_the_storage_little(
+def test_a_flood_of_invalid_keys_causes_few_queries(
     hk: Harken, made: NewKey, clock: ManualClock, counted: Counter[str]
 ) -> None:
-    """However many invalid keys come in a moment, one list tells them from valid ones, which are still looked up."""
+    """During a flood, invalid keys are recognised with one list, and valid ones are still looked up."""
     flood(hk, 10 * MAX_FAILURES)
     assert counted == {"get": MAX_FAILURES, "keys": 1}
     assert hk.keys.authenticate(made.text) == made.key
@@ -257,7 +257,7 @@ def test_a_flood_of_invalid_keys_costs_the_storage_little(
 
 
 def test_valid_keys_are_not_affected_by_a_flood(hk: Harken, made: NewKey, clock: ManualClock) -> None:
-    """During a flood, keys that exist and new ones are recognised, one with another secret or a revoked one is not."""
+    """During a flood, valid keys and new ones are accepted; wrong secrets and revoked keys are not."""
     flood(hk, 2 * MAX_FAILURES)
     new = hk.keys.create(APP, ["read"])
     assert [hk.keys.authenticate(one.text) for one in (made, new)] == [made.key, new.key]
@@ -266,8 +266,8 @@ def test_valid_keys_are_not_affected_by_a_flood(hk: Harken, made: NewKey, clock:
     assert refused(hk, made.text) == REFUSED
 
 
-def test_a_key_made_elsewhere_is_recognised_within_a_second_of_a_flood(tmp_path: Path, clock: ManualClock) -> None:
-    """A list that is older than the key is not believed for longer than that."""
+def test_a_key_created_elsewhere_is_accepted_within_a_second_of_a_flood(tmp_path: Path, clock: ManualClock) -> None:
+    """The list is not used for longer than that."""
     with (
         harken.connect(f"sqlite:///{tmp_path}/f.db", clock=clock) as hk,
         harken.connect(f"sqlite:///{tmp_path}/f.db", clock=clock) as elsewhere,
@@ -279,7 +279,7 @@ def test_a_key_made_elsewhere_is_recognised_within_a_second_of_a_flood(tmp_path:
 
 
 def test_valid_keys_do_not_count_as_failures(hk: Harken, made: NewKey, counted: Counter[str]) -> None:
-    """However often valid keys are used, each is looked up, and nothing is listed."""
+    """Valid keys are always looked up, and do not cause a list."""
     for _ in range(2 * MAX_FAILURES):
         hk.keys.authenticate(made.text)
     assert counted == {"get": 2 * MAX_FAILURES}

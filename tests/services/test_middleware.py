@@ -1,4 +1,4 @@
-"""Middleware: generators around a submission, alike for every way to submit."""
+"""Middleware: generators around a submission, for each way to submit."""
 
 import logging
 import sys
@@ -34,7 +34,7 @@ WAYS: dict[str, Callable[[Harken, Submission], Receipt | FeedbackRejected]] = {
 
 
 class Door:
-    """A Harken with middleware, and one of the ways into it."""
+    """A Harken with middleware, and one of the ways to submit."""
 
     def __init__(self, way: str) -> None:
         self.way = WAYS[way]
@@ -56,7 +56,7 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 
 def watching(seen: list[object], name: str = "") -> Middleware:
-    """Middleware that only writes down what it sees."""
+    """Middleware that records what it sees."""
 
     def watch(submission: Submission) -> Steps:
         seen.append(f"{name}in")
@@ -71,7 +71,7 @@ def watching(seen: list[object], name: str = "") -> Middleware:
 
 
 def test_enriching(door: Door) -> None:
-    """What a middleware yields is what the next one sees, and what is judged and kept."""
+    """The next middleware gets what one yields; the last one's submission is checked and stored."""
 
     def tier(submission: Submission) -> Steps:
         yield evolve(submission, context={**submission.context, "tier": "free"})
@@ -85,14 +85,14 @@ def test_enriching(door: Door) -> None:
 
 
 def test_order(door: Door) -> None:
-    """The first one is outermost: the first to see the submission, and the last to see the receipt."""
+    """The first middleware is the outermost: it sees the submission first and the receipt last."""
     seen: list[object] = []
     door(a_submission(), watching(seen, "outer "), watching(seen, "inner "))
     assert seen == ["outer in", "inner in", "inner kept", "outer kept"]
 
 
 def test_observing(door: Door) -> None:
-    """After the yield it has the receipt, and the feedback is durable by then."""
+    """After the yield it has the receipt, and the feedback is durable."""
     found: list[bool] = []
     with open_storage() as storage:
 
@@ -106,7 +106,7 @@ def test_observing(door: Door) -> None:
 
 
 def test_refusing(door: Door) -> None:
-    """What it raises before the yield is the answer; nothing is kept, and those around it are told."""
+    """An error raised before the yield is the result; nothing is stored, and outer middleware sees the error."""
     seen: list[object] = []
 
     def refuse(submission: Submission) -> Steps:
@@ -120,8 +120,8 @@ def test_refusing(door: Door) -> None:
     assert all_events(hk) == []
 
 
-def test_failures_are_thrown_in(door: Door) -> None:
-    """Rules that are broken and keys that are taken show up at the yield, innermost first."""
+def test_errors_are_raised_at_the_yield(door: Door) -> None:
+    """Violations and reused keys are raised at the yield, innermost first."""
     seen: list[object] = []
     both = (watching(seen, "outer "), watching(seen, "inner "))
     door(a_submission(rating="maybe"), *both)
@@ -137,8 +137,8 @@ def test_failures_are_thrown_in(door: Door) -> None:
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("away"), ZeroDivisionError()])
-def test_a_failed_write_is_thrown_in(door: Door, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A storage that fails is told to the middleware too."""
+def test_a_failed_write_is_raised_at_the_yield(door: Door, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the storage is raised in the middleware too."""
 
     def add(batch: object) -> object:
         raise error
@@ -151,35 +151,35 @@ def test_a_failed_write_is_thrown_in(door: Door, error: Exception, monkeypatch: 
     assert seen == ["in", type(error).__name__]
 
 
-def test_an_interrupted_write_is_told_to_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that is torn down is unknown to all who share it, and leaves the queue usable."""
-    told_of: list[object] = []
+def test_an_interrupted_write_fails_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome of an interrupted write is unknown to all that share it, and the queue stays usable."""
+    seen: list[object] = []
 
     def swallow(submission: Submission) -> Steps:
         try:
             yield submission
         except StorageUnavailable as error:
-            told_of.append(error)
+            seen.append(error)
             raise ZeroDivisionError from None
 
     with open_storage() as storage:
         add = storage.feedback.add
 
         def add_or_exit(batch: Sequence[Accepted]) -> Sequence[Outcome]:
-            return add(batch) if told_of else sys.exit("torn down")
+            return add(batch) if seen else sys.exit("torn down")
 
         monkeypatch.setattr(storage.feedback, "add", add_or_exit)
         hk = harken.connect(storage, middleware=[swallow])
         error = hk.submit_soon("s", "up").exception(PATIENCE)
         assert isinstance(error, StorageUnavailable)
         assert "unknown" in str(error)
-        assert told_of == [error]
+        assert seen == [error]
         assert not hk.submit_soon("s", "up").result(PATIENCE).duplicate
         hk.close()
 
 
-def test_swallowing_a_failure_does_not_undo_it(door: Door) -> None:
-    """A middleware may look at an error but not make it a success."""
+def test_suppressing_an_error_has_no_effect(door: Door) -> None:
+    """A middleware may observe an error but not make it a success."""
 
     def swallow(submission: Submission) -> Steps:
         try:
@@ -210,7 +210,7 @@ def test_an_error_after_the_write_is_only_logged(door: Door, caplog: pytest.LogC
 
 
 def test_an_error_about_an_error_is_only_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    """A middleware that fails while it is told of a failure does not hide that failure."""
+    """A middleware that fails while it handles an error does not hide that error."""
 
     def fail(submission: Submission) -> Steps:
         try:
@@ -222,7 +222,7 @@ def test_an_error_about_an_error_is_only_logged(door: Door, caplog: pytest.LogCa
     door(a_submission(rating="maybe"), watching(seen), fail)
     assert isinstance(door.answer, FeedbackRejected)
     assert seen == ["in", "FeedbackRejected"]
-    assert [record.getMessage() for record in caplog.records] == ["A middleware failed while it was told of an error"]
+    assert [record.getMessage() for record in caplog.records] == ["A middleware failed while it handled an error"]
 
 
 def never(submission: Submission) -> Steps:
@@ -237,8 +237,8 @@ def empty_handed(submission: Submission) -> Steps:
 
 
 @pytest.mark.parametrize("wrong", [never, empty_handed, lambda submission: None, lambda submission: submission])
-def test_one_that_does_not_yield_a_submission(door: Door, wrong: Middleware) -> None:
-    """A middleware that is none is a mistake in the program: a TypeError, nothing kept, and the others are told."""
+def test_middleware_that_does_not_yield_a_submission(door: Door, wrong: Middleware) -> None:
+    """Invalid middleware is a programming error: a TypeError, nothing is stored, and the others see the error."""
     seen: list[object] = []
     hk = door(a_submission(), watching(seen), wrong)
     assert isinstance(door.answer, TypeError)
@@ -247,8 +247,8 @@ def test_one_that_does_not_yield_a_submission(door: Door, wrong: Middleware) -> 
         assert seen == ["in", "TypeError"]
 
 
-def test_one_that_yields_twice(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    """The second yield comes too late to matter: it is logged, and the submission stands."""
+def test_middleware_that_yields_twice(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """The second yield has no effect: it is logged, and the feedback is stored."""
 
     def twice(submission: Submission) -> Steps:
         yield submission
@@ -261,8 +261,8 @@ def test_one_that_yields_twice(door: Door, caplog: pytest.LogCaptureFixture) -> 
     assert record.getMessage().startswith("A middleware yielded twice")
 
 
-def test_one_that_will_not_end(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    """Even a middleware that refuses to be closed does not fail what is durable."""
+def test_middleware_that_cannot_be_closed(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """Middleware that refuses to be closed does not fail a durable submission."""
     stop = False
 
     def stubborn(submission: Submission) -> Steps:
@@ -279,16 +279,16 @@ def test_one_that_will_not_end(door: Door, caplog: pytest.LogCaptureFixture) -> 
     assert len(caplog.records) == 2
 
 
-def test_many_are_told_one_by_one() -> None:
-    """In one write each submission has its own middleware run, which sees its own answer."""
+def test_each_of_many_has_its_own_run() -> None:
+    """In one write, each submission has its own middleware run, which sees its own result."""
     seen: list[object] = []
     with harken.connect("memory://", middleware=[watching(seen)]) as hk:
         hk.collection.submit_many([a_submission(), a_submission(rating="maybe"), a_submission()])
     assert seen == ["in", "in", "in", "kept", "FeedbackRejected", "kept"]
 
 
-def test_all_are_told_when_one_goes_wrong() -> None:
-    """A middleware that breaks down stops the whole write, and those that were entered before it hear of it."""
+def test_an_error_in_one_of_many_fails_all() -> None:
+    """Middleware that fails stops the whole write, and the middleware that was entered before sees the error."""
     seen: list[object] = []
 
     def broken(submission: Submission) -> Steps:
@@ -304,8 +304,8 @@ def test_all_are_told_when_one_goes_wrong() -> None:
 
 
 @pytest.mark.parametrize("way", ["submit", "submit_soon"])
-def test_a_middleware_may_submit_by_itself(way: str) -> None:
-    """What runs after the write may submit to the same Harken and wait, however the first one came in."""
+def test_middleware_may_submit(way: str) -> None:
+    """Middleware may submit to the same Harken and wait after the write, for each way to submit."""
     hk: Harken
 
     def copy(submission: Submission) -> Steps:
@@ -321,7 +321,7 @@ def test_a_middleware_may_submit_by_itself(way: str) -> None:
         assert hk.summary(session_id="copies").total == 40
 
 
-def test_changes_are_no_submissions() -> None:
+def test_changes_do_not_run_through_middleware() -> None:
     """A change does not run through the middleware of submissions."""
     seen: list[object] = []
     with harken.connect("memory://", middleware=[watching(seen)]) as hk:

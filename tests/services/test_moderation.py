@@ -1,4 +1,4 @@
-"""Moderation: what waits, and what moderators decide."""
+"""Moderation: the queue, and the decisions of moderators."""
 
 import pickle
 from datetime import timedelta
@@ -27,12 +27,12 @@ PENDING, APPROVED, REJECTED = ModerationStatus
 
 @pytest.fixture
 def kept(hk: Harken) -> Feedback:
-    """An approved up."""
+    """An approved thumbs-up."""
     return hk.submit("s", "up", "Good").feedback
 
 
-def test_a_decision_moves_the_figures(hk: Harken, clock: ManualClock, kept: Feedback) -> None:
-    """Rejected feedback stops counting at once, and the decision is kept with who, when and why."""
+def test_a_decision_changes_the_statistics(hk: Harken, clock: ManualClock, kept: Feedback) -> None:
+    """Rejected feedback is no longer counted, and the decision is stored with moderator, time and reason."""
     clock.turn(hours=1)
     rejected = hk.moderation.decide(APP, kept.id, REJECTED, moderator="mia", reason="rude")
     assert rejected.moderation == Moderation(
@@ -46,7 +46,7 @@ def test_a_decision_moves_the_figures(hk: Harken, clock: ManualClock, kept: Feed
 
 
 def test_undo(hk: Harken, kept: Feedback) -> None:
-    """A decision can be undone, and the undoing as well."""
+    """A decision can be undone, and the undo as well."""
     hk.moderation.decide(APP, kept.id, REJECTED)
     undone = hk.moderation.undo(APP, kept.id, moderator="max")
     assert (undone.moderation.status, undone.moderation.moderator) == (APPROVED, "max")
@@ -54,8 +54,8 @@ def test_undo(hk: Harken, kept: Feedback) -> None:
     assert [event[::2] for event in all_events(hk)[1:]] == [("feedback.moderated", version) for version in (2, 3, 4)]
 
 
-def test_no_decision(hk: Harken, kept: Feedback) -> None:
-    """What would change nothing, or is about nothing, is an error and no event."""
+def test_invalid_decisions(hk: Harken, kept: Feedback) -> None:
+    """A decision that changes nothing, or is about unknown feedback, is an error and has no event."""
     with pytest.raises(InvalidTransition, match="already approved"):
         hk.moderation.decide(APP, kept.id, APPROVED)
     with pytest.raises(InvalidTransition, match="no decision on this feedback to undo"):
@@ -78,8 +78,8 @@ def test_no_decision(hk: Harken, kept: Feedback) -> None:
         ({"moderator": 7}, "moderator"),
     ],
 )
-def test_what_no_storage_could_keep(hk: Harken, kept: Feedback, words: dict[str, str], field: str) -> None:
-    """What a moderator writes is held to the same rules as any other text."""
+def test_invalid_texts(hk: Harken, kept: Feedback, words: dict[str, str], field: str) -> None:
+    """Texts of moderators follow the same rules as any other text."""
     with pytest.raises(FeedbackRejected) as caught:
         hk.moderation.decide(APP, kept.id, REJECTED, **words)
     assert [violation.field for violation in caught.value.violations] == [field]
@@ -90,18 +90,20 @@ def test_what_no_storage_could_keep(hk: Harken, kept: Feedback, words: dict[str,
 
 
 def test_one_of_many_moderators_is_first(hk: Harken, kept: Feedback) -> None:
-    """Of many who reject at once one decides, and the others learn that it is decided."""
+    """Of many concurrent rejections one succeeds, and the others get the error that it is decided."""
     results = in_threads([lambda: hk.moderation.decide(APP, kept.id, REJECTED)] * 8)
     assert sum(isinstance(result, Feedback) for result in results) == 1
     assert sum(isinstance(result, InvalidTransition) for result in results) == 7
     assert hk.collection.get(APP, kept.id).version == 2
 
 
-# --- versions ---------------------------------------------------------------------------------------------------------
+# --- Versions ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_moderator_learns_of_the_first(storage_url: str) -> None:
-    """A decision on a version that is no longer there says who decided what and when, and changes nothing."""
+def test_a_second_moderator_gets_the_first_decision(storage_url: str) -> None:
+    """A decision on an old version is an error with the decision that was made, by whom and when, and changes
+    nothing.
+    """
     clock = ManualClock()
     with harken.connect(storage_url, spam="hold", clock=clock) as hk:
         held = hk.submit("s", "up", "casino").feedback
@@ -128,7 +130,7 @@ def test_a_second_moderator_learns_of_the_first(storage_url: str) -> None:
 
 
 def test_only_one_decision_on_a_version(storage_url: str) -> None:
-    """Of many moderators who decide differently on one version at once, one succeeds, and the others learn of it."""
+    """Of many different concurrent decisions on one version, one succeeds, and the others get an error."""
     with harken.connect(storage_url, spam="hold") as hk:
         held = hk.submit("s", "up", "casino").feedback
         deciding = [
@@ -147,8 +149,8 @@ def test_only_one_decision_on_a_version(storage_url: str) -> None:
         assert hk.collection.get(APP, held.id) == won
 
 
-def test_what_its_author_changed_is_another_version(hk: Harken, kept: Feedback) -> None:
-    """Nobody decides on words that they have not seen."""
+def test_a_change_by_the_author_is_another_version(hk: Harken, kept: Feedback) -> None:
+    """A moderator does not decide on content that they have not seen."""
     hk.collection.change(APP, kept.id, harken.Change(comment="Else"))
     with pytest.raises(DecisionConflict, match="is approved in version 2; read it again") as caught:
         hk.moderation.decide(APP, kept.id, REJECTED, expected_version=1)
@@ -156,7 +158,7 @@ def test_what_its_author_changed_is_another_version(hk: Harken, kept: Feedback) 
 
 
 def test_without_a_version_no_other_moderator_is_overridden(hk: Harken, kept: Feedback) -> None:
-    """A named moderator can think better of it, and anybody decides on what is pending."""
+    """A named moderator can change their own decision, and any moderator can decide on pending feedback."""
     hk.moderation.decide(APP, kept.id, REJECTED, moderator="mia")
     for status in (APPROVED, REJECTED, PENDING):
         with pytest.raises(DecisionConflict, match="decided by 'mia'"):
@@ -170,7 +172,7 @@ def test_without_a_version_no_other_moderator_is_overridden(hk: Harken, kept: Fe
 def test_without_a_version_no_other_moderators_decision_is_undone(
     hk: Harken, kept: Feedback, status: ModerationStatus
 ) -> None:
-    """Undoing is no way around: a named moderator undoes their own decision, an unnamed one, or a version they saw."""
+    """A named moderator can undo their own decision, an unnamed one, or one on a version that they saw."""
     hk.moderation.decide(APP, kept.id, status, moderator="mia")
     with pytest.raises(DecisionConflict, match=rf"{status.value} \(decided by 'mia'"):
         hk.moderation.undo(APP, kept.id, moderator="max")
@@ -181,8 +183,8 @@ def test_without_a_version_no_other_moderators_decision_is_undone(
 
 
 @pytest.mark.parametrize("undoing", [False, True])
-def test_a_decision_made_in_between_is_not_overridden(hk: Harken, kept: Feedback, *, undoing: bool) -> None:
-    """Also without names and versions, a decision that is made between reading and writing stands."""
+def test_a_concurrent_decision_is_not_overridden(hk: Harken, kept: Feedback, *, undoing: bool) -> None:
+    """Even without names and versions, a decision that is made between reading and writing stays."""
     hk.moderation.decide(APP, kept.id, REJECTED)
 
     def decides_first(current: Feedback) -> None:
@@ -197,17 +199,19 @@ def test_a_decision_made_in_between_is_not_overridden(hk: Harken, kept: Feedback
 
 
 def test_a_conflict_can_be_pickled() -> None:
-    """Task queues hand errors over to other processes."""
+    """Task queues pass errors to other processes."""
     conflict = DecisionConflict("f", 3, Moderation(status=REJECTED, moderator="mia", decided_at=NOON))
     copy = pickle.loads(pickle.dumps(conflict))
     assert (str(copy), vars(copy)) == (str(conflict), vars(conflict))
 
 
-# --- the queue --------------------------------------------------------------------------------------------------------
+# --- The queue --------------------------------------------------------------------------------------------------------
 
 
 def test_the_queue() -> None:
-    """What is pending and stands is in the queue, newest first, page by page, within the query's other filters."""
+    """Pending feedback that is not withdrawn is in the queue, newest first, in pages, within the query's other
+    filters.
+    """
     clock = ManualClock()
     with harken.connect("memory://", spam="hold", clock=clock) as hk:
         held = []
@@ -227,8 +231,8 @@ def test_the_queue() -> None:
             hk.moderation.queue(FeedbackQuery(), limit=0)
 
 
-def test_other_applications_wait_elsewhere() -> None:
-    """Each application has a queue of its own."""
+def test_applications_have_their_own_queues() -> None:
+    """Each application has its own queue."""
     with harken.connect("memory://", spam="hold") as hk:
         hk.collection.submit(a_submission(comment="casino", application="shop"))
         assert hk.moderation.queue(FeedbackQuery()).items == ()
@@ -236,7 +240,7 @@ def test_other_applications_wait_elsewhere() -> None:
 
 
 def test_a_status_may_be_a_word(hk: Harken) -> None:
-    """A decision takes the word for a status too, and one that is none is told so."""
+    """A decision accepts the word for a status, and an unknown word is an error."""
     feedback = hk.submit("session", "up").feedback
     rejected = hk.moderation.decide("default", feedback.id, "rejected")
     assert rejected.moderation.status is ModerationStatus.REJECTED
@@ -244,8 +248,8 @@ def test_a_status_may_be_a_word(hk: Harken) -> None:
         hk.moderation.decide("default", feedback.id, "gone")
 
 
-def test_the_reason_survives_until_there_is_a_new_one() -> None:
-    """Why something was held is still known after it was approved and that was undone."""
+def test_the_reason_stays_until_there_is_a_new_one() -> None:
+    """The reason why feedback was held is still stored after it was approved and that was undone."""
     with harken.connect("memory://", spam="hold") as hk:
         held = hk.submit("session", "up", "click here").feedback
         hk.moderation.decide("default", held.id, "approved", moderator="mo")
@@ -254,8 +258,8 @@ def test_the_reason_survives_until_there_is_a_new_one() -> None:
         assert hk.moderation.queue(hk.query()).items == (undone,)
 
 
-def test_what_is_held_anew_has_no_decision_to_undo() -> None:
-    """A change that is held waits for a decision of its own; the one before was about other words."""
+def test_feedback_that_is_held_again_has_no_decision_to_undo() -> None:
+    """A change that is held needs its own decision; the one before was about other content."""
     with harken.connect("memory://", spam="hold") as hk:
         feedback = hk.submit("session", "up", "fine").feedback
         hk.moderation.decide("default", feedback.id, "rejected", moderator="mo")

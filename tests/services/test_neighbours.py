@@ -1,4 +1,4 @@
-"""Two applications in one storage whose ids are all equal, and values of which one is part of the other."""
+"""Two applications in one storage with equal ids, and values that are parts of each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harken.services.feedback.ready_middleware import Down, notify_downs
 from harken.testing import a_feedback, accepted
 from support import ManualClock, eventually
 
-#: The name of one begins with that of the other.
+# : One name is a prefix of the other.
 TENANTS: Final = ("default", "default-2")
 THREE: Final = {"name": "three", "kind": "streak", "by": "agent", "length": 3}
 
@@ -32,17 +32,17 @@ def storage() -> Iterator[Storage]:
 
 
 def twins(feedback_id: str = "f", **parts: Any) -> list[Feedback]:
-    """The same feedback in both applications, each with its own words."""
+    """The same ids in both applications, with different comments."""
     return [a_feedback(id=feedback_id, application=name, comment=f"of {name}", **parts) for name in TENANTS]
 
 
 def refuse(_: Notification) -> None:
-    """What a receiver does that wants nothing."""
+    """A receiver that always fails."""
     raise DeliveryFailed("not wanted", retryable=False)
 
 
-def test_each_is_delivered_with_its_own_words(storage: Storage, clock: ManualClock) -> None:
-    """Feedback with one id in two applications is two: each goes by its own routes and arrives with its own words."""
+def test_each_is_delivered_with_its_own_content(storage: Storage, clock: ManualClock) -> None:
+    """Feedback with one id in two applications is routed and sent separately, each with its own content."""
     channels = {name: Recorder() for name in ("both", *TENANTS)}
     routes: list[dict[str, object]] = [
         {"name": "both", "channel": "both"},
@@ -53,13 +53,13 @@ def test_each_is_delivered_with_its_own_words(storage: Storage, clock: ManualClo
         hk.relay.run_due()
     for name in TENANTS:
         assert channels[name].comments == [f"of {name}"]
-    told = {one.application: one.feedback.comment for one in channels["both"].arrived if one.feedback}
-    assert told == {name: f"of {name}" for name in TENANTS}
+    sent = {one.application: one.feedback.comment for one in channels["both"].arrived if one.feedback}
+    assert sent == {name: f"of {name}" for name in TENANTS}
     assert len(set(channels["both"].ids)) == 2
 
 
-def test_what_one_erases_the_other_is_notified_of(storage: Storage, clock: ManualClock) -> None:
-    """Feedback that is erased between its delivery's making and its sending takes no twin's delivery with it."""
+def test_an_erasure_does_not_affect_the_other_application(storage: Storage, clock: ManualClock) -> None:
+    """Feedback that is erased before its delivery is sent does not remove the delivery of the other application."""
     channel = Recorder()
     storage.feedback.add(accepted(*twins()))
     with telling(clock, storage, channels={"ops": channel}) as hk:
@@ -70,7 +70,7 @@ def test_what_one_erases_the_other_is_notified_of(storage: Storage, clock: Manua
 
 
 def test_each_has_its_own_streak(storage: Storage, clock: ManualClock) -> None:
-    """Downs of one application are no part of a row in another, whatever the order in which they are looked at."""
+    """Thumbs-downs of one application are not part of a streak in another, in any order of evaluation."""
     channel = Recorder()
     with telling(clock, storage, channels={"ops": channel}, alert_rules=[THREE]) as hk:
         for number in range(2):
@@ -84,8 +84,8 @@ def test_each_has_its_own_streak(storage: Storage, clock: ManualClock) -> None:
     assert sorted(one.application for one in channel.arrived if one.alert) == sorted(TENANTS)
 
 
-def test_a_rule_of_one_application_looks_at_no_other(storage: Storage, clock: ManualClock) -> None:
-    """A rule that names an application is for exactly that one, in whatever way its pattern is found."""
+def test_a_rule_of_one_application_does_not_evaluate_others(storage: Storage, clock: ManualClock) -> None:
+    """A rule for an application applies to exactly that one, for each kind of pattern."""
     rules = [
         {**THREE, "application": "default"},
         {"name": "quiet", "kind": "silence", "after": "1h", "application": "default"},
@@ -101,7 +101,7 @@ def test_a_rule_of_one_application_looks_at_no_other(storage: Storage, clock: Ma
 
 
 def test_dead_letters_are_found_and_replayed_by_whole_names(storage: Storage, clock: ManualClock) -> None:
-    """One application's deliveries, and one channel's, are its own for finding, listing and replaying."""
+    """Deliveries are found, listed and replayed by complete names of applications and channels."""
     channels = {name: Recorder(refuse) for name in ("log", "log-2")}
     storage.feedback.add(accepted(*twins()))
     with telling(clock, storage, channels=channels) as hk:
@@ -127,7 +127,7 @@ def test_dead_letters_are_found_and_replayed_by_whole_names(storage: Storage, cl
 
 
 def test_a_vote_is_its_authors_on_its_message(hk: Harken) -> None:
-    """Authors, messages and sessions that look alike have votes of their own; taking one back leaves the others."""
+    """Similar authors, messages and sessions have their own votes; withdrawing one does not affect the others."""
     places = [
         (application, session_id, message_id, author)
         for application in TENANTS
@@ -153,8 +153,8 @@ def test_a_vote_is_its_authors_on_its_message(hk: Harken) -> None:
     assert sorted(standing, key=str) == sorted(set(places) - gone, key=str)
 
 
-def test_both_retry_under_one_key(hk: Harken) -> None:
-    """One idempotency key in two applications is two keys, for one at a time and for many, for the first and again."""
+def test_both_use_one_key(hk: Harken) -> None:
+    """One idempotency key in two applications is two keys, for single and many submissions, first and repeated."""
     submissions = [
         harken.Submission(
             target=Target("s"), rating="up", comment="fine", author="ann", idempotency_key="k", application=name
@@ -175,7 +175,7 @@ def test_both_retry_under_one_key(hk: Harken) -> None:
 
 @pytest.mark.parametrize("chosen", [None, *TENANTS])
 def test_a_copy_is_of_one_application(storage: Storage, chosen: str | None) -> None:
-    """Copying one application copies its feedback, metadata and conversations, and nothing of one that looks alike."""
+    """Copying one application copies its feedback, metadata and conversations, and nothing of a similar name."""
     storage.feedback.add(accepted(*twins()))
     for name in TENANTS:
         storage.sessions.update(name, "s", {"of": name})
@@ -190,23 +190,23 @@ def test_a_copy_is_of_one_application(storage: Storage, chosen: str | None) -> N
         assert copying.feedback.added == copying.metadata.added == copying.conversations.added == len(wanted)
 
 
-def test_downs_are_counted_in_their_own_session(storage: Storage) -> None:
-    """The number of a down is that in its session, not with those of the same name in another application."""
-    told: list[Down] = []
+def test_thumbs_downs_are_counted_in_their_own_session(storage: Storage) -> None:
+    """The number of a thumbs-down does not include sessions of the same name in another application."""
+    reported: list[Down] = []
     with harken.connect(storage) as figures:
-        hk = harken.connect(storage, middleware=[notify_downs(figures.analytics.summary, told.append)])
+        hk = harken.connect(storage, middleware=[notify_downs(figures.analytics.summary, reported.append)])
         for application in (*TENANTS, TENANTS[1]):
             for session_id in ("s", "s-2"):
                 hk.submit(session_id, "down", "slow", application=application)
-        eventually(lambda: len(told) == 6)
+        eventually(lambda: len(reported) == 6)
         hk.close()
-    numbers = [(one.feedback.application, one.feedback.session_id, one.number) for one in told]
+    numbers = [(one.feedback.application, one.feedback.session_id, one.number) for one in reported]
     expected = [("default", 1), ("default-2", 1), ("default-2", 2)]
     assert sorted(numbers) == sorted((name, session, number) for name, number in expected for session in ("s", "s-2"))
 
 
-def test_a_listener_hears_its_own_application(storage: Storage, clock: ManualClock) -> None:
-    """Feedback is an event in its own application only, also for a reader that resumes after a cursor."""
+def test_a_listener_gets_its_own_application(storage: Storage, clock: ManualClock) -> None:
+    """Feedback is reported in its own application only, also to a listener that resumes after a place."""
     with harken.connect(storage, clock=clock) as hk:
         heard = {name: hk.feed.listen(name, lambda: None) for name in TENANTS}
         storage.feedback.add(accepted(*twins(created_at=clock())))
@@ -217,8 +217,8 @@ def test_a_listener_hears_its_own_application(storage: Storage, clock: ManualClo
             assert [one.feedback.comment for one in news] == [f"of {name}"]
 
 
-def test_a_reply_goes_to_who_asked(storage: Storage) -> None:
-    """A responder is asked about, and answers, feedback of the application that it was given in."""
+def test_a_reply_is_stored_in_its_application(storage: Storage) -> None:
+    """A responder is called for, and replies to, feedback of the right application."""
     with harken.connect(storage, responder=lambda feedback: f"Sorry, {feedback.application}") as hk:
         given = [hk.submit("s", "down", "slow", application=name).feedback for name in TENANTS]
         for one in given:
@@ -226,8 +226,8 @@ def test_a_reply_goes_to_who_asked(storage: Storage) -> None:
             assert hk.collection.get(one.application, one.id).reply == f"Sorry, {one.application}"
 
 
-def test_a_channel_that_goes_off_twice_raises_two_alerts(storage: Storage, clock: ManualClock) -> None:
-    """An alert about a channel that was resolved does not stop the next one, about it or one like it."""
+def test_a_channel_that_is_switched_off_twice_raises_two_alerts(storage: Storage, clock: ManualClock) -> None:
+    """A resolved alert about a channel does not prevent the next one, about it or a similar one."""
     with telling(clock, storage, channels={"log": Recorder(), "log-2": Recorder()}) as hk:
         for _ in range(2):
             hk.channels.switch_off("log", "broken")

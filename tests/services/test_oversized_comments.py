@@ -1,4 +1,4 @@
-"""A comment that is far too long is refused before anything looks at its text, however it comes in."""
+"""A comment that is far too long is refused before its text is processed, for each way to submit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ TARGET = Target("s", "m")
 
 
 class Watching:
-    """All three text adapters; they note the lengths of the texts that they are given."""
+    """All three text adapters; they record the lengths of their texts."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -33,7 +33,7 @@ class Watching:
 
 
 def connected(text: Watching, **options: Any) -> Harken:
-    """A Harken that has the text adapters from there."""
+    """A Harken with these text adapters."""
     return harken.connect("memory://", sanitizer=text, spam_filter=text, sentiment_analyzer=text, **options)
 
 
@@ -62,7 +62,7 @@ def change(hk: Harken, comment: str) -> None:
     ids=["submit", "submit_soon", "set_vote", "submit_many", "change"],
 )
 def test_no_text_adapter_sees_it(way: Callable[[Harken, str], object]) -> None:
-    """The usual violation says how long it is and what the limit is."""
+    """The usual violation has the length and the limit."""
     text = Watching()
     with connected(text) as hk:
         with pytest.raises(FeedbackRejected) as caught:
@@ -86,7 +86,7 @@ def test_no_text_adapter_sees_it(way: Callable[[Harken, str], object]) -> None:
     ],
 )
 def test_room_for_markup(options: dict[str, Any], longest: int) -> None:
-    """Four times the maximum and 1,000 characters more are cleaned first, and what is left of them counts."""
+    """Comments of up to four times the maximum plus 1,000 characters are sanitised first, and the result counts."""
     text = Watching()
     with connected(text, **options) as hk:
         comment = "<b>" * (longest // 3) + " " * (longest % 3)
@@ -97,8 +97,8 @@ def test_room_for_markup(options: dict[str, Any], longest: int) -> None:
         assert text.seen == []
 
 
-def test_all_that_is_wrong_is_still_reported() -> None:
-    """Also what is wrong with other parts, and with the text as every storage needs it."""
+def test_all_violations_are_reported() -> None:
+    """Also those of other parts, and of the text itself."""
     with connected(Watching()) as hk, pytest.raises(FeedbackRejected) as caught:
         hk.collection.submit(a_submission(rating="great", comment=HOSTILE + "\0", tags=[""]))
     assert [(one.field, one.code) for one in caught.value.violations] == [
@@ -109,8 +109,8 @@ def test_all_that_is_wrong_is_still_reported() -> None:
     ]
 
 
-def test_what_middleware_shortens_counts() -> None:
-    """Middleware is asked first, as always, and what it makes of a comment is what is judged."""
+def test_middleware_may_shorten_a_comment() -> None:
+    """Middleware runs first, as always, and its comment is checked."""
 
     def shortened(submission: Submission) -> Any:
         yield Submission(target=submission.target, rating="up", comment=submission.comment[:1_000])

@@ -1,4 +1,4 @@
-"""Reading ahead: a call for as many as are sent while it is fresh, and nothing is sent that may have changed."""
+"""Reading ahead: one call for as many subjects as are sent while they are fresh, and nothing stale is sent."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import pytest
 
 from harken.domain.events import Event, EventType
+from harken.services.feedback.erasing import FRESH
 from harken.services.notifications import read_ahead
-from harken.services.notifications.read_ahead import FRESH, ReadAhead, Subjects
+from harken.services.notifications.read_ahead import ReadAhead, Subjects
 from support import a_feedback
 
 EVENTS = [Event.about(a_feedback(f"f{number}"), EventType.CREATED) for number in range(60)]
 
 
 class Reader:
-    """Reads for a thread that takes a while to send each, and can be told that something has changed."""
+    """Reads for a thread that takes some time to send each, and can be notified of a change."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -29,7 +30,7 @@ class Reader:
         return {("default", event.subject_id): a_feedback(event.subject_id, comment=str(self.now)) for event in events}
 
     def send(self, begin: int, end: int, *, seconds: float) -> None:
-        """Ask for some one after the other; what each gives was read a moment ago."""
+        """Ask for subjects one after another; each was read a moment ago."""
         for place in range(begin, end):
             found = self.ahead.subject(place)
             assert found is not None
@@ -38,22 +39,22 @@ class Reader:
             self.now += seconds
 
 
-def test_many_are_read_at_once_where_sending_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call finds out how long sending takes."""
+def test_many_are_read_at_once_if_sending_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call measures how long sending takes."""
     reader = Reader(monkeypatch)
     reader.send(0, 60, seconds=0.001)
     assert reader.calls == [1, 25, 25, 9]
 
 
-def test_each_is_read_by_itself_where_sending_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent that was read before a slow one was sent."""
+def test_each_is_read_separately_if_sending_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent that was read before a slow send."""
     reader = Reader(monkeypatch)
     reader.send(0, 60, seconds=0.2)
     assert reader.calls == [1] * 60
 
 
-def test_what_this_process_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change counts at once, however fresh everything is."""
+def test_changes_of_this_process_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change takes effect at once, however fresh the subjects are."""
     reader = Reader(monkeypatch)
     reader.send(0, 10, seconds=0.001)
     reader.changed = object()
@@ -62,15 +63,15 @@ def test_what_this_process_has_changed_is_read_again(monkeypatch: pytest.MonkeyP
 
 
 def test_sending_that_becomes_slow_makes_it_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read ahead is not used when it has become old meanwhile."""
+    """Subjects that have become old meanwhile are not used."""
     reader = Reader(monkeypatch)
     reader.send(0, 5, seconds=0.001)
     reader.send(5, 8, seconds=1.0)
     assert reader.calls == [1, 25, 1, 1]
 
 
-def test_what_is_gone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what was erased there is nothing."""
+def test_an_erased_subject_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing for an erased subject."""
     reader = Reader(monkeypatch)
     monkeypatch.setattr(reader.ahead, "_read", lambda _: {})
     assert reader.ahead.subject(0) is None

@@ -1,4 +1,4 @@
-"""Ready middleware: audit, downs, and counters."""
+"""Ready-made middleware: audit, notices of thumbs-downs, and counters."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ from harken.testing import strategies as these
 from harken_adapters.storage.memory import open_storage
 from support import NOON, PATIENCE, ManualClock, a_submission, eventually, in_threads
 
-#: The guide's seven, with which it shows its figures.
+# : The seven entries of the guide, with the statistics that it shows.
 GUIDE = [
     ("up", "Excellent!"),
     ("down", "Could be better with more examples"),
@@ -50,7 +50,7 @@ WAYS: dict[str, Callable[[Harken, Submission], object]] = {
 
 
 class Ticking:
-    """A timer on which a millisecond and a half passes with each look."""
+    """A timer that advances by a millisecond and a half at each call."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -61,7 +61,7 @@ class Ticking:
 
 
 def swallowed(call: Callable[[], object]) -> None:
-    """Call, whatever comes of it."""
+    """Call, and ignore the outcome."""
     try:
         call()
     except Exception:  # noqa: BLE001 - the audit tells
@@ -71,17 +71,17 @@ def swallowed(call: Callable[[], object]) -> None:
 class TestAudit:
     @pytest.fixture
     def entries(self) -> list[AuditEntry]:
-        """What was told."""
+        """The logged entries."""
         return []
 
     @pytest.fixture
     def audited(self, entries: list[AuditEntry], clock: ManualClock) -> Middleware:
-        """The middleware, on clocks that stand still and tick."""
+        """The middleware, with a fixed clock and a ticking timer."""
         return audit(entries.append, clock=clock, timer=Ticking())
 
     @pytest.mark.parametrize("way", WAYS)
-    def test_what_became_of_it(self, entries: list[AuditEntry], audited: Middleware, way: str) -> None:
-        """Who, what, when, what became of it and how long it took; whichever way it came in."""
+    def test_outcomes(self, entries: list[AuditEntry], audited: Middleware, way: str) -> None:
+        """An entry has author, target, outcome and duration, for each way to submit."""
         body = a_submission(
             "s-1",
             "down",
@@ -117,8 +117,8 @@ class TestAudit:
         ]
 
     @pytest.mark.parametrize("way", WAYS)
-    def test_what_failed(self, entries: list[AuditEntry], audited: Middleware, way: str) -> None:
-        """A storage that is away is named by the kind of its error."""
+    def test_failures(self, entries: list[AuditEntry], audited: Middleware, way: str) -> None:
+        """A failed submission has the class of its error."""
         with open_storage() as storage:
 
             def fail(batch: Sequence[Accepted]) -> Sequence[Outcome]:
@@ -134,8 +134,8 @@ class TestAudit:
             None,
         )
 
-    def test_what_another_middleware_refuses(self, entries: list[AuditEntry], audited: Middleware) -> None:
-        """The outermost is told what those inside it did."""
+    def test_refusals_of_other_middleware(self, entries: list[AuditEntry], audited: Middleware) -> None:
+        """The outermost middleware sees the refusals of those inside."""
 
         def refuse(submission: Submission) -> Generator[Submission, Receipt, None]:
             raise FeedbackRejected([Violation("author", "banned", "Not you")])
@@ -157,8 +157,8 @@ class TestAudit:
             {"target": Target("a\nb\ud800"), "rating": "down"},
         ],
     )
-    def test_a_line_whatever_was_sent(self, nonsense: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-        """What is not well-formed makes one short line of JSON in the log, too."""
+    def test_one_line_for_any_submission(self, nonsense: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+        """A submission that is not well-formed makes one short line of JSON in the log, too."""
         submission = evolve(a_submission("s", "up", "secret words", context={"user": "secret"}), **nonsense)
         with (
             caplog.at_level(logging.INFO, "harken.services.feedback.ready_middleware"),
@@ -173,21 +173,21 @@ class TestAudit:
         assert len(line) < 1_000
 
     @given(st.lists(these.submissions(), max_size=5))
-    def test_each_once(self, submissions: list[Submission]) -> None:
-        """Whatever comes in, there is one entry for it, and the stored ones are in the storage."""
+    def test_one_entry_each(self, submissions: list[Submission]) -> None:
+        """Each submission has one entry, and the stored ones are in the storage."""
         entries: list[AuditEntry] = []
         with harken.connect("memory://", middleware=[audit(entries.append)]) as hk:
             answers = hk.collection.submit_many(submissions)
             ids = {one.id for name in these.APPLICATIONS for one in hk.collection.stream(hk.query(application=name))}
         outcomes = {AuditOutcome.STORED: False, AuditOutcome.DUPLICATE: True}
-        told = [outcomes.get(entry.outcome) for entry in entries]
-        assert told == [answer.duplicate if isinstance(answer, Receipt) else None for answer in answers]
+        seen = [outcomes.get(entry.outcome) for entry in entries]
+        assert seen == [answer.duplicate if isinstance(answer, Receipt) else None for answer in answers]
         assert {entry.feedback_id for entry in entries if entry.feedback_id} == ids
         for entry in entries:
             assert json.loads(str(entry))["session_id"] == entry.session_id
 
-    def test_by_the_clocks_of_the_machine(self, entries: list[AuditEntry]) -> None:
-        """Without clocks of its own it goes by the machine's."""
+    def test_the_default_clocks(self, entries: list[AuditEntry]) -> None:
+        """Without arguments, it uses the clocks of the machine."""
         before = datetime.now(UTC)
         with harken.connect("memory://", middleware=[audit(entries.append)]) as hk:
             hk.submit("s", "up")
@@ -196,7 +196,7 @@ class TestAudit:
         assert 0 <= entry.milliseconds < PATIENCE * 1_000
 
     def test_a_log_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
-        """An audit that cannot be written fails no submission, but does not go unnoticed."""
+        """An error in the audit log fails no submission, and is logged."""
 
         def fail(entry: AuditEntry) -> None:
             raise OSError("disk full")
@@ -207,29 +207,31 @@ class TestAudit:
 
 
 class Downs:
-    """A Harken that tells of downs, and what it told."""
+    """A Harken that reports thumbs-downs, and its reports."""
 
     def __init__(self, tell: Callable[[Down], object] | None = None, **settings: Any) -> None:
-        self.told: list[tuple[str, str, int]] = []
+        self.reports: list[tuple[str, str, int]] = []
         self.hk = harken.connect("memory://", middleware=[notify_downs(self.summarize, tell or self.tell)], **settings)
 
     def summarize(self, query: FeedbackQuery) -> Summary:
-        """The figures: when somebody asks for them, it is connected."""
+        """The summary; it is called when Harken is connected."""
         return self.hk.analytics.summary(query)
 
     def tell(self, down: Down) -> None:
-        """Somebody is told."""
-        self.told.append((down.feedback.session_id, down.feedback.comment, down.number))
+        """Record a report."""
+        self.reports.append((down.feedback.session_id, down.feedback.comment, down.number))
 
     def until(self, count: int) -> list[tuple[str, str, int]]:
-        """What was told when it is that much."""
-        eventually(lambda: len(self.told) >= count)
-        return self.told
+        """The reports, when there are that many."""
+        eventually(lambda: len(self.reports) >= count)
+        return self.reports
 
 
 class TestDowns:
     def test_the_guides_count(self) -> None:
-        """Two downs in the guide's session are number one and number two, and the up between them is none."""
+        """Two thumbs-downs in the guide's session are number one and two; the thumbs-up between them is not
+        reported.
+        """
         downs = Downs()
         with downs.hk as hk:
             hk.submit("notification-session", "up", "Perfect solution!")
@@ -242,8 +244,10 @@ class TestDowns:
                 ("notification-session", "Still doesn't work after fix", 2),
             ]
 
-    def test_counts_what_stands(self) -> None:
-        """The count is the storage's: of this application, without what was taken back or moderated away."""
+    def test_counts_stored_feedback(self) -> None:
+        """The storage counts: in this application, without withdrawn feedback and without feedback that is not
+        approved.
+        """
         downs = Downs(spam="hold")
         with downs.hk as hk:
             hk.submit("s", "down", "elsewhere", application="shop")
@@ -254,10 +258,10 @@ class TestDowns:
             hk.submit("s", "down", "casino")
             hk.submit("s", "down", "3")
             assert downs.until(4)[-1] == ("s", "3", 2)
-        assert [comment for _, comment, _ in downs.told] == ["elsewhere", "1", "2", "3"]
+        assert [comment for _, comment, _ in downs.reports] == ["elsewhere", "1", "2", "3"]
 
-    def test_no_news(self, clock: ManualClock) -> None:
-        """A duplicate, an import and a down that says more are not told; a vote that becomes a down is."""
+    def test_what_is_not_reported(self, clock: ManualClock) -> None:
+        """A duplicate, an import and a changed thumbs-down are not reported; a vote that becomes a thumbs-down is."""
         downs = Downs(clock=clock)
         with downs.hk as hk:
             for _ in range(2):
@@ -272,10 +276,12 @@ class TestDowns:
             hk.collection.set_vote(Target("s"), "ann", None)
             hk.submit("s", "down", "last")
             assert downs.until(3)[-1] == ("s", "last", 3)
-        assert [comment for _, comment, _ in downs.told] == ["once", "vote", "last"]
+        assert [comment for _, comment, _ in downs.reports] == ["once", "vote", "last"]
 
-    def test_nobody_waits(self) -> None:
-        """Submissions are answered while somebody is told of the first down, and told in their order after it."""
+    def test_submitters_do_not_wait(self) -> None:
+        """Submissions are answered while the first thumbs-down is being reported; the others are reported after it, in
+        order.
+        """
         release, numbers = Event(), list[int]()
 
         def slow(down: Down) -> None:
@@ -291,8 +297,8 @@ class TestDowns:
             eventually(lambda: len(numbers) == 20)
         assert numbers == list(range(1, 21))
 
-    def test_one_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
-        """It is logged, and the next down is told."""
+    def test_a_callback_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The error is logged, and the next thumbs-down is reported."""
 
         def fail_first(down: Down) -> None:
             if down.number == 1:
@@ -306,18 +312,18 @@ class TestDowns:
             assert downs.until(1) == [("s", "No", 2)]
         assert caplog.messages == ["harken-downs failed"]
 
-    def test_to_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Without somebody to tell it is a warning, without the person's words."""
+    def test_the_default_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        """By default, a thumbs-down is logged as a warning, without its comment."""
         with harken.connect("memory://", middleware=[notify_downs(lambda query: Summary(negative=1))]) as hk:
             feedback = hk.submit("s", "down", "secret").feedback
             eventually(lambda: caplog.records)
-        assert caplog.messages == [f"Down number 1 in session s, feedback {feedback.id}"]
+        assert caplog.messages == [f"Thumbs-down number 1 in session s, feedback {feedback.id}"]
         assert caplog.records[0].levelno == logging.WARNING
 
 
 class TestCounters:
-    def test_the_guides_figures(self, clock: ManualClock) -> None:
-        """The guide's seven: 4 up, 2 down, 1 neither, satisfaction 66.7%. Its average of 28.7 is 22.3 when counted."""
+    def test_the_guides_statistics(self, clock: ManualClock) -> None:
+        """The guide's seven: 4 up, 2 down, 1 neutral, satisfaction 66.7%. Its average of 28.7 is 22.3 when counted."""
         counters = Counters()
         clock.now = NOON.replace(hour=10)
         with harken.connect("memory://", middleware=[counters], clock=clock) as hk:
@@ -333,15 +339,15 @@ class TestCounters:
         }
         assert round(counters.satisfaction, 1) == 66.7
 
-    def test_nothing_yet(self) -> None:
-        """There are figures before there is feedback."""
+    def test_no_submissions(self) -> None:
+        """There is a summary before there is feedback."""
         counters = Counters()
         assert (counters.summary, counters.satisfaction) == (Summary(), 0.0)
         assert counters.metrics()["by_hour"] == {}
 
     @given(st.lists(these.submissions().map(lambda one: evolve(one, vote=False)), max_size=8))
-    def test_equals_a_fold(self, submissions: list[Submission]) -> None:
-        """What was counted while it came in is what a fold over the storage gives, to the last bit."""
+    def test_equals_the_storage(self, submissions: list[Submission]) -> None:
+        """The summary equals the sum over the stored feedback exactly."""
         counters = Counters()
         policy = RatingPolicy().with_rules(lambda one: [Violation("a", "b", "c")] if one.tags else (), hold=True)
         with harken.connect("memory://", middleware=[counters], policy=policy) as hk:
@@ -350,8 +356,8 @@ class TestCounters:
             stored = [one for name in these.APPLICATIONS for one in hk.collection.stream(hk.query(application=name))]
         assert counters.summary == Summary.fold(stored)
 
-    def test_a_vote_counts_whenever_it_is_cast(self, clock: ManualClock) -> None:
-        """Each cast counts, at its own hour; setting the same vote again is a duplicate."""
+    def test_each_cast_vote_counts(self, clock: ManualClock) -> None:
+        """Each cast vote counts, at its own hour; setting the same vote again is a duplicate."""
         counters = Counters()
         with harken.connect("memory://", middleware=[counters], clock=clock) as hk:
             hk.collection.set_vote(Target("s"), "ann", "up")
@@ -368,7 +374,7 @@ class TestCounters:
         }
 
     def test_from_many_threads(self) -> None:
-        """Nothing is lost when many submit at once."""
+        """No submission is lost when many threads submit at the same time."""
         counters = Counters()
         with harken.connect("memory://", middleware=[counters]) as hk:
 

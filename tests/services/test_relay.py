@@ -1,4 +1,4 @@
-"""The relay: what was recorded is told to whoever should know, until it has arrived."""
+"""The relay: events are sent to the channels of their routes until they arrive."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ DAYS_3 = timedelta(days=3)
 
 
 def refuse(*_: object) -> None:
-    """What a receiver does that is down."""
-    raise DeliveryFailed("nobody is at home")
+    """A receiver that always fails."""
+    raise DeliveryFailed("connection refused")
 
 
 def dead(hk: Harken) -> list[Delivery]:
@@ -43,21 +43,21 @@ def dead(hk: Harken) -> list[Delivery]:
 
 
 def pending(hk: Harken) -> list[Delivery]:
-    """What is on its way."""
+    """The pending deliveries."""
     return list(hk.outbox.deliveries(DeliveryState.PENDING, limit=100))
 
 
 def alerts_about_channels(hk: Harken) -> list[tuple[str, bool]]:
-    """The channels that alerts are about, and whether these stand."""
+    """The channels that alerts are about, and whether the alerts are open."""
     found = hk.alerts.find("default", limit=100)
     return [(alert.subject.value, alert.is_open) for alert in found if alert.subject.by == "channel"]
 
 
-# --- what goes where --------------------------------------------------------------------------------------------------
+# --- Routing ----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_that_happens_is_told() -> None:
-    """What is given, changed, moderated and taken back is told, in order, with the feedback as it reads then."""
+def test_every_event_is_sent() -> None:
+    """Created, changed, moderated and withdrawn feedback is sent, in order, with its content at that time."""
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
         feedback = hk.submit("s", "down", "slow", agent_id="a").feedback
@@ -74,7 +74,7 @@ def test_everything_that_happens_is_told() -> None:
 
 
 def test_a_delivery_has_the_id_of_its_event_and_channel() -> None:
-    """The id is made of both, so every process and every try gives the same."""
+    """The id is derived from both, so every process and every attempt uses the same."""
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
         hk.submit("s", "up")
@@ -84,8 +84,8 @@ def test_a_delivery_has_the_id_of_its_event_and_channel() -> None:
     assert channel.arrived[0].occurred_at == event.occurred_at
 
 
-def test_routes_choose() -> None:
-    """What a route does not let through is not sent that way; each channel gets an event once, by however many."""
+def test_routes_filter() -> None:
+    """An event that no route takes is not sent; each channel gets an event once, by any number of routes."""
     first, second = Recorder(), Recorder()
     routes: list[dict[str, object]] = [
         {"name": "unhappy", "channel": "first", "ratings": ["down"], "applications": ["shop"]},
@@ -109,8 +109,8 @@ def test_routes_choose() -> None:
     assert (first.comments, second.comments) == (["both", "by tag"], ["neither"])
 
 
-def test_what_is_held_is_told_when_it_is_approved() -> None:
-    """Held spam is sent only to a route that asks for it, which is notified of the decision, too."""
+def test_held_feedback_is_sent_when_it_is_approved() -> None:
+    """Held spam is sent only to a route that asks for it, which is notified of the decision too."""
     plain, curious = Recorder(), Recorder()
     routes: list[dict[str, object]] = [
         {"name": "plain", "channel": "plain"},
@@ -125,16 +125,16 @@ def test_what_is_held_is_told_when_it_is_approved() -> None:
     assert (plain.types, curious.types) == (["feedback.moderated"], ["feedback.created", "feedback.moderated"])
 
 
-def test_without_channels_the_log_is_one(caplog: pytest.LogCaptureFixture) -> None:
-    """Who configures nothing finds what happens in the log."""
+def test_the_default_channel_is_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Without any configuration, events are in the log."""
     with telling() as hk, caplog.at_level("INFO"):
         hk.submit("s", "down", "slow")
         assert hk.relay.run_due() == 1
     assert [record.levelname for record in caplog.records if record.name == "harken.notifications"] == ["WARNING"]
 
 
-def test_a_template_makes_the_text() -> None:
-    """The first route that takes it makes the text; where its template fails, the channel uses its own words."""
+def test_a_template_renders_the_text() -> None:
+    """The first route that takes the event renders the text; if its template fails, the channel uses its own text."""
     channel = Recorder()
     routes: list[dict[str, object]] = [
         {"name": "broken", "channel": "ops", "ratings": ["up"], "template": "{{ figures.none.such }}"},
@@ -147,15 +147,17 @@ def test_a_template_makes_the_text() -> None:
     assert [one.text for one in channel.arrived] == ["down from s: slow", None]
 
 
-def test_a_template_that_cannot_be_read_is_refused() -> None:
-    """A template's mistake is found when Harken is connected, not when something happens."""
+def test_an_invalid_template_is_refused() -> None:
+    """An error in a template is found when Harken is connected, not when an event is sent."""
     routes: list[dict[str, object]] = [{"name": "r", "channel": "log", "template": "{{ rating"}]
     with pytest.raises(RouteRejected, match="The template of route 'r' cannot be used"):
         telling(routes=routes)
 
 
 def test_a_template_that_does_too_much_work() -> None:
-    """It makes a dead letter with that reason at the first try, is not the channel's failure, and delays nothing."""
+    """Its delivery is dead with that reason after the first attempt; it is not a failure of the channel, and delays
+    nothing.
+    """
     channel = Recorder()
     template = "{{ (comment ~ comment)|upper|truncate(9, true) }}"
     routes: list[dict[str, object]] = [{"name": "loud", "channel": "ops", "tags": ["x"], "template": template}]
@@ -175,11 +177,11 @@ def test_a_template_that_does_too_much_work() -> None:
     assert [one.text and one.text[:9] for one in channel.arrived] == ["FINEFINE", None]
 
 
-# --- until it has arrived ---------------------------------------------------------------------------------------------
+# --- Retries ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_receiver_that_is_down_for_three_days_gets_everything_as_scheduled() -> None:
-    """Each try comes when the schedule says, and what was given meanwhile arrives in the end."""
+def test_a_receiver_that_fails_for_three_days_gets_everything_as_scheduled() -> None:
+    """Each attempt is made when the schedule says, and feedback that was submitted meanwhile arrives in the end."""
     clock, channel = ManualClock(), Recorder(refuse)
     with telling(clock, channels={"ops": channel}) as hk:
         hk.submit("s", "down", "first")
@@ -190,7 +192,7 @@ def test_a_receiver_that_is_down_for_three_days_gets_everything_as_scheduled() -
         while clock.now - NOON < DAYS_3:
             hk.relay.run_due()
             (waiting,) = pending(hk)
-            # A moment before, nothing is tried.
+            # A moment before, there is no attempt.
             clock.now = waiting.due_at - timedelta(microseconds=1)
             assert hk.relay.run_due() == 0
             clock.now = waiting.due_at
@@ -203,8 +205,8 @@ def test_a_receiver_that_is_down_for_three_days_gets_everything_as_scheduled() -
     assert sorted(channel.comments) == ["first", "second"]
 
 
-def test_a_receiver_that_is_down_for_good_ends_in_dead_letters_which_can_be_replayed() -> None:
-    """After the last try a delivery is dead, with the reason; replayed, it arrives under its old id."""
+def test_a_receiver_that_always_fails_ends_in_dead_letters_which_can_be_replayed() -> None:
+    """After the last attempt a delivery is dead, with the reason; replayed, it arrives with its id."""
     clock, channel = ManualClock(), Recorder(refuse)
     with telling(clock, channels={"ops": channel}) as hk:
         hk.submit("s", "down", "slow")
@@ -213,8 +215,8 @@ def test_a_receiver_that_is_down_for_good_ends_in_dead_letters_which_can_be_repl
             clock.now = waiting[0].due_at
             hk.relay.run_due()
         (letter,) = dead(hk)
-        assert (letter.attempts, letter.error) == (len(SCHEDULE), "nobody is at home")
-        # Replayed while the receiver is still down, it goes through the whole schedule again.
+        assert (letter.attempts, letter.error) == (len(SCHEDULE), "connection refused")
+        # Replayed while the receiver still fails, it goes through the whole schedule again.
         hk.deliveries.replay(letter.id)
         hk.relay.run_due()
         (waiting_again,) = pending(hk)
@@ -228,7 +230,7 @@ def test_a_receiver_that_is_down_for_good_ends_in_dead_letters_which_can_be_repl
 
 
 def test_retry_after_is_honoured() -> None:
-    """A receiver that wants to be left alone is, for a day at most; never is it asked earlier than planned."""
+    """A receiver can ask for a longer wait, up to a day; attempts are never earlier than planned."""
     clock = ManualClock()
     asked: list[timedelta | None] = [timedelta(hours=1), timedelta(days=30), timedelta(seconds=1)]
 
@@ -247,7 +249,7 @@ def test_retry_after_is_honoured() -> None:
     assert waits == [timedelta(hours=1), timedelta(days=1), SCHEDULE[3]]
 
 
-def test_a_retry_comes_a_little_later_by_chance() -> None:
+def test_jitter() -> None:
     """Jitter makes a wait up to a tenth longer, and never shorter."""
     clock = ManualClock()
     with telling(clock, channels={"ops": Recorder(refuse)}, jitter=lambda: 1.0) as hk:
@@ -257,8 +259,8 @@ def test_a_retry_comes_a_little_later_by_chance() -> None:
     assert waiting.due_at - NOON == timedelta(seconds=5.5)
 
 
-def test_what_cannot_be_retried_is_dead_at_once() -> None:
-    """A failure that will not mend by itself is not repeated."""
+def test_a_permanent_failure_is_dead_at_once() -> None:
+    """A failure that cannot be resolved by retrying is not retried."""
 
     def never(_: Notification) -> None:
         raise DeliveryFailed("no such topic", retryable=False)
@@ -269,7 +271,7 @@ def test_what_cannot_be_retried_is_dead_at_once() -> None:
         assert [(letter.attempts, letter.error) for letter in dead(hk)] == [(1, "no such topic")]
 
 
-def test_a_channel_that_raises_anything_else_is_tried_again() -> None:
+def test_an_unexpected_error_is_retried() -> None:
     """A bug in a channel loses nothing."""
 
     def broken(_: Notification) -> None:
@@ -286,11 +288,11 @@ def test_a_channel_that_raises_anything_else_is_tried_again() -> None:
     assert len(channel.arrived) == 1
 
 
-# --- channels that are switched off -----------------------------------------------------------------------------------
+# --- Channels that are switched off -----------------------------------------------------------------------------------
 
 
 def test_a_receiver_that_is_gone_switches_its_channel_off() -> None:
-    """410 ends it: the others are told by an alert, what comes later dies, and waits to be replayed."""
+    """410 switches it off: an alert notifies the others, and later deliveries die and can be replayed."""
 
     def gone(_: Notification) -> None:
         raise DeliveryFailed("410 Gone", gone=True)
@@ -318,8 +320,8 @@ def test_a_receiver_that_is_gone_switches_its_channel_off() -> None:
     assert other.types[-1] == "alert.resolved"
 
 
-def test_a_channel_that_fails_for_five_days_is_switched_off_and_says_so() -> None:
-    """Five days without anything that arrives are enough; a single arrival begins them anew."""
+def test_a_channel_that_fails_for_five_days_is_switched_off() -> None:
+    """Five days without a successful delivery are enough; a single success restarts the time."""
     clock, broken, other = ManualClock(), Recorder(refuse), Recorder()
     with telling(clock, channels={"broken": broken, "other": other}) as hk:
 
@@ -342,8 +344,8 @@ def test_a_channel_that_fails_for_five_days_is_switched_off_and_says_so() -> Non
     assert "alert.raised" in other.types
 
 
-def test_channels_that_are_not_there() -> None:
-    """An unknown name is an error that tells the known ones."""
+def test_unknown_channels() -> None:
+    """An unknown name is an error that lists the known ones."""
     with telling(channels={"ops": Recorder()}) as hk:
         for switch in (hk.channels.switch_on, lambda name: hk.channels.switch_off(name, "")):
             with pytest.raises(NoSuchChannel, match="There is no channel 'oops'; known are ops"):
@@ -352,11 +354,13 @@ def test_channels_that_are_not_there() -> None:
             hk.channels.switch_off("ops", "\udc80")
 
 
-# --- what was erased --------------------------------------------------------------------------------------------------
+# --- Erasure ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_erased_is_not_sent() -> None:
-    """Neither an event nor a delivery of an erased person's feedback is left, but for the ids to forget."""
+def test_erased_feedback_is_not_sent() -> None:
+    """Neither events nor deliveries of erased feedback are left, except for its ids in the notification of the
+    erasure.
+    """
     clock, channel = ManualClock(), Recorder(refuse)
     with telling(clock, channels={"ops": channel}) as hk:
         hk.submit("s", "down", "before the fan-out", author="kim")
@@ -372,8 +376,8 @@ def test_what_was_erased_is_not_sent() -> None:
         assert (channel.types, pending(hk), dead(hk)) == (["feedback.erased"], [], [])
 
 
-def test_an_alert_about_what_was_erased_is_not_sent() -> None:
-    """An alert tells of the people whose feedback makes it, so it goes with that."""
+def test_an_alert_about_erased_feedback_is_not_sent() -> None:
+    """An alert describes the authors of its feedback, so it is emptied with the feedback."""
     clock, channel = ManualClock(), Recorder(refuse)
     rules: list[dict[str, object]] = [{"name": "streak", "kind": "streak", "length": 2, "by": "session"}]
     with telling(clock, channels={"ops": channel}, alert_rules=rules) as hk:
@@ -391,7 +395,7 @@ def test_an_alert_about_what_was_erased_is_not_sent() -> None:
     assert (ended.message, ended.feedback_ids, ended.subject.value) == ("", (), "")
 
 
-# --- crashes and company ----------------------------------------------------------------------------------------------
+# --- Crashes and several relays ---------------------------------------------------------------------------------------
 
 
 class Crash(BaseException):
@@ -399,7 +403,7 @@ class Crash(BaseException):
 
 
 def test_a_crash_between_send_and_mark_leads_to_a_resend_under_the_same_id() -> None:
-    """What was sent but not marked is sent again when the lease is over, and the receiver can tell by the id."""
+    """A delivery that was sent but not settled is sent again when the lease has expired, with the same id."""
     clock = ManualClock()
 
     def crash(_: Notification) -> None:
@@ -421,7 +425,7 @@ def test_a_crash_between_send_and_mark_leads_to_a_resend_under_the_same_id() -> 
 
 
 def test_an_outage_of_the_storage_loses_nothing() -> None:
-    """What could not be read or marked is dealt with when the storage is back."""
+    """Reads and settlements that failed are repeated when the storage is available again."""
     clock, channel = ManualClock(), Recorder()
 
     def fail(*_: object, **__: object) -> Any:
@@ -442,7 +446,7 @@ def test_an_outage_of_the_storage_loses_nothing() -> None:
 
 
 class Fates:
-    """What becomes of each notification, try by try; when there is nothing left it is taken."""
+    """The outcomes of each notification, one per attempt; then it arrives."""
 
     def __init__(self, fates: list[list[str]]) -> None:
         self.left = {f"comment {number}": list(fate) for number, fate in enumerate(fates)}
@@ -457,12 +461,12 @@ class Fates:
             case "crash":
                 raise Crash
             case "lose":
-                # It arrives, and the relay never hears of it.
+                # It arrives, but the relay does not get the answer.
                 self.channel.arrived.append(notification)
                 raise Crash
 
     def ids_of(self) -> dict[str, set[str]]:
-        """Under which ids each has arrived."""
+        """The ids with which each has arrived."""
         ids: dict[str, set[str]] = {}
         for comment, id_ in zip(self.channel.comments, self.channel.ids, strict=True):
             ids.setdefault(comment, set()).add(id_)
@@ -473,8 +477,8 @@ FATES = st.lists(st.sampled_from(["take", "refuse", "crash", "lose"]), max_size=
 
 
 @given(fates=st.lists(FATES, min_size=1, max_size=8))
-def test_whatever_a_receiver_does_everything_arrives(fates: list[list[str]]) -> None:
-    """Each event arrives at least once, under one id, however often the receiver refuses and the relay dies."""
+def test_everything_arrives(fates: list[list[str]]) -> None:
+    """Each event arrives at least once, with one id, however often the receiver refuses and the relay dies."""
     clock, met = ManualClock(), Fates(fates)
     with telling(clock, channels={"ops": met.channel}) as hk:
         for comment in met.left:
@@ -491,7 +495,7 @@ def test_whatever_a_receiver_does_everything_arrives(fates: list[list[str]]) -> 
 
 
 def test_two_relays_share_the_work() -> None:
-    """However many relays run, nobody gets a delivery twice while all goes well."""
+    """With any number of relays, no delivery is sent twice without failures."""
     channel = Recorder()
     with (
         open_storage("memory://") as storage,
@@ -506,11 +510,11 @@ def test_two_relays_share_the_work() -> None:
     assert len(channel.ids) == len(set(channel.ids)) == 300
 
 
-# --- running ----------------------------------------------------------------------------------------------------------
+# --- Threads ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_receiver_that_hangs_delays_no_other() -> None:
-    """While every thread of one channel hangs, another channel gets everything."""
+    """While all threads of one channel hang, another channel gets everything."""
     let_go, stuck, quick = Event(), Recorder(lambda _: let_go.wait(PATIENCE)), Recorder()
     with telling(channels={"stuck": stuck, "quick": quick}) as hk:
         hk.start_relay(concurrency=2)
@@ -523,7 +527,7 @@ def test_a_receiver_that_hangs_delays_no_other() -> None:
 
 
 def test_stopping_gives_back_what_was_not_sent() -> None:
-    """What was claimed and not sent is free at once, and was not counted as a try."""
+    """Claims that were not sent are released at once, and do not count as attempts."""
     let_go = Event()
     slow = Recorder(lambda _: let_go.wait(PATIENCE))
     with telling(channels={"ops": slow}) as hk:
@@ -542,8 +546,8 @@ def test_stopping_gives_back_what_was_not_sent() -> None:
     assert len(set(slow.ids)) == 10
 
 
-def test_starting_and_stopping_are_harmless_twice() -> None:
-    """A host may start and stop as it likes."""
+def test_starting_and_stopping_twice() -> None:
+    """A host may start and stop it repeatedly."""
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
         hk.relay.stop()

@@ -1,4 +1,4 @@
-"""Sending deliveries again, and what waits for channels that are gone."""
+"""Replaying deliveries, and the deliveries of channels that are not configured any more."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ HOUR = timedelta(hours=1)
 
 
 def refuse(*_: object) -> None:
-    """What a receiver does that is down."""
-    raise DeliveryFailed("nobody is at home")
+    """A receiver that always fails."""
+    raise DeliveryFailed("connection refused")
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("mongodb", marks=pytest.mark.slow)])
@@ -41,15 +41,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def states(hk: Harken) -> dict[str, str]:
-    """By delivery, how far it has come."""
+    """The state of each delivery."""
     return {one.id: one.state.value for state in DeliveryState for one in hk.deliveries.find(state)}
 
 
-# --- sending again ----------------------------------------------------------------------------------------------------
+# --- Replaying --------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_delivered_is_sent_again_by_its_id(url: str) -> None:
-    """A receiver that lost its data gets it again: under the old id, and as the feedback reads now."""
+def test_a_delivered_delivery_is_replayed_with_its_id(url: str) -> None:
+    """A receiver that lost its data gets it again: with the same id, and the current content of the feedback."""
     channel = Recorder()
     with telling(url=url, channels={"ops": channel}, routes=[ONLY_CREATED]) as hk:
         one = hk.submit("s", "down", "slow").feedback
@@ -64,8 +64,8 @@ def test_what_was_delivered_is_sent_again_by_its_id(url: str) -> None:
     assert channel.comments == ["slow", "slow, and wrong"]
 
 
-def test_what_waits_for_its_next_try_is_tried_at_once(url: str) -> None:
-    """After a receiver was repaired, nobody need wait for the schedule, which begins again."""
+def test_a_pending_delivery_is_replayed_at_once(url: str) -> None:
+    """After a receiver was repaired, deliveries need not wait for the schedule, which starts again."""
     clock, channel = ManualClock(), Recorder(refuse)
     with telling(clock, url, channels={"ops": channel}) as hk:
         hk.submit("s", "up")
@@ -77,14 +77,14 @@ def test_what_waits_for_its_next_try_is_tried_at_once(url: str) -> None:
         channel.refuse = lambda _: None
         assert hk.deliveries.replay_all("pending") == 1
         assert hk.deliveries.get(waiting.id).tries == 0
-        # It is due now: there is nothing to hurry.
+        # It is due now, so a replay changes nothing.
         assert hk.deliveries.replay_all("pending") == 0
         hk.relay.run_due()
         assert states(hk) == {waiting.id: "delivered"}
 
 
-def test_a_range_of_time_is_sent_again(url: str) -> None:
-    """What happened from one instant on, and before another one; whatever zone they are in."""
+def test_a_range_of_time_is_replayed(url: str) -> None:
+    """Events from one instant on, and before another one, in any time zone."""
     clock, channel = ManualClock(), Recorder()
     with telling(clock, url, channels={"ops": channel}) as hk:
         for number in range(4):
@@ -99,8 +99,8 @@ def test_a_range_of_time_is_sent_again(url: str) -> None:
         assert hk.deliveries.replay_all("delivered", since=kathmandu) == 1
 
 
-def test_a_route_is_sent_again(url: str) -> None:
-    """What a route takes, to its channel: nothing that only another route brought there, and no other channel's."""
+def test_a_route_is_replayed(url: str) -> None:
+    """The deliveries that a route takes, to its channel: nothing of other routes or channels."""
     ops, audit = Recorder(), Recorder()
     routes = [
         {"name": "unhappy", "channel": "ops", "ratings": ["down"]},
@@ -122,13 +122,13 @@ def test_a_route_is_sent_again(url: str) -> None:
             hk.deliveries.replay_all("delivered", route="sad")
         with pytest.raises(InvalidQuery, match="leads to the channel 'ops', not to 'audit'"):
             hk.deliveries.replay_all("delivered", route="happy", channel="audit")
-        # Of the routes of others nothing is told.
+        # The routes of other applications are not disclosed.
         with pytest.raises(NoSuchRoute, match=r"known are unhappy, all$"):
             hk.deliveries.replay_all("delivered", route="happy", application="shop")
 
 
-def test_an_alert_is_sent_again_by_its_route(url: str) -> None:
-    """A route that takes alerts brings them again, and no feedback."""
+def test_an_alert_is_replayed_by_its_route(url: str) -> None:
+    """A route that takes alerts replays them, and no feedback."""
     channel = Recorder()
     rule = {"name": "streak", "kind": "streak", "length": 1}
     routes = [{"name": "alerts", "channel": "ops", "events": ["alert.raised"]}, {"name": "rest", "channel": "ops"}]
@@ -141,8 +141,8 @@ def test_an_alert_is_sent_again_by_its_route(url: str) -> None:
         assert channel.types == ["alert.raised"]
 
 
-def test_more_than_a_page_is_sent_again_once(url: str) -> None:
-    """However many there are, and though they come back into the list while it is read."""
+def test_more_than_a_page_is_replayed_once(url: str) -> None:
+    """Any number of deliveries, although they are listed again while the list is read."""
     channel = Recorder()
     with telling(url=url, channels={"ops": channel}) as hk:
         for number in range(1_100):
@@ -165,14 +165,14 @@ def test_more_than_a_page_is_sent_again_once(url: str) -> None:
         ("dead", {"application": "\0"}, "application"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(state: str, options: dict[str, object], said: str) -> None:
+def test_invalid_arguments_are_refused(state: str, options: dict[str, object], said: str) -> None:
     """A state, a time or a name that is invalid gets an error that says so."""
     with telling() as hk, pytest.raises(InvalidQuery, match=said):
         hk.deliveries.replay_all(state, **options)  # type: ignore[arg-type]
 
 
-def test_what_is_unknown_or_of_another_application_is_not_sent_again(url: str) -> None:
-    """It is not found, and stays as it is."""
+def test_unknown_deliveries_are_not_replayed(url: str) -> None:
+    """A delivery that is unknown or of another application is not found, and is not changed."""
     channel = Recorder()
     with telling(url=url, channels={"ops": channel}) as hk:
         hk.submit("s", "up", application="shop")
@@ -186,8 +186,8 @@ def test_what_is_unknown_or_of_another_application_is_not_sent_again(url: str) -
         assert states(hk) == {there: "delivered"}
 
 
-def test_what_is_delivered_again_meanwhile_is_not_sent_once_more(url: str) -> None:
-    """A relay that is quick does not make the replay go on for ever, nor count anything twice."""
+def test_a_delivery_that_is_sent_meanwhile_is_not_replayed_again(url: str) -> None:
+    """A quick relay neither makes the replay endless nor makes it count anything twice."""
     channel = Recorder()
     with telling(ManualClock(), url, channels={"ops": channel}) as hk:
         for number in range(600):
@@ -211,8 +211,8 @@ def test_what_is_delivered_again_meanwhile_is_not_sent_once_more(url: str) -> No
     assert len(channel.ids) == 1_200
 
 
-def test_erasures_are_sent_again_with_any_route_to_the_channel(url: str) -> None:
-    """A receiver that went back to an old state must not keep what was erased since."""
+def test_erasures_are_replayed_with_any_route_to_the_channel(url: str) -> None:
+    """A receiver that restored an old state must not keep feedback that was erased since."""
     channel = Recorder()
     routes = [{"name": "downs", "channel": "ops", "ratings": ["down"]}]
     with telling(url=url, channels={"ops": channel}, routes=routes) as hk:
@@ -226,11 +226,13 @@ def test_erasures_are_sent_again_with_any_route_to_the_channel(url: str) -> None
     assert channel.types == ["feedback.erased"]
 
 
-# --- channels that are gone -------------------------------------------------------------------------------------------
+# --- Removed channels -------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_for_a_renamed_channel_is_moved(url: str) -> None:
-    """It is named, with how much waits; moved, it arrives in order at the new one, tried or not."""
+def test_deliveries_of_a_renamed_channel_are_moved(url: str) -> None:
+    """The channel is listed with its number of deliveries; moved, they arrive in order at the new one, attempted or
+    not.
+    """
     clock, new = ManualClock(), Recorder()
     with open_storage(url) as storage:
         waiting_for_old(clock, storage)
@@ -238,7 +240,7 @@ def test_what_waits_for_a_renamed_channel_is_moved(url: str) -> None:
             assert hk.deliveries.stranded() == {"old": 3}
             with pytest.raises(NoSuchChannel, match="no channel 'neu'; known are new"):
                 hk.deliveries.move("old", "neu")
-            with pytest.raises(NoSuchChannel, match=r"Nothing waits for a channel 'ols'.*are old"):
+            with pytest.raises(NoSuchChannel, match=r"No delivery waits for a channel 'ols'.*are old"):
                 hk.deliveries.move("ols", "new")
             assert hk.deliveries.move("old", "new") == 3
             assert hk.deliveries.stranded() == {}
@@ -249,8 +251,8 @@ def test_what_waits_for_a_renamed_channel_is_moved(url: str) -> None:
     assert len(new.ids) == 3
 
 
-def test_what_waits_for_a_removed_channel_is_buried(url: str) -> None:
-    """It is dead, with the reason; replayed when the channel is back, it arrives."""
+def test_deliveries_of_a_removed_channel_are_buried(url: str) -> None:
+    """They are dead, with the reason; replayed when the channel is configured again, they arrive."""
     clock, old = ManualClock(), Recorder()
     with open_storage(url) as storage:
         waiting_for_old(clock, storage)
@@ -265,8 +267,8 @@ def test_what_waits_for_a_removed_channel_is_buried(url: str) -> None:
     assert len(old.ids) == 3
 
 
-def test_a_channel_that_is_configured_keeps_what_waits_for_it() -> None:
-    """Neither moved nor buried: a relay sends it."""
+def test_a_configured_channel_keeps_its_deliveries() -> None:
+    """They are neither moved nor buried: a relay sends them."""
     with telling(channels={"ops": Recorder(refuse), "log": Recorder()}) as hk:
         hk.submit("s", "up")
         hk.relay.run_due()
@@ -276,8 +278,8 @@ def test_a_channel_that_is_configured_keeps_what_waits_for_it() -> None:
         assert hk.deliveries.stranded() == {}
 
 
-def test_what_somebody_sends_right_now_is_not_moved() -> None:
-    """Another program that still knows the channel keeps its claim."""
+def test_claimed_deliveries_are_not_moved() -> None:
+    """Another program that still has the channel keeps its claim."""
     clock = ManualClock()
     with open_storage("memory://") as storage:
         waiting_for_old(clock, storage)
@@ -301,7 +303,7 @@ def one_of_many(number: int) -> Submission:
 
 
 def waiting_for_old(clock: ManualClock, storage: Storage) -> None:
-    """Leave three deliveries for the channel ``old``: two about one feedback, of which the first was tried."""
+    """Create three deliveries for the channel ``old``: two about one entry, the first of which was attempted."""
     with telling(clock, storage, channels={"old": Recorder(refuse)}) as hk:
         one = hk.submit("s", "down", "slow").feedback
         hk.relay.run_due()

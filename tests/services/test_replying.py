@@ -1,4 +1,4 @@
-"""Replies: at once by rules, and later by a responder that is in nobody's way."""
+"""Replies: at once by rules, and later by a responder that delays no one."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ WAYS: dict[str, Callable[..., Receipt]] = {
 
 
 class Responder:
-    """Answers what it is told to, and remembers who asked; waits where it is held."""
+    """Returns set replies, and records the feedback; blocks while it is held."""
 
     def __init__(self, answer: Any = "Sorry") -> None:
         self.answer = answer
@@ -55,13 +55,13 @@ class Responder:
         return answer
 
     def hold(self) -> None:
-        """Answer nobody until it is released."""
+        """Block all calls until it is released."""
         self.release.clear()
 
 
 @pytest.fixture
 def responder() -> Iterator[Responder]:
-    """A responder that holds nobody up when the test is over."""
+    """A responder that is released at the end of the test."""
     made = Responder()
     yield made
     made.release.set()
@@ -69,7 +69,7 @@ def responder() -> Iterator[Responder]:
 
 @pytest.fixture
 def asking(clock: ManualClock, responder: Responder) -> Iterator[Harken]:
-    """A Harken with the responder, and with rules too."""
+    """A Harken with the responder, and optionally with rules."""
     with harken.connect(
         "memory://", clock=clock, new_id=counting_ids(), replies=RULES, responder=responder, spam="hold"
     ) as hk:
@@ -79,7 +79,7 @@ def asking(clock: ManualClock, responder: Responder) -> Iterator[Harken]:
 
 @pytest.fixture
 def ruled(clock: ManualClock) -> Iterator[Harken]:
-    """A Harken with rules only, where a down needs no comment."""
+    """A Harken with rules only, in which a thumbs-down needs no comment."""
     with harken.connect(
         "memory://", clock=clock, new_id=counting_ids(), replies=RULES, comment_when_down=False, spam="hold"
     ) as hk:
@@ -87,22 +87,22 @@ def ruled(clock: ManualClock) -> Iterator[Harken]:
 
 
 def replied(hk: Harken, feedback: Feedback) -> bool:
-    """Whether it has a reply by now."""
+    """Whether it has a reply now."""
     return hk.collection.get(APP, feedback.id).reply is not None
 
 
 class TestByRules:
     @pytest.mark.parametrize("way", WAYS)
-    def test_in_the_receipt_at_once(self, ruled: Harken, way: str) -> None:
-        """The reply is stored with the feedback, as its first version, whichever way it came in."""
+    def test_the_receipt_has_the_reply(self, ruled: Harken, way: str) -> None:
+        """The reply is stored with the feedback, in its first version, for each way to submit."""
         receipt = WAYS[way](ruled, rating="down", comment="Slow", tags=["slow"], agent_id="helper")
         assert receipt.reply == "We are making helper faster"
         assert receipt.feedback == ruled.collection.get(APP, receipt.feedback.id)
         assert all_events(ruled) == [("feedback.created", receipt.feedback.id, 1)]
 
     @pytest.mark.parametrize("way", WAYS)
-    def test_a_duplicate_gets_the_reply_again(self, ruled: Harken, way: str) -> None:
-        """Whoever sends again because the answer was lost gets the answer."""
+    def test_a_duplicate_has_the_reply(self, ruled: Harken, way: str) -> None:
+        """A repeated submission, whose first receipt was lost, gets the reply."""
         body = {"rating": "down", "comment": "The price!", "idempotency_key": "k"}
         first = WAYS[way](ruled, **body)
         again = WAYS[way](ruled, **body)
@@ -110,8 +110,8 @@ class TestByRules:
         assert again.feedback == first.feedback
 
     @given(st.lists(these.submissions(), max_size=5))
-    def test_what_is_stored_has_what_the_rules_say(self, submissions: Sequence[harken.Submission]) -> None:
-        """Whatever came in and as often as it was changed by voting again, the first reply to each rating stands."""
+    def test_stored_feedback_has_the_reply_of_the_rules(self, submissions: Sequence[harken.Submission]) -> None:
+        """After any submissions and new votes, feedback has the first reply of the rules for its rating."""
         rules = (*RULES, ReplyRule(text="Sorry about {rating} in {session_id}"))
         with harken.connect("memory://", replies=rules, policy=RatingPolicy(refuse=(), hold=())) as hk:
             hk.collection.submit_many(submissions)
@@ -121,8 +121,8 @@ class TestByRules:
                 elif feedback.rating is Rating.DOWN:
                     assert feedback.reply
 
-    def test_imports_get_none(self, ruled: Harken) -> None:
-        """Nobody is there to read it, also where an old vote takes the place of an older one."""
+    def test_imports_get_no_reply(self, ruled: Harken) -> None:
+        """Imported feedback gets no reply, even if an old vote replaces an older one."""
         old = a_submission(rating="down", tags=["slow"], author="ann", vote=True)
         first, second = (
             ruled.collection.submit_many([one], announce=False)[0]
@@ -132,14 +132,14 @@ class TestByRules:
         assert isinstance(second, Receipt)
         assert (first.reply, second.reply, second.feedback.version) == (None, None, 2)
 
-    def test_what_is_held_gets_none(self, ruled: Harken) -> None:
-        """Spam is not talked to, neither new nor by a change."""
+    def test_held_feedback_gets_no_reply(self, ruled: Harken) -> None:
+        """Spam gets no reply, neither new spam nor a change to spam."""
         held = ruled.submit("s", "down", "casino", tags=["slow"]).feedback
         assert (held.moderation.status, held.reply) == (ModerationStatus.PENDING, None)
         assert ruled.collection.change(APP, held.id, Change(comment="The price")).reply is None
 
     def test_another_vote_another_reply(self, ruled: Harken, clock: ManualClock) -> None:
-        """A new rating drops the old reply and gets its own, and the revision keeps what was answered then."""
+        """A new rating drops the old reply and gets its own, and the revision keeps the old reply."""
         first = ruled.collection.set_vote(TARGET, "ann", "up").feedback
         clock.turn(minutes=1)
         second = ruled.collection.set_vote(TARGET, "ann", "down", tags=["slow"]).feedback
@@ -149,35 +149,35 @@ class TestByRules:
         assert second.updated_at == NOON + timedelta(minutes=1)
         assert ruled.collection.get(APP, first.id) == third
 
-    def test_a_reason_that_is_picked_later(self, ruled: Harken) -> None:
-        """The widget sends the thumb first and the reason after it: the reply comes with the reason."""
+    def test_a_tag_that_is_added_later(self, ruled: Harken) -> None:
+        """The widget sends the rating first and the tag later: the reply comes with the tag."""
         assert ruled.collection.set_vote(TARGET, "ann", "down").reply is None
         assert ruled.collection.set_vote(TARGET, "ann", "down", tags=["slow"]).reply == "We are making helper faster"
 
-    def test_a_reply_that_is_there_stays(self, ruled: Harken) -> None:
-        """A rule does not talk over what somebody has answered."""
+    def test_an_existing_reply_stays(self, ruled: Harken) -> None:
+        """A rule does not replace a reply."""
         feedback = ruled.submit("s", "down").feedback
         ruled.collection.reply(APP, feedback.id, "Let us see")
         assert ruled.collection.change(APP, feedback.id, Change(tags=["slow"])).reply == "Let us see"
 
-    def test_a_change_to_a_down(self, ruled: Harken) -> None:
-        """Whoever changes their mind is answered as others are, once more only if there is no reply."""
+    def test_a_change_to_a_thumbs_down(self, ruled: Harken) -> None:
+        """A change to a thumbs-down gets a reply like new feedback, if there is none."""
         feedback = ruled.submit("s", "up", author="ann", agent_id="helper").feedback
         assert feedback.reply == "Thank you"
         changed = ruled.collection.change(APP, feedback.id, Change(rating="down", comment="The PRICE"))
         assert changed.reply == "Sorry about the price"
         assert ruled.collection.get(APP, feedback.id) == changed
 
-    def test_a_rule_that_cannot_be_meant(self) -> None:
-        """It is refused where it is made, and so when connecting with a table."""
+    def test_an_invalid_rule(self) -> None:
+        """It is refused when it is created, and by connect when it is in a table."""
         with pytest.raises(harken.ConfigurationError, match="known are"):
             harken.connect("memory://", replies=[{"text": "Dear {author}"}])
 
 
 class TestByAResponder:
     @pytest.mark.parametrize("way", WAYS)
-    def test_answers_later(self, asking: Harken, responder: Responder, way: str) -> None:
-        """The answer is stored as an update, so those who listen are told and whoever looks sees it."""
+    def test_replies_later(self, asking: Harken, responder: Responder, way: str) -> None:
+        """The reply is stored as an update, so listeners are notified and readers see it."""
         responder.answer = lambda feedback: f"Sorry, {feedback.session_id}: {feedback.comment}"
         feedback = WAYS[way](asking, "s-1", "down", "Wrong").feedback
         eventually(lambda: replied(asking, feedback))
@@ -188,8 +188,8 @@ class TestByAResponder:
         assert responder.asked == [feedback]
 
     @pytest.mark.parametrize("way", WAYS)
-    def test_nobody_waits_for_it(self, asking: Harken, responder: Responder, way: str) -> None:
-        """Submissions are answered while the responder thinks of its first answer."""
+    def test_submitters_do_not_wait(self, asking: Harken, responder: Responder, way: str) -> None:
+        """Submissions are answered while the responder is busy."""
         responder.hold()
         receipts = [WAYS[way](asking, rating="down", comment="Wrong") for _ in range(20)]
         assert responder.begun.wait(PATIENCE)
@@ -198,8 +198,8 @@ class TestByAResponder:
         responder.release.set()
         eventually(lambda: all(replied(asking, receipt.feedback) for receipt in receipts))
 
-    def test_asked_only_about_downs_that_count(self, asking: Harken, responder: Responder) -> None:
-        """Not about what is fine, what a rule has answered, what is held, a duplicate, or an import."""
+    def test_only_counted_thumbs_downs(self, asking: Harken, responder: Responder) -> None:
+        """Not for other ratings, feedback with a reply of a rule, held feedback, duplicates, and imports."""
         for _ in range(2):
             asking.submit("s", "down", "Wrong", idempotency_key="k")
             eventually(lambda: [one.version for one in asking.stream(rating="down")][:1] == [2])
@@ -213,7 +213,7 @@ class TestByAResponder:
         assert [feedback.comment for feedback in responder.asked] == ["Wrong", "Last"]
 
     def test_votes_and_changes(self, asking: Harken, responder: Responder) -> None:
-        """A vote or a change that makes it a down is asked about, each time it becomes one."""
+        """The responder is called for each vote or change that makes it a thumbs-down."""
         vote = asking.collection.set_vote(TARGET, "ann", None).feedback
         for _ in range(2):
             assert asking.collection.set_vote(TARGET, "ann", "down", "Wrong").feedback.id == vote.id
@@ -243,7 +243,7 @@ class TestByAResponder:
         before: bool,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """What has changed meanwhile keeps what it has, is not asked about if it was not yet, and is no error."""
+        """Feedback that was changed meanwhile keeps its reply; the responder is not called for it if it was waiting."""
         responder.hold()
         if before:
             for number in range(2):
@@ -263,8 +263,8 @@ class TestByAResponder:
         assert (feedback in responder.asked) is not before
         assert caplog.messages == []
 
-    def test_other_words_meanwhile(self, asking: Harken, responder: Responder) -> None:
-        """An answer to what a person no longer says is dropped, and the responder is asked about the new words."""
+    def test_a_change_meanwhile(self, asking: Harken, responder: Responder) -> None:
+        """A reply to old content is dropped, and the responder is called for the new content."""
         responder.answer = lambda feedback: f"About {feedback.comment}"
         responder.hold()
         feedback = asking.submit("s", "down", "Wrong", author="ann").feedback
@@ -276,10 +276,10 @@ class TestByAResponder:
         assert len(responder.asked) == 2
 
     @pytest.mark.parametrize("error", [ZeroDivisionError("no model"), FeedbackRejected([]), SystemExit(3)])
-    def test_one_that_fails(
+    def test_a_responder_that_fails(
         self, asking: Harken, responder: Responder, error: BaseException, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """It is logged, there is no reply, and the next one is asked about."""
+        """The error is logged, there is no reply, and the responder is called for the next feedback."""
         responder.answer = error
         feedback = [asking.submit("s", "down", "Wrong").feedback for _ in range(3)]
         eventually(lambda: len(responder.asked) == 3 and len(caplog.records) == 3)
@@ -302,18 +302,18 @@ class TestByAResponder:
             (b"Sorry", "reply must be text, got bytes"),
         ],
     )
-    def test_nonsense(
+    def test_an_invalid_reply(
         self, asking: Harken, responder: Responder, answer: object, problem: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """What is no fit text is not shown to anybody, and the log says why."""
+        """An invalid reply is not stored, and the reason is logged."""
         responder.answer = answer
         feedback = asking.submit("s", "down", "Wrong").feedback
         eventually(lambda: caplog.records)
-        assert caplog.messages == [f"The responder's reply to feedback {feedback.id} cannot be used: {problem}"]
+        assert caplog.messages == [f"The responder's reply to feedback {feedback.id} is invalid: {problem}"]
         assert asking.collection.get(APP, feedback.id) == feedback
 
-    def test_no_answer(self, asking: Harken, responder: Responder, caplog: pytest.LogCaptureFixture) -> None:
-        """A responder may have nothing to say, which is nothing to talk about."""
+    def test_no_reply(self, asking: Harken, responder: Responder, caplog: pytest.LogCaptureFixture) -> None:
+        """A responder may return no reply, which is not logged."""
         responder.answer = lambda feedback: "Sorry" if feedback.comment == "Last" else None
         feedback = asking.submit("s", "down", "Wrong").feedback
         last = asking.submit("s", "down", "Last").feedback
@@ -323,19 +323,19 @@ class TestByAResponder:
         assert all_events(asking)[0] == ("feedback.created", feedback.id, 1)
         assert len(all_events(asking)) == 3
 
-    def test_more_than_it_can_answer(
+    def test_too_many_for_the_responder(
         self, asking: Harken, responder: Responder, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Beyond a thousand that wait, nobody is held up and nothing refused: some get no reply, which is logged."""
+        """Beyond a thousand waiting, no submission is delayed or refused: some get no reply, which is logged."""
         responder.hold()
         receipts = asking.collection.submit_many([a_submission(rating="down", comment="Wrong") for _ in range(1_100)])
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
         assert asking.summary().negative == 1_100
-        assert "too much waits already" in caplog.messages[0]
+        assert "too many jobs wait" in caplog.messages[0]
         assert len(caplog.messages) < 10
 
     def test_a_storage_that_fails(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-        """An answer that cannot be stored is logged, and the next one is tried again."""
+        """A reply that cannot be stored is logged, and the responder is called for the next feedback."""
         with open_storage() as storage:
             replace = storage.feedback.replace
 
@@ -350,10 +350,10 @@ class TestByAResponder:
                 second = hk.submit("s", "down", "Wrong").feedback
                 eventually(lambda: replied(hk, second))
                 assert not replied(hk, first)
-        assert caplog.messages == [f"Feedback {first.id} gets no reply just now: It is away"]
+        assert caplog.messages == [f"Feedback {first.id} gets no reply: It is away"]
 
-    def test_a_write_that_fails_asks_nobody(self, responder: Responder) -> None:
-        """What was not stored is not talked about."""
+    def test_a_failed_write_does_not_call_the_responder(self, responder: Responder) -> None:
+        """The responder is not called for feedback that was not stored."""
         with open_storage() as storage:
             add, errors = storage.feedback.add, [harken.StorageUnavailable("It is away")]
 
@@ -372,7 +372,7 @@ class TestByAResponder:
 
     @pytest.mark.slow
     def test_closing(self, asking: Harken, responder: Responder, caplog: pytest.LogCaptureFixture) -> None:
-        """What waits is dropped and logged, what is under way gets a moment, and twice is once."""
+        """Waiting calls are dropped and logged, running ones get a moment, and close may be called twice."""
         responder.hold()
         for _ in range(5):
             asking.submit("s", "down", "Wrong")
@@ -380,11 +380,11 @@ class TestByAResponder:
         asking.close()
         asking.close()
         responder.release.set()
-        assert caplog.messages[0] == "harken-replying: closed with 3 still to be done, which are dropped"
+        assert caplog.messages[0] == "harken-replying: closed; 3 waiting jobs were dropped"
         assert len(responder.asked) == 2
 
     def test_a_responder_that_closes(self, asking: Harken, responder: Responder) -> None:
-        """Even the responder may close Harken without waiting for itself."""
+        """The responder may close Harken without waiting for itself."""
         closed = Event()
 
         def close(_: Feedback) -> str:
@@ -397,7 +397,7 @@ class TestByAResponder:
         assert closed.wait(PATIENCE)
 
     def test_a_responder_that_submits(self, asking: Harken, responder: Responder) -> None:
-        """The responder may use Harken like anybody else."""
+        """The responder may use Harken like any caller."""
 
         def evaluate_windows(feedback: Feedback) -> str:
             downs = asking.summary(session_id=feedback.session_id).negative
@@ -427,8 +427,8 @@ print("done")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("close", [True, False])
-def test_a_responder_that_hangs_keeps_no_program_from_ending(close: bool) -> None:
-    """Not with closing and not without."""
+def test_a_responder_that_hangs_does_not_block_the_exit(close: bool) -> None:
+    """With closing and without."""
     program = f"CLOSE = {close}\n{HANGING}"
     done = subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=True, capture_output=True, text=True)
     assert done.stdout == "done\n"
@@ -436,7 +436,7 @@ def test_a_responder_that_hangs_keeps_no_program_from_ending(close: bool) -> Non
 
 
 def test_after_a_fork(asking: Harken, responder: Responder) -> None:
-    """A forked process that closes what it got waits for nobody."""
+    """A forked process that closes its copy does not wait."""
     responder.hold()
     asking.submit("s", "down", "Wrong")
     assert responder.begun.wait(PATIENCE)

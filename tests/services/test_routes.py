@@ -1,4 +1,4 @@
-"""Routes that are added while everything runs, and channels and deliveries that are looked at."""
+"""Routes that are added at run time, and listing deliveries."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from support import in_threads
 
 
 def names(hk: Harken) -> list[str]:
-    """The routes in force."""
+    """The current routes."""
     return [route.name for route in hk.routes.routes()]
 
 
 def refuse(_: Notification) -> None:
-    """What a receiver does that will never take it."""
+    """A receiver that fails permanently."""
     raise DeliveryFailed("no", retryable=False)
 
 
 def test_a_route_is_added_changed_and_removed() -> None:
-    """What is added counts from then on, beside those of the settings; it can be changed and removed."""
+    """An added route applies from then on, besides those of the settings; it can be changed and removed."""
     channel = Recorder()
     with telling(channels={"ops": channel}, routes=[Route(name="downs", channel="ops", ratings={"down"})]) as hk:
         hk.routes.put(Route(name="slow", channel="ops", tags={"slow"}))
@@ -53,15 +53,15 @@ def test_a_route_is_added_changed_and_removed() -> None:
 
 
 def test_routes_of_the_settings_stay() -> None:
-    """A route of the settings can be neither replaced nor removed at run time; the message says where to go."""
+    """A route of the settings can be neither replaced nor removed at run time; the message says where to change it."""
     with telling() as hk:
         for change in (lambda: hk.routes.put(Route(name="log", channel="log")), lambda: hk.routes.delete("log")):
             with pytest.raises(RouteRejected, match="Route 'log' comes from the settings; change it there"):
                 change()
 
 
-def test_routes_to_nowhere_are_refused() -> None:
-    """A route must lead to a channel that is there, and its template must be one."""
+def test_invalid_routes_are_refused() -> None:
+    """The channel of a route must exist, and its template must be valid."""
     with telling() as hk:
         with pytest.raises(RouteRejected, match="leads to the channel 'oops'; known are log"):
             hk.routes.put(Route(name="r", channel="oops"))
@@ -72,22 +72,24 @@ def test_routes_to_nowhere_are_refused() -> None:
         for template, said in (
             ("{{ coment }}", "There is no value 'coment'; known are agent_id, application"),
             ("{% if rating == 'up' %}{{ coment }}{% endif %}", "There is no value 'coment'"),
-            ('{{ "x" * 100000000 }}', "numbers only"),
+            ('{{ "x" * 100000000 }}', "needs numbers"),
             ("{{ comment.__class__ }}", "'__class__' is not a value"),
             ("{% if rating == 'up' %}{{ 1e999 }}{% endif %}", "a number is too large"),
             ("{{ 1 / 0 }}", "division by zero"),
         ):
             with pytest.raises(RouteRejected, match=re.escape(said)):
                 hk.routes.put(Route(name="r", channel="log", template=template))
-        # What an alert has, and what only some feedback has.
+        # The values of alerts, and those that only some feedback has.
         hk.routes.put(
             Route(name="r", channel="log", template="{{ message }} {{ context.plan * 2 }} {{ figures.total }}")
         )
         assert names(hk) == ["log", "r"]
 
 
-def test_nobody_replaces_the_route_of_another_application() -> None:
-    """However many put a new name at once, one of them has it, may replace it, and alone is told so."""
+def test_the_route_of_another_application_is_not_replaced() -> None:
+    """If several put a new name at the same time, one of them has it, may replace it, and is the only one to
+    succeed.
+    """
     owners = [f"tenant-{number}" for number in range(6)]
 
     def put(owner: str) -> bool:
@@ -102,14 +104,14 @@ def test_nobody_replaces_the_route_of_another_application() -> None:
         assert not put(owners[0])
 
 
-def test_two_routes_of_one_name_are_a_mistake() -> None:
-    """Each route of the settings needs a name of its own."""
+def test_two_routes_with_one_name() -> None:
+    """The routes of the settings must have different names."""
     with pytest.raises(ConfigurationError, match="Two routes have the same name"):
         telling(routes=[Route(name="r", channel="log"), Route(name="r", channel="log", ratings={"up"})])
 
 
-def test_deliveries_are_listed_page_by_page() -> None:
-    """Deliveries in a state, of an application, to a channel, go on behind the last one that is known."""
+def test_deliveries_are_listed_in_pages() -> None:
+    """Deliveries in a state, of an application, to a channel, continue after the last one that is known."""
     with telling(channels={"a": Recorder(refuse), "b": Recorder()}) as hk:
         for application in ("shop", "desk", "shop"):
             hk.submit("s", "up", application=application)
@@ -124,8 +126,8 @@ def test_deliveries_are_listed_page_by_page() -> None:
         assert hk.deliveries.get(first[0].id) == first[0]
 
 
-def test_deliveries_of_another_application_are_not_there() -> None:
-    """Who asks for one application finds, and replays, only its deliveries."""
+def test_deliveries_of_another_application_are_not_found() -> None:
+    """A caller for one application finds and replays only its deliveries."""
     with telling(channels={"a": Recorder(refuse)}) as hk:
         hk.submit("s", "up", application="shop")
         hk.relay.run_due()
@@ -137,8 +139,8 @@ def test_deliveries_of_another_application_are_not_there() -> None:
         assert hk.deliveries.replay(dead.id, application="shop").state is DeliveryState.PENDING
 
 
-def test_what_cannot_be_listed() -> None:
-    """A state that is none, a limit out of range and an id that nobody has are errors that say so."""
+def test_invalid_queries() -> None:
+    """An unknown state, a limit out of range and an unknown id are errors that say so."""
     with telling() as hk:
         with pytest.raises(InvalidQuery, match="A delivery is 'pending', 'delivered' or 'dead', not 'lost'"):
             hk.deliveries.find("lost")
@@ -154,8 +156,8 @@ def test_what_cannot_be_listed() -> None:
                 hk.deliveries.get(unknown)
 
 
-def test_many_dead_letters_are_replayed_each_once() -> None:
-    """Replaying everything reads all pages, and what dies again meanwhile is not repeated without end."""
+def test_many_dead_letters_are_each_replayed_once() -> None:
+    """A replay reads all pages, and deliveries that die again meanwhile are not repeated endlessly."""
     channel = Recorder(refuse)
     with telling(channels={"a": channel}) as hk:
         for number in range(1_200):

@@ -21,7 +21,7 @@ CREATED, UPDATED = "feedback.created", "feedback.updated"
 MODERATED, WITHDRAWN = "feedback.moderated", "feedback.withdrawn"
 SPAM: Final = "I click here and nothing happens"
 
-#: What somebody does, one thing after the other.
+# : The steps, in order.
 Step = Callable[[Harken], object]
 
 
@@ -32,7 +32,7 @@ def vote(rating: str, agent: str | None = None) -> Step:
 
 
 def give(rating: str = "down", comment: str = "slow", **parts: Any) -> Step:
-    """Somebody gives feedback, which gets the id ``id-000001``."""
+    """Submit feedback, which gets the id ``id-000001``."""
     return lambda hk: hk.submit("s", rating, comment, **parts)
 
 
@@ -47,7 +47,7 @@ def change(**parts: Any) -> Step:
 
 
 def undo(hk: Harken) -> object:
-    """A moderator takes the decision back."""
+    """A moderator undoes the decision."""
     return hk.moderation.undo("default", "id-000001")
 
 
@@ -57,7 +57,7 @@ def withdraw(hk: Harken) -> object:
 
 
 NEW_DOWNS: Final = {"events": ["feedback.created"], "ratings": ["down"]}
-#: By name: the filters of a route, what happens, and what is notified if a relay runs after each step.
+# : By name: the filters of a route, the steps, and the notifications if a relay runs after each step.
 STORIES: Final[dict[str, tuple[dict[str, Any], list[Step], list[str]]]] = {
     "held, then approved": (NEW_DOWNS, [give("down", SPAM), decide(APPROVED)], [CREATED]),
     "held, then rejected": (NEW_DOWNS, [give("down", SPAM), decide(REJECTED)], []),
@@ -68,9 +68,9 @@ STORIES: Final[dict[str, tuple[dict[str, Any], list[Step], list[str]]]] = {
     "a vote to and fro": (NEW_DOWNS, [vote("up"), vote("down"), vote("up"), vote("down")], [CREATED, CREATED]),
     "withdrawn, and voted again": (NEW_DOWNS, [vote("down"), withdraw, vote("down")], [CREATED, CREATED]),
     "withdrawn only": (NEW_DOWNS, [vote("down"), withdraw], [CREATED]),
-    "changed without becoming a down": (NEW_DOWNS, [give("down"), change(comment="very slow")], [CREATED]),
+    "changed without a new rating": (NEW_DOWNS, [give("down"), change(comment="very slow")], [CREATED]),
     "a rating, all types": ({"ratings": ["down"]}, [vote("up"), vote("down")], [UPDATED]),
-    "a down that became an up, all types": (
+    "a thumbs-down that became a thumbs-up, all types": (
         {"ratings": ["down"]},
         [vote("down"), vote("up"), vote("up", "a")],
         [CREATED, UPDATED],
@@ -94,7 +94,7 @@ STORIES: Final[dict[str, tuple[dict[str, Any], list[Step], list[str]]]] = {
         [give("down"), decide(PENDING), decide(APPROVED)],
         [CREATED],
     ),
-    "a decision about what nobody was told of": (
+    "a decision about feedback that was not sent": (
         {"events": [MODERATED]},
         [give("down", SPAM), decide(REJECTED)],
         [MODERATED],
@@ -113,8 +113,8 @@ STORIES: Final[dict[str, tuple[dict[str, Any], list[Step], list[str]]]] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_route_is_told_when_its_filter_becomes_true(story: str) -> None:
-    """Feedback that begins to fit is sent; when it no longer fits, once more if the route takes changes."""
+def test_a_route_takes_feedback_when_its_filter_becomes_true(story: str) -> None:
+    """Feedback that starts to match is sent; when it stops, once more if the route takes changes."""
     filters, steps, expected = STORIES[story]
     channel = Recorder()
     route = {"name": "r", "channel": "team", **filters}
@@ -138,10 +138,10 @@ def test_a_route_is_told_when_its_filter_becomes_true(story: str) -> None:
     ],
 )
 @pytest.mark.parametrize("batch", [1, 500])
-def test_what_happened_before_the_relay_ran(
+def test_events_before_the_relay_ran(
     steps: list[Step], expected: list[str], batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was held and approved before a relay ran is created once; it does not matter how many events are read."""
+    """Feedback that was held and approved before a relay ran is created once, with any batch size of events."""
     monkeypatch.setattr(relay_module, "MAX_EVENTS", batch)
     channel = Recorder()
     route = {"name": "r", "channel": "team", **NEW_DOWNS}
@@ -152,8 +152,8 @@ def test_what_happened_before_the_relay_ran(
     assert channel.types == expected
 
 
-def test_what_followed_is_found_however_much_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happened later to feedback is found behind any number of other events, so that it is created once."""
+def test_later_events_are_found_after_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later events about feedback are found after any number of other events, so that it is created once."""
     monkeypatch.setattr(relay_module, "MAX_EVENTS", 5)
     channel, clock = Recorder(), ManualClock()
     route = {"name": "r", "channel": "team", **NEW_DOWNS}
@@ -166,8 +166,8 @@ def test_what_followed_is_found_however_much_lies_between(monkeypatch: pytest.Mo
     assert channel.types == [CREATED] * 20
 
 
-def test_a_decision_that_is_taken_while_a_relay_reads() -> None:
-    """An approval between the reading of the events and of the feedback makes it created once."""
+def test_a_decision_while_a_relay_reads() -> None:
+    """An approval between reading the events and the feedback makes it created once."""
     channel = Recorder()
     route = {"name": "r", "channel": "team", **NEW_DOWNS}
     with telling(channels={"team": channel}, routes=[route], spam="hold") as hk:
@@ -185,8 +185,8 @@ def test_a_decision_that_is_taken_while_a_relay_reads() -> None:
     assert channel.types == [CREATED]
 
 
-def test_two_channels_are_told_of_one_event_as_each_asked() -> None:
-    """One decision is a decision to one channel and new feedback to another, under ids of the same event."""
+def test_two_channels_get_one_event_with_their_types() -> None:
+    """One decision is a decision to one channel and new feedback to another, with ids of the same event."""
     every, new = Recorder(), Recorder()
     routes = [{"name": "every", "channel": "every"}, {"name": "new", "channel": "new", **NEW_DOWNS}]
     with telling(channels={"every": every, "new": new}, routes=routes, spam="hold") as hk:
@@ -199,7 +199,7 @@ def test_two_channels_are_told_of_one_event_as_each_asked() -> None:
 
 
 def test_several_routes_to_one_channel() -> None:
-    """A channel gets an event once, under its own type if any of its routes takes that."""
+    """A channel gets an event once, with its own type if any of its routes takes that."""
     channel = Recorder()
     routes = [
         {"name": "new", "channel": "team", **NEW_DOWNS},
@@ -214,8 +214,8 @@ def test_several_routes_to_one_channel() -> None:
     assert channel.types == [CREATED, UPDATED, UPDATED]
 
 
-def test_events_without_what_was_before() -> None:
-    """What an earlier version stored goes where it fits now, and never as something new."""
+def test_events_without_the_state_before() -> None:
+    """Events of an earlier version go where they match now, and never as new feedback."""
     after = Traits(rating=Rating.DOWN, status=APPROVED)
     event = Event.about(a_feedback(), EventType.UPDATED)
     every = Route(name="every", channel="every", ratings={Rating.DOWN})
@@ -247,7 +247,7 @@ ROUTES = st.builds(
 
 
 def fits(route: Route, type_: EventType, one: Traits) -> bool:
-    """What a route lets through, in the plainest words."""
+    """Whether a route takes feedback, in a simple form."""
     news = type_ in (EventType.CREATED, EventType.UPDATED)
     statuses = route.statuses or ({APPROVED} if news else set(ModerationStatus))
     return (
@@ -260,7 +260,7 @@ def fits(route: Route, type_: EventType, one: Traits) -> bool:
 
 
 def naive(routes: list[Route], type_: EventType, before: Traits | None, after: Traits) -> dict[str, EventType]:
-    """Where an event goes, route by route, as the rule says it."""
+    """The channels of an event, route by route, according to the rule."""
     own, new = set(), set()
     for route in routes:
         if route.applications and "default" not in route.applications:
@@ -277,13 +277,13 @@ def naive(routes: list[Route], type_: EventType, before: Traits | None, after: T
 
 @given(st.lists(ROUTES, max_size=4), st.sampled_from(TYPES), st.none() | TRAITS, TRAITS)
 def test_routing_follows_its_rule(routes: list[Route], type_: EventType, before: Traits | None, after: Traits) -> None:
-    """Whatever routes there are and whatever happens, an event goes where the rule says, as what the rule says."""
+    """With any routes and changes, an event has the channels and types of the rule."""
     event = Event(id="e", type=type_, application="default", subject_id="f", version=2, occurred_at=NOON, before=before)
     assert destinations(routes, event, after) == naive(routes, type_, before, after)
 
 
 def test_traits_are_those_of_the_feedback() -> None:
-    """What routes look at is read from the feedback."""
+    """The traits that routes check are those of the feedback."""
     feedback = a_feedback(agent_id="a", tags=("x",), rating=Rating.DOWN, moderation=Moderation(status=REJECTED))
     expected = Traits(rating=Rating.DOWN, status=REJECTED, withdrawn=True, agent_id="a", tags=("x",))
     assert Traits.of(feedback.withdraw(at=NOON)) == expected

@@ -1,4 +1,4 @@
-"""Sending: what leaves is true when it leaves, in the order in which it happened, by one clock."""
+"""Sending: notifications are current when they are sent, in order, and by one clock."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ SPAM: Final = "I click here and nothing happens"
 
 
 def pending(hk: Harken) -> list[str]:
-    """The types of what is on its way."""
+    """The types of the pending deliveries."""
     return [one.event.type.value for one in hk.outbox.deliveries(DeliveryState.PENDING, limit=100)]
 
 
 def erase(hk: Harken) -> object:
-    """Somebody has their feedback erased."""
+    """Erase the feedback."""
     return hk.collection.erase(hk.query(author="victim"))
 
 
 def withdraw(hk: Harken) -> object:
-    """Somebody withdraws the second feedback."""
+    """Withdraw the second feedback."""
     return hk.collection.withdraw("default", "id-000002")
 
 
 def change(hk: Harken) -> object:
-    """Somebody changes the second feedback."""
+    """Change the second feedback."""
     return hk.collection.change("default", "id-000002", Change(comment="something else"))
 
 
 def decide(status: str) -> Callable[[Harken], object]:
-    """A moderator decides about the second feedback."""
+    """Moderate the second feedback."""
     return lambda hk: hk.moderation.decide("default", "id-000002", status)
 
 
-# --- what leaves is true ----------------------------------------------------------------------------------------------
+# --- Current content --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def decide(status: str) -> Callable[[Harken], object]:
         (change, ["feedback.created", "feedback.created", "feedback.updated"]),
     ],
 )
-def test_what_happens_while_a_batch_is_sent(meanwhile: Callable[[Harken], object], expected: list[str]) -> None:
-    """A batch was claimed, and one of it is erased, withdrawn or changed: nothing of what it said leaves any more."""
+def test_changes_while_a_batch_is_sent(meanwhile: Callable[[Harken], object], expected: list[str]) -> None:
+    """If feedback of a claimed batch is erased, withdrawn or changed, its old content is not sent any more."""
 
     def interfere(_: Notification) -> None:
         channel.refuse = lambda _: None
@@ -82,7 +82,7 @@ def test_what_happens_while_a_batch_is_sent(meanwhile: Callable[[Harken], object
     assert SECRET not in repr(others)
 
 
-def test_erased_feedback_is_told_with_ids_only() -> None:
+def test_an_erasure_is_sent_with_ids_only() -> None:
     """A receiver that got feedback gets its ids when it is erased; one that got nothing is not notified."""
     all_of_it, ups = Recorder(), Recorder()
     routes = [
@@ -104,8 +104,8 @@ def test_erased_feedback_is_told_with_ids_only() -> None:
 
 
 @pytest.mark.parametrize("status", ["rejected", "pending"])
-def test_no_words_of_what_does_not_count(status: str) -> None:
-    """A decision is sent with ids, rating and status; what was written only where a route for decisions asks for it."""
+def test_no_content_of_feedback_that_is_not_counted(status: str) -> None:
+    """A decision is sent with ids, rating and status; with content only if a route for decisions asks for it."""
     plain, asking, other, crossed = (Recorder() for _ in range(4))
     routes: list[dict[str, object]] = [
         {"name": "plain", "channel": "plain"},
@@ -125,16 +125,16 @@ def test_no_words_of_what_does_not_count(status: str) -> None:
         assert channel.types == ["feedback.created", "feedback.moderated"]
         assert repr(channel.arrived[0]).count(SECRET) == 4
     for channel in (plain, other, crossed):
-        told = channel.arrived[1].feedback
-        assert told is not None
-        assert SECRET not in repr(told)
-        assert (told.id, told.session_id, told.moderation.status.value) == ("id-000001", "s", status)
-        assert told.rating.value == "down"
+        sent = channel.arrived[1].feedback
+        assert sent is not None
+        assert SECRET not in repr(sent)
+        assert (sent.id, sent.session_id, sent.moderation.status.value) == ("id-000001", "s", status)
+        assert sent.rating.value == "down"
     assert repr(asking.arrived[1]).count(SECRET) == 4
 
 
-def test_what_it_said_before_stays_behind() -> None:
-    """A notifier of any kind sees what feedback says, and never what it said before it was changed or withdrawn."""
+def test_old_content_is_not_sent() -> None:
+    """No notifier gets content from before a change or withdrawal."""
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
         hk.submit("s", "down", SECRET)
@@ -146,8 +146,8 @@ def test_what_it_said_before_stays_behind() -> None:
     assert SECRET not in repr(channel.arrived)
 
 
-def test_a_change_that_is_held_is_told_without_its_words() -> None:
-    """A receiver of feedback that is held after a change is notified that it changed, and not to what."""
+def test_a_held_change_is_sent_without_content() -> None:
+    """A receiver of feedback that is held after a change is notified of the change, without the new content."""
     channel = Recorder()
     with telling(channels={"ops": channel}, spam="hold") as hk:
         hk.submit("s", "down", "slow")
@@ -158,8 +158,8 @@ def test_a_change_that_is_held_is_told_without_its_words() -> None:
     assert channel.comments == ["slow", ""]
 
 
-def test_brought_back_by_a_new_vote() -> None:
-    """A vote that was withdrawn and cast again before anything was sent reads as it is, in order."""
+def test_restored_by_a_new_vote() -> None:
+    """A vote that was withdrawn and cast again before anything was sent has its current content, in order."""
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
         hk.collection.set_vote(Target("s"), "kim", "down", "slow")
@@ -171,8 +171,8 @@ def test_brought_back_by_a_new_vote() -> None:
 
 
 @pytest.mark.parametrize(("others", "sent"), [([], ["feedback.created"]), ([{"tags": ["none"]}], [])])
-def test_a_route_that_is_gone(others: list[dict[str, object]], sent: list[str]) -> None:
-    """What a removed route chose is still sent, unless other routes to the channel do not take it."""
+def test_a_removed_route(others: list[dict[str, object]], sent: list[str]) -> None:
+    """Deliveries of a removed route are still sent, unless the other routes to the channel do not take them."""
     channel = Recorder()
     routes = [{"name": f"other-{number}", "channel": "ops", **filters} for number, filters in enumerate(others)]
     with telling(
@@ -186,8 +186,8 @@ def test_a_route_that_is_gone(others: list[dict[str, object]], sent: list[str]) 
     assert channel.types == sent
 
 
-def test_another_team_gets_no_words_that_are_not_for_it() -> None:
-    """Feedback that moves to another agent meanwhile is not sent as new, and its change without words."""
+def test_another_team_gets_no_content() -> None:
+    """Feedback that moves to another agent meanwhile is not sent as new, and its change without content."""
     helper, everything = Recorder(), Recorder()
     routes: list[dict[str, object]] = [
         {"name": "new", "channel": "helper", "events": ["feedback.created"], "agents": ["helper"]},
@@ -202,8 +202,8 @@ def test_another_team_gets_no_words_that_are_not_for_it() -> None:
 
 
 @pytest.mark.parametrize("at", ["fan-out", "send"])
-def test_an_alert_is_emptied_while_it_is_on_its_way(at: str) -> None:
-    """That an alert was raised is not sent any more when its feedback was erased; its end has no content."""
+def test_an_alert_is_emptied_before_it_is_sent(at: str) -> None:
+    """The raising of an alert is not sent after its feedback was erased; its resolution has no content."""
     channel = Recorder()
     rules: list[dict[str, object]] = [{"name": "streak", "kind": "streak", "length": 2, "by": "session"}]
 
@@ -225,7 +225,7 @@ def test_an_alert_is_emptied_while_it_is_on_its_way(at: str) -> None:
 
 
 def test_an_erasure_wakes_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That feedback was erased is sent at once, although no event says so."""
+    """An erasure is sent at once, although it has no event."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
@@ -236,8 +236,8 @@ def test_an_erasure_wakes_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
         eventually(lambda: channel.types[1:] == ["feedback.erased"])
 
 
-def test_the_erasure_of_what_is_being_sent_follows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A send that was under way during the erasure may arrive; the notification of the erasure follows it."""
+def test_an_erasure_during_a_send_follows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A send that was running during the erasure may arrive; the notification of the erasure follows it."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     let_go = Event()
     channel = Recorder(lambda _: let_go.wait(20))
@@ -250,11 +250,11 @@ def test_the_erasure_of_what_is_being_sent_follows_at_once(monkeypatch: pytest.M
         eventually(lambda: channel.types == ["feedback.created", "feedback.erased"])
 
 
-# --- in order ---------------------------------------------------------------------------------------------------------
+# --- Order ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_burst_of_changes_arrives_in_order_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each change waits for the one before, and not for the next look of the relay."""
+    """Each change waits for the one before, and not for the next poll of the relay."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     channel = Recorder()
     with telling(channels={"ops": channel}) as hk:
@@ -271,8 +271,10 @@ def test_a_burst_of_changes_arrives_in_order_and_at_once(monkeypatch: pytest.Mon
         assert len({one.id for one in theirs}) == 5
 
 
-def test_what_failed_holds_up_what_happened_next_and_nothing_else() -> None:
-    """While the first delivery about a feedback is tried again, its changes wait; others do not. A dead one frees."""
+def test_a_failed_delivery_delays_its_successors_only() -> None:
+    """While the first delivery about feedback is retried, its changes wait, and others do not. A dead one releases
+    them.
+    """
     clock = ManualClock()
 
     def refuse_first(notification: Notification) -> None:
@@ -289,13 +291,13 @@ def test_what_failed_holds_up_what_happened_next_and_nothing_else() -> None:
         assert sorted(pending(hk)) == ["feedback.created", "feedback.updated"]
         clock.turn(days=1)
         hk.relay.run_due()
-        # Both are dead: the second was tried as soon as the first was given up.
+        # Both are dead: the second was sent as soon as the first was dead.
         assert pending(hk) == []
     assert [one.type.value for one in channel.tried][-2:] == ["feedback.created", "feedback.updated"]
 
 
-def test_what_arrived_is_settled_before_the_batch_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a slow receiver what has arrived is settled soon, so that what happened next need not wait for the batch."""
+def test_deliveries_are_settled_before_the_batch_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a slow receiver, deliveries are settled soon, so that later events do not wait for the whole batch."""
     monkeypatch.setattr(lane_module, "_UNSETTLED", 0.0)
     settled: list[int] = []
 
@@ -309,8 +311,8 @@ def test_what_arrived_is_settled_before_the_batch_ends(monkeypatch: pytest.Monke
     assert settled == [0, 1, 2, 3]
 
 
-def test_order_with_several_threads_and_a_receiver_that_fails_now_and_then() -> None:
-    """However many threads send, and whatever is tried again, versions of one feedback arrive in order."""
+def test_order_with_several_threads_and_a_failing_receiver() -> None:
+    """With any number of threads and retries, versions of feedback arrive in order."""
     clock, failing = ManualClock(), iter([True, False, False] * 1_000)
 
     def sometimes(_: Notification) -> None:
@@ -330,7 +332,7 @@ def test_order_with_several_threads_and_a_receiver_that_fails_now_and_then() -> 
             waiting = hk.outbox.deliveries(DeliveryState.PENDING, limit=100)
             first = {one.event.subject_id: one for one in sorted(waiting, key=lambda one: -one.event.version)}
             if not hk.outbox.events(limit=1) and all(one.due_at > clock.now for one in first.values()):
-                # Nobody is sending, so no lease runs out.
+                # No thread is sending, so no lease expires.
                 clock.turn(hours=1)
                 hk.relay.nudge()
             return len(channel.arrived) >= 60
@@ -343,12 +345,12 @@ def test_order_with_several_threads_and_a_receiver_that_fails_now_and_then() -> 
     assert set(map(tuple, by_feedback.values())) == {("feedback.created", "feedback.updated", "feedback.updated")}
 
 
-# --- by one clock -----------------------------------------------------------------------------------------------------
+# --- One clock --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def two_relays(channel: Recorder, ahead: timedelta) -> Iterator[tuple[Harken, Harken, ManualClock]]:
-    """Two on one storage whose clocks differ, with the clock of the storage."""
+    """Two Harkens on one storage with different clocks, and the clock of the storage."""
     true, new_id = ManualClock(), counting_ids()
 
     def wrong() -> datetime:
@@ -363,13 +365,13 @@ def two_relays(channel: Recorder, ahead: timedelta) -> Iterator[tuple[Harken, Ha
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_two_relays_whose_clocks_differ(hours: int) -> None:
+def test_two_relays_with_different_clocks(hours: int) -> None:
     """Leases, due times and retries follow the clock of the storage: nothing is sent twice, or hours late."""
     channel = Recorder()
     with two_relays(channel, timedelta(hours=hours)) as (one, other, clock):
 
         def other_looks(_: Notification) -> None:
-            # While one sends what it has claimed, the other looks for work.
+            # While one sends its claims, the other looks for work.
             channel.refuse = lambda _: None
             assert other.relay.run_due() == 0
 
@@ -379,7 +381,7 @@ def test_two_relays_whose_clocks_differ(hours: int) -> None:
         other.submit("s", "down", SECRET, author="victim")
         assert other.relay.dispatch() == 1
         assert one.relay.run_due() == 1
-        # What the other finds failing is due again when the storage's clock says so.
+        # A delivery that fails in the other is due again by the storage's clock.
         channel.refuse = _refuse
         other.submit("s", "up")
         other.relay.run_due()
@@ -388,7 +390,7 @@ def test_two_relays_whose_clocks_differ(hours: int) -> None:
         channel.refuse = lambda _: None
         clock.turn(seconds=5)
         assert one.relay.run_due() == 1
-        # An erasure, too, and a lease that nobody ends.
+        # Also an erasure, and a lease that is not ended.
         erase(other)
         claimed = other.outbox.claim("ops", now=clock.now, until=clock.now + LEASE, limit=1)
         assert [one.event.type.value for one in claimed] == ["feedback.erased"]

@@ -1,4 +1,4 @@
-"""Sending from real storages: what leaves is true, in order, and sent by one of several relays whose clocks differ."""
+"""Sending from real storages: current content, in order, once by one of several relays with different clocks."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def pending(hk: Harken) -> int:
-    """How much is on its way."""
+    """The number of pending deliveries."""
     return len(hk.outbox.deliveries(DeliveryState.PENDING, limit=1_000))
 
 
 def erase(hk: Harken) -> object:
-    """The victim has everything erased."""
+    """Erase all feedback."""
     return hk.collection.erase(hk.query(author="victim"))
 
 
 def change_all(hk: Harken) -> None:
-    """The victim changes and withdraws everything."""
+    """Change and withdraw all feedback."""
     for one in list(hk.stream(author="victim")):
         hk.collection.change("default", one.id, Change(comment="changed"))
         hk.collection.withdraw("default", one.id)
@@ -50,8 +50,8 @@ def change_all(hk: Harken) -> None:
 @pytest.mark.parametrize(
     ("meanwhile", "then"), [(erase, "feedback.erased"), (change_all, "feedback.withdrawn")], ids=["erased", "withdrawn"]
 )
-def test_nothing_is_sent_of_what_is_gone(url: str, meanwhile: Callable[[Harken], object], then: str) -> None:
-    """A relay holds a batch of what is erased, or withdrawn: one was being sent, and none after that."""
+def test_nothing_is_sent_of_erased_feedback(url: str, meanwhile: Callable[[Harken], object], then: str) -> None:
+    """A relay holds a batch of feedback that is erased or withdrawn: one was being sent, and none after that."""
 
     def interfere(_: Notification) -> None:
         channel.refuse = lambda _: None
@@ -68,8 +68,8 @@ def test_nothing_is_sent_of_what_is_gone(url: str, meanwhile: Callable[[Harken],
     assert "secret" not in repr(channel.arrived[1:])
 
 
-def test_an_erasure_of_what_is_being_sent_follows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was under way may arrive; the erasure is sent right after it, and wakes an idle relay, too."""
+def test_an_erasure_during_a_send_follows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running send may arrive; the erasure is sent right after it, and also wakes an idle relay."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     let_go = Event()
     channel = Recorder(lambda _: let_go.wait(20))
@@ -87,7 +87,7 @@ def test_an_erasure_of_what_is_being_sent_follows(url: str, monkeypatch: pytest.
 
 
 def test_a_burst_of_changes_arrives_in_order_and_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each change waits for the one before, and not for the next look of the relay."""
+    """Each change waits for the one before, and not for the next poll of the relay."""
     monkeypatch.setattr(relay_module, "POLL", 3600.0)
     channel = Recorder()
     with harken.connect(url, channels={"ops": channel}) as hk:
@@ -99,13 +99,15 @@ def test_a_burst_of_changes_arrives_in_order_and_at_once(url: str, monkeypatch: 
         hk.relay.nudge()
         eventually(lambda: len(channel.arrived) == 20)
     for one in ids:
-        theirs = [told.type.value for told in channel.arrived if told.feedback and told.feedback.id == one]
+        theirs = [sent.type.value for sent in channel.arrived if sent.feedback and sent.feedback.id == one]
         assert theirs == ["feedback.created"] + ["feedback.updated"] * 3
 
 
 @pytest.mark.parametrize("between", [False, True])
-def test_what_is_held_is_created_when_it_is_approved(url: str, between: bool) -> None:
-    """A route for new downs is notified once of one that was held, also if no relay ran between; others more often."""
+def test_held_feedback_is_created_when_it_is_approved(url: str, between: bool) -> None:
+    """A route for new thumbs-downs is notified once of a held one, even if no relay ran between; other routes more
+    often.
+    """
     new, every = Recorder(), Recorder()
     routes = [
         {"name": "new", "channel": "new", "events": ["feedback.created"], "ratings": ["down"]},
@@ -123,7 +125,7 @@ def test_what_is_held_is_created_when_it_is_approved(url: str, between: bool) ->
 
 @contextmanager
 def relays_on_mongodb(url: str, channel: Recorder, *ahead: int) -> Iterator[list[Harken]]:
-    """Started relays whose machines' clocks are so many hours ahead."""
+    """Started relays, on machines with clocks that many hours ahead."""
     clocks = [partial(lambda hours: datetime.now(UTC) + timedelta(hours=hours), hours) for hours in ahead]
     opened = [harken.connect(url, channels={"ops": channel}, clock=clock) for clock in clocks]
     try:
@@ -137,7 +139,7 @@ def relays_on_mongodb(url: str, channel: Recorder, *ahead: int) -> Iterator[list
 
 @pytest.mark.slow
 def test_relays_whose_clocks_differ_by_hours(mongodb_url: str) -> None:
-    """Each delivery is sent once and soon, whichever relay fans it out, claims it or erases what it is about."""
+    """Each delivery is sent once and soon, with any relay that fans it out, claims it or erases its subject."""
     channel = Recorder(lambda _: Event().wait(0.002))
     with relays_on_mongodb(mongodb_url, channel, 5, -5, 0) as opened:
         for number in range(60):

@@ -1,4 +1,4 @@
-"""What an application knows of a session."""
+"""Session metadata."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ APP = "default"
 
 
 def nested(depth: int) -> JsonValue:
-    """Lists in lists."""
+    """Nested lists."""
     value: JsonValue = "deep inside"
     for _ in range(depth):
         value = [value]
@@ -32,7 +32,7 @@ def nested(depth: int) -> JsonValue:
 
 @given(st.lists(st.dictionaries(keys, values, max_size=4), max_size=4))
 def test_updates_add_up(updates: list[dict[str, JsonValue]]) -> None:
-    """Each update sets its own keys and leaves the others; what is read equals what was written, sorted by name."""
+    """Each update sets its own keys and keeps the others; reading returns what was written, sorted by name."""
     with harken.connect("memory://") as hk:
         expected: dict[str, JsonValue] = {}
         for changes in updates:
@@ -43,8 +43,8 @@ def test_updates_add_up(updates: list[dict[str, JsonValue]]) -> None:
         assert list(metadata) == sorted(expected)
 
 
-def test_nothing_is_shared(hk: Harken) -> None:
-    """Changing what went in or came out changes nothing that is stored, and no other session."""
+def test_values_are_copied(hk: Harken) -> None:
+    """Changing a passed or returned value changes neither the stored one nor another session."""
     plans: list[JsonValue] = ["free"]
     hk.sessions.update(APP, "s", {"plans": plans})
     plans.append("premium")
@@ -54,7 +54,7 @@ def test_nothing_is_shared(hk: Harken) -> None:
 
 
 def test_deleting(hk: Harken) -> None:
-    """Deleting names what goes and says how many there were; without names everything goes."""
+    """Deleting returns how many of the keys existed; without keys, all are deleted."""
     hk.sessions.update(APP, "s", {"a": 1, "b": 2, "c": 3})
     assert hk.sessions.delete(APP, "s", ["a", "unknown"]) == 1
     assert hk.sessions.delete(APP, "s", []) == 0
@@ -83,8 +83,8 @@ def test_deleting(hk: Harken) -> None:
         ([0] * 9_998, "metadata too large: at most 10,000 values, nested 20 deep"),
     ],
 )
-def test_what_no_storage_could_keep(hk: Harken, value: JsonValue, message: str) -> None:
-    """Only JSON goes in, and the message says where it is not; nothing of the update is kept."""
+def test_invalid_values(hk: Harken, value: JsonValue, message: str) -> None:
+    """Only JSON is accepted, and the message says where the error is; nothing of the update is stored."""
     with pytest.raises(InvalidMetadata) as caught:
         hk.sessions.update(APP, "s", {"fine": 1, "key": value})
     assert str(caught.value) == message
@@ -93,13 +93,13 @@ def test_what_no_storage_could_keep(hk: Harken, value: JsonValue, message: str) 
 
 @pytest.mark.parametrize("name", ["$where", "a.b", "", "x" * 101, "a b"])
 def test_names(hk: Harken, name: str) -> None:
-    """A name that a storage could take for a path or an operator is refused."""
+    """A name that a storage could interpret as a path or an operator is refused."""
     with pytest.raises(InvalidMetadata, match=r"^metadata name"):
         hk.sessions.update(APP, "s", {name: 1})
 
 
 def test_all_problems_at_once(hk: Harken) -> None:
-    """Ids are checked too, and every problem is in the one message."""
+    """Ids are checked too, and the message has all problems."""
     with pytest.raises(InvalidMetadata) as caught:
         hk.sessions.update("", "\x07", {"a": float("nan"), "$": 1})
     assert str(caught.value).split("; ") == [
@@ -111,7 +111,7 @@ def test_all_problems_at_once(hk: Harken) -> None:
 
 
 def test_bounds(hk: Harken) -> None:
-    """Twenty levels and many values are fine, and what contains itself is no endless loop."""
+    """Twenty levels and many values are accepted, and a cyclic value does not cause an endless loop."""
     hk.sessions.update(APP, "s", {"deep": nested(19)})
     hk.sessions.update(APP, "s", {"wide": [0] * 9_998})
     assert hk.sessions.get(APP, "s")["deep"] == nested(19)
@@ -122,7 +122,7 @@ def test_bounds(hk: Harken) -> None:
 
 
 def test_metadata_has_a_limit_in_total(hk: Harken) -> None:
-    """However little each update sets, a session that has all it can have is told so, and what to do."""
+    """With updates of any size, a session at the limit gets an error that says what to do."""
     for first in range(0, 1_000, 100):
         hk.sessions.update(APP, "s", {f"name-{number}": "" for number in range(first, first + 100)})
     with pytest.raises(InvalidMetadata, match=r"1,001 names \(max: 1,000, now: 1,000\); remove names"):
@@ -134,7 +134,7 @@ def test_metadata_has_a_limit_in_total(hk: Harken) -> None:
 
 
 def test_a_session_beyond_the_limit_can_be_reduced() -> None:
-    """Metadata from before there was a limit is kept: what makes it smaller is allowed, and what adds to it is not."""
+    """Metadata from before there was a limit is kept: it can be reduced, but not extended."""
     with open_storage("memory://") as storage, harken.connect(storage) as hk:
         storage.sessions._data.metadata[APP, "s"] = {"a": "x" * 2_000_000, "b": 1}  # type: ignore[attr-defined]
         with pytest.raises(InvalidMetadata, match="now: 2,000,005"):

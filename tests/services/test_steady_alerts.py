@@ -1,4 +1,4 @@
-"""Alerts that do not flap: they are resolved when the pattern is clearly over and stays so, in any relay."""
+"""Alerts that do not flap: they are resolved when the pattern has clearly ended for long enough, in any relay."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +37,7 @@ from support import NOON, ManualClock, a_feedback, in_threads
 APP = "default"
 MINUTE, HOUR, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
 NONE = timedelta()
-#: Ups and downs about an airline on a bad day, in ten minutes each: satisfaction over three hours is 9 to 13 percent.
+# : Ratings of an airline on a bad day, in ten minutes each: satisfaction over three hours is 9 to 13 percent.
 BAD_DAY = """
     0/2 4/6 3/15 1/12 0/14 0/14 5/14 3/22 0/16 3/14 1/10 0/10 1/14 2/13 1/27 2/5 2/12 1/11 1/21 2/6 2/7 0/11 5/12 1/17
     2/11 1/8 0/17 1/12 1/10 1/21 1/21 2/20 1/12 2/8 4/13 0/20 2/17 3/14 1/10 4/7 0/12 2/18 0/24 0/12 3/9 0/2
@@ -46,7 +46,7 @@ UNHAPPY = SatisfactionRule(name="unhappy", by="agent", below=15, window=3 * HOUR
 
 
 class Watch:
-    """Rules that look at a storage whose clock is turned by hand."""
+    """Rules that evaluate a storage, with a manual clock."""
 
     def __init__(self, storage: Storage, *rules: AlertRule) -> None:
         self.storage = storage
@@ -56,36 +56,36 @@ class Watch:
         self._numbers = count()
 
     def relay(self, *rules: AlertRule, clock: Callable[[], datetime] | None = None) -> AlertingService:
-        """A service as another relay, or one that was restarted, has it: it remembers nothing."""
+        """A service, as another or restarted relay has it, without memory of earlier evaluations."""
         parts = self.storage.feedback, self.storage.alerts, self.storage.state
         return AlertingService(*parts, rules=rules or self.rules, clock=clock or self.clock)
 
     def give(self, ups: int = 0, downs: int = 0, *, ago: timedelta = NONE, **parts: Any) -> None:
-        """Store so many ratings."""
+        """Store that many ratings."""
         parts = {"agent_id": "a", "created_at": self.clock() - ago, "comment": "slow", **parts}
         ratings = [Rating.UP] * ups + [Rating.DOWN] * downs
         rows = [a_feedback(f"f{next(self._numbers):06}", rating, **parts) for rating in ratings]
         self.storage.feedback.add(accepted(*rows))
 
     def hold(self, entries: int, **parts: Any) -> None:
-        """Store feedback that awaits moderation."""
+        """Store pending feedback."""
         self.give(entries, moderation=Moderation.held("spam"), **parts)
 
     def decide(self, entries: int | None = None) -> None:
-        """Approve the oldest of what awaits moderation, or all of it."""
+        """Approve the oldest pending feedback, or all."""
         pending = FeedbackQuery(statuses=frozenset({ModerationStatus.PENDING}))
         for one in list(self.storage.feedback.stream(pending))[:entries]:
             decided = one.moderated(one.moderation.decide(ModerationStatus.APPROVED, at=self.clock()), at=self.clock())
             self.storage.feedback.replace(decided, [])
 
     def later(self, **by: float) -> list[bool]:
-        """Evaluate after so much time; of each alert, the last raised first, whether it is open."""
+        """Evaluate after that time; returns whether each alert is open, the last raised first."""
         self.clock.turn(**by)
         self.service.evaluate_windows()
         return [alert.is_open for alert in self.alerts()]
 
     def alerts(self) -> list[Alert]:
-        """All that were raised, the last first."""
+        """All alerts, the last raised first."""
         return list(self.storage.alerts.find(APP, limit=1_000))
 
 
@@ -97,9 +97,9 @@ def watching(*rules: AlertRule) -> Iterator[Watch]:
 
 
 def replay(watch: Watch, *, every: int, parts: int | None = None) -> list[Alert]:
-    """The alerts about the bad day, or its first parts, looked at every so many minutes, until it is long over."""
+    """The alerts about the bad day, or its first parts, evaluated at that interval until long after it."""
     for ups, downs in (map(int, part.split("/")) for part in BAD_DAY.split()[:parts]):
-        # The ups come at the end of each ten minutes.
+        # The thumbs-up come at the end of each ten minutes.
         watch.give(downs=downs)
         for _ in range(10 // every - 1):
             watch.later(minutes=every)
@@ -110,16 +110,16 @@ def replay(watch: Watch, *, every: int, parts: int | None = None) -> list[Alert]
     return watch.alerts()
 
 
-# --- one bad afternoon ------------------------------------------------------------------------------------------------
+# --- One bad afternoon ------------------------------------------------------------------------------------------------
 
 
 def test_one_bad_afternoon_is_one_alert() -> None:
-    """Satisfaction around its bound for hours raises one alert, which is resolved once, when it is over."""
+    """Satisfaction around its bound for hours raises one alert, which is resolved once, at the end."""
     with watching(UNHAPPY) as watch:
         (alert,) = replay(watch, every=10, parts=30)
         assert not alert.is_open
-        told = [event for event in watch.storage.outbox.events(limit=10_000) if event.type.about_alert]
-        assert [event.type for event in told] == [EventType.ALERT_RAISED, EventType.ALERT_RESOLVED]
+        sent = [event for event in watch.storage.outbox.events(limit=10_000) if event.type.about_alert]
+        assert [event.type for event in sent] == [EventType.ALERT_RAISED, EventType.ALERT_RESOLVED]
 
 
 @pytest.mark.slow
@@ -128,14 +128,14 @@ def test_one_bad_afternoon_is_one_alert() -> None:
 def test_one_bad_afternoon_in_every_storage(
     url: str, every: int, tmp_path: Any, request: pytest.FixtureRequest
 ) -> None:
-    """However often one looks, and with nothing that has to cool down."""
+    """At any evaluation interval, and without a cooldown."""
     named = request.getfixturevalue("mongodb_url") if url == "mongodb" else url.format(tmp_path)
     with open_storage(named) as storage:
         assert len(replay(Watch(storage, evolve(UNHAPPY, cooldown=NONE)), every=every)) == 1
 
 
 def test_two_bad_afternoons_are_two_alerts() -> None:
-    """A pattern that was over for long enough and comes back raises a new alert."""
+    """A pattern that had ended for long enough and comes back raises a new alert."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         for _ in range(2):
             watch.give(downs=30)
@@ -145,8 +145,8 @@ def test_two_bad_afternoons_are_two_alerts() -> None:
         assert [alert.is_open for alert in watch.alerts()] == [False, False]
 
 
-def test_a_standing_alert_that_gets_worse_is_still_one() -> None:
-    """More of the same, and worse, changes nothing about the alert."""
+def test_an_open_alert_that_gets_worse_is_one_alert() -> None:
+    """A stronger pattern changes nothing about the alert."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(ups=10, downs=30)
         watch.later()
@@ -157,11 +157,11 @@ def test_a_standing_alert_that_gets_worse_is_still_one() -> None:
         assert watch.alerts() == [alert]
 
 
-# --- the margin -------------------------------------------------------------------------------------------------------
+# --- The margin -------------------------------------------------------------------------------------------------------
 
 
 def test_satisfaction_must_be_back_by_the_margin() -> None:
-    """Just above the bound it is not over; by the margin it is, once that has held for long enough."""
+    """Just above the bound the pattern has not ended; above the margin it has, once that has lasted for long enough."""
     with watching(SatisfactionRule(name="unhappy", window=HOUR, resolve_after=10 * MINUTE)) as watch:
         watch.give(ups=5, downs=30)
         assert watch.later() == [True]
@@ -177,7 +177,7 @@ def test_satisfaction_must_be_back_by_the_margin() -> None:
 
 
 def test_a_relapse_starts_the_time_again() -> None:
-    """The pattern must have been over all the time: a look that finds it going on counts from the beginning."""
+    """The pattern must have ended for the whole time: an evaluation that finds it starts the time again."""
     with watching(SatisfactionRule(name="unhappy", window=10 * MINUTE, resolve_after=30 * MINUTE)) as watch:
         watch.give(downs=30)
         assert watch.later() == [True]
@@ -192,7 +192,7 @@ def test_a_relapse_starts_the_time_again() -> None:
 
 @pytest.mark.parametrize(("thumbs", "stands"), [(0, False), (9, False), (10, True), (19, True)])
 def test_too_few_thumbs(thumbs: int, stands: bool) -> None:
-    """Half as many as the rule asks for still tell that it goes on; fewer, or none, are nothing to judge by."""
+    """Half as many as the rule requires still keep the alert open; with fewer, or none, the pattern has ended."""
     with watching(SatisfactionRule(name="unhappy", resolve_after=NONE)) as watch:
         watch.give(downs=30)
         watch.later()
@@ -203,7 +203,7 @@ def test_too_few_thumbs(thumbs: int, stands: bool) -> None:
 
 @pytest.mark.parametrize("kind", [RateRule, ThemeRule])
 def test_rates_must_be_under_a_share_of_the_threshold(kind: type[RateRule | ThemeRule]) -> None:
-    """With a margin of 20%, both fewer than 80% of the number, and no rise to 80% of the factor, end it."""
+    """With a margin of 20%, fewer than 80% of the number, or a rise below 80% of the factor, ends the pattern."""
     with watching(kind(name="rising", at_least=20, factor=2.5, resolve_after=NONE)) as watch:
         watch.give(downs=2, ago=WEEK + 6 * HOUR)
         watch.give(downs=20)
@@ -229,7 +229,7 @@ def test_a_rate_that_is_no_longer_far_above_the_usual() -> None:
         assert watch.later() == [False]
 
 
-# --- since when it has been over --------------------------------------------------------------------------------------
+# --- Since when the pattern has ended ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_rate_that_is_no_longer_far_above_the_usual() -> None:
     ["memory://", *(pytest.param(url, marks=pytest.mark.slow) for url in ("sqlite:///{}/feedback.db", "mongodb"))],
 )
 def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.FixtureRequest) -> None:
-    """Since when the pattern has been over is in the storage, so that it does not matter which relay looks."""
+    """The storage has since when the pattern has ended, so that any relay can evaluate."""
     named = request.getfixturevalue("mongodb_url") if url == "mongodb" else url.format(tmp_path)
     with open_storage(named) as storage:
         watch = Watch(storage, SatisfactionRule(name="unhappy"))
@@ -249,8 +249,10 @@ def test_a_restart_loses_nothing(url: str, tmp_path: Any, request: pytest.Fixtur
         assert list(storage.state.all("rule-state")) == []
 
 
-def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
-    """They agree since when it has been over, also those that are the first to find that, and one of them resolves."""
+def test_concurrent_relays_resolve_an_alert_once() -> None:
+    """They agree since when the pattern has ended, even those that find it first, and one of them resolves the
+    alert.
+    """
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
@@ -258,19 +260,19 @@ def test_relays_that_look_at_once_resolve_an_alert_once() -> None:
             watch.clock.turn(minutes=minutes)
             relays = [watch.relay() for _ in range(4)]
             assert sum(map(int, map(str, in_threads([relay.evaluate_windows for relay in relays])))) == resolved
-        told = [event for event in watch.storage.outbox.events(limit=1_000) if event.type.about_alert]
-        assert len(told) == 2
+        sent = [event for event in watch.storage.outbox.events(limit=1_000) if event.type.about_alert]
+        assert len(sent) == 2
 
 
 @pytest.mark.parametrize("broken", range(6))
 def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever write about alerts fails, later looks raise one alert and resolve it in the end, and leave nothing."""
+    """If any write about alerts fails, later evaluations raise one alert, resolve it in the end, and leave no state."""
     calls = count()
 
     def failing(write: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             number = next(calls)
-            # Half of them fail before they write, the others behind that.
+            # Half of them fail before they write, the others after it.
             if number == broken // 2 and broken % 2:
                 raise StorageUnavailable("away")
             written = write(*arguments)
@@ -297,8 +299,8 @@ def test_a_storage_that_fails_in_between(broken: int, monkeypatch: pytest.Monkey
         assert next(calls) > broken // 2
 
 
-def test_an_hourly_look_is_enough() -> None:
-    """Two looks in a row that find it over are enough, if they are far enough apart."""
+def test_an_hourly_evaluation_is_enough() -> None:
+    """Two consecutive evaluations that find the pattern ended are enough, if they are far enough apart."""
     with watching(SatisfactionRule(name="unhappy", resolve_after=30 * MINUTE)) as watch:
         watch.give(downs=30)
         assert watch.later() == [True]
@@ -307,7 +309,7 @@ def test_an_hourly_look_is_enough() -> None:
 
 
 def test_silence_ends_at_once() -> None:
-    """What arrives ends it, so there is nothing to wait for."""
+    """New feedback ends it, so there is no waiting time."""
     with watching(SilenceRule(name="quiet")) as watch:
         watch.give(ups=1)
         assert watch.later(hours=6) == [True]
@@ -316,7 +318,7 @@ def test_silence_ends_at_once() -> None:
 
 
 def test_erased_feedback_ends_a_pattern() -> None:
-    """Without its feedback the pattern is over, also where nothing is left of the application and a relay restarts."""
+    """Without its feedback the pattern has ended, even if the application has no feedback and a relay restarts."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
@@ -327,7 +329,7 @@ def test_erased_feedback_ends_a_pattern() -> None:
 
 
 def test_an_alert_that_was_emptied() -> None:
-    """An open alert without words and ids is resolved like any other."""
+    """An open alert without content and ids is resolved like any other."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
@@ -338,11 +340,11 @@ def test_an_alert_that_was_emptied() -> None:
         assert watch.later(hours=1) == [False]
 
 
-# --- clocks -----------------------------------------------------------------------------------------------------------
+# --- Clocks -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_clock_that_is_put_back() -> None:
-    """What a clock that was ahead noted counts from now on, so that the alert is resolved in time."""
+    """A time that a fast clock stored counts from now on, so that the alert is resolved in time."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
@@ -353,7 +355,7 @@ def test_a_clock_that_is_put_back() -> None:
 
 
 def test_a_clock_that_jumps_ahead_for_a_moment() -> None:
-    """One look from the future resolves nothing while the pattern goes on for everybody else."""
+    """One evaluation by a fast clock resolves nothing while the pattern continues."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         for _ in range(3):
             watch.give(downs=30)
@@ -361,8 +363,8 @@ def test_a_clock_that_jumps_ahead_for_a_moment() -> None:
             assert watch.later(minutes=1) == [True]
 
 
-def test_an_alert_from_the_future_holds_up_no_other() -> None:
-    """What was raised by a clock that was years ahead is resolved, and later patterns have alerts of their own."""
+def test_an_alert_from_the_future_does_not_block_others() -> None:
+    """An alert that a clock years ahead raised is resolved, and later patterns have their own alerts."""
     rule = SatisfactionRule(name="unhappy", resolve_after=10 * MINUTE, cooldown=NONE)
     with watching(rule) as watch:
         watch.clock.turn(days=3650)
@@ -376,13 +378,13 @@ def test_an_alert_from_the_future_holds_up_no_other() -> None:
             assert watch.later(minutes=1) == [True] + [False] * number
 
 
-# --- rules that come and go -------------------------------------------------------------------------------------------
+# --- Rules that are added and removed ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", [SatisfactionRule(name="old"), StreakRule(name="old", by="agent")])
 @pytest.mark.parametrize("left", [(), (SilenceRule(name="other", after=timedelta(days=9)),)])
 def test_a_rule_that_was_removed(rule: AlertRule, left: tuple[AlertRule, ...]) -> None:
-    """Its alerts are resolved when no relay has known it for two hours, also if no rule is left at all."""
+    """Its alerts are resolved when no relay has had the rule for two hours, even if no rule is left."""
     with watching(rule) as watch:
         watch.give(downs=30)
         watch.service.on_feedback(list(watch.storage.feedback.stream(FeedbackQuery())))
@@ -397,7 +399,7 @@ def test_a_rule_that_was_removed(rule: AlertRule, left: tuple[AlertRule, ...]) -
 
 @pytest.mark.parametrize("rule", [SatisfactionRule(name="new"), StreakRule(name="new", by="agent")])
 def test_a_rule_that_not_all_relays_know_yet(rule: AlertRule) -> None:
-    """While any relay knows the rule, the others leave its alerts alone."""
+    """While any relay has the rule, the others do not resolve its alerts."""
     with watching(rule) as watch:
         watch.give(downs=30)
         watch.service.on_feedback(list(watch.storage.feedback.stream(FeedbackQuery())))
@@ -410,8 +412,8 @@ def test_a_rule_that_not_all_relays_know_yet(rule: AlertRule) -> None:
         assert RETIRED < 4 * 50 * MINUTE
 
 
-def test_a_rule_of_another_kind_under_the_same_name() -> None:
-    """The alert that the earlier rule left is resolved, so that the new one can raise its own."""
+def test_a_rule_of_another_kind_with_the_same_name() -> None:
+    """The alert of the earlier rule is resolved, so that the new one can raise its own."""
     with watching(SatisfactionRule(name="bad")) as watch:
         watch.give(downs=30, ago=WEEK)
         watch.give(downs=200)
@@ -423,8 +425,8 @@ def test_a_rule_of_another_kind_under_the_same_name() -> None:
         assert watch.later(minutes=1) == [True, False]
 
 
-def test_a_rule_that_is_kept_to_another_application() -> None:
-    """To the application that it no longer looks at it is as good as removed."""
+def test_a_rule_that_is_limited_to_another_application() -> None:
+    """For the application that it no longer applies to, it counts as removed."""
     with watching(SatisfactionRule(name="unhappy")) as watch:
         watch.give(downs=30)
         watch.later()
@@ -434,14 +436,14 @@ def test_a_rule_that_is_kept_to_another_application() -> None:
         assert watch.later(hours=2) == [False]
 
 
-# --- whatever happens -------------------------------------------------------------------------------------------------
+# --- Properties -------------------------------------------------------------------------------------------------------
 
 steps = st.lists(
     st.tuples(
         st.sampled_from([1, 1, 5, 10, 30, 60, 200]),
         st.integers(0, 12),
         st.integers(0, 12),
-        st.sampled_from(["look", "look", "look", "restart", "nobody looks", "erase", "decide"]),
+        st.sampled_from(["look", "look", "look", "restart", "pause", "erase", "decide"]),
     ),
     max_size=25,
 )
@@ -454,10 +456,12 @@ steps = st.lists(
     st.sampled_from([NONE, HOUR]),
     st.sampled_from([5 * MINUTE, HOUR]),
 )
-def test_alerts_are_apart_and_none_stands_for_ever(
+def test_alerts_are_apart_and_all_are_resolved(
     series: list[tuple[int, int, int, str]], resolve_after: timedelta, cooldown: timedelta, window: timedelta
 ) -> None:
-    """Whatever is said, two alerts of a rule are at least as far apart as it takes to resolve one, and all end."""
+    """With any feedback, two alerts of a rule are at least as far apart as it takes to resolve one, and all are
+    resolved.
+    """
     every = {"resolve_after": resolve_after, "cooldown": cooldown}
     rules = (
         SatisfactionRule(name="unhappy", at_least=5, window=window, **every),
@@ -477,7 +481,7 @@ def test_alerts_are_apart_and_none_stands_for_ever(
                     watch.storage.feedback.erase(FeedbackQuery(until=watch.clock() - HOUR), at=watch.clock())
                 case "decide":
                     watch.decide(downs)
-            if what == "nobody looks":
+            if what == "pause":
                 watch.clock.turn(minutes=minutes)
                 continue
             watch.later(minutes=minutes)
@@ -495,11 +499,11 @@ def test_alerts_are_apart_and_none_stands_for_ever(
         assert list(watch.storage.state.all("rule-state")) == []
 
 
-# --- the moderation queue ---------------------------------------------------------------------------------------------
+# --- The moderation queue ---------------------------------------------------------------------------------------------
 
 
 def test_a_queue_that_is_too_long() -> None:
-    """More entries than the rule allows raise an alert; by a margin fewer, for long enough, end it."""
+    """More entries than the rule allows raise an alert; fewer, by the margin and for long enough, resolve it."""
     with watching(QueueRule(name="queue", longer_than=10, resolve_after=10 * MINUTE)) as watch:
         watch.hold(10)
         assert watch.later(minutes=5) == []
@@ -517,7 +521,7 @@ def test_a_queue_that_is_too_long() -> None:
 
 
 def test_an_entry_that_waits_for_too_long() -> None:
-    """What was decided no longer waits; what a moderator sets back to pending waits since then."""
+    """Decided feedback no longer waits; feedback that a moderator sets back to pending waits since then."""
     with watching(QueueRule(name="queue", older_than=HOUR, resolve_after=NONE)) as watch:
         watch.hold(2)
         assert watch.later(hours=1) == []
@@ -537,8 +541,8 @@ def test_an_entry_that_waits_for_too_long() -> None:
         assert watch.later(seconds=1) == [True, False]
 
 
-def test_what_a_change_holds_waits_since_the_change() -> None:
-    """Old feedback that its author makes into spam has not waited since it was given, nor since an old decision."""
+def test_feedback_that_a_change_holds_waits_since_the_change() -> None:
+    """Old feedback that its author changes to spam waits neither since its creation nor since an old decision."""
     clock = ManualClock()
     with harken.connect("memory://", clock=clock, spam="hold") as hk:
         first, second = (hk.submit("s", "up", "Fine").feedback.id for _ in range(2))
@@ -550,7 +554,7 @@ def test_what_a_change_holds_waits_since_the_change() -> None:
             clock.turn(hours=24 * 365)
             hk.collection.change(APP, feedback_id, harken.Change(comment="casino"))
             assert hk.moderation.backlog(APP).waiting == waiting
-        # The one given first is read first, and has waited for less long.
+        # The one created first is read first, and has waited for a shorter time.
         assert hk.moderation.backlog(APP) == Backlog(2, clock() - 24 * 365 * HOUR)
         hk.moderation.decide(APP, second, "approved")
         assert hk.moderation.backlog(APP) == Backlog(1, clock())
@@ -561,7 +565,7 @@ def test_what_a_change_holds_waits_since_the_change() -> None:
 
 
 def test_queues_of_applications_are_apart() -> None:
-    """Each application has its own queue; what was withdrawn or belongs to others is not in it."""
+    """Each application has its own queue, without withdrawn feedback and that of others."""
     with watching(QueueRule(name="queue", longer_than=1)) as watch:
         for application in (APP, "default2", "shop"):
             watch.hold(1, application=application)
@@ -577,7 +581,7 @@ def test_queues_of_applications_are_apart() -> None:
     ["memory://", *(pytest.param(url, marks=pytest.mark.slow) for url in ("sqlite:///{}/feedback.db", "mongodb"))],
 )
 def test_the_backlog_in_every_storage(url: str, tmp_path: Any, request: pytest.FixtureRequest) -> None:
-    """How many wait and since when, whatever was decided, set back, withdrawn or erased before."""
+    """The number of pending entries and since when they wait, after decisions, withdrawals and erasures."""
     named = request.getfixturevalue("mongodb_url") if url == "mongodb" else url.format(tmp_path)
     with open_storage(named) as storage, harken.connect(storage, clock=(clock := ManualClock())) as hk:
         watch = Watch(storage)
@@ -600,8 +604,8 @@ def test_the_backlog_in_every_storage(url: str, tmp_path: Any, request: pytest.F
         assert hk.moderation.applications() == [APP, "shop"]
 
 
-def test_only_what_awaits_moderation_is_read_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much feedback an application has, nothing else is looked at to count its queue."""
+def test_only_pending_feedback_is_read_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With any amount of feedback, only pending entries are read to count the queue."""
     read: list[str] = []
     matches = FeedbackQuery.matches
 
@@ -618,8 +622,8 @@ def test_only_what_awaits_moderation_is_read_in_memory(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("others", [[], [{"name": "other", "kind": "streak", "length": 3}]])
-def test_the_alert_of_a_rule_that_goes_at_once_is_resolved(others: list[dict[str, object]]) -> None:
-    """Also where the rule was removed, or renamed, before a relay had looked around a second time."""
+def test_the_alert_of_a_rule_that_is_removed_at_once_is_resolved(others: list[dict[str, object]]) -> None:
+    """Even if the rule was removed or renamed before a relay evaluated it a second time."""
     clock = ManualClock()
     with open_storage("memory://") as storage:
         with harken.connect(storage, clock=clock, alert_rules=[{"name": "x", "kind": "streak", "length": 3}]) as hk:

@@ -30,7 +30,9 @@ def _vote(hk: Harken, number: int) -> harken.Receipt:
 
 
 def test_the_next_vote_is_always_accepted(storage: Storage) -> None:
-    """The first vote and the latest 99 are kept with it; retries of recent votes are recognised, and it is copied."""
+    """The first vote and the latest 99 are stored; retries of recent votes are recognised, and the vote can be
+    copied.
+    """
     with harken.connect(storage) as hk:
         receipts = [_vote(hk, number) for number in range(VOTES)]
         assert not any(receipt.duplicate for receipt in receipts)

@@ -1,4 +1,4 @@
-"""What waits is notified at once: nothing here looks by itself before an hour has passed, and no wake-up is lost."""
+"""Wake-ups: with polls an hour apart, every write is noticed at once, and no wake-up is lost."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
         yield opened
 
 
-# --- every writer -----------------------------------------------------------------------------------------------------
+# --- Every kind of write ----------------------------------------------------------------------------------------------
 
 
 def vote(hk: Harken, rating: str, **options: Any) -> Feedback:
@@ -40,12 +40,12 @@ def vote(hk: Harken, rating: str, **options: Any) -> Feedback:
 
 
 def given(hk: Harken, rating: str = "up") -> str:
-    """Feedback to write to; its id."""
+    """Feedback to change; returns its id."""
     return hk.submit("s", rating, "before").feedback.id
 
 
-#: Each way to write that is news, which imports without events and restored feedback are not: what is there before, and
-#: the write itself, which is given the id of that.
+#: Each kind of write that has an event (imports without events and restored feedback have none): what is stored
+#: before, and the write, which gets its id.
 WRITERS: dict[str, tuple[Callable[[Harken], object], Callable[[Harken, Any], object]]] = {
     "submit": (lambda hk: None, lambda hk, _: hk.submit("s", "up")),
     "submit_soon": (lambda hk: None, lambda hk, _: hk.submit_soon("s", "up").result(PATIENCE)),
@@ -66,7 +66,7 @@ WRITERS: dict[str, tuple[Callable[[Harken], object], Callable[[Harken, Any], obj
 @pytest.mark.parametrize("storage", STORAGES, indirect=True)
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_listener_that_reads_when_it_is_called_finds_the_write(storage: Storage, name: str) -> None:
-    """Whichever way something is written, listeners are called when it can be read, and not before."""
+    """For each kind of write, listeners are called when it can be read, and not before."""
     prepare, write = WRITERS[name]
     with unpolled(storage) as one:
         prepared = prepare(one.hk)
@@ -80,8 +80,8 @@ def test_a_listener_that_reads_when_it_is_called_finds_the_write(storage: Storag
 
 @pytest.mark.parametrize("storage", STORAGES, indirect=True)
 @pytest.mark.parametrize("name", WRITERS)
-def test_news_arrives_at_once(storage: Storage, name: str) -> None:
-    """Listeners and channels are notified of each write in this process without being asked to look."""
+def test_a_write_is_reported_at_once(storage: Storage, name: str) -> None:
+    """Listeners and channels are notified of each write in this process without a poll."""
     prepare, write = WRITERS[name]
     channel, woken = Recorder(), Event()
     with unpolled(storage, channels={"ops": channel}) as one:
@@ -100,8 +100,8 @@ def test_news_arrives_at_once(storage: Storage, name: str) -> None:
         eventually(lambda: len(channel.arrived) == arrived + len(written))
 
 
-def test_an_answer_of_a_responder_is_news(storage: Storage) -> None:
-    """The answer that is stored in the background is there when listeners are called, and reaches channels at once."""
+def test_a_reply_of_a_responder_is_reported(storage: Storage) -> None:
+    """A reply that is stored in the background can be read when listeners are called, and reaches channels at once."""
     channel, answers = Recorder(), Event()
 
     def respond(_: Feedback) -> str:
@@ -119,7 +119,7 @@ def test_an_answer_of_a_responder_is_news(storage: Storage) -> None:
         eventually(lambda: channel.types == ["feedback.created", "feedback.updated"])
 
 
-def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_news(storage: Storage) -> None:
+def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_reported(storage: Storage) -> None:
     """The vote that becomes the first one is stored when listeners are called."""
     with unpolled(storage) as one:
         earlier = vote(one.hk, "up")
@@ -130,11 +130,11 @@ def test_a_vote_whose_earlier_one_is_erased_meanwhile_is_news(storage: Storage) 
         assert [set(look) for look in one.looks[-1:]] == [{later.id}]
 
 
-# --- wake-ups ---------------------------------------------------------------------------------------------------------
+# --- Wake-ups ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_while_the_feed_looks_is_news(storage: Storage) -> None:
-    """What is written after the feed has read the storage, and before it is done with that, is found at once."""
+def test_a_write_during_a_poll_of_the_feed_is_reported(storage: Storage) -> None:
+    """A write after the feed has read the storage, and before its poll ends, is found at once."""
     with unpolled(storage) as one:
         heard: list[str] = []
         woken = Event()
@@ -148,8 +148,8 @@ def test_what_is_written_while_the_feed_looks_is_news(storage: Storage) -> None:
     assert heard == ["first", "meanwhile"]
 
 
-def test_what_is_written_while_somebody_begins_to_listen_is_news(storage: Storage) -> None:
-    """What is written right after the first listener has read the storage, while no thread looks yet, is found."""
+def test_a_write_while_a_listener_starts_is_reported(storage: Storage) -> None:
+    """A write right after the first listener has read the storage, before the thread polls, is found."""
     woken = Event()
     with unpolled(storage) as one:
         one.feedback.after["changes"] = once(lambda: one.hk.submit("s", "up", "meanwhile"))
@@ -158,8 +158,8 @@ def test_what_is_written_while_somebody_begins_to_listen_is_news(storage: Storag
         assert [news.feedback.comment for news in listener.take() if news.feedback] == ["meanwhile"]
 
 
-def test_what_is_written_after_the_last_listener_left_is_not_lost(storage: Storage) -> None:
-    """The thread that looks ends with the last listener; who begins to listen then is notified all the same."""
+def test_a_write_after_the_last_listener_left_is_not_lost(storage: Storage) -> None:
+    """The polling thread ends with the last listener; a new listener is notified nevertheless."""
     with unpolled(storage) as one:
         for number in range(3):
             woken = Event()
@@ -171,8 +171,8 @@ def test_what_is_written_after_the_last_listener_left_is_not_lost(storage: Stora
             one.hk.feed.nudge()
 
 
-def test_what_is_written_while_the_relay_looks_is_sent(storage: Storage) -> None:
-    """What is written after the relay has found nothing more, and before it waits again, is sent at once."""
+def test_a_write_during_a_poll_of_the_relay_is_sent(storage: Storage) -> None:
+    """A write after the relay has found nothing more, and before it waits, is sent at once."""
     channel, rounds = Recorder(), iter(range(1, 4))
 
     with unpolled(storage, channels={"ops": channel}) as one:
@@ -188,8 +188,8 @@ def test_what_is_written_while_the_relay_looks_is_sent(storage: Storage) -> None
     assert sorted(channel.comments) == ["first", "meanwhile 1", "meanwhile 2", "meanwhile 3"]
 
 
-def test_what_is_due_while_a_channel_looks_is_sent(storage: Storage) -> None:
-    """What is due after a channel has claimed what there was, and before it waits again, is sent at once."""
+def test_a_delivery_during_a_poll_of_a_channel_is_sent(storage: Storage) -> None:
+    """A delivery that is due after a channel has claimed, and before it waits, is sent at once."""
     channel, made, idle = Recorder(), Event(), Event()
 
     with unpolled(storage, channels={"ops": channel}) as one:
@@ -200,7 +200,7 @@ def test_what_is_due_while_a_channel_looks_is_sent(storage: Storage) -> None:
                 made.clear()
                 idle.clear()
                 one.hk.submit("s", "up", f"meanwhile {number}")
-                # By then the relay has made the delivery and woken the channel.
+                # By then the relay has created the delivery and woken the channel.
                 assert idle.wait(PATIENCE)
 
         def look(found: object) -> None:
@@ -217,8 +217,8 @@ def test_what_is_due_while_a_channel_looks_is_sent(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("stage", ["event", "delivery"])
-def test_what_is_due_when_the_relay_starts_is_sent(storage: Storage, stage: str) -> None:
-    """Events and deliveries that were left from before are not kept waiting until something else happens."""
+def test_due_deliveries_are_sent_when_the_relay_starts(storage: Storage, stage: str) -> None:
+    """Events and deliveries from before do not wait for the next event."""
     channel = Recorder()
     with unpolled(storage, channels={"ops": channel}) as one:
         one.hk.submit("s", "up")
@@ -235,10 +235,10 @@ def test_what_is_due_when_the_relay_starts_is_sent(storage: Storage, stage: str)
 
 
 @pytest.mark.slow
-def test_another_process_is_noticed_at_once_where_the_server_tells(
+def test_writes_of_other_processes_are_noticed_at_once_on_a_replica_set(
     mongodb_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a replica set, a relay sends what others write, also right before and right after it watches for changes."""
+    """A relay sends what others write, also right before and right after it starts to watch for changes."""
     from harken_adapters.storage.mongodb.database import Database  # noqa: PLC0415 - only where there is a MongoDB
 
     channel, changes = Recorder(), Database.changes
@@ -249,7 +249,7 @@ def test_another_process_is_noticed_at_once_where_the_server_tells(
         one.outbox.after["events"] = lambda found: found or quiet.set()
 
         def before(*arguments: Any, **options: Any) -> Any:
-            # By then the relay has looked, so only the watch can wake it.
+            # By then the relay has polled, so only the watch can wake it.
             if written := not channel.arrived:
                 assert quiet.wait(PATIENCE)
                 other.hk.submit("s", "up", "before")
@@ -271,11 +271,11 @@ def test_another_process_is_noticed_at_once_where_the_server_tells(
         eventually(lambda: sorted(channel.comments) == ["after", "before", "meanwhile"])
 
 
-# --- group commit -----------------------------------------------------------------------------------------------------
+# --- Group commit -----------------------------------------------------------------------------------------------------
 
 
 class Slow:
-    """A storage that lets a write end only when somebody waits behind it, or nobody will."""
+    """A storage whose write ends only when others wait for it, or none will."""
 
     def __init__(self) -> None:
         self.entered, self.go = Event(), Event()
@@ -291,22 +291,22 @@ class Slow:
 
 
 def entry(name: object) -> Accepted:
-    """Something to write."""
+    """An item to write."""
     return Accepted(a_feedback(str(name)))
 
 
-@pytest.mark.parametrize("behind", ["callers", "futures", "both"])
-def test_who_waits_behind_a_write_is_woken_when_it_ends(behind: str) -> None:
+@pytest.mark.parametrize("waiting", ["callers", "futures", "both"])
+def test_items_queued_during_a_write_are_written_when_it_ends(waiting: str) -> None:
     """Callers and futures that were queued during a write are written when it ends, and not at the next poll."""
     storage = Slow()
     group = GroupCommit(storage, max_batch=2, poll=HOUR, idle=HOUR)
     leader = Thread(target=group.commit, args=(entry("leader"),), daemon=True)
     leader.start()
     assert storage.entered.wait(PATIENCE)
-    futures = [group.commit_soon(entry(f"future {number}")) for number in range(6 * (behind != "callers"))]
+    futures = [group.commit_soon(entry(f"future {number}")) for number in range(6 * (waiting != "callers"))]
     callers = [
         Thread(target=group.commit, args=(entry(f"caller {number}"),), daemon=True)
-        for number in range(6 * (behind != "futures"))
+        for number in range(6 * (waiting != "futures"))
     ]
     for caller in callers:
         caller.start()
@@ -314,14 +314,14 @@ def test_who_waits_behind_a_write_is_woken_when_it_ends(behind: str) -> None:
     storage.go.set()
     for thread in (leader, *callers):
         thread.join(PATIENCE)
-        assert not thread.is_alive(), "nobody wakes it"
+        assert not thread.is_alive(), "it was not woken"
     assert all(isinstance(future.result(PATIENCE), Stored) for future in futures)
     assert len(storage.written) == len(set(storage.written)) == 1 + len(futures) + len(callers)
     group.close()
 
 
 def test_a_future_is_done_at_once_although_the_background_thread_waits() -> None:
-    """The thread that completes futures is woken by each, also where it waited for a long time."""
+    """The thread that completes futures is woken by each, even after it has waited for long."""
     storage = Slow()
     storage.go.set()
     group = GroupCommit(storage, poll=HOUR, idle=HOUR)
@@ -331,8 +331,10 @@ def test_a_future_is_done_at_once_although_the_background_thread_waits() -> None
     group.close()
 
 
-def test_what_comes_between_a_look_and_a_rest_is_written() -> None:
-    """A future that is queued after the background thread has looked, and before it waits, is done at once."""
+def test_an_item_between_a_check_and_a_wait_is_written() -> None:
+    """A future that is queued after the background thread has checked the queue, and before it waits, is done at
+    once.
+    """
     storage, written = Slow(), Event()
     looks, late = list[None](), list[Any]()
     storage.go.set()
@@ -348,15 +350,15 @@ def test_what_comes_between_a_look_and_a_rest_is_written() -> None:
             return length
 
     group._queue = Queue()
-    # That thread looks once more as it woke itself, and then before it waits.
+    # The thread checks once more as it woke itself, and then before it waits.
     group.commit_soon(entry("first"), lambda _: written.set())
     eventually(lambda: late)
     assert isinstance(late[0].result(PATIENCE), Stored)
     group.close()
 
 
-def test_nobody_is_forgotten_among_many() -> None:
-    """However callers and futures come, each is written once and answered without a poll."""
+def test_every_one_of_many_is_answered() -> None:
+    """With any order of callers and futures, each is written once and answered without a poll."""
     storage = Slow()
     storage.go.set()
     group = GroupCommit(storage, max_batch=3, poll=HOUR, idle=HOUR)
@@ -375,11 +377,11 @@ def test_nobody_is_forgotten_among_many() -> None:
     group.close()
 
 
-# --- the background ---------------------------------------------------------------------------------------------------
+# --- Background -------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_wakes_a_thread_that_waits() -> None:
-    """A job is begun at once by a thread that had nothing to do, and so is one that comes while that one works."""
+def test_a_job_wakes_an_idle_thread() -> None:
+    """An idle thread starts a job at once, and another one starts a job that comes while the first works."""
     background = Background("jobs", threads=1, idle=HOUR)
     for _ in range(3):
         first, second = Event(), Event()
@@ -395,8 +397,8 @@ def test_a_job_wakes_a_thread_that_waits() -> None:
     assert background.close(PATIENCE) == 0
 
 
-def test_closing_wakes_threads_that_wait() -> None:
-    """The end does not wait until a thread that has nothing to do looks again."""
+def test_closing_wakes_idle_threads() -> None:
+    """Closing does not wait until the idle time of a thread is over."""
     background, done = Background("jobs", threads=2, idle=HOUR), Event()
     background.soon(done.set)
     assert done.wait(PATIENCE)

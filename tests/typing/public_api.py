@@ -33,7 +33,7 @@ from harken.ports.sessions import JsonValue
 
 
 def submitting(hk: Harken) -> None:
-    """What goes in and what comes back."""
+    """Submitting: arguments and results."""
     assert_type(hk.submit("s", "up"), Receipt)
     assert_type(hk.submit("s", None, "Fine", tags=["a"], context={"tier": "free", "n": 1, "x": None}), Receipt)
     assert_type(hk.submit_soon("s", Rating.DOWN, "Slow", idempotency_key="k"), Future[Receipt])
@@ -49,7 +49,7 @@ def submitting(hk: Harken) -> None:
 
 
 def reading(hk: Harken) -> None:
-    """Filters are keywords with types of their own."""
+    """Filters are typed keywords."""
     page = hk.feedback(session_id="s", rating="up", limit=10)
     assert_type(page, Page)
     assert_type(page.items, tuple[Feedback, ...])
@@ -69,7 +69,7 @@ def reading(hk: Harken) -> None:
 
 
 def changing(hk: Harken) -> None:
-    """Leaving a part out is not the same as setting it to None."""
+    """Leaving a part out differs from setting it to None."""
     change = Change(rating=None, comment=UNCHANGED, tags=["slow"])
     assert_type(hk.collection.change("default", "f", change, expected_version=1), Feedback)
     assert_type(hk.collection.withdraw("default", "f").withdrawn_at, datetime | None)
@@ -80,7 +80,7 @@ def changing(hk: Harken) -> None:
 
 
 def using_keys(hk: Harken) -> None:
-    """Scopes by their names or as they are."""
+    """Scopes by name or as objects."""
     assert_type(hk.keys.create("default", ["submit", Scope.READ], name="web"), NewKey)
     assert_type(hk.keys.create("default", {Scope.ADMIN}).text, str)
     assert_type(hk.keys.create("default", ["read"], agents=["helper"]).key.agents, frozenset[str] | None)
@@ -92,23 +92,23 @@ def using_keys(hk: Harken) -> None:
 
 
 def audit(submission: Submission) -> Generator[Submission, Receipt, None]:
-    """A middleware as the documentation shows it."""
+    """Middleware as the documentation shows it."""
     receipt = yield submission
     assert_type(receipt, Receipt)
 
 
 def no_middleware(submission: Submission) -> Submission:
-    """A plain function is none."""
+    """A plain function is not a middleware."""
     return submission
 
 
 def signed(submission: Submission) -> list[Violation]:
-    """A rule of one's own."""
+    """A custom rule."""
     return [] if submission.author else [Violation("author", "required", "Please sign in")]
 
 
 def connecting() -> None:
-    """Everything that can be handed to connect."""
+    """The arguments of connect."""
     middleware: list[Middleware] = [audit]
     with harken.connect("memory://", middleware=middleware, policy=RatingPolicy().with_rules(signed)) as hk:
         assert_type(hk, Harken)

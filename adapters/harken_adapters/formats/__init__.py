@@ -1,1 +1,1 @@
-"""File formats that the hosts share."""
+"""File and JSON formats that the hosts share."""

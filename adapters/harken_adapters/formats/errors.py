@@ -1,4 +1,4 @@
-"""What can be wrong with a file, as a whole or in one row."""
+"""Errors of imported files and rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from harken import HarkenError
 
 
 class UnusableFile(HarkenError, ValueError):
-    """Nothing in the file can be imported as things stand: a column is missing, or it is in no format that is known."""
+    """The file cannot be imported: a column is missing, or its format is unknown."""
 
 
 class BadRow(HarkenError, ValueError):
-    """One row cannot be understood; the message says why. The rows around it are none the worse."""
+    """A row is invalid; the message says why. Other rows are not affected."""

@@ -1,4 +1,4 @@
-"""Exporting: feedback as a stream of bytes, one at a time, in memory that does not grow."""
+"""Exports feedback as CSV or JSON Lines, in constant memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harken_adapters.formats.table import TableWriter
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-#: Adds one feedback to a file.
+#: Writes one entry to a file.
 Write = Callable[[Feedback], object]
 
 
@@ -28,13 +28,17 @@ def _csv(file: TextIO) -> Write:
 WRITERS: Final[Mapping[str, Callable[[TextIO], Write]]] = {"jsonl": _json_lines, "csv": _csv}
 
 
-def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  # noqa: A002 - as the option is called
-    """Write feedback to a file, which stays open, as ``"jsonl"`` or ``"csv"`` in UTF-8; and say how many."""
+def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  # noqa: A002 - the name of the option
+    """Write feedback to a file as ``"jsonl"`` or ``"csv"``, in UTF-8. The file stays open.
+
+    Returns:
+        The number of entries.
+    """
     text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
     written = 0
     try:
         write = WRITERS[format](text)
-        for written, one in enumerate(feedback, 1):  # noqa: B007 - the last number counts them
+        for written, one in enumerate(feedback, 1):  # noqa: B007 - the last number is the count
             write(one)
         text.flush()
     finally:
@@ -42,16 +46,16 @@ def export(feedback: Iterable[Feedback], file: BinaryIO, format: str) -> int:  #
     return written
 
 
-_ROWS_A_CHUNK: Final = 200
+_CHUNK_ROWS: Final = 200
 
 
-def chunks(feedback: Iterable[Feedback], format: str) -> Iterator[bytes]:  # noqa: A002 - as the option is called
-    """What :func:`export` writes, in pieces, for whoever sends it on."""
+def chunks(feedback: Iterable[Feedback], format: str) -> Iterator[bytes]:  # noqa: A002 - the name of the option
+    """The bytes that :func:`export` writes, in chunks of about 200 entries, for streaming."""
     text = StringIO(newline="")
     write = WRITERS[format](text)
     for number, one in enumerate(feedback, 1):
         write(one)
-        if number % _ROWS_A_CHUNK == 0:
+        if number % _CHUNK_ROWS == 0:
             yield text.getvalue().encode()
             text.seek(0)
             text.truncate()

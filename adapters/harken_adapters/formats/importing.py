@@ -1,4 +1,4 @@
-"""Importing: what a file holds, brought into a Harken in batches."""
+"""Imports the rows of a file in batches."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harken_adapters.formats.reading import Row, Source
 
 BATCH = 1_000
 
-#: Told of each rejected row: its line, the reason and the row as JSON can say it.
+#: Called for each rejected row with its line, the reason and the row as a JSON value.
 Reject = Callable[[int, str, object], None]
 
 
 @define
 class Tally:
-    """How many rows were read, and what became of them."""
+    """The number of rows that were read, added, duplicates and rejected."""
 
     read: int = 0
     added: int = 0
@@ -30,22 +30,21 @@ class Tally:
 
     @property
     def nothing_accepted(self) -> bool:
-        """Whether rows were read, and none was added or there already."""
+        """Whether all rows that were read were rejected."""
         return self.read > 0 and not (self.added or self.duplicates)
 
 
 class Importer:
-    """Brings rows in, batch by batch; a bad one goes to ``reject`` and stops no other.
+    """Imports rows in batches. Rejected rows are passed to ``reject`` and do not affect others.
 
-    Exported rows are restored as they were, all others are submitted as what they say. What was imported before is
-    recognised, so an import that was cut off is simply started again.
+    Rows of a Harken export are restored exactly; all others are submitted. Rows that were imported before are
+    duplicates, so an interrupted import can be repeated.
 
     Args:
-        harken: where to.
-        source: where from.
-        reject: is told of each rejected row.
-        announce: whether rows that are submitted have their events and replies, as if people gave them now; what is
-            restored never has.
+        harken: the target.
+        source: the file.
+        reject: called for each rejected row.
+        announce: whether submitted rows cause events and replies, like new feedback. Restored rows never do.
     """
 
     def __init__(self, harken: Harken, source: Source, reject: Reject, *, announce: bool = False) -> None:
@@ -56,18 +55,18 @@ class Importer:
         self.tally = Tally()
 
     def batches(self) -> Iterator[Tally]:
-        """Import everything; gives the tally so far after each batch, which is durable by then.
+        """Import all rows. Yields the tally after each batch, when the batch is durable.
 
         Raises:
-            UnusableFile: nothing in the file can be imported.
-            StorageError: a batch could not be stored; those before it were.
+            UnusableFile: the file cannot be imported.
+            StorageError: a batch could not be stored; earlier ones were.
         """
         rows = self._source.rows()
         while batch := list(islice(rows, BATCH)):
-            self._bring_in(batch)
+            self._import(batch)
             yield self.tally
 
-    def _bring_in(self, batch: Sequence[Row]) -> None:
+    def _import(self, batch: Sequence[Row]) -> None:
         if not self.tally.read and all(row.reason == NO_SESSION for row in batch):
             raise UnusableFile(f"The rows have {NO_SESSION}")
         collection = self._harken.collection
@@ -84,37 +83,37 @@ class Importer:
                 case Feedback():
                     self._count(row, next(restored))
 
-    def _count(self, row: Row, answer: Receipt | FeedbackRejected | Outcome | str) -> None:
+    def _count(self, row: Row, result: Receipt | FeedbackRejected | Outcome | str) -> None:
         self.tally.read += 1
-        match answer:
+        match result:
             case Receipt(duplicate=False) | Stored():
                 self.tally.added += 1
             case Receipt() | DuplicateOf():
                 self.tally.duplicates += 1
-            case Conflict(there, Taken.ID) if _same_one(there, row.content) and not _earlier(there, row.content):
+            case Conflict(stored, Taken.ID) if _is_same(stored, row.content) and not _is_earlier(stored, row.content):
                 self.tally.duplicates += 1
             case _:
                 self.tally.rejected += 1
-                self._reject(row.line, *self._source.rejection(row, _reason(answer, row.content)))
+                self._reject(row.line, *self._source.rejection(row, _reason(result, row.content)))
 
 
-def _same_one(there: Feedback, restored: Submission | Feedback | None) -> bool:
-    """Whether that is the restored feedback, as it reads by now: session and creation never change."""
-    return isinstance(restored, Feedback) and (there.session_id, there.created_at) == (
+def _is_same(stored: Feedback, restored: Submission | Feedback | None) -> bool:
+    """Whether both are versions of the same entry: its session and creation time never change."""
+    return isinstance(restored, Feedback) and (stored.session_id, stored.created_at) == (
         restored.session_id,
         restored.created_at,
     )
 
 
-def _earlier(there: Feedback, restored: Submission | Feedback | None) -> bool:
-    """Whether the restored feedback is a later version of that one; which of both to keep is not for a file to say."""
-    return isinstance(restored, Feedback) and there.version < restored.version
+def _is_earlier(stored: Feedback, restored: Submission | Feedback | None) -> bool:
+    """Whether the stored version is earlier than the restored one. An import does not replace it."""
+    return isinstance(restored, Feedback) and stored.version < restored.version
 
 
-def _reason(answer: FeedbackRejected | Outcome | str, restored: Submission | Feedback | None) -> str:
-    if isinstance(answer, Conflict):
-        there = answer.feedback
-        if answer.taken is Taken.ID and _same_one(there, restored):
-            return f"An earlier version of it, {there.version}, was kept; harken copy takes over later ones"
-        return f"Its {answer.taken.value} is taken by other feedback, {answer.feedback.id}"
-    return str(answer)
+def _reason(result: FeedbackRejected | Outcome | str, restored: Submission | Feedback | None) -> str:
+    if isinstance(result, Conflict):
+        stored = result.feedback
+        if result.taken is Taken.ID and _is_same(stored, restored):
+            return f"The earlier version {stored.version} is stored and was kept; use harken copy to update it"
+        return f"Its {result.taken.value} is taken by other feedback, {stored.id}"
+    return str(result)

@@ -1,4 +1,4 @@
-"""From the columns of somebody else's file to submissions."""
+"""Maps the columns of a file from another program to submissions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harken_adapters.formats.errors import BadRow, UnusableFile
 from harken_adapters.formats.record import moment, sentiment
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 
-#: What a column can be mapped to, besides ``context.NAME``; a column of such a name is mapped to it anyway.
+#: The fields that columns are mapped to, besides ``context.NAME``. Columns with the name of a field need no mapping.
 FIELDS: Final = (
     "session_id",
     "message_id",
@@ -30,69 +30,88 @@ FIELDS: Final = (
 )
 _IDS: Final = frozenset({"session_id", "message_id", "agent_id", "author"})
 _CONTEXT: Final = "context."
-#: Why a row without a session is rejected.
+#: The reason why a row without a session is rejected.
 NO_SESSION: Final = (
-    "no session_id: say which column has it with --map session_id=COLUMN, "
-    "or give one to every row that lacks it with --set session_id=VALUE"
+    "no session_id; map a column to it with --map session_id=COLUMN, or set a value with --set session_id=VALUE"
 )
 
 
-def _only_known(fields: Iterable[str]) -> None:
+def _check_fields(fields: Iterable[str]) -> None:
     for name in fields:
         if name.startswith(_CONTEXT):
             if problem := name_problem("context", name.removeprefix(_CONTEXT)):
                 raise UnusableFile(problem.message)
         elif name not in FIELDS:
-            raise UnusableFile(f"There is no field {name!r}; the fields are {', '.join(FIELDS)} and context.NAME")
+            raise UnusableFile(f"Unknown field {name!r}; the fields are {', '.join(FIELDS)} and context.NAME")
 
 
 @frozen
 class Columns:
-    """What the columns of a file mean, where their names do not say it.
+    """The mapping of columns to fields, where their names differ.
 
     Attributes:
         mapped: the column of a field, such as ``{"comment": "text"}``.
-        constants: the value of a field in rows that have none, such as ``{"session_id": "reviews"}``.
+        constants: the value of a field in rows without one, such as ``{"session_id": "reviews"}``.
 
     Raises:
-        UnusableFile: there is no such field.
+        UnusableFile: a field is unknown.
     """
 
     mapped: Mapping[str, str] = field(factory=dict)
     constants: Mapping[str, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        _only_known(self.mapped)
-        _only_known(self.constants)
-
-    def column_of(self, name: str) -> str:
-        """The column that a field is read from."""
-        return self.mapped.get(name, name)
-
-    @property
-    def constant_context(self) -> dict[str, str]:
-        """The constants of the context."""
-        return _facts(self.constants)
-
-    @property
-    def mapped_context(self) -> dict[str, str]:
-        """By name of the context, the columns that were mapped to it."""
-        return _facts(self.mapped)
+        _check_fields(self.mapped)
+        _check_fields(self.constants)
 
 
-def _facts(fields: Mapping[str, str]) -> dict[str, str]:
+@frozen
+class _Plan:
+    """Where the parts of a submission come from: :class:`Columns`, resolved once per file.
+
+    Attributes:
+        fields: the name, column and constant of each of :data:`FIELDS` except the tags, in that order.
+        tags: the column of the tags.
+        constant_tags: the tags of rows without any.
+        context: the columns that were mapped to the context, by context name.
+        constant_context: the context values of rows without them.
+        columns: all columns above. Any other column of a file goes into the context.
+    """
+
+    fields: Sequence[tuple[str, str, str | None]]
+    tags: str
+    constant_tags: Sequence[str]
+    context: Mapping[str, str]
+    constant_context: Mapping[str, str]
+    columns: frozenset[str]
+
+    @classmethod
+    def of(cls, columns: Columns) -> _Plan:
+        sources = {name: columns.mapped.get(name, name) for name in FIELDS}
+        constant_tags = columns.constants.get("tags")
+        return cls(
+            fields=[(name, sources[name], columns.constants.get(name) or None) for name in FIELDS if name != "tags"],
+            tags=sources["tags"],
+            constant_tags=parse_tags(constant_tags) if constant_tags else (),
+            context=_context_part(columns.mapped),
+            constant_context=_context_part(columns.constants),
+            columns=frozenset({*sources.values(), *columns.mapped.values()}),
+        )
+
+
+def _context_part(fields: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(_CONTEXT): value for name, value in fields.items() if name.startswith(_CONTEXT)}
 
 
 def context_name(column: str, taken: Iterable[str]) -> str:
-    """What a column is called in the context: characters that such a name may not have become ``_``."""
+    """The context name of a column: invalid characters become ``_``, and a number is added if the name is taken."""
     name = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in column)
     name = name[:MAX_CONTEXT_NAME_LENGTH] or "unnamed"
     return unique(name, taken)
 
 
 def unique(name: str, taken: Iterable[str]) -> str:
-    """The name, or with a number behind it, so that it is none of the taken ones."""
+    """The name, with a number added if it is taken."""
     known, number, candidate = set(taken), 1, name
     while candidate in known:
         number += 1
@@ -100,179 +119,168 @@ def unique(name: str, taken: Iterable[str]) -> str:
     return candidate
 
 
-def tags_of(value: object) -> Sequence[Any]:
-    """The tags in a value: a list, a text that is a JSON list, or any other text as the only tag.
+def parse_tags(value: object) -> Sequence[Any]:
+    """The tags in a value: a list, the text of a JSON list, or any other text as the only tag.
 
     Raises:
-        BadRow: it is none of these.
+        BadRow: the value is not one of these.
     """
     if isinstance(value, str) and value.startswith("["):
-        value = _decoded("tags", value)
+        value = _decode("tags", value)
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list):
         return tuple(value)
-    raise BadRow(f"tags must be a text or a list of texts, got {value!r}")
+    raise BadRow(f"tags must be text or a list of texts, got {value!r}")
 
 
-def _decoded(name: str, value: str) -> Any:
+def _decode(name: str, value: str) -> Any:
     try:
         return parse(value)
     except RepeatedMember as error:
         raise BadRow(f"{name}: {error}") from None
     except (ValueError, RecursionError):
-        raise BadRow(f"{name} begins like JSON, but is none: {value[:100]!r}") from None
+        raise BadRow(f"{name} is not valid JSON: {value[:100]!r}") from None
 
 
 class CellMapping:
-    """What each cell of a CSV row becomes; worked out once, from the header."""
+    """Maps the cells of CSV rows. The position of each column is resolved once, from the header.
+
+    Raises:
+        UnusableFile: a mapped column is missing, or no row can have a session.
+    """
 
     def __init__(self, header: Sequence[str], columns: Columns) -> None:
-        """Raises ``UnusableFile`` where a mapped column is absent, or no row can have a session."""
-        for name, column in columns.mapped.items():
-            if column not in header:
-                raise UnusableFile(f"There is no column {column!r} to read {name} from; {_there_are(header)}")
-        index = {column: header.index(column) for column in header}
-        sources = {name: columns.column_of(name) for name in FIELDS}
-        self._reason = self._context = -1
-        used = {column for column in (*sources.values(), *columns.mapped.values()) if column in index}
-        if sources["tags"] not in index and "reason" in index and "reason" not in used:
-            self._reason = index["reason"]
-            used.add("reason")
-        if "context" in index and "context" not in used:
-            self._context = index["context"]
-            used.add("context")
-        if sources["session_id"] not in index and not columns.constants.get("session_id"):
-            raise UnusableFile(
-                "No row has a session_id. Say which column has it, with --map session_id=COLUMN, "
-                f"or give one to all rows, with --set session_id=VALUE; {_there_are(header)}"
-            )
-        # Absent columns are read from one empty cell that is put behind every row.
-        absent = len(header)
-        self._fields = [
-            (index.get(sources[name], absent), columns.constants.get(name) or None) for name in FIELDS if name != "tags"
-        ]
-        self._tags = index.get(sources["tags"], absent)
-        constant_tags = columns.constants.get("tags")
-        self._constant_tags = tags_of(constant_tags) if constant_tags else ()
-        self._facts = {name: index[column] for name, column in columns.mapped_context.items()}
-        for column in header:
-            if column not in used:
-                self._facts[context_name(column, self._facts)] = index[column]
-        self._constant_context = columns.constant_context
+        plan = _Plan.of(columns)
+        _check_header(header, columns, plan)
+        position = {column: header.index(column) for column in header}
+        # Columns that are missing are read from an empty cell, which is added to every row.
+        missing = len(header)
+        others = [column for column in header if column not in plan.columns]
+        self._fields = [(position.get(column, missing), constant) for _, column, constant in plan.fields]
+        self._tags = position.get(plan.tags, missing)
+        self._constant_tags = plan.constant_tags
+        self._reason = position["reason"] if "reason" in others and plan.tags not in position else missing
+        self._context = position["context"] if "context" in others else missing
+        self._context_values = {name: position[column] for name, column in plan.context.items()}
+        for column in others:
+            if position[column] not in (self._reason, self._context):
+                self._context_values[context_name(column, self._context_values)] = position[column]
+        self._constant_context = plan.constant_context
 
     def values(self, cells: Sequence[str]) -> tuple[list[str | None], Sequence[str], dict[str, Any]]:
-        """The values of :data:`FIELDS` but the tags, the tags, and the context of a row.
+        """The values of :data:`FIELDS` except the tags, the tags, and the context of a row.
 
         Raises:
-            BadRow: tags or context are broken JSON.
+            BadRow: the tags or the context are not valid JSON.
         """
         cells = [*cells, ""]
         values = [cells[index] or constant for index, constant in self._fields]
-        context: dict[str, Any] = {name: cell for name, index in self._facts.items() if (cell := cells[index])}
+        context: dict[str, Any] = {name: cell for name, index in self._context_values.items() if (cell := cells[index])}
         if self._constant_context:
             context = {**self._constant_context, **context}
-        if self._context >= 0 and (text := cells[self._context]):
-            context = {**(_decoded("context", text) if text.startswith("{") else {"context": text}), **context}
-        return values, self._tags_in(cells), context
+        if text := cells[self._context]:
+            context = {**(_decode("context", text) if text.startswith("{") else {"context": text}), **context}
+        return values, self._tags_of(cells), context
 
-    def _tags_in(self, cells: Sequence[str]) -> Sequence[str]:
-        if self._reason >= 0 and (reason := cells[self._reason]):
+    def _tags_of(self, cells: Sequence[str]) -> Sequence[str]:
+        if reason := cells[self._reason]:
             return (reason,)
         if cell := cells[self._tags]:
-            return tags_of(cell)
+            return parse_tags(cell)
         return self._constant_tags
 
 
-def _there_are(header: Sequence[str]) -> str:
-    return f"the columns are {', '.join(map(repr, header))}"
+def _check_header(header: Sequence[str], columns: Columns, plan: _Plan) -> None:
+    found = f"the columns are {', '.join(map(repr, header))}"
+    for name, column in columns.mapped.items():
+        if column not in header:
+            raise UnusableFile(f"Column {column!r}, which is mapped to {name}, is missing; {found}")
+    _, column, constant = plan.fields[0]
+    if column not in header and constant is None:
+        raise UnusableFile(f"The rows have {NO_SESSION}; {found}")
 
 
 class KeyMapping:
-    """What each value of a JSON object becomes; objects of one file may have different keys."""
+    """Maps the values of JSON objects. Objects in one file may have different keys."""
 
     def __init__(self, columns: Columns) -> None:
-        self._fields = [
-            (name, columns.column_of(name), columns.constants.get(name) or None) for name in FIELDS if name != "tags"
-        ]
-        self._tags = columns.column_of("tags")
-        constant_tags = columns.constants.get("tags")
-        self._constant_tags = tags_of(constant_tags) if constant_tags else ()
-        self._mapped_context = columns.mapped_context
-        self._constant_context = columns.constant_context
-        self._used = {columns.column_of(name) for name in FIELDS} | set(columns.mapped.values())
+        self._plan = _Plan.of(columns)
 
     def values(self, row: Mapping[str, Any]) -> tuple[list[Any], Sequence[Any], dict[str, Any]]:
-        """The values of :data:`FIELDS` but the tags, the tags, and the context of a row.
+        """The values of :data:`FIELDS` except the tags, the tags, and the context of a row.
 
         Raises:
-            BadRow: tags or context are broken.
+            BadRow: the tags are invalid.
         """
         row = {key: value for key, value in row.items() if value is not None and value != ""}
-        values = [self._value(name, row.get(key), constant) for name, key, constant in self._fields]
+        values = [_field_value(name, row.get(key), constant) for name, key, constant in self._plan.fields]
         tags = self._take_tags(row)
         self._take_sentiment(row, values)
-        return values, tags, self._facts(row)
-
-    def _value(self, name: str, value: object, constant: str | None) -> object:
-        if value is None:
-            return constant
-        # An id is text, but plenty of programs number what they keep.
-        return str(value) if name in _IDS and type(value) is int else value
+        return values, tags, self._context(row)
 
     def _take_tags(self, row: dict[str, Any]) -> Sequence[Any]:
-        if self._tags in row:
-            return tags_of(row[self._tags])
-        if "reason" in row and "reason" not in self._used:
+        if self._plan.tags in row:
+            return parse_tags(row[self._plan.tags])
+        if "reason" in row and "reason" not in self._plan.columns:
             return (row.pop("reason"),)
-        return self._constant_tags
+        return self._plan.constant_tags
 
     def _take_sentiment(self, row: dict[str, Any], values: list[Any]) -> None:
         found = row.get("sentiment")
-        if isinstance(found, dict) and found.keys() == {"polarity", "subjectivity"} and "sentiment" not in self._used:
+        if (
+            isinstance(found, dict)
+            and found.keys() == {"polarity", "subjectivity"}
+            and "sentiment" not in self._plan.columns
+        ):
             del row["sentiment"]
             values[-2:] = found["polarity"], found["subjectivity"]
 
-    def _facts(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        context: dict[str, Any] = dict(self._constant_context)
+    def _context(self, row: dict[str, Any]) -> dict[str, Any]:
+        context: dict[str, Any] = dict(self._plan.constant_context)
+        if isinstance(row.get("context"), dict) and "context" not in self._plan.columns:
+            context.update(row.pop("context"))
+        context.update({name: _context_value(row[key]) for name, key in self._plan.context.items() if key in row})
+        names = set(self._plan.context)
         for key, value in row.items():
-            if key == "context" and isinstance(value, dict) and key not in self._used:
-                context.update(value)
-        context.update({name: _fact(row[key]) for name, key in self._mapped_context.items() if key in row})
-        rest = [key for key in row if key not in self._used and not (key == "context" and isinstance(row[key], dict))]
-        named: set[str] = set(self._mapped_context)
-        for key in rest:
-            name = context_name(key, named)
-            named.add(name)
-            context[name] = _fact(row[key])
+            if key not in self._plan.columns:
+                name = context_name(key, names)
+                names.add(name)
+                context[name] = _context_value(value)
         return context
 
 
-def _fact(value: object) -> object:
-    """A value as the context takes it: what is nested becomes JSON text, so that nothing is lost."""
+def _field_value(name: str, value: object, constant: str | None) -> object:
+    if value is None:
+        return constant
+    # Ids are text, but many programs store them as numbers.
+    return str(value) if name in _IDS and type(value) is int else value
+
+
+def _context_value(value: object) -> object:
+    """A value for the context; lists and objects become JSON text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 class Submissions:
-    """Makes submissions, each with an idempotency key of what it says and how often that was said before.
+    """Builds submissions whose idempotency keys depend on their content and on the number of equal earlier ones.
 
-    So importing the same file again adds nothing, while rows that are repeated in it are all kept.
+    So a repeated import adds nothing, while equal rows in one file are all kept.
     """
 
     def __init__(self, application: str) -> None:
         self._application = application
-        self._said: dict[int, int] = {}
+        self._occurrences: dict[int, int] = {}
 
     def make(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any]) -> Submission:
-        """The submission of a row; its key says how often this content came up so far.
+        """The submission of the next row.
 
         Raises:
-            BadRow: it has no session, or a date or a sentiment makes no sense.
+            BadRow: the session is missing, or the date or the sentiment is invalid.
         """
         session_id, message_id, agent_id, author, rating, comment, created_at, polarity, subjectivity = values
         if session_id is None:
             raise BadRow(NO_SESSION)
-        felt = None if polarity is subjectivity is None else _sentiment(polarity, subjectivity)
         return Submission(
             target=Target(session_id, message_id, agent_id),
             rating=rating,
@@ -280,27 +288,27 @@ class Submissions:
             author=author,
             tags=tags,
             context=context,
-            sentiment=felt,
+            sentiment=None if polarity is subjectivity is None else _sentiment(polarity, subjectivity),
             created_at=None if created_at is None else moment("created_at", created_at),
             application=self._application,
             idempotency_key=self._key(values, tags, context),
         )
 
     def _key(self, values: Sequence[Any], tags: Sequence[Any], context: Mapping[str, Any]) -> str:
-        # NUL parts the values: no valid one has it. The number of tags tells them from what follows.
+        # NUL separates the values, as valid values do not contain it. The number of tags separates them from the rest.
         parts = [*values, str(len(tags)), *tags]
         for name in sorted(context):
             parts += name, context[name]
         text = "\0".join([part if type(part) is str else _canonical(part) for part in parts])
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        # Half of the digest is enough for counting: should two contents ever share it, their keys still differ.
+        # Half of the digest is enough for counting: if two contents share it, their keys still differ.
         content = int.from_bytes(digest[:8], "big")
-        self._said[content] = occurrence = self._said.get(content, 0) + 1
+        self._occurrences[content] = occurrence = self._occurrences.get(content, 0) + 1
         return f"import-{digest.hex()}-{occurrence}"
 
 
 def _canonical(value: object) -> str:
-    """Text for a value that is none, such that different values have different texts."""
+    """A text for a value that is not text; different values have different texts."""
     return "" if value is None else f"\1{json.dumps(value, sort_keys=True)}"
 
 

@@ -1,6 +1,6 @@
-"""Documents out of a collection of MongoDB, in order, and from anywhere in it.
+"""Reads the documents of a MongoDB collection in order, from any position.
 
-The only one of the formats that knows a driver: nothing of PyMongo leaves it, its errors neither.
+This is the only format with a driver. The types and errors of PyMongo are not part of its interface.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from pymongo.errors import ConnectionFailure, InvalidName, InvalidURI, Operation
 
 Documents = dict[str, Any]
 
-#: How many milliseconds to look for a server, unless the URL says otherwise: somebody is waiting.
-_PATIENCE: Final = 10_000
-#: How many documents come at a time. Each may be large, and the cursor must not time out between two.
+#: Server selection timeout in milliseconds, unless the URL sets one.
+_SERVER_SELECTION_TIMEOUT: Final = 10_000
+#: Documents per round trip. They may be large, and the cursor must not time out between two batches.
 _BATCH: Final = 500
-#: One date that no calendar has, or one text that is no UTF-8, must not hide all other documents.
+#: Decodes dates out of range and text that is not UTF-8, so that they do not prevent reading other documents.
 _CODEC: Final[CodecOptions[Documents]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="surrogateescape",
 )
 _BY_ID: Final = [("_id", pymongo.ASCENDING)]
-#: Extended JSON that says of each number which type it has, as types come one behind the other in the order of ids.
+#: Extended JSON with the type of each number, as the order of ids depends on types.
 _JSON: Final = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL,
     uuid_representation=UuidRepresentation.STANDARD,
@@ -54,27 +54,27 @@ class DocumentSource:
         self._fields = list(fields)
 
     def count(self) -> int:
-        """About how many documents there are.
+        """The approximate number of documents.
 
         Raises:
             StorageError: the database cannot be read.
         """
-        with _translated():
+        with _translate_errors():
             return self._collection.estimated_document_count()
 
     def documents(self, after: str | None = None) -> Iterator[Documents]:
-        """All documents, or those behind that place, which :func:`place_of` gave; in memory that does not grow.
+        """All documents, or those after the place that :func:`place_of` returned, in constant memory.
 
         Raises:
-            ConfigurationError: ``after`` is no place.
+            ConfigurationError: ``after`` is not a place.
             StorageError: the database cannot be read.
         """
-        with _translated():
+        with _translate_errors():
             cursor = self._collection.find({}, self._fields).sort(_BY_ID).batch_size(_BATCH)
             if after is None:
                 yield from cursor
                 return
-            place = _parsed(after)
+            place = _parse(after)
             # Not {"_id": {"$gt": ...}}, which finds only ids of the same type.
             for document in cursor.min([("_id", place)]).hint(_BY_ID):
                 if not (type(document["_id"]) is type(place) and document["_id"] == place):
@@ -82,19 +82,19 @@ class DocumentSource:
 
 
 @contextmanager
-def opened(
+def open_collection(
     url: str, collection: str, *, database: str | None = None, fields: Sequence[str]
 ) -> Iterator[DocumentSource]:
-    """A collection, of the database in the URL if none is named, with these fields of its documents.
+    """Open a collection to read these fields. ``database`` defaults to the database in the URL.
 
     Raises:
-        ConfigurationError: the URL or a name makes no sense, or no database is named.
-        StorageError: the database cannot be used.
+        ConfigurationError: the URL or a name is invalid, or no database is named.
+        StorageError: the database cannot be read.
     """
-    with _translated():
-        client = _connected(url)
+    with _translate_errors():
+        client = _connect(url)
     try:
-        with _translated():
+        with _translate_errors():
             named = _database(client, database).get_collection(collection, codec_options=_CODEC)
         yield DocumentSource(named, fields)
     finally:
@@ -102,28 +102,28 @@ def opened(
 
 
 def place_of(document_id: Any) -> str | None:
-    """What to give as ``after`` to go on behind that document; ``None`` for an id that cannot be said."""
+    """The ``after`` that continues with the next document; ``None`` for an id without a text form."""
     if isinstance(document_id, str) and not document_id.startswith(_LIKE_JSON):
         return document_id
     text = json_util.dumps(document_id, json_options=_JSON)
     return text if text.startswith(_LIKE_JSON) else None
 
 
-def _parsed(place: str) -> Any:
+def _parse(place: str) -> Any:
     if not place.startswith(_LIKE_JSON):
         return place
     try:
         return json_util.loads(place, json_options=_JSON)
     except (ValueError, TypeError, BSONError) as error:
         raise ConfigurationError(
-            f"{place!r} is no place in a collection: {error}; expected a session, as it was told to go on behind it"
+            f"{place!r} is not a valid session to continue after: {error}; use the one that the earlier run printed"
         ) from None
 
 
-def _connected(url: str) -> pymongo.MongoClient[Documents]:
+def _connect(url: str) -> pymongo.MongoClient[Documents]:
     options: dict[str, Any] = {}
     if "serverselectiontimeoutms" not in url.lower():
-        options["serverSelectionTimeoutMS"] = _PATIENCE
+        options["serverSelectionTimeoutMS"] = _SERVER_SELECTION_TIMEOUT
     try:
         return pymongo.MongoClient(
             url,
@@ -131,8 +131,8 @@ def _connected(url: str) -> pymongo.MongoClient[Documents]:
             **options,
         )
     except (ValueError, TypeError) as error:
-        # Not the URL, which may have a password in it.
-        raise ConfigurationError(f"The URL of the database makes no sense: {error}") from error
+        # Without the URL, which may contain a password.
+        raise ConfigurationError(f"The URL of the database is invalid: {error}") from error
 
 
 def _database(client: pymongo.MongoClient[Documents], name: str | None) -> Any:
@@ -142,23 +142,23 @@ def _database(client: pymongo.MongoClient[Documents], name: str | None) -> Any:
         return client.get_default_database()
     except WrongConfiguration:
         raise ConfigurationError(
-            "The URL names no database; expected something like mongodb://host/DATABASE, or name it by itself"
+            "The URL names no database; expected one such as mongodb://host/DATABASE, or the option --database"
         ) from None
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Raise the driver's errors as Harken's."""
     try:
         yield
     except (InvalidURI, InvalidName, WrongConfiguration) as error:
-        raise ConfigurationError(f"This cannot be read from MongoDB: {error}") from error
+        raise ConfigurationError(f"Cannot read from MongoDB: {error}") from error
     except ConnectionFailure as error:
-        # Behind the reason the driver tells all that it knows of every server.
+        # The driver adds the state of every server to the reason.
         reason = str(error).partition(", Timeout:")[0]
         raise StorageUnavailable(f"MongoDB does not answer: {reason}") from error
     except OperationFailure as error:
         reason = str(error).partition(", full error:")[0]
-        raise StorageError(f"MongoDB refuses: {reason}") from error
+        raise StorageError(f"MongoDB rejected the request: {reason}") from error
     except (PyMongoError, BSONError) as error:
         raise StorageError(f"MongoDB cannot be read: {error}") from error

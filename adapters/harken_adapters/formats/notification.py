@@ -1,4 +1,4 @@
-"""A notification as JSON: what webhooks send, and what templates are filled with."""
+"""Notifications as JSON: the payload of webhooks, and the values of templates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harken.domain.feedback import Feedback
 from harken.ports.notifier import Notification
 from harken_adapters.formats.record import Record, feedback_record, stamp
 
-#: Receivers may refuse what is larger.
+#: Receivers may reject larger bodies.
 BODY_LIMIT: Final = 20_000
 
-#: What is told of feedback that its author took back: that it was there, and nothing of what it said.
-_LEFT_WHEN_WITHDRAWN: Final = (
+#: The fields of withdrawn feedback: its ids, times and rating, without its content.
+_WITHDRAWN_FIELDS: Final = (
     "id",
     "application",
     "session_id",
@@ -29,17 +29,17 @@ _LEFT_WHEN_WITHDRAWN: Final = (
     "updated_at",
     "withdrawn_at",
 )
-#: What may be cut: what people wrote, or templates and rules made.
+#: The texts that may be truncated.
 _TEXTS: Final = frozenset({"text", "comment", "reply", "message"})
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def notification_record(notification: Notification) -> Record:
-    """The notification as JSON values: ``type``, ``timestamp`` and ``data``.
+    """The notification as a JSON value: ``type``, ``timestamp`` and ``data``.
 
-    ``data`` is what a reader may know of the feedback, or the alert. What feedback said before it was changed is not in
-    it; of feedback that was withdrawn neither is what it said last, and of feedback that was erased there are only ids.
-    Where the words of feedback are withheld, so is a moderator's reason, which may quote them.
+    ``data`` is the alert, or the feedback as readers may see it, without its earlier versions. Withdrawn feedback has
+    no content, and erased feedback only ids. If the content is withheld from the channel, so is the moderator's
+    reason, which may quote it.
     """
     data = _data(notification)
     if notification.text is not None:
@@ -50,12 +50,12 @@ def notification_record(notification: Notification) -> Record:
 def body(notification: Notification, limit: int = BODY_LIMIT) -> bytes:
     """The notification as compact JSON in UTF-8, shorter than ``limit`` bytes.
 
-    Where it would be longer, ``data`` has ``"truncated": true``: it goes without the context and, if that is not
-    enough, its texts and lists are cut, as far as needed. Ids are never cut.
+    A longer one is truncated, and ``data`` has ``"truncated": true``: first without the context, then with texts and
+    lists cut as far as needed. Ids are never cut.
     """
     record = notification_record(notification)
-    encoded = _encoded(record)
-    return encoded if len(encoded) < limit else _shortened(record, limit)
+    encoded = _encode(record)
+    return encoded if len(encoded) < limit else _shorten(record, limit)
 
 
 def _data(notification: Notification) -> Record:
@@ -75,10 +75,10 @@ def _data(notification: Notification) -> Record:
 def _feedback(feedback: Feedback, type: EventType) -> Record:  # noqa: A002 - the field's name
     record: Record = {"id": feedback.id, "application": feedback.application} | feedback_record(feedback)
     if feedback.withdrawn or type is EventType.WITHDRAWN:
-        return {name: record[name] for name in _LEFT_WHEN_WITHDRAWN}
+        return {name: record[name] for name in _WITHDRAWN_FIELDS}
     del record["revisions"]
     if record["moderation"] and feedback == feedback.without_words():
-        # A reason may quote what the feedback says, which this channel does not get.
+        # The reason may quote the content, which is withheld from this channel.
         record["moderation"]["reason"] = ""
     return record
 
@@ -99,26 +99,26 @@ def _alert(alert: Alert) -> Record:
     }
 
 
-def _encoded(record: Record) -> bytes:
-    # Half a character may be in a template's text; no JSON reader takes it.
+def _encode(record: Record) -> bytes:
+    # The text of a template may contain a lone surrogate, which is not valid JSON.
     return _ENCODER.encode(record).encode(errors="replace")
 
 
-def _shortened(record: Record, limit: int) -> bytes:
+def _shorten(record: Record, limit: int) -> bytes:
     data = record["data"] | {"truncated": True}
     if "context" in data:
         data["context"] = {}
 
     def cut(longest: int) -> bytes:
-        return _encoded(record | {"data": {name: _cut(name, value, longest) for name, value in data.items()}})
+        return _encode(record | {"data": {name: _cut(name, value, longest) for name, value in data.items()}})
 
-    # One step more always adds bytes, or none: the longest that fits is found by halving.
+    # The size grows with the length, so the longest that fits is found by bisection.
     fitting = bisect_right(range(limit), limit - 1, key=lambda longest: len(cut(longest)))
     return cut(max(fitting - 1, 0))
 
 
 def _cut(name: str, value: Any, longest: int) -> Any:
-    """What is left of a value if texts may have that many characters, and lists that many items."""
+    """The value with texts cut to ``longest`` characters, and lists to ``longest`` items."""
     if isinstance(value, list) or (name in _TEXTS and isinstance(value, str)):
         return value[:longest]
     if name == "moderation" and value is not None:

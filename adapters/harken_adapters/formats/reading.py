@@ -1,4 +1,4 @@
-"""Reading CSV and JSON Lines, row by row, whatever is wrong with some of them."""
+"""Reads CSV and JSON Lines row by row. An invalid row does not affect others."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from harken_adapters.formats.record import from_record, is_export
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 from harken_adapters.formats.table import from_cells
 
-#: No row of somebody else's file is longer: such a one is garbage, or a quote that is never closed.
+#: The longest row of a file from another program. A longer one is invalid, or has an unclosed quote.
 MAX_ROW_CHARACTERS: Final = 1 << 18
-#: An exported row holds up to 100 revisions.
+#: The longest row of a Harken export, which has up to 100 revisions.
 MAX_EXPORTED_CHARACTERS: Final = 1 << 24
-_SHOWN_OF_GARBAGE: Final = 1_000
+_SHOWN_CHARACTERS: Final = 1_000
 _LINE_ENDS = ("\n", "\r")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TOO_LONG = "longer than any row can be"
-_NOT_UTF8 = "not UTF-8; save the file as UTF-8 and import it again"
+_TOO_LONG = "the row is too long"
+_NOT_UTF8 = "the row is not UTF-8; save the file as UTF-8 and import it again"
 
 
 class Row(NamedTuple):
-    """One row: the line it starts on, what was read, and what that means; or, if that is nothing, the reason."""
+    """One row: the line it starts on, its raw value, and its content, or the reason why it has none."""
 
     line: int
     raw: Any
@@ -54,19 +54,19 @@ class Source(ABC):
         """All rows, in order.
 
         Raises:
-            UnusableFile: nothing in the file can be imported.
+            UnusableFile: the file cannot be imported.
         """
 
     @abstractmethod
     def rejection(self, row: Row, reason: str) -> tuple[str, object]:
-        """The reason why a row is rejected, for people, and the row as JSON can say it."""
+        """The reason why a row is rejected, and the row as a JSON value."""
 
 
 # --- JSON Lines -------------------------------------------------------------------------------------------------------
 
 
 class JsonLinesSource(Source):
-    """One JSON object a line; lines of nothing but white space are no rows."""
+    """One JSON object per line. Blank lines are skipped."""
 
     def rows(self) -> Iterator[Row]:
         """See the base."""
@@ -75,11 +75,11 @@ class JsonLinesSource(Source):
         for line, data in zip(count(1), lines, strict=False):
             if len(data) == MAX_EXPORTED_CHARACTERS and not data.endswith(b"\n"):
                 _skip_line(self._file.readline, (b"\n",))
-                yield Row(line, _text(data[:_SHOWN_OF_GARBAGE]), None, _TOO_LONG)
+                yield Row(line, _text(data[:_SHOWN_CHARACTERS]), None, _TOO_LONG)
                 continue
             if line == 1:
                 _refuse_utf16(data)
-                data = data.removeprefix(BOM_UTF8)  # noqa: PLW2901 - the mark is no part of the line
+                data = data.removeprefix(BOM_UTF8)  # noqa: PLW2901 - the mark is not part of the line
             if data.strip():
                 yield self._row(line, data, mapping)
 
@@ -104,11 +104,11 @@ def _object(data: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise BadRow(_NOT_UTF8) from None
     except json.JSONDecodeError as error:
-        raise BadRow(f"no valid JSON: {error.msg} at character {error.colno}") from None
+        raise BadRow(f"not valid JSON: {error.msg} at character {error.colno}") from None
     except RepeatedMember as error:
         raise BadRow(str(error)) from None
     except (ValueError, RecursionError) as error:
-        raise BadRow(f"JSON that goes beyond all bounds: {error}") from None
+        raise BadRow(f"the JSON exceeds a limit: {error}") from None
     if not isinstance(value, dict):
         raise BadRow(f"expected a JSON object such as {{...}}, got {type(value).__name__}")
     return value
@@ -133,11 +133,11 @@ def _refuse_utf16(start: bytes) -> None:
 
 
 class _TooLong(Exception):
-    """A record goes on for longer than any row can be."""
+    """A record exceeds the maximum length."""
 
 
 class _Lines:
-    """The physical lines of a CSV file, counted, with a way back to where the current record began."""
+    """The physical lines of a CSV file, with their numbers. Reading can go back to the start of the current record."""
 
     def __init__(self, text: TextIOWrapper) -> None:
         self._readline = text.readline
@@ -164,17 +164,17 @@ class _Lines:
         return line
 
     def begin(self) -> int:
-        """A new record begins here: on which line."""
+        """Start a new record. Returns the number of its first line."""
         self._taken.clear()
         self._size = 0
         return self._number + 1
 
     def record(self) -> str:
-        """The current record as it stands in the file."""
+        """The text of the current record."""
         return "".join(self._taken).rstrip("\r\n")
 
     def go_back(self) -> str:
-        """Give up the current record: go on behind its first line, which is returned."""
+        """Discard the current record and continue after its first line, which is returned."""
         first, *rest = self._taken
         self._again.extend(reversed(rest))
         self._number -= len(rest)
@@ -182,9 +182,9 @@ class _Lines:
 
 
 def _records(lines: _Lines) -> Iterator[tuple[int, Any, str]]:
-    """Each record's line and cells; or, where it is spoilt, its line, that line's text and the reason."""
-    # A typed pair for either case would cost as much as the reading: this is done for every row.
-    # Strict, because a lenient reader would take half of the file for one cell, and drop quotes from others.
+    """The line and cells of each record, and ``""``. For an invalid one: its line, the line's text, and the reason."""
+    # Tuples, because objects for each row would take as long as the reading.
+    # Strict, because a lenient reader could read half of the file as one cell, and drop quotes from others.
     reader = csv.reader(lines, strict=True)
     while True:
         line = lines.begin()
@@ -193,29 +193,29 @@ def _records(lines: _Lines) -> Iterator[tuple[int, Any, str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, lines.go_back(), f"no valid CSV: {error}; is a quote missing or not doubled?"
+            yield line, lines.go_back(), f"not valid CSV: {error}; is a quote missing or not doubled?"
         except _TooLong:
-            yield line, lines.go_back()[:_SHOWN_OF_GARBAGE], f"{_TOO_LONG}; is a quote missing?"
+            yield line, lines.go_back()[:_SHOWN_CHARACTERS], f"{_TOO_LONG}; is a quote missing?"
         else:
             if any(cells):
                 yield line, cells, ""
 
 
 class CsvSource(Source):
-    """RFC 4180, with a header row; rows of nothing but empty cells are no rows.
+    """CSV as in RFC 4180, with a header row. Rows with only empty cells are skipped.
 
-    A quote that is never closed, or that is not doubled inside quotes, spoils the line that its record starts on:
-    reading goes on with the next line, so that it does not swallow the rows behind it.
+    A record with an unclosed quote, or with one that is not doubled inside quotes, is invalid. Reading continues with
+    the line after its first one, so that the following rows are not lost.
     """
 
     _header: Sequence[str] = ()
 
     def rows(self) -> Iterator[Row]:
         """See the base."""
-        # Bytes that are no UTF-8 become surrogates, which valid UTF-8 never gives: that row alone is rejected for them.
+        # Invalid UTF-8 becomes surrogates, which valid UTF-8 never decodes to, so only its row is rejected.
         text = TextIOWrapper(self._file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
-            # It holds for the whole process, and is only ever raised: _Lines decides how long a row may be.
+            # This limit is global, so it is only ever raised. _Lines limits the length of rows.
             csv.field_size_limit(max(csv.field_size_limit(), MAX_EXPORTED_CHARACTERS))
             yield from self._rows(_Lines(text))
         finally:
@@ -231,30 +231,30 @@ class CsvSource(Source):
 
     def _rows(self, lines: _Lines) -> Iterator[Row]:
         records = _records(lines)
-        _, header, problem = next(records, (1, [], "this one is empty"))
+        _, header, problem = next(records, (1, [], "this file is empty"))
         if problem:
-            raise UnusableFile(f"A CSV file begins with a row of column names, but {problem}")
+            raise UnusableFile(f"A CSV file must begin with a row of column names: {problem}")
         _refuse_utf16(header[0].encode("utf-8", "surrogateescape"))
-        self._header = _named(header)
+        self._header = _unique_names(header)
         to_content = self._content_of(lines)
         width = len(header)
         for line, cells, problem in records:
             if problem:
                 yield Row(line, cells, None, problem)
             elif len(cells) != width:
-                yield Row(line, lines.record(), None, f"it has {len(cells)} cells, but there are {width} columns")
+                yield Row(line, lines.record(), None, f"the row has {len(cells)} cells, but there are {width} columns")
             else:
                 yield _row(line, cells, to_content)
 
     def _content_of(self, lines: _Lines) -> Callable[[Sequence[str]], Submission | Feedback]:
-        """What makes the content of a row's cells."""
+        """The function that converts the cells of a row."""
         if is_export(self._header):
             lines.longest = MAX_EXPORTED_CHARACTERS
-            return self._restored
+            return self._restore
         make, values = self._submissions.make, CellMapping(self._header, self._columns).values
         return lambda cells: make(*values(cells))
 
-    def _restored(self, cells: Sequence[str]) -> Feedback:
+    def _restore(self, cells: Sequence[str]) -> Feedback:
         return from_record(from_cells(dict(zip(self._header, cells, strict=True))), self._application)
 
 
@@ -265,8 +265,8 @@ def _row(line: int, cells: Sequence[str], to_content: Callable[[Sequence[str]], 
         return Row(line, cells, None, str(error))
 
 
-def _named(header: Sequence[str]) -> list[str]:
-    """The columns' names, each only once."""
+def _unique_names(header: Sequence[str]) -> list[str]:
+    """The column names, made unique."""
     names: list[str] = []
     for column in header:
         names.append(unique(column.strip(), names))

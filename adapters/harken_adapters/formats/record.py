@@ -1,6 +1,6 @@
-"""Feedback as a flat record of JSON values, and back: what an export keeps and an import restores.
+"""Feedback as a record of JSON values, and back: for exports, imports and the hosts.
 
-The application is not in it: an export belongs to whichever application it is imported into.
+A record has no application: an export can be imported into any.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from harken import (
     Feedback,
     Moderation,
     ModerationStatus,
+    Page,
     Rating,
     Revision,
     Sentiment,
@@ -30,35 +31,35 @@ from harken_adapters.formats.errors import BadRow
 
 Record = dict[str, Any]
 
-#: Together with ``id`` and ``version`` any of these tells an export of Harken from somebody else's file.
-_ONLY_HARKEN = frozenset({"fingerprint", "revisions", "withdrawn_at"})
+#: ``id``, ``version`` and one of these identify a Harken export.
+_EXPORT_FIELDS = frozenset({"fingerprint", "revisions", "withdrawn_at"})
 _INT64 = 2**63
-#: What only imports and repeated submissions need; no reader does.
+#: Fields for imports and repeated submissions, which readers do not need.
 _INTERNAL: Final = ("idempotency_key", "fingerprint", "later_keys")
 
 
 def is_export(names: Collection[str]) -> bool:
-    """Whether a row with these columns or keys was exported by Harken."""
-    return "id" in names and "version" in names and any(name in names for name in _ONLY_HARKEN)
+    """Whether these columns or keys are those of a Harken export."""
+    return "id" in names and "version" in names and any(name in names for name in _EXPORT_FIELDS)
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
 def stamp(moment: datetime) -> str:
-    """An instant as ISO 8601 in UTC, always with microseconds."""
+    """A time in ISO 8601 and UTC, with microseconds, such as ``2026-01-31T12:00:00.000000Z``."""
     return f"{utc(moment).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def erasure_record(erased: Erased) -> Record:
-    """How much was erased: ``erased``, the number of feedback; ``removed``, the numbers by kind; ``kept_sessions``."""
+    """An erasure: ``erased`` (the number of entries), ``removed`` (the counts by kind) and ``kept_sessions``."""
     removed = asdict(erased)
     kept = removed.pop("kept_sessions")
     return {"erased": erased.feedback, "removed": removed, "kept_sessions": list(kept)}
 
 
 def to_record(feedback: Feedback) -> Record:
-    """Everything that feedback holds, but for its application."""
+    """All fields of feedback, except its application."""
     return {
         "id": feedback.id,
         "created_at": stamp(feedback.created_at),
@@ -82,7 +83,7 @@ def to_record(feedback: Feedback) -> Record:
 
 
 def feedback_record(feedback: Feedback) -> Record:
-    """Everything that a reader may know of feedback, but for its application."""
+    """The fields of feedback that readers may see, except its application."""
     record = to_record(feedback)
     for name in _INTERNAL:
         del record[name]
@@ -90,12 +91,17 @@ def feedback_record(feedback: Feedback) -> Record:
 
 
 def author_record(feedback: Feedback) -> Record:
-    """What the author of feedback may know of it: its status, but not who decided on that, when or why."""
+    """The fields that the author may see: with the status, but without the moderation decision."""
     return {**feedback_record(feedback), "moderation": None}
 
 
+def page_record(page: Page) -> Record:
+    """A page of feedback, newest first, and the cursor that continues after it."""
+    return {"feedbacks": list(map(feedback_record, page.items)), "next": str(page.next) if page.next else None}
+
+
 def current_record(conflict: DecisionConflict) -> Record:
-    """What a moderator needs to know of feedback that another one has decided on."""
+    """The current state of feedback that another moderator has decided on."""
     return {
         "version": conflict.version,
         "status": conflict.status.value,
@@ -125,7 +131,7 @@ def _sentiment_record(sentiment: Sentiment | None) -> Record | None:
 
 
 def _moderation_record(moderation: Moderation) -> Record | None:
-    """What there is to say besides the status, if there is anything."""
+    """The decision besides the status; ``None`` if there was none."""
     if moderation == Moderation(status=moderation.status):
         return None
     return {
@@ -149,44 +155,44 @@ def _revision_record(revision: Revision) -> Record:
 
 
 def moment(name: str, value: Any) -> datetime:
-    """The instant that an ISO 8601 text means, in UTC; without a zone it is taken as UTC.
+    """Parse a time in ISO 8601; UTC if it has no time zone.
 
     Raises:
-        BadRow: it is no such text.
+        BadRow: the value is not such a time.
     """
     try:
         parsed = datetime.fromisoformat(value)
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else utc(parsed)
     except (TypeError, ValueError):
-        raise BadRow(f"{name} is no ISO 8601 date: {value!r}; expected one like 2026-01-31T12:00:00Z") from None
+        raise BadRow(f"{name} is not an ISO 8601 date: {value!r}; expected one such as 2026-01-31T12:00:00Z") from None
 
 
 def sentiment(polarity: object, subjectivity: object) -> Sentiment:
-    """The sentiment of two numbers.
+    """Build a sentiment.
 
     Raises:
-        BadRow: they are no numbers, or out of range.
+        BadRow: the values are not numbers, or are out of range.
     """
     for name, value in (("polarity", polarity), ("subjectivity", subjectivity)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise BadRow(f"sentiment {name} must be a number, got {value!r}")
     try:
-        return Sentiment(polarity, subjectivity)  # type: ignore[arg-type] # both are numbers, see above
+        return Sentiment(polarity, subjectivity)  # type: ignore[arg-type] # both are numbers
     except (ValueError, OverflowError) as error:
         raise BadRow(f"sentiment: {error}") from None
 
 
 def from_record(record: Mapping[str, Any], application: str) -> Feedback:
-    """The feedback that :func:`to_record` made the record of, in this application.
+    """The inverse of :func:`to_record`, for this application.
 
-    It is not judged by the rules, which it passed when it was given, but it is well-formed: it can be restored.
+    The rating rules are not applied again, but the feedback is well-formed and can be restored.
 
     Raises:
-        BadRow: the record was damaged.
+        BadRow: the record is invalid.
     """
     for name in ("id", "session_id", "created_at", "updated_at", "version"):
         if record.get(name) is None:
-            raise BadRow(f"This row of a Harken export has no {name}")
+            raise BadRow(f"The row of a Harken export has no {name}")
     feedback = Feedback(
         id=record["id"],
         application=application,
@@ -205,14 +211,14 @@ def from_record(record: Mapping[str, Any], application: str) -> Feedback:
         vote=_truth("vote", record.get("vote", False)),
         later_keys=_later_keys(record),
     )
-    # What is wrong with the feedback itself is found once more in each revision.
+    # Each revision repeats the problems of the feedback.
     if problems := dict.fromkeys(violation.message for violation in restore_violations(feedback)):
         raise BadRow("; ".join(problems))
     return feedback
 
 
 def _text(value: Any) -> Any:
-    """No text is an empty one; what is no text at all is found with the rest."""
+    """``None`` as an empty text. Other types are reported with the other problems."""
     return "" if value is None else value
 
 
@@ -284,9 +290,9 @@ def _moderation(record: Mapping[str, Any]) -> Moderation:
 
 
 def _version(value: object) -> int:
-    # Exactly this type: to Python, true is an integer too.
+    # Not isinstance, as bool is a subclass of int.
     if type(value) is not int or not 1 <= value < _INT64:
-        raise BadRow(f"version must be a whole number from 1 on, got {value!r}")
+        raise BadRow(f"version must be a positive integer, got {value!r}")
     return value
 
 

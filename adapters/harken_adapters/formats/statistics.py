@@ -1,4 +1,4 @@
-"""Figures as JSON says them, in whatever host."""
+"""Statistics as JSON values, for all hosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 
 
 class By(Enum):
-    """What a trend goes by."""
+    """The points of a trend: consecutive periods, or a recurring hour or weekday."""
 
     HOUR = "hour"
     DAY = "day"
@@ -25,7 +25,7 @@ Points = Sequence[tuple[dict[str, Any], Summary]]
 
 
 def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
-    """The points of a trend: what each is called in JSON, and its figures."""
+    """The points of a trend: the JSON keys that identify each, and its summary."""
     match by:
         case By.HOUR_OF_DAY:
             return [({"hour": hour}, one) for hour, one in enumerate(hk.analytics.by_hour_of_day(query, zone))]
@@ -37,8 +37,8 @@ def trend_points(hk: Harken, query: FeedbackQuery, by: By, zone: str) -> Points:
             return [({"start": p.start.isoformat(), "end": p.end.isoformat()}, p.summary) for p in points]
 
 
-def figures_record(summary: Summary) -> dict[str, Any]:
-    """A summary, rounded for people: percentages and lengths to tenths, sentiments to thousandths."""
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """A summary as a JSON value. Percentages and lengths have one decimal, sentiment three."""
     record: dict[str, Any] = {
         "total_feedbacks": summary.total,
         "positive": summary.positive,
@@ -58,10 +58,10 @@ def figures_record(summary: Summary) -> dict[str, Any]:
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """Two summaries and what changed between them, in percentage points and counts."""
+    """Two summaries and the change between them, in percentage points and counts."""
     return {
-        "before": figures_record(comparison.before),
-        "after": figures_record(comparison.after),
+        "before": summary_record(comparison.before),
+        "after": summary_record(comparison.after),
         "satisfaction_change": round(comparison.satisfaction_change, 1),
         "quality_change": round(comparison.quality_change, 1),
         "total_change": comparison.total_change,

@@ -1,6 +1,6 @@
-"""JSON from outside, in which no object may name a member twice.
+"""Parses untrusted JSON, in which no object may have a member twice.
 
-Parsers disagree about which of the two counts, so that what a proxy or a log has seen is not what Harken would keep.
+Parsers disagree about which of the two is used, so a proxy or a log could see another value than Harken stores.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import Any, Final
 
 from harken import HarkenError
 
-_SHOWN_OF_NAME: Final = 100
+_SHOWN_CHARACTERS: Final = 100
 
 
 class RepeatedMember(HarkenError, ValueError):
-    """An object names a member twice.
+    """An object has a member twice.
 
     Attributes:
-        name: the member's name, as far as it is shown.
+        name: the name of the member, truncated to 100 characters.
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name[:_SHOWN_OF_NAME]
+        self.name = name[:_SHOWN_CHARACTERS]
         super().__init__(f"The member {json.dumps(self.name)} appears twice")
 
 
@@ -34,7 +34,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if name in seen:
             raise RepeatedMember(name)
         seen.add(name)
-    raise AssertionError("a dictionary has fewer members than its pairs have names")
+    raise AssertionError("unreachable: the dictionary has fewer members than pairs")
 
 
 _decode: Final = json.JSONDecoder(object_pairs_hook=_members).decode
@@ -44,9 +44,9 @@ def parse(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        RepeatedMember: an object in it, however deep, names a member twice.
-        json.JSONDecodeError: it is not valid JSON.
-        ValueError: it has an integer with more digits than Python reads.
-        RecursionError: it is nested too deeply.
+        RepeatedMember: an object has a member twice.
+        json.JSONDecodeError: the text is not valid JSON.
+        ValueError: an integer has more digits than Python converts.
+        RecursionError: the text is nested too deeply.
     """
     return _decode(text)

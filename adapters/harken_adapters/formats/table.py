@@ -1,8 +1,7 @@
 """Feedback as a row of a CSV table (RFC 4180), and back.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula and would run it, so such a text
-gets an apostrophe in front. A text that looks as if it had one already gets one more, so that taking exactly one off
-gives every text back as it was.
+Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, so such a text is prefixed with an
+apostrophe. A text that already looks prefixed gets another one, so that removing exactly one restores every text.
 """
 
 from __future__ import annotations
@@ -19,37 +18,37 @@ from harken_adapters.formats.record import Record, to_record
 from harken_adapters.formats.strict_json import RepeatedMember, parse
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_LIKE_A_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets know the wide ones too
+_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001 - spreadsheets accept the wide forms too
 _GUARDED = re.compile(r"'+[=+\-@\t\r＝＋－＠]")  # noqa: RUF001
 
 
-def guarded(text: str) -> str:
-    """The text such that no spreadsheet runs it."""
-    return f"'{text}" if _LIKE_A_FORMULA.match(text) else text
+def guard(text: str) -> str:
+    """The text, prefixed if a spreadsheet could run it as a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
-def unguarded(cell: str) -> str:
-    """The inverse of :func:`guarded`."""
+def unguard(cell: str) -> str:
+    """The inverse of :func:`guard`."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
 def _text_cell(value: str | None) -> str:
-    return "" if value is None else guarded(value)
+    return "" if value is None else guard(value)
 
 
 def _text(cell: str) -> str | None:
-    return unguarded(cell) or None
+    return unguard(cell) or None
 
 
 def _reply_cell(value: str | None) -> str:
-    """Of all texts only a reply may be empty and yet be there: an apostrophe stands for it, as for a formula."""
+    """A reply may be empty but present, unlike other texts. An apostrophe represents it."""
     return f"'{value}" if value is not None and not value.strip("'") else _text_cell(value)
 
 
 def _reply(cell: str) -> str | None:
     if not cell:
         return None
-    return cell[1:] if not cell.strip("'") else unguarded(cell)
+    return cell[1:] if not cell.strip("'") else unguard(cell)
 
 
 def _json_cell(value: object) -> str:
@@ -68,13 +67,13 @@ def _plain(value: str | None) -> str:
     return value or ""
 
 
-def _maybe(cell: str) -> str | None:
+def _plain_or_none(cell: str) -> str | None:
     return cell or None
 
 
 _Codec = tuple[Callable[[Any], str], Callable[[str], Any]]
 _TEXT: _Codec = (_text_cell, _text)
-_PLAIN: _Codec = (_plain, _maybe)
+_PLAIN: _Codec = (_plain, _plain_or_none)
 _JSON: _Codec = (_json_cell, _json)
 _NUMBER: _Codec = (_number_cell, _json)
 
@@ -109,7 +108,7 @@ _WRITERS = tuple((name, write) for name, (write, _) in _CODECS.items())
 
 
 class TableWriter:
-    """Writes feedback as CSV: the header at once, then a row for each."""
+    """Writes feedback as CSV: the header, then a row per entry."""
 
     def __init__(self, file: TextIO) -> None:
         """``file`` must have been opened with ``newline=""``."""
@@ -117,12 +116,12 @@ class TableWriter:
         self._rows.writerow(COLUMNS)
 
     def write(self, feedback: Feedback) -> None:
-        """Add a row."""
+        """Write a row."""
         self._rows.writerow(to_cells(feedback))
 
 
 def to_cells(feedback: Feedback) -> list[str]:
-    """The row of a feedback, in the order of :data:`COLUMNS`."""
+    """The cells of an entry, in the order of :data:`COLUMNS`."""
     record = to_record(feedback)
     sentiment = record["sentiment"] or {}
     record["sentiment_polarity"] = sentiment.get("polarity")
@@ -131,10 +130,10 @@ def to_cells(feedback: Feedback) -> list[str]:
 
 
 def from_cells(cells: Mapping[str, str]) -> Record:
-    """The record that a row is of; columns that no export has are left out.
+    """The record of a row. Unknown columns are ignored.
 
     Raises:
-        BadRow: a cell does not hold what its column should.
+        BadRow: a cell is invalid.
     """
     record: Record = {name: _value(name, cell) for name, cell in cells.items() if name in _CODECS}
     polarity, subjectivity = record.pop("sentiment_polarity", None), record.pop("sentiment_subjectivity", None)

@@ -1,1 +1,1 @@
-"""Channels: how news leaves the house, each with its real protocol."""
+"""Notifiers for outbound notifications: webhooks, Amazon SNS, Apprise and the log."""

@@ -1,4 +1,4 @@
-"""Slack, mail, PagerDuty, Teams, Discord and the rest, by URLs of Apprise."""
+"""Slack, mail, PagerDuty, Teams, Discord and other services, by URLs of Apprise."""
 
 from __future__ import annotations
 
@@ -24,59 +24,59 @@ _KEYS: Final = ("url", "urls")
 _SCHEMA: Final = re.compile(r"([a-z0-9]{1,20})://", re.IGNORECASE)
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
 
-#: Two groups of services are asked one after the other, and 20 seconds are all that there is.
-_SECONDS: Final = 8
-_LONGEST_TITLE: Final = 150
-#: How many notifications are remembered that only some of the services took.
-_MOST_REMEMBERED: Final = 1_000
+#: The timeout of each of the two groups of services. A delivery may take 20 seconds in all.
+_TIMEOUT_SECONDS: Final = 8
+_MAX_TITLE: Final = 150
+#: The maximum number of partially delivered notifications that are remembered.
+_MAX_REMEMBERED: Final = 1_000
 
-#: Services that are sent plain text and show it as Markdown, whatever they are told.
-_SHOW_MARKDOWN: Final = frozenset({"discord", "fluxer", "fluxers", "guilded", "mmost", "mmosts"}) | frozenset(
+#: Services that render plain text as Markdown.
+_RENDER_MARKDOWN: Final = frozenset({"discord", "fluxer", "fluxers", "guilded", "mmost", "mmosts"}) | frozenset(
     {"nctalk", "nctalks", "notifiarr", "revolt", "ryver", "zulip"}
 )
-#: What Markdown would make something of, but for what stands in most texts and does no harm.
+#: The special characters of Markdown, except common ones without an effect.
 _MARKDOWN: Final = re.compile(r"([\\`*_~|\[\]<>#])")
-#: What has no place in a title: services make something of it there that they would not in a body.
+#: The characters that services interpret in a title.
 _MARKUP: Final = re.compile(r"[\\`*~|\[\]<>#&]+")
-#: What names somebody to be told, a channel, or a link: ``@everyone``, ``<!channel>``, ``<@U123>``, ``<url|text>``.
-_NAMING: Final = re.compile(r"[@<](?=\S)")
-#: Has no width, and no service takes what stands before it together with what stands behind it.
+#: The start of a mention, a channel or a link: ``@everyone``, ``<!channel>``, ``<@U123>``, ``<url|text>``.
+_MENTION: Final = re.compile(r"[@<](?=\S)")
+#: A zero-width space, which breaks mentions.
 _BREAK: Final = "\u200b"
 
-#: Where the reasons go while something is sent; ``None`` while nothing is.
+#: Collects the log messages of Apprise during a delivery; ``None`` otherwise.
 _reasons: Final[ContextVar[list[str] | None]] = ContextVar("harken_apprise_reasons", default=None)
 
 
 def open_notifier(table: Mapping[str, object]) -> Notifier:
-    """The channel that a table of the settings describes: ``url``, or ``urls`` if there are several.
+    """Open the channel that a table of the settings describes: ``url``, or ``urls`` for several.
 
     Raises:
-        ConfigurationError: a key is unknown, or a URL is none that Apprise knows; the error never shows it, as it has
-            secrets.
+        ConfigurationError: a key is unknown, or Apprise does not know a URL. The message never contains the URL, which
+            has secrets.
         MissingExtra: Apprise is not installed.
     """
     check_keys("An Apprise channel", table, _KEYS)
     if len(table) != 1:
-        raise ConfigurationError("An Apprise channel needs either a url or urls, such as url = 'slack://...'")
+        raise ConfigurationError("An Apprise channel needs url or urls, such as url = 'slack://...'")
     urls = [table["url"]] if "url" in table else table["urls"]
     if not isinstance(urls, Sequence) or isinstance(urls, str) or not urls:
-        raise ConfigurationError("urls of an Apprise channel must be a list of texts, with one at least")
+        raise ConfigurationError("urls of an Apprise channel must be a list with at least one text")
     if not all(isinstance(url, str) for url in urls):
-        raise ConfigurationError("Each URL of an Apprise channel must be a text")
+        raise ConfigurationError("Each URL of an Apprise channel must be text")
     return AppriseNotifier([str(url) for url in urls])
 
 
 class AppriseNotifier(Notifier):
-    """Sends notifications to services by Apprise.
+    """Sends notifications to services with Apprise.
 
-    What people wrote is shown as they wrote it: it can neither mention anybody nor make links, markup or headers. What
-    only some of the services took goes to the others alone when it is tried again, as long as this process lives.
+    User text is shown verbatim: it cannot mention users, or create links, markup or headers. If only some services
+    accept a notification, a retry in the same process sends it only to the others.
 
     Args:
-        urls: one for each service. They have secrets, so they are in no error, no log and no ``repr``.
+        urls: a URL for each service. They have secrets, so they never appear in errors, logs or the ``repr``.
 
     Raises:
-        ConfigurationError: a URL is none that Apprise knows.
+        ConfigurationError: Apprise does not know a URL.
         MissingExtra: Apprise is not installed.
     """
 
@@ -88,112 +88,112 @@ class AppriseNotifier(Notifier):
 
         self._apprise = apprise
         self._asset = apprise.AppriseAsset(
-            app_id="Harken", app_desc="Harken", storage_mode="memory", service_timeout=_SECONDS
+            app_id="Harken", app_desc="Harken", storage_mode="memory", service_timeout=_TIMEOUT_SECONDS
         )
         self._urls = as_texts(urls)
-        self._taken: OrderedDict[str, frozenset[int]] = OrderedDict()
+        self._accepted: OrderedDict[str, frozenset[int]] = OrderedDict()
         self._lock = Lock()
-        _keep_quiet()
+        _install_filter()
         with _collecting(), warnings.catch_warnings():
-            # Its plugins for mail look for a module that is deprecated, and do without it where it is gone.
+            # Mail plugins import a deprecated module if it exists.
             warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
             for number, url in enumerate(self._urls, start=1):
                 if self._service(url) is None:
                     raise ConfigurationError(
-                        f"URL {number} of the Apprise channel ({_shown(url)}) is none that Apprise can send to; "
-                        "see https://github.com/caronc/apprise for how they are made, and what some need installed"
+                        f"Apprise does not support URL {number} of the channel ({_mask(url)}); "
+                        "see https://github.com/caronc/apprise for the URLs and the packages that some need"
                     )
 
     def deliver(self, notification: Notification) -> None:
-        """Send it to every service that has not taken it yet."""
-        before = self._taken.get(notification.id, frozenset())
-        missing_ones = [number for number in range(len(self._urls)) if number not in before]
+        """Send the notification to each service that has not accepted it yet."""
+        before = self._accepted.get(notification.id, frozenset())
+        remaining = [number for number in range(len(self._urls)) if number not in before]
         with _collecting() as reasons:
             try:
-                taken = self._send(notification, missing_ones)
-            except Exception as error:  # noqa: BLE001 - what plugins raise is anybody's guess, and may quote a URL
-                raise DeliveryFailed(f"Apprise could not send it: {type(error).__name__}") from None
-        failed = [number for number in missing_ones if number not in taken]
-        self._remember(notification.id, before | taken if failed else frozenset())
+                accepted = self._send(notification, remaining)
+            except Exception as error:  # noqa: BLE001 - plugins raise any error, which may contain a URL
+                raise DeliveryFailed(f"Apprise failed: {type(error).__name__}") from None
+        failed = [number for number in remaining if number not in accepted]
+        self._remember(notification.id, before | accepted if failed else frozenset())
         if failed:
-            raise DeliveryFailed(self._failure(failed, reasons))
+            raise DeliveryFailed(self._describe_failure(failed, reasons))
 
     def _send(self, notification: Notification, numbers: Sequence[int]) -> frozenset[int]:
-        """Send it to these services, and give those that took it."""
-        # New for each notification: a service remembers when it sent last, and is not made for several threads.
+        """Send the notification to these services. Returns those that accepted it."""
+        # Created for each notification, as services have state and are not thread-safe.
         services = {number: self._service(self._urls[number]) for number in numbers}
-        taken: set[int] = set()
+        accepted: set[int] = set()
         for escaping in (False, True):
-            group = {number: one for number, one in services.items() if self._shows_markdown(one) is escaping}
+            group = {number: one for number, one in services.items() if self._renders_markdown(one) is escaping}
             if group:
-                taken |= self._send_to(group, notification, escaping=escaping)
-        return frozenset(taken)
+                accepted |= self._send_to(group, notification, escaping=escaping)
+        return frozenset(accepted)
 
     def _send_to(self, services: Mapping[int, Any], notification: Notification, *, escaping: bool) -> set[int]:
-        title, body = _words(notification)
+        title, body = _title_and_body(notification)
         sender = self._apprise.Apprise(list(services.values()), asset=self._asset)
         result = sender.notify(
-            title=_escaped(title) if escaping else title,
-            body=_escaped(body) if escaping else body,
+            title=_escape(title) if escaping else title,
+            body=_escape(body) if escaping else body,
             notify_type=_severity(notification),
             body_format=self._apprise.NotifyFormat.TEXT,
         )
         return {number for number, one in zip(services, result.results, strict=False) if one}
 
     def _service(self, url: str) -> Any:
-        """The service of a URL, which tries once, does not wait between requests and gets all of a long text."""
+        """The service of a URL, without retries and rate limits, and with long texts split."""
         service = self._apprise.Apprise.instantiate(url, asset=self._asset)
         if service is None:
             return None
         service.request_rate_per_sec = 0
-        service.socket_connect_timeout = min(service.socket_connect_timeout, _SECONDS)
-        service.socket_read_timeout = min(service.socket_read_timeout, _SECONDS)
+        service.socket_connect_timeout = min(service.socket_connect_timeout, _TIMEOUT_SECONDS)
+        service.socket_read_timeout = min(service.socket_read_timeout, _TIMEOUT_SECONDS)
         service.retry = 0
         service.optional = False
         if service.overflow_mode is self._apprise.OverflowMode.UPSTREAM:
             service.overflow_mode = self._apprise.OverflowMode.SPLIT
         return service
 
-    def _shows_markdown(self, service: Any) -> bool:
+    def _renders_markdown(self, service: Any) -> bool:
         plain = service.resolve_format(self._apprise.NotifyFormat.TEXT) is self._apprise.NotifyFormat.TEXT
-        return plain and not _SHOW_MARKDOWN.isdisjoint(service.schemas())
+        return plain and not _RENDER_MARKDOWN.isdisjoint(service.schemas())
 
-    def _remember(self, notification_id: str, taken: frozenset[int]) -> None:
+    def _remember(self, notification_id: str, accepted: frozenset[int]) -> None:
         with self._lock:
-            self._taken.pop(notification_id, None)
-            if taken:
-                self._taken[notification_id] = taken
-            if len(self._taken) > _MOST_REMEMBERED:
-                self._taken.popitem(last=False)
+            self._accepted.pop(notification_id, None)
+            if accepted:
+                self._accepted[notification_id] = accepted
+            if len(self._accepted) > _MAX_REMEMBERED:
+                self._accepted.popitem(last=False)
 
-    def _failure(self, failed: Sequence[int], reasons: Sequence[str]) -> str:
-        which = ", ".join(f"URL {number + 1} ({_shown(self._urls[number])})" for number in failed)
+    def _describe_failure(self, failed: Sequence[int], reasons: Sequence[str]) -> str:
+        which = ", ".join(f"URL {number + 1} ({_mask(self._urls[number])})" for number in failed)
         statuses = sorted({match[1] for reason in reasons if (match := _STATUS.search(reason))})
-        why = f"answered with {', '.join(statuses)}" if statuses else "not reached, too slow, or not willing"
-        return f"Apprise could not send it to {which}: {why}"
+        reason = f"status {', '.join(statuses)}" if statuses else "unreachable, too slow or rejected"
+        return f"Apprise could not send to {which}: {reason}"
 
 
-def _words(notification: Notification) -> tuple[str, str]:
-    """The title and the body, in which nobody can be named."""
+def _title_and_body(notification: Notification) -> tuple[str, str]:
+    """The title and the body, without mentions."""
     text = (notification.text or "").strip()
     lines = lines_of(text) if text else paragraphs(notification)
-    # Feedback's first line says nothing that is not in the others; of what else there is, it is what matters.
+    # The headline of feedback only repeats the details. That of other events is needed.
     body = lines if text or notification.feedback is None else lines[2:]
-    title = " ".join(_MARKUP.sub(" ", headline(notification)).split())[:_LONGEST_TITLE]
-    return _unnaming(title), _unnaming("\n".join(body))
+    title = " ".join(_MARKUP.sub(" ", headline(notification)).split())[:_MAX_TITLE]
+    return _break_mentions(title), _break_mentions("\n".join(body))
 
 
-def _unnaming(text: str) -> str:
-    return _NAMING.sub(lambda found: f"{found[0]}{_BREAK}", text)
+def _break_mentions(text: str) -> str:
+    return _MENTION.sub(lambda found: f"{found[0]}{_BREAK}", text)
 
 
-def _escaped(text: str) -> str:
-    """The text as Markdown that shows it as it is."""
+def _escape(text: str) -> str:
+    """The text as Markdown that renders it verbatim."""
     return _MARKDOWN.sub(r"\\\1", text)
 
 
 def _severity(notification: Notification) -> str:
-    """One of Apprise's four; some services close an incident at a success."""
+    """The notification type of Apprise. Some services close an incident at ``success``."""
     if notification.type is EventType.ALERT_RESOLVED:
         return "success"
     if notification.type is EventType.ALERT_RAISED:
@@ -201,17 +201,17 @@ def _severity(notification: Notification) -> str:
     return "warning" if worrying(notification) else "info"
 
 
-def _shown(url: str) -> str:
-    """What of a URL is no secret."""
+def _mask(url: str) -> str:
+    """The URL without its secrets."""
     found = _SCHEMA.match(url)
     return f"{found[1].lower()}://..." if found else "without ://"
 
 
-# --- Apprise writes URLs and bodies into its log, and urllib3 the paths that it posts to ------------------------------
+# --- log messages: Apprise logs URLs and bodies, and urllib3 logs paths -----------------------------------------------
 
 
 class _Quiet(logging.Filter):
-    """Keeps from the log what is said while something is sent, and takes it down instead."""
+    """Collects log messages during a delivery, instead of logging them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         reasons = _reasons.get()
@@ -225,14 +225,14 @@ class _Quiet(logging.Filter):
 _QUIET: Final = _Quiet()
 
 
-def _keep_quiet() -> None:
+def _install_filter() -> None:
     for name in ("apprise", "urllib3.connectionpool", "urllib3.util.retry"):
         logging.getLogger(name).addFilter(_QUIET)
 
 
 @contextmanager
 def _collecting() -> Iterator[list[str]]:
-    """While the context lasts, nothing of this thread, or of threads that it starts, is logged by Apprise."""
+    """Collect the warnings of Apprise in this thread and the threads it starts, instead of logging them."""
     reasons: list[str] = []
     token = _reasons.set(reasons)
     try:

@@ -1,4 +1,4 @@
-"""Notifications in the log: the channel that needs nothing."""
+"""The log channel, which needs no configuration."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from harken.domain.feedback import Feedback
 from harken.domain.texts import escape_unprintable
 from harken.ports.notifier import Notification, Notifier
 from harken_adapters.notifiers.tables import check_keys
-from harken_adapters.notifiers.wording import headline, said, worrying
+from harken_adapters.notifiers.wording import headline, visible_comment, worrying
 
-#: Notifications are logged under this name, with their fields in the attribute ``harken`` of the record.
+#: The logger of notifications. Their fields are in the attribute ``harken`` of the record.
 logger = logging.getLogger("harken.notifications")
 
 _KEYS: Final = ("comments",)
@@ -21,32 +21,32 @@ _Fields = dict[str, str | None]
 
 
 def open_notifier(table: Mapping[str, object]) -> Notifier:
-    """The channel that a table of the settings describes: ``comments`` says whether comments are logged.
+    """Open the channel that a table of the settings describes. ``comments`` enables the logging of comments.
 
     Raises:
-        ConfigurationError: a key is unknown, or ``comments`` is neither true nor false.
+        ConfigurationError: a key is unknown, or ``comments`` is not true or false.
     """
     check_keys("A log channel", table, _KEYS)
     comments = table.get("comments", False)
     if not isinstance(comments, bool):
-        raise ConfigurationError(f"comments of a log channel must be true or false, got a {type(comments).__name__}")
+        raise ConfigurationError(f"comments of a log channel must be true or false, got {type(comments).__name__}")
     return LogNotifier(comments=comments)
 
 
 class LogNotifier(Notifier):
-    """Logs notifications, a line each: downs and raised alerts as warnings, all else for information.
+    """Logs each notification in one line: negative feedback and raised alerts as warnings, others as info.
 
-    Logs are kept long and read by many, so neither the author nor the comment is in them.
+    Logs are kept for long and read by many people, so the author and the comment are not logged.
 
     Args:
-        comments: whether the comment is logged all the same, and what a route's template makes of the notification.
+        comments: whether to log the comment, and the text that the template of a route renders.
     """
 
     def __init__(self, *, comments: bool = False) -> None:
         self._comments = comments
 
     def deliver(self, notification: Notification) -> None:
-        """Log it; whatever the log does with it, it was delivered."""
+        """Log the notification. It counts as delivered even if the logger discards it."""
         severity = logging.WARNING if worrying(notification) else logging.INFO
         if not logger.isEnabledFor(severity):
             return
@@ -59,7 +59,7 @@ class LogNotifier(Notifier):
         )
 
     def _fields(self, notification: Notification) -> _Fields:
-        """Only what is known."""
+        """The fields, without empty ones."""
         fields: _Fields = {
             "type": notification.type.value,
             "delivery_id": notification.id,
@@ -69,7 +69,7 @@ class LogNotifier(Notifier):
             fields |= _feedback_fields(notification.feedback)
         if notification.erased is not None:
             fields |= {"feedback_id": notification.erased.id, "session_id": notification.erased.session_id}
-        if self._comments and (comment := said(notification)):
+        if self._comments and (comment := visible_comment(notification)):
             fields["comment"] = comment
         if (alert := notification.alert) is not None:
             fields |= {

@@ -1,4 +1,4 @@
-"""What to say where a package of an extra is not installed."""
+"""The error for a missing package of an extra."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from harken.domain.errors import MissingExtra
 
 
 def missing(what: str, package: str, extra: str) -> MissingExtra:
-    """The error that says which ``pip install`` mends it."""
+    """The error with the command that installs the package."""
     return MissingExtra(f'{what} needs the package {package!r}; try pip install "harken[{extra}]"')

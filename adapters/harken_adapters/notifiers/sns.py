@@ -1,4 +1,4 @@
-"""Amazon SNS: a topic for each rating."""
+"""Amazon SNS, with a topic for each rating."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harken.ports.notifier import Notification, Notifier
 from harken_adapters.formats.record import stamp
 from harken_adapters.notifiers.missing import missing
 from harken_adapters.notifiers.tables import check_keys, text_at
-from harken_adapters.notifiers.wording import headline, lines_of, one_line, paragraphs, said
+from harken_adapters.notifiers.wording import headline, lines_of, one_line, paragraphs, visible_comment
 
-#: In the place of a topic: what has this rating is not sent.
+#: Instead of a topic: feedback with this rating is not sent.
 NONE: Final = "none"
-_OF_ALL: Final = ("type", "application", "timestamp", "message", "comment")
-_OF_FEEDBACK: Final = ("feedback_id", "session_id", "message_id", "agent_id", "rating", "tags")
-#: What templates may name.
-PLACES: Final = (*_OF_ALL, *_OF_FEEDBACK)
+_COMMON_PLACES: Final = ("type", "application", "timestamp", "message", "comment")
+_FEEDBACK_PLACES: Final = ("feedback_id", "session_id", "message_id", "agent_id", "rating", "tags")
+#: The values that templates can use.
+PLACES: Final = (*_COMMON_PLACES, *_FEEDBACK_PLACES)
 
 _TOPICS: Final[Mapping[str, Rating]] = {
     "topic_up": Rating.UP,
@@ -38,38 +38,37 @@ _SUBJECT: Final = "Feedback: {rating} in session {session_id}"
 
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
 _REGION: Final = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
-#: What may name a group of messages in a FIFO topic.
+#: A valid message group id of a FIFO topic.
 _GROUP: Final = re.compile(r"[!-~]{1,128}")
-#: SNS wants less than 100 characters, and less than 256 KiB with the attributes.
-_LONGEST_SUBJECT: Final = 99
-_LARGEST_BODY: Final = 240_000
-#: How much of a text is looked at to make a subject of it.
-_LONGEST_READ: Final = 500
-#: An endpoint may have two addresses, and each may take that long to connect: 15 seconds in all.
-_SECONDS_TO_CONNECT: Final = 3
-_SECONDS_TO_READ: Final = 9
+#: SNS requires less than 100 characters, and less than 256 KiB with the attributes.
+_MAX_SUBJECT: Final = 99
+_MAX_BODY: Final = 240_000
+#: The number of characters of a text that are read for a subject.
+_MAX_SUBJECT_INPUT: Final = 500
+#: An endpoint may have two addresses, so this is 15 seconds in all.
+_CONNECT_TIMEOUT: Final = 3
+_READ_TIMEOUT: Final = 9
 
-_REFUSALS: Final[Mapping[str, str]] = {
-    "NotFound": "there is no such topic",
-    "AuthorizationError": "these credentials may not publish to the topic",
-    "AccessDenied": "these credentials may not publish to the topic",
+_ERRORS: Final[Mapping[str, str]] = {
+    "NotFound": "the topic does not exist",
+    "AuthorizationError": "the credentials are not allowed to publish to the topic",
+    "AccessDenied": "the credentials are not allowed to publish to the topic",
     "InvalidClientTokenId": "the credentials are not valid",
     "SignatureDoesNotMatch": "the credentials are not valid",
-    "ExpiredToken": "the credentials have run out",
-    "InvalidParameter": "it does not take the message, or the topic is in another region",
+    "ExpiredToken": "the credentials have expired",
+    "InvalidParameter": "the message is invalid, or the topic is in another region",
 }
 
 
 def open_notifier(table: Mapping[str, object]) -> Notifier:
-    """The channel that a table of the settings describes.
+    """Open the channel that a table of the settings describes.
 
-    ``topic_up``, ``topic_down`` and ``topic_neutral`` are ARNs, or ``"none"``; ``topic`` is that of those that are not
-    named, and of alerts where there is no ``topic_alerts``. ``subject`` and ``body`` are templates for feedback.
-    ``region`` is that of the topics where it is not named, ``endpoint_url`` another place that speaks SNS. Credentials
-    are those that boto3 finds by itself.
+    ``topic_up``, ``topic_down``, ``topic_neutral`` and ``topic_alerts`` are ARNs or ``"none"``; ``topic`` is their
+    default. ``subject`` and ``body`` are templates for feedback. ``region`` defaults to that of the topics, and
+    ``endpoint_url`` is an alternative SNS endpoint. boto3 finds the credentials.
 
     Raises:
-        ConfigurationError: a key is unknown, or a value makes no sense.
+        ConfigurationError: a key is unknown, or a value is invalid.
         MissingExtra: boto3 is not installed.
     """
     check_keys("An SNS channel", table, _KEYS)
@@ -83,20 +82,20 @@ def open_notifier(table: Mapping[str, object]) -> Notifier:
 
 @frozen
 class Topics:
-    """Where messages go: feedback by its rating, alerts to one topic. What has no topic is not sent."""
+    """The topics of feedback, by rating, and of alerts. Messages without a topic are not sent."""
 
     by_rating: Mapping[Rating, str]
     alerts: str | None = None
 
 
 class SnsNotifier(Notifier):
-    """Publishes notifications to topics of SNS.
+    """Publishes notifications to SNS topics.
 
     Args:
-        client: boto3's for SNS, with its retries off: whoever delivers tries again.
-        topics: what goes where.
-        subject: the template of the subjects, with places as in :data:`PLACES`.
-        body: the template of the bodies; without it, all that is known, line by line.
+        client: the SNS client of boto3, without retries, as the relay retries.
+        topics: the topics.
+        subject: the template of subjects, with the values in :data:`PLACES`.
+        body: the template of bodies; the default is a text with all details.
     """
 
     def __init__(self, client: Any, topics: Topics, *, subject: str = _SUBJECT, body: str | None = None) -> None:
@@ -106,9 +105,9 @@ class SnsNotifier(Notifier):
         self._body = body
 
     def deliver(self, notification: Notification) -> None:
-        """Publish it; what has no topic is as good as delivered. That feedback was erased goes to all its topics.
+        """Publish the notification. One without a topic counts as delivered; an erasure goes to all feedback topics.
 
-        Trying again makes sense after every failure: topics, policies and credentials are mended by people.
+        Every failure is retried, because topics, policies and credentials can be corrected.
         """
         from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
         from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -118,11 +117,11 @@ class SnsNotifier(Notifier):
             for topic in self._topics_of(notification):
                 self._client.publish(TopicArn=topic, **message, **_order(topic, notification))
         except ClientError as error:
-            raise DeliveryFailed(f"SNS did not take it: {_refusal(error.response)}") from error
+            raise DeliveryFailed(f"SNS rejected the message: {_describe_error(error.response)}") from error
         except ResponseParserError as error:
-            raise DeliveryFailed("SNS could not be understood; is endpoint_url a place that speaks SNS?") from error
+            raise DeliveryFailed("The response is not from SNS; check endpoint_url") from error
         except BotoCoreError as error:
-            raise DeliveryFailed(f"SNS could not be asked: {one_line(str(error))}") from error
+            raise DeliveryFailed(f"SNS cannot be reached: {one_line(str(error))}") from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -130,7 +129,7 @@ class SnsNotifier(Notifier):
 
     def _topics_of(self, notification: Notification) -> list[str]:
         if notification.erased is not None:
-            # Which rating it had is not known any more.
+            # The rating is no longer known.
             return sorted(set(self._topics.by_rating.values()))
         if notification.feedback is None:
             return [] if self._topics.alerts is None else [self._topics.alerts]
@@ -142,8 +141,8 @@ class SnsNotifier(Notifier):
         body = self._text(notification, values)
         subject = headline(notification) if notification.feedback is None else fill_template(self._subject, values)
         message = {
-            "Message": _fitting(body),
-            "Subject": _ascii(subject),
+            "Message": _fit_body(body),
+            "Subject": _fit_subject(subject),
             "MessageAttributes": _attributes(notification),
         }
         return {name: value for name, value in message.items() if value}
@@ -151,21 +150,21 @@ class SnsNotifier(Notifier):
     def _text(self, notification: Notification, values: Mapping[str, str]) -> str:
         if notification.text is not None and notification.text.strip():
             return notification.text
-        made = "" if self._body is None or notification.feedback is None else fill_template(self._body, values)
-        return made if made.strip() else "\n".join(paragraphs(notification))
+        text = "" if self._body is None or notification.feedback is None else fill_template(self._body, values)
+        return text if text.strip() else "\n".join(paragraphs(notification))
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------------
+# --- message ----------------------------------------------------------------------------------------------------------
 
 
 def _values(notification: Notification) -> dict[str, str]:
-    """What templates are filled with: plain texts, and nothing else."""
+    """The values of templates, as texts."""
     values = {
         "type": notification.type.value,
         "application": notification.application,
         "timestamp": stamp(notification.occurred_at),
         "message": headline(notification),
-        "comment": said(notification),
+        "comment": visible_comment(notification),
     }
     if (feedback := notification.feedback) is not None:
         values |= {
@@ -180,7 +179,7 @@ def _values(notification: Notification) -> dict[str, str]:
 
 
 def _attributes(notification: Notification) -> dict[str, dict[str, str]]:
-    """By what subscribers may filter. SNS takes no empty value."""
+    """The attributes that subscribers can filter by. SNS does not accept empty values."""
     if notification.feedback is not None:
         values = {"session_id": notification.feedback.session_id, "rating": _RATINGS[notification.feedback.rating]}
     elif notification.erased is not None:
@@ -193,7 +192,7 @@ def _attributes(notification: Notification) -> dict[str, dict[str, str]]:
 
 
 def _order(topic: str, notification: Notification) -> dict[str, str]:
-    """What a FIFO topic has to know: what of one session, or about one subject of alerts, keeps its order."""
+    """The parameters of a FIFO topic, which keeps the order within a session or an alert subject."""
     if not topic.endswith(".fifo"):
         return {}
     if notification.feedback is not None:
@@ -212,30 +211,30 @@ def _digest(text: str) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _ascii(text: str) -> str:
-    """The text as SNS takes a subject: one line of ASCII, and not too long."""
-    # Decomposing a long text of nothing but accents takes time that grows with its square.
-    beginning = one_line(text)[:_LONGEST_READ]
+def _fit_subject(text: str) -> str:
+    """The text as a subject: one line of ASCII, below the limit of SNS."""
+    # Cut first, because normalizing many combining characters takes quadratic time.
+    beginning = one_line(text)[:_MAX_SUBJECT_INPUT]
     letters = "".join(one for one in normalize("NFKD", beginning) if not combining(one))
     plain = letters.encode("ascii", "replace").decode("ascii")
-    return " ".join(plain.split())[:_LONGEST_SUBJECT].strip()
+    return " ".join(plain.split())[:_MAX_SUBJECT].strip()
 
 
-def _fitting(text: str) -> str:
-    """The text without what XML cannot hold, cut where it is too large."""
+def _fit_body(text: str) -> str:
+    """The text without characters that XML does not allow, cut to the limit of SNS."""
     encoded = "\n".join(lines_of(text)).encode()
-    return encoded.decode() if len(encoded) <= _LARGEST_BODY else f"{encoded[:_LARGEST_BODY].decode(errors='ignore')}…"
+    return encoded.decode() if len(encoded) <= _MAX_BODY else f"{encoded[:_MAX_BODY].decode(errors='ignore')}…"
 
 
-def _refusal(response: Mapping[str, Any]) -> str:
-    """What SNS said, in words where its code is known."""
+def _describe_error(response: Mapping[str, Any]) -> str:
+    """The code and message of an SNS error, with an explanation of known codes."""
     error = response.get("Error", {})
     code = str(error.get("Code", "")) or "no reason given"
-    said = one_line(str(error.get("Message", "")))[:300]
-    return ": ".join(part for part in (code, _REFUSALS.get(code, ""), said) if part)
+    message = one_line(str(error.get("Message", "")))[:300]
+    return ": ".join(part for part in (code, _ERRORS.get(code, ""), message) if part)
 
 
-# --- how it is configured ---------------------------------------------------------------------------------------------
+# --- configuration ----------------------------------------------------------------------------------------------------
 
 
 def _topics(texts: Mapping[str, str | None]) -> Topics:
@@ -248,7 +247,7 @@ def _topics(texts: Mapping[str, str | None]) -> Topics:
     )
     if not topics.by_rating and topics.alerts is None:
         raise ConfigurationError(
-            f"An SNS channel needs a topic's ARN: topic for all, or some of {', '.join(_TOPICS)}, topic_alerts"
+            f"An SNS channel needs the ARN of a topic as topic, {', '.join(_TOPICS)} or topic_alerts"
         )
     return topics
 
@@ -267,14 +266,14 @@ def _arn(key: str, text: str | None) -> str | None:
 def _region(text: str | None, topics: Topics) -> str:
     if text is not None:
         if not _REGION.fullmatch(text):
-            raise ConfigurationError(f"region of an SNS channel must be one such as 'eu-west-1', got {text!r}")
+            raise ConfigurationError(f"region of an SNS channel must be a region such as 'eu-west-1', got {text!r}")
         return text
     arns = [*topics.by_rating.values(), *([] if topics.alerts is None else [topics.alerts])]
     regions = sorted({match["region"] for arn in arns if (match := _ARN.fullmatch(arn))})
     if len(regions) > 1:
         raise ConfigurationError(
-            f"The topics of an SNS channel must be in one region, these are in {', '.join(regions)}; "
-            "make a channel for each"
+            f"The topics of an SNS channel must be in one region, but are in {', '.join(regions)}; "
+            "create a channel for each region"
         )
     return regions[0]
 
@@ -289,7 +288,7 @@ def _endpoint(text: str | None) -> str | None:
         usable = False
     if not usable:
         raise ConfigurationError(
-            "endpoint_url of an SNS channel must begin with http:// or https://, name a host, and have no password"
+            "endpoint_url of an SNS channel must be an http:// or https:// URL with a host and without a password"
         )
     return text
 
@@ -309,8 +308,8 @@ def _client(region: str, endpoint: str | None) -> Any:
         raise missing("An SNS channel", "boto3", "sns") from error
 
     config = Config(
-        connect_timeout=_SECONDS_TO_CONNECT,
-        read_timeout=_SECONDS_TO_READ,
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=_READ_TIMEOUT,
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=50,
     )

@@ -1,9 +1,8 @@
-"""Texts of routes by Jinja2, of which only what fills in places is left.
+"""Templates of routes, in a safe subset of Jinja2.
 
-A template is checked before it is compiled: it can look up values, choose, count and go through a list, and nothing
-else. So it cannot reach a Python object. Its work is counted, too: compiling it, each step of rendering it, and each
-character that it reads or makes are taken from one budget before they happen. So it cannot use much processor time or
-memory, no matter who wrote it.
+A template is checked before it is compiled: it can only look up values, compare, calculate and loop over lists. So it
+cannot access Python objects. Its cost is limited too: compiling it, each step of rendering, and each character that is
+read or written are taken from a budget in advance. So no template can use much processor time or memory.
 """
 
 from __future__ import annotations
@@ -37,40 +36,40 @@ try:
 except ModuleNotFoundError as error:
     raise missing("A template", "jinja2", "notify") from error
 
-#: How many characters a text may have; what is longer is cut.
-LONGEST_TEXT: Final = 4_000
-#: How many characters a template may have.
-LONGEST_TEMPLATE: Final = 10_000
-#: What compiling and rendering a template may cost together. One unit is about one character that is read or written.
+#: The maximum number of characters of a text. A longer one is cut.
+MAX_TEXT: Final = 4_000
+#: The maximum number of characters of a template.
+MAX_TEMPLATE: Final = 10_000
+#: The budget for compiling and rendering a template. One unit is about one character that is read or written.
 WORK: Final = 2_000_000
 
-#: What compiling one node of a template costs, evaluating it once, and calling a filter or a test.
-_TO_COMPILE: Final = 1_000
-_TO_EVALUATE: Final = 10
-_TO_CALL: Final = 40
-#: What each item of a list costs besides its characters.
-_PER_ITEM: Final = 10
-#: How many characters Python may need to show one that is in a list.
-_IN_A_LIST: Final = 10
-_LARGEST_NUMBER: Final = 2**64
-_MOST_ITEMS: Final = 100
-_MOST_PLACES: Final = 15
-_MOST_COMPILED: Final = 256
-_DEEPEST: Final = 60
-_LONGEST_NAME: Final = 100
-_LONGEST_ERROR: Final = 500
+#: The costs of compiling a node, of evaluating it once, and of calling a filter or test.
+_COMPILE_COST: Final = 1_000
+_EVALUATION_COST: Final = 10
+_CALL_COST: Final = 40
+#: The cost of each list item, besides its characters.
+_ITEM_COST: Final = 10
+#: The maximum number of characters in the ``repr`` of one character.
+_REPR_FACTOR: Final = 10
+_MAX_NUMBER: Final = 2**64
+_MAX_ITEMS: Final = 100
+_MAX_PLACES: Final = 15
+_MAX_COMPILED: Final = 256
+_MAX_DEPTH: Final = 60
+_MAX_NAME: Final = 100
+_MAX_ERROR: Final = 500
 
 _STRUCTURE: Final = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For)
-_LOOK_UP: Final = (nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.List, nodes.Tuple)
+_LOOKUP: Final = (nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.List, nodes.Tuple)
 _APPLY: Final = (nodes.Filter, nodes.Test, nodes.Keyword, nodes.CondExpr, nodes.Concat)
 _COMPARE: Final = (nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not)
 _ARITHMETIC: Final = (nodes.Neg, nodes.Pos, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod)
-#: What a template may be made of. No call, no variable of its own, no macro and no other template is among it.
-_NODES: Final = (*_STRUCTURE, *_LOOK_UP, *_APPLY, *_COMPARE, *_ARITHMETIC)
+#: The allowed nodes. Calls, assignments, macros and other templates are not allowed.
+_NODES: Final = (*_STRUCTURE, *_LOOKUP, *_APPLY, *_COMPARE, *_ARITHMETIC)
 _ALLOWED: Final = "a template can use {{ }}, {% if %}, {% for %}, operators except **, filters and tests"
 
-#: What each character of a text may become, or costs, in these filters.
-_OF_TEXTS: Final[Mapping[str, int]] = {
+#: The text filters, with the maximum growth or cost per character.
+_TEXT_FILTERS: Final[Mapping[str, int]] = {
     "capitalize": 3,
     "e": 5,
     "escape": 5,
@@ -82,8 +81,8 @@ _OF_TEXTS: Final[Mapping[str, int]] = {
     "upper": 3,
     "wordcount": 12,
 }
-#: Likewise for what is in a list, or is not changed.
-_OF_LISTS: Final[Mapping[str, int]] = {
+#: The other filters, likewise.
+_LIST_FILTERS: Final[Mapping[str, int]] = {
     "abs": 1,
     "count": 1,
     "dictsort": 2,
@@ -99,12 +98,12 @@ _OF_LISTS: Final[Mapping[str, int]] = {
     "sort": 15,
     "unique": 10,
 }
-#: These look at each item as often as their arguments are long, such as the dots in ``attribute="a.b"``.
+#: Filters whose cost is multiplied by the length of their arguments, such as ``attribute="a.b"``.
 _TIMES_ARGUMENTS: Final = frozenset({"max", "min", "sort", "trim", "unique"})
-#: These give back what they were given, and look at none of it.
+#: Filters that return their argument without reading it.
 _FREE: Final = ("d", "default")
-_TAKE_ENVIRONMENT: Final = frozenset({"first", "last", "max", "min", "sort", "truncate", "unique"})
-#: These give an iterator; as a list it is measured like any other.
+_NEED_ENVIRONMENT: Final = frozenset({"first", "last", "max", "min", "sort", "truncate", "unique"})
+#: Filters that return an iterator, which becomes a list so that it can be measured.
 _ITERATORS: Final = frozenset({"items", "reverse", "unique"})
 
 _SIGNS: Final = ("!=", "<", "<=", "==", ">", ">=", "eq", "ge", "gt", "in", "le", "lt", "ne")
@@ -120,18 +119,18 @@ _KINDS: Final = (
     "string",
     "undefined",
 )
-#: They calculate with ``%``, which formats texts.
-_OF_NUMBERS: Final = ("divisibleby", "even", "odd")
-_TESTS: Final = (*_SIGNS, *_KINDS, *_OF_NUMBERS, "false", "lower", "true", "upper")
-#: What a loop tells of itself.
-_OF_A_LOOP: Final = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
-#: Filters that are put where a loop, a slice, a comparison or ``~`` takes a value. No template can name them, nor the
-#: value that the budget is.
-_LOOP_ITEMS: Final = "at most so many"
+#: Tests with ``%``, which would format texts.
+_NUMBER_TESTS: Final = ("divisibleby", "even", "odd")
+_TESTS: Final = (*_SIGNS, *_KINDS, *_NUMBER_TESTS, "false", "lower", "true", "upper")
+#: The attributes of ``loop``.
+_LOOP_ATTRIBUTES: Final = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
+#: Filters that are inserted where a loop, a slice, a comparison or ``~`` uses a value. Templates cannot name them, or
+#: the variable of the budget.
+_LOOP_ITEMS: Final = "loop items"
 _MEASURED: Final = "measured"
 _AS_TEXT: Final = "as text"
 _BUDGET: Final = "the budget"
-#: What looking up, reckoning and filters raise where values are not what a template takes them for.
+#: The errors of lookups, arithmetic and filters with unexpected values.
 _FAILURES: Final = (
     TemplateError,
     TypeError,
@@ -146,12 +145,12 @@ _FAILURES: Final = (
 
 @define
 class _Budget:
-    """What may still be done for one template."""
+    """The remaining budget of one template."""
 
     left: int = WORK
 
     def spend(self, work: int) -> None:
-        """Take the work from what is left, before it is done."""
+        """Take the cost of some work from the budget, before it is done."""
         if work > self.left:
             raise TemplateTooCostly(
                 f"The template does too much work: compiling and rendering it may cost {WORK:,} units together, about "
@@ -162,7 +161,7 @@ class _Budget:
 
 @frozen
 class _Compiled:
-    """A template that is ready, what it asks for by name, and what is left for rendering it."""
+    """A compiled template, the names that it uses, and the budget for rendering it."""
 
     template: Template
     names: frozenset[str]
@@ -170,31 +169,31 @@ class _Compiled:
 
 
 class JinjaRenderer:
-    """Makes texts of templates. They look up values, as in ``{{ rating }}`` or ``{{ feedback.comment }}``.
+    """Renders templates such as ``{{ rating }}: {{ feedback.comment }}``.
 
-    ``{% if %}``, ``{% for %}`` (not one in another), filters such as ``default``, ``join`` and ``truncate``, and
-    arithmetic are there. What is ``None`` shows as nothing.
+    Templates can use ``{% if %}``, ``{% for %}`` (not nested), arithmetic, and filters such as ``default``, ``join``
+    and ``truncate``. ``None`` is rendered as an empty text.
     """
 
     def __init__(self) -> None:
         self._environment = _Environment()
-        self._compiled = lru_cache(maxsize=_MOST_COMPILED)(self._compile)
+        self._compiled = lru_cache(maxsize=_MAX_COMPILED)(self._compile)
 
     def check(self, template: str) -> None:
-        """Raise ``ConfigurationError`` if it cannot be a template; the error says what is wrong, and in which line."""
+        """Raise ``ConfigurationError`` if the template is invalid. The error has the reason and the line."""
         self._compiled(template)
 
     def names(self, template: str) -> frozenset[str]:
-        """The names of the values that a template asks for; raises what :meth:`check` does."""
+        """The names of the values that a template uses. Raises like :meth:`check`."""
         return self._compiled(template).names
 
     def render(self, template: str, values: Mapping[str, object]) -> str:
-        """The template with its places filled in; what is over 4,000 characters is cut.
+        """Render a template with these values. A text above 4,000 characters is cut.
 
         Raises:
-            TemplateTooCostly: compiling and rendering it would cost more than :data:`WORK`.
-            ConfigurationError: it is not a template, asks for a value that is not there, or cannot do with a value
-                what it says.
+            TemplateTooCostly: compiling and rendering would cost more than :data:`WORK`.
+            TemplateValueMissing: the template uses a missing value.
+            ConfigurationError: the template is invalid, or does not work with these values.
         """
         compiled = self._compiled(template)
         try:
@@ -202,88 +201,86 @@ class JinjaRenderer:
         except TemplateTooCostly:
             raise
         except UndefinedError as error:
-            raise TemplateValueMissing(str(error)[:_LONGEST_ERROR]) from error
+            raise TemplateValueMissing(str(error)[:_MAX_ERROR]) from error
         except _FAILURES as error:
-            raise ConfigurationError(f"The template cannot be filled in: {str(error)[:_LONGEST_ERROR]}") from error
+            raise ConfigurationError(f"The template cannot be rendered: {str(error)[:_MAX_ERROR]}") from error
 
     def _compile(self, template: str) -> _Compiled:
         if not isinstance(template, str):
             raise ConfigurationError(f"A template must be a string, got {type(template).__name__}")
-        if len(template) > LONGEST_TEMPLATE:
+        if len(template) > MAX_TEMPLATE:
             raise ConfigurationError(
-                f"A template may have {LONGEST_TEMPLATE:,} characters at most, this one has {len(template):,}"
+                f"A template may have at most {MAX_TEMPLATE:,} characters, this one has {len(template):,}"
             )
         budget = _Budget()
         try:
             tree = self._environment.parse(template)
             steps = _restrict(tree)
-            budget.spend(steps * (_TO_COMPILE + _TO_EVALUATE))
+            budget.spend(steps * (_COMPILE_COST + _EVALUATION_COST))
             return _Compiled(self._environment.from_string(tree), _names(tree), budget.left)
         except TemplateSyntaxError as error:
-            raise ConfigurationError(f"The template cannot be read: {error.message} (line {error.lineno})") from error
+            raise ConfigurationError(f"The template is invalid: {error.message} (line {error.lineno})") from error
         except TemplateTooCostly:
             raise
         except (SyntaxError, RecursionError, MemoryError, TemplateError, ValueError) as error:
-            raise ConfigurationError(
-                f"The template is too deeply nested, or cannot be read: {type(error).__name__}"
-            ) from error
+            raise ConfigurationError(f"The template is invalid or too deeply nested: {type(error).__name__}") from error
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Knows a few filters and tests and nothing else, and looks only into what JSON has."""
+    """An environment with a few filters and tests, and lookups in JSON values only."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
     intercepted_unops = frozenset(ImmutableSandboxedEnvironment.default_unop_table)
 
     def __init__(self) -> None:
-        # Nothing is evaluated while it is compiled: there is no budget then.
+        # Without the optimizer, which would evaluate constants before there is a budget.
         super().__init__(
-            autoescape=False, loader=None, undefined=StrictUndefined, finalize=_shown, cache_size=0, optimized=False
+            autoescape=False, loader=None, undefined=StrictUndefined, finalize=_output, cache_size=0, optimized=False
         )
         self.globals.clear()
-        self.tests = {name: _metered_test(name) for name in _TESTS}
+        self.tests = {name: _meter_test(name) for name in _TESTS}
         self.filters = {name: FILTERS[name] for name in _FREE}
-        self.filters |= {name: _metered(name, factor, of_texts=True) for name, factor in _OF_TEXTS.items()}
-        self.filters |= {name: _metered(name, factor) for name, factor in _OF_LISTS.items()}
+        self.filters |= {name: _meter_filter(name, factor, for_texts=True) for name, factor in _TEXT_FILTERS.items()}
+        self.filters |= {name: _meter_filter(name, factor) for name, factor in _LIST_FILTERS.items()}
         self.filters |= {"join": _join, "round": _round, "sum": _sum, "tojson": _to_json, "urlencode": _urlencode}
-        self.filters |= {_LOOP_ITEMS: _few, _MEASURED: _measured, _AS_TEXT: _as_text}
+        self.filters |= {_LOOP_ITEMS: _loop_items, _MEASURED: _measure_whole, _AS_TEXT: _as_text}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """A value by its name; attributes of Python objects are not there."""
-        if isinstance(obj, LoopContext) and attribute in _OF_A_LOOP:
+        """A value by its name, without the attributes of Python objects."""
+        if isinstance(obj, LoopContext) and attribute in _LOOP_ATTRIBUTES:
             return super().getattr(obj, attribute)
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """A value by its name or number."""
         if isinstance(obj, Undefined):
-            # It tells what was not there to begin with.
+            # Raises the error with the name that is undefined.
             return obj[argument]
         keyed = isinstance(obj, Mapping) and isinstance(argument, str)
         numbered = isinstance(obj, str | list | tuple) and isinstance(argument, int)
         if not isinstance(argument, str | int):
             raise TypeError(f"a value is looked up by a name or a number, not by {type(argument).__name__}")
-        # It is shown in an error.
-        name = argument[:_LONGEST_NAME] if isinstance(argument, str) else _number(argument, "looking up")
+        # It may appear in an error.
+        name = argument[:_MAX_NAME] if isinstance(argument, str) else _number(argument, "looking up")
         try:
             return obj[argument] if keyed or numbered else self.undefined(obj=obj, name=name)
         except LookupError:
             return self.undefined(obj=obj, name=name)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Arithmetic on numbers only: texts and lists would grow."""
+        """Arithmetic on numbers only, as texts and lists would grow."""
         return super().call_binop(context, operator, _number(left, operator), _number(right, operator))
 
     def call_unop(self, context: Any, operator: str, arg: Any) -> Any:
-        """Likewise."""
+        """Arithmetic on numbers only."""
         return super().call_unop(context, operator, _number(arg, operator))
 
 
-# --- what a template may be made of ---------------------------------------------------------------------------------
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def _restrict(node: nodes.Node, *, depth: int = 0, in_loop: bool = False) -> int:
-    """See that a template is made of nothing but what it may be made of, and let its values be measured where needed.
+    """Check that a template has only allowed nodes, and insert the filters that measure values.
 
     Returns:
         The number of nodes.
@@ -304,7 +301,7 @@ def _restrict(node: nodes.Node, *, depth: int = 0, in_loop: bool = False) -> int
 
 
 def _names(tree: nodes.Template) -> frozenset[str]:
-    """The names that a template asks for, without those of its loops."""
+    """The names that a template uses, without its loop variables."""
     names = list(tree.find_all(nodes.Name))
     return frozenset(one.name for one in names).difference((one.name for one in names if one.ctx == "store"), {"loop"})
 
@@ -314,8 +311,8 @@ def _through(name: str, value: Any, *arguments: nodes.Expr) -> nodes.Filter:
 
 
 def _check(node: nodes.Node, *, depth: int, in_loop: bool) -> None:
-    if depth > _DEEPEST:
-        _refuse(node, f"it is nested more than {_DEEPEST} levels deep")
+    if depth > _MAX_DEPTH:
+        _refuse(node, f"it is nested more than {_MAX_DEPTH} levels deep")
     if not isinstance(node, _NODES):
         _refuse(node, f"{type(node).__name__.lower()} is not allowed; {_ALLOWED}")
     if isinstance(node, nodes.Const | nodes.Getattr):
@@ -331,7 +328,7 @@ def _check(node: nodes.Node, *, depth: int, in_loop: bool) -> None:
             _refuse(node, f"* and ** in the arguments of a {kind} are not allowed")
 
 
-_FILTERS: Final = (*_OF_TEXTS, *_OF_LISTS, *_FREE, "join", "round", "sum", "tojson", "urlencode")
+_FILTERS: Final = (*_TEXT_FILTERS, *_LIST_FILTERS, *_FREE, "join", "round", "sum", "tojson", "urlencode")
 
 
 def _check_look_up(node: nodes.Const | nodes.Getattr) -> None:
@@ -347,7 +344,7 @@ def _refuse(node: nodes.Node, why: str) -> None:
     raise TemplateSyntaxError(why, node.lineno)
 
 
-# --- what its parts do ----------------------------------------------------------------------------------------------
+# --- filters and tests ------------------------------------------------------------------------------------------------
 
 
 def _budget(context: Context) -> _Budget:
@@ -356,8 +353,8 @@ def _budget(context: Context) -> _Budget:
 
 
 def _measure(budget: _Budget, value: Any) -> int:
-    """The characters and items in a value, which are spent while they are counted: lists may hold one value often."""
-    size = _PER_ITEM + (len(value) if isinstance(value, str) else 0)
+    """The size of a value. It is spent while it is counted, as lists may contain one value many times."""
+    size = _ITEM_COST + (len(value) if isinstance(value, str) else 0)
     budget.spend(size)
     if isinstance(value, list | tuple):
         return size + sum([_measure(budget, one) for one in value])
@@ -371,64 +368,64 @@ def _measure(budget: _Budget, value: Any) -> int:
 
 
 @pass_context
-def _measured(context: Context, value: Any) -> Any:
-    """The value, before something goes through all of it."""
+def _measure_whole(context: Context, value: Any) -> Any:
+    """The value, measured before it is read completely."""
     _measure(_budget(context), value)
     return value
 
 
 @pass_context
 def _as_text(context: Context, value: Any) -> str:
-    """The value as ``~``, ``join`` and filters of texts take it."""
+    """The value as text, for ``~``, ``join`` and text filters."""
     budget = _budget(context)
     size = _measure(budget, value)
     if isinstance(value, str):
         return value
-    budget.spend(size * _IN_A_LIST)
+    budget.spend(size * _REPR_FACTOR)
     return str(value)
 
 
 @pass_context
-def _shown(context: Context, value: Any) -> Any:
-    """The value as it is written into the text: only lists and the like are made into text for that."""
+def _output(context: Context, value: Any) -> Any:
+    """The value as it is written to the text; ``None`` is empty."""
     if isinstance(value, str | Undefined):
         return value
     return "" if value is None else _as_text(context, value)
 
 
-def _metered(name: str, factor: int, *, of_texts: bool = False) -> Callable[..., Any]:
-    """Jinja2's filter of that name, paid for before it is applied."""
+def _meter_filter(name: str, factor: int, *, for_texts: bool = False) -> Callable[..., Any]:
+    """A filter of Jinja2 whose cost is spent before it is applied."""
     applied: Any = FILTERS[name]
 
     @pass_context
     @wraps(applied)
     def metered(context: Context, value: Any, *arguments: Any, **named: Any) -> Any:
         budget = _budget(context)
-        budget.spend(_TO_CALL)
-        if of_texts and not isinstance(value, Undefined):
+        budget.spend(_CALL_COST)
+        if for_texts and not isinstance(value, Undefined):
             value = _as_text(context, value)
         size = _measure(budget, value)
         more = sum(_measure(budget, one) for one in (*arguments, *named.values()))
         budget.spend(size * factor * more if name in _TIMES_ARGUMENTS and more else (size + more) * factor)
-        first = (context.environment, value) if name in _TAKE_ENVIRONMENT else (value,)
-        made = applied(*first, *arguments, **named)
-        return list(made) if name in _ITERATORS and not isinstance(made, str) else made
+        first = (context.environment, value) if name in _NEED_ENVIRONMENT else (value,)
+        result = applied(*first, *arguments, **named)
+        return list(result) if name in _ITERATORS and not isinstance(result, str) else result
 
     return metered
 
 
-def _metered_test(name: str) -> Callable[..., Any]:
-    """Jinja2's test of that name, paid for before it is applied."""
+def _meter_test(name: str) -> Callable[..., Any]:
+    """A test of Jinja2 whose cost is spent before it is applied."""
     applied: Any = TESTS[name]
     free = name in ("defined", "undefined", "none")
 
     @pass_context
     def metered(context: Context, value: Any, *arguments: Any) -> Any:
         budget = _budget(context)
-        budget.spend(_TO_CALL)
+        budget.spend(_CALL_COST)
         for one in () if free else (value, *arguments):
             _measure(budget, one)
-            if name in _OF_NUMBERS:
+            if name in _NUMBER_TESTS:
                 _number(one, name)
         return applied(_as_text(context, value) if name in ("lower", "upper") else value, *arguments)
 
@@ -437,36 +434,36 @@ def _metered_test(name: str) -> Callable[..., Any]:
 
 @pass_context
 def _join(context: Context, value: Iterable[object], between: str = "", attribute: str | None = None) -> str:
-    """The items of a list as one text, or one value of each."""
+    """The items of a list, or one attribute of each, joined to a text."""
     if isinstance(value, Undefined):
         return str(value)
     budget = _budget(context)
     items = _items(value)
-    budget.spend(_TO_CALL * (1 + len(items)))
+    budget.spend(_CALL_COST * (1 + len(items)))
     if attribute is not None:
         items = [context.environment.getitem(item, attribute) for item in items]
-    texts = [str(_shown(context, item)) for item in items]
-    separator = str(_shown(context, between))
+    texts = [str(_output(context, item)) for item in items]
+    separator = str(_output(context, between))
     budget.spend(sum(map(len, texts)) + len(separator) * len(texts))
     return separator.join(texts)
 
 
 @pass_context
 def _round(context: Context, value: Any, places: int = 0) -> Any:
-    """A number, rounded to a few places; Jinja2's own takes any number of them, and as long as it likes."""
-    _budget(context).spend(_TO_CALL)
-    if not 0 <= _number(places, "round") <= _MOST_PLACES:
-        raise ValueError(f"a number may be rounded to 0 to {_MOST_PLACES} places, not to {places}")
+    """A rounded number. Unlike the filter of Jinja2, the number of places is limited."""
+    _budget(context).spend(_CALL_COST)
+    if not 0 <= _number(places, "round") <= _MAX_PLACES:
+        raise ValueError(f"round takes 0 to {_MAX_PLACES} places, got {places}")
     return round(_number(value, "round"), places)
 
 
 @pass_context
 def _sum(context: Context, value: Iterable[object], attribute: str | None = None, start: Any = 0) -> Any:
-    """The sum of numbers; Jinja2's own also joins lists, copying them each time."""
+    """The sum of numbers. The filter of Jinja2 would also concatenate lists."""
     if isinstance(value, Undefined):
         return str(value)
     items = _items(value)
-    _budget(context).spend(_TO_CALL * (1 + len(items)))
+    _budget(context).spend(_CALL_COST * (1 + len(items)))
     if attribute is not None:
         items = [context.environment.getitem(item, attribute) for item in items]
     return sum([_number(item, "sum") for item in items], _number(start, "sum"))
@@ -474,12 +471,12 @@ def _sum(context: Context, value: Iterable[object], attribute: str | None = None
 
 @pass_context
 def _to_json(context: Context, value: Any) -> str:
-    """A value as JSON; Jinja2's own indents it as far as a template likes."""
+    """A value as JSON. The filter of Jinja2 would allow any indentation."""
     if isinstance(value, Undefined):
         return str(value)
     budget = _budget(context)
-    # A control character becomes six.
-    budget.spend(_TO_CALL + 6 * _measure(budget, value))
+    # A control character becomes six characters.
+    budget.spend(_CALL_COST + 6 * _measure(budget, value))
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -489,47 +486,52 @@ def _urlencode(context: Context, value: Any) -> str:
     if isinstance(value, Undefined):
         return str(value)
     budget = _budget(context)
-    # A character has up to four bytes, and each becomes three characters; in lists inside, it is shown before.
-    budget.spend(_TO_CALL + (12 if isinstance(value, str) else 40) * _measure(budget, value))
+    # A character has up to four bytes, and each becomes three characters; lists inside are converted to text first.
+    budget.spend(_CALL_COST + (12 if isinstance(value, str) else 40) * _measure(budget, value))
     return str(FILTERS["urlencode"](value))
 
 
 @pass_context
-def _few(context: Context, value: Iterable[object], steps: int) -> Sequence[object]:
-    """The items of a list to go through, each in so many steps."""
+def _loop_items(context: Context, value: Iterable[object], steps: int) -> Sequence[object]:
+    """The items of a loop with this number of steps per item."""
     items = _items(value)
-    _budget(context).spend(len(items) * steps * _TO_EVALUATE)
+    _budget(context).spend(len(items) * steps * _EVALUATION_COST)
     return items
 
 
 def _items(value: Iterable[object]) -> Sequence[object]:
-    """The items of a list, if they are few and it is one."""
+    """The items of a list or mapping.
+
+    Raises:
+        TypeError: the value is neither.
+        ValueError: it has too many items.
+    """
     if isinstance(value, str):
-        raise TypeError("a text is not a list to go through")
+        raise TypeError("a loop needs a list, got a text")
     if isinstance(value, Undefined):
-        str(value)  # it tells what was not there
+        str(value)  # raises the error with the undefined name
     if not isinstance(value, list | tuple | Mapping):
-        raise TypeError(f"{type(value).__name__} is not a list to go through")
-    if len(value) > _MOST_ITEMS:
-        raise ValueError(f"a list to go through may have {_MOST_ITEMS} items, this one has {len(value)}")
+        raise TypeError(f"a loop needs a list, got {type(value).__name__}")
+    if len(value) > _MAX_ITEMS:
+        raise ValueError(f"a loop may have at most {_MAX_ITEMS} items, this list has {len(value)}")
     return list(value)
 
 
 def _number(value: Any, operator: str) -> Any:
     if isinstance(value, Undefined):
-        str(value)  # it tells what was not there
+        str(value)  # raises the error with the undefined name
     if not isinstance(value, int | float):
-        raise TypeError(f"{operator} is for numbers only")
-    if abs(value) >= _LARGEST_NUMBER:
-        raise ValueError(f"a number must be between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}")
+        raise TypeError(f"{operator} needs numbers")
+    if abs(value) >= _MAX_NUMBER:
+        raise ValueError(f"a number must be between -{_MAX_NUMBER} and {_MAX_NUMBER}")
     return value
 
 
 def _cut(pieces: Iterable[str]) -> str:
-    """What the pieces make together, as far as it may go."""
+    """The joined pieces, cut to the maximum length."""
     text = ""
     for piece in pieces:
-        text += piece[: LONGEST_TEXT + 1]
-        if len(text) > LONGEST_TEXT:
-            return f"{text[: LONGEST_TEXT - 1]}…"
+        text += piece[: MAX_TEXT + 1]
+        if len(text) > MAX_TEXT:
+            return f"{text[: MAX_TEXT - 1]}…"
     return text

@@ -1,6 +1,6 @@
-"""Connections to one receiver: to addresses that were checked, and with one limit on all that an exchange takes.
+"""Connections to one receiver: to checked addresses, and with one time limit for the whole exchange.
 
-What is underneath httpx is used directly: a client of httpx costs more than everything else that a delivery takes.
+Uses httpcore directly, because a client of httpx would take longer than the rest of a delivery.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from attrs import frozen
 
 from harken_adapters.notifiers.addresses import Guard
 
-#: Many servers close a connection that was idle for five seconds; a request must not be on its way just then.
-_KEPT_ALIVE: Final = 4.0
-#: Of an answer's body no more is read; the connection is worth less than the time.
-_MOST_READ: Final = 65_536
+#: Seconds that an idle connection is kept. Many servers close theirs after five, possibly during a request.
+_KEEPALIVE: Final = 4.0
+#: The maximum number of bytes of a response body that are read to reuse the connection.
+_MAX_READ: Final = 65_536
 
 Headers = Sequence[tuple[bytes, bytes]]
 T = TypeVar("T")
@@ -31,24 +31,24 @@ T = TypeVar("T")
 
 @frozen
 class Answer:
-    """What a receiver answered; its body is of no interest."""
+    """The response of a receiver, without its body."""
 
     status: int
     headers: Headers
 
     def header(self, name: bytes) -> str:
-        """The first value of a header; empty if there is none."""
+        """The first value of a header; empty if it is absent."""
         values = (value for key, value in self.headers if key.lower() == name)
         return next(values, b"").decode("latin-1").strip()
 
 
 class Connections:
-    """Connections to one URL's origin, kept for a while. Several threads may use them at once.
+    """A pool of connections to the origin of a URL. Thread-safe.
 
     Args:
-        url: where to post to.
-        guard: tells where its host leads to.
-        limit: how many seconds an exchange may take, from looking the host up to the end of the answer.
+        url: the URL to post to.
+        guard: resolves and checks the host.
+        limit: the seconds an exchange may take, from resolving the host to the end of the response.
     """
 
     def __init__(self, url: httpx.URL, guard: Guard, *, limit: float) -> None:
@@ -60,13 +60,13 @@ class Connections:
         self._idle: deque[httpcore.HTTPConnection] = deque()
 
     def post(self, headers: Headers, body: bytes) -> Answer:
-        """Post this, follow no redirect, and give what was answered.
+        """Post a body and return the response. Redirects are not followed.
 
         Raises:
-            UnsafeAddress: the host leads to an address that must not be connected to. Nothing was.
-            httpcore.TimeoutException: it took longer than the limit.
-            httpcore.NetworkError: there is no connection.
-            httpcore.ProtocolError: what came is no HTTP.
+            UnsafeAddress: the host has an address that is not allowed. No connection was made.
+            httpcore.TimeoutException: the exchange took longer than the limit.
+            httpcore.NetworkError: the connection failed.
+            httpcore.ProtocolError: the response is not HTTP.
         """
         deadline = monotonic() + self._limit
         length = (b"content-length", b"%d" % len(body))
@@ -75,18 +75,18 @@ class Connections:
             self._url,
             headers=[self._host, *headers, length],
             content=body,
-            # These go through to the streams as they are, and there each is the time when all has to be over.
+            # Passed to the streams unchanged, which treat each as the deadline of the exchange.
             extensions={"timeout": {"connect": deadline, "write": deadline, "read": deadline}},
         )
         connection = self._connection()
         response = connection.handle_request(request)
-        _read_a_little(response)
+        _drain(response)
         if connection.is_idle():
             self._idle.append(connection)
         return Answer(response.status, response.headers)
 
     def close(self) -> None:
-        """Close all connections that are not in use; closing twice is harmless."""
+        """Close all idle connections. Can be called twice."""
         while (connection := self._take()) is not None:
             connection.close()
 
@@ -96,11 +96,11 @@ class Connections:
                 return connection
             connection.close()
         return httpcore.HTTPConnection(
-            self._url.origin, ssl_context=self._tls, keepalive_expiry=_KEPT_ALIVE, network_backend=self._network
+            self._url.origin, ssl_context=self._tls, keepalive_expiry=_KEEPALIVE, network_backend=self._network
         )
 
     def _take(self) -> httpcore.HTTPConnection | None:
-        # The one that was idle for longest, so that after a rush none is left open for good.
+        # The one that was idle for longest, so that all expire after a peak.
         try:
             return self._idle.popleft()
         except IndexError:
@@ -108,7 +108,7 @@ class Connections:
 
 
 class _CheckedNetwork(httpcore.NetworkBackend):
-    """Connects to addresses that were checked, and to nothing else."""
+    """Connects only to checked addresses."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -125,10 +125,10 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         try:
             addresses = within(_left(timeout), lambda: self._guard.addresses(host, port))
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout("looking up its name took too long") from error
+            raise httpcore.ConnectTimeout("resolving the host took too long") from error
         except OSError as error:
-            raise httpcore.ConnectError(f"its name cannot be looked up: {error.strerror or error}") from error
-        # Each gets its share of the time, so that one that does not answer leaves some to the next.
+            raise httpcore.ConnectError(f"the host cannot be resolved: {error.strerror or error}") from error
+        # Each address gets its share of the time, so that one that does not answer leaves time for the next.
         for left, address in zip(range(len(addresses), 1, -1), addresses, strict=False):
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return self._connect(address, port, _left(timeout) / left, local_address, socket_options)
@@ -142,12 +142,12 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         local_address: str | None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
     ) -> httpcore.NetworkStream:
-        # An address is not looked up once more: what is connected to is what was checked.
+        # An address is not resolved again, so the connection is made to the checked one.
         return _Stream(self._sockets.connect_tcp(address, port, seconds, local_address, socket_options))
 
 
 class _Stream(httpcore.NetworkStream):
-    """A stream whose timeouts are the times when all has to be over, as told by ``time.monotonic``."""
+    """A stream whose timeouts are deadlines, as times of ``time.monotonic``."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -159,7 +159,7 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - a read follows
-        # Headers and body come one after the other and leave together, which saves a packet.
+        # Headers and body are sent together, which saves a packet.
         self._unsent += buffer
 
     def close(self) -> None:
@@ -178,26 +178,26 @@ class _Stream(httpcore.NetworkStream):
         connected = self._stream.get_extra_info("socket")
         try:
             connected.settimeout(_left(deadline))
-            # Of all ways to send this one alone has its timeout for the whole, not for each part.
+            # Unlike other methods, sendall applies the timeout to the whole, not to each part.
             connected.sendall(unsent)
         except TimeoutError as error:
-            raise httpcore.WriteTimeout("it reads too slowly") from error
+            raise httpcore.WriteTimeout("the receiver reads too slowly") from error
         except OSError as error:
             raise httpcore.WriteError(str(error)) from error
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What a call gives, if it does so in time: for calls that take no timeout themselves.
+    """The result of a call, for calls without a timeout parameter.
 
     Raises:
-        TimeoutError: it did not; it goes on, and nobody looks at what it gives.
+        TimeoutError: the call did not return in time. It continues in its thread, and its result is ignored.
     """
     done: Future[T] = Future()
 
     def run() -> None:
         try:
             done.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - who waits gets it
+        except BaseException as error:  # noqa: BLE001 - passed to the caller
             done.set_exception(error)
 
     Thread(target=run, name="harken-within", daemon=True).start()
@@ -207,22 +207,22 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 def _left(deadline: float | None) -> float:
     left = (deadline or 0.0) - monotonic()
     if left <= 0:
-        raise httpcore.ReadTimeout("it took too long")
+        raise httpcore.ReadTimeout("the exchange took too long")
     return left
 
 
-def _read_a_little(response: httpcore.Response) -> None:
-    """Read what little a body should be, so that the connection can be used again; else it is closed."""
-    taken = 0
-    # The answer is known: whatever happens to its body changes nothing.
+def _drain(response: httpcore.Response) -> None:
+    """Read a short body, so that the connection can be reused. A longer one closes the connection."""
+    read = 0
+    # The status is known, so errors of the body are ignored.
     with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         for part in response.iter_stream():
-            taken += len(part)
-            if taken > _MOST_READ:
+            read += len(part)
+            if read > _MAX_READ:
                 break
     response.close()
 
 
 def _tls() -> ssl.SSLContext:
-    # The environment may name other authorities than the usual ones. It names no proxy here, as there is no client.
+    # Respects the certificate settings of the environment. Proxies are not supported, as there is no client.
     return httpx.create_ssl_context()

@@ -1,4 +1,4 @@
-"""Webhooks, signed as Standard Webhooks has it (https://www.standardwebhooks.com)."""
+"""Webhooks, signed as specified by Standard Webhooks (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harken_adapters.notifiers.addresses import Guard, LookUp, UnsafeAddress, lo
 from harken_adapters.notifiers.tables import check_keys
 from harken_adapters.notifiers.transport import Answer, Connections, within
 
-#: How many seconds looking a host up, connecting, sending and receiving may take together.
+#: Seconds that a delivery may take, including resolving the host.
 LIMIT: Final = 15.0
 
 _KEYS: Final = ("url", "secret", "secrets", "allow")
@@ -34,40 +34,40 @@ _HOST: Final = re.compile(rb"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?|[0-9a-f.
 _LAST_PORT: Final = 65_535
 _GONE: Final = 410
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
-#: What wants to be left alone for longer does not mean it.
-_LONGEST_PAUSE: Final = timedelta(days=365)
-_EXPECTED: Final = "expected 'whsec_' and then base64, as in the settings of the receiver"
-#: Settings are read by whoever starts Harken: nobody should wait long for a name server to say nothing.
-_SECONDS_TO_CONFIGURE: Final = 5.0
+#: A longer Retry-After is ignored.
+_MAX_PAUSE: Final = timedelta(days=365)
+_EXPECTED: Final = "expected 'whsec_' followed by base64, as in the settings of the receiver"
+#: Seconds to wait for a name server when the channel is opened.
+_LOOKUP_TIMEOUT: Final = 5.0
 
 
 def open_notifier(table: Mapping[str, object]) -> Notifier:
-    """The channel that a table of the settings describes: ``url``, ``secret`` or ``secrets``, and ``allow``.
+    """Open the channel that a table of the settings describes: ``url``, ``secret`` or ``secrets``, and ``allow``.
 
     Raises:
-        ConfigurationError: a key is unknown or absent, or a value makes no sense; it never tells a secret.
+        ConfigurationError: a key is unknown or missing, or a value is invalid. The message never contains a secret.
     """
     check_keys("A webhook", table, _KEYS)
     url = table.get("url")
     if not isinstance(url, str):
-        raise ConfigurationError("A webhook needs a url: where to post to, such as 'https://example.com/hooks'")
+        raise ConfigurationError("A webhook needs a url, such as 'https://example.com/hooks'")
     return WebhookNotifier(url, _secrets(table), allow=_texts("allow", table.get("allow", ())))
 
 
 class WebhookNotifier(Notifier):
-    """Posts notifications as JSON, signed, to one URL.
+    """Posts notifications as signed JSON to one URL.
 
     Args:
-        url: where to post to, with ``http`` or ``https``.
-        secrets: what to sign with, each a ``whsec_...``; each body is signed with all, so that a receiver may know
-            either of two while they are changed.
-        allow: hosts, addresses and networks that may be posted to although they are not public.
-        limit: how many seconds one delivery may take.
-        look_up: finds the addresses of a host.
+        url: an ``http`` or ``https`` URL.
+        secrets: the signing secrets, each ``whsec_...``. Bodies are signed with all of them, so that a receiver can
+            rotate its secret.
+        allow: host names, addresses and networks that are allowed although they are not public.
+        limit: the seconds that a delivery may take.
+        look_up: resolves a host.
 
     Raises:
-        ConfigurationError: the URL is none to post to, or leads to an address that is neither public nor allowed; a
-            secret is none; or what is allowed makes no sense.
+        ConfigurationError: the URL is invalid, or its address is neither public nor allowed; or a secret or an entry
+            of ``allow`` is invalid.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class WebhookNotifier(Notifier):
         return f"<WebhookNotifier to {self._where}>"
 
     def deliver(self, notification: Notification) -> None:
-        """Post it; any answer from 200 to 299 means that it was taken."""
+        """Post the notification. A status from 200 to 299 means that it was accepted."""
         content = body(notification)
         sent_at = notification.sent_at.astimezone(UTC)
         text = content.decode()
@@ -118,38 +118,38 @@ class WebhookNotifier(Notifier):
 
     @property
     def _where(self) -> str:
-        # The path may be as good as a password.
+        # Without the path, which may contain a secret.
         return f"{self._url.scheme}://{self._url.netloc.decode()}"
 
     def _post(self, headers: Sequence[tuple[bytes, bytes]], content: bytes) -> Answer:
         try:
             return self._connections.post(headers, content)
         except UnsafeAddress as error:
-            problem = f"was not connected to: {error}, and is not in allow"
+            problem = f"must not be connected to: {error}, and is not in allow"
             raise DeliveryFailed(f"The receiver at {self._where} {problem}") from error
         except httpcore.TimeoutException as error:
             problem = f"took longer than {self._limit:g} seconds"
             raise DeliveryFailed(f"The receiver at {self._where} {problem}") from error
         except httpcore.ConnectError as error:
-            problem = f"cannot be connected to: {_reason(error)}"
+            problem = f"cannot be reached: {_reason(error)}"
             raise DeliveryFailed(f"The receiver at {self._where} {problem}") from error
         except httpcore.NetworkError as error:
-            problem = "broke the connection off without an answer"
+            problem = "closed the connection before responding"
             raise DeliveryFailed(f"The receiver at {self._where} {problem}") from error
         except httpcore.ProtocolError as error:
-            problem = "closed the connection without an answer, or answered with what is no HTTP"
+            problem = "closed the connection without a response, or did not respond with HTTP"
             raise DeliveryFailed(f"The receiver at {self._where} {problem}") from error
 
     def _failure(self, answer: Answer, sent_at: datetime) -> DeliveryFailed:
-        message = f"The receiver at {self._where} answered {answer.status}"
+        message = f"The receiver at {self._where} responded with {answer.status}"
         if answer.status == _GONE:
-            return DeliveryFailed(f"{message}: it wants nothing any more", gone=True)
+            return DeliveryFailed(f"{message}: it no longer accepts deliveries", gone=True)
         if 300 <= answer.status < 400:
             message += f", a redirect{self._redirect(answer)}, which is not followed"
         return DeliveryFailed(message, retry_after=_pause(answer.header(b"retry-after"), sent_at))
 
     def _redirect(self, answer: Answer) -> str:
-        """Where to; without a path, as that may be the one that was asked for."""
+        """The target of a redirect, without its path, which may contain a secret."""
         if not (location := answer.header(b"location")):
             return ""
         try:
@@ -160,12 +160,12 @@ class WebhookNotifier(Notifier):
         return " to another path there" if origin == self._where else f" to {origin[:200]}"
 
 
-# --- what the settings mean -------------------------------------------------------------------------------------------
+# --- configuration ----------------------------------------------------------------------------------------------------
 
 
 def _secrets(table: Mapping[str, object]) -> list[str]:
     if "secret" in table and "secrets" in table:
-        raise ConfigurationError("A webhook has either a secret or secrets, not both")
+        raise ConfigurationError("A webhook must have either secret or secrets, not both")
     if "secrets" in table:
         return _texts("secrets", table["secrets"], shown=False)
     return _texts("secret", [table["secret"]], shown=False) if "secret" in table else []
@@ -175,24 +175,26 @@ def _texts(key: str, value: object, *, shown: bool = True) -> list[str]:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return list(value)
     got = f", got {value!r}" if shown else ""
-    raise ConfigurationError(f"{key} of a webhook must be text{'' if key == 'secret' else 's in a list'}{got}")
+    raise ConfigurationError(f"{key} of a webhook must be {'text' if key == 'secret' else 'a list of texts'}{got}")
 
 
 def _url(text: str) -> httpx.URL:
-    # What is wrong is told without the URL: somebody may have put a password into it.
+    # Errors do not contain the URL, which may have a password.
     try:
         url = httpx.URL(text.strip())
     except (httpx.InvalidURL, ValueError):
-        raise ConfigurationError("The url of a webhook is none; expected one like 'https://example.com/hook'") from None
+        raise ConfigurationError(
+            "The url of a webhook is invalid; expected one such as 'https://example.com/hooks'"
+        ) from None
     if url.scheme not in ("http", "https"):
         raise ConfigurationError("The url of a webhook must begin with https:// or http://")
     if url.userinfo:
         raise ConfigurationError(
-            "The url of a webhook must have no user and no password, which would be in logs; "
-            "a receiver knows Harken by the signature"
+            "The url of a webhook must not have a user or password, which would be logged; "
+            "a receiver verifies the signature instead"
         )
     if not _HOST.fullmatch(url.raw_host) or not 1 <= _port(url) <= _LAST_PORT:
-        raise ConfigurationError("The url of a webhook has no host, or a host or port that nothing can have")
+        raise ConfigurationError("The url of a webhook has no host, or an invalid host or port")
     return url
 
 
@@ -203,37 +205,37 @@ def _port(url: httpx.URL) -> int:
 
 
 def _check_host(url: httpx.URL, guard: Guard) -> None:
-    """Refuse what is known to be unsafe. What cannot be looked up may come to be: it is checked again when sending."""
+    """Reject an unsafe host. One that cannot be resolved yet is checked for each delivery."""
     host = url.raw_host.decode()
     try:
         guard.check_name(host)
         with suppress(OSError):
-            within(_SECONDS_TO_CONFIGURE, lambda: guard.addresses(host, _port(url)))
+            within(_LOOKUP_TIMEOUT, lambda: guard.addresses(host, _port(url)))
     except UnsafeAddress as error:
         raise ConfigurationError(
-            f"The url of a webhook must lead to a public address: {error}; "
-            f"if that is meant, add {host!r} or its network to allow"
+            f"The url of a webhook must have a public address: {error}; "
+            f"if this is intended, add {host!r} or its network to allow"
         ) from error
 
 
 def _signer(secret: str) -> Webhook:
     key = secret.removeprefix(_PREFIX)
     usable = False
-    # The library skips what is not base64, and would sign with something else than the receiver.
+    # The library skips invalid characters, and would sign with another key than the receiver.
     with suppress(ValueError):
         usable = key != secret and bool(_BASE64.fullmatch(key) and b64decode(key + "=="))
     if not usable:
-        raise ConfigurationError(f"A secret of the webhook cannot be used; {_EXPECTED}")
+        raise ConfigurationError(f"A secret of the webhook is invalid; {_EXPECTED}")
     return Webhook(secret)
 
 
-# --- what an answer means ---------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
 def _pause(value: str, sent_at: datetime) -> timedelta | None:
-    """For how long the receiver wants to be left alone, by its ``Retry-After``: seconds, or a date."""
+    """The time to wait, by a ``Retry-After`` in seconds or as a date."""
     pause = timedelta(seconds=int(value)) if _SECONDS.fullmatch(value) else _until(value, sent_at)
-    return pause if pause is not None and timedelta() <= pause <= _LONGEST_PAUSE else None
+    return pause if pause is not None and timedelta() <= pause <= _MAX_PAUSE else None
 
 
 def _until(value: str, sent_at: datetime) -> timedelta | None:
@@ -249,7 +251,7 @@ def _reason(error: httpcore.ConnectError) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({cause.verify_message})"
     if isinstance(cause, ssl.SSLError):
-        return f"it speaks no TLS that can be trusted ({cause.reason})"
+        return f"the TLS handshake failed ({cause.reason})"
     if isinstance(cause, ConnectionError) and cause.strerror:
         return cause.strerror.lower()
     return str(error)

@@ -1,4 +1,4 @@
-"""A notification in words, for channels that people read."""
+"""Notifications as text, for channels that people read."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from harken.domain.feedback import Feedback, Rating
 from harken.ports.notifier import Notification
 from harken_adapters.formats.record import stamp
 
-_HAPPENED: Final = {
+_EVENT_WORDS: Final = {
     EventType.CREATED: "given",
     EventType.UPDATED: "changed",
     EventType.WITHDRAWN: "withdrawn",
     EventType.ALERT_RAISED: "Alert",
-    EventType.ALERT_RESOLVED: "Alert over",
+    EventType.ALERT_RESOLVED: "Alert resolved",
 }
-#: What would end a line, ring a bell, or show words in another order than they have.
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
+#: Control characters, line breaks, and characters that change the reading direction.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 _LINE_END: Final = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 
 
 def one_line(text: str) -> str:
     """The text in one line, without control characters."""
-    return _UNSEEN.sub(" ", text).strip()
+    return _CONTROL.sub(" ", text).strip()
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text, without control characters and without empty lines around them."""
-    return [_UNSEEN.sub(" ", line).rstrip() for line in _LINE_END.split(text.strip())]
+    """The lines of a text, without control characters and surrounding empty lines."""
+    return [_CONTROL.sub(" ", line).rstrip() for line in _LINE_END.split(text.strip())]
 
 
-def said(notification: Notification) -> str:
-    """The comment; empty if there is none, or if its author took it back."""
+def visible_comment(notification: Notification) -> str:
+    """The comment; empty if there is none, or if the feedback was withdrawn."""
     feedback = notification.feedback
     if feedback is None or feedback.withdrawn or notification.type is EventType.WITHDRAWN:
         return ""
@@ -43,21 +43,21 @@ def said(notification: Notification) -> str:
 
 
 def worrying(notification: Notification) -> bool:
-    """Whether somebody should look: at a down that stands, or at an alert that was raised."""
+    """Whether it is about negative feedback that is not withdrawn, or a raised alert."""
     feedback = notification.feedback
     if feedback is None:
         return notification.type is EventType.ALERT_RAISED
-    taken_back = feedback.withdrawn or notification.type is EventType.WITHDRAWN
-    return feedback.rating is Rating.DOWN and not taken_back
+    withdrawn = feedback.withdrawn or notification.type is EventType.WITHDRAWN
+    return feedback.rating is Rating.DOWN and not withdrawn
 
 
 def headline(notification: Notification) -> str:
-    """What happened in one line, without the comment."""
+    """The notification in one line, without the comment."""
     if notification.alert is not None:
         alert = notification.alert
-        # After an erasure an alert has no message any more.
+        # An alert has no message after its feedback was erased.
         message = f": {alert.message}" if alert.message else ""
-        return one_line(f"{_HAPPENED.get(notification.type, 'Alert')} {alert.rule}{message}")
+        return one_line(f"{_EVENT_WORDS.get(notification.type, 'Alert')} {alert.rule}{message}")
     if notification.feedback is not None:
         return _feedback_headline(notification.type, notification.feedback)
     if notification.erased is not None:
@@ -66,19 +66,19 @@ def headline(notification: Notification) -> str:
 
 
 def paragraphs(notification: Notification) -> list[str]:
-    """What happened, line by line: the headline, what else is known, and the comment, marked as a quotation.
+    """The notification as lines: the headline, the details, and the comment.
 
-    The lines of a comment are marked, so that nobody can write a line that looks like one of ours.
+    The lines of the comment begin with ``>``, so that they cannot imitate the others.
     """
-    comment = said(notification)
+    comment = visible_comment(notification)
     quoted = [f"> {line}".rstrip() for line in lines_of(comment)] if comment.strip() else []
     return [headline(notification), "", *map(one_line, _facts(notification)), *([""] if quoted else []), *quoted]
 
 
 def _feedback_headline(type: EventType, feedback: Feedback) -> str:  # noqa: A002 - the field's name
-    happened = _HAPPENED.get(type, feedback.moderation.status.value)
+    event = _EVENT_WORDS.get(type, feedback.moderation.status.value)
     agent = f", agent {feedback.agent_id}" if feedback.agent_id else ""
-    return one_line(f"Feedback {happened}: {feedback.rating.word} in session {feedback.session_id}{agent}")
+    return one_line(f"Feedback {event}: {feedback.rating.word} in session {feedback.session_id}{agent}")
 
 
 def _facts(notification: Notification) -> Iterator[str]:

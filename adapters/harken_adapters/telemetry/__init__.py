@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span around each request, and an event for each rating. Needs the extra ``telemetry``."""
+"""OpenTelemetry: a span per request, and an evaluation event per rating. Needs the extra ``telemetry``."""
 
 from harken_adapters.telemetry.evaluation import evaluation_events
 from harken_adapters.telemetry.traces import RequestSpan, request_span

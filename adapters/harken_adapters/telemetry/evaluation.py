@@ -1,4 +1,4 @@
-"""An event for each rating, as OpenTelemetry's conventions for generative AI describe an evaluation."""
+"""Evaluation events for ratings, as in OpenTelemetry's semantic conventions for generative AI."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
 
 EVENT: Final = "gen_ai.evaluation.result"
-#: How feedback of people is told from the evaluations of machines.
+#: The name that distinguishes user feedback from automatic evaluations.
 NAME: Final = "user_feedback"
 
-#: Their mean is the satisfaction, as a part of 1. Neutral has none there, and so none here.
+#: Their mean is the satisfaction, as a fraction. Neutral ratings have no value.
 _VALUES: Final = {Rating.UP: 1.0, Rating.DOWN: 0.0}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -24,18 +24,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvider | None = None) -> Middleware:
     """Middleware that emits an event when feedback is stored.
 
-    There is none for a duplicate, nor for feedback that does not count, as it waits for a moderator. A vote that takes
-    the place of an earlier one is told as well.
+    Duplicates and feedback that is not counted, such as pending feedback, cause no event. A changed vote does.
 
     Args:
-        explanation: whether the comment goes with it. Whoever reads the events then reads what people wrote.
-        logger_provider: where to; the one of the process without it.
+        explanation: whether to include the comment.
+        logger_provider: the provider; the default is that of the process.
 
     Raises:
         MissingExtra: OpenTelemetry is not installed.
     """
     try:
-        from opentelemetry import trace  # noqa: PLC0415 - it may be missing
+        from opentelemetry import trace  # noqa: PLC0415 - may be missing
         from opentelemetry._logs import LogRecord, SeverityNumber, get_logger  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtra(
@@ -43,8 +42,8 @@ def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvi
         ) from error
     logger = get_logger("harken", version("harken"), logger_provider)
 
-    def tell(submission: Submission) -> Generator[Submission, Receipt, None]:
-        # Of the caller, now: whoever writes the batch tells all of it, and may be in the middle of another request.
+    def emit(submission: Submission) -> Generator[Submission, Receipt, None]:
+        # The context of the caller, as the event may be emitted by another thread, which writes the batch.
         context = trace.set_span_in_context(trace.get_current_span())
         receipt = yield submission
         feedback = receipt.feedback
@@ -59,11 +58,11 @@ def evaluation_events(*, explanation: bool = False, logger_provider: LoggerProvi
         )
         logger.emit(record)
 
-    return tell
+    return emit
 
 
 def _nanoseconds(feedback: Feedback) -> int:
-    """When it was said, also if it is imported only now."""
+    """The time of the rating, also if it is imported later."""
     at = feedback.created_at if feedback.version == 1 else feedback.updated_at
     return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
 

@@ -1,4 +1,4 @@
-"""A span around each request, where OpenTelemetry is installed."""
+"""Spans of requests, if OpenTelemetry is installed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class RequestSpan:
-    """What the host tells of an answer. This one does nothing with it."""
+    """Receives the status of a response. This one ignores it."""
 
     def answered(self, status: int) -> None:
-        """The request was answered with this status."""
+        """Record the status of the response."""
 
 
 class _Recorded(RequestSpan):
-    """One that a tracer records, or not: that is the tracer's choice."""
+    """A span of a tracer."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
@@ -37,7 +37,7 @@ class _Recorded(RequestSpan):
             self.failed(str(status))
 
     def failed(self, kind: str) -> None:
-        """The service could not do what it was asked for."""
+        """Record that the request failed."""
         self._span.set_attribute("error.type", kind)
         self._span.set_status(trace.StatusCode.ERROR)
 
@@ -53,32 +53,31 @@ def request_span(
     headers: Mapping[str, str] | None = None,
     tracer_provider: trace.TracerProvider | None = None,
 ) -> AbstractContextManager[RequestSpan]:
-    """A span around one request; without OpenTelemetry it is nothing.
+    """A span of one request. It does nothing if OpenTelemetry is not installed.
 
-    It has the attributes that OpenTelemetry's conventions for HTTP servers give to the method, the route, the status
-    and the kind of error, and ``harken.operation``. An error's message and traceback are no part of it, as they may
-    quote what was sent.
+    It has the attributes of OpenTelemetry's conventions for HTTP servers (method, route, status and error type) and
+    ``harken.operation``. The message and traceback of an error are not recorded, as they may contain user text.
 
     Args:
-        operation: what was asked for, one of a few names.
+        operation: the name of the operation.
         method: the HTTP method.
-        route: the template of the path, such as ``/v1/feedback/{id}``, and never the path.
-        headers: those of the request, by names in lower case, if the span shall belong to the trace of the caller.
-        tracer_provider: what records; without it the one of the process, which has to be set before the first request.
+        route: the template of the path, such as ``/v1/feedback/{id}``.
+        headers: the headers of the request, by lower-case name, to continue the trace of the client.
+        tracer_provider: the provider; the default is that of the process, which must be set before the first request.
     """
-    if not _INSTALLED or (tracer_provider is None and _nobody_records()):
+    if not _INSTALLED or (tracer_provider is None and _has_no_provider()):
         return _NOTHING
-    return _recorded(operation, method, route, headers, tracer_provider)
+    return _record_span(operation, method, route, headers, tracer_provider)
 
 
 @cache
-def _nobody_records() -> bool:
-    """Whether the process has no provider of its own, only the stand-in that waits for one. Looked at once."""
+def _has_no_provider() -> bool:
+    """Whether no provider was set for the process. Checked once."""
     return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 @contextmanager
-def _recorded(
+def _record_span(
     operation: str,
     method: str,
     route: str,

@@ -1,4 +1,4 @@
-"""What is done with comments: a sanitiser, a spam filter and two ways to tell a sentiment.
+"""Text adapters: comment sanitiser, spam filter and sentiment analysis.
 
 >>> from harken_adapters.text import VaderSentiment
 >>> VaderSentiment().analyze("It is not good").polarity

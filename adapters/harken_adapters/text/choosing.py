@@ -1,4 +1,4 @@
-"""All text adapters in one call."""
+"""Builds the text adapters in one call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harken_adapters.text.spam import HeuristicSpamFilter
 
 
 class TextAdapters(TypedDict):
-    """What ``harken.connect`` takes under these names."""
+    """The arguments of ``harken.connect`` with these names."""
 
     sanitizer: Sanitizer | None
     spam_filter: SpamFilter | None
@@ -34,16 +34,16 @@ def text_adapters(
     sentiment: str = "vader",
     spam_phrases: Iterable[str] = SPAM_PHRASES,
 ) -> TextAdapters:
-    """The text adapters, ready for ``harken.connect(url, **text_adapters())``.
+    """Build the text adapters for ``harken.connect(url, **text_adapters())``.
 
     Args:
-        sanitize: whether markup is removed.
-        sentiment: what tells how comments sound: ``"vader"``, ``"textblob"`` or ``"none"``.
-        spam_phrases: what makes a comment spam for the filter, in whatever case.
+        sanitize: whether to remove markup from comments.
+        sentiment: the sentiment analysis: ``"vader"``, ``"textblob"`` or ``"none"``.
+        spam_phrases: phrases that make a comment spam, case-insensitive.
 
     Raises:
-        ConfigurationError: there is no such sentiment, or a phrase is empty.
-        MissingExtra: what was chosen is not installed.
+        ConfigurationError: the sentiment analysis is unknown, or a phrase is empty.
+        MissingExtra: a package is not installed.
     """
     if sentiment not in _SENTIMENTS:
         known = ", ".join(repr(name) for name in _SENTIMENTS)

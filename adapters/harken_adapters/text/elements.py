@@ -1,4 +1,4 @@
-"""The names that a browser knows as elements: HTML with what it once had, SVG and MathML, all in lower case."""
+"""The names of the elements that browsers know: HTML with obsolete elements, SVG and MathML, in lower case."""
 
 from __future__ import annotations
 

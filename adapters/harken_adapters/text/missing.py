@@ -1,4 +1,4 @@
-"""What to say where a package of the extra is not installed."""
+"""The error for a missing package of the extra."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from harken import MissingExtra
 
 
 def missing(adapter: str, package: str) -> MissingExtra:
-    """The error that says which ``pip install`` mends it."""
+    """The error with the command that installs the package."""
     return MissingExtra(f'{adapter} needs the package {package!r}; try pip install "harken[text]"')

@@ -1,4 +1,4 @@
-"""Who says almost the same about one thing after the other?"""
+"""Detects authors who submit nearly the same comment on many sessions or messages."""
 
 from __future__ import annotations
 
@@ -15,35 +15,34 @@ from harken.domain.feedback import Submission
 from harken.domain.instants import utc
 from harken.ports.time import Clock
 
-#: Shorter ones are alike by nature: everybody writes "thanks a lot".
-_FEWEST_WORDS: Final = 5
-#: Which part of the words two comments share that are almost the same.
-_ALIKE: Final = 0.8
-#: How many words of a comment are remembered, as numbers.
-_MOST_WORDS: Final = 32
-#: How many comments of an author are remembered.
-_MOST_COMMENTS: Final = 8
+#: Comments with fewer words are ignored, as many people write the same, such as "thanks a lot".
+_MIN_WORDS: Final = 5
+#: The share of common words from which two comments are near-duplicates.
+_SIMILARITY: Final = 0.8
+#: The number of words of a comment that are remembered, as hashes.
+_MAX_WORDS: Final = 32
+#: The number of comments of an author that are remembered.
+_MAX_COMMENTS: Final = 8
 
 _WORD = re.compile(r"[^\W\d_]+")
 
-#: What it is about, a session or one message in it, and who said it: their hashes, as ids may be long.
-_About = int
-_Author = int
+#: Hashes of a target (a session or a message) and of an author, as ids may be long.
+_TargetHash = int
+_AuthorHash = int
 
 
 @frozen(eq=False)
-class _Said:
-    """When somebody said what: the words as numbers, in no readable form."""
+class _Comment:
+    """The time of a comment, and the hashes of its words."""
 
     at: datetime
     words: array[int]
 
 
 class NearDuplicates:
-    """Remembers what the last ``authors`` authors said in a few numbers each, and never a word of it.
+    """Remembers the recent comments of the last ``authors`` authors, as hashes of their words.
 
-    What was found to be one too many is not remembered, so that in any ``window`` an author can say almost the same
-    ``limit`` times. Any number of threads may use it.
+    Within any ``window`` an author can submit ``limit`` near-duplicates; further ones are not remembered. Thread-safe.
     """
 
     def __init__(self, *, limit: int, window: timedelta, authors: int, clock: Clock) -> None:
@@ -51,56 +50,56 @@ class NearDuplicates:
         self._window = window
         self._authors = authors
         self._clock = clock
-        self._said: OrderedDict[_Author, OrderedDict[_About, _Said]] = OrderedDict()
+        self._comments: OrderedDict[_AuthorHash, OrderedDict[_TargetHash, _Comment]] = OrderedDict()
         self._lock = Lock()
 
-    def one_too_many(self, submission: Submission) -> bool:
-        """Whether the author said almost the same about ``limit`` other things lately; if not, it is remembered.
+    def exceeds_limit(self, submission: Submission) -> bool:
+        """Whether the author recently submitted ``limit`` near-duplicates on other targets. If not, remember it.
 
-        Whoever says something about the same thing again, in a retry or otherwise, changes what they said.
+        Another comment on the same target, such as a retry, replaces the earlier one.
         """
-        words = _numbers(submission.comment) if submission.author is not None else None
+        words = _word_hashes(submission.comment) if submission.author is not None else None
         if words is None:
             return False
-        saying = _Said(self._time_of(submission), words)
-        about = hash((submission.target.session_id, submission.target.message_id))
+        comment = _Comment(self._time_of(submission), words)
+        target = hash((submission.target.session_id, submission.target.message_id))
         with self._lock:
-            earlier = self._of(hash((submission.application, submission.author)))
-            if about not in earlier and self._count(earlier, saying) >= self._limit:
+            earlier = self._comments_of(hash((submission.application, submission.author)))
+            if target not in earlier and self._count(earlier, comment) >= self._limit:
                 return True
-            earlier[about] = saying
-            if len(earlier) > max(_MOST_COMMENTS, self._limit):
+            earlier[target] = comment
+            if len(earlier) > max(_MAX_COMMENTS, self._limit):
                 earlier.popitem(last=False)
         return False
 
     def _time_of(self, submission: Submission) -> datetime:
         try:
             return utc(submission.created_at) if submission.created_at else self._clock()
-        except ValueError:  # the rules refuse it anyway
+        except ValueError:  # the rules reject it later
             return self._clock()
 
-    def _of(self, author: _Author) -> OrderedDict[_About, _Said]:
-        earlier = self._said.setdefault(author, OrderedDict())
-        self._said.move_to_end(author)
-        if len(self._said) > self._authors:
-            self._said.popitem(last=False)
+    def _comments_of(self, author: _AuthorHash) -> OrderedDict[_TargetHash, _Comment]:
+        earlier = self._comments.setdefault(author, OrderedDict())
+        self._comments.move_to_end(author)
+        if len(self._comments) > self._authors:
+            self._comments.popitem(last=False)
         return earlier
 
-    def _count(self, earlier: OrderedDict[_About, _Said], saying: _Said) -> int:
+    def _count(self, earlier: OrderedDict[_TargetHash, _Comment], comment: _Comment) -> int:
         return sum(
-            abs(saying.at - before.at) < self._window and _alike(saying.words, before.words)
-            for before in earlier.values()
+            abs(comment.at - other.at) < self._window and _is_similar(comment.words, other.words)
+            for other in earlier.values()
         )
 
 
-def _numbers(comment: str) -> array[int] | None:
-    """The different words of a comment, if it has enough of them to tell it from others; the order does not matter."""
+def _word_hashes(comment: str) -> array[int] | None:
+    """The hashes of the distinct words of a comment; ``None`` if it has too few words."""
     words = set(_WORD.findall(comment.casefold()))
-    if len(words) < _FEWEST_WORDS:
+    if len(words) < _MIN_WORDS:
         return None
-    # The smallest numbers of both are enough to tell how much two long comments share.
-    return array("q", sorted(map(hash, words))[:_MOST_WORDS])
+    # The smallest hashes are enough to estimate how many words two long comments share.
+    return array("q", sorted(map(hash, words))[:_MAX_WORDS])
 
 
-def _alike(one: array[int], other: array[int]) -> bool:
-    return len(set(one).intersection(other)) >= _ALIKE * max(len(one), len(other))
+def _is_similar(one: array[int], other: array[int]) -> bool:
+    return len(set(one).intersection(other)) >= _SIMILARITY * max(len(one), len(other))

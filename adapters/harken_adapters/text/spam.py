@@ -1,4 +1,4 @@
-"""Spam as it can be told without a service: by what is in a comment, and by who says it again and again."""
+"""A spam filter without an external service: by the content of a comment, and by repeated comments of an author."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ MAX_NEAR_DUPLICATES: Final = 3
 WINDOW: Final = timedelta(minutes=10)
 MAX_AUTHORS: Final = 10_000
 
-#: A text of fewer words may repeat them as it likes: "no no no".
-_FEWEST_WORDS: Final = 10
-_SHORTEST: Final = 35
-#: Each word this often, on average, is more than anybody says in earnest.
-_TOO_OFTEN: Final = 5
-#: With more words than these, a text says something, however long it is.
-_MOST_WORDS: Final = 50
+#: A text with fewer words may repeat them: "no no no".
+_MIN_WORDS: Final = 10
+_MIN_LENGTH: Final = 35
+#: The average number of repetitions per word that makes a text spam.
+_MAX_REPETITION: Final = 5
+#: A text with more distinct words is not checked for repetition.
+_MAX_DISTINCT_WORDS: Final = 50
 
 _LINK = re.compile(r"https?://|(?<![\w/.])www\.")
-#: A word of nothing but one letter or digit. A stretched one ("nooooooooo") is felt, not spam.
+#: A word of one repeated letter or digit. A stretched word ("nooooooooo") is not spam.
 _RUN = re.compile(r"(?<!\w)([^\W_])\1{11,}(?!\w)")
 
 
 class HeuristicSpamFilter:
-    """Suspects phrases, too many links, repetition, and an author who says almost the same everywhere.
+    """Detects spam phrases, too many links, repetition, and near-duplicates by one author.
 
-    It rather misses spam than calls an honest word spam. Any number of threads may use one; each process has its own
-    memory of who said what, in numbers that are no text.
+    It prefers false negatives to false positives. Thread-safe. Comments are remembered per process, as hashes.
 
     Args:
-        phrases: what makes a comment spam, in whatever case and with whatever spaces between the words.
-        max_links: how many links a comment may have.
-        max_near_duplicates: about how many sessions or messages one author may say almost the same within ``window``.
-        window: how long that is remembered.
-        max_authors: how many authors are remembered, the latest.
-        clock: gives the time now, in UTC; for feedback that was given elsewhere before, its own time counts.
+        phrases: phrases that make a comment spam, ignoring case and the white space between words.
+        max_links: the number of links that a comment may have.
+        max_near_duplicates: the number of targets on which an author may submit near-duplicates within ``window``.
+        window: the time that comments are remembered.
+        max_authors: the number of authors that are remembered.
+        clock: the current time, in UTC. Imported feedback has its own time.
 
     Raises:
-        ConfigurationError: a phrase is empty, or a number makes no sense.
+        ConfigurationError: a phrase is empty, or a number is out of range.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class HeuristicSpamFilter:
         max_authors: int = MAX_AUTHORS,
         clock: Clock = utc_now,
     ) -> None:
-        self._phrases = _folded(phrases)
+        self._phrases = _normalize(phrases)
         self._max_links = _at_least("max_links", max_links, 0)
         self._near_duplicates = NearDuplicates(
             limit=_at_least("max_near_duplicates", max_near_duplicates, 1),
@@ -69,7 +68,7 @@ class HeuristicSpamFilter:
         )
 
     def is_spam(self, submission: Submission) -> bool:
-        """Whether it looks like spam; a comment that does not is remembered, to tell when it comes again."""
+        """Whether a submission is spam. If not, its comment is remembered to detect near-duplicates."""
         words = submission.comment.lower().split()
         if not words:
             return False
@@ -77,26 +76,26 @@ class HeuristicSpamFilter:
         return (
             any(phrase in text for phrase in self._phrases)
             or self._has_many_links(text)
-            or _repeats_itself(text, words)
-            or self._near_duplicates.one_too_many(submission)
+            or _is_repetitive(text, words)
+            or self._near_duplicates.exceeds_limit(submission)
         )
 
     def _has_many_links(self, text: str) -> bool:
-        # Looking for the parts first is a lot faster, and most comments have none.
+        # A substring search is much faster, and most comments have no links.
         if "://" not in text and "www." not in text:
             return False
         return len(_LINK.findall(text)) > self._max_links
 
 
-def _repeats_itself(text: str, words: Sequence[str]) -> bool:
+def _is_repetitive(text: str, words: Sequence[str]) -> bool:
     return _repeats_words(text, words) or _is_a_run(text)
 
 
 def _repeats_words(text: str, words: Sequence[str]) -> bool:
-    if len(words) < _FEWEST_WORDS or len(text) < _SHORTEST:
+    if len(words) < _MIN_WORDS or len(text) < _MIN_LENGTH:
         return False
     different = len(set(words))
-    return different <= _MOST_WORDS and different * _TOO_OFTEN <= len(words)
+    return different <= _MAX_DISTINCT_WORDS and different * _MAX_REPETITION <= len(words)
 
 
 def _is_a_run(text: str) -> bool:
@@ -104,13 +103,13 @@ def _is_a_run(text: str) -> bool:
     return run is not None and len(run[0]) * 2 > len(text)
 
 
-def _folded(phrases: Iterable[str]) -> tuple[str, ...]:
+def _normalize(phrases: Iterable[str]) -> tuple[str, ...]:
     if isinstance(phrases, str):
         raise ConfigurationError(f"phrases must be a list of texts, such as [{phrases!r}], got one text")
-    folded = tuple(" ".join(phrase.lower().split()) for phrase in phrases)
-    if "" in folded:
+    normalized = tuple(" ".join(phrase.lower().split()) for phrase in phrases)
+    if "" in normalized:
         raise ConfigurationError("A spam phrase must not be empty: it would be in every comment")
-    return folded
+    return normalized
 
 
 def _at_least(name: str, value: int, lowest: int) -> int:

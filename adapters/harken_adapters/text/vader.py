@@ -1,10 +1,10 @@
-"""VADER's scores in a time that grows no faster than a text does.
+"""The scores of VADER in linear time.
 
-They are the same to the last digit, except in texts with more different neighbourhoods than anybody writes.
+They are identical to those of VADER, except for texts with an unrealistic number of different neighbourhoods.
 
-VADER's own code goes through all words again for each word that carries a feeling, so that 1,000 emoji take it a tenth
-of a second and more. Here each different word is looked at once, its rules see only the words near a feeling, and
-neighbourhoods that come again are remembered.
+VADER reads all words again for each word with a sentiment, so 1,000 emoji take more than a tenth of a second. Here each
+distinct word is looked up once, the rules read only the words near a sentiment, and results of repeated neighbourhoods
+are cached.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from vaderSentiment.vaderSentiment import (  # type: ignore[import-untyped]
 _BY_CAPITALS: Final = float(C_INCR)
 _NEGATION: Final = float(N_SCALAR)
 _EMPHASIS: Final = 1.25
-#: What a booster counts one, two and three words before a feeling.
-_FADING: Final = (1.0, 0.95, 0.9)
+#: The factors of a booster one, two and three words before a sentiment.
+_BOOSTER_FACTORS: Final = (1.0, 0.95, 0.9)
 _EMPHATIC: Final = ("so", "this")
 _NEGATE: Final = frozenset(NEGATE)
 _IN_PHRASES: Final = frozenset(
     word for phrase in (*BOOSTER_DICT, *SPECIAL_CASES) if " " in phrase for word in phrase.split()
 )
-#: All words that can matter to a feeling near them.
-_MATTERING: Final = _NEGATE | _IN_PHRASES | {*BOOSTER_DICT, *_EMPHATIC, "doubt", "no", "or", "nor", "least"}
-#: How many different neighbourhoods are looked at in full: so many, and one more for so many characters. Only a text
-#: that is made for it has more; there the words count as if nothing near them mattered.
-_LOOKED_AT: Final = 100
-_CHARACTERS_FOR_ONE: Final = 8
+#: All words that can affect a sentiment near them.
+_MODIFIERS: Final = _NEGATE | _IN_PHRASES | {*BOOSTER_DICT, *_EMPHATIC, "doubt", "no", "or", "nor", "least"}
+#: The maximum number of different neighbourhoods: a constant, plus one per number of characters. Only an artificial
+#: text has more; its further words are scored without their neighbours.
+_MIN_NEIGHBOURHOODS: Final = 100
+_CHARACTERS_PER_NEIGHBOURHOOD: Final = 8
 
 
 @frozen(eq=False, slots=True)
 class _Word:
-    """What VADER knows of a word, wherever it stands.
+    """The properties of a word in VADER, independent of its position.
 
     Attributes:
         text: the word in lower case.
-        is_upper: whether it is written in capitals.
-        valence: what it adds by itself; ``None`` if it is not in the lexicon.
-        booster: what it adds to a feeling after it.
-        negates: whether it negates one.
-        matters: whether it can matter to a feeling near it in any way.
+        is_upper: whether the word is in capitals.
+        valence: its sentiment; ``None`` if it is not in the lexicon.
+        booster: the value that it adds to a sentiment after it.
+        negates: whether it negates a sentiment.
+        matters: whether it can affect a sentiment near it.
     """
 
     text: str
@@ -63,18 +63,18 @@ class _Word:
     matters: bool = False
 
 
-#: Words that are in no list, and those of them that are made with "not".
+#: Words that are not in a list, without and with "n't".
 _PLAIN: Final = (_Word(""), _Word("", is_upper=True))
-_MADE_WITH_NOT: Final = tuple(_Word("n't", is_upper, negates=True, matters=True) for is_upper in (False, True))
+_WITH_NOT: Final = tuple(_Word("n't", is_upper, negates=True, matters=True) for is_upper in (False, True))
 
 
 class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
-    """Gives what ``SentimentIntensityAnalyzer`` gives."""
+    """Computes the same scores as ``SentimentIntensityAnalyzer``."""
 
     def __init__(self) -> None:
         super().__init__()
         self._all_emoji = frozenset(self.emojis)
-        texts = {"but", "at", *self.lexicon, *_MATTERING}
+        texts = {"but", "at", *self.lexicon, *_MODIFIERS}
         self._known = {(text, is_upper): self._word(text, is_upper) for text in texts for is_upper in (False, True)}
 
     def _word(self, text: str, is_upper: bool) -> _Word:
@@ -85,36 +85,36 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
             self.lexicon.get(text),
             BOOSTER_DICT.get(text, 0.0),
             negates,
-            negates or text in _MATTERING,
+            negates or text in _MODIFIERS,
         )
 
     def polarity_scores(self, text: str) -> dict[str, float]:
         """The scores ``neg``, ``neu``, ``pos`` and ``compound`` of a text."""
-        described = self._described(text).strip()
+        described = self._describe_emoji(text).strip()
         words = self._words(described.split())
-        feelings = self._feelings(words, _LOOKED_AT + len(text) // _CHARACTERS_FOR_ONE)
-        if any(feelings):
+        sentiments = self._sentiments(words, _MIN_NEIGHBOURHOODS + len(text) // _CHARACTERS_PER_NEIGHBOURHOOD)
+        if any(sentiments):
             but = next((index for index, word in enumerate(words) if word.text == "but"), None)
             if but is not None:
-                _turn_at_but(feelings, but)
-        scores: dict[str, float] = self.score_valence(feelings, described)
+                _apply_but(sentiments, but)
+        scores: dict[str, float] = self.score_valence(sentiments, described)
         return scores
 
     def _words(self, written: list[str]) -> list[_Word]:
-        """What is known of the words of a text; each different one is looked up once."""
+        """The words of a text. Each distinct one is looked up once."""
         table = {}
         known = self._known
         for word in set(written):
             stripped = word.strip(string.punctuation)
-            # What is short without its punctuation is an emoticon, such as ":D".
+            # A word that is short without its punctuation is an emoticon, such as ":D".
             spelt = stripped if len(stripped) > 2 else word
             text, is_upper = spelt.lower(), spelt.isupper()
-            others = _MADE_WITH_NOT if "n't" in text else _PLAIN
+            others = _WITH_NOT if "n't" in text else _PLAIN
             table[word] = known.get((text, is_upper)) or others[is_upper]
         return [table[word] for word in written]
 
-    def _described(self, text: str) -> str:
-        """The text with a description in the place of each emoji, as VADER reads it."""
+    def _describe_emoji(self, text: str) -> str:
+        """The text with emoji replaced by descriptions, as in VADER."""
         if self._all_emoji.isdisjoint(text):
             return text
         parts = []
@@ -129,81 +129,81 @@ class QuickVader(SentimentIntensityAnalyzer):  # type: ignore[misc]
                 after_space = False
         return "".join(parts)
 
-    def _feelings(self, words: list[_Word], looked_at: int) -> list[float]:
-        """What each word adds where it stands: three words before it and two after it can matter."""
-        feelings = [0.0] * len(words)
-        felt = [index for index, word in enumerate(words) if word.valence is not None and not word.booster]
-        if not felt:
-            return feelings
+    def _sentiments(self, words: list[_Word], max_neighbourhoods: int) -> list[float]:
+        """The sentiment of each word in its place. Three words before it and two after it can affect it."""
+        sentiments = [0.0] * len(words)
+        scored = [index for index, word in enumerate(words) if word.valence is not None and not word.booster]
+        if not scored:
+            return sentiments
         emphasised = 0 < sum([word.is_upper for word in words]) < len(words)
         matters = [word.matters for word in words]
-        remembered: dict[tuple[int | _Word, ...], float] = {}
-        for index in felt:
+        cache: dict[tuple[int | _Word, ...], float] = {}
+        for index in scored:
             word = words[index]
             start = max(0, index - 3)
             if True not in matters[start : index + 3]:
-                feelings[index] = _alone(word, word.valence or 0.0, emphasised=emphasised)
+                sentiments[index] = _score_alone(word, word.valence or 0.0, emphasised=emphasised)
                 continue
             near = words[start : index + 3]
             place: tuple[int | _Word, ...] = (index - start, *near)
-            feeling = remembered.get(place)
-            if feeling is None:
-                if len(remembered) >= looked_at:
-                    feelings[index] = _alone(word, word.valence or 0.0, emphasised=emphasised)
+            sentiment = cache.get(place)
+            if sentiment is None:
+                if len(cache) >= max_neighbourhoods:
+                    sentiments[index] = _score_alone(word, word.valence or 0.0, emphasised=emphasised)
                     continue
-                feeling = remembered[place] = _among(near, index - start, emphasised=emphasised)
-            feelings[index] = feeling
-        return feelings
+                sentiment = cache[place] = _score_among(near, index - start, emphasised=emphasised)
+            sentiments[index] = sentiment
+        return sentiments
 
     @staticmethod
     def _sift_sentiment_scores(sentiments: list[float]) -> tuple[float, float, int]:
-        """Called by VADER: the sums of positive and negative feelings, each one off zero, and the count of the rest."""
+        """Called by VADER: the sums of positive and negative sentiments, each moved by one, and the count of others."""
         positive = negative = 0.0
-        felt = [feeling for feeling in sentiments if feeling]
-        # Not by sum(), which rounds otherwise in newer Pythons.
-        for feeling in felt:
-            if feeling > 0:
-                positive += feeling + 1
+        scored = [sentiment for sentiment in sentiments if sentiment]
+        # Not by sum(), which rounds differently in newer versions of Python.
+        for sentiment in scored:
+            if sentiment > 0:
+                positive += sentiment + 1
             else:
-                negative += feeling - 1
-        return positive, negative, len(sentiments) - len(felt)
+                negative += sentiment - 1
+        return positive, negative, len(sentiments) - len(scored)
 
 
 # --- VADER's rules ----------------------------------------------------------------------------------------------------
-# The same steps in the same order: the results are compared to its own to the last digit.
+# The same steps in the same order, so that the results are identical.
 
 
-def _alone(word: _Word, valence: float, *, emphasised: bool) -> float:
-    """What a word of that valence adds; one in capitals more, where others are not in capitals."""
+def _score_alone(word: _Word, valence: float, *, emphasised: bool) -> float:
+    """The sentiment of a word without its neighbours. Capitals increase it, if other words are not in capitals."""
     if word.is_upper and emphasised:
         return valence + _BY_CAPITALS if valence > 0 else valence - _BY_CAPITALS
     return valence
 
 
-def _among(near: list[_Word], at: int, *, emphasised: bool) -> float:
-    """What the word at a place in ``near`` adds, which begins at most three words before it."""
+def _score_among(near: list[_Word], at: int, *, emphasised: bool) -> float:
+    """The sentiment of the word at a position in ``near``, which begins at most three words before it."""
     before = near[:at][::-1]
     if near[at].text == "kind" and at + 1 < len(near) and near[at + 1].text == "of":
         return 0.0
-    valence = _alone(near[at], _beside_no(near, at, before), emphasised=emphasised)
-    turns = any(one.negates or one.text in _EMPHATIC for one in before)
+    valence = _score_alone(near[at], _valence_after_no(near, at, before), emphasised=emphasised)
+    negatable = any(one.negates or one.text in _EMPHATIC for one in before)
     for distance, other in enumerate(before):
         if other.valence is not None:
             continue
         if other.booster:
-            valence += _boost(other, valence, emphasised=emphasised) * _FADING[distance]
-        if turns:
-            valence *= _turn(before, distance)
+            valence += _boost(other, valence, emphasised=emphasised) * _BOOSTER_FACTORS[distance]
+        if negatable:
+            valence *= _negation_factor(before, distance)
         if distance == 2 and any(one.text in _IN_PHRASES for one in near):
-            valence = _phrases(near, at, valence)
+            valence = _apply_phrases(near, at, valence)
     if at and before[0].text == "least" and before[0].valence is None:
         of_least = at > 1 and before[1].text in ("at", "very")
         return valence if of_least else valence * _NEGATION
     return valence
 
 
-def _beside_no(near: list[_Word], at: int, before: list[_Word]) -> float:
-    """The valence of a word, which a "no" before it negates; a "no" before another feeling has none."""
+def _valence_after_no(near: list[_Word], at: int, before: list[_Word]) -> float:
+    """The valence of a word. A "no" before it negates it; a "no" before another sentiment has none."""
     word, nearest = near[at], [one.text for one in before]
     valence = word.valence or 0.0
     if "no" in nearest[:2] or (nearest[2:] == ["no"] and nearest[0] in ("or", "nor")):
@@ -220,8 +220,8 @@ def _boost(booster: _Word, valence: float, *, emphasised: bool) -> float:
     return scalar
 
 
-def _turn(before: list[_Word], distance: int) -> float:
-    """What a feeling is multiplied with for the word at that distance before it."""
+def _negation_factor(before: list[_Word], distance: int) -> float:
+    """The factor of a sentiment by the word at this distance before it."""
     said = [one.text for one in before[: distance + 1]]
     if distance == 1:
         if said[1] == "never" and said[0] in _EMPHATIC:
@@ -236,8 +236,8 @@ def _turn(before: list[_Word], distance: int) -> float:
     return _NEGATION if before[distance].negates else 1.0
 
 
-def _phrases(near: list[_Word], at: int, valence: float) -> float:
-    """The valence, where a phrase has one of its own, or strengthens or weakens it."""
+def _apply_phrases(near: list[_Word], at: int, valence: float) -> float:
+    """The valence, replaced or boosted by phrases around the word."""
     three, two, one, this, *later = [word.text for word in near[at - 3 :]]
     before = (f"{three} {two} {one}", f"{three} {two}", f"{two} {one}")
     around = (f"{one} {this}", f"{two} {one} {this}", before[2], before[0], before[1])
@@ -250,19 +250,19 @@ def _phrases(near: list[_Word], at: int, valence: float) -> float:
     return valence
 
 
-def _turn_at_but(feelings: list[float], but: int) -> None:
-    """Halve what comes before a "but", and let what comes after it count one and a half times.
+def _apply_but(sentiments: list[float], but: int) -> None:
+    """Halve the sentiments before a "but", and multiply those after it by 1.5.
 
-    VADER looks for each feeling by its value and changes the first that has it, which may be another one.
+    VADER finds each sentiment by its value and changes the first with this value, which may be another one.
     """
     places = defaultdict(list)
-    for index, feeling in enumerate(feelings):
-        if feeling:
-            places[feeling].append(index)
-    for index in range(len(feelings)):
-        feeling = feelings[index]
-        if not feeling or (first := places[feeling][0]) == but:
+    for index, sentiment in enumerate(sentiments):
+        if sentiment:
+            places[sentiment].append(index)
+    for index in range(len(sentiments)):
+        sentiment = sentiments[index]
+        if not sentiment or (first := places[sentiment][0]) == but:
             continue
-        heappop(places[feeling])
-        feelings[first] = feeling * (0.5 if first < but else 1.5)
-        heappush(places[feelings[first]], first)
+        heappop(places[sentiment])
+        sentiments[first] = sentiment * (0.5 if first < but else 1.5)
+        heappush(places[sentiments[first]], first)

@@ -1,1 +1,1 @@
-"""Settings, and what they name: channels, routes, alert rules, storages and plugins."""
+"""Settings, and what they refer to: channels, routes, alert rules, storages and plug-ins."""

@@ -1,4 +1,4 @@
-"""The channels that are configured, and how they are opened."""
+"""The configured channels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from harken.ports.text import TemplateRenderer
 
 ENTRY_POINTS: Final = "harken.notifiers"
 RENDERERS: Final = "harken.templates"
-#: Before the name of a variable, in the place of a value that should stand in no file.
+#: A value with this prefix is read from the environment variable of that name, so that secrets need not be in files.
 FROM_ENVIRON: Final = "env:"
-#: The channel that there is where none is configured.
+#: The channels if none are configured.
 DEFAULT: Final[Mapping[str, Mapping[str, object]]] = {"log": {"kind": "log"}}
 
-#: A channel: a notifier that is ready, or the table that describes one.
+#: A channel: a notifier, or the table that describes one.
 Channel = Notifier | Mapping[str, object]
-#: The extra that brings what a kind of channel needs.
+#: The extra with the dependencies of a kind of channel.
 _EXTRAS: Final = {"webhook": "webhooks", "apprise": "notify"}
 
 
 class Channels:
-    """Channels by name, in the order in which they were given, opened when they are needed."""
+    """Channels by name, in the order of the settings. They are opened when they are needed."""
 
     def __init__(self, channels: Mapping[str, Channel], environ: Mapping[str, str]) -> None:
         self._channels = dict(channels)
@@ -42,20 +42,20 @@ class Channels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What they are called."""
+        """The names of the channels."""
         return tuple(self._channels)
 
     def everything(self) -> tuple[Route, ...]:
-        """Routes by which everything goes everywhere: those of whoever has channels and says nothing of routes."""
+        """Routes for every event to every channel, used if no routes are configured."""
         return tuple(Route(name=name, channel=name) for name in self._channels)
 
     @contextmanager
     def open(self) -> Iterator[Mapping[str, Notifier]]:
-        """The notifiers, ready; those that were made here are closed at the end.
+        """The notifiers by name; those that are created here are closed at the end of the context.
 
         Raises:
-            ConfigurationError: a channel cannot be used as it is configured.
-            MissingExtra: what it needs is not installed.
+            ConfigurationError: the configuration of a channel is invalid.
+            MissingExtra: a dependency of a channel is not installed.
         """
         with ExitStack() as closing:
             opened: dict[str, Notifier] = {}
@@ -63,11 +63,11 @@ class Channels:
                 if isinstance(channel, Notifier):
                     opened[name] = channel
                     continue
-                opened[name] = self._made(name, channel)
+                opened[name] = self._create(name, channel)
                 closing.callback(opened[name].close)
             yield opened
 
-    def _made(self, name: str, table: Mapping[str, object]) -> Notifier:
+    def _create(self, name: str, table: Mapping[str, object]) -> Notifier:
         kind = _kind(table)
         found = plugins.find(ENTRY_POINTS, kind)
         if found is None:
@@ -77,11 +77,11 @@ class Channels:
         try:
             return make({key: self._value(value) for key, value in table.items() if key != "kind"})
         except ConfigurationError as error:
-            # What is wrong with it is told; which channel it is, only who has them all knows.
+            # Only the name of the channel is missing in the message.
             raise type(error)(f"Channel {name!r}: {error}") from error
 
     def _value(self, value: object) -> object:
-        """A value of the table, with variables looked up, so that secrets need not stand in files."""
+        """A value of the table, with references to environment variables resolved."""
         if isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return [self._value(item) for item in value]
         if not isinstance(value, str) or not value.startswith(FROM_ENVIRON):
@@ -98,13 +98,14 @@ def _kind(channel: Channel) -> str:
 
 
 def open_renderer() -> TemplateRenderer:
-    """What makes texts of routes' templates.
+    """The renderer of the routes' templates.
 
     Raises:
-        MissingExtra: what it needs is not installed.
+        MissingExtra: a dependency of it is not installed.
+        ConfigurationError: no renderer is installed.
     """
     found = plugins.find(RENDERERS, "jinja2")
     if found is None:
-        raise ConfigurationError("Nothing that is installed makes texts of templates")
+        raise ConfigurationError("No installed package renders templates")
     make: Callable[[], TemplateRenderer] = plugins.load(found, "A template", "notify")
     return make()

@@ -1,4 +1,4 @@
-"""Who is told, and what is answered: channels, routes, alert rules and replies, from arguments or ``harken.toml``."""
+"""Settings of notifications: channels, routes, alert rules and reply rules, from arguments or ``harken.toml``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from harken.configuration.channels import DEFAULT, Channel, Channels
 from harken.configuration.settings import tables
@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 
 @frozen(kw_only=True)
-class Notifying:
-    """What was configured.
+class NotificationSettings:
+    """Channels, routes, alert rules and reply rules.
 
     Attributes:
-        channels: where events can go; without any there is ``log``.
-        routes: which go where; without any, everything goes everywhere.
+        channels: the channels.
+        routes: which events go to which channel.
         alert_rules: the patterns that raise alerts.
-        replies: what is answered to people who are not satisfied.
+        replies: the rules for replies to submitters.
     """
 
-    channels: Channels
-    routes: tuple[Route, ...]
+    channels: Channels = field(factory=lambda: Channels({}, {}))
+    routes: tuple[Route, ...] = ()
     alert_rules: tuple[AlertRule, ...] = ()
     replies: tuple[ReplyRule, ...] = ()
 
@@ -45,24 +45,27 @@ class Notifying:
         routes: Sequence[Route | Mapping[str, object]] | None = None,
         alert_rules: Sequence[AlertRule | Mapping[str, object]] | None = None,
         replies: Sequence[ReplyRule | Mapping[str, object]] | None = None,
-    ) -> Notifying:
-        """What arguments say, and where they say nothing, the file.
+    ) -> NotificationSettings:
+        """The settings: arguments that are not ``None``, then the file.
 
-        The file is ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names, with the tables ``[channels.*]``,
+        Without channels there is one, ``log``. Without routes, every event goes to every channel. The file is
+        ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names, with the tables ``[channels.*]``,
         ``[[routes]]``, ``[[alerts]]`` and ``[[replies]]``.
 
         Raises:
-            ConfigurationError: something makes no sense.
-            RouteRejected: a route makes none.
+            ConfigurationError: a setting is invalid.
+            RouteRejected: a route is invalid.
         """
         file = tables(environ, directory)
         named = Channels(_channels(file) if channels is None else channels, environ)
-        described = _parsed(_listed(file, "routes") if routes is None else routes, Route, parse_route)
+        described = _parse_all(_listed(file, "routes") if routes is None else routes, Route, parse_route)
         return cls(
             channels=named,
             routes=described or named.everything(),
-            alert_rules=_parsed(_listed(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule),
-            replies=_parsed(_listed(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
+            alert_rules=_parse_all(
+                _listed(file, "alerts") if alert_rules is None else alert_rules, AlertRule, parse_rule
+            ),
+            replies=_parse_all(_listed(file, "replies") if replies is None else replies, ReplyRule, parse_reply),
         )
 
 
@@ -80,7 +83,7 @@ def _listed(file: Mapping[str, Any], name: str) -> Sequence[Mapping[str, object]
     return found
 
 
-def _parsed(
+def _parse_all(
     given: Iterable[T | Mapping[str, object]], kind: Any, parse: Callable[[Mapping[str, object]], T]
 ) -> tuple[T, ...]:
     return tuple(one if isinstance(one, kind) else parse(one) for one in given)  # type: ignore[arg-type] # by kind

@@ -1,4 +1,4 @@
-"""Settings: from arguments, ``HARKEN_*`` variables and ``harken.toml``, in this order of precedence."""
+"""Settings from arguments, ``HARKEN_*`` variables and ``harken.toml``, in this order of precedence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harken.domain.rules import MAX_COMMENT_LENGTH, SPAM_PHRASES, RatingPolicy, 
 from harken.domain.texts import unknown_names
 
 CONFIG_FILE = "harken.toml"
-#: The tables that ``harken.toml`` may have for parts of Harken that read their own settings.
+#: The tables of ``harken.toml`` that other modules read.
 SECTIONS = ("server", "channels", "routes", "alerts", "replies")
 _PREFIX = "HARKEN_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -26,15 +26,15 @@ T = TypeVar("T", bound=AttrsInstance)
 
 @frozen(kw_only=True)
 class Settings:
-    """What can be set.
+    """The settings of the library.
 
     Attributes:
-        storage: the storage's URL.
-        application: whose feedback it is, where a call does not say.
-        max_comment_length: code points, after trimming.
-        comment_when_down: whether a down needs a comment.
-        spam: what spam does: ``refuse``, ``hold`` for a moderator, or ``allow``.
-        spam_phrases: what makes a comment spam, in whatever case.
+        storage: the URL of the storage.
+        application: the application of calls that do not name one.
+        max_comment_length: in code points, after trimming.
+        comment_when_down: whether a thumbs-down needs a comment.
+        spam: what happens to spam: ``refuse``, ``hold`` for a moderator, or ``allow``.
+        spam_phrases: phrases that make a comment spam, in upper or lower case.
         max_queue: how many submissions may wait to be written before new ones are refused.
         max_batch: how many submissions one write carries at most.
     """
@@ -56,14 +56,14 @@ class Settings:
         if problem := label_problem("application", self.application):
             raise ConfigurationError(problem.message)
         if not all(phrase.strip() for phrase in self.spam_phrases):
-            raise ConfigurationError("spam_phrases must not be empty texts, which every comment contains")
+            raise ConfigurationError("spam_phrases must not contain an empty text, which every comment contains")
         self.policy()
 
     def policy(self) -> RatingPolicy:
-        """The rating policy that these settings describe.
+        """The rating policy of these settings.
 
         Raises:
-            ConfigurationError: ``spam`` is not one of its three words.
+            ConfigurationError: ``spam`` is not ``refuse``, ``hold`` or ``allow``.
         """
         try:
             return RatingPolicy.standard(
@@ -77,21 +77,21 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str], directory: Path, **arguments: Any) -> Settings:
-        """The settings in force: arguments that are not ``None``, then ``environ``, then the file, then defaults.
+        """The settings from arguments that are not ``None``, then ``environ``, then the file, then defaults.
 
         The file is ``harken.toml`` in ``directory``, or what ``HARKEN_CONFIG`` names.
 
         Raises:
-            ConfigurationError: an unknown name in the file, a value that makes no sense, or the named file is absent.
+            ConfigurationError: the file has an unknown name, a value is invalid, or ``HARKEN_CONFIG`` does not exist.
         """
         return load(cls, environ, directory, **arguments)
 
 
 def tables(environ: Mapping[str, str], directory: Path) -> Mapping[str, Any]:
-    """What the file says of parts of Harken that read their own settings, by the names in :data:`SECTIONS`.
+    """The tables of the file that other modules read, by the names in :data:`SECTIONS`.
 
     Raises:
-        ConfigurationError: the file cannot be read, or the named one is absent.
+        ConfigurationError: the file cannot be read, or ``HARKEN_CONFIG`` does not exist.
     """
     path, named = _path(environ, directory)
     content = _content(path, required=named)
@@ -99,17 +99,17 @@ def tables(environ: Mapping[str, str], directory: Path) -> Mapping[str, Any]:
 
 
 def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: str = "", **arguments: Any) -> T:
-    """Settings of a kind: arguments that are not ``None``, then ``environ``, then the file, then defaults.
+    """Settings of a class: arguments that are not ``None``, then ``environ``, then the file, then defaults.
 
     Args:
-        kind: an attrs class; each of its attributes has a default, whose type is the setting's.
-        environ: where ``HARKEN_<NAME>`` is looked up, or ``HARKEN_<SECTION>_<NAME>``.
-        directory: where ``harken.toml`` is looked for, if ``HARKEN_CONFIG`` names no other file.
-        section: the table of the file that has these settings; without one they stand at its top.
-        arguments: what was asked for by whoever calls.
+        kind: an attrs class; each of its attributes has a default, whose type is the type of the setting.
+        environ: has ``HARKEN_<NAME>``, or ``HARKEN_<SECTION>_<NAME>``.
+        directory: has ``harken.toml``, unless ``HARKEN_CONFIG`` names another file.
+        section: the table of the file that has these settings; by default, its top level.
+        arguments: values by name, which override all others.
 
     Raises:
-        ConfigurationError: an unknown name in the file, a value that makes no sense, or the named file is absent.
+        ConfigurationError: the file has an unknown name, a value is invalid, or ``HARKEN_CONFIG`` does not exist.
     """
     kinds = {attribute.name: type(attribute.default) for attribute in fields(kind)}
     path, named = _path(environ, directory)
@@ -120,17 +120,17 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
 
 
 def check_types(settings: AttrsInstance) -> None:
-    """Whether each setting has the type of its default, for settings that were made directly.
+    """Check that each setting has the type of its default, for settings that were created directly.
 
     Raises:
-        ConfigurationError: one has not; the message does not repeat a secret.
+        ConfigurationError: a setting has another type; the message does not contain a secret.
     """
     for attribute in fields(type(settings)):
         _checked(attribute.name, type(attribute.default), getattr(settings, attribute.name))
 
 
 def _path(environ: Mapping[str, str], directory: Path) -> tuple[Path, bool]:
-    """Where the file is, and whether somebody named it, so that it must be there."""
+    """The path of the file, and whether ``HARKEN_CONFIG`` names it, so that it must exist."""
     named = environ.get(f"{_PREFIX}CONFIG")
     return (Path(named), True) if named else (directory / CONFIG_FILE, False)
 
@@ -158,10 +158,10 @@ def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required:
 def _checked(name: str, kind: type, value: object) -> object:
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    # Exactly this type: to Python, true is an integer too.
+    # Exactly this type: in Python, true is an integer too.
     if type(value) is not kind:
         if kind is tuple:
-            # It may be a secret that was not put into a list.
+            # The value may be a secret that should have been in a list.
             raise ConfigurationError(f"{name} must be a list of texts, got {_shape(value)}")
         raise ConfigurationError(f"{name} must be of type {kind.__name__}, got {value!r}")
     return value
@@ -170,23 +170,23 @@ def _checked(name: str, kind: type, value: object) -> object:
 def _shape(value: object) -> str:
     if isinstance(value, str):
         return "one text"
-    return "a list with other things in it" if isinstance(value, list | tuple) else type(value).__name__
+    return "a list with other values" if isinstance(value, list | tuple) else type(value).__name__
 
 
 def _from_environ(environ: Mapping[str, str], kinds: Mapping[str, type], prefix: str) -> dict[str, object]:
     return {
-        name: _parsed(f"{prefix}{name.upper()}", kind, environ[f"{prefix}{name.upper()}"])
+        name: _parse(f"{prefix}{name.upper()}", kind, environ[f"{prefix}{name.upper()}"])
         for name, kind in kinds.items()
         if f"{prefix}{name.upper()}" in environ
     }
 
 
-def _parsed(name: str, kind: type, text: str) -> object:
+def _parse(name: str, kind: type, text: str) -> object:
     parsers: dict[type, Callable[[str], object]] = {str: str, int: int, bool: _truth, tuple: _list}
     try:
         return parsers[kind](text)
     except ValueError as error:
-        raise ConfigurationError(f"{name} makes no sense: {error}") from None
+        raise ConfigurationError(f"{name} is invalid: {error}") from None
 
 
 def _truth(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where alerts are kept."""
+"""The port for stored alerts."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from harken.domain.events import Event
 
 
 class AlertRepository(ABC):
-    """Keeps alerts with the events they cause; an id is unique in its application.
+    """Stores alerts with their events; an id is unique in its application.
 
-    Whatever goes in comes out equal in every field, times to the microsecond. All methods may be called by any thread
-    at any time. All raise ``StorageError`` when the storage fails.
+    A stored alert is returned equal in every field, times to the microsecond. Any thread may call any method at any
+    time. All methods raise ``StorageError`` when the storage fails.
     """
 
     @abstractmethod
     def add(self, alert: Alert, event: Event) -> bool:
-        """Store an alert and its event, atomically and durably; whether that was done: not if its id is taken."""
+        """Store an alert and its event, atomically and durably; ``False`` if its id is taken."""
 
     @abstractmethod
     def replace(self, alert: Alert, event: Event) -> bool:
-        """Put ``alert`` in the place of the version before it, with its event, atomically and durably.
+        """Replace the previous version of ``alert``, and store its event, atomically and durably.
 
-        Says whether that was done: not if the stored version is not ``alert.version - 1``, or there is none.
+        Returns ``False`` if the stored version is not ``alert.version - 1``, or there is no such alert.
         """
 
     @abstractmethod
     def get(self, application: str, alert_id: str) -> Alert | None:
-        """That alert; ``None`` if there is none."""
+        """The alert with that id; ``None`` if there is none."""
 
     @abstractmethod
     def latest(self, application: str, rule: str, subject: Subject) -> Alert | None:
-        """The alert of that rule about that subject that was raised last (``raised_at``, then ``id``), if any."""
+        """The alert of that rule and subject that was raised last (by ``raised_at``, then ``id``), if any."""
 
     @abstractmethod
     def find(
@@ -50,10 +50,10 @@ class AlertRepository(ABC):
         """Alerts, the last raised first: by ``raised_at``, then by ``id``, both descending.
 
         Args:
-            application: whose.
-            limit: how many at most.
-            after: goes on behind that place.
+            application: the application.
+            limit: the maximum number of alerts.
+            after: continue after this alert, which need not exist any more.
             open: only open alerts, or only resolved ones.
-            rule: only of that rule.
-            since: only those raised not before then.
+            rule: only alerts of this rule.
+            since: only alerts that were raised at this time or later.
         """

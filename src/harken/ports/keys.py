@@ -1,4 +1,4 @@
-"""Where API keys are kept."""
+"""The port for stored API keys."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from datetime import datetime
 
 from harken.domain.access import ApiKey
 
-#: So many bytes that nobody can guess, as ``secrets.token_bytes`` gives them.
+#: Returns that many cryptographically random bytes, as ``secrets.token_bytes`` does.
 NewSecret = Callable[[int], bytes]
 
 
 class KeyRepository(ABC):
-    """Keeps API keys, of all applications together; an id is unique among all of them.
+    """Stores the API keys of all applications; an id is unique among all of them.
 
-    Whatever goes in comes out equal in every field, times to the microsecond. All methods may be called by any thread
-    at any time. All raise ``StorageError`` when the storage fails.
+    A stored key is returned equal in every field, times to the microsecond. Any thread may call any method at any time.
+    All methods raise ``StorageError`` when the storage fails.
     """
 
     @abstractmethod
     def add(self, key: ApiKey) -> bool:
-        """Store a key, durably, and say whether that was done: not if its id is taken, by whatever key."""
+        """Store a key durably; ``False`` if its id is taken, even by an equal key."""
 
     @abstractmethod
     def get(self, key_id: str) -> ApiKey | None:
@@ -33,8 +33,8 @@ class KeyRepository(ABC):
 
     @abstractmethod
     def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """Revoke a key, durably, and give it as it reads now; ``None`` if there is none with that id.
+        """Revoke a key durably, and return it; ``None`` if there is no key with that id.
 
-        A key is revoked once: later calls leave the time of the first. Once this returns, no reader gets the key
+        A key is revoked once: later calls do not change ``revoked_at``. After this returns, no reader gets the key
         without ``revoked_at``.
         """

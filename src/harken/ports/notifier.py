@@ -1,4 +1,4 @@
-"""How news leaves the house: a channel's one method, and what goes through it."""
+"""The port for channels: notifiers, and the notifications that they send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harken.domain.feedback import Feedback
 
 @frozen
 class ErasedFeedback:
-    """What is left of feedback that was erased: its ids."""
+    """The ids of feedback that was erased."""
 
     id: str
     session_id: str
@@ -23,19 +23,19 @@ class ErasedFeedback:
 
 @frozen(kw_only=True)
 class Notification:
-    """A delivery with what it is about, ready to be sent. It is about feedback, an alert, or feedback that was erased.
+    """A delivery with its subject, ready to be sent. The subject is feedback, an alert, or erased feedback.
 
     Attributes:
-        id: the delivery's id, the same at every try.
-        type: what happened.
-        application: whose it is.
-        occurred_at: when it happened.
-        sent_at: when this try was made.
-        feedback: what it is about, as it is now and without its revisions. It has neither comment, tags, context,
-            sentiment nor reply if it was withdrawn, or does not count and no route to the channel asks for its status.
-        alert: what it is about, as it is now.
-        erased: what it is about, if the type is ``feedback.erased``.
-        text: what the route's template makes of it, if the route has one.
+        id: the delivery's id, the same for every attempt.
+        type: the type of the event.
+        application: the application.
+        occurred_at: the time of the event.
+        sent_at: the time of this attempt.
+        feedback: the feedback, as it is now and without its revisions. It has no comment, tags, context, sentiment and
+            reply if it is withdrawn, or if it is not counted and no route to the channel asks for its status.
+        alert: the alert, as it is now.
+        erased: the erased feedback, if the type is ``feedback.erased``.
+        text: the rendered template of the route, if the route has one.
     """
 
     id: str
@@ -50,23 +50,23 @@ class Notification:
 
 
 class Notifier(ABC):
-    """Sends to one channel. Several threads may use it at once."""
+    """Sends notifications to one channel. Several threads may use it at the same time."""
 
     @abstractmethod
     def deliver(self, notification: Notification) -> None:
-        """Send it; on return the receiver has taken it. The same id may come again: it may have arrived before.
+        """Send a notification; on return the receiver has accepted it. It must give up after 20 seconds.
 
-        It has to give up after 20 seconds.
+        The same id may be sent again, even if it has arrived before.
 
         Raises:
-            DeliveryFailed: it was not taken; the error says whether trying again makes sense, and when.
+            DeliveryFailed: the receiver did not accept it; the error says whether and when to retry.
         """
 
     def close(self) -> None:
-        """Let go of connections. Closing twice is harmless."""
+        """Close connections. May be called twice."""
         return
 
 
-#: Makes a channel from its table in the settings (without ``kind``), and raises ``ConfigurationError`` where that
-#: makes no sense. The entry points of the group ``harken.notifiers`` are of this kind, named after the ``kind``.
+#: Creates a notifier from its table in the settings (without ``kind``), and raises ``ConfigurationError`` if the table
+#: is invalid. The entry points of the group ``harken.notifiers`` are of this type; their names are the kinds.
 OpenNotifier = Callable[[Mapping[str, object]], Notifier]

@@ -1,4 +1,4 @@
-"""Where events wait until everybody has been told."""
+"""The port for stored events and deliveries."""
 
 from __future__ import annotations
 
@@ -11,104 +11,106 @@ from harken.domain.events import Delivery, DeliveryState, Event
 
 
 class Outbox(ABC):
-    """Moves on the events that were stored with the feedback, or the alerts, that caused them.
+    """Turns the events that were stored with feedback and alerts into deliveries, and keeps the state of deliveries.
 
-    Any number of workers in any number of processes may use it at once. Erasing feedback removes its events and
-    deliveries. All methods may be called by any thread at any time, and raise ``StorageError`` when the storage fails.
+    Any number of workers in any number of processes may use it at the same time. Erasing feedback removes its events
+    and deliveries. Any thread may call any method at any time. All methods raise ``StorageError`` when the storage
+    fails.
     """
 
     @abstractmethod
     def events(self, *, limit: int) -> Sequence[Event]:
-        """Events that were not fanned out yet, oldest first: by ``occurred_at``, ``subject_id`` and ``version``."""
+        """Events that are not fanned out yet, oldest first: by ``occurred_at``, ``subject_id`` and ``version``."""
 
     @abstractmethod
     def events_about(self, application: str, feedback_ids: Collection[str]) -> Sequence[Event]:
-        """The events that were not fanned out yet about this feedback, by ``subject_id`` and ``version``.
+        """The events about this feedback that are not fanned out yet, by ``subject_id`` and ``version``.
 
-        Of a few hundred ids at most.
+        Takes a few hundred ids at most.
         """
 
     @abstractmethod
     def fan_out(self, plan: Sequence[tuple[Event, Collection[str]]], *, due_at: datetime) -> Sequence[Delivery]:
-        """Make a pending delivery for each event and each of its channels, and take the events off the list.
+        """Create a pending delivery for each event and each of its channels, and remove the events.
 
-        An event leaves the list exactly when its deliveries are there, durably. Gives the deliveries in the order of
-        the plan, those of one event in the order of the channels' names. An event that is not on the list (any more)
-        gives none: another worker was faster, or its feedback was erased.
+        An event is removed in the same durable write that creates its deliveries. Returns the deliveries in the order
+        of the plan, those of one event in the order of the channels' names. An event that is not stored any more has no
+        deliveries: another worker was faster, or its feedback was erased.
 
-        An event may come several times, each time with another type and other channels: the deliveries have that type.
+        The plan may contain an event several times, with different types and channels: the deliveries have that type.
         """
 
     @abstractmethod
     def claim(self, channel: str, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """Lease a channel's pending deliveries that are due and not leased, earliest due first, then by ``id``.
 
-        Each comes with ``leased_until=until`` and one attempt more, and awaits nothing any more. Two callers never get
-        the same one, until its lease has run out: a lease is over when ``now`` has reached ``leased_until``.
+        Each is returned with ``leased_until=until`` and one more attempt, and no longer awaits a claim. No two callers
+        get the same delivery until its lease has expired: when ``now`` has reached ``leased_until``.
 
-        What happened to one subject arrives in order: while a delivery is pending, due or not, no later one about the
-        same subject (application, ``subject_id``, and whether it is an alert) to the same channel is claimed; later is
-        what has a higher version.
+        The events of one subject arrive in order: while a delivery is pending, due or not, no delivery with a higher
+        version about the same subject (application, ``subject_id``, and whether it is an alert) to the same channel is
+        claimed.
         """
 
     @abstractmethod
     def release(self, claimed: Sequence[Delivery]) -> None:
-        """Give claims back unused: the leases end, and the attempts are not counted. What is no longer held is left.
+        """Give claims back unused: the leases end, and the attempts are not counted. Ignores claims that are lost.
 
-        A delivery of an erasure that awaits one of these, see :meth:`FeedbackRepository.erase`, is removed if nothing
-        else says that its channel knows of the feedback; otherwise it is free to be claimed.
+        A delivery of an erasure that awaits one of these claims, see :meth:`FeedbackRepository.erase`, is removed if
+        nothing else shows that its channel knows of the feedback; otherwise it can be claimed.
         """
 
     @abstractmethod
     def discard(self, claimed: Sequence[Delivery]) -> None:
-        """Remove claims that shall not be sent, as they are not true any more. What is no longer held is left.
+        """Remove claimed deliveries that are obsolete and must not be sent. Ignores claims that are lost.
 
-        A delivery of an erasure that awaits one of these is removed, or free, as in :meth:`release`. Where there were
-        attempts before this one, the channel counts as notified of the feedback, see :meth:`forget`.
+        A delivery of an erasure that awaits one of these claims is removed, or can be claimed, as in :meth:`release`.
+        If there were attempts before this one, the channel counts as notified of the feedback, see :meth:`forget`.
         """
 
     @abstractmethod
     def settle(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
-        """They have arrived: their state becomes ``DELIVERED``. Durable on return. None may be there twice.
+        """Mark claimed deliveries as ``DELIVERED``, durably. None may be in the argument twice.
 
-        Gives those that could not be settled, in order: the claim is no longer the latest, the delivery is settled or
-        dead, or it was erased. A delivery of an erasure that awaits one of these is free.
+        Returns those that could not be settled, in order: the claim is no longer the latest, the delivery is settled or
+        dead, or it was erased. A delivery of an erasure that awaits one of these claims can then be claimed.
         """
 
     @abstractmethod
     def back_off(self, delivery: Delivery, *, due_at: datetime, error: str) -> None:
-        """It did not arrive and shall be tried again at ``due_at``; the lease ends.
+        """Schedule a failed delivery for another attempt at ``due_at``; the lease ends.
 
         Raises:
             LeaseLost: this claim is no longer the latest, the delivery is settled or dead, or it was erased. A delivery
-                of an erasure that awaits it is free.
+                of an erasure that awaits the claim can then be claimed.
         """
 
     @abstractmethod
     def bury(self, delivery: Delivery, *, error: str, sent: bool = True) -> None:
-        """It did not arrive and shall not be tried again: its state becomes ``DEAD``. Raises ``LeaseLost`` likewise.
+        """Mark a failed delivery as ``DEAD``: there is no further attempt. Raises ``LeaseLost`` as :meth:`back_off`.
 
-        One that was not sent at all is not counted as an attempt, so the channel does not count as notified by it; an
-        erasure that awaits it is free only if something else says that the channel may know, as in :meth:`release`.
+        With ``sent=False`` the claim does not count as an attempt, so the channel does not count as notified by it; an
+        erasure that awaits the claim can be claimed only if something else shows that the channel may know of the
+        feedback, as in :meth:`release`.
         """
 
     @abstractmethod
     def move(self, delivery: Delivery, channel: str) -> None:
-        """Discard this claim, and put a pending delivery to another channel in its place: due as it is, not tried yet.
+        """Replace a claimed delivery by a pending one to another channel, due at the same time and without attempts.
 
-        Where there is one to that channel already, in whatever state, that one stays as it is.
+        An existing delivery of the event to that channel, in any state, is not changed.
 
         Raises:
-            LeaseLost: as for :meth:`back_off`; nothing is made. An erasure that awaits the claim ends as in
-                :meth:`discard`.
+            LeaseLost: as for :meth:`back_off`; nothing is created. A delivery of an erasure that awaits the claim is
+                treated as in :meth:`discard`.
         """
 
     @abstractmethod
     def delivery(self, delivery_id: str) -> Delivery:
-        """That delivery, in whatever state.
+        """The delivery with that id, in any state.
 
         Raises:
-            DeliveryNotFound: there is none.
+            DeliveryNotFound: there is no such delivery.
         """
 
     @abstractmethod
@@ -121,33 +123,34 @@ class Outbox(ABC):
         application: str | None = None,
         channel: str | None = None,
     ) -> Sequence[Delivery]:
-        """Deliveries in that state, earliest due first, then by ``id``; ``after`` goes on behind that place."""
+        """Deliveries in that state, earliest due first, then by ``id``; continues after ``after``, if given."""
 
     @abstractmethod
     def replay(self, delivery_id: str, *, due_at: datetime) -> Delivery:
-        """Make a delivery pending, under its old id, at the beginning of its schedule and without its error.
+        """Make a delivery in any state pending again: with its id, at the start of its schedule and without its error.
 
-        It may be in any state. ``attempts`` go on counting, and ``attempts_before`` becomes what they are now. A lease
-        stays as it is: its holder decides its outcome.
+        ``attempts`` continues to count, and ``attempts_before`` becomes its current value. A lease stays as it is: its
+        holder decides its outcome.
 
         Raises:
-            DeliveryNotFound: there is none.
+            DeliveryNotFound: there is no such delivery.
         """
 
     @abstractmethod
     def forget(self, *, before: datetime) -> int:
-        """Remove delivered deliveries that were due before then, for good; and say how many. Others stay.
+        """Remove the delivered deliveries that were due before then, permanently; returns how many. Others stay.
 
-        Which channels were told of feedback is kept as long as that feedback: they are told of its erasure.
+        It stays stored which channels were notified of feedback, as long as the feedback: they are notified of its
+        erasure.
         """
 
     @abstractmethod
     def pending(self) -> Mapping[str, int]:
-        """How many deliveries are pending for each channel that has any, sorted by channel."""
+        """The number of pending deliveries of each channel that has any, sorted by channel."""
 
     def watching(self, nudge: Callable[[], object]) -> AbstractContextManager[object]:  # noqa: ARG002 - for overriding
-        """While the context lasts, call ``nudge`` soon after any process has stored an event; it must not block.
+        """Inside the context, call ``nudge`` soon after any process has stored an event; ``nudge`` must not block.
 
-        A storage that cannot tell does nothing, as this one: whoever moves events on looks now and then anyway.
+        The default does nothing, for storages that cannot detect that: relays also poll.
         """
         return nullcontext()

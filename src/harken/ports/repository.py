@@ -1,4 +1,4 @@
-"""Where feedback is kept."""
+"""The port for stored feedback."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from harken.domain.summary import Summary
 
 @frozen
 class Accepted:
-    """Feedback that passed the rules, on its way into the storage with the events that it causes."""
+    """Feedback that has passed the rules, and its events, to be stored together."""
 
     feedback: Feedback
     events: tuple[Event, ...] = ()
 
 
 class Taken(Enum):
-    """What an earlier feedback occupies already."""
+    """The unique value that other feedback has."""
 
     ID = "id"
     IDEMPOTENCY_KEY = "idempotency key"
@@ -35,21 +35,21 @@ class Taken(Enum):
 
 @frozen
 class Stored:
-    """It is durable now."""
+    """The feedback was stored durably."""
 
     feedback: Feedback
 
 
 @frozen
 class DuplicateOf:
-    """It was there before, and nothing was written; ``feedback`` is what is stored, as it reads now."""
+    """The feedback was stored before, and nothing was written; ``feedback`` is the stored entry, as it is now."""
 
     feedback: Feedback
 
 
 @frozen
 class Conflict:
-    """Something else occupies its place, and nothing was written; ``feedback`` is that other one, as it reads now."""
+    """Other feedback has a unique value, and nothing was written; ``feedback`` is that entry, as it is now."""
 
     feedback: Feedback
     taken: Taken
@@ -59,108 +59,108 @@ Outcome = Stored | DuplicateOf | Conflict
 
 
 class FeedbackRepository(ABC):
-    """Keeps feedback with the events it causes, and counts it.
+    """Stores feedback with its events, and computes statistics.
 
-    Whatever goes in comes out equal in every field, times to the microsecond; nothing that was handed out changes
-    later. All methods may be called by any thread at any time. All raise ``StorageError`` when the storage fails.
+    Stored feedback is returned equal in every field, times to the microsecond; returned values never change later. Any
+    thread may call any method at any time. All methods raise ``StorageError`` when the storage fails.
     """
 
     @abstractmethod
     def add(self, batch: Sequence[Accepted]) -> Sequence[Outcome]:
-        """Store a batch, in order, and say for each what became of it, in the same order.
+        """Store a batch in order, and return the outcome of each item, in the same order.
 
-        On return, everything that is ``Stored`` is durable, its events with it, atomically. One item's outcome changes
-        no other's, but earlier items count for later ones. For each item, in this order:
+        On return, each ``Stored`` item is durable together with its events, atomically. The outcome of an item does not
+        depend on later items, but earlier items of the batch count as stored. For each item, in this order:
 
-        1. Its id is taken in its application: ``DuplicateOf`` an equal feedback, ``Conflict`` (``Taken.ID``) with
-           another one.
-        2. Its author used its idempotency key in its application and session before: ``DuplicateOf`` if the
-           fingerprints are equal, ``Conflict`` (``Taken.IDEMPOTENCY_KEY``) if not. Feedback without an author has keys
-           of its own: it shares none with any author, and all of it shares one set.
-        3. It is a vote with an author, and that author's vote on the same application, session and message exists,
+        1. If its id is taken in its application: ``DuplicateOf`` if the stored feedback is equal, else ``Conflict``
+           (``Taken.ID``).
+        2. If its author has used its idempotency key in its application and session: ``DuplicateOf`` if the
+           fingerprints are equal, else ``Conflict`` (``Taken.IDEMPOTENCY_KEY``). Feedback without an author shares one
+           set of keys, which is separate from those of authors.
+        3. If it is a vote with an author, and the author has a vote in the same application, session and message,
            withdrawn or not: ``Conflict`` (``Taken.VOTE_SLOT``).
-        4. Otherwise it is ``Stored``.
+        4. Otherwise: ``Stored``.
         """
 
     @abstractmethod
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """That feedback, whatever its state.
+        """The feedback with that id, in any state.
 
         Raises:
-            FeedbackNotFound: there is none in that application.
+            FeedbackNotFound: there is no such feedback in that application.
         """
 
     @abstractmethod
     def get_many(self, application: str, feedback_ids: Collection[str]) -> Mapping[str, Feedback]:
-        """Those of these ids that are there, by id, whatever their state; a few thousand at most."""
+        """The existing feedback with these ids, by id, in any state; takes a few thousand ids at most."""
 
     @abstractmethod
     def find(self, query: FeedbackQuery, *, limit: int, after: Cursor | None = None) -> Page:
-        """At most ``limit`` that match, newest first: by ``created_at``, then by ``id``, both descending.
+        """At most ``limit`` matching entries, newest first: by ``created_at``, then by ``id``, both descending.
 
-        ``after`` goes on behind that place, which need not exist any more. What is added or changed meanwhile makes no
-        page skip or repeat what was there all along. ``Page.next`` is ``None`` exactly if nothing more matches.
+        ``after`` continues after that place, which need not exist any more. Concurrent writes do not make pages skip or
+        repeat feedback that exists all the time. ``Page.next`` is ``None`` exactly if nothing more matches.
         """
 
     @abstractmethod
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """All that match, oldest first: by ``created_at``, then by ``id``; in constant memory.
+        """All matching feedback, oldest first: by ``created_at``, then by ``id``; in constant memory.
 
-        It gives what was there when it began and still matches when it is reached, and ends: nothing newer than the
-        newest of these is in it. The storage may be written to meanwhile, also by whoever reads the stream.
+        It yields the feedback that existed when it began and still matches when it is reached. It ends: nothing newer
+        than the newest of these is in it. The storage may be written to meanwhile, also by the reader of the stream.
         """
 
     @abstractmethod
     def changes(self, application: str, *, since: datetime) -> Iterator[Feedback]:
-        """All that was changed and has an ``updated_at`` not before ``since``, in whatever state; in constant memory.
+        """All changed feedback with an ``updated_at`` of ``since`` or later, in any state; in constant memory.
 
-        Changed is what has a version above 1. It comes by ``updated_at``, then by ``id``, both ascending. It gives what
-        was there when it began and is still as it was when it is reached, and ends: nothing behind the last of these is
-        in it. The storage may be written to meanwhile, also by whoever reads the changes; what is changed again before
-        it is reached may be left to the next reading.
+        Changed feedback has a version above 1. It is sorted by ``updated_at``, then by ``id``, both ascending. It
+        yields what existed when it began and has not changed when it is reached. It ends: nothing after the last of
+        these is in it. The storage may be written to meanwhile, also by the reader; feedback that is changed again
+        before it is reached may be left out.
         """
 
     @abstractmethod
     def applications(self) -> Sequence[str]:
-        """The applications that have feedback, in whatever state, sorted by code point; without reading all of it."""
+        """The applications that have feedback, in any state, sorted by code point; without reading all feedback."""
 
     @abstractmethod
     def replace(self, feedback: Feedback, events: Sequence[Event], *, over: int | None = None) -> None:
-        """Put ``feedback`` in the place of the version before it, with events, atomically and durably.
+        """Replace the previous version of ``feedback``, and store events, atomically and durably.
 
-        ``over`` is the version that it takes the place of, where that is not the one right before it but an earlier
-        one: so a copy takes over what was changed several times since. Application, session, message, author, id,
-        idempotency key and creation time are those of the version before.
-        Where more than 1,000 events about one feedback wait, an adapter may let the new one stand for all earlier ones
-        of its type: it is then stored with the ``before`` of the earliest of them.
+        ``over`` is the stored version, if that is not ``feedback.version - 1`` but an earlier one: a copy takes over
+        several changes at once. Application, session, message, author, id, idempotency key and creation time are the
+        same as before.
+        If more than 1,000 events about one entry wait, an adapter may let the new event replace all earlier ones of its
+        type: it is then stored with the ``before`` of the earliest of them.
 
         Raises:
-            FeedbackNotFound: there is none in that application.
+            FeedbackNotFound: there is no such feedback in that application.
             StaleFeedback: the stored version is not ``feedback.version - 1``, or not ``over``; nothing was written.
         """
 
     @abstractmethod
     def erase(self, query: FeedbackQuery, *, at: datetime) -> Erased:
-        """Remove all that match, for good, with revisions, events, deliveries and figures; and say how much.
+        """Remove all matching feedback permanently, with its revisions, events, deliveries and share of the statistics.
 
-        On return this is durable, and so is, for each feedback:
+        Returns the numbers of what was removed. On return this is durable, and so is, for each entry:
 
-        - Alerts of its application that list it, or that are about its session if no other feedback is left in it, are
-          emptied, see :meth:`Alert.emptied`. The event of each that stood waits in the outbox; one that had ended is
-          changed without an event.
-        - What notifies of the erasure waits for each channel that knows of the feedback, or may know: the deliveries
-          that ``erasure_deliveries`` makes, due ``at``. One that awaits a claim cannot be claimed before that claim has
-          ended, or its lease has run out.
+        - The alerts of its application that list it, or that are about its session if no other feedback is left in the
+          session, are emptied, see :meth:`Alert.emptied`. The event of each that was open is in the outbox; one that
+          was resolved is changed without an event.
+        - For each channel that knows or may know of the feedback, there is a delivery of the erasure: those that
+          ``erasure_deliveries`` returns, due ``at``. One that awaits a claim cannot be claimed before that claim has
+          ended, or its lease has expired.
 
-        Deliveries of an erasure are not removed by another one. A call that was interrupted may be repeated; no channel
-        is notified of an erasure that has not taken place.
+        Deliveries of an erasure are not removed by another erasure. An interrupted call may be repeated; no channel is
+        notified of an erasure that did not take place.
         """
 
     @abstractmethod
     def summarize(self, query: FeedbackQuery, group_by: GroupBy | None = None) -> Mapping[GroupKey, Summary]:
-        """The statistics of what matches, exactly those of a fold over it; no group is empty.
+        """The statistics of the matching feedback, equal to the sum of ``Summary.of`` each entry; no group is empty.
 
-        Without ``group_by`` all of it is one group, whose key is ``None``.
+        Without ``group_by`` all feedback is one group, whose key is ``None``.
         """
 
     @abstractmethod

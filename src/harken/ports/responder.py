@@ -1,4 +1,4 @@
-"""Who answers people: a model, say."""
+"""The port for responders, which write replies; a language model, for example."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from harken.domain.feedback import Feedback
 
-#: What to answer to the person who gave this feedback, in at most 1,000 characters; ``None`` for no answer. It is asked
-#: in a background thread, by several at once, and may take its time. What it raises is logged, and nobody is answered.
+#: Returns the reply to the submitter of this feedback, of at most 1,000 characters; ``None`` for no reply. Several
+#: background threads call it at the same time, and it may block. If it raises an error, that is logged and there is no
+#: reply.
 Responder = Callable[[Feedback], str | None]

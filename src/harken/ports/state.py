@@ -1,4 +1,4 @@
-"""Where routes that were added at run time, the state of channels, and what alerting has to remember are kept."""
+"""The port for small stored state: routes that were added at run time, and the state of channels and alert rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harken.ports.sessions import JsonValue
 
 @frozen
 class StateEntry:
-    """A small JSON object with a name, and how often it was written."""
+    """A small JSON object with a name; ``version`` counts its writes."""
 
     name: str
     value: Mapping[str, JsonValue]
@@ -20,9 +20,9 @@ class StateEntry:
 
 
 class StateRepository(ABC):
-    """Keeps small entries by kind and name. There are few: a kind is read as a whole.
+    """Stores small entries by kind and name. There are few, so that all entries of a kind can be read at once.
 
-    What was handed out or taken in is never shared. All methods may be called by any thread at any time. All raise
+    Values are copied, never shared with callers. Any thread may call any method at any time. All methods raise
     ``StorageError`` when the storage fails.
     """
 
@@ -32,15 +32,15 @@ class StateRepository(ABC):
 
     @abstractmethod
     def get(self, kind: str, name: str) -> StateEntry | None:
-        """That entry; ``None`` if there is none."""
+        """The entry with that name; ``None`` if there is none."""
 
     @abstractmethod
     def put(self, kind: str, entry: StateEntry) -> bool:
-        """Store an entry, durably, in the place of the version before it; version 1 is a new one.
+        """Store an entry durably, and replace its previous version; version 1 is a new entry.
 
-        Says whether that was done: not if the stored version is not ``entry.version - 1`` (0 if there is none).
+        Returns ``False``, and stores nothing, if the stored version is not ``entry.version - 1`` (0 if there is none).
         """
 
     @abstractmethod
     def delete(self, kind: str, name: str) -> bool:
-        """Remove an entry, durably, whatever its version; and say whether there was one."""
+        """Remove an entry of any version durably; ``False`` if there was none."""

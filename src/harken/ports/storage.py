@@ -1,4 +1,4 @@
-"""The repositories that a storage offers together, and how a URL names it."""
+"""The port for storages: the repositories of one storage, and the function that opens it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ from harken.ports.time import Clock
 
 
 def nothing_to_check() -> Sequence[str]:
-    """For a storage that cannot be damaged."""
+    """The check of a storage that cannot be damaged."""
     return ()
 
 
 def same_clock(clock: Clock) -> Clock:
-    """For a storage whose processes all share one machine."""
+    """The clock of a storage whose processes all run on one machine."""
     return clock
 
 
 def nothing_to_rebuild() -> Sequence[str]:
-    """For a storage that keeps no figures that could be wrong."""
+    """The rebuild of a storage that does not store statistics."""
     return ()
 
 
 @frozen
 class Storage:
-    """An open storage: its repositories over the same data.
+    """An open storage: its repositories, which share their data.
 
-    ``check`` looks for damage, however long that takes, and gives a sentence for each problem. ``rebuild`` counts anew
-    what figures are kept, mends what differs from the feedback, and gives a sentence for each figure that was wrong.
-    ``clock`` makes a clock that all processes on the storage agree on, from that of this process: leases and due times
-    go by it.
+    ``check`` looks for damage, which may take long, and returns a sentence for each problem. ``rebuild`` recomputes the
+    stored statistics, and returns a sentence for each one that differed from the feedback. ``clock`` takes the clock of
+    this process and returns one that all processes on the storage agree on, for leases and due times.
     """
 
     feedback: FeedbackRepository
@@ -54,8 +53,8 @@ class Storage:
     clock: Callable[[Clock], Clock] = same_clock
 
 
-#: Opens the storage that a URL names, for as long as the context lasts. The entry points of the group
-#: ``harken.storage`` are of this kind, each named after the URL scheme that it serves.
-#: One that can tell whether a storage exists also takes ``existing=True``, and then raises ``StorageUnavailable``
-#: instead of creating it.
+#: Opens the storage with that URL, and closes it at the end of the context. The entry points of the group
+#: ``harken.storage`` are of this type; their names are URL schemes.
+#: If it can tell whether a storage exists, it also takes ``existing=True``, and then raises ``StorageUnavailable``
+#: instead of creating a storage.
 OpenStorage = Callable[[str], AbstractContextManager[Storage]]

@@ -1,4 +1,4 @@
-"""What may be done with a comment: clean it, suspect it, feel it; and how a route's template becomes text."""
+"""The ports for texts: sanitiser, spam filter, sentiment analysis and template renderer."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from harken.domain.feedback import Sentiment, Submission
 
 
 class Sanitizer(Protocol):
-    """Makes plain text of whatever was sent."""
+    """Turns comments into plain text."""
 
     def sanitize(self, text: str) -> str:
-        """The text without markup. Runs before the rules look at the comment."""
+        """The text without markup. Called before the rules check the comment."""
         ...
 
 
 class SpamFilter(Protocol):
-    """Recognises what nobody means as feedback."""
+    """Recognises spam."""
 
     def is_spam(self, submission: Submission) -> bool:
-        """Whether it is spam; what happens then is policy. Asked only if every part has its type."""
+        """Whether it is spam; the policy decides what happens then. Called only if each part has the right type."""
         ...
 
 
 class SentimentAnalyzer(Protocol):
-    """Tells how a comment sounds."""
+    """Computes the sentiment of comments."""
 
     def analyze(self, text: str) -> Sentiment:
-        """The sentiment of a comment that is not empty and has passed the rules."""
+        """The sentiment of a comment, which is not empty and has passed the rules."""
         ...
 
 
 class TemplateRenderer(Protocol):
-    """Makes text of a template. Templates come from whoever may change routes, and must be able to do no harm."""
+    """Renders the templates of routes. Templates are untrusted: anyone who may change routes writes them."""
 
     def check(self, template: str) -> None:
-        """Raise ``ConfigurationError`` if it cannot be a template; the error says what is wrong."""
+        """Raise ``ConfigurationError`` if the template is invalid; the message says why."""
         ...
 
     def names(self, template: str) -> Collection[str]:
-        """The names of the values that a template asks for; raises what :meth:`check` does."""
+        """The names of the values that a template uses; raises what :meth:`check` raises."""
         ...
 
     def render(self, template: str, values: Mapping[str, object]) -> str:
-        """The template with its places filled in, 4,000 characters at most.
+        """The rendered template, 4,000 characters at most.
 
-        Several threads may call it at once. The values are JSON values, such as a record, and never live objects.
+        Several threads may call it at the same time. The values are JSON values.
 
         Raises:
-            TemplateTooCostly: compiling and rendering it would exceed its budget of work. This must be raised before
-                the work is done.
-            TemplateValueMissing: it asks for a value that is not there.
-            ConfigurationError: it is not a template, or cannot do with a value what it says.
+            TemplateTooCostly: compiling and rendering it would exceed the work budget. This must be raised before the
+                work is done.
+            TemplateValueMissing: it uses a value that does not exist.
+            ConfigurationError: the template is invalid, or an operation is not possible with a value.
         """
         ...

@@ -1,15 +1,15 @@
-"""What the services ask for the time, for new ids and for chance."""
+"""The ports for the time, new ids and random numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 
-#: The time now, aware and in UTC.
+#: Returns the current time, aware and in UTC.
 Clock = Callable[[], datetime]
 
-#: A new id that no other feedback has; ids made later sort behind those made before (UUIDv7 does).
+#: Returns a new, unique feedback id; later ids sort after earlier ones (as with UUIDv7).
 NewId = Callable[[], str]
 
-#: A number from 0 to 1, as ``random.random`` gives it.
+#: Returns a number from 0 to 1, as ``random.random`` does.
 Random = Callable[[], float]

@@ -1,1 +1,1 @@
-"""Use cases: they hold ports, call the domain, and own no format and no driver."""
+"""Use cases: they use ports and the domain, and neither formats nor drivers."""

@@ -1,4 +1,4 @@
-"""What agents say in a session, and what they know."""
+"""Conversations: the messages and the state of agents, by session."""
 
 from __future__ import annotations
 
@@ -10,96 +10,96 @@ from harken.domain.errors import ConversationConflict, InvalidConversation
 from harken.domain.rules import label_problem
 from harken.ports.conversations import ConversationRepository, JsonObject
 
-#: Bytes of a message, or of what an agent knows, as JSON. MongoDB takes 16 MB in one document.
+#: Bytes of a message, or of the state of an agent, as JSON. MongoDB stores up to 16 MB in a document.
 MAX_SIZE: Final = 12 * 1024 * 1024
 _MAX_NUMBER: Final = 2**63 - 1
 _PAGE: Final = 500
 
 
 class ConversationService:
-    """Keeps the messages of agents, one record each, and what agents know, so that a conversation can go on."""
+    """Stores the messages and the state of agents, so that a conversation can continue."""
 
     def __init__(self, repository: ConversationRepository) -> None:
         self._repository = repository
 
     def agents(self, application: str, session_id: str) -> Mapping[str, JsonObject]:
-        """What the agents of a session know, by agent id, sorted."""
+        """The state of the agents of a session, by agent id, sorted."""
         _check_ids(application=application, session_id=session_id)
         return self._repository.agents(application, session_id)
 
     def agent(self, application: str, session_id: str, agent_id: str) -> JsonObject | None:
-        """What an agent knows; ``None`` if it is not in the session."""
+        """The state of an agent; ``None`` if it is not in the session."""
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
         return self._repository.agent(application, session_id, agent_id)
 
     def put_agent(self, application: str, session_id: str, agent_id: str, value: JsonObject) -> None:
-        """Keep what an agent knows, in the place of what it knew before.
+        """Store the state of an agent, and replace its earlier state.
 
         Raises:
-            InvalidConversation: an id that none can have, or a value that is no JSON or too large; nothing was changed.
+            InvalidConversation: an id is invalid, or the value is not valid JSON or too large; nothing was changed.
         """
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
-        _check_json(f"What agent {agent_id!r} knows", value)
+        _check_json(f"The state of agent {agent_id!r}", value)
         self._repository.put_agent(application, session_id, agent_id, value)
 
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
-        """Keep a message; on return it is durable. Numbers begin with 0.
+        """Store a message; on return it is durable. Numbers start with 0.
 
         Raises:
-            ConversationConflict: there is a message of that number, which stays as it is.
-            InvalidConversation: an id that none can have, or a message that is no JSON or too large.
+            ConversationConflict: there is a message with that number, which is not changed.
+            InvalidConversation: an id is invalid, or the message is not valid JSON or too large.
         """
         self._check_message(application, session_id, agent_id, number, message)
         if not self._repository.append(application, session_id, agent_id, number, message):
             raise ConversationConflict(
-                f"Agent {agent_id!r} has a message {number} in session {session_id!r} already, which was kept. "
-                "Somebody else goes on with this conversation: load it again"
+                f"Agent {agent_id!r} already has a message {number} in session {session_id!r}, which was not changed. "
+                "Another process continues this conversation: load it again"
             )
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
-        """Put a message in the place of the one of that number, such as one without what had to be removed.
+        """Replace the message with that number, for example by a redacted one.
 
         Raises:
-            ConversationConflict: there is none.
-            InvalidConversation: an id that none can have, or a message that is no JSON or too large.
+            ConversationConflict: there is no message with that number.
+            InvalidConversation: an id is invalid, or the message is not valid JSON or too large.
         """
         self._check_message(application, session_id, agent_id, number, message)
         if not self._repository.replace(application, session_id, agent_id, number, message):
             raise ConversationConflict(f"Agent {agent_id!r} has no message {number} in session {session_id!r}")
 
     def speakers(self, application: str, session_id: str) -> Sequence[str]:
-        """The ids of the agents that have messages in a session, sorted; also of those that know nothing."""
+        """The ids of the agents that have messages in a session, sorted; including agents without state."""
         _check_ids(application=application, session_id=session_id)
         return self._repository.speakers(application, session_id)
 
     def message(self, application: str, session_id: str, agent_id: str, number: int) -> JsonObject | None:
-        """The message of that number; ``None`` if there is none."""
+        """The message with that number; ``None`` if there is none."""
         page = self.messages(application, session_id, agent_id, limit=1, after=number - 1)
         return next((message for found, message in page if found == number), None)
 
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:
-        """At most ``limit`` messages of an agent with their numbers, oldest first; those above ``after``."""
+        """At most ``limit`` messages of an agent with numbers above ``after``, with their numbers, oldest first."""
         _check_ids(application=application, session_id=session_id, agent_id=agent_id)
         return self._repository.messages(application, session_id, agent_id, limit=limit, after=after)
 
     def stream(
         self, application: str, session_id: str, agent_id: str, *, after: int = -1
     ) -> Iterator[tuple[int, JsonObject]]:
-        """All messages of an agent above ``after``, oldest first, read page by page."""
+        """All messages of an agent with numbers above ``after``, oldest first, read page by page."""
         while page := self.messages(application, session_id, agent_id, limit=_PAGE, after=after):
             yield from page
             after = page[-1][0]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
-        """How many messages an agent has; all agents of the session, if ``None``."""
+        """The number of messages of an agent, or of all agents of the session if ``None``."""
         ids = {} if agent_id is None else {"agent_id": agent_id}
         _check_ids(application=application, session_id=session_id, **ids)
         return self._repository.count(application, session_id, agent_id)
 
     def erase(self, application: str, session_id: str) -> int:
-        """Remove all agents and messages of a session for good, and say how many messages there were."""
+        """Remove all agents and messages of a session permanently; returns the number of messages."""
         _check_ids(application=application, session_id=session_id)
         return self._repository.erase(application, session_id)
 
@@ -121,6 +121,6 @@ def _check_json(what: str, value: JsonObject) -> None:
     try:
         size = len(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidConversation(f"{what} is no JSON: {error}") from error
+        raise InvalidConversation(f"{what} is not valid JSON: {error}") from error
     if size > MAX_SIZE:
         raise InvalidConversation(f"{what} is too large: {size:,} bytes as JSON (max: {MAX_SIZE:,})")

@@ -1,4 +1,4 @@
-"""Copying one storage into another: everything that was accepted, as it was."""
+"""Copying one storage into another: feedback, session metadata and conversations, unchanged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SessionValue:
 
 @frozen
 class ConversationPart:
-    """A message of an agent, by its number; or the state of the agent, without one."""
+    """A message of an agent, with its number; or the state of the agent, without a number."""
 
     application: str
     session_id: str
@@ -54,10 +54,11 @@ class ConversationPart:
 
 @define
 class Copied:
-    """How many were read, and what became of them: ``read`` is the sum of the next four.
+    """The numbers of a copy by outcome; ``read`` is the sum of the next four.
 
-    ``updated`` took the place of an earlier version. ``extra`` is only in the target, and ``removed`` was. Of
-    conversations, ``extra`` and ``removed`` count sessions, and all else messages and states of agents.
+    ``updated`` counts replaced earlier versions, ``extra`` what only the target has, and ``removed`` what only the
+    target had. For conversations, ``extra`` and ``removed`` count sessions, and the others messages and states of
+    agents.
     """
 
     read: int = 0
@@ -70,31 +71,31 @@ class Copied:
 
     @property
     def differences(self) -> int:
-        """How much is not in the target as it is in the source."""
+        """How many items differ between target and source."""
         return self.conflicts + self.extra
 
 
-#: What can be copied, or is in the target alone.
+#: Something that can be copied, or that only the target has.
 Copyable = Feedback | SessionValue | ConversationPart | Extra
-#: Called with each remaining difference and the reason: what was not copied, or is only in the target.
+#: Called with each remaining difference and its reason: an item that was not copied, or that only the target has.
 Report = Callable[[Copyable, str], object]
 
 _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
 
 
 class Copying:
-    """Copies feedback in whatever state, with ids, versions and revisions, the metadata of sessions and conversations.
+    """Copies feedback in any state, with ids, versions and revisions, and session metadata and conversations.
 
     API keys are not copied: access to one storage does not imply access to the other.
 
-    No events are stored: old feedback causes no notifications. What the target has already is recognised, so an
-    interrupted copy can be repeated. Feedback of which the target has an earlier version is replaced by the later one;
+    No events are stored, so there are no notifications of old feedback. Items that the target has are skipped, so an
+    interrupted copy can be repeated. If the target has an earlier version of feedback, it is replaced by the later one;
     nothing else in the target is changed. Each difference is passed to ``report``, and copying continues.
 
-    With ``mirror``, metadata values, messages and the states of agents are taken over from the source, too: they have
-    no versions that could tell which is the later one; :meth:`replacements` gives them beforehand. :meth:`extras` and
-    :meth:`remove` are for what was erased from the source. Of an application of which the source has nothing, they
-    leave everything alone, unless ``allow_empty`` says that it is meant.
+    With ``mirror``, different metadata values, messages and states of agents in the target are replaced too. They have
+    no versions that show which is later; :meth:`replacements` lists them beforehand. :meth:`extras` and :meth:`remove`
+    handle what was erased from the source. They skip applications that have no data in the source, unless
+    ``allow_empty`` is set.
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class Copying:
         """
         self._source = source
         self._target = target
-        self._metadata_there = SessionService(target.sessions)
-        self._conversations_there = ConversationService(target.conversations)
+        self._target_metadata = SessionService(target.sessions)
+        self._target_conversations = ConversationService(target.conversations)
         self._report = report
         self._application = application
         self._mirror = mirror
@@ -132,22 +133,22 @@ class Copying:
 
     @property
     def differences(self) -> int:
-        """How much is not in the target as it is in the source, as far as it was compared."""
+        """How many items differ between target and source, among those that were compared."""
         parts = (self.feedback, self.metadata, self.conversations)
         return sum(part.differences for part in parts) + len(self.other_applications)
 
     def total(self) -> int:
-        """How much feedback there is to copy; counting it may take a moment."""
-        figures = (self._source.feedback.summarize(_all_of(application)) for application in self._applications())
-        return sum(summary.total for groups in figures for summary in groups.values())
+        """The number of feedback entries to copy; counting them may take a moment."""
+        statistics = (self._source.feedback.summarize(_all_of(application)) for application in self._applications())
+        return sum(summary.total for groups in statistics for summary in groups.values())
 
     def batches(self) -> Iterator[int]:
-        """Copy everything; gives how much feedback was read so far after each batch, which is durable by then.
+        """Copy everything; yields the number of feedback entries read so far after each batch, which is durable then.
 
-        At the end the target is searched for what the source does not have, which is passed to ``report``.
+        At the end, what only the target has is passed to ``report``.
 
         Raises:
-            StorageError: one of the storages failed; what was copied before stays.
+            StorageError: one of the storages failed; what was copied before that stays.
         """
         for application in self._applications():
             stream = self._source.feedback.stream(_all_of(application))
@@ -163,26 +164,26 @@ class Copying:
         self._compare()
 
     def extras(self) -> Iterator[Extra]:
-        """What the target has and the source does not, see :meth:`Mirroring.extras`."""
+        """What only the target has, see :meth:`Mirroring.extras`."""
         return self._mirroring.extras()
 
     def remove(self, extras: Iterable[Extra], *, at: datetime) -> None:
-        """Remove these from the target for good, see :meth:`Mirroring.remove`."""
+        """Remove these from the target permanently, see :meth:`Mirroring.remove`."""
         for kind, count in self._mirroring.remove(extras, at=at).items():
             self._tallies[kind].removed += count
 
     def replacements(self) -> Iterator[SessionValue | ConversationPart]:
-        """What a mirror takes over from the source in place of what the target has; changes nothing."""
+        """The items of the source that a mirror replaces in the target; changes nothing."""
         for application, session_id, metadata in self._sessions():
-            there = self._target.sessions.get(application, session_id)
+            existing = self._target.sessions.get(application, session_id)
             for name, value in metadata.items():
-                if name in there and not _same_json(there[name], value):
+                if name in existing and not _same_json(existing[name], value):
                     yield SessionValue(application, session_id, name, value)
         for part in self._parts():
-            # What no storage could keep is reported when it is copied.
+            # Invalid items are reported when they are copied.
             with suppress(InvalidConversation):
-                kept = self._there(part)
-                if kept is not None and not _same_json(kept, part.value):
+                existing_part = self._existing(part)
+                if existing_part is not None and not _same_json(existing_part, part.value):
                     yield part
 
     def _compare(self) -> None:
@@ -218,8 +219,8 @@ class Copying:
 
     def _copy(self, batch: Sequence[Feedback]) -> None:
         reasons = ["; ".join(violation.message for violation in restore_violations(one)) for one in batch]
-        fit = [Accepted(one) for one, reason in zip(batch, reasons, strict=True) if not reason]
-        outcomes = iter(self._target.feedback.add(fit) if fit else ())
+        valid = [Accepted(one) for one, reason in zip(batch, reasons, strict=True) if not reason]
+        outcomes = iter(self._target.feedback.add(valid) if valid else ())
         for one, reason in zip(batch, reasons, strict=True):
             self._count(one, reason or next(outcomes))
 
@@ -228,34 +229,34 @@ class Copying:
         match outcome:
             case Stored():
                 self.feedback.added += 1
-            case DuplicateOf(there) if there == feedback:
+            case DuplicateOf(existing) if existing == feedback:
                 self.feedback.duplicates += 1
-            case Conflict(there, Taken.ID) if precedes(there, feedback):
-                self._take_over(feedback, there)
+            case Conflict(existing, Taken.ID) if precedes(existing, feedback):
+                self._take_over(feedback, existing)
             case _:
-                self._differs(feedback, outcome if isinstance(outcome, str) else _reason(feedback, outcome))
+                self._report_conflict(feedback, outcome if isinstance(outcome, str) else _reason(feedback, outcome))
 
-    def _take_over(self, feedback: Feedback, there: Feedback) -> None:
+    def _take_over(self, feedback: Feedback, existing: Feedback) -> None:
         try:
-            self._target.feedback.replace(feedback, [], over=there.version)
+            self._target.feedback.replace(feedback, [], over=existing.version)
         except (FeedbackNotFound, StaleFeedback):
-            self._differs(feedback, _CHANGED_MEANWHILE)
+            self._report_conflict(feedback, _CHANGED_MEANWHILE)
         else:
             self.feedback.updated += 1
 
-    def _differs(self, feedback: Feedback, reason: str) -> None:
+    def _report_conflict(self, feedback: Feedback, reason: str) -> None:
         self.feedback.conflicts += 1
         self._report(feedback, reason)
 
     def _copy_metadata(self, application: str, session_id: str, metadata: dict[str, JsonValue]) -> None:
         self.metadata.read += len(metadata)
         try:
-            merged = self._metadata_there.merge(application, session_id, metadata)
+            merged = self._target_metadata.merge(application, session_id, metadata)
         except InvalidMetadata as error:
             refused = dict.fromkeys(metadata, str(error))
         else:
             self.metadata.added += len(merged.added)
-            self.metadata.duplicates += len(merged.there)
+            self.metadata.duplicates += len(merged.existing)
             refused = dict(merged.refused)
             if self._mirror:
                 refused = self._take_over_metadata(application, session_id, metadata, refused)
@@ -266,13 +267,13 @@ class Copying:
     def _take_over_metadata(
         self, application: str, session_id: str, metadata: dict[str, JsonValue], refused: dict[str, str]
     ) -> dict[str, str]:
-        """Set what has another value in the target; gives what is refused all the same, and why."""
-        there = self._target.sessions.get(application, session_id)
-        changes = {name: metadata[name] for name in refused if name in there}
+        """Replace the values that differ in the target; returns the names that are still refused, with reasons."""
+        existing = self._target.sessions.get(application, session_id)
+        changes = {name: metadata[name] for name in refused if name in existing}
         if not changes:
             return refused
         try:
-            self._metadata_there.update(application, session_id, changes)
+            self._target_metadata.update(application, session_id, changes)
         except InvalidMetadata as error:
             return refused | dict.fromkeys(changes, str(error))
         self.metadata.updated += len(changes)
@@ -281,53 +282,53 @@ class Copying:
     def _copy_part(self, part: ConversationPart) -> None:
         self.conversations.read += 1
         try:
-            there = self._before(part)
+            existing = self._add_part(part)
         except InvalidConversation as error:
             self.conversations.conflicts += 1
             self._report(part, str(error))
             return
-        if there is None:
+        if existing is None:
             self.conversations.added += 1
-        elif _same_json(there, part.value):
+        elif _same_json(existing, part.value):
             self.conversations.duplicates += 1
         elif self._mirror:
             self._take_over_part(part)
         else:
             self.conversations.conflicts += 1
-            self._report(part, "The target has something else there, which was kept")
+            self._report(part, "The target has another value, which was not changed")
 
     def _take_over_part(self, part: ConversationPart) -> None:
         agent = (part.application, part.session_id, part.agent_id)
         if part.number is None:
-            self._conversations_there.put_agent(*agent, part.value)
+            self._target_conversations.put_agent(*agent, part.value)
         elif not self._target.conversations.replace(*agent, part.number, part.value):
             self.conversations.conflicts += 1
             self._report(part, _CHANGED_MEANWHILE)
             return
         self.conversations.updated += 1
 
-    def _before(self, part: ConversationPart) -> JsonObject | None:
-        """What is in its place; keeps the part if nothing is."""
+    def _add_part(self, part: ConversationPart) -> JsonObject | None:
+        """Add the part to the target; returns the existing one, and changes nothing, if there is one."""
         agent = (part.application, part.session_id, part.agent_id)
         if part.number is None:
-            if (there := self._there(part)) is None:
-                self._conversations_there.put_agent(*agent, part.value)
-            return there
+            if (existing := self._existing(part)) is None:
+                self._target_conversations.put_agent(*agent, part.value)
+            return existing
         try:
-            self._conversations_there.append(*agent, part.number, part.value)
+            self._target_conversations.append(*agent, part.number, part.value)
         except ConversationConflict:
-            return self._there(part)
+            return self._existing(part)
         return None
 
-    def _there(self, part: ConversationPart) -> JsonObject | None:
+    def _existing(self, part: ConversationPart) -> JsonObject | None:
         agent = (part.application, part.session_id, part.agent_id)
         if part.number is None:
-            return self._conversations_there.agent(*agent)
-        return self._conversations_there.message(*agent, part.number)
+            return self._target_conversations.agent(*agent)
+        return self._target_conversations.message(*agent, part.number)
 
 
 def _same_json(one: JsonValue | JsonObject, other: JsonValue | JsonObject) -> bool:
-    # As JSON, because to Python 1, 1.0 and True are the same.
+    # As JSON, because 1, 1.0 and True are equal in Python.
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -336,12 +337,12 @@ def _all_of(application: str) -> FeedbackQuery:
 
 
 def _reason(feedback: Feedback, outcome: Outcome) -> str:
-    there = outcome.feedback
+    existing = outcome.feedback
     taken = outcome.taken if isinstance(outcome, Conflict) else Taken.IDEMPOTENCY_KEY
     if taken is not Taken.ID:
-        return f"Its {taken.value} is taken by other feedback, {there.id}"
-    if not is_same_feedback(there, feedback):
-        return f"Its id is taken by other feedback, in version {there.version}"
-    if there.version > feedback.version:
-        return f"The target has a later version, {there.version}; this is version {feedback.version}"
-    return f"Both were changed: the target's version {there.version} is not an earlier version of this one"
+        return f"Its {taken.value} is taken by other feedback, {existing.id}"
+    if not is_same_feedback(existing, feedback):
+        return f"Its id is taken by other feedback, in version {existing.version}"
+    if existing.version > feedback.version:
+        return f"The target has a later version, {existing.version}; this is version {feedback.version}"
+    return f"Both were changed: the target's version {existing.version} is not an earlier version of this one"

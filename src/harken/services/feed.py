@@ -1,4 +1,4 @@
-"""Watching what happens to feedback, and which alerts are raised, in this process and in others, as it happens."""
+"""The feed: changes of feedback and alerts by any process, as they happen."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from harken.services.interruption import Latch
 
 logger = logging.getLogger(__name__)
 
-#: How long it may take from the time that feedback bears until it is found in the storage: a write under load, and
-#: clocks that differ a little. What appears later than that is not told.
+#: The maximum time from the timestamp of feedback until it is visible in the storage: writes under load take time, and
+#: clocks differ a little. Feedback that appears later than that is not reported.
 OVERLAP: Final = timedelta(seconds=10)
-#: How long a listener may have been away and still be told what happened meanwhile.
+#: How long a listener may have been away and still get what happened meanwhile.
 RESUMABLE: Final = timedelta(hours=1)
-#: How long it is remembered what was seen of an application that nobody listens to.
+#: How long the entries of an application without listeners are kept.
 KEPT: Final = timedelta(minutes=1)
 MAX_LISTENERS: Final = 200
-#: How much may wait for a listener, and how much of it is taken at once.
+#: The maximum number of entries that wait for a listener, and of those that are taken at once.
 MAX_WAITING: Final = 10_000
 MAX_TAKEN: Final = 500
-#: How many entries are remembered at most for all applications together, and how many wait at most for all listeners
-#: that came back; they take some 270 bytes each.
+#: The maximum number of entries that are kept for all applications together, and that wait for all listeners that
+#: resumed; an entry takes some 270 bytes.
 MAX_REMEMBERED: Final = 200_000
 MAX_RESUMING: Final = 100_000
-#: How many alerts of an application are watched: those that were raised last.
+#: How many alerts of an application are watched: the latest ones.
 MAX_ALERTS: Final = 500
 _SLOT_LOST: Final = (
     f"All {MAX_LISTENERS} listener slots are in use, and this one was given to a caller with fewer; try again later"
 )
-#: How many seconds it waits, unless it is nudged, before it looks at what other processes have written.
+#: The seconds between polls for the writes of other processes, without nudges.
 POLL: Final = 1.0
-#: Looking back all of the overlap reads most things again and again. Where that takes longer than so many seconds of
-#: processor time, it is done only so often, and in between it looks back a little.
+#: Reading the whole overlap reads most entries repeatedly. If that takes longer than so many seconds of CPU time, it is
+#: done at this interval only, and in between only the near past is read.
 _CHEAP: Final = 0.005
 _FAR_INTERVAL: Final = timedelta(seconds=10)
 _NEAR: Final = timedelta(seconds=2)
-#: Looking again and again under load must not become a load of its own: it rests so many times as long as it has
-#: computed. Not as long as it took: where others have the processor, that would be long, and listeners would starve.
+#: Polling must not cause load of its own: after each poll, the thread pauses for this multiple of its CPU time. Not of
+#: the elapsed time: on a busy machine that would be long, and listeners would starve.
 _PAUSE_RATIO: Final = 15.0
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
@@ -62,9 +62,9 @@ _LONGEST_PAUSE: Final = 2.0
 
 @frozen
 class Place:
-    """What a listener was told last, to go on behind it. ``str`` gives a token that is safe in a URL.
+    """The place of an item in the feed, to continue after it. ``str`` returns a token that is safe in a URL.
 
-    ``watch`` tells who told it, as another process may have found the same things in another order.
+    ``watch`` names the process that reported it, as another process may have found the items in another order.
     """
 
     at: Cursor
@@ -78,7 +78,7 @@ class Place:
         """The inverse of ``str``.
 
         Raises:
-            InvalidQuery: nobody was ever given such a token.
+            InvalidQuery: it is not a token of the feed.
         """
         cursor, _, watch = token.partition(".")
         return cls(Cursor.parse(cursor), watch)
@@ -86,9 +86,10 @@ class Place:
 
 @frozen
 class News:
-    """That feedback was given or changed, or an alert raised or resolved, and how that reads now.
+    """An item of the feed: feedback was created or changed, or an alert was raised or resolved.
 
-    ``place`` is what to go on behind. Of ``feedback`` and ``alert`` the one that it is not about is ``None``.
+    It has either the current ``feedback`` or the current ``alert``; the other one is ``None``. To continue after it,
+    use its ``place``.
     """
 
     place: Place
@@ -99,7 +100,7 @@ class News:
 
 @frozen
 class _Seen:
-    """What is remembered of something that happened: no word of it, so that nothing that is erased stays here."""
+    """A remembered item, without content, so that nothing of erased feedback stays here."""
 
     place: Cursor
     version: int
@@ -115,7 +116,7 @@ class _Seen:
 
 
 def type_of(feedback: Feedback) -> EventType:
-    """What happened to feedback last."""
+    """The type of the latest event of feedback."""
     if feedback.version == 1:
         return EventType.CREATED
     if feedback.withdrawn:
@@ -124,7 +125,7 @@ def type_of(feedback: Feedback) -> EventType:
 
 
 class _Watch:
-    """What was seen of one application, oldest first; ``first`` is the number of the oldest that is remembered."""
+    """The entries of one application, oldest first; ``first`` is the number of the oldest one that is kept."""
 
     def __init__(self, application: str, since: datetime, known: set[_Seen], open_alerts: set[str]) -> None:
         self.application = application
@@ -132,9 +133,9 @@ class _Watch:
         self.since = since
         self.looked_far = since
         self.far_is_cheap = True
-        # What was found since it looked back far.
+        # The entries since the last far look.
         self.known = known
-        # The ids of the alerts that stood when somebody looked last.
+        # The ids of the alerts that were open at the last look.
         self.open_alerts = open_alerts
         self.first = 0
         self.entries: deque[_Seen] = deque()
@@ -146,14 +147,14 @@ class _Watch:
         return self.first + len(self.entries)
 
     def extend(self, found: Iterable[_Seen], most: int = MAX_WAITING) -> None:
-        """Some more, and the oldest ones less where there are too many."""
+        """Add entries, and drop the oldest ones if there are too many."""
         self.entries.extend(found)
         while len(self.entries) > most:
             self.entries.popleft()
             self.first += 1
 
-    def number_behind(self, place: Place) -> int | None:
-        """The number behind that place; ``None`` if it was not told from here, or is not remembered."""
+    def number_after(self, place: Place) -> int | None:
+        """The number after that place; ``None`` if another watch reported it, or it is not kept any more."""
         if place.watch != self.name:
             return None
         found = (number for number, entry in enumerate(self.entries, self.first + 1) if entry.place == place.at)
@@ -161,10 +162,10 @@ class _Watch:
 
 
 class Listener:
-    """Somebody who is told what happens in one application; made by :meth:`Feed.listen`, to be closed.
+    """A listener to one application. :meth:`Feed.listen` creates it; close it at the end.
 
-    ``missed`` tells, at the beginning and after each :meth:`take`, that something happened that cannot be told any
-    more, so that what is shown should be loaded anew. ``ended`` tells that the slot went to somebody who had fewer.
+    ``missed`` is set at the start or after a :meth:`take` if items were lost, so that displayed data should be loaded
+    again. ``ended`` is set if the slot was given to a caller with fewer slots.
     """
 
     def __init__(
@@ -178,7 +179,7 @@ class Listener:
         number: int = 0,
     ) -> None:
         self.wake = wake
-        # Whose slot this is, and which of them is the newer one.
+        # The holder of the slot, and a number to compare the age of slots.
         self.share = share
         self.number = number
         self.ended = False
@@ -190,24 +191,24 @@ class Listener:
 
     @property
     def resuming(self) -> int:
-        """Number of missed entries not yet delivered."""
+        """The number of entries from before the listener started that were not taken yet."""
         return len(self._backlog)
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take."""
+        """Whether there are items to take."""
         return self.ended or bool(self._backlog) or self._next < self._watch.end
 
     def take(self) -> list[News]:
-        """What happened since the last time, in the order in which it was found, 500 at most; reads the storage.
+        """The items since the last call, in the order in which they were found, 500 at most; reads the storage.
 
-        What was erased meanwhile is left out, and what changed more than once is told as it reads now. To be called by
-        one thread at a time.
+        Erased feedback is left out, and feedback that changed several times has its current content. Only one thread at
+        a time may call it.
 
         Raises:
-            Overloaded: the slot went to somebody who had fewer, so that nothing more will come.
-            StorageClosed: the feed is closed, so that nothing more will come.
-            StorageError: the storage could not be asked; what there is to take stays.
+            Overloaded: the slot was given to a caller with fewer slots; no more items follow.
+            StorageClosed: the feed is closed; no more items follow.
+            StorageError: the storage failed; the items can be taken later.
         """
         if self.ended:
             raise Overloaded(_SLOT_LOST)
@@ -221,25 +222,25 @@ class Listener:
         return news
 
     def resume(self, backlog: list[_Seen] | None) -> None:
-        """Tell this first, before what was seen since it began; ``None`` for too much, so that something is missed."""
+        """Deliver these entries first, before those since the start; ``None`` if they are too many and are missed."""
         self._backlog, self.missed = backlog or [], backlog is None
 
     def close(self) -> None:
-        """Listen no more. Waits for nothing."""
+        """Stop listening. Does not block."""
         self._feed.leave(self)
         self._backlog = []
 
 
 class Feed:
-    """Tells listeners what happens to feedback and alerts, whichever process writes it, at least once.
+    """Reports changes of feedback and alerts by any process to listeners, at least once.
 
-    One thread looks at the storage for all of them, for as long as there are any: every second, and at once after
-    :meth:`nudge`. It looks a little further back than it did before, because a write that took long appears behind its
-    time, and passes on what it has not seen yet. Who comes back is told what this process saw behind the place where
-    they left, each once; where this process did not see that place, also what happened shortly before it.
+    While there are listeners, one thread polls the storage for all of them: every second, and at once after
+    :meth:`nudge`. It reads a little further back than before, because a slow write appears after its timestamp, and
+    reports the entries that it has not seen yet. A listener that resumes gets each entry that this process saw after
+    its place once. If this process did not see that place, the listener also gets entries from shortly before it.
 
-    Alerts may bear a time long before they are found. They are told when they are found; of them, who comes back to
-    another process is told those of the hour before.
+    The timestamp of an alert may be long before it is found. Alerts are reported when they are found; a listener that
+    resumes in another process gets those of the hour before its place.
     """
 
     def __init__(
@@ -249,9 +250,9 @@ class Feed:
         self._alerts = alerts
         self._clock = clock
         self._poll = poll
-        # Held while it looks at the storage; only those who begin to listen wait for it.
+        # Held while the storage is polled; only new listeners wait for it.
         self._looking = Lock()
-        # Held for a moment, to change what is remembered, and who listens.
+        # Held for a moment, to change the entries and the listeners.
         self._state = Lock()
         self._watches: dict[str, _Watch] = {}
         self._thread: Thread | None = None
@@ -267,26 +268,25 @@ class Feed:
         after: Place | None = None,
         share: tuple[str, ...] | None = None,
     ) -> Listener:
-        """Begin to listen; reads the storage.
+        """Start to listen; reads the storage.
 
         Args:
-            application: whose feedback it is.
-            wake: called by another thread when there is something to take, or when the feed is closed; it must not
-                block.
-            after: the place of the last news, to be told what happened since then; else it begins now.
-            share: who listens, from the outside in, such as tenant, key and address; only the application, if nothing
-                is given. When all slots are taken, the one with the most loses its newest to one with fewer.
+            application: the application.
+            wake: called by another thread when there are items to take, or when the feed is closed; it must not block.
+            after: the place of the last item that was taken, to continue after it; by default, it starts now.
+            share: the holder of the slot, from the outermost level in, such as tenant, key and address; by default, the
+                application. When all slots are in use, the holder with the most loses its newest one to one with fewer.
 
         Raises:
-            Overloaded: 200 listen already, and nobody has more than one slot more than the caller.
-            StorageClosed: it is closed.
-            StorageError: the storage could not be asked.
+            Overloaded: there are 200 listeners, and no holder has at least two slots more than the caller.
+            StorageClosed: the feed is closed.
+            StorageError: the storage failed.
         """
         with self._looking:
             share = (application,) if share is None else share
             self._check_room(share)
             watch = self._watched(application)
-            number = watch.end if after is None else watch.number_behind(after)
+            number = watch.end if after is None else watch.number_after(after)
             begin = watch.end if number is None else number
             listener = Listener(self, watch, wake, begin, share=share, number=next(self._numbers))
             with self._state:
@@ -299,7 +299,7 @@ class Feed:
                 if self._thread is None:
                     thread = Thread(target=self._watch_all, name="harken-feed", daemon=True)
                     thread.start()
-                    # Only now: where no thread can be had, the next one to listen tries again.
+                    # Only now: if the thread cannot be started, the next listener tries again.
                     self._thread = thread
         if loser is not None:
             _wake([loser])
@@ -308,12 +308,12 @@ class Feed:
         return listener
 
     def nudge(self) -> None:
-        """Look at once: something was written in this process. Takes no time."""
-        # Also while no thread looks: one that is being started would miss what is written meanwhile.
+        """Poll now, as this process has written something. Does not block."""
+        # Even without a thread: one that is being started would miss the write.
         self._nudged.open()
 
     def close(self) -> None:
-        """Tell nobody anything any more. Closing twice is harmless."""
+        """Stop reporting, and wake all listeners. May be called twice."""
         with self._state:
             self._closed.set()
             self._nudged.open()
@@ -322,16 +322,16 @@ class Feed:
             thread.join()
         _wake(listeners)
 
-    # --- for listeners ---------------------------------------------------------------------------------------------
+    # --- for listeners -----------------------------------------------------------------------------------------------
 
     def entries(self, watch: _Watch, number: int) -> tuple[int, list[_Seen]]:
-        """What was seen from that number on, 500 at most, and the number of the first one that is remembered."""
+        """The number of the first kept entry from ``number`` on, and the entries from there, 500 at most."""
         with self._state:
             skipped = max(0, number - watch.first)
             return watch.first + skipped, list(islice(watch.entries, skipped, skipped + MAX_TAKEN))
 
     def read(self, watch: _Watch, name: str, entries: Iterable[_Seen]) -> list[News]:
-        """Entries as they read now, without what was erased."""
+        """The current items of entries, without erased feedback."""
         self._check_open()
         entries = list(entries)
         ids = {entry.place.id for entry in entries if not entry.about_alert}
@@ -344,7 +344,7 @@ class Feed:
         with self._state:
             self._remove(listener)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _read(self, application: str, watch: str, entry: _Seen, feedback: Mapping[str, Feedback]) -> News | None:
         if entry.about_alert:
@@ -363,17 +363,17 @@ class Feed:
             self._loser(share)
 
     def _loser(self, share: tuple[str, ...]) -> Listener | None:
-        """Who has to leave to make room; ``None`` if there is room.
+        """The listener that loses its slot; ``None`` if there is a free slot.
 
         Raises:
-            Overloaded: there is none, and no other holder has at least two more slots than the caller.
+            Overloaded: all slots are in use, and no other holder has at least two more slots than the caller.
         """
         listeners = self._listeners()
         if len(listeners) < MAX_LISTENERS:
             return None
         loser = _greediest(listeners, share)
         if loser is None:
-            raise Overloaded(f"{MAX_LISTENERS} listen already; try again when one of them has left")
+            raise Overloaded(f"There are {MAX_LISTENERS} listeners already; try again when one has left")
         return loser
 
     def _remove(self, listener: Listener) -> None:
@@ -385,27 +385,27 @@ class Feed:
         return [listener for watch in self._watches.values() for listener in watch.listeners]
 
     def _watched(self, application: str) -> _Watch:
-        """The watch of an application, up to now."""
+        """The up-to-date watch of an application."""
         now = self._clock()
         with self._state:
             kept = {name: one for name, one in self._watches.items() if one.listeners or one.since >= now - KEPT}
             self._watches, watch = kept, kept.get(application)
         if watch is None:
-            # What is there already is no news.
+            # Existing feedback and alerts are not reported.
             open_alerts = self._open_alerts(application)
             known = {*self._happened(application, now - OVERLAP), *map(_Seen.of_alert, open_alerts)}
             watch = _Watch(application, now, known, _ids(open_alerts))
             with self._state:
                 self._watches[application] = watch
         elif not watch.listeners:
-            # Nobody has looked for a while.
+            # It was not polled without listeners.
             self._look(watch)
         return watch
 
     def _resume(self, listener: Listener, application: str, place: Cursor) -> None:
-        """Where a place is not known here, the storage may know. Others go on listening while that is read."""
+        """Read the entries after a place that this process does not know. Other listeners do not wait for that."""
         try:
-            backlog = self._seen_behind(application, place)
+            backlog = self._entries_after(application, place)
             with self._state:
                 total = sum(one.resuming for one in self._listeners())
                 listener.resume(None if backlog and total + len(backlog) > MAX_RESUMING else backlog)
@@ -413,57 +413,57 @@ class Feed:
             listener.close()
             raise
 
-    def _seen_behind(self, application: str, place: Cursor) -> list[_Seen] | None:
-        """What the storage has behind that place, and shortly before; ``None`` if that is too long ago, or too much."""
+    def _entries_after(self, application: str, place: Cursor) -> list[_Seen] | None:
+        """The entries after that place, and shortly before; ``None`` if it is too long ago, or they are too many."""
         if place.created_at < self._clock() - RESUMABLE:
             return None
         found: set[_Seen] = set()
         happened = self._happened(application, place.created_at - OVERLAP)
-        for entry in chain(happened, self._alerts_behind(application, place.created_at - RESUMABLE)):
+        for entry in chain(happened, self._alerts_after(application, place.created_at - RESUMABLE)):
             found.add(entry)
             if len(found) > MAX_WAITING:
                 return None
         return sorted((entry for entry in found if entry.place != place), key=_place)
 
     def _happened(self, application: str, since: datetime) -> Iterator[_Seen]:
-        """What was given or changed since then. What claims to be given in the future is not told before its time."""
+        """The feedback created or changed since then, without future timestamps; and the alerts raised since then."""
         until = self._clock() + OVERLAP
-        given = FeedbackQuery(application=application, since=since, until=until).in_any_state()
-        found = chain(self._repository.stream(given), self._repository.changes(application, since=since))
+        created = FeedbackQuery(application=application, since=since, until=until).in_any_state()
+        found = chain(self._repository.stream(created), self._repository.changes(application, since=since))
         return chain(map(_Seen.of, found), map(_Seen.of_alert, self._raised(application, since)))
 
     def _open_alerts(self, application: str) -> Sequence[Alert]:
-        """The alerts that stand, whenever they were raised."""
+        """The open alerts."""
         return self._alerts.find(application, limit=MAX_ALERTS, open=True)
 
     def _raised(self, application: str, since: datetime) -> Sequence[Alert]:
-        """The alerts that were raised since then, also those that are over."""
+        """The alerts that were raised since then, open or resolved."""
         return self._alerts.find(application, limit=MAX_ALERTS, since=since)
 
-    def _ended(self, watch: _Watch, open_alerts: Sequence[Alert]) -> Iterator[Alert]:
-        """The alerts that stood when somebody looked last, and do not stand now: no storage tells when they changed."""
+    def _resolved(self, watch: _Watch, open_alerts: Sequence[Alert]) -> Iterator[Alert]:
+        """The alerts that were open at the last look and are not now; storages cannot be queried for changed alerts."""
         for alert_id in watch.open_alerts - _ids(open_alerts):
             if alert := self._alerts.get(watch.application, alert_id):
                 yield alert
 
-    def _alerts_behind(self, application: str, since: datetime) -> Iterator[_Seen]:
-        """The alerts that were raised or resolved since then, of those that were raised last."""
+    def _alerts_after(self, application: str, since: datetime) -> Iterator[_Seen]:
+        """The alerts that were raised or resolved since then, among the latest ones."""
         for alert in self._alerts.find(application, limit=MAX_ALERTS):
             if (entry := _Seen.of_alert(alert)).place.created_at >= since:
                 yield entry
 
     def _look(self, watch: _Watch) -> bool:
-        """Find what has happened; whether anything has."""
+        """Poll the storage; whether there are new entries."""
         began, before = self._clock(), thread_time()
         far = watch.far_is_cheap or began - watch.looked_far >= _FAR_INTERVAL
         since = watch.looked_far - OVERLAP if far else watch.since - _NEAR
         open_alerts = self._open_alerts(watch.application)
-        alerts = chain(open_alerts, self._ended(watch, open_alerts))
+        alerts = chain(open_alerts, self._resolved(watch, open_alerts))
         found = {*self._happened(watch.application, since), *map(_Seen.of_alert, alerts)}
         new = sorted(found - watch.known, key=_place)
         watch.open_alerts, watch.since = _ids(open_alerts), max(began, watch.since)
         if far:
-            # What is older will not be found again.
+            # Older entries will not be found again.
             watch.known, watch.looked_far = found, watch.since
             watch.far_is_cheap = thread_time() - before < _CHEAP
         else:
@@ -481,7 +481,7 @@ class Feed:
                 with self._state:
                     watches = [watch for watch in self._watches.values() if watch.listeners]
                     if self._closed.is_set() or not watches:
-                        # The next one to listen starts another thread.
+                        # The next listener starts another thread.
                         self._thread = None
                         return
                 found = [watch for watch in watches if self._look_safely(watch)]
@@ -492,29 +492,30 @@ class Feed:
             self._closed.wait(min(max(_SHORTEST_PAUSE, pause), _LONGEST_PAUSE))
 
     def _look_safely(self, watch: _Watch) -> bool:
-        """Look, whatever happens: one that fails must not keep others from being told."""
+        """Poll, and log any error: it must not affect other listeners."""
         try:
             return self._look(watch)
         except StorageError as error:
-            logger.warning("Listeners cannot be told anything just now: %s", error)
+            logger.warning("The feed could not be read: %s", error)
         except Exception:
-            logger.exception("Listeners cannot be told anything just now")
+            logger.exception("The feed could not be read")
         return False
 
 
 def _greediest(listeners: Sequence[Listener], share: tuple[str, ...]) -> Listener | None:
     """The newest listener of the tenant, key or address with at least two more slots than the caller, if any.
 
-    Tenants are compared first; within the asking one, its keys, and so on. One more would only change places with it.
+    Tenants are compared first; within the caller's tenant, its keys, and so on. With only one more slot, the two would
+    just swap.
     """
     found = False
     for level, own in enumerate(share):
-        # Those of which no more is known stay out of it: they are the embedding program's own.
+        # Listeners without this level belong to the embedding program, and are left out.
         known = [one for one in listeners if len(one.share) > level]
         counts = Counter(one.share[level] for one in known)
         most = max(counts, key=counts.__getitem__, default=own)
         found = found or counts[most] > counts[own] + 1
-        # Of the greediest tenant all that listen, if no more is known of any of them.
+        # All listeners of the greediest tenant, if none of them has this level.
         if known or not found:
             chosen = most if found else own
             listeners = [one for one in known if one.share[level] == chosen]
@@ -526,7 +527,7 @@ def _wake(listeners: Iterable[Listener]) -> None:
         try:
             listener.wake()
         except Exception:
-            # It must not keep the others from being told.
+            # It must not keep the others from being woken.
             logger.exception("A listener could not be woken")
 
 

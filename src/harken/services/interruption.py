@@ -1,8 +1,8 @@
-"""Waiting and waking that an exception from outside cannot break: Ctrl-C, an alarm, a time limit.
+"""Synchronisation primitives that an asynchronous exception cannot break: Ctrl-C, an alarm, a time limit.
 
 ``threading.Event``, ``Condition`` and ``concurrent.futures.Future`` are written in Python. An exception that a signal
-handler raises inside them can leave their lock locked, and then everyone who uses them waits for ever. What callers
-share with other threads is built on single operations of the interpreter instead.
+handler raises inside them can leave their lock locked, and then all threads that use them wait for ever. These
+primitives are built on single operations of the interpreter instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class Latch:
-    """Wakes one thread that waits, like an ``Event`` that waiting clears. Any thread may open it."""
+    """Wakes one waiting thread, like an ``Event`` that is cleared by waiting. Any thread may open it."""
 
     __slots__ = ("_lock",)
 
@@ -26,21 +26,21 @@ class Latch:
         self._lock.acquire()
 
     def open(self) -> None:
-        """Let the thread that waits go on, or the next one that comes. Takes no time."""
+        """Wake the waiting thread, or the next one that waits. Does not block."""
         if self._lock.locked():
-            # Another thread may open it at this very moment.
+            # Another thread may open it at the same time.
             with suppress(RuntimeError):
                 self._lock.release()
 
     def wait(self, timeout: float) -> bool:
-        """Wait so many seconds at most until it is open, and close it; whether it was open."""
+        """Wait up to ``timeout`` seconds until it is open, and close it; whether it was open."""
         return self._lock.acquire(timeout=timeout)
 
 
 class SafeCondition(Condition):
-    """A condition that is entered in C.
+    """A condition whose lock is acquired in C.
 
-    ``Condition.__enter__`` is a Python function: an exception raised in it after it took the lock leaves it locked.
+    ``Condition.__enter__`` is a Python function: an exception inside it, after it took the lock, leaves it locked.
     """
 
     __enter__ = property(attrgetter("_lock.__enter__"))
@@ -48,7 +48,7 @@ class SafeCondition(Condition):
 
 
 class SafeFuture(Future[_T]):
-    """A running future. An exception that interrupts a thread that waits for it keeps nobody from completing it."""
+    """A running future that can be completed even if an exception interrupts a thread that waits for it."""
 
     def __init__(self) -> None:
         super().__init__()

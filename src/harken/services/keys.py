@@ -1,4 +1,4 @@
-"""API keys: making, listing and revoking them, and telling whose a text is."""
+"""API keys: creating, listing, revoking and authenticating them."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from harken.ports.time import Clock
 
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
-#: Nothing else is looked up, so that what a stranger sends reaches no storage unless it could be a key.
+#: The form of a key. Other texts are not looked up, so that arbitrary input does not reach the storage.
 _SHAPE: Final = re.compile(r"hk_([0-9a-f]{1,64})_[A-Za-z0-9_-]{1,256}")
-#: The id of a key, or in its place a whole key, or one that was cut off.
+#: The id of a key; or a whole key, or a truncated one, which contains the id.
 _ID: Final = re.compile(r"([0-9a-f]{1,64})|hk_([0-9a-f]{1,64})(?:_.*)?")
-#: How often an id is drawn; that even one of them is taken happens to nobody.
+#: How many ids are tried; in practice, not even one of them is taken.
 _TRIES: Final = 10
-#: So many look-ups may find no valid key within such a time. Until it is over, all others are checked against one list
-#: of the valid keys, so that a flood of invalid ones costs the storage little, however many addresses send it.
+#: After so many look-ups of invalid keys within FLOOD, keys are checked against one list of the valid keys until FLOOD
+#: has passed. So a flood of invalid keys costs the storage little, from any number of addresses.
 MAX_FAILURES: Final = 100
 FLOOD: Final = timedelta(seconds=1)
-#: To how many agents a key can be limited: more than a team looks after, and few enough for one request to go through.
+#: The maximum number of agents of a key: more than a team has, and few enough for one request to check.
 MAX_AGENTS: Final = 100
 _REFUSED: Final = "This API key is not valid: it is unknown, incomplete or revoked; ask for a new one"
 
 
 @frozen
 class NewKey:
-    """A key that was just made, and its text, which is told now and never again."""
+    """A new key, and its text, which is not stored and cannot be shown again."""
 
     key: ApiKey
     text: str = field(repr=False)
 
 
 class KeyService:
-    """Makes API keys, lists and revokes them, and recognises them by their text.
+    """Creates, lists, revokes and authenticates API keys.
 
-    A text is ``hk_<id>_<secret>``. Only its digest is stored: the secret is random and long, so that nobody can find
-    it from the digest, and a slow hash would add nothing.
+    The text of a key is ``hk_<id>_<secret>``. Only its digest is stored: the secret is random and long, so it cannot be
+    found from the digest, and a slow hash would not add security.
     """
 
     def __init__(self, repository: KeyRepository, *, clock: Clock, new_secret: NewSecret) -> None:
@@ -59,7 +59,7 @@ class KeyService:
         self._lock = Lock()
         self._failures = 0
         self._counted_since: datetime | None = None
-        # The digests of all valid keys, once they are needed.
+        # The digests of all valid keys, during a flood.
         self._listed: frozenset[str] | None = None
 
     def create(
@@ -70,46 +70,48 @@ class KeyService:
         name: str = "",
         agents: str | Iterable[str] | None = None,
     ) -> NewKey:
-        """A new key for an application; on return it is durable.
+        """Create a key for an application; on return it is durable.
 
         Args:
-            application: the only one whose feedback it gives access to.
-            scopes: what it lets its holder do, at least one.
-            name: what people call it, such as ``"web backend"``.
-            agents: the ids of the only agents whose feedback it gives access to, at least one; ``None`` for all.
+            application: the application that it gives access to.
+            scopes: what it permits, at least one.
+            name: a label such as ``"web backend"``.
+            agents: the ids of the agents that it is limited to, at least one; ``None`` for all agents.
 
         Raises:
-            KeyRejected: there is no scope, or one that is none, or an empty list of agents, or no storage could keep
-                the application, the name or an agent.
+            KeyRejected: there is no scope, or an unknown one, or the list of agents is empty, or the application, the
+                name or an agent is invalid.
             StorageError: it could not be stored.
         """
-        wanted = _known(scopes)
-        only = None if agents is None else _agents(agents)
+        wanted = _parse_scopes(scopes)
+        only = None if agents is None else _parse_agents(agents)
         _check(application, name)
         for _ in range(_TRIES):
-            made = self._made(application, wanted, name, only)
-            if self._repository.add(made.key):
+            new = self._build(application, wanted, name, only)
+            if self._repository.add(new.key):
                 with self._lock:
                     self._listed = None
-                return made
-        raise ConfigurationError(f"new_secret gave the ids of other keys {_TRIES} times; it must give random bytes")
+                return new
+        raise ConfigurationError(
+            f"new_secret returned the ids of other keys {_TRIES} times; it must return random bytes"
+        )
 
     def keys(self) -> Sequence[ApiKey]:
         """All keys of all applications, revoked ones too, oldest first."""
         return self._repository.keys()
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Make a key invalid, at once and permanently. Revoking it again changes nothing.
+        """Revoke a key, immediately and permanently. Revoking it again changes nothing.
 
         Args:
-            key_id: the id of the key, or its text, which has the id.
+            key_id: the id of the key, or its text, which contains the id.
 
         Raises:
-            KeyNotFound: there is no key with that id; the message never has the text of a key.
+            KeyNotFound: there is no key with that id; the message never contains the text of a key.
         """
         found = _ID.fullmatch(key_id.strip())
         if found is None:
-            # It may be a part of a key, so it is not repeated.
+            # It may be a part of a key, so the message does not repeat it.
             raise KeyNotFound("That is not the id of an API key, which looks like '3f9c0a1b2d4e5f60'; list the keys")
         named = found[1] or found[2]
         revoked = self._repository.revoke(named, at=self._clock())
@@ -118,10 +120,10 @@ class KeyService:
         return revoked
 
     def authenticate(self, text: str) -> ApiKey:
-        """The key whose text this is.
+        """The key with that text.
 
         Raises:
-            InvalidCredentials: it is no key's, or that of a revoked one; the message does not say which.
+            InvalidCredentials: the text is not that of a valid key; the message does not say whether one is revoked.
         """
         shape, digest = _SHAPE.fullmatch(text), _digest(text)
         if shape is None or not self._may_be_valid(digest):
@@ -134,11 +136,11 @@ class KeyService:
         return key
 
     def in_use(self) -> bool:
-        """Whether a key was ever created, even if all are revoked by now."""
+        """Whether a key was ever created, even if all are revoked now."""
         return bool(self.keys())
 
     def _may_be_valid(self, digest: str) -> bool:
-        """Whether to look the key up: always, unless too many turned out to be invalid a moment ago."""
+        """Whether to look the key up: always, unless there were too many invalid keys recently."""
         with self._lock:
             now = self._clock()
             if self._counted_since is None or not timedelta(0) <= now - self._counted_since < FLOOD:
@@ -146,11 +148,11 @@ class KeyService:
             if self._failures < MAX_FAILURES:
                 return True
             if self._listed is None:
-                # With the lock: others wait for this list, instead of reading it once more each.
+                # Under the lock: other threads wait for this list instead of reading it again.
                 self._listed = frozenset(key.digest for key in self.keys() if not key.revoked)
             return digest in self._listed
 
-    def _made(self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None) -> NewKey:
+    def _build(self, application: str, scopes: frozenset[Scope], name: str, agents: frozenset[str] | None) -> NewKey:
         key_id = self._new_secret(_ID_BYTES).hex()
         secret = urlsafe_b64encode(self._new_secret(_SECRET_BYTES)).rstrip(b"=").decode()
         text = f"hk_{key_id}_{secret}"
@@ -170,23 +172,23 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _known(scopes: Scope | str | Iterable[Scope | str]) -> frozenset[Scope]:
+def _parse_scopes(scopes: Scope | str | Iterable[Scope | str]) -> frozenset[Scope]:
     wanted = [scopes] if isinstance(scopes, str | Scope) else scopes
     try:
         known = frozenset(map(Scope.parse, wanted))
     except ValueError as error:
         raise KeyRejected(str(error)) from None
     if not known:
-        raise KeyRejected("A key needs at least one scope, or it could do nothing")
+        raise KeyRejected("A key needs at least one scope")
     return known
 
 
-def _agents(agents: str | Iterable[str]) -> frozenset[str]:
+def _parse_agents(agents: str | Iterable[str]) -> frozenset[str]:
     named = as_texts(agents)
     if problems := [problem.message for agent in named if (problem := label_problem("agent", agent))]:
         raise KeyRejected("; ".join(problems))
     if not named:
-        # An empty list is more likely a mistake than a wish, and must not mean all agents.
+        # An empty list is probably a mistake, and must not mean all agents.
         raise KeyRejected("A key that is limited to agents needs at least one; leave agents out for a key for all")
     if len(only := frozenset(named)) > MAX_AGENTS:
         raise KeyRejected(f"Too many agents: {len(only)} (max: {MAX_AGENTS}); make another key, or one for all agents")

@@ -1,4 +1,4 @@
-"""Mirroring one storage in another: finding what only the target has, and removing it."""
+"""Mirroring one storage in another: finding and removing what only the target has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH: Final = 1_000
 
 
 class Kind(Enum):
-    """What can be in the target alone."""
+    """The kind of an item that only the target has."""
 
     FEEDBACK = "feedback"
     METADATA = "metadata values"
@@ -29,10 +29,10 @@ class Kind(Enum):
 
 @frozen
 class Extra:
-    """What the target has and the source does not.
+    """An item that only the target has.
 
     ``name`` is the id of feedback, or the name of a metadata value. A conversation is extra if it has an agent or a
-    message that the source's does not have. Of an application of which the source has nothing, that is all there is.
+    message that it does not have in the source. An application without data in the source is one item.
     """
 
     kind: Kind
@@ -42,10 +42,10 @@ class Extra:
 
 
 class Mirroring:
-    """Finds what the target has and the source does not, and removes it.
+    """Finds and removes what only the target has.
 
-    An application of which the source has nothing is left alone, as the source may be the wrong one. ``allow_empty``
-    is for a source from which all of it was erased; it needs the ``application``.
+    An application without data in the source is not touched, as the source may be the wrong one. ``allow_empty`` is for
+    a source from which all its data was erased; it needs the ``application``.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Mirroring:
         self._allow_empty = allow_empty
 
     def extras(self) -> Iterator[Extra]:
-        """What the target has and the source does not; at the end, the applications of which the source has nothing.
+        """The items that only the target has, and at the end the applications without data in the source.
 
-        Each is looked up in the source, so that it is never something that was merely not read.
+        Each item is looked up in the source, so none is listed only because it was not read.
         """
         in_source, in_target = self._applications(self._source), self._applications(self._target)
         mirrored = in_target if self._allow_empty else in_source & in_target
@@ -79,12 +79,12 @@ class Mirroring:
         yield from (Extra(Kind.APPLICATION, name) for name in sorted(in_target - mirrored))
 
     def remove(self, extras: Iterable[Extra], *, at: datetime) -> Counter[Kind]:
-        """Remove these from the target for good, unless the source has them by now; ``at`` is the time now.
+        """Remove these items from the target permanently, unless the source has them now; ``at`` is the current time.
 
-        Gives how much was removed; of conversations, how many sessions had one.
+        Returns the numbers of removed items; for conversations, the number of sessions.
 
-        A conversation is removed as a whole: copying then brings back what the source has of it. Applications of which
-        the source has nothing stay.
+        A conversation is removed as a whole: copying again restores the part that the source has. Applications without
+        data in the source are not removed.
         """
         removed = Counter[Kind]()
         for extra in extras:
@@ -103,7 +103,7 @@ class Mirroring:
         return removed
 
     def _applications(self, storage: Storage) -> set[str]:
-        """The applications, of those to be mirrored, that have anything that can be copied."""
+        """The applications with data that can be copied, limited to the one that is mirrored."""
         names = {
             *storage.feedback.applications(),
             *(application for application, _, _ in storage.sessions.stream()),
@@ -126,7 +126,7 @@ class Mirroring:
                 yield from (Extra(Kind.METADATA, application, session_id, name) for name in sorted(names))
 
     def _has_extra_parts(self, application: str, session_id: str) -> bool:
-        """Whether a conversation of the target has an agent, or a message, that the source's does not have."""
+        """Whether a conversation has an agent or a message in the target that it does not have in the source."""
         place, source, target = (application, session_id), self._source.conversations, self._target.conversations
         if target.agents(*place).keys() - source.agents(*place).keys():
             return True

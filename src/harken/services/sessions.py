@@ -1,4 +1,4 @@
-"""What an application knows of a session."""
+"""Session metadata: JSON values of a session, by name."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _json = json.JSONEncoder(sort_keys=True).encode
 
 @frozen
 class Merged:
-    """What became of metadata that was merged, by name: was set, was there already, or was left out, and why."""
+    """The result of a merge, by name: values that were added, values that existed, and reasons for refused ones."""
 
     added: Mapping[str, JsonValue]
-    there: Mapping[str, JsonValue]
+    existing: Mapping[str, JsonValue]
     refused: Mapping[str, str]
 
 
 class SessionService:
-    """Keeps a session's metadata: JSON values by name, updated key by key."""
+    """Stores the metadata of sessions, updated key by key."""
 
     def __init__(self, repository: SessionRepository) -> None:
         self._repository = repository
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
-        """All metadata of a session, sorted by name; empty where there is none.
+        """All metadata of a session, sorted by name; empty if there is none.
 
         Raises:
-            InvalidMetadata: an id that no session can have.
+            InvalidMetadata: an id is invalid.
         """
         _check_ids(application, session_id)
         return self._repository.get(application, session_id)
 
     def update(self, application: str, session_id: str, changes: Mapping[str, JsonValue]) -> None:
-        """Set these keys and leave the others as they are.
+        """Set these keys, and keep the others.
 
         Raises:
-            InvalidMetadata: an id, a name or a value that not every storage could keep, or the session would have more
-                than 1,000 names or 1,000,000 bytes of metadata; nothing was changed.
+            InvalidMetadata: an id, a name or a value is invalid, or the session would have more than 1,000 names or
+                1,000,000 bytes of metadata; nothing was changed.
         """
         problems = [*_id_problems(application, session_id), *_problems(changes)]
         if problems:
@@ -55,19 +55,19 @@ class SessionService:
         self._repository.update(application, session_id, changes)
 
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
-        """Set what has no value yet, and change nothing that has one; what is unfit stops nothing else.
+        """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
 
-        What has a value is looked up before: somebody who sets the same name at the same time may be overwritten.
+        Existing values are read first: a value that is set at the same time may be overwritten.
 
         Raises:
-            InvalidMetadata: an id that no session can have, or too much metadata; nothing was changed.
+            InvalidMetadata: an id is invalid, or the session would have too much metadata; nothing was changed.
         """
-        there = self.get(application, session_id)
-        refused = {name: reason for name, value in metadata.items() if (reason := _refusal(there, name, value))}
-        fit = {name: value for name, value in metadata.items() if name not in refused}
+        existing = self.get(application, session_id)
+        refused = {name: reason for name, value in metadata.items() if (reason := _refusal(existing, name, value))}
+        valid = {name: value for name, value in metadata.items() if name not in refused}
         merged = Merged(
-            added={name: value for name, value in fit.items() if name not in there},
-            there={name: value for name, value in fit.items() if name in there},
+            added={name: value for name, value in valid.items() if name not in existing},
+            existing={name: value for name, value in valid.items() if name in existing},
             refused=refused,
         )
         if merged.added:
@@ -75,20 +75,20 @@ class SessionService:
         return merged
 
     def delete(self, application: str, session_id: str, keys: str | Iterable[str] | None = None) -> int:
-        """Remove these keys, or a single one (all, if ``None``), and say how many there were."""
+        """Remove these keys, or a single one, or all if ``None``; returns how many existed."""
         _check_ids(application, session_id)
         if keys is not None:
-            # Not every storage can be asked for what none could keep.
+            # Not every storage can be queried for an invalid name.
             keys = [key for key in as_texts(keys) if not name_problem("metadata", key)]
         return self._repository.delete(application, session_id, keys)
 
 
-def _refusal(there: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
-    """Why that value cannot be merged into what is there; empty if it can."""
+def _refusal(existing: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
+    """Why the value cannot be merged into the existing metadata; empty if it can."""
     if problems := list(_problems({name: value})):
         return "; ".join(problems)
-    # As JSON, because to Python 1, 1.0 and True are the same.
-    if name in there and (kept := _json(there[name])) != _json(value):
+    # As JSON, because 1, 1.0 and True are equal in Python.
+    if name in existing and (kept := _json(existing[name])) != _json(value):
         return f"metadata.{name} has another value already, which was kept: {kept[:_SHOWN_OF_VALUE]}"
     return ""
 
@@ -105,7 +105,7 @@ def _id_problems(application: str, session_id: str) -> Iterator[str]:
 
 
 def _problems(changes: Mapping[str, JsonValue]) -> Iterator[str]:
-    """What makes this no JSON that every storage could keep: walks it without recursion, so that depth does no harm."""
+    """The reasons why not every storage can store this. Not recursive, so that deep nesting does no harm."""
     stack: list[tuple[str, object, int]] = [("metadata", dict(changes), 0)]
     seen = 0
     while stack:

@@ -1,4 +1,4 @@
-"""Somebody else's files: what their columns become, and what becomes of rows that nobody can make sense of."""
+"""Importing files of other programs: mapped columns, invalid rows and repeated imports."""
 
 import io
 import json
@@ -21,7 +21,7 @@ SOURCES = {"csv": CsvSource, "jsonl": JsonLinesSource}
 
 
 def imported(hk: Harken, data: str | bytes, of: str = "csv", columns: Columns | None = None) -> tuple[Tally, list[Any]]:
-    """Import a file: the tally, and what was rejected."""
+    """Import a file. Returns the tally and the rejected rows."""
     rejected: list[Any] = []
     raw = data if isinstance(data, bytes) else data.encode()
     source = SOURCES[of](io.BytesIO(raw), columns or Columns(), hk.application)
@@ -32,22 +32,22 @@ def imported(hk: Harken, data: str | bytes, of: str = "csv", columns: Columns | 
 
 
 def only(hk: Harken) -> Feedback:
-    """The feedback that there is."""
+    """The only entry in the storage."""
     [feedback] = hk.stream()
     return feedback
 
 
 def rows_of(data: bytes) -> list[Row]:
-    """What is read of a CSV file."""
+    """The rows of a CSV file."""
     return list(CsvSource(io.BytesIO(data), Columns(), "default").rows())
 
 
-# --- what columns become ----------------------------------------------------------------------------------------------
+# --- mapped columns ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
-def test_columns_are_fields_by_their_name(hk: Harken, of: str) -> None:
-    """Each column goes where its name says, dates are kept, and all others go into the context."""
+def test_columns_are_mapped_by_name(hk: Harken, of: str) -> None:
+    """Columns with the name of a field are mapped to it; all others go into the context."""
     row = {
         "session_id": "s",
         "message_id": "m",
@@ -72,13 +72,13 @@ def test_columns_are_fields_by_their_name(hk: Harken, of: str) -> None:
 
 
 def test_a_date_without_a_zone_is_utc(hk: Harken) -> None:
-    """Naive dates are taken as UTC, whatever the machine's zone is."""
+    """A naive date is UTC."""
     imported(hk, "session_id,created_at\ns,2015-02-16 23:36:05\n")
     assert only(hk).created_at == datetime(2015, 2, 16, 23, 36, 5, tzinfo=UTC)
 
 
 def test_without_a_date_it_is_now(hk: Harken) -> None:
-    """Rows without a date count as given at the time of the import."""
+    """Rows without a date have the time of the import."""
     imported(hk, "session_id,rating\ns,up\n")
     assert only(hk).created_at == only(hk).updated_at
 
@@ -87,15 +87,15 @@ def test_without_a_date_it_is_now(hk: Harken) -> None:
     ("cell", "tags"), [("slow", ("slow",)), ('["a","b"]', ("a", "b")), ("", ()), ("a,b", ("a,b",))]
 )
 def test_tags_are_a_json_list_or_one_tag(hk: Harken, cell: str, tags: tuple[str, ...]) -> None:
-    """A cell of tags is a JSON list if it looks like one, or else a single tag."""
+    """A cell that begins like a JSON list is one; any other is a single tag."""
     quoted = cell.replace('"', '""')
     imported(hk, f'session_id,tags\ns,"{quoted}"\n')
     assert only(hk).tags == tags
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
-def test_sentiments_come_along(hk: Harken, of: str) -> None:
-    """A sentiment that was found elsewhere is kept."""
+def test_sentiment_is_imported(hk: Harken, of: str) -> None:
+    """The sentiment in a file is stored."""
     parts: dict[str, Any] = {"polarity": -0.5, "subjectivity": 1}
     text = json.dumps({"session_id": "s", "sentiment": parts})
     imported(hk, "session_id,sentiment_polarity,sentiment_subjectivity\ns,-0.5,1" if of == "csv" else text, of)
@@ -104,7 +104,7 @@ def test_sentiments_come_along(hk: Harken, of: str) -> None:
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_columns_can_be_mapped_and_constants_set(hk: Harken, of: str) -> None:
-    """Files with other names need no rewriting; a constant stands in only where a row has nothing."""
+    """Columns map other names; a constant is used only if a row has no value."""
     columns = Columns(
         {"comment": "text", "author": "user", "context.tier": "plan", "tags": "labels"},
         {
@@ -129,8 +129,8 @@ def test_columns_can_be_mapped_and_constants_set(hk: Harken, of: str) -> None:
     assert bad.context == {"tier": "free", "source": "file"}
 
 
-def test_columns_never_hide_each_other(hk: Harken) -> None:
-    """Columns of the same name, without one, or with one that becomes the same, are all kept."""
+def test_columns_with_equal_names(hk: Harken) -> None:
+    """Columns with the same name, without a name, or with names that become the same, are all stored."""
     imported(hk, ",session_id,a b,a_b,a b\nx,s,1,2,3\n")
     assert only(hk).context == {"unnamed": "x", "a_b": "1", "a_b_2": "2", "a_b_2_2": "3"}
     imported(hk, '{"session_id": "t", "a b": 1, "a_b": 2, "nested": {"x": [1]}}', "jsonl")
@@ -138,47 +138,55 @@ def test_columns_never_hide_each_other(hk: Harken) -> None:
     assert feedback.context == {"a_b": 1, "a_b_2": 2, "nested": '{"x": [1]}'}
 
 
-def test_a_byte_order_mark_is_no_text(hk: Harken) -> None:
-    """Files that a spreadsheet saved begin with a mark, which is part of no name and no row."""
+def test_a_byte_order_mark_is_ignored(hk: Harken) -> None:
+    """The byte order mark that spreadsheets write is not part of the first name or row."""
     imported(hk, b"\xef\xbb\xbfsession_id,rating\r\ns,up\r\n")
     imported(hk, b'\xef\xbb\xbf{"session_id": "t"}\r\n', "jsonl")
     assert [one.session_id for one in hk.stream()] == ["s", "t"]
 
 
 @pytest.mark.parametrize(
-    ("mapped", "constants", "said"),
+    ("mapped", "constants", "message"),
     [
-        ({"remark": "x"}, {}, "There is no field 'remark'; the fields are session_id"),
-        ({}, {"id": "1"}, "There is no field 'id'"),
+        ({"remark": "x"}, {}, "Unknown field 'remark'; the fields are session_id"),
+        ({}, {"id": "1"}, "Unknown field 'id'"),
         ({"context.a b": "x"}, {}, "context name 'a b'"),
-        ({"comment": "txt"}, {}, "There is no column 'txt' to read comment from; the columns are 'rating', 'text'"),
-        ({}, {}, "No row has a session_id.*--map session_id=COLUMN.*--set session_id=VALUE; the columns are 'rating'"),
+        (
+            {"comment": "txt"},
+            {},
+            "Column 'txt', which is mapped to comment, is missing; the columns are 'rating', 'text'",
+        ),
+        (
+            {},
+            {},
+            "The rows have no session_id.*--map session_id=COLUMN.*--set session_id=VALUE; the columns are 'rating'",
+        ),
     ],
 )
-def test_what_cannot_work_stops_at_once(hk: Harken, mapped: Any, constants: Any, said: str) -> None:
-    """A mapping that no row can satisfy is refused before anything is read, with what there is to choose from."""
-    with pytest.raises(UnusableFile, match=said):
+def test_invalid_mappings_are_refused(hk: Harken, mapped: Any, constants: Any, message: str) -> None:
+    """An invalid mapping is refused before any row is read, and the error lists the valid names."""
+    with pytest.raises(UnusableFile, match=message):
         imported(hk, "rating,text\nup,hi\n", columns=Columns(mapped, constants))
 
 
 @pytest.mark.parametrize(
-    ("data", "of", "said"),
+    ("data", "of", "message"),
     [
-        (b"", "csv", "begins with a row of column names, but this one is empty"),
-        (b'"session_id\n', "csv", "begins with a row of column names, but no valid CSV"),
+        (b"", "csv", "must begin with a row of column names: this file is empty"),
+        (b'"session_id\n', "csv", "must begin with a row of column names: not valid CSV"),
         ("session_id\ns\n".encode("utf-16"), "csv", "UTF-16; save it as UTF-8"),
         ('{"session_id": "s"}'.encode("utf-16"), "jsonl", "UTF-16; save it as UTF-8"),
         (b'{"rating": "up"}\n{"rating": "down"}\n', "jsonl", "--map session_id=COLUMN"),
     ],
 )
-def test_files_of_no_use_are_refused(hk: Harken, data: bytes, of: str, said: str) -> None:
-    """A file in which no row can be understood is refused as a whole."""
-    with pytest.raises(UnusableFile, match=said):
+def test_unusable_files_are_refused(hk: Harken, data: bytes, of: str, message: str) -> None:
+    """A file without any usable row is refused as a whole."""
+    with pytest.raises(UnusableFile, match=message):
         imported(hk, data, of)
 
 
 @pytest.mark.parametrize(
-    ("data", "of", "said"),
+    ("data", "of", "message"),
     [
         ('{"session_id": "s", "rating": "down", "rating": "up"}\n', "jsonl", 'The member "rating" appears twice'),
         ('{"session_id": "s", "context": {"a": 1, "a": 2}}\n', "jsonl", 'The member "a" appears twice'),
@@ -186,39 +194,39 @@ def test_files_of_no_use_are_refused(hk: Harken, data: bytes, of: str, said: str
         ('session_id,tags\ns,"[{""a"": 1, ""a"": 2}]"\n', "csv", 'tags: The member "a" appears twice'),
     ],
 )
-def test_a_member_that_appears_twice_is_not_guessed(hk: Harken, data: str, of: str, said: str) -> None:
-    """A row that names a member twice is rejected with the member's name; the rows around it are read."""
+def test_repeated_members_are_rejected(hk: Harken, data: str, of: str, message: str) -> None:
+    """A row with a repeated member is rejected with its name; other rows are imported."""
     _, rejected = imported(hk, data + ('{"session_id": "t"}\n' if of == "jsonl" else "t,\n"), of)
-    assert [parts[1] for parts in rejected] == [said]
+    assert [parts[1] for parts in rejected] == [message]
     assert [one.session_id for one in hk.stream()] == ["t"]
 
 
-# --- rows that are not fit --------------------------------------------------------------------------------------------
+# --- invalid rows -----------------------------------------------------------------------------------------------------
 
 BAD_CELLS = [
-    ("s,up", "it has 2 cells, but there are 3 columns", "s,up"),
-    ("s,up,a,b", "it has 4 cells, but there are 3 columns", "s,up,a,b"),
+    ("s,up", "the row has 2 cells, but there are 3 columns", "s,up"),
+    ("s,up,a,b", "the row has 4 cells, but there are 3 columns", "s,up,a,b"),
     ("s,sideways,a", "Invalid rating: sideways. Must be 'up', 'down', or None", None),
-    (",up,a", "no session_id: say which column has it with --map session_id=COLUMN", None),
+    (",up,a", "no session_id; map a column to it with --map session_id=COLUMN", None),
     ("s,down,", "Please provide a comment when giving negative feedback", None),
     ("s,up,a\0b", "comment must not contain NUL characters", None),
     (f"s,up,{'x' * 1001}", "Comment too long: 1001 characters (max: 1000)", None),
     (f"s,sideways,{'x' * 1001}", "Invalid rating: sideways. Must be 'up', 'down', or None; Comment too long", None),
-    (f"s,up,{'x' * MAX_ROW_CHARACTERS}", "longer than any row can be", f"s,up,{'x' * 995}"),
-    ('s,up,"never closed', "no valid CSV: unexpected end of data", 's,up,"never closed'),
-    ('s,up,"5" screen"', "no valid CSV: ',' expected after '\"'", 's,up,"5" screen"'),
+    (f"s,up,{'x' * MAX_ROW_CHARACTERS}", "the row is too long", f"s,up,{'x' * 995}"),
+    ('s,up,"never closed', "not valid CSV: unexpected end of data", 's,up,"never closed'),
+    ('s,up,"5" screen"', "not valid CSV: ',' expected after '\"'", 's,up,"5" screen"'),
 ]
 
 
 @pytest.mark.parametrize(("bad", "reason", "raw"), BAD_CELLS)
-def test_a_bad_row_stops_no_other(hk: Harken, bad: str, reason: str, raw: str | None) -> None:
-    """Whatever is wrong with a row, those before and behind it come in, and the reason and the line are told."""
+def test_an_invalid_row_does_not_affect_others(hk: Harken, bad: str, reason: str, raw: str | None) -> None:
+    """The rows before and after an invalid one are imported; its line and the reason are reported."""
     tally, rejected = imported(hk, f"session_id,rating,comment\nbefore,up,a\n\n{bad}\nafter,up,b\n")
     assert [one.session_id for one in hk.stream()] == ["before", "after"]
     assert (tally.read, tally.added, tally.rejected) == (3, 2, 1)
-    [(line, said, row)] = rejected
+    [(line, message, row)] = rejected
     assert line == 4
-    assert said.startswith(reason)
+    assert message.startswith(reason)
     assert row == (raw or dict(zip(("session_id", "rating", "comment"), bad.split(","), strict=True)))
 
 
@@ -228,32 +236,32 @@ def test_a_bad_row_stops_no_other(hk: Harken, bad: str, reason: str, raw: str | 
         (
             "created_at",
             "yesterday",
-            "created_at is no ISO 8601 date: 'yesterday'; expected one like 2026-01-31T12:00:00Z",
+            "created_at is not an ISO 8601 date: 'yesterday'; expected one such as 2026-01-31T12:00:00Z",
         ),
         ("created_at", "1969-12-31", "created_at must"),
-        ("created_at", "9999-12-31T23:59:59-10:00", "created_at is no ISO 8601 date"),
-        ("tags", "[oops", "tags begins like JSON, but is none: '[oops'"),
-        ("context", "{oops", "context begins like JSON, but is none: '{oops'"),
+        ("created_at", "9999-12-31T23:59:59-10:00", "created_at is not an ISO 8601 date"),
+        ("tags", "[oops", "tags is not valid JSON: '[oops'"),
+        ("context", "{oops", "context is not valid JSON: '{oops'"),
         ("sentiment_polarity", "good", "sentiment polarity must be a number, got 'good'"),
         ("sentiment_polarity", "0.5", "sentiment subjectivity must be a number, got None"),
     ],
 )
-def test_cells_that_make_no_sense_are_told_of(hk: Harken, column: str, cell: str, reason: str) -> None:
-    """A cell that its column cannot have is a reason that says what was expected."""
-    _, [(line, said, row)] = imported(hk, f"session_id,{column}\ns,{cell}\nt,\n")
+def test_invalid_cells_are_reported(hk: Harken, column: str, cell: str, reason: str) -> None:
+    """The reason says what the column expects."""
+    _, [(line, message, row)] = imported(hk, f"session_id,{column}\ns,{cell}\nt,\n")
     assert (line, row) == (2, {"session_id": "s", column: cell})
-    assert said.startswith(reason)
+    assert message.startswith(reason)
     assert only(hk).session_id == "t"
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{oops}", "no valid JSON: Expecting property name"),
+        ("{oops}", "not valid JSON: Expecting property name"),
         ("[1]", "expected a JSON object such as {...}, got list"),
         ("null", "expected a JSON object such as {...}, got NoneType"),
-        ("[" * 100_000, "JSON that goes beyond all bounds"),
-        ('{"a": 1' + "0" * 5_000 + "}", "JSON that goes beyond all bounds"),
+        ("[" * 100_000, "the JSON exceeds a limit"),
+        ('{"a": 1' + "0" * 5_000 + "}", "the JSON exceeds a limit"),
         ('{"session_id": "s", "comment": "\\ud800"}', "comment contains a lone surrogate"),
         ('{"session_id": "s", "comment": "\\u0000"}', "comment must not contain NUL"),
         ('{"session_id": "s", "comment": 1}', "comment must be text, got int"),
@@ -261,43 +269,43 @@ def test_cells_that_make_no_sense_are_told_of(hk: Harken, column: str, cell: str
         ('{"session_id": ["s"]}', "session_id must be text, got list"),
         ('{"session_id": "s", "rating": 0}', "Invalid rating: 0"),
         ('{"session_id": "s", "rating": ["up"]}', "Invalid rating: ['up']"),
-        ('{"session_id": "s", "tags": {"a": 1}}', "tags must be a text or a list of texts"),
+        ('{"session_id": "s", "tags": {"a": 1}}', "tags must be text or a list of texts"),
         ('{"session_id": "s", "tags": [1]}', "tags must be text, got int"),
         ('{"session_id": "s", "x": NaN}', "context.x must be finite"),
         ('{"session_id": "s", "x": 9223372036854775808}', "context.x must fit into 64 bits"),
-        ('{"session_id": "s", "created_at": 1424129765}', "created_at is no ISO 8601 date: 1424129765"),
+        ('{"session_id": "s", "created_at": 1424129765}', "created_at is not an ISO 8601 date: 1424129765"),
         ('{"rating": "up"}', "no session_id"),
     ],
 )
-def test_a_bad_object_stops_no_other(hk: Harken, line: str, reason: str) -> None:
-    """The same for JSON Lines: nothing that stands in a line stops the import, or is lost without a reason."""
+def test_an_invalid_object_does_not_affect_others(hk: Harken, line: str, reason: str) -> None:
+    """The same for JSON Lines: no line stops the import or is lost without a reason."""
     lines = ('{"session_id": "before"}', "", line, '{"session_id": "after"}')
     _, rejected = imported(hk, "\n".join(lines), "jsonl")
     assert [one.session_id for one in hk.stream()] == ["before", "after"]
-    [(number, said, row)] = rejected
+    [(number, message, row)] = rejected
     assert number == 3
-    assert said.startswith(reason)
-    # What goes into the file of rejected rows is ASCII, whatever it was.
+    assert message.startswith(reason)
+    # The file of rejected rows is ASCII.
     assert json.dumps({"row": row}).isascii()
 
 
-def test_bytes_that_are_no_utf8_spoil_their_row_only(hk: Harken) -> None:
-    """Latin-1 among UTF-8 is rejected row by row, readable enough to be found."""
+def test_invalid_utf8_affects_only_its_row(hk: Harken) -> None:
+    """Rows in Latin-1 are rejected, with the invalid bytes escaped."""
     _, csv_rejected = imported(hk, b"session_id,comment\na,caf\xe9\nb,caf\xc3\xa9\n")
     _, jsonl_rejected = imported(hk, b'{"session_id": "c", "comment": "caf\xe9"}\n{"session_id": "d"}\n', "jsonl")
-    said = "not UTF-8; save the file as UTF-8 and import it again"
-    assert csv_rejected == [(2, said, {"session_id": "a", "comment": "caf\\xe9"})]
-    assert jsonl_rejected == [(1, said, '{"session_id": "c", "comment": "caf\\xe9"}')]
+    message = "the row is not UTF-8; save the file as UTF-8 and import it again"
+    assert csv_rejected == [(2, message, {"session_id": "a", "comment": "caf\\xe9"})]
+    assert jsonl_rejected == [(1, message, '{"session_id": "c", "comment": "caf\\xe9"}')]
     assert [(one.session_id, one.comment) for one in hk.stream()] == [("b", "café"), ("d", "")]
 
 
-def test_lines_are_counted_as_they_stand_in_the_file() -> None:
-    """A record is told by the line that it starts on, however many lines the ones before it have."""
+def test_line_numbers() -> None:
+    """The line of a record is its first physical line, also after records of several lines."""
     rows = rows_of(b'session_id,comment\r\na,"1\r\n2\n3"\r\n\r\nb\r\nc,"4\n5"\r\nd\r\n')
     assert [(row.line, bool(row.reason)) for row in rows] == [(2, False), (6, True), (7, False), (9, True)]
 
 
-#: How a record can stand in a file, behind its id.
+#: Endings of a record, after its id.
 _RECORDS = (
     ",good\n",
     ',"of\nthree\r\nlines"\n',
@@ -313,7 +321,7 @@ _RECORDS = (
 
 @given(st.lists(st.sampled_from(_RECORDS), max_size=12))
 def test_what_follows_a_broken_record_is_reported_with_its_own_line(records: list[str]) -> None:
-    """However a record is broken, it and all that follow are reported with the lines on which they stand, each once."""
+    """An invalid record and those after it are reported once each, with their line numbers."""
     text = "session_id,comment\n" + "".join(f"id-{number}{record}" for number, record in enumerate(records))
     lines = text.replace("\r\n", "\n").split("\n")
     found = [(row.line, row.raw if isinstance(row.raw, str) else row.raw[0]) for row in rows_of(text.encode())]
@@ -321,24 +329,24 @@ def test_what_follows_a_broken_record_is_reported_with_its_own_line(records: lis
     assert ids == [(lines.index(line) + 1, line.partition(",")[0]) for line in lines if line.startswith("id-")]
 
 
-def test_an_open_quote_swallows_nothing(hk: Harken) -> None:
-    """A quote that is never closed spoils one line: all rows behind it are read, quoted ones too."""
-    behind = "".join(f's{number},up,"said, and done"\n' for number in range(50))
-    tally, rejected = imported(hk, f'session_id,rating,comment\nbad,up,"open\nfine,up,ok\n{behind}')
+def test_an_unclosed_quote_affects_one_line(hk: Harken) -> None:
+    """All rows after an unclosed quote are imported, including quoted ones."""
+    following = "".join(f's{number},up,"said, and done"\n' for number in range(50))
+    tally, rejected = imported(hk, f'session_id,rating,comment\nbad,up,"open\nfine,up,ok\n{following}')
     assert (tally.read, tally.added) == (52, 51)
     assert [(line, row) for line, _, row in rejected] == [(2, 'bad,up,"open')]
 
 
-def test_many_open_quotes_take_no_forever() -> None:
-    """Going back behind each open quote costs at most one row's longest length."""
+def test_many_unclosed_quotes_are_fast() -> None:
+    """Each unclosed quote costs at most the reading of one row of maximum length."""
     data = b"session_id,comment\n" + b's,"open\n' * 3_000
     began = time.perf_counter()
     assert len(rows_of(data)) == 3_000
     assert time.perf_counter() - began < 10
 
 
-def test_a_line_without_end_takes_no_memory(hk: Harken) -> None:
-    """Garbage without a line break is skipped piece by piece, and the next line is a row again."""
+def test_an_endless_line_is_skipped(hk: Harken) -> None:
+    """A very long line is skipped in pieces, and the next line is a row again."""
     garbage = b"x" * (2 * MAX_EXPORTED_CHARACTERS)
     tally, [(line, _, row)] = imported(hk, b"session_id\n" + garbage + b"\nfine\n")
     assert (tally.added, line, len(row)) == (1, 2, 1_000)
@@ -349,14 +357,14 @@ def test_a_line_without_end_takes_no_memory(hk: Harken) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    """Whatever comes behind the header, each row is content or a reason, and reading ends."""
+    """For any bytes after the header, each row has content or a reason, and reading ends."""
     for row in rows_of(b"session_id,comment\n" + data):
         assert (row.content is None) == bool(row.reason)
 
 
 @given(st.text(st.sampled_from(',"\r\nab='), max_size=40))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """The same for texts that are almost CSV; and the lines only go up."""
+    """The same for text that is almost CSV; line numbers increase."""
     lines = [row.line for row in rows_of(b"session_id,comment\n" + text.encode())]
     assert lines == sorted(set(lines))
 
@@ -364,7 +372,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 @pytest.mark.usefixtures("in_kathmandu")
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_a_date_without_a_zone_is_in_utc(hk: Harken, of: str) -> None:
-    """In any zone of the machine, times without a zone mean UTC, and a zone in a file is understood."""
+    """Times without a zone are UTC, independent of the local time zone; a zone in a file is respected."""
     rows = [("plain", "2015-02-16T23:36:05"), ("day", "2015-02-16"), ("zone", "2015-02-17T05:21:05+05:45")]
     csv_text = "session_id,created_at\n" + "".join(f"{name},{text}\n" for name, text in rows)
     lines = "\n".join(json.dumps({"session_id": name, "created_at": text}) for name, text in rows)
@@ -374,12 +382,12 @@ def test_a_date_without_a_zone_is_in_utc(hk: Harken, of: str) -> None:
     assert found == {"plain": instant, "day": datetime(2015, 2, 16, tzinfo=UTC), "zone": instant}
 
 
-# --- again, and again -------------------------------------------------------------------------------------------------
+# --- repeated imports -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_importing_again_adds_nothing(hk: Harken, of: str) -> None:
-    """Rows are known by what they say: the same file, even in another order, is there already."""
+    """Rows are identified by their content: the same file, in any order, has only duplicates."""
     rows = ["a,up,x", "b,up,y", "a,up,x", "a,up,z"]
     lines = [json.dumps(dict(zip(("session_id", "rating", "comment"), row.split(","), strict=True))) for row in rows]
 
@@ -393,34 +401,34 @@ def test_importing_again_adds_nothing(hk: Harken, of: str) -> None:
     assert imported(hk, file(-1), of)[0] == Tally(4, 0, 4, 0)
 
 
-def test_repeated_rows_are_all_kept(hk: Harken) -> None:
-    """Different people say the same: rows that are repeated in a file are kept as often as they stand there."""
+def test_repeated_rows_are_all_stored(hk: Harken) -> None:
+    """Equal rows in one file are stored as often as they occur."""
     header, row = "session_id,comment\n", "s,Great\n"
     assert imported(hk, header + row * 3)[0].added == 3
     assert imported(hk, header + row * 5)[0] == Tally(5, 2, 3, 0)
 
 
-def test_the_order_of_columns_means_nothing(hk: Harken) -> None:
-    """A file whose columns were moved about says the same."""
+def test_the_order_of_columns_is_irrelevant(hk: Harken) -> None:
+    """A file with reordered columns has the same rows."""
     imported(hk, "session_id,b,a,comment\ns,1,2,hi\n")
     assert imported(hk, "a,comment,b,session_id\n2,hi,1,s\n")[0].duplicates == 1
 
 
 def test_neighbouring_cells_are_not_confused(hk: Harken) -> None:
-    """Rows whose cells only together read the same are different rows."""
+    """Rows whose concatenated cells are equal are different rows."""
     rows = ["ab,c,,", "a,bc,,", "a,,b,c", "a,,,bc", "a,,bc,"]
     tally, _ = imported(hk, "\n".join(("session_id,comment,x,y", *rows)))
     assert tally.added == len(rows)
 
 
-def test_old_feedback_is_no_news(hk: Harken) -> None:
-    """An import causes no events: nobody wants to be told of last year's complaints."""
+def test_an_import_causes_no_events(hk: Harken) -> None:
+    """Imported feedback is old, so it does not cause notifications."""
     imported(hk, "session_id\ns\n")
     assert hk.outbox.events(limit=10) == []
 
 
 def test_batches_are_durable_one_by_one() -> None:
-    """What has been counted is stored, so an import that was cut off goes on where it was."""
+    """Counted rows are stored, so an interrupted import can be repeated."""
     data = "session_id\n" + "".join(f"s{number}\n" for number in range(2_500))
     with harken.connect("memory://") as hk:
         batches = Importer(hk, CsvSource(io.BytesIO(data.encode()), Columns(), "default"), print).batches()
@@ -429,6 +437,6 @@ def test_batches_are_durable_one_by_one() -> None:
 
 
 def test_dates_keep_their_microseconds(hk: Harken) -> None:
-    """Times come in exactly."""
+    """Times are imported exactly."""
     imported(hk, "session_id,created_at\ns,2020-01-01T00:00:00.000001Z\n")
     assert only(hk).created_at == datetime(2020, 1, 1, tzinfo=UTC) + timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""Sessions with their feedback in an array: what their entries become, and that every one is accounted for."""
+"""Importing session documents: their entries, their metadata, and that each is imported or rejected."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 def migrated(
     hk: Harken, *documents: Document, columns: Columns | None = None, application: str | None = None
 ) -> tuple[Migrated, list[Any]]:
-    """Bring documents in: the tally, and what was rejected."""
+    """Import documents. Returns the tally and the rejected entries."""
     rejected: list[Any] = []
     migration = Migration(hk, lambda *parts: rejected.append(parts), columns=columns, application=application)
     for _ in migration.batches(documents):
@@ -35,21 +35,21 @@ def migrated(
 
 
 def only(hk: Harken) -> Feedback:
-    """The feedback that there is."""
+    """The only entry in the storage."""
     [feedback] = hk.stream()
     return feedback
 
 
-def session(*feedbacks: object, **fields: object) -> Document:
-    """A session's document."""
-    return {"_id": "s", "feedbacks": list(feedbacks), **fields}
+def session(*entries: object, **fields: object) -> Document:
+    """The document of a session."""
+    return {"_id": "s", "feedbacks": list(entries), **fields}
 
 
-# --- what becomes of an entry -----------------------------------------------------------------------------------------
+# --- entries ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_entry_is_feedback_of_its_session(hk: Harken) -> None:
-    """Rating, words and time are kept, and so is everything else that an import knows by its name; it is no news."""
+    """All fields that an import knows are stored, and no events are caused."""
     entry = {
         "rating": "down",
         "comment": " Couldn't find my order number. ",
@@ -85,7 +85,7 @@ def test_an_entry_is_feedback_of_its_session(hk: Harken) -> None:
     ],
 )
 def test_times_are_utc(hk: Harken, value: object, at: datetime) -> None:
-    """A text or a date of BSON means UTC unless it says otherwise; without one it is now."""
+    """Texts and BSON dates are UTC unless they have a zone; without a date it is the current time."""
     migrated(hk, session({"rating": "up", "created_at": value}))
     assert only(hk).created_at == at
 
@@ -94,13 +94,13 @@ def test_times_are_utc(hk: Harken, value: object, at: datetime) -> None:
     ("value", "rating"), [("up", Rating.UP), ("down", Rating.DOWN), (None, Rating.NEUTRAL), ("", Rating.NEUTRAL)]
 )
 def test_ratings(hk: Harken, value: object, rating: Rating) -> None:
-    """Up, down or neither."""
+    """Up, down or neutral."""
     migrated(hk, session({"rating": value, "comment": "words"}))
     assert only(hk).rating is rating
 
 
-def test_nothing_of_an_entry_is_lost(hk: Harken) -> None:
-    """What has no place of its own goes into the context, with a name that is fit for it and a value that is."""
+def test_other_fields_go_into_the_context(hk: Harken) -> None:
+    """Their names and values are converted to valid ones."""
     entry = {
         "user.tier": "gold",
         "$n": 1,
@@ -134,13 +134,13 @@ def test_nothing_of_an_entry_is_lost(hk: Harken) -> None:
 
 
 def test_fields_can_be_read_by_other_names(hk: Harken) -> None:
-    """A program of one's own has names of its own."""
+    """Columns map fields with other names."""
     migrated(hk, session({"user_id": 7, "text": "hi"}), columns=Columns({"author": "user_id", "comment": "text"}))
     assert (only(hk).author, only(hk).comment, only(hk).context) == ("7", "hi", {})
 
 
 def test_the_session_is_that_of_the_document(hk: Harken) -> None:
-    """What an entry says of a session is dropped if it is the same, and else kept beside it."""
+    """The session_id of an entry is dropped if it is the same, and otherwise goes into the context."""
     migrated(hk, session({"session_id": "s", "comment": "a"}, {"session_id": "t", "comment": "b"}))
     same, other = hk.stream()
     assert (same.session_id, same.context) == ("s", {})
@@ -157,10 +157,8 @@ def test_the_session_is_that_of_the_document(hk: Harken) -> None:
         ({}, None, "default"),
     ],
 )
-def test_the_application_is_the_documents_unless_chosen(
-    hk: Harken, fields: Document, chosen: str | None, application: str
-) -> None:
-    """Feedback and metadata go to the application that the document names, unless another one is asked for."""
+def test_the_application_of_a_document(hk: Harken, fields: Document, chosen: str | None, application: str) -> None:
+    """Feedback and metadata go to the application in the document, unless another one is given."""
     migrated(hk, session({"rating": "up"}, metadata={"a": 1}, **fields), application=chosen)
     assert hk.summary(application=application).positive == 1
     assert hk.sessions.get(application, "s") == {"a": 1}
@@ -177,23 +175,23 @@ def test_the_application_is_the_documents_unless_chosen(
         ({"user": 1}, '{"user": 1}'),
     ],
 )
-def test_whatever_a_document_is_known_by_becomes_text(hk: Harken, document_id: object, session_id: str) -> None:
-    """Ids of other types have a text that says them."""
+def test_ids_become_text(hk: Harken, document_id: object, session_id: str) -> None:
+    """Ids of other types are converted to text."""
     assert migrated(hk, session({"rating": "up"}, _id=document_id))[1] == []
     assert only(hk).session_id == session_id
 
 
 @pytest.mark.parametrize("value", [Regex("a"), Timestamp(1, 2), DatetimeMS(2**62), {1, 2}, float("-inf"), (1, None)])
-def test_everything_can_be_said_in_json(value: object) -> None:
-    """A rejected entry can be written down, whatever a driver made of it."""
+def test_every_value_becomes_json(value: object) -> None:
+    """A rejected entry can be written as JSON, for any type of the driver."""
     assert json.loads(json.dumps(plain({"value": [value]}), allow_nan=False))
 
 
-# --- once only --------------------------------------------------------------------------------------------------------
+# --- repeated migrations ----------------------------------------------------------------------------------------------
 
 
-def test_the_same_words_twice_are_kept_twice_but_not_again(hk: Harken) -> None:
-    """Each entry is known by its session, what it says and how often that was said there before."""
+def test_equal_entries_are_stored_once_each(hk: Harken) -> None:
+    """An entry is identified by its session, its content and the number of equal entries before it."""
     documents = (session({"rating": "up"}, {"rating": "up"}), session({"rating": "up"}, _id="t"))
     assert migrated(hk, *documents)[0].feedback == Tally(3, 3, 0, 0)
     assert migrated(hk, *documents)[0].feedback == Tally(3, 0, 3, 0)
@@ -202,16 +200,16 @@ def test_the_same_words_twice_are_kept_twice_but_not_again(hk: Harken) -> None:
     assert migrated(hk, later)[0].feedback == Tally(3, 1, 2, 0)
 
 
-def test_sessions_whose_ids_read_alike_are_both_kept(hk: Harken) -> None:
-    """7 and "7" are two documents, and neither's feedback is taken for the other's."""
+def test_ids_with_equal_texts_are_distinguished(hk: Harken) -> None:
+    """The feedback of the documents 7 and "7" is stored separately."""
     documents = (session({"rating": "up"}, _id=7), session({"rating": "up"}, _id="7"))
     assert migrated(hk, *documents)[0].feedback == Tally(2, 2, 0, 0)
     assert migrated(hk, *documents)[0].feedback == Tally(2, 0, 2, 0)
     assert migrated(hk, session({"rating": "up"}, _id=Int64(7)))[0].feedback == Tally(1, 0, 1, 0)
 
 
-def test_a_migration_that_broke_off_goes_on(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says up to which document all is kept; whoever goes on there, or starts again, misses nothing."""
+def test_an_interrupted_migration_can_continue(hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``reached`` is the last complete document; continuing after it, or starting again, misses nothing."""
     documents = [session({"rating": "up"}, {"rating": None}, _id=f"{number:04}") for number in range(1_200)]
     migration = Migration(hk, print)
     batches = migration.batches(documents)
@@ -231,12 +229,12 @@ def test_a_migration_that_broke_off_goes_on(hk: Harken, monkeypatch: pytest.Monk
 
 
 def test_a_very_long_array_is_one_document(hk: Harken) -> None:
-    """An array of more entries than one write carries is brought in as a whole."""
+    """An array with more entries than a batch is imported as one document."""
     entries = [{"rating": "up", "comment": f"{number}"} for number in range(2_500)]
     assert migrated(hk, session(*entries))[0] == Migrated(1, Tally(2_500, 2_500, 0, 0))
 
 
-# --- what is not fit --------------------------------------------------------------------------------------------------
+# --- invalid entries --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -249,29 +247,29 @@ def test_a_very_long_array_is_one_document(hk: Harken) -> None:
         ({"rating": "down"}, "Please provide a comment when giving negative feedback"),
         ({"comment": "x" * 1_001}, "Comment too long: 1001 characters (max: 1000)"),
         ({"comment": "\udcff"}, "comment contains a lone surrogate, which is not valid Unicode text"),
-        ({"created_at": 5}, "created_at is no ISO 8601 date: 5; expected one like 2026-01-31T12:00:00Z"),
-        ({"tags": 5}, "tags must be a text or a list of texts, got 5"),
+        ({"created_at": 5}, "created_at is not an ISO 8601 date: 5; expected one such as 2026-01-31T12:00:00Z"),
+        ({"tags": 5}, "tags must be text or a list of texts, got 5"),
         ({"context": {"a.b": 1}}, "context name 'a.b' may only have letters, digits, '_' and '-'"),
     ],
 )
-def test_an_entry_that_is_not_fit_stops_no_other(hk: Harken, entry: object, reason: str) -> None:
-    """It is told of with its session, its position in the array, the reason and what it says."""
+def test_an_invalid_entry_does_not_affect_others(hk: Harken, entry: object, reason: str) -> None:
+    """It is reported with its session, its position, the reason and its value."""
     tally, rejected = migrated(hk, session({"rating": "up"}, entry, {"rating": None}))
     assert tally.feedback == Tally(3, 2, 0, 1)
     assert rejected == [("s", 1, reason, entry)]
 
 
-@pytest.mark.parametrize("feedbacks", ["fine", {"rating": "up"}, 7, True])
-def test_an_array_that_is_none_counts_as_one_entry(hk: Harken, feedbacks: object) -> None:
-    """What stands in the place of the array is told of, and counted, so that the sums are right."""
-    tally, rejected = migrated(hk, {"_id": "s", "feedbacks": feedbacks})
+@pytest.mark.parametrize("value", ["fine", {"rating": "up"}, 7, True])
+def test_a_value_that_is_not_an_array_counts_as_one_entry(hk: Harken, value: object) -> None:
+    """It is reported and counted, so that the counts add up."""
+    tally, rejected = migrated(hk, {"_id": "s", "feedbacks": value})
     assert tally == Migrated(1, Tally(1, 0, 0, 1))
-    assert rejected == [("s", None, f"feedbacks must be a list, got {type(feedbacks).__name__}", feedbacks)]
+    assert rejected == [("s", None, f"feedbacks must be a list, got {type(value).__name__}", value)]
 
 
 @pytest.mark.parametrize("document", [{"_id": "s"}, {"_id": "s", "feedbacks": None}, {"_id": "s", "feedbacks": []}])
 def test_a_session_without_feedback_is_only_counted(hk: Harken, document: Document) -> None:
-    """Most sessions have none, and that is no mistake."""
+    """A session without feedback is valid."""
     assert migrated(hk, document) == (Migrated(1), [])
 
 
@@ -283,22 +281,20 @@ def test_a_session_without_feedback_is_only_counted(hk: Harken, document: Docume
         ("a\nb", "a\nb", "session_id must not contain control characters"),
     ],
 )
-def test_a_document_that_no_session_can_be_named_after(
-    hk: Harken, document_id: object, named: str, reason: str
-) -> None:
-    """All of its entries and values are told of."""
+def test_a_document_with_an_invalid_id(hk: Harken, document_id: object, named: str, reason: str) -> None:
+    """All its entries and metadata values are rejected."""
     tally, rejected = migrated(hk, session({"rating": "up"}, {}, _id=document_id, metadata={"a": 1, "b": 2}))
     assert tally == Migrated(1, Tally(2, 0, 0, 2), Tally(2, 0, 0, 2))
     assert rejected == [
-        (named, 0, f"The _id is no session_id: {reason}", {"rating": "up"}),
-        (named, 1, f"The _id is no session_id: {reason}", {}),
+        (named, 0, f"The _id is not a valid session_id: {reason}", {"rating": "up"}),
+        (named, 1, f"The _id is not a valid session_id: {reason}", {}),
         (named, None, reason, {"metadata": {"a": 1}}),
         (named, None, reason, {"metadata": {"b": 2}}),
     ]
 
 
-def test_an_application_that_is_no_name_is_refused(hk: Harken) -> None:
-    """Feedback and metadata are not put where nobody would look for them."""
+def test_an_invalid_application_is_rejected(hk: Harken) -> None:
+    """The feedback and metadata of a document with an invalid application_name are rejected."""
     tally, rejected = migrated(hk, session({"rating": "up"}, metadata={"a": 1}, application_name=["shop"]))
     assert tally == Migrated(1, Tally(1, 0, 0, 1), Tally(1, 0, 0, 1))
     assert {reason for _, _, reason, _ in rejected} == {"application must be text, got list"}
@@ -307,13 +303,13 @@ def test_an_application_that_is_no_name_is_refused(hk: Harken) -> None:
 # --- metadata ---------------------------------------------------------------------------------------------------------
 
 
-def test_metadata_of_a_session_comes_along(hk: Harken) -> None:
-    """Values that JSON lacks become text; whatever no storage could keep is told of, and the others are kept."""
-    fit = {"tier": "gold", "history": ["up", {"n": 1}], "seen_at": datetime(2024, 1, 26)}  # noqa: DTZ001
-    unfit = {"$where": 1, "a.b": 2, "ratio": float("nan"), "deep": {"x": {"$set": ObjectId("0" * 24)}}}
-    tally, rejected = migrated(hk, session(metadata={**fit, **unfit}))
+def test_metadata_is_imported(hk: Harken) -> None:
+    """Values that JSON lacks become text; invalid names and values are rejected, and the others are stored."""
+    valid = {"tier": "gold", "history": ["up", {"n": 1}], "seen_at": datetime(2024, 1, 26)}  # noqa: DTZ001
+    invalid = {"$where": 1, "a.b": 2, "ratio": float("nan"), "deep": {"x": {"$set": ObjectId("0" * 24)}}}
+    tally, rejected = migrated(hk, session(metadata={**valid, **invalid}))
     assert tally.metadata == Tally(7, 3, 0, 4)
-    assert hk.sessions.get("default", "s") == {**fit, "seen_at": "2024-01-26T00:00:00.000000Z"}
+    assert hk.sessions.get("default", "s") == {**valid, "seen_at": "2024-01-26T00:00:00.000000Z"}
     assert rejected == [
         ("s", None, "metadata name '$where' may only have letters, digits, '_' and '-'", {"metadata": {"$where": 1}}),
         ("s", None, "metadata name 'a.b' may only have letters, digits, '_' and '-'", {"metadata": {"a.b": 2}}),
@@ -327,8 +323,8 @@ def test_metadata_of_a_session_comes_along(hk: Harken) -> None:
     ]
 
 
-def test_metadata_that_is_there_is_kept(hk: Harken) -> None:
-    """The same value is there already; another one stays, and the document's is told of."""
+def test_stored_metadata_is_kept(hk: Harken) -> None:
+    """An equal value is a duplicate; a different one is kept, and that of the document is rejected."""
     hk.sessions.update("default", "s", {"tier": "free", "age": 7})
     tally, rejected = migrated(hk, session(metadata={"tier": "gold", "age": 7, "more": 1}))
     assert tally.metadata == Tally(3, 1, 1, 1)
@@ -338,15 +334,15 @@ def test_metadata_that_is_there_is_kept(hk: Harken) -> None:
 
 
 @pytest.mark.parametrize("metadata", [[1], "gold", 5])
-def test_metadata_that_is_no_object_counts_as_one_value(hk: Harken, metadata: object) -> None:
-    """It is told of, and the feedback beside it is kept."""
+def test_metadata_that_is_not_an_object_counts_as_one_value(hk: Harken, metadata: object) -> None:
+    """It is rejected, and the feedback of the document is imported."""
     tally, rejected = migrated(hk, session({"rating": "up"}, metadata=metadata))
     assert tally == Migrated(1, Tally(1, 1, 0, 0), Tally(1, 0, 0, 1))
     reason = f"metadata must be an object, got {type(metadata).__name__}"
     assert rejected == [("s", None, reason, {"metadata": metadata})]
 
 
-# --- all of it --------------------------------------------------------------------------------------------------------
+# --- any documents ----------------------------------------------------------------------------------------------------
 
 
 anything = st.recursive(
@@ -377,8 +373,8 @@ entries = anything | st.fixed_dictionaries(
         max_size=4,
     )
 )
-def test_whatever_documents_hold_the_sums_are_right(documents: list[Document]) -> None:
-    """Nothing that a database can hold breaks a migration or gets lost in it, and doing it again adds nothing."""
+def test_the_counts_add_up_for_any_documents(documents: list[Document]) -> None:
+    """No document stops a migration, each entry is counted, and a repeated migration adds nothing."""
     with harken.connect("memory://") as hk:
         tally, rejected = migrated(hk, *documents)
         arrays = [one["feedbacks"] for one in documents if one["feedbacks"] is not None]
@@ -393,7 +389,7 @@ def test_whatever_documents_hold_the_sums_are_right(documents: list[Document]) -
 
 
 def test_every_entry_of_ten_thousand_sessions_is_accounted_for(hk: Harken) -> None:
-    """Each is kept, or told of with its place, exactly once; doing it again adds nothing and tells the same."""
+    """Each is imported or rejected exactly once; a repeated migration adds nothing and rejects the same."""
     expected = Expected()
     documents = list(session_documents(10_000, expected))
     tally, rejected = migrated(hk, *documents)

@@ -1,4 +1,4 @@
-"""What is exported can be imported as it was, in either format."""
+"""An import restores an export exactly, in both formats."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from harken_adapters.formats.importing import Importer
 from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource
 from harken_adapters.formats.record import from_record, to_record
-from harken_adapters.formats.table import COLUMNS, guarded, unguarded
+from harken_adapters.formats.table import COLUMNS, guard, unguard
 from support import a_feedback, a_submission
 
 SOURCES = {"csv": CsvSource, "jsonl": JsonLinesSource}
@@ -46,18 +46,18 @@ DANGEROUS = (
 
 
 def any_text() -> st.SearchStrategy[str]:
-    """Any text, often one that a table or a spreadsheet could trip over."""
+    """Any text, often one that is special in CSV or in a spreadsheet."""
     return st.sampled_from(DANGEROUS) | texts() | st.builds(str.__add__, st.sampled_from(DANGEROUS), texts())
 
 
 def labels() -> st.SearchStrategy[str]:
-    """Ids as the rules let them through, often ones that look like a formula."""
+    """Valid ids, often ones that look like a formula."""
     return st.sampled_from(("=1+1", "@a", "'-1", "s")) | st.text("ab=+-@' ,;\"😡", min_size=1).filter(str.strip)
 
 
 @st.composite
 def any_feedback(draw: st.DrawFn) -> Feedback:
-    """Feedback with anything in it, in any version."""
+    """Feedback with any content, in any version."""
     feedback = draw(feedback_entries())
     author = draw(st.none() | labels())
     target = evolve(feedback.target, session_id=draw(labels()), agent_id=draw(st.none() | labels()))
@@ -75,14 +75,14 @@ def any_feedback(draw: st.DrawFn) -> Feedback:
 
 
 def exported(feedback: list[Feedback], to: str) -> bytes:
-    """What an export of these holds."""
+    """The bytes of an export."""
     file = io.BytesIO()
     export(feedback, file, to)
     return file.getvalue()
 
 
 def imported(hk: Harken, data: bytes, of: str) -> list[tuple[int, str, object]]:
-    """Import a file; what was rejected."""
+    """Import a file. Returns the rejected rows."""
     rejected: list[tuple[int, str, object]] = []
     importer = Importer(
         hk, SOURCES[of](io.BytesIO(data), Columns(), hk.application), lambda *parts: rejected.append(parts)
@@ -94,32 +94,32 @@ def imported(hk: Harken, data: bytes, of: str) -> list[tuple[int, str, object]]:
 
 @given(st.lists(any_feedback(), max_size=4), st.sampled_from(("csv", "jsonl")))
 def test_every_field_survives_a_file(feedback: list[Feedback], of: str) -> None:
-    """Whatever feedback says, the file gives it back, equal in every field."""
+    """Every field of feedback read from a file equals the exported one."""
     rows = SOURCES[of](io.BytesIO(exported(feedback, of)), Columns(), "default").rows()
     assert [(row.content, row.reason) for row in rows] == [(one, "") for one in feedback]
 
 
 @given(any_text())
-def test_the_guard_comes_off_exactly(text: str) -> None:
-    """Every text is what it was when the guard has been put on and taken off."""
-    assert unguarded(guarded(text)) == text
+def test_unguard_is_the_inverse_of_guard(text: str) -> None:
+    """Adding and removing the apostrophe restores every text."""
+    assert unguard(guard(text)) == text
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\uff1d1", "'=1", "''=1"])
-def test_no_cell_begins_like_a_formula(text: str) -> None:
-    """No text that a spreadsheet would run, or that looks guarded already, goes out without an apostrophe more."""
-    assert guarded(text) == f"'{text}"
+def test_formulas_are_guarded(text: str) -> None:
+    """A text that a spreadsheet could run, or that looks guarded, is prefixed with an apostrophe."""
+    assert guard(text) == f"'{text}"
 
 
-def test_somebody_elses_apostrophes_are_text(hk: Harken) -> None:
-    """Only what Harken exported loses its guard: in foreign files the apostrophe was written by a person."""
+def test_apostrophes_in_other_files_are_text(hk: Harken) -> None:
+    """Apostrophes are removed only from Harken exports."""
     assert imported(hk, b"session_id,rating,comment\ns,up,'@airline hi\n", "csv") == []
     assert [one.comment for one in hk.stream()] == ["'@airline hi"]
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
 def test_an_import_restores_what_was_exported(hk: Harken, of: str) -> None:
-    """Versions, revisions, moderation, replies and tombstones: the export of an import is the same, byte by byte."""
+    """The export of an import has the same bytes: versions, revisions, moderation, replies and tombstones."""
     app = hk.application
     vote = hk.collection.submit(a_submission("v", "up", author="ann", vote=True)).feedback
     hk.collection.submit(a_submission("v", "down", "=no\r\n'quoted' \"twice\" 😡", author="ann", vote=True))
@@ -137,8 +137,8 @@ def test_an_import_restores_what_was_exported(hk: Harken, of: str) -> None:
 
 
 @pytest.mark.parametrize("of", ["csv", "jsonl"])
-def test_an_export_that_names_a_member_twice_is_not_guessed(hk: Harken, of: str) -> None:
-    """Exports are edited by hand, too: a row whose context has a name twice is rejected."""
+def test_an_export_with_a_repeated_member_is_rejected(hk: Harken, of: str) -> None:
+    """A row whose context has a name twice is rejected, as exports may be edited by hand."""
     twice = exported([a_feedback(context={"a": 1, "b": 2})], of)
     twice = twice.replace(b'""b"":2', b'""a"":2') if of == "csv" else twice.replace(b'"b":2', b'"a":2')
     [row] = SOURCES[of](io.BytesIO(twice), Columns(), "default").rows()
@@ -147,7 +147,7 @@ def test_an_export_that_names_a_member_twice_is_not_guessed(hk: Harken, of: str)
 
 
 def test_an_export_can_move_to_another_application(hk: Harken) -> None:
-    """An export names no application, so it belongs to whichever it is imported into."""
+    """An export has no application, so it can be imported into any."""
     hk.submit("s", "up")
     data = exported(list(hk.stream()), "jsonl")
     with harken.connect("memory://", application="other") as other:
@@ -155,8 +155,8 @@ def test_an_export_can_move_to_another_application(hk: Harken) -> None:
         assert [one.application for one in other.stream()] == ["other"]
 
 
-def test_what_changed_since_counts_as_there(hk: Harken) -> None:
-    """Restoring never overwrites: feedback that has changed since its export stays as it is."""
+def test_later_versions_are_kept(hk: Harken) -> None:
+    """An import does not overwrite feedback that changed since the export."""
     feedback = hk.submit("s", "up").feedback
     data = exported([feedback], "jsonl")
     hk.collection.withdraw(hk.application, feedback.id)
@@ -164,26 +164,26 @@ def test_what_changed_since_counts_as_there(hk: Harken) -> None:
     assert hk.collection.get(hk.application, feedback.id).withdrawn
 
 
-def test_a_later_version_is_not_there(hk: Harken) -> None:
-    """Feedback that the file knows to have changed is not called a duplicate: it is rejected, and nothing changes."""
+def test_a_later_version_is_rejected(hk: Harken) -> None:
+    """A later version in the file is rejected, not a duplicate, and the stored one is kept."""
     feedback = hk.submit("s", "up").feedback
     data = exported([feedback.withdraw(at=feedback.created_at)], "jsonl")
     [(_, reason, _)] = imported(hk, data, "jsonl")
-    assert reason == "An earlier version of it, 1, was kept; harken copy takes over later ones"
+    assert reason == "The earlier version 1 is stored and was kept; use harken copy to update it"
     assert list(hk.stream()) == [feedback]
 
 
 @pytest.mark.parametrize("other", [{"session_id": "t"}, {"created_at": "2020-01-01T00:00:00Z"}])
 def test_a_taken_id_is_a_reason(hk: Harken, other: dict[str, Any]) -> None:
-    """Other feedback with the same id is not the same feedback: the row is rejected, and the reason says so."""
+    """A row whose id is taken by other feedback is rejected."""
     taken = hk.submit("s", "up").feedback
     [(line, reason, _)] = imported(hk, json.dumps(to_record(taken) | other).encode(), "jsonl")
     assert (line, reason) == (1, f"Its id is taken by other feedback, {taken.id}")
     assert list(hk.stream()) == [taken]
 
 
-def test_a_record_is_told_all_that_is_wrong_with_it_once() -> None:
-    """Every problem of a damaged row is in the reason, and none is repeated for its revisions."""
+def test_the_reason_has_each_problem_once() -> None:
+    """All problems of an invalid record are in the reason, and none is repeated for its revisions."""
     revision = {"version": 1, "replaced_at": "2026-01-01", "comment": "a\0b"}
     damaged = to_record(a_feedback("a")) | {"author": "", "moderation": {"moderator": ""}, "revisions": [revision] * 2}
     with pytest.raises(BadRow) as caught:
@@ -193,7 +193,7 @@ def test_a_record_is_told_all_that_is_wrong_with_it_once() -> None:
 
 
 def test_a_taken_key_is_a_reason(hk: Harken) -> None:
-    """Exported feedback whose idempotency key stands for something else is rejected, and the reason says so."""
+    """A row whose idempotency key is taken by other feedback is rejected."""
     taken = hk.submit("s", "up", idempotency_key="k").feedback
     data = exported([evolve(taken, id="other", fingerprint="another body")], "jsonl")
     [(line, reason, _)] = imported(hk, data, "jsonl")
@@ -201,7 +201,7 @@ def test_a_taken_key_is_a_reason(hk: Harken) -> None:
 
 
 def test_the_columns_of_a_table() -> None:
-    """A CSV export has a header, even with nothing below it, and its lines end as RFC 4180 wants."""
+    """A CSV export has a header, also without rows, and its lines end with CRLF."""
     assert exported([], "csv") == f"{','.join(COLUMNS)}\r\n".encode()
 
 
@@ -209,12 +209,12 @@ DAMAGE: list[tuple[str, Any, str]] = [
     ("id", None, "no id"),
     ("id", "a\0b", "control characters"),
     ("session_id", 7, "session_id must be text"),
-    ("created_at", "yesterday", "created_at is no ISO 8601 date"),
-    ("created_at", 1, "created_at is no ISO 8601 date"),
+    ("created_at", "yesterday", "created_at is not an ISO 8601 date"),
+    ("created_at", 1, "created_at is not an ISO 8601 date"),
     ("created_at", "1969-01-01T00:00:00Z", "created_at must.*1970"),
-    ("updated_at", "0001-01-01T00:00:00+14:00", "updated_at is no ISO 8601 date"),
-    ("version", True, "version must be a whole number"),
-    ("version", 0, "version must be a whole number"),
+    ("updated_at", "0001-01-01T00:00:00+14:00", "updated_at is not an ISO 8601 date"),
+    ("version", True, "version must be a positive integer"),
+    ("version", 0, "version must be a positive integer"),
     ("rating", "sideways", "Invalid rating: sideways"),
     ("rating", [], "Invalid rating"),
     ("comment", 1, "comment must be text"),
@@ -235,7 +235,7 @@ DAMAGE: list[tuple[str, Any, str]] = [
     ("moderation", {"moderator": ""}, "moderator must not be empty"),
     ("moderation", {"moderator": 7}, "moderator must be text"),
     ("reply", "a\0b", "reply must not contain NUL"),
-    ("withdrawn_at", "soon", "withdrawn_at is no ISO 8601 date"),
+    ("withdrawn_at", "soon", "withdrawn_at is not an ISO 8601 date"),
     ("revisions", {}, None),
     ("revisions", {"a": 1}, "revisions must be a list"),
     ("revisions", [1], "A revision must be an object"),
@@ -250,8 +250,8 @@ DAMAGE: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), [case for case in DAMAGE if case[2]])
-def test_a_damaged_record_is_one_bad_row(hk: Harken, name: str, value: object, reason: str) -> None:
-    """Damage in one exported row is told of, and the rows around it are restored."""
+def test_an_invalid_record_affects_one_row(hk: Harken, name: str, value: object, reason: str) -> None:
+    """An invalid row of an export is rejected, and the others are restored."""
     before, damaged, after = (to_record(a_feedback(feedback_id)) for feedback_id in ("a", "b", "c"))
     damaged[name] = value
     with pytest.raises(BadRow, match=reason):
@@ -261,8 +261,8 @@ def test_a_damaged_record_is_one_bad_row(hk: Harken, name: str, value: object, r
     assert {one.id for one in hk.stream()} == {"a", "c"}
 
 
-def test_a_damaged_cell_is_one_bad_row(hk: Harken) -> None:
-    """The same in a table: a cell that should be JSON and is none spoils its own row only."""
+def test_an_invalid_cell_affects_one_row(hk: Harken) -> None:
+    """The same in CSV, for a cell that is not valid JSON."""
     rows = list(csv.reader(io.StringIO(exported([a_feedback("a"), a_feedback("b")], "csv").decode(), newline="")))
     rows[1][COLUMNS.index("revisions")] = "[oops"
     text = io.StringIO()

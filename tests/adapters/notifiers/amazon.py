@@ -1,4 +1,4 @@
-"""SNS and SQS on this machine, by moto's server."""
+"""SNS and SQS on localhost, by the server of moto."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import define, field
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-west-1"
-#: What boto3 looks for, so that it looks nowhere else.
+#: The variables that boto3 reads, so that it does not use other sources.
 ENVIRON = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "very-secret",
@@ -27,7 +27,7 @@ _numbers = count(1)
 
 @define
 class Amazon:
-    """Topics, each with a queue that has what was published to it."""
+    """Topics, each with a subscribed queue."""
 
     url: str
     _queues: dict[str, str] = field(factory=dict)
@@ -45,12 +45,12 @@ class Amazon:
         return arn
 
     def remove(self, arn: str) -> None:
-        """Let a topic be no more."""
+        """Delete a topic."""
         with closing(self._client("sns")) as sns:
             sns.delete_topic(TopicArn=arn)
 
     def envelopes(self, arn: str) -> list[dict[str, Any]]:
-        """What has come to a topic's queue since this was last asked, as SQS gives it."""
+        """The new SQS messages in the queue of a topic."""
         found: list[dict[str, Any]] = []
         with closing(self._client("sqs")) as sqs:
             queue = self._queues[arn]
@@ -63,7 +63,7 @@ class Amazon:
         return found
 
     def messages(self, arn: str) -> list[dict[str, Any]]:
-        """Likewise, as SNS put it: with ``Subject``, ``Message``, ``TopicArn`` and ``MessageAttributes``."""
+        """The new SNS messages, with ``Subject``, ``Message``, ``TopicArn`` and ``MessageAttributes``."""
         return [json.loads(envelope["Body"]) for envelope in self.envelopes(arn)]
 
     def _client(self, name: str) -> Any:
@@ -72,7 +72,7 @@ class Amazon:
 
 @contextmanager
 def amazon() -> Iterator[Amazon]:
-    """SNS and SQS, for as long as the context lasts; needs :data:`ENVIRON`."""
+    """Start SNS and SQS, which need :data:`ENVIRON`."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     try:

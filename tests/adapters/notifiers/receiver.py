@@ -1,4 +1,4 @@
-"""Receivers of webhooks on this machine, that answer whatever a test wants, and what was connected to at all."""
+"""Webhook receivers on localhost with configurable responses, and a record of all connections of this process."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 @frozen
 class Received:
-    """A request as it came."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
     body: bytes
 
 
-#: What to send back, part by part.
+#: Returns the parts of a response.
 AnswerTo = Callable[[Received], Iterable[bytes]]
 
 
 def taking(_: Received) -> Iterable[bytes]:
-    """Take everything."""
+    """Accept every request."""
     yield TAKEN
 
 
 def hanging_up(answer: bytes) -> AnswerTo:
-    """Answer this, and close the connection without a word of it."""
+    """Send this response, and close the connection without announcing it."""
 
     def hang_up(_: Received) -> Iterator[bytes]:
         yield answer
@@ -59,13 +59,13 @@ def hanging_up(answer: bytes) -> AnswerTo:
 
 
 def answering(status: str, *headers: str, body: bytes = b"") -> AnswerTo:
-    """Always answer the same."""
+    """Always send the same response."""
     lines = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers, f"content-length: {len(body)}"))
     return lambda _: [f"{lines}\r\n".encode() + body]
 
 
 def dripping(*, after: bytes = b"", drop: bytes = b"x") -> AnswerTo:
-    """Send something, and then a drop now and then, for ever."""
+    """Send ``after``, and then ``drop`` again and again."""
 
     def answer(_: Received) -> Iterator[bytes]:
         never = Event()
@@ -78,7 +78,7 @@ def dripping(*, after: bytes = b"", drop: bytes = b"x") -> AnswerTo:
 
 @define
 class Receiver:
-    """What came to a receiver so far."""
+    """The requests and connections of a receiver."""
 
     url: str
     port: int
@@ -123,7 +123,7 @@ class _Server(ThreadingTCPServer):
         return accepted
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        # Who misbehaves, or is hung up on, has nothing to say afterwards.
+        # Errors of closed and reset connections are expected.
         with suppress(OSError):
             if self.tls is not None:
                 request = self.tls.wrap_socket(request, server_side=True)
@@ -136,7 +136,7 @@ class _Server(ThreadingTCPServer):
 def receiving(
     answer: AnswerTo = taking, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> Iterator[Receiver]:
-    """A receiver on this machine, for as long as the context lasts."""
+    """Start a receiver on localhost."""
     with _Server(host, answer, tls) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:
@@ -146,12 +146,12 @@ def receiving(
 
 
 def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
-    """How a server called ``name`` speaks TLS, and the file of the certificate that it signed itself."""
+    """The TLS context of a server called ``name``, and the file of its self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     today = datetime.now(UTC)
     alternative = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -163,7 +163,7 @@ def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
         .sign(key, hashes.SHA256())
     )
     certificate, secret = folder / "certificate.pem", folder / "key.pem"
-    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    certificate.write_bytes(signed.public_bytes(Encoding.PEM))
     secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, secret)
@@ -171,7 +171,7 @@ def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
 
 
 def a_notification(**parts: Any) -> Notification:
-    """Feedback that was just given, sent now, unless ``parts`` says otherwise."""
+    """A notification of new feedback, sent now; ``parts`` overrides fields."""
     now = datetime.now(UTC)
     known = {"id": "0a1b:crm", "type": EventType.CREATED, "application": "default", "occurred_at": now, "sent_at": now}
     return Notification(**{**known, "feedback": a_feedback(comment="Too slow"), **parts})
@@ -181,7 +181,7 @@ _watching: list[list[object]] = []
 
 
 @sys.addaudithook
-def _see(event: str, arguments: tuple[Any, ...]) -> None:
+def _record_connection(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect":
         for seen in _watching:
             seen.append(arguments[1])
@@ -189,7 +189,7 @@ def _see(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def connecting() -> Iterator[list[object]]:
-    """Whatever any socket of this process connects to, or tries to, while the context lasts."""
+    """The addresses that sockets of this process connect to, or try to, in this context."""
     seen: list[object] = []
     _watching.append(seen)
     try:

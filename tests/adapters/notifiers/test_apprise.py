@@ -1,4 +1,4 @@
-"""What services get by Apprise: the words as they were written, and no more than words."""
+"""Apprise: messages of services, in which user text is shown verbatim."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harken_adapters.notifiers.apprise import open_notifier
 from support import PATIENCE, in_threads
 
 TOKEN = "abcdefghijklmnopqrstuvwx"
-NASTY = (
+MARKUP = (
     "*b* _i_ `c` [t](https://e.example) <https://e.example|t> <!channel> <@U1> @everyone @here <script>x</script>\n"
     "Rating: up"
 )
@@ -37,36 +37,36 @@ OK = answering("200 OK", body=b"ok")
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that takes everything."""
+    """A receiver that accepts everything."""
     with receiving(OK) as ready:
         yield ready
 
 
 def deliver(notification: Notification, *urls: str) -> None:
-    """Deliver through a channel with these URLs."""
+    """Deliver a notification with a channel of these URLs."""
     with closing(open_notifier({"urls": list(urls)})) as notifier:
         notifier.deliver(notification)
 
 
 def posted(receiver: Receiver) -> dict[str, Any]:
-    """The one JSON object that came."""
+    """The received JSON object."""
     (request,) = receiver.received
     found: dict[str, Any] = json.loads(request.body)
     return found
 
 
-def nasty(**parts: Any) -> Notification:
-    """A down with a comment that tries to be more than text."""
-    return a_notification(feedback=a_feedback("s-1", rating=Rating.DOWN, comment=NASTY, **parts))
+def with_markup(**parts: Any) -> Notification:
+    """Negative feedback with markup and mentions in the comment."""
+    return a_notification(feedback=a_feedback("s-1", rating=Rating.DOWN, comment=MARKUP, **parts))
 
 
 def unbroken(text: str) -> str:
-    """The text as people see it."""
+    """The text without zero-width spaces."""
     return text.replace("\u200b", "")
 
 
 def test_json(receiver: Receiver) -> None:
-    """A target ``json://`` has a title, and what is known, line by line, with the comment as it was written."""
+    """A ``json://`` message has a title, and the details and the comment line by line."""
     feedback = a_feedback("s-1", id="f-1", agent_id="helper", rating=Rating.DOWN, comment="Too slow 👎", author="Ada")
     deliver(a_notification(feedback=feedback), f"json://127.0.0.1:{receiver.port}/hook")
     message = posted(receiver)
@@ -86,7 +86,7 @@ def test_json(receiver: Receiver) -> None:
 
 
 def test_a_routes_text_is_the_body(receiver: Receiver) -> None:
-    """What the template of a route makes goes before the channel's own words, and is as harmless."""
+    """The text of a route replaces the default body, with mentions broken."""
     deliver(a_notification(text="Look: @everyone"), f"json://127.0.0.1:{receiver.port}")
     assert posted(receiver)["message"] == "Look: @\u200beveryone"
 
@@ -101,14 +101,14 @@ def test_a_routes_text_is_the_body(receiver: Receiver) -> None:
         (a_notification(type=EventType.ALERT_RESOLVED, alert=an_alert().resolved(at=NOON)), "success"),
     ],
 )
-def test_how_bad_it_is(receiver: Receiver, notification: Notification, kind: str) -> None:
-    """A raised alert is a failure, one that is over a success (it closes incidents), a down a warning."""
+def test_notification_types(receiver: Receiver, notification: Notification, kind: str) -> None:
+    """A raised alert is a failure, a resolved one a success (which closes incidents), negative feedback a warning."""
     deliver(notification, f"json://127.0.0.1:{receiver.port}")
     assert posted(receiver)["type"] == kind
 
 
 def test_an_alert(receiver: Receiver) -> None:
-    """An alert's message is in the body as a whole, however long it is."""
+    """The body has the complete message of an alert, of any length."""
     long = "3 downs in a row by agent " + "x" * 300
     deliver(a_notification(alert=an_alert(rule="streak", message=long)), f"json://127.0.0.1:{receiver.port}")
     message = posted(receiver)
@@ -116,15 +116,15 @@ def test_an_alert(receiver: Receiver) -> None:
     assert message["message"].startswith(f"Alert streak: {long}\n")
 
 
-def test_what_was_withdrawn_is_not_quoted(receiver: Receiver) -> None:
-    """The words and tags of feedback that its author took back are not sent."""
+def test_withdrawn_content_is_not_sent(receiver: Receiver) -> None:
+    """The comment and tags of withdrawn feedback are not sent."""
     withdrawn = a_feedback(comment="Too slow", tags=("slow",)).withdraw(at=NOON)
     deliver(a_notification(type=EventType.WITHDRAWN, feedback=withdrawn), f"json://127.0.0.1:{receiver.port}")
     assert b"slow" not in receiver.received[0].body
 
 
 def test_an_erasure(receiver: Receiver) -> None:
-    """That feedback was erased is in the title and in the body, with its ids."""
+    """The title and the body have the ids of erased feedback."""
     deliver(a_notification(erased=ErasedFeedback("f-1", "s-1")), f"json://127.0.0.1:{receiver.port}")
     message = posted(receiver)
     assert message["title"] == "Feedback erased: f-1 in session s-1"
@@ -133,19 +133,19 @@ def test_an_erasure(receiver: Receiver) -> None:
     assert message["type"] == "info"
 
 
-def test_nobody_is_named(receiver: Receiver) -> None:
-    """What would mention people or make a link is broken by a space without width, and a comment forges no line."""
-    deliver(nasty(agent_id="@here <!channel>"), f"json://127.0.0.1:{receiver.port}")
+def test_mentions_are_broken(receiver: Receiver) -> None:
+    """A zero-width space breaks mentions and links, and the lines of a comment are quoted."""
+    deliver(with_markup(agent_id="@here <!channel>"), f"json://127.0.0.1:{receiver.port}")
     message = posted(receiver)
     text = message["title"] + message["message"]
     for word in ("@everyone", "@here", "<!", "<@", "<http", "<script"):
         assert word not in text
     assert "> Rating: up" in message["message"]
-    assert unbroken(message["message"]).endswith("\n".join(f"> {line}" for line in NASTY.split("\n")))
+    assert unbroken(message["message"]).endswith("\n".join(f"> {line}" for line in MARKUP.split("\n")))
 
 
-def test_titles_are_one_harmless_line(receiver: Receiver) -> None:
-    """A title ends in no line of its own making, whatever ids are made of: it may become a header of a mail."""
+def test_titles_are_one_line(receiver: Receiver) -> None:
+    """A title is one line without markup, as it may become the header of a mail."""
     alert = an_alert(rule="r\r\nBcc: a@example.com", message="<b>*x*</b>\n[y](z)")
     deliver(a_notification(alert=alert), f"json://127.0.0.1:{receiver.port}")
     title = posted(receiver)["title"]
@@ -160,27 +160,27 @@ def test_titles_are_one_harmless_line(receiver: Receiver) -> None:
         ("html", "&gt;&nbsp;*b*&nbsp;_i_&nbsp;`c`&nbsp;[t](https://e.example)&nbsp;&lt;"),
     ],
 )
-def test_each_format_shows_what_was_written(receiver: Receiver, query: str, comment: str) -> None:
-    """Where a target wants Markdown or HTML, what would be markup is escaped."""
-    deliver(nasty(), f"form://127.0.0.1:{receiver.port}/?format={query}")
+def test_each_format_shows_the_comment_verbatim(receiver: Receiver, query: str, comment: str) -> None:
+    """Markup is escaped for targets with Markdown or HTML."""
+    deliver(with_markup(), f"form://127.0.0.1:{receiver.port}/?format={query}")
     message = parse_qs(receiver.received[0].body.decode())["message"][0]
     assert comment in message
     assert "<script" not in message
 
 
 def at_loopback(monkeypatch: pytest.MonkeyPatch, url: str, attribute: str, target: str) -> None:
-    """Let the service of a URL post to this machine."""
+    """Redirect the service of a URL to localhost."""
     service = Apprise.instantiate(url)
     assert service is not None
     monkeypatch.setattr(type(service), attribute, target)
 
 
 def test_slack(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """Slack gets plain text with nothing that it would take for a mention or a link, in blocks and without."""
+    """Slack gets plain text without mentions and links, with and without blocks."""
     url = f"slack://T1JJ3T3L2/A1BRTD4JD/{TOKEN}/#general"
     at_loopback(monkeypatch, url, "webhook_url", f"http://127.0.0.1:{receiver.port}")
     for query in ("?blocks=no", "?blocks=yes", "?blocks=yes&format=markdown"):
-        deliver(nasty(), url + query)
+        deliver(with_markup(), url + query)
     legacy, blocks, markdown = (request.body.decode() for request in receiver.received)
     for body in (legacy, blocks):
         assert "*b* _i_" in body
@@ -193,11 +193,11 @@ def test_slack(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
 
 
 def test_discord(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """Discord shows Markdown and pings whom a text names: it gets every sign escaped and nobody named."""
+    """Discord renders Markdown and mentions: both are escaped."""
     url = f"discord://1234567890/{TOKEN}"
     at_loopback(monkeypatch, url, "notify_url", f"http://127.0.0.1:{receiver.port}")
-    deliver(nasty(), url)
-    deliver(nasty(), f"{url}?format=markdown")
+    deliver(with_markup(), url)
+    deliver(with_markup(), f"{url}?format=markdown")
     plain, embedded = (json.loads(request.body) for request in receiver.received)
     assert r"\> \*b\* \_i\_ \`c\` \[t\](https://e.example)" in plain["content"]
     assert r"\*b\* \_i\_" in embedded["embeds"][0]["description"]
@@ -208,19 +208,19 @@ def test_discord(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
 
 
 def test_telegram(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Telegram reads HTML: it gets every sign of it escaped."""
+    """Telegram renders HTML, which is escaped."""
     url = "tgram://123456789:abcdefg_hijklmnop/12315544/"
     with receiving(answering("200 OK", body=b'{"ok": true, "result": {}}')) as receiver:
         at_loopback(monkeypatch, url, "notify_url", f"http://127.0.0.1:{receiver.port}/bot")
-        deliver(nasty(), url)
+        deliver(with_markup(), url)
         text = posted(receiver)["text"]
     assert "<script" not in text
     assert "&lt;\u200bscript&gt;" in text
 
 
 def test_mattermost(receiver: Receiver) -> None:
-    """Mattermost shows Markdown although Apprise sends it text: it is escaped too, and what is long comes in parts."""
-    deliver(nasty(), f"mmost://127.0.0.1:{receiver.port}/{TOKEN}")
+    """Mattermost renders text as Markdown: it is escaped, and a long text is split."""
+    deliver(with_markup(), f"mmost://127.0.0.1:{receiver.port}/{TOKEN}")
     assert r"\> \*b\* \_i\_" in posted(receiver)["text"]
     receiver.received.clear()
     deliver(a_notification(text="x " * 4_000), f"mmost://127.0.0.1:{receiver.port}/{TOKEN}")
@@ -228,13 +228,13 @@ def test_mattermost(receiver: Receiver) -> None:
 
 
 def test_several_services(receiver: Receiver) -> None:
-    """Each URL gets the notification; what one did not take goes to that one alone when it is tried again."""
+    """Each URL gets the notification; a retry sends it only to the services that failed."""
     broken = True
 
     def sometimes(request: Received) -> Iterator[bytes]:
         yield from (answering("503 Service Unavailable") if broken else OK)(request)
 
-    notification = nasty()
+    notification = with_markup()
     with receiving(sometimes) as other:
         paths = (f"json://127.0.0.1:{receiver.port}/a", f"json://127.0.0.1:{other.port}/b")
         urls = [*paths, f"mmost://127.0.0.1:{receiver.port}/{TOKEN}"]
@@ -242,7 +242,7 @@ def test_several_services(receiver: Receiver) -> None:
             for _ in range(2):
                 with pytest.raises(DeliveryFailed) as caught:
                     notifier.deliver(notification)
-                assert str(caught.value) == "Apprise could not send it to URL 2 (json://...): answered with 503"
+                assert str(caught.value) == "Apprise could not send to URL 2 (json://...): status 503"
                 assert caught.value.retryable
             broken = False
             notifier.deliver(notification)
@@ -250,46 +250,46 @@ def test_several_services(receiver: Receiver) -> None:
     assert sorted(request.path for request in receiver.received) == ["/a", f"/hooks/{TOKEN}"]
 
 
-def test_threads_wait_for_nobody(receiver: Receiver) -> None:
-    """Services that Apprise would let wait for seconds between two messages take eight at once."""
+def test_threads_do_not_wait(receiver: Receiver) -> None:
+    """Services for which Apprise waits between messages get eight at once."""
     begun = monotonic()
     with closing(open_notifier({"url": f"mmost://127.0.0.1:{receiver.port}/{TOKEN}"})) as notifier:
         assert in_threads([partial(notifier.deliver, a_notification()) for _ in range(8)]) == [None] * 8
         notifier.deliver(a_notification())
     assert len(receiver.received) == 9
-    # Apprise alone would wait for 5.5 seconds between two of them.
+    # By default Apprise waits 5.5 seconds between two of them.
     assert monotonic() - begun < 30
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", [lambda _: (), dripping(after=b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")])
-def test_who_takes_for_ever(answer: AnswerTo) -> None:
-    """A service that does not come to an end is given up in time, also where the URL has a longer limit."""
+def test_timeouts(answer: AnswerTo) -> None:
+    """A slow service is given up in time, even if its URL has a longer timeout."""
     begun = monotonic()
     with receiving(answer) as receiver, pytest.raises(DeliveryFailed, match="too slow"):
-        deliver(nasty(), f"json://127.0.0.1:{receiver.port}/?rto=15&cto=15&retry=5&wait=10")
+        deliver(with_markup(), f"json://127.0.0.1:{receiver.port}/?rto=15&cto=15&retry=5&wait=10")
     assert monotonic() - begun < PATIENCE
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reason"),
     [
-        (answering("401 Unauthorized"), "answered with 401"),
-        (answering("429 Too Many Requests"), "answered with 429"),
-        (answering("500 Internal Server Error", body=b"very-secret"), "answered with 500"),
+        (answering("401 Unauthorized"), "status 401"),
+        (answering("429 Too Many Requests"), "status 429"),
+        (answering("500 Internal Server Error", body=b"very-secret"), "status 500"),
     ],
 )
-def test_what_is_not_taken(answer: AnswerTo, told: str) -> None:
-    """A refusal is told with its status, and tried again; ``optional`` in a URL does not hide it."""
+def test_errors_are_retried(answer: AnswerTo, reason: str) -> None:
+    """The error has the status and is retried, even with ``optional`` in the URL."""
     with receiving(answer) as receiver, pytest.raises(DeliveryFailed) as caught:
-        deliver(nasty(), f"json://127.0.0.1:{receiver.port}/?optional=yes&retry=3")
-    assert str(caught.value) == f"Apprise could not send it to URL 1 (json://...): {told}"
+        deliver(with_markup(), f"json://127.0.0.1:{receiver.port}/?optional=yes&retry=3")
+    assert str(caught.value) == f"Apprise could not send to URL 1 (json://...): {reason}"
     assert caught.value.retryable
     assert len(receiver.received) == 1
 
 
-def test_no_secret_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """What is in a URL is in no log at any level, no error, no traceback of it and no ``repr``."""
+def test_secrets_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """The secrets of a URL are not in the log at any level, in errors, in tracebacks or in the ``repr``."""
     secret = "very-secret"
     with receiving(answering("401 Unauthorized", body=b"no")) as refusing:
         here = f"127.0.0.1:{refusing.port}/{secret}"
@@ -298,50 +298,50 @@ def test_no_secret_is_told(caplog: pytest.LogCaptureFixture) -> None:
         urls += [f"json://user:{secret}@127.0.0.1:{receiver.port}/{secret}"]
         notifier = open_notifier({"urls": urls})
         with pytest.raises(DeliveryFailed) as failed:
-            notifier.deliver(nasty())
+            notifier.deliver(with_markup())
         for url in (f"slack://{secret}", f"{secret}://x", f"json://:{secret}@", f"file:///{secret}"):
             with pytest.raises(ConfigurationError) as refused:
                 open_notifier({"url": url})
             assert secret not in str(refused.value).replace(f"{secret}://...", "")
-    told = "".join(traceback.format_exception(failed.value))
-    assert secret not in f"{caplog.text}{told}{notifier!r}{vars(failed.value)}"
+    printed = "".join(traceback.format_exception(failed.value))
+    assert secret not in f"{caplog.text}{printed}{notifier!r}{vars(failed.value)}"
     assert "Too slow" not in caplog.text
 
 
-def test_others_may_log(caplog: pytest.LogCaptureFixture, receiver: Receiver) -> None:
-    """What Apprise says to others who use it in this process stays in the log."""
-    deliver(nasty(), f"json://127.0.0.1:{receiver.port}")
+def test_other_log_messages_are_kept(caplog: pytest.LogCaptureFixture, receiver: Receiver) -> None:
+    """Log messages of Apprise outside of a delivery are logged."""
+    deliver(with_markup(), f"json://127.0.0.1:{receiver.port}")
     with caplog.at_level(logging.INFO, logger="apprise"):
-        logging.getLogger("apprise").info("Somebody else's message")
-    assert "Somebody else's message" in caplog.text
+        logging.getLogger("apprise").info("Another message")
+    assert "Another message" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
-        ({}, "An Apprise channel needs either a url or urls"),
-        ({"url": "json://a", "urls": ["json://b"]}, "An Apprise channel needs either a url or urls"),
+        ({}, "An Apprise channel needs url or urls"),
+        ({"url": "json://a", "urls": ["json://b"]}, "An Apprise channel needs url or urls"),
         ({"url": "json://a", "config": "x.yml"}, "An Apprise channel sets unknown config; known are url, urls"),
-        ({"urls": []}, "urls of an Apprise channel must be a list of texts, with one at least"),
-        ({"urls": "json://a"}, "urls of an Apprise channel must be a list of texts, with one at least"),
-        ({"urls": ["json://a", 7]}, "Each URL of an Apprise channel must be a text"),
-        ({"url": ["json://a"]}, "Each URL of an Apprise channel must be a text"),
-        ({"urls": ["json://a", "slack://"]}, "URL 2 of the Apprise channel (slack://...) is none"),
-        ({"url": "file:///etc/apprise.yml"}, "URL 1 of the Apprise channel (file://...) is none"),
-        ({"url": "https://example.com/apprise.yml"}, "URL 1 of the Apprise channel (https://...) is none"),
-        ({"url": "nobody"}, "URL 1 of the Apprise channel (without ://) is none"),
-        ({"url": ""}, "URL 1 of the Apprise channel (without ://) is none"),
+        ({"urls": []}, "urls of an Apprise channel must be a list with at least one text"),
+        ({"urls": "json://a"}, "urls of an Apprise channel must be a list with at least one text"),
+        ({"urls": ["json://a", 7]}, "Each URL of an Apprise channel must be text"),
+        ({"url": ["json://a"]}, "Each URL of an Apprise channel must be text"),
+        ({"urls": ["json://a", "slack://"]}, "Apprise does not support URL 2 of the channel (slack://...)"),
+        ({"url": "file:///etc/apprise.yml"}, "Apprise does not support URL 1 of the channel (file://...)"),
+        ({"url": "https://example.com/apprise.yml"}, "Apprise does not support URL 1 of the channel (https://...)"),
+        ({"url": "nobody"}, "Apprise does not support URL 1 of the channel (without ://)"),
+        ({"url": ""}, "Apprise does not support URL 1 of the channel (without ://)"),
     ],
 )  # fmt: skip
-def test_tables_that_make_no_sense(table: dict[str, object], told: str) -> None:
-    """What cannot be meant is refused when it is configured; files with settings of Apprise are not read."""
+def test_invalid_tables(table: dict[str, object], message: str) -> None:
+    """The error says what is expected. Configuration files of Apprise are not read."""
     with pytest.raises(ConfigurationError) as caught:
         open_notifier(table)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Apprise the channel says what to install."""
+    """Without Apprise the error has the command that installs it."""
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(MissingExtra) as caught:
         open_notifier({"url": "json://127.0.0.1"})

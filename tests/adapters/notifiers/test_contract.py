@@ -1,4 +1,4 @@
-"""Every channel that Harken ships keeps the same contract, and the contract notices what does not."""
+"""Runs the notifier contract on every channel, and checks that it detects broken ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestLog(NotifierContract):
 
 
 class OverHttp(NotifierContract):
-    """A channel to a receiver that speaks HTTP."""
+    """A channel to an HTTP receiver."""
 
     @pytest.fixture(autouse=True)
     def receiver(self) -> Iterator[None]:
@@ -91,7 +91,7 @@ class TestSns(NotifierContract):
 
 
 class Collecting(Notifier):
-    """A channel to a list."""
+    """Appends notifications to a list."""
 
     def __init__(self, arrived: list[Notification]) -> None:
         self.arrived = arrived
@@ -104,7 +104,7 @@ class Collecting(Notifier):
 
 
 class ToAList(NotifierContract):
-    """The contract, run by hand on a channel that is made worse and worse."""
+    """The contract for channels that append to a list."""
 
     def __init__(self, kind: type[Collecting] = Collecting) -> None:
         self.arrived: list[Notification] = []
@@ -122,7 +122,7 @@ class ToAList(NotifierContract):
 
 
 class Losing(Collecting):
-    """Loses what is about alerts."""
+    """Loses alerts."""
 
     def deliver(self, notification: Notification) -> None:
         if notification.alert is None:
@@ -130,7 +130,7 @@ class Losing(Collecting):
 
 
 class Filling(Collecting):
-    """Takes what people write for a template."""
+    """Uses comments as templates."""
 
     def deliver(self, notification: Notification) -> None:
         if notification.feedback is not None:
@@ -139,7 +139,7 @@ class Filling(Collecting):
 
 
 class Hiding(Collecting):
-    """Says nothing of what fails."""
+    """Hides failures."""
 
     def deliver(self, notification: Notification) -> None:
         if not self.broken:
@@ -147,7 +147,7 @@ class Hiding(Collecting):
 
 
 class Raising(Collecting):
-    """Raises what its library raises."""
+    """Raises errors of another type."""
 
     def deliver(self, notification: Notification) -> None:
         if self.broken:
@@ -165,11 +165,11 @@ class Mumbling(Collecting):
 
 
 class Choosy(Collecting):
-    """Takes each notification once."""
+    """Accepts each notification once."""
 
     def deliver(self, notification: Notification) -> None:
         if notification.id in {one.id for one in self.arrived}:
-            raise DeliveryFailed("It was here before")
+            raise DeliveryFailed("It was delivered before")
         super().deliver(notification)
 
 
@@ -189,7 +189,7 @@ TESTS = [name for name in dir(NotifierContract) if name.startswith("test_")]
 
 @pytest.mark.parametrize("test", TESTS)
 def test_a_good_channel_passes(test: str) -> None:
-    """The simplest channel that does what the port says passes every test."""
+    """The simplest correct channel passes every test."""
     getattr(ToAList(), test)()
 
 
@@ -208,13 +208,13 @@ def test_a_good_channel_passes(test: str) -> None:
 def test_a_bad_channel_fails(
     kind: type[Collecting], test: str, error: type[Exception] | tuple[type[Exception], ...]
 ) -> None:
-    """What does not do what the port says fails the test that is about it."""
+    """A channel that breaks the contract fails the corresponding test."""
     with pytest.raises(error):
         getattr(ToAList(kind), test)()
 
 
-def test_a_channel_that_cannot_be_broken() -> None:
-    """Where no receiver can fail, there is nothing to tell of."""
+def test_a_channel_without_failures() -> None:
+    """The test of failures passes if the receiver cannot be broken."""
     arrived: list[Notification] = []
 
     class Plain(NotifierContract):

@@ -1,4 +1,4 @@
-"""Notifications in the log: fields for machines, a sentence for people, and nobody's words."""
+"""The log channel: messages, fields, levels and escaping."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from harken.testing.notifier_contract import a_notification
 from harken_adapters.hosts.http.logs import configure_logs
 from harken_adapters.notifiers.log import open_notifier
 
-NASTY = "a\nb\rc\x1b[31md\u2028e\u2029f\x85g\x0bh\x00i\u202ej"
+CONTROL_CHARACTERS = "a\nb\rc\x1b[31md\u2028e\u2029f\x85g\x0bh\x00i\u202ej"
 
 
 def logged(caplog: pytest.LogCaptureFixture, notification: Notification, **table: object) -> logging.LogRecord:
-    """The one record that a notification makes."""
+    """The log record of a notification."""
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="harken.notifications"):
         open_notifier(table).deliver(notification)
@@ -41,7 +41,7 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """What a server writes; afterwards, logging is as it was before."""
+    """The log of a server. The logging configuration is restored afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
@@ -53,7 +53,7 @@ def stream() -> Iterator[io.StringIO]:
 
 
 def test_feedback(caplog: pytest.LogCaptureFixture) -> None:
-    """Feedback is a line that reads by itself, with what it is about as fields; the author is not in it."""
+    """The message has the rating and the session, the fields have the details; the author is not logged."""
     feedback = a_feedback("s-1", id="f-1", agent_id="helper", rating=Rating.DOWN, author="Ada", comment="Too slow")
     record = logged(caplog, a_notification(id="e:log", feedback=feedback))
     assert record.name == "harken.notifications"
@@ -73,7 +73,7 @@ def test_feedback(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_erasure(caplog: pytest.LogCaptureFixture) -> None:
-    """That feedback was erased is a line with its ids."""
+    """An erasure is logged with its ids."""
     record = logged(caplog, a_notification(id="e:log", erased=ErasedFeedback("f-1", "s-1")))
     assert (record.levelname, record.getMessage()) == ("INFO", "Feedback erased: f-1 in session s-1")
     assert fields(record) == {
@@ -85,16 +85,16 @@ def test_an_erasure(caplog: pytest.LogCaptureFixture) -> None:
     }
 
 
-def test_an_alert_that_was_emptied(caplog: pytest.LogCaptureFixture) -> None:
-    """An alert about what was erased ends without content."""
+def test_an_alert_on_erased_feedback(caplog: pytest.LogCaptureFixture) -> None:
+    """An alert whose feedback was erased is resolved without content."""
     alert = an_alert(rule="streak", subject=Subject("session", "s-1"), feedback_ids=("f-1",)).emptied(at=NOON)
     record = logged(caplog, a_notification(type=EventType.ALERT_RESOLVED, alert=alert))
-    assert record.getMessage() == "Alert over streak"
+    assert record.getMessage() == "Alert resolved streak"
     assert "s-1" not in str(record.__dict__)
 
 
 def test_an_alert(caplog: pytest.LogCaptureFixture) -> None:
-    """An alert is told in its own words, with its rule and whom it is about."""
+    """An alert is logged with its message, rule and subject."""
     alert = an_alert("alert-1", rule="quiet", message="No feedback for an hour")
     record = logged(caplog, a_notification(id="e:log", alert=alert))
     assert record.getMessage() == "Alert quiet: No feedback for an hour"
@@ -121,31 +121,31 @@ def test_an_alert(caplog: pytest.LogCaptureFixture) -> None:
         (a_notification(type=EventType.ALERT_RESOLVED, alert=an_alert().resolved(at=NOON)), "INFO"),
     ],
 )
-def test_what_is_a_warning(caplog: pytest.LogCaptureFixture, notification: Notification, level: str) -> None:
-    """Downs that stand and alerts that were raised are warnings, all else is information."""
+def test_levels(caplog: pytest.LogCaptureFixture, notification: Notification, level: str) -> None:
+    """Negative feedback that is not withdrawn and raised alerts are warnings; others are info."""
     assert logged(caplog, notification).levelname == level
 
 
-def test_what_nobody_wants_is_not_written(caplog: pytest.LogCaptureFixture) -> None:
-    """Where only warnings are logged, an up is delivered and nothing is written."""
+def test_the_log_level_is_respected(caplog: pytest.LogCaptureFixture) -> None:
+    """If only warnings are logged, a thumbs-up is delivered without a record."""
     with caplog.at_level(logging.WARNING, logger="harken.notifications"):
         open_notifier({}).deliver(a_notification(feedback=a_feedback()))
     assert caplog.records == []
 
 
-def test_comments_are_logged_where_that_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    """With ``comments = true`` the comment is a field, and a route's text is the line; else neither is there."""
-    notification = a_notification(feedback=a_feedback(comment="Too slow"), text="Somebody said: Too slow")
+def test_comments_are_logged_on_request(caplog: pytest.LogCaptureFixture) -> None:
+    """Only with ``comments = true`` is the comment a field, and the text of a route the message."""
+    notification = a_notification(feedback=a_feedback(comment="Too slow"), text="New comment: Too slow")
     record = logged(caplog, notification, comments=True)
     assert fields(record)["comment"] == "Too slow"
-    assert record.getMessage() == "Somebody said: Too slow"
+    assert record.getMessage() == "New comment: Too slow"
     record = logged(caplog, notification)
     assert "comment" not in fields(record)
     assert record.getMessage() == "Feedback given: up in session session"
 
 
-def test_what_was_withdrawn_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
-    """The words of feedback that its author took back are not logged, whatever the notification is of."""
+def test_withdrawn_comments_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The comment of withdrawn feedback is not logged, for any type of notification."""
     withdrawn = a_feedback(comment="Too slow").withdraw(at=NOON)
     for event in (EventType.WITHDRAWN, EventType.CREATED):
         record = logged(caplog, a_notification(type=event, feedback=withdrawn), comments=True)
@@ -153,21 +153,21 @@ def test_what_was_withdrawn_is_not_quoted(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_no_line_can_be_forged(stream: io.StringIO) -> None:
-    """Whatever people write, a notification is one line, and shows nothing that a terminal would obey."""
-    feedback = a_feedback(NASTY, agent_id=NASTY, comment=NASTY)
+    """A notification is one line without control characters, for any content."""
+    feedback = a_feedback(CONTROL_CHARACTERS, agent_id=CONTROL_CHARACTERS, comment=CONTROL_CHARACTERS)
     plain = io.StringIO()
     handler = logging.StreamHandler(plain)
     logging.getLogger().addHandler(handler)
-    for text in (None, NASTY):
+    for text in (None, CONTROL_CHARACTERS):
         open_notifier({"comments": True}).deliver(a_notification(feedback=feedback, text=text))
-    open_notifier({}).deliver(a_notification(alert=an_alert(rule=NASTY, message=NASTY)))
+    open_notifier({}).deliver(a_notification(alert=an_alert(rule=CONTROL_CHARACTERS, message=CONTROL_CHARACTERS)))
     for written in (plain.getvalue(), stream.getvalue()):
         assert len(written.splitlines()) == 3
         assert all(line.isprintable() for line in written.splitlines())
 
 
-def test_fields_come_through_in_a_server(stream: io.StringIO) -> None:
-    """In the server's JSON the fields stand beside the sentence, under the names that they have here."""
+def test_fields_in_the_log_of_a_server(stream: io.StringIO) -> None:
+    """The JSON log of the server has the fields under the same names."""
     open_notifier({"comments": True}).deliver(
         a_notification(id="e:log", feedback=a_feedback("s-1", rating=Rating.DOWN, comment="Too slow"))
     )
@@ -180,14 +180,14 @@ def test_fields_come_through_in_a_server(stream: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ({"comment": True}, "A log channel sets unknown comment; known are comments"),
-        ({"comments": "yes"}, "comments of a log channel must be true or false, got a str"),
+        ({"comments": "yes"}, "comments of a log channel must be true or false, got str"),
     ],
 )
-def test_tables_that_make_no_sense(table: dict[str, object], told: str) -> None:
-    """A key that is not known, or a value of another type, is refused in a sentence."""
+def test_invalid_tables(table: dict[str, object], message: str) -> None:
+    """An unknown key or a value of another type is an error."""
     with pytest.raises(ConfigurationError) as caught:
         open_notifier(table)
-    assert str(caught.value) == told
+    assert str(caught.value) == message

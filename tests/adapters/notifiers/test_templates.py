@@ -1,4 +1,4 @@
-"""Templates of routes: what they can, and that they can do no harm."""
+"""Templates of routes: their language, and its limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILL += ["|join", "|tojson", "figures", ".downs", "[0]", "__class__", "loop", "s
 
 @pytest.fixture
 def renderer() -> TemplateRenderer:
-    """A renderer that has seen nothing yet."""
+    """A new renderer."""
     return JinjaRenderer()
 
 
@@ -60,47 +60,47 @@ def renderer() -> TemplateRenderer:
         ("{{ 'a' if tags is defined and 'slow' in tags else 'b' }}{# nothing #}{% raw %}{{ }}{% endraw %}", "a{{ }}"),
     ],
 )  # fmt: skip
-def test_what_templates_can(renderer: TemplateRenderer, template: str, text: str) -> None:
-    """Places are filled, once; lists are gone through; what is ``None`` shows as nothing."""
+def test_rendering(renderer: TemplateRenderer, template: str, text: str) -> None:
+    """Values are inserted once, lists can be looped over, and ``None`` is empty."""
     renderer.check(template)
     assert renderer.render(template, VALUES) == text
 
 
 def test_a_record(renderer: TemplateRenderer) -> None:
-    """The record of a notification is what a template may be filled with."""
+    """A template can use the record of a notification."""
     record = notification_record(a_notification(feedback=a_feedback("s-1", comment="Fine", tags=("quick",))))
     template = "{{ type }} {{ data.session_id }} {{ data.comment }} {{ data.tags|join }}"
     assert renderer.render(template, record) == "feedback.created s-1 Fine quick"
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [
-        ("{{ rating", "The template cannot be read: unexpected end of template"),
+        ("{{ rating", "The template is invalid: unexpected end of template"),
         ("a\n{% if %}", "(line 2)"),
         ("{{ rating|shout }}", "there is no filter 'shout'; known are abs, "),
         ("{% if false %}{{ rating|shout }}{% endif %}", "there is no filter 'shout'"),
         ("{{ rating is loud }}", "there is no test 'loud'; known are "),
         ("{% set a = 1 %}", "assign is not allowed; a template can use {{ }}, {% if %}, {% for %}, "),
-        ("x" * 10_001, "A template may have 10,000 characters at most, this one has 10,001"),
+        ("x" * 10_001, "A template may have at most 10,000 characters, this one has 10,001"),
     ],
 )
-def test_what_is_no_template(renderer: TemplateRenderer, template: str, told: str) -> None:
-    """What cannot be read is refused when it is checked and when it is used, and the error says what is wrong."""
+def test_invalid_templates(renderer: TemplateRenderer, template: str, message: str) -> None:
+    """An invalid template is refused when it is checked and when it is rendered, with the reason."""
     for use in (renderer.check, partial(renderer.render, values=VALUES)):
         with pytest.raises(ConfigurationError) as caught:
             use(template)
-        assert told in str(caught.value)
+        assert message in str(caught.value)
 
 
-def test_what_is_no_text(renderer: TemplateRenderer) -> None:
-    """A template that is no text is refused."""
+def test_a_template_that_is_not_text(renderer: TemplateRenderer) -> None:
+    """A template of another type is refused."""
     with pytest.raises(ConfigurationError, match="A template must be a string, got int"):
         renderer.check(7)  # type: ignore[arg-type] # as settings may have it
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [
         ("{{ nothing }}", "'nothing' is undefined"),
         ("{{ nothing.more }}", "'nothing' is undefined"),
@@ -111,20 +111,20 @@ def test_what_is_no_text(renderer: TemplateRenderer) -> None:
         ("{{ figures.ups }}", "has no attribute 'ups'"),
         ("{{ tags[7] }}", "no element 7"),
         ("{{ 1 / 0 }}", "division by zero"),
-        ("{{ rating + 1 }}", "+ is for numbers only"),
-        ("{{ 1.5|round(99) }}", "a number may be rounded to 0 to 15 places, not to 99"),
+        ("{{ rating + 1 }}", "+ needs numbers"),
+        ("{{ 1.5|round(99) }}", "round takes 0 to 15 places, got 99"),
         ("{{ 'abc'|truncate(1) }}", "expected length >= 3, got 1"),
         ("{{ figures[tags] }}", "a value is looked up by a name or a number, not by list"),
         ("{{ 0x" + "f" * 1_000 + " }}", "a number must be between"),
         ("{% for t in tags %}{{ loop }}{% endfor %}", "LoopContext is not a value that a template can use"),
     ],
 )
-def test_what_cannot_be_filled_in(renderer: TemplateRenderer, template: str, told: str) -> None:
-    """A value that is not there, or not what the template takes it for, is told when it is missed, and not before."""
+def test_templates_that_cannot_be_rendered(renderer: TemplateRenderer, template: str, message: str) -> None:
+    """A missing value or one of another type is an error when the template is rendered, but not when it is checked."""
     renderer.check(template)
     with pytest.raises(ConfigurationError) as caught:
         renderer.render(template, VALUES)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_what_cannot_be_filled_in(renderer: TemplateRenderer, template: str, tol
         "{% filter upper %}{% endfilter %}",
     ],
 )
-def test_no_python_is_reached(renderer: TemplateRenderer, template: str) -> None:
-    """No template sees an attribute of a Python object, calls anything or reads another template."""
+def test_python_objects_cannot_be_accessed(renderer: TemplateRenderer, template: str) -> None:
+    """A template cannot read attributes of Python objects, make calls or include other templates."""
     with pytest.raises(ConfigurationError):
         renderer.render(template, VALUES)
 
@@ -191,7 +191,7 @@ def test_no_python_is_reached(renderer: TemplateRenderer, template: str) -> None
     ids=lambda template: template[:40],
 )
 def test_no_template_runs_for_long(renderer: TemplateRenderer, template: str) -> None:
-    """What would take all the memory, or never end, is refused at once."""
+    """A template that would use much memory or time is refused at once."""
     begun = monotonic()
     with pytest.raises(ConfigurationError):
         renderer.render(template, {**VALUES, "long": list(range(101)), "comment": "é%" * 500})
@@ -199,7 +199,7 @@ def test_no_template_runs_for_long(renderer: TemplateRenderer, template: str) ->
 
 
 ONES = "[" + ",".join("1" * 100) + "]"
-#: A hundred ones joined by a hundred ones ..., four times: 100 million characters from 860.
+#: Nested joins of 100 items, four levels deep: 100 million characters from 860.
 NESTED = f"{ONES}|join({ONES}|join({ONES}|join({ONES}|join('aaaaaaaaaa'))))"
 
 
@@ -237,15 +237,15 @@ TOO_COSTLY = (
 
 @pytest.mark.parametrize("template", TOO_COSTLY, ids=lambda template: template[:40])
 def test_too_much_work_is_refused_before_it_is_done(renderer: TemplateRenderer, template: str) -> None:
-    """What compiles, reads or writes too much ends with that reason, and says so."""
+    """Compiling, reading or writing too much is an error with this reason."""
     with pytest.raises(TemplateTooCostly, match=r"The template does too much work: .* 2,000,000 units together"):
         renderer.render(template, largest_values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("template", TOO_COSTLY, ids=lambda template: template[:40])
-def test_a_refusal_needs_little_memory(renderer: TemplateRenderer, template: str) -> None:
-    """What is refused was not made before: 20 MB are enough for any template."""
+def test_a_costly_template_needs_little_memory(renderer: TemplateRenderer, template: str) -> None:
+    """A template is refused before its text is created: 20 MB are enough."""
     start()
     try:
         reset_peak()
@@ -282,14 +282,14 @@ def test_a_refusal_needs_little_memory(renderer: TemplateRenderer, template: str
     ],
     ids=lambda template: template[:40],
 )
-def test_what_could_cost_much_is_not_in_the_language(renderer: TemplateRenderer, template: str) -> None:
-    """What formats, calls, adds up lists or nests without end is refused, no matter what it would cost."""
+def test_costly_features_are_not_supported(renderer: TemplateRenderer, template: str) -> None:
+    """Formatting, calls, sums of lists and deep nesting are refused, independent of their cost."""
     with pytest.raises(ConfigurationError):
         renderer.render(template, largest_values())
 
 
-def test_nothing_is_evaluated_by_checking(renderer: TemplateRenderer) -> None:
-    """A template is only compiled when it is checked: its constants are evaluated when it is rendered."""
+def test_a_check_evaluates_nothing(renderer: TemplateRenderer) -> None:
+    """A check only compiles the template; constants are evaluated when it is rendered."""
     renderer.check("{{ 1 / 0 }}{{ 'a'|truncate(1) }}{{ " + NESTED + " }}")
 
 
@@ -311,7 +311,7 @@ def test_nothing_is_evaluated_by_checking(renderer: TemplateRenderer) -> None:
     ],
     ids=lambda template: template[:40],
 )
-def test_every_sensible_template_fits_the_largest_feedback(renderer: TemplateRenderer, template: str) -> None:
+def test_ordinary_templates_work_with_the_largest_feedback(renderer: TemplateRenderer, template: str) -> None:
     """A comment of 10,000 characters, 20 tags and 50 long context values, of any characters, can be rendered."""
     for letter in ("w", "\x01", "\N{GRINNING FACE}", "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "'"):
         values = largest_values()
@@ -321,7 +321,7 @@ def test_every_sensible_template_fits_the_largest_feedback(renderer: TemplateRen
 
 @given(st.lists(st.sampled_from(FILL), max_size=60).map("".join), st.data())
 def test_work_is_the_same_each_time(template: str, data: st.DataObject) -> None:
-    """Whether a template fits the budget depends on it and its values alone, not on what was compiled before."""
+    """The cost depends only on the template and its values, not on templates compiled before."""
     comment = data.draw(st.sampled_from(["", "x" * 1_000, "x" * 200_000]))
     renderer, outcomes = JinjaRenderer(), []
     for _ in range(2):
@@ -333,7 +333,7 @@ def test_work_is_the_same_each_time(template: str, data: st.DataObject) -> None:
 
 
 def test_long_texts_are_cut(renderer: TemplateRenderer) -> None:
-    """A text has 4,000 characters at most; one that is longer ends with an ellipsis."""
+    """A text above 4,000 characters is cut and ends with an ellipsis."""
     values = {"comment": "x" * 1_000, "tags": ["y" * 100] * 100}
     assert renderer.render("{{ comment }}" * 4, values) == "x" * 4_000
     assert renderer.render("{{ comment }}" * 4 + "z", values) == "x" * 3_999 + "…"
@@ -341,34 +341,34 @@ def test_long_texts_are_cut(renderer: TemplateRenderer) -> None:
     assert len(everything) == 4_000
 
 
-def test_values_are_no_templates(renderer: TemplateRenderer) -> None:
-    """What people wrote is filled in and never read as a template."""
+def test_values_are_not_templates(renderer: TemplateRenderer) -> None:
+    """User text is inserted, and never interpreted as a template."""
     for value in ("{{ 1 + 1 }}", "{% raw %}", "{# c #}", "{{", "%}"):
         assert renderer.render("{{ comment }}", {"comment": value}) == value
 
 
 def test_threads_share_a_renderer(renderer: TemplateRenderer) -> None:
-    """Several threads fill in one template at once, each with its own values."""
+    """Threads can render one template at the same time."""
     calls = [partial(renderer.render, "{{ number }}", {"number": number}) for number in range(8)]
     assert in_threads(calls) == [str(number) for number in range(8)]
 
 
 @given(st.lists(st.sampled_from(FILL) | st.text(max_size=5), max_size=20).map("".join))
 def test_any_text_is_a_template_or_is_refused(template: str) -> None:
-    """Whatever somebody calls a template gives a text or a ``ConfigurationError``, and a short text at that."""
+    """Any template gives a text of limited length or a ``ConfigurationError``."""
     renderer = JinjaRenderer()
     with suppress(ConfigurationError):
         assert len(renderer.render(template, VALUES)) <= 4_000
 
 
 @given(st.text())
-def test_any_value_is_filled_in_as_it_is(value: str) -> None:
-    """Between the braces comes what was given, to the last character."""
+def test_any_value_is_inserted_verbatim(value: str) -> None:
+    """For any text."""
     assert JinjaRenderer().render("<{{ comment }}>", {"comment": value}) == f"<{value}>"
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever wants templates without Jinja2 is told what to install."""
+    """Without Jinja2 the error has the command that installs it."""
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "harken_adapters.notifiers.templates")
     with pytest.raises(ConfigurationError, match=r'try pip install "harken\[notify\]"'):

@@ -1,4 +1,4 @@
-"""What is in a webhook's body, and that it is never too large."""
+"""The body of webhooks: its content and its maximum size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from support import NOON, a_feedback
 KILOBYTES_20 = 20_000
 #: Four bytes each in UTF-8.
 WIDE = "\U0001f600"
-#: What is kept for Harken's own use, and what was said before.
+#: Internal fields and earlier versions, which are never sent.
 NEVER = {"idempotency_key", "fingerprint", "later_keys", "revisions"}
 WORDS = {"comment", "context", "tags", "reply", "sentiment", "moderation"}
 
@@ -46,13 +46,13 @@ def data_of(notification: Notification, **options: Any) -> dict[str, Any]:
 
 
 def about(feedback: Feedback, type: EventType = EventType.CREATED, **parts: Any) -> Notification:  # noqa: A002
-    """News of this feedback."""
+    """A notification about this feedback."""
     return a_notification(feedback=feedback, type=type, application=feedback.application, **parts)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> Feedback:
-    """Feedback after anything that can happen to it, some of it with a great deal to say."""
+    """Feedback with any history, some of it with very long texts."""
     feedback = draw(feedback_entries())
     for _ in range(draw(st.integers(0, 3))):
         feedback = draw(changed(feedback))
@@ -64,8 +64,8 @@ def histories(draw: st.DrawFn) -> Feedback:
 
 
 @given(histories(), st.none() | texts(), st.sampled_from(EventType))
-def test_it_is_always_json_under_20_kb(feedback: Feedback, text: str | None, type: EventType) -> None:  # noqa: A002
-    """Whatever was said, in whatever script: the body is compact JSON of the same three parts, small enough."""
+def test_the_body_is_json_below_20_kb(feedback: Feedback, text: str | None, type: EventType) -> None:  # noqa: A002
+    """For any content, the body is compact JSON with three members, below the limit."""
     encoded = body(about(feedback, type, text=text))
     record = json.loads(encoded)
     assert len(encoded) < KILOBYTES_20
@@ -76,8 +76,8 @@ def test_it_is_always_json_under_20_kb(feedback: Feedback, text: str | None, typ
 
 
 @given(histories(), st.none() | texts(), st.integers(2_000, 30_000))
-def test_what_is_cut_is_as_little_as_needed(feedback: Feedback, text: str | None, limit: int) -> None:
-    """What fits is whole; what does not has lost its context and ends of texts, says so, and has lost nothing else."""
+def test_a_body_is_cut_as_little_as_needed(feedback: Feedback, text: str | None, limit: int) -> None:
+    """A body within the limit is complete; a larger one is marked, and only its context and texts are cut."""
     notification = about(feedback, text=text)
     whole = json.loads(json.dumps(notification_record(notification)["data"]))
     data = data_of(notification, limit=limit)
@@ -94,8 +94,8 @@ def test_what_is_cut_is_as_little_as_needed(feedback: Feedback, text: str | None
     }
 
 
-def test_the_largest_feedback_that_rules_let_through() -> None:
-    """Everything as long as it may be, in characters of four bytes: ids and tags stay, and as many words as fit."""
+def test_the_largest_valid_feedback() -> None:
+    """All values have the maximum length in characters of four bytes: ids and tags are complete, texts are cut."""
     label = WIDE * MAX_ID_LENGTH
     feedback = Feedback(
         id=label,
@@ -130,16 +130,16 @@ def test_the_largest_feedback_that_rules_let_through() -> None:
     assert set(data["comment"]) == set(data["text"]) == {WIDE}
 
 
-def test_the_context_goes_before_any_word_does() -> None:
-    """If it is enough to leave the context out, what people wrote is whole."""
+def test_the_context_is_removed_first() -> None:
+    """Texts are complete if removing the context is enough."""
     feedback = a_feedback(comment="Too slow", context=Context({f"name-{n}": "x" * 1000 for n in range(30)}))
     data = data_of(about(feedback, text="Bad news"))
     assert (data["truncated"], data["context"]) == (True, {})
     assert (data["comment"], data["text"]) == ("Too slow", "Bad news")
 
 
-def test_half_a_character_does_no_harm() -> None:
-    """A template that leaves half a character behind makes no body that receivers cannot read."""
+def test_lone_surrogates_are_replaced() -> None:
+    """A template can produce a lone surrogate, which is replaced."""
     assert data_of(about(a_feedback(), text="half \ud83d"))["text"] == "half ?"
 
 
@@ -147,8 +147,8 @@ def test_half_a_character_does_no_harm() -> None:
 
 
 @given(histories(), st.sampled_from(EventType))
-def test_the_words_of_withdrawn_feedback_are_not_sent(feedback: Feedback, type: EventType) -> None:  # noqa: A002
-    """Once it was taken back nobody is told what it said, not even by news of earlier that arrive late."""
+def test_the_content_of_withdrawn_feedback_is_not_sent(feedback: Feedback, type: EventType) -> None:  # noqa: A002
+    """After a withdrawal no notification has the content, not even a late one of an earlier event."""
     marked = feedback.with_content(
         comment="marked-comment", tags=("marked-tag",), context=Context({"marked-name": "marked-value"})
     )
@@ -158,15 +158,15 @@ def test_the_words_of_withdrawn_feedback_are_not_sent(feedback: Feedback, type: 
     assert not (WORDS | NEVER) & set(json.loads(encoded)["data"])
 
 
-def test_news_of_a_withdrawal_has_no_words_of_what_came_after() -> None:
-    """News that feedback was deleted has none of its words, even if its author has given it anew meanwhile."""
+def test_a_withdrawal_has_no_content_of_a_later_vote() -> None:
+    """The notification has no content, even if the author has voted again meanwhile."""
     data = data_of(about(a_feedback(comment="again"), EventType.WITHDRAWN))
     assert not (WORDS | NEVER) & set(data)
     assert (data["id"], data["rating"], data["session_id"], data["version"]) == ("f", "up", "s", 1)
 
 
-def test_what_was_said_before_is_not_sent() -> None:
-    """A correction takes back what it replaces."""
+def test_earlier_versions_are_not_sent() -> None:
+    """An update has only the new content."""
     feedback = a_feedback(comment="hidden", rating=Rating.DOWN)
     corrected = feedback.revised(Content(Rating.DOWN, "shown"), at=NOON + timedelta(minutes=1))
     encoded = body(about(corrected, EventType.UPDATED))
@@ -174,8 +174,8 @@ def test_what_was_said_before_is_not_sent() -> None:
     assert b"shown" in encoded
 
 
-def test_a_reason_is_withheld_with_the_words_that_it_may_quote() -> None:
-    """The reason of a decision is sent with the words of the feedback, and left out where these are."""
+def test_a_reason_is_withheld_with_the_content() -> None:
+    """The reason of a decision may quote the content, so it is withheld with it."""
     rejected = a_feedback(comment="marked", fingerprint="digest").moderated(
         APPROVED.decide(ModerationStatus.REJECTED, at=NOON, moderator="mo", reason="it says marked"), at=NOON
     )
@@ -202,8 +202,8 @@ ALERT = Alert(
 )
 
 
-def test_an_alert_is_told_with_all_that_was_found() -> None:
-    """News of an alert has its rule, subject, sentence, figures and times, and no end while it stands."""
+def test_the_body_of_an_alert() -> None:
+    """A raised alert has its rule, subject, message, counts and times; ``resolved_at`` is null."""
     record = json.loads(
         body(a_notification(feedback=None, alert=ALERT, type=EventType.ALERT_RAISED, occurred_at=ALERT.raised_at))
     )
@@ -227,7 +227,7 @@ def test_an_alert_is_told_with_all_that_was_found() -> None:
 
 
 def test_an_erasure_has_ids_only() -> None:
-    """Of feedback that was erased there are its id, its application and its session, named as in other events."""
+    """An erasure has the id, application and session, named as in other events."""
     erased = ErasedFeedback("f-1", "s-1")
     notification = a_notification(feedback=None, erased=erased, type=EventType.ERASED, application="shop")
     assert json.loads(body(notification)) == {
@@ -237,15 +237,15 @@ def test_an_erasure_has_ids_only() -> None:
     }
 
 
-def test_an_alert_that_ended_says_when() -> None:
-    """News that an alert was resolved has the time of that, as the time of the news and in the data."""
-    over = ALERT.resolved(at=datetime(2026, 3, 4, 14, tzinfo=UTC))
-    data = data_of(a_notification(feedback=None, alert=over, type=EventType.ALERT_RESOLVED))
+def test_a_resolved_alert() -> None:
+    """A resolved alert has ``resolved_at``."""
+    resolved = ALERT.resolved(at=datetime(2026, 3, 4, 14, tzinfo=UTC))
+    data = data_of(a_notification(feedback=None, alert=resolved, type=EventType.ALERT_RESOLVED))
     assert data["resolved_at"] == "2026-03-04T14:00:00.000000Z"
 
 
-def test_an_alert_of_very_much_feedback_is_cut_too() -> None:
-    """Ids of feedback beyond what fits are left out, and the sentence stays."""
+def test_an_alert_with_many_ids_is_cut() -> None:
+    """Feedback ids beyond the limit are removed, and the message is complete."""
     alert = evolve(ALERT, feedback_ids=tuple(f"0199f3b4-6bb3-7c8e-a4f1-{number:012}" for number in range(2_000)))
     notification = a_notification(feedback=None, alert=alert, type=EventType.ALERT_RAISED)
     data = data_of(notification)

@@ -59,5 +59,5 @@ def test_existence_is_ignored_if_an_adapter_does_not_support_it(monkeypatch: pyt
 
 def test_an_unknown_scheme_is_still_an_error() -> None:
     """The error is the same as for a storage that may be created."""
-    with pytest.raises(ConfigurationError, match="No storage serves nope://"):
+    with pytest.raises(ConfigurationError, match="No installed package supports nope://"):
         open_existing_storage("nope://x")

@@ -1,4 +1,4 @@
-"""Evaluation events: each rating that counts is told once, as the conventions for generative AI say."""
+"""Evaluation events: one per counted rating, as in the conventions for generative AI."""
 
 import subprocess
 import sys
@@ -23,7 +23,8 @@ from harken_adapters.storage.memory import open_storage
 from harken_adapters.telemetry import evaluation_events
 from support import NOON, PATIENCE, ManualClock, a_submission
 
-COMMENT = "what nobody else shall read"
+COMMENT = "a confidential comment"
+VALUE = "gen_ai.evaluation.score.value"
 WAYS: dict[str, Callable[[Harken, Submission], object]] = {
     "submit": lambda hk, submission: hk.collection.submit(submission),
     "submit_soon": lambda hk, submission: hk.collection.submit_soon(submission).result(PATIENCE),
@@ -32,7 +33,7 @@ WAYS: dict[str, Callable[[Harken, Submission], object]] = {
 
 
 class Events:
-    """A Harken that tells its ratings, and what it told."""
+    """A Harken with evaluation events, and its events."""
 
     def __init__(self, storage: Any = "memory://", *, explanation: bool = False, **settings: Any) -> None:
         self._exporter = InMemoryLogRecordExporter()
@@ -43,18 +44,18 @@ class Events:
 
     @property
     def records(self) -> list[Any]:
-        """What was told so far."""
+        """The events so far."""
         return [exported.log_record for exported in self._exporter.get_finished_logs()]
 
     @property
     def attributes(self) -> list[dict[str, Any]]:
-        """The attributes of what was told so far."""
+        """The attributes of the events so far."""
         return [dict(record.attributes) for record in self.records]
 
 
 @pytest.fixture
 def events() -> Events:
-    """A Harken that tells its ratings."""
+    """A Harken with evaluation events."""
     return Events()
 
 
@@ -68,8 +69,8 @@ def events() -> Events:
     ],
 )
 def test_a_rating(events: Events, way: str, rating: str | None, score: dict[str, Any]) -> None:
-    """However it was submitted, a rating is one event with its label and its value; neutral has no value."""
-    WAYS[way](events.hk, a_submission("s", rating, COMMENT, message_id="m-1", author="somebody"))
+    """A rating causes one event with its label and value, in all ways to submit it; neutral has no value."""
+    WAYS[way](events.hk, a_submission("s", rating, COMMENT, message_id="m-1", author="ann"))
     (record,) = events.records
     assert record.event_name == "gen_ai.evaluation.result"
     assert record.timestamp == int(NOON.timestamp()) * 1_000_000_000
@@ -80,8 +81,8 @@ def test_a_rating(events: Events, way: str, rating: str | None, score: dict[str,
     }
 
 
-def test_nothing_of_a_person(events: Events) -> None:
-    """Neither comment nor author, session or context are told, unless the comment is asked for."""
+def test_events_have_no_personal_data(events: Events) -> None:
+    """Events have no comment, author, session or context."""
     personal = {"author": "author-1", "context": {"tier": "tier-1"}, "tags": ("tag-1",), "agent_id": "agent-1"}
     events.hk.collection.submit(a_submission("session-1", "down", COMMENT, **personal))
     (record,) = events.records
@@ -89,8 +90,8 @@ def test_nothing_of_a_person(events: Events) -> None:
         assert secret not in repr(vars(record))
 
 
-def test_the_comment_if_asked_for() -> None:
-    """With ``explanation`` the comment is told, as it is stored; without a comment there is none."""
+def test_the_comment_on_request() -> None:
+    """With ``explanation`` the event has the stored comment, if there is one."""
     events = Events(explanation=True)
     events.hk.submit("s", "down", f" {COMMENT} ")
     events.hk.submit("s", "up")
@@ -99,25 +100,25 @@ def test_the_comment_if_asked_for() -> None:
 
 @given(st.lists(st.sampled_from(list(Rating))))
 def test_their_mean_is_the_satisfaction(ratings: list[Rating]) -> None:
-    """Whoever averages the values of the events gets the figure that Harken gives."""
+    """The mean of the values of the events is the satisfaction."""
     events = Events()
     for rating in ratings:
         events.hk.submit("s", rating, "because")
-    told = [one["gen_ai.evaluation.score.value"] for one in events.attributes if "gen_ai.evaluation.score.value" in one]
+    values = [one[VALUE] for one in events.attributes if VALUE in one]
     assert len(events.records) == len(ratings)
-    assert events.hk.summary().satisfaction == pytest.approx(100 * sum(told) / len(told) if told else 0.0)
+    assert events.hk.summary().satisfaction == pytest.approx(100 * sum(values) / len(values) if values else 0.0)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_duplicate_is_no_news(events: Events, way: str) -> None:
-    """A repeated submission is told once."""
+def test_a_duplicate_causes_no_event(events: Events, way: str) -> None:
+    """A repeated submission causes one event."""
     for _ in range(3):
         WAYS[way](events.hk, a_submission(idempotency_key="k"))
     assert len(events.records) == 1
 
 
-def test_what_does_not_count() -> None:
-    """What is refused, or held for a moderator, is not told."""
+def test_feedback_that_is_not_counted() -> None:
+    """Rejected and pending feedback causes no event."""
     events = Events(spam="hold")
     assert not events.hk.submit("s", "up", "buy viagra").feedback.is_counted
     with pytest.raises(FeedbackRejected):
@@ -125,22 +126,22 @@ def test_what_does_not_count() -> None:
     assert events.records == []
 
 
-def test_a_vote_that_changes(events: Events) -> None:
-    """A vote is told again when its author thinks otherwise, and not when they say the same again."""
+def test_a_changed_vote(events: Events) -> None:
+    """A changed vote causes another event, a repeated one does not."""
     for rating in ("up", "up", None):
-        events.hk.collection.set_vote(Target("s"), "somebody", rating)
+        events.hk.collection.set_vote(Target("s"), "ann", rating)
     assert [one["gen_ai.evaluation.score.label"] for one in events.attributes] == ["up", "neutral"]
 
 
 def test_old_feedback_has_its_own_time(events: Events) -> None:
-    """What was said long ago and is stored only now is told with the time at which it was said, exactly."""
+    """The event of feedback with an earlier time has this time, exactly."""
     at = datetime(2024, 5, 6, 7, 8, 9, 123_457, UTC)
     events.hk.collection.submit(a_submission(created_at=at))
     assert [record.timestamp for record in events.records] == [1_714_979_289_123_457_000]
 
 
 class Held:
-    """A repository whose writes wait for the test."""
+    """A repository whose writes wait for ``go``."""
 
     def __init__(self, repository: Any) -> None:
         self._repository = repository
@@ -157,7 +158,7 @@ class Held:
 
 
 def test_each_event_belongs_to_its_own_request() -> None:
-    """Whoever writes a batch tells all of it: still each event is in the span in which it was submitted, or in none."""
+    """One thread emits the events of a batch, but each event is in the span of its submission, or in none."""
     tracer = TracerProvider().get_tracer("test")
     with open_storage("memory://") as storage:
         held: Any = Held(storage.feedback)
@@ -184,8 +185,8 @@ def test_each_event_belongs_to_its_own_request() -> None:
     assert {dict(one.attributes)["gen_ai.response.id"]: one.span_id for one in events.records} == expected
 
 
-def test_in_no_span_while_another_request_writes() -> None:
-    """Who submits outside of any span is not put into that of the caller in whose thread it is told."""
+def test_a_submission_outside_of_a_span() -> None:
+    """Its event is not in the span of the thread that emits it."""
     tracer = TracerProvider().get_tracer("test")
     events = Events()
     receipt = events.hk.submit("s", "up")
@@ -198,7 +199,7 @@ def test_in_no_span_while_another_request_writes() -> None:
 
 @pytest.mark.slow
 def test_without_opentelemetry() -> None:
-    """Where it is not installed, asking for events says what to install."""
+    """Without OpenTelemetry the error has the command that installs it."""
     program = """
 import sys
 sys.modules["opentelemetry"] = None

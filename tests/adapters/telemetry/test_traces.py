@@ -1,4 +1,4 @@
-"""Traces: a span around each request, and nothing of a person in it."""
+"""Traces: a span per request, without personal data."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 
 from harken_adapters.telemetry import request_span
 
-COMMENT = "what nobody else shall read"
+COMMENT = "a confidential comment"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 class Recorder:
-    """A tracer provider that keeps what ends."""
+    """A tracer provider that records finished spans."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -28,30 +28,30 @@ class Recorder:
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def span(self, status: int | None = None, **request: Any) -> ReadableSpan:
-        """The span of one request that is answered, or not."""
+        """The span of one request, with or without a response."""
         with self.around(**request) as span:
             if status is not None:
                 span.answered(status)
         return self.last
 
     def around(self, operation: str = "get", method: str = "GET", route: str = "/v1/feedback/{id}", **more: Any) -> Any:
-        """The span to be."""
+        """The context manager of a span."""
         return request_span(operation, method, route, tracer_provider=self.provider, **more)
 
     @property
     def last(self) -> ReadableSpan:
-        """The span that ended last."""
+        """The span that finished last."""
         return self._exporter.get_finished_spans()[-1]
 
 
 @pytest.fixture
 def recorder() -> Recorder:
-    """A tracer provider of the test's own."""
+    """A new tracer provider."""
     return Recorder()
 
 
 def failing_with(error: Exception) -> Callable[[], None]:
-    """Something that raises."""
+    """A function that raises this error."""
 
     def fail() -> None:
         raise error
@@ -60,7 +60,7 @@ def failing_with(error: Exception) -> Callable[[], None]:
 
 
 def test_a_request(recorder: Recorder) -> None:
-    """A span is named and described as the conventions for HTTP servers say, with the route and never the path."""
+    """A span has the name and attributes of the conventions for HTTP servers, with the route instead of the path."""
     span = recorder.span(200)
     assert (span.name, span.kind) == ("GET /v1/feedback/{id}", SpanKind.SERVER)
     assert span.attributes == {
@@ -75,8 +75,8 @@ def test_a_request(recorder: Recorder) -> None:
 
 
 @given(st.integers(200, 599))
-def test_whose_fault_it_is(status: int) -> None:
-    """A span is an error if the service failed, and is none if the caller got something wrong."""
+def test_the_status_of_a_span(status: int) -> None:
+    """A server error is an error of the span, a client error is not."""
     span = Recorder().span(status)
     assert span.attributes is not None
     if status >= 500:
@@ -91,7 +91,7 @@ def test_whose_fault_it_is(status: int) -> None:
     ("error", "kind"), [(ValueError(COMMENT), "ValueError"), (subprocess.SubprocessError(COMMENT), "subprocess.Sub")]
 )
 def test_an_error(recorder: Recorder, error: Exception, kind: str) -> None:
-    """An error comes out and is told by its kind; its message and traceback could quote what was sent."""
+    """An error propagates; the span has its type, but not its message and traceback, which may contain user text."""
     fail = failing_with(error)
     with pytest.raises(type(error)), recorder.around():
         fail()
@@ -103,15 +103,15 @@ def test_an_error(recorder: Recorder, error: Exception, kind: str) -> None:
     assert COMMENT not in span.to_json()
 
 
-def test_a_method_that_a_caller_made_up(recorder: Recorder) -> None:
-    """Whatever somebody takes for a method is one name."""
+def test_unknown_methods(recorder: Recorder) -> None:
+    """All unknown methods have one name."""
     span = recorder.span(405, method="BREW")
     assert span.attributes is not None
     assert (span.name, span.attributes["http.request.method"]) == ("HTTP /v1/feedback/{id}", "_OTHER")
 
 
 def test_in_the_trace_of_the_caller(recorder: Recorder) -> None:
-    """A request that says to which trace it belongs has its span there."""
+    """A request with a trace header continues this trace."""
     span = recorder.span(200, headers={"traceparent": f"00-{TRACE}-{PARENT}-01", "cookie": COMMENT})
     assert span.context is not None
     assert span.parent is not None
@@ -120,13 +120,13 @@ def test_in_the_trace_of_the_caller(recorder: Recorder) -> None:
 
 
 @given(st.text())
-def test_a_trace_that_is_none(header: str) -> None:
-    """A header that makes no sense begins a new trace and does no harm."""
+def test_invalid_trace_headers(header: str) -> None:
+    """An invalid header starts a new trace."""
     assert Recorder().span(200, headers={"traceparent": header}).parent is None
 
 
-def test_it_is_current(recorder: Recorder) -> None:
-    """What happens in a request belongs to its span, and only that."""
+def test_the_span_is_current(recorder: Recorder) -> None:
+    """The span is the current one during the request only."""
     before = get_current_span()
     with recorder.around():
         inside = get_current_span().get_span_context()
@@ -136,7 +136,7 @@ def test_it_is_current(recorder: Recorder) -> None:
 
 @pytest.mark.slow
 def test_the_provider_of_the_process() -> None:
-    """Without a provider it is that of the process, also if that is set later than Harken was imported."""
+    """The default is the provider of the process, even if it is set after the import of Harken."""
     program = """
 from harken_adapters.telemetry import request_span
 from opentelemetry import trace
@@ -156,7 +156,7 @@ print([span.name for span in exporter.get_finished_spans()])
 
 @pytest.mark.slow
 def test_without_opentelemetry() -> None:
-    """Where it is not installed a span is nothing, and errors come out all the same."""
+    """Without OpenTelemetry a span does nothing, and errors propagate."""
     program = """
 import sys
 sys.modules["opentelemetry"] = None

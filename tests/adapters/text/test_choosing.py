@@ -1,4 +1,4 @@
-"""The text adapters are chosen in one call."""
+"""The function ``text_adapters``."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ from harken_adapters.text import (
 )
 
 
-def test_all_of_them_together() -> None:
-    """What the call gives is what ``connect`` takes, and each part does its work."""
+def test_all_adapters_together() -> None:
+    """``connect`` accepts the adapters, and each of them works."""
     with harken.connect("memory://", **text_adapters()) as hk:
         feedback = hk.submit("s", "up", "<b>Great</b>, I <3 it").feedback
         assert feedback.comment == "Great, I <3 it"
@@ -27,14 +27,14 @@ def test_all_of_them_together() -> None:
             hk.submit("s", "up", "buy now " * 6)
 
 
-def test_what_is_usual() -> None:
-    """Without a word it is nh3, the heuristic filter and VADER."""
+def test_defaults() -> None:
+    """The defaults are nh3, the heuristic filter and VADER."""
     chosen = text_adapters()
     assert [type(adapter) for adapter in chosen.values()] == [Nh3Sanitizer, HeuristicSpamFilter, VaderSentiment]
 
 
-def test_what_was_chosen() -> None:
-    """Each part can be left out or chosen otherwise, and phrases are those that are given."""
+def test_options() -> None:
+    """Each adapter can be omitted or replaced, and the phrases can be set."""
     chosen = text_adapters(sanitize=False, sentiment="textblob", spam_phrases=["buy now"])
     assert chosen["sanitizer"] is None
     assert isinstance(chosen["sentiment_analyzer"], TextBlobSentiment)
@@ -45,8 +45,8 @@ def test_what_was_chosen() -> None:
             hk.submit("s", "up", "Buy now!")
 
 
-def test_an_unknown_word() -> None:
-    """A sentiment that there is not is refused, with those that there are."""
+def test_an_unknown_sentiment_analysis() -> None:
+    """The error lists the known ones."""
     with pytest.raises(ConfigurationError) as caught:
         text_adapters(sentiment="bert")
     assert str(caught.value) == "sentiment must be one of 'vader', 'textblob', 'none', got 'bert'"
@@ -58,7 +58,7 @@ def test_an_unknown_word() -> None:
 )
 @pytest.mark.slow
 def test_a_missing_extra(adapter: str, package: str) -> None:
-    """Whoever makes an adapter without its package is told what to install; what needs none of them works."""
+    """Without its package, an adapter raises an error with the install command; others work."""
     error = run(
         f"import sys; sys.modules[{package!r}] = None\n"
         "import harken, harken_adapters.text as text\n"
@@ -69,8 +69,8 @@ def test_a_missing_extra(adapter: str, package: str) -> None:
 
 
 @pytest.mark.slow
-def test_only_what_is_chosen_is_loaded() -> None:
-    """VADER needs nothing of TextBlob and its toolkit, and importing the adapters loads no package at all."""
+def test_packages_are_imported_on_demand() -> None:
+    """Importing the adapters imports no package, and VADER does not import TextBlob."""
     loaded = run(
         "import sys; from harken_adapters.text import text_adapters\n"
         "packages = {'nh3', 'vaderSentiment', 'textblob', 'nltk', 'requests'}\n"
@@ -82,5 +82,5 @@ def test_only_what_is_chosen_is_loaded() -> None:
 
 
 def run(program: str) -> str:
-    """What a program prints in an interpreter of its own."""
+    """The output of a program in a new interpreter."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

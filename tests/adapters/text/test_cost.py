@@ -1,4 +1,4 @@
-"""What a comment costs before it is stored: as much for each character as plain text costs, times a constant."""
+"""The processing time of any comment is linear, up to a constant times that of plain text."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from harken_adapters.text import text_adapters
 from harken_adapters.text.vader import QuickVader
 from support import a_submission
 
-#: Of little use to somebody who changes something else.
+#: Only relevant for changes of the text adapters.
 pytestmark = pytest.mark.slow
 
 THEIRS = SentimentIntensityAnalyzer()
 EMOJI = [character for character in THEIRS.emojis if len(character) == 1]
 LONGEST = max(EMOJI, key=lambda one: len(THEIRS.emojis[one].split()))
 PLAIN = "the quick brown fox is good, and the lazy dog is not bad at all. "
-#: How many times as much as plain text any text of that length may cost. The slowest takes about 20 times as long, and
-#: emoji took 500 times as long when each looked at all others.
+#: The maximum cost, relative to plain text of the same length. The slowest text takes about 20 times as long; with a
+#: quadratic algorithm, emoji took 500 times as long.
 TIMES = 60
-#: Four times as many characters cost four times as much. What is quadratic costs 16 times as much.
+#: The maximum growth for four times as many characters. A quadratic algorithm takes 16 times as long.
 GROWTH = 8
 UNITS = (
     "\N{GRINNING FACE}",
@@ -74,7 +74,7 @@ UNITS = (
 
 
 def mixed(length: int) -> Iterator[tuple[str, str]]:
-    """Texts that are no repetition, by name."""
+    """Texts without repetition, by name."""
     random = Random(1)
     lively = sorted(EMOJI, key=lambda one: -sum(word in THEIRS.lexicon for word in THEIRS.emojis[one].split()))[:60]
     yield "any emoji", "".join(random.choices(EMOJI, k=length))
@@ -83,12 +83,12 @@ def mixed(length: int) -> Iterator[tuple[str, str]]:
     yield "deep", "<b" * 12 + ("><b>" * length)[: length - 24]
     yield "hidden end", ("<b/" * length)[: length - 9] + "<b x='>' "
     yield "hidden end of handlers", " onx=" + ("<q " * length)[: length - 20] + "<q onx='>' "
-    yield "all that stands in", "<b>" + "".join(map(chr, range(0xFDD0, 0xFDD0 + length - 3)))
+    yield "all placeholders", "<b>" + "".join(map(chr, range(0xFDD0, 0xFDD0 + length - 3)))
 
 
 @cache
 def everything() -> Callable[[str], None]:
-    """All text adapters, one after the other."""
+    """Calls all text adapters."""
     chosen = text_adapters()
     sanitizer, spam_filter, analyzer = chosen["sanitizer"], chosen["spam_filter"], chosen["sentiment_analyzer"]
     assert sanitizer
@@ -105,7 +105,7 @@ def everything() -> Callable[[str], None]:
 
 
 def cost(text: str) -> float:
-    """The processor time that a text takes, in seconds: the least of several times, so that no other work counts."""
+    """The processor time for a text in seconds: the minimum of several runs."""
     call = everything()
 
     def once() -> float:
@@ -119,16 +119,16 @@ def cost(text: str) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*UNITS, *dict(mixed(1_000))], ids=ascii)
 def test_every_text_costs_about_as_much_as_plain_text(name: str) -> None:
-    """1,000 characters cost at most so many times what plain text does, and 4,000 about four times as much."""
+    """1,000 characters cost at most a constant times as much as plain text, and 4,000 about four times as much."""
     short, long = (dict(mixed(length)).get(name, (name * length)[:length]) for length in (1_000, 4_000))
     plain = cost((PLAIN * 20)[:1_000])
-    taken = cost(short)
-    assert taken < TIMES * plain
-    assert cost(long) < GROWTH * max(taken, plain)
+    short_cost = cost(short)
+    assert short_cost < TIMES * plain
+    assert cost(long) < GROWTH * max(short_cost, plain)
 
 
 def parts() -> st.SearchStrategy[str]:
-    """What hostile texts are made of."""
+    """Parts of hostile texts."""
     return st.text(min_size=1, max_size=6) | st.sampled_from([*UNITS, *"<>'\"/=! ", "'>"])
 
 
@@ -136,18 +136,18 @@ def parts() -> st.SearchStrategy[str]:
 @settings(max_examples=60)
 @given(st.lists(parts(), min_size=1, max_size=4).map("".join))
 def test_no_repetition_costs_more(unit: str) -> None:
-    """Whatever is repeated, 1,000 characters of it cost at most so many times what plain text does."""
+    """1,000 characters of any repetition cost at most a constant times as much as plain text."""
     assert cost((unit * 1_000)[:1_000]) < TIMES * cost((PLAIN * 20)[:1_000])
 
 
 @pytest.mark.parametrize("text", [*(unit * 100 for unit in UNITS), *(text for _, text in mixed(400))], ids=ascii)
-def test_it_is_vader_all_the_same(text: str) -> None:
-    """Long texts of emoji and of feelings have VADER's own scores, to the last digit."""
+def test_the_scores_are_those_of_vader(text: str) -> None:
+    """Long texts of emoji and sentiment words have exactly the scores of VADER."""
     assert QuickVader().polarity_scores(text) == THEIRS.polarity_scores(text)
 
 
-def test_more_neighbourhoods_than_anybody_writes() -> None:
-    """Past some hundred different ones the words count alone, so that the scores are near VADER's, and quick."""
+def test_too_many_neighbourhoods() -> None:
+    """Above the limit, words are scored without their neighbours, so the scores are near those of VADER."""
     random = Random(2)
     words = [word for word in THEIRS.lexicon if word.isalpha() and len(word) <= 3]
     text = " ".join(random.choice(words) + " no" * (number % 3 == 2) for number in range(2_000))

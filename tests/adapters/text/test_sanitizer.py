@@ -1,4 +1,4 @@
-"""Markup goes, and what people write stays as they wrote it."""
+"""The sanitiser removes markup and keeps text unchanged."""
 
 import html
 import re
@@ -28,12 +28,12 @@ PIECES = (
 
 
 def entangled() -> st.SearchStrategy[str]:
-    """Text that is made of what markup is made of, in no good order."""
+    """Text of random parts of markup."""
     return st.lists(st.sampled_from(PIECES) | texts(), max_size=14).map("".join)
 
 
 class Reader(HTMLParser):
-    """What a page has: its text, and the names of its elements."""
+    """The text of a page, and the names of its elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Reader(HTMLParser):
 
 
 def elements_in(page: str) -> list[str]:
-    """The elements that a browser would find in it, with tags that are not closed any more left out."""
+    """The tags that a browser would find, without closing tags."""
     read = nh3.clean(page, tags=set(ELEMENTS), clean_content_tags=set())
     return re.findall(r"<[a-z][^>]*>", read)
 
@@ -86,8 +86,8 @@ def elements_in(page: str) -> list[str]:
         "\ufeff<3",
     ],
 )
-def test_what_people_write_stays(text: str) -> None:
-    """What only looks a little like markup is text, and comes back to the character."""
+def test_text_is_kept(text: str) -> None:
+    """Text that only resembles markup is unchanged."""
     assert SANITIZER.sanitize(text) == text
 
 
@@ -121,8 +121,8 @@ def test_what_people_write_stays(text: str) -> None:
         ("\ufeff<i>\ufdd0</i>", "\ufeff\ufdd0"),
     ],
 )
-def test_markup_goes(text: str, left: str) -> None:
-    """Tags go and leave their text, scripts and styles go with all that is in them, and nothing else changes."""
+def test_markup_is_removed(text: str, left: str) -> None:
+    """Tags are removed without their text, scripts and styles with their content."""
     assert SANITIZER.sanitize(text) == left
 
 
@@ -132,38 +132,38 @@ def test_markup_goes(text: str, left: str) -> None:
 @example("<scr<b>ipt>alert(1)</scr</b>ipt>")
 @example("<b ='x> '<i")
 def test_no_element_is_left(text: str) -> None:
-    """Neither a browser's parser nor the standard library's finds an element that browsers know in what comes out."""
+    """Neither a browser parser nor that of the standard library finds a known element in the result."""
     plain = SANITIZER.sanitize(text)
     assert not elements_in(plain)
     assert not ELEMENTS.intersection(Reader(plain).elements)
 
 
 @given(entangled())
-def test_twice_is_once(text: str) -> None:
-    """Sanitising what was sanitised changes nothing: no tag is put together from what others leave."""
+def test_sanitising_is_idempotent(text: str) -> None:
+    """Sanitising the result again does not change it."""
     once = SANITIZER.sanitize(text)
     assert SANITIZER.sanitize(once) == once
 
 
 @given(entangled())
-def test_what_comes_out_is_escaped_once(text: str) -> None:
-    """Escaped where it is shown, it reads there as it is kept: nothing was escaped before."""
+def test_the_result_is_not_escaped(text: str) -> None:
+    """A page with the escaped result shows exactly this text."""
     plain = SANITIZER.sanitize(text)
     page = Reader(html.escape(plain))
     assert (page.text, page.elements) == (plain, [])
 
 
 @given(st.text() | entangled().map(lambda text: text.replace("<", "")))
-def test_text_without_a_less_than_sign_is_untouched(text: str) -> None:
-    """Without a ``<`` there is no markup, so nothing changes."""
+def test_text_without_a_less_than_sign_is_unchanged(text: str) -> None:
+    """Without a ``<`` there is no markup."""
     assert SANITIZER.sanitize(text) == text
 
 
 @given(entangled(), st.sampled_from(["\x00", "\ud800", "\udfff"]), st.integers(0, 100))
-def test_what_the_rules_refuse_is_left_to_them(text: str, bad: str, at: int) -> None:
-    """A NUL or a lone surrogate breaks nothing and is still there for the rules to see."""
-    broken = text[:at] + bad + text[at:]
-    assert SANITIZER.sanitize(broken) == broken
+def test_invalid_text_is_unchanged(text: str, bad: str, at: int) -> None:
+    """Text with a NUL or a lone surrogate is returned unchanged, for the rules to reject."""
+    invalid = text[:at] + bad + text[at:]
+    assert SANITIZER.sanitize(invalid) == invalid
 
 
 @given(
@@ -188,7 +188,7 @@ def test_what_the_rules_refuse_is_left_to_them(text: str, bad: str, at: int) -> 
     ),
 )
 def test_the_text_of_an_element_is_kept(text: str, name: str) -> None:
-    """Whatever an element holds as text is kept to the character: line breaks, entities and all."""
+    """The text of any element is kept exactly, including line breaks and entities."""
     wrapped = text.replace("<", "")
     assert SANITIZER.sanitize(f"<{name}>{wrapped}</{name}>") == wrapped
 
@@ -210,8 +210,8 @@ def test_the_text_of_an_element_is_kept(text: str, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("length", [1_000, 100_000])
-def test_no_text_takes_long(piece: str, length: int) -> None:
-    """Whatever somebody sends on purpose is done in no time, and twice is still once."""
+def test_hostile_texts_are_fast(piece: str, length: int) -> None:
+    """Hostile texts are sanitised quickly, and the result is stable."""
     text = piece * (length // len(piece))
     start = perf_counter()
     once = SANITIZER.sanitize(text)
@@ -219,33 +219,33 @@ def test_no_text_takes_long(piece: str, length: int) -> None:
     assert SANITIZER.sanitize(once) == once
 
 
-def test_wrapped_up_too_deep() -> None:
-    """Tags inside tags inside tags end somewhere: then every ``<`` goes, and nothing is left to put together."""
+def test_deeply_nested_tags() -> None:
+    """Above the maximum number of passes, every ``<`` is removed."""
     deep = "<b>".join(["<b" * 15, *[">" * 1] * 40])
     shallow = SANITIZER.sanitize(deep)
     assert not elements_in(shallow)
     assert SANITIZER.sanitize(shallow) == shallow
 
 
-def test_too_many_tags_that_do_not_end() -> None:
-    """Where a quotation mark hides the end of tag after tag, every ``<`` goes; where it hides a few, they stay."""
+def test_too_many_unclosed_tags() -> None:
+    """A few unclosed tags are kept; if there are many, every ``<`` is removed."""
     few, many = ("<b/" * times + " '='>' " for times in (10, 40))
     assert SANITIZER.sanitize(few) == few
     assert "<" not in SANITIZER.sanitize(many)
     once, rest = "<b/ '='>' ", " x" * 25_000
     assert SANITIZER.sanitize(once + rest) == once + rest
-    assert "<" not in SANITIZER.sanitize(few + rest)  # looking for 10 ends would read half a million characters
+    assert "<" not in SANITIZER.sanitize(few + rest)  # searching for 10 ends would read half a million characters
 
 
 def test_a_long_page_is_read() -> None:
-    """Tags of a long text are removed as those of a short one, however many they are."""
+    """Many tags of a long text are removed like those of a short one."""
     assert SANITIZER.sanitize("<p class='a>b'>one <i>two</i></p>" * 2_000) == "one two" * 2_000
 
 
-def test_the_page_says_what_happens() -> None:
-    """Each row of the table on the documentation's page is true."""
-    table = PAGE.read_text(encoding="utf-8").partition("\n| typed | kept |\n")[2].partition("\n\n")[0]
+def test_the_examples_in_the_documentation() -> None:
+    """Each row of the table in the documentation is correct."""
+    table = PAGE.read_text(encoding="utf-8").partition("\n| submitted | stored |\n")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `(.+)` \| (?:`(.+)`|nothing) \|$", table, re.MULTILINE)
     assert len(rows) > 10
-    for typed, kept in rows:
-        assert SANITIZER.sanitize(typed) == kept
+    for submitted, stored in rows:
+        assert SANITIZER.sanitize(submitted) == stored

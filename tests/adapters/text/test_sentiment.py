@@ -1,4 +1,4 @@
-"""Sentiments are what the libraries say, and in bounds."""
+"""Sentiment analysis returns the values of the libraries, within bounds."""
 
 import csv
 import json
@@ -28,27 +28,27 @@ OURS = QuickVader()
 VADER = VaderSentiment()
 TEXTBLOB = TextBlobSentiment()
 PHRASES = tuple(word for phrase in (*NEGATE, *BOOSTER_DICT, *SPECIAL_CASES) for word in (phrase, *phrase.split()))
-FELT = (*tuple(THEIRS.lexicon)[::40], "good", "bad", "great", "kind", "no", "like", "shit", "die")
+SENTIMENT_WORDS = (*tuple(THEIRS.lexicon)[::40], "good", "bad", "great", "kind", "no", "like", "shit", "die")
 WORDS = (*PHRASES, "or", "nor", "this", "doubt", "least", "at", "but", "of", "y'alln't", "x", "the", "😡", "💋", "❤️")
 
 
 @cache
 def airlines() -> Sequence[tuple[Rating, str]]:
-    """The real messages, with how they are meant."""
+    """The real messages with their ratings."""
     with AIRLINES.open(encoding="utf-8", newline="") as file:
         return [(Rating.parse(row["rating"] or None), row["comment"]) for row in csv.DictReader(file)]
 
 
 @cache
 def reviews() -> Sequence[tuple[Rating, str]]:
-    """The real reviews, with how they are meant."""
+    """The real reviews with their ratings."""
     rows = map(json.loads, REVIEWS.read_text(encoding="utf-8").strip().split("\n"))
     return [(Rating.parse(row["rating"]), row["comment"]) for row in rows]
 
 
 def shouted() -> st.SearchStrategy[str]:
-    """Words that matter to VADER, close together, some in capitals, with marks and emoji."""
-    word = st.sampled_from(WORDS) | st.sampled_from(FELT)
+    """Words that affect VADER, some in capitals, with punctuation and emoji."""
+    word = st.sampled_from(WORDS) | st.sampled_from(SENTIMENT_WORDS)
     spelt = st.tuples(word, st.sampled_from((str.upper, str.title, str, str)), st.sampled_from(("", "", "!", "?", ",")))
     return st.lists(spelt.map(lambda parts: parts[1](parts[0]) + parts[2]), max_size=12).map(" ".join)
 
@@ -61,7 +61,7 @@ def shouted() -> st.SearchStrategy[str]:
 @example("This is NOT good, but y'alln't BAD!!!")
 @example("😡😡 not 😡good")
 def test_quick_vader_is_vader(text: str) -> None:
-    """Whatever the text, the scores are those of VADER's own code, to the last digit."""
+    """For any text, the scores are exactly those of VADER."""
     assert OURS.polarity_scores(text) == THEIRS.polarity_scores(text)
 
 
@@ -76,7 +76,7 @@ def test_quick_vader_is_vader_on_real_feedback() -> None:
 @given(shouted() | texts())
 @example("good bad")
 def test_vader(text: str) -> None:
-    """The polarity is the compound score, and the subjectivity is the share of words with a feeling."""
+    """The polarity is the compound score, and the subjectivity is the share of words with a sentiment."""
     scores = THEIRS.polarity_scores(text)
     sentiment = VADER.analyze(text)
     assert sentiment.polarity == scores["compound"]
@@ -85,7 +85,7 @@ def test_vader(text: str) -> None:
 
 @given(shouted() | texts())
 def test_textblob(text: str) -> None:
-    """Both figures are TextBlob's, in millionths."""
+    """Both values are those of TextBlob, to six decimals."""
     theirs = TextBlob(text).sentiment
     sentiment = TEXTBLOB.analyze(text)
     assert sentiment.polarity == pytest.approx(theirs.polarity, abs=1e-6)
@@ -94,23 +94,23 @@ def test_textblob(text: str) -> None:
 
 @pytest.mark.parametrize("analyzer", [VADER, TEXTBLOB])
 def test_good_and_bad(analyzer: SentimentAnalyzer) -> None:
-    """Praise is above zero, blame below, and a plain fact is at zero."""
+    """Praise is positive, criticism negative, and a fact zero."""
     good, plain, bad = map(analyzer.analyze, ("A great answer!", "It has two parts.", "This is awful"))
     assert good.polarity > plain.polarity > bad.polarity
     assert (plain.polarity, plain.subjectivity) == (0, 0)
 
 
-def right(analyzer: SentimentAnalyzer, rated: Sequence[tuple[Rating, str]]) -> float:
-    """How often the sign of the polarity is that of the rating, where there is one."""
+def accuracy(analyzer: SentimentAnalyzer, rated: Sequence[tuple[Rating, str]]) -> float:
+    """The share of ratings up or down with the same sign as the polarity of their comment."""
     expected = {Rating.UP: 1, Rating.DOWN: -1}
-    said = [(expected[rating], analyzer.analyze(comment)) for rating, comment in rated if rating in expected]
-    return sum(sign * sentiment.polarity > 0 for sign, sentiment in said) / len(said)
+    pairs = [(expected[rating], analyzer.analyze(comment)) for rating, comment in rated if rating in expected]
+    return sum(sign * sentiment.polarity > 0 for sign, sentiment in pairs) / len(pairs)
 
 
 @needs_real_feedback
 @pytest.mark.slow
 @pytest.mark.parametrize("rated", [airlines, reviews], ids=["airlines", "reviews"])
-def test_vader_is_right_more_often(rated: object) -> None:
-    """On real feedback VADER's sign agrees with the rating more often than TextBlob's: so it is the default."""
+def test_vader_is_more_accurate(rated: object) -> None:
+    """On real feedback VADER is more accurate than TextBlob, so it is the default."""
     comments = rated()  # type: ignore[operator]
-    assert right(VADER, comments) > right(TEXTBLOB, comments) + 0.04
+    assert accuracy(VADER, comments) > accuracy(TEXTBLOB, comments) + 0.04

@@ -1,4 +1,4 @@
-"""Spam is found, and honest words are let through."""
+"""The spam filter: it detects spam, and accepts honest comments."""
 
 import csv
 import json
@@ -19,20 +19,20 @@ PILLS = "The best shop for cheap pills is number one"
 
 
 def is_spam(comment: str, **options: object) -> bool:
-    """Whether a new filter suspects that comment of somebody unknown."""
+    """Whether a new filter classifies a comment without an author as spam."""
     return HeuristicSpamFilter(**options).is_spam(a_submission(comment=comment))  # type: ignore[arg-type]
 
 
 class TestOneComment:
-    """What is in a comment."""
+    """The content of one comment."""
 
     @pytest.mark.parametrize("comment", ["Click HERE!", "a limited\r\n  offer", "CASINO", "viagra"])
     def test_phrases(self, comment: str) -> None:
-        """The usual phrases are spam in whatever case, and with whatever spaces between the words."""
+        """The default phrases are spam, ignoring case and white space."""
         assert is_spam(comment)
 
-    def test_phrases_of_ones_own(self) -> None:
-        """Other phrases take the place of the usual ones."""
+    def test_other_phrases(self) -> None:
+        """Configured phrases replace the default ones."""
         assert is_spam("Buy  Now!", phrases=["BUY now"])
         assert not is_spam("The casino was closed", phrases=["BUY now"])
 
@@ -40,13 +40,13 @@ class TestOneComment:
         ("links", "spam"), [(("http://a.example", "www.b.example"), False), (("https://a.example",) * 3, True)]
     )
     def test_links(self, links: tuple[str, ...], spam: bool) -> None:
-        """Two links are evidence, three are advertisement; how they begin makes no difference."""
+        """Two links are accepted, three are spam, with any prefix."""
         assert is_spam(" and ".join(links)) is spam
         assert not is_spam(" and ".join(links), max_links=3)
         assert is_spam(links[0], max_links=0)
 
     def test_a_link_counts_once(self) -> None:
-        """``http://www.`` begins one link."""
+        """``http://www.`` is one link."""
         assert not is_spam("http://www.a.example https://www.b.example/www.c")
 
     @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ class TestOneComment:
         ],
     )
     def test_repetition(self, comment: str) -> None:
-        """One letter on and on, or a few words again and again, say nothing."""
+        """One repeated letter or a few repeated words are spam."""
         assert is_spam(comment)
 
     @pytest.mark.parametrize(
@@ -86,88 +86,88 @@ class TestOneComment:
             "I waited and waited and waited and waited and waited and waited for the bag and it is still not there",
         ],
     )
-    def test_honest_words(self, comment: str) -> None:
-        """People stretch, repeat and shout, and are heard."""
+    def test_honest_comments(self, comment: str) -> None:
+        """Stretched, repeated and shouted words are accepted."""
         assert not is_spam(comment)
 
     @given(texts())
-    def test_any_text_has_an_answer(self, comment: str) -> None:
-        """Whatever is sent is spam or not, and the same filter says so of somebody unknown each time."""
+    def test_any_text_is_classified(self, comment: str) -> None:
+        """A filter classifies a comment without an author the same each time."""
         spam_filter = HeuristicSpamFilter()
         answers = {spam_filter.is_spam(a_submission(comment=comment)) for _ in range(5)}
         assert len(answers) == 1
 
 
 class TestNearDuplicates:
-    """What one author says here and there."""
+    """Near-duplicates by one author."""
 
     def test_the_fourth_within_ten_minutes(self, clock: ManualClock) -> None:
-        """Almost the same about four sessions in ten minutes is one too many; later it may be said again."""
+        """The fourth near-duplicate within ten minutes is spam; later it is accepted again."""
         spam_filter = HeuristicSpamFilter(clock=clock)
-        sent = [said(f"s{number}", f"{PILLS} {number}") for number in range(6)]
+        sent = [by_ann(f"s{number}", f"{PILLS} {number}") for number in range(6)]
         assert [spam_filter.is_spam(submission) for submission in sent] == [False] * 3 + [True] * 3
         clock.turn(minutes=10)
         assert not spam_filter.is_spam(sent[-1])
 
     def test_messages_of_a_session(self) -> None:
-        """Another message of the same session is another thing."""
+        """Messages of one session are different targets."""
         spam_filter = HeuristicSpamFilter(max_near_duplicates=1)
-        assert [spam_filter.is_spam(said("s", message_id=name)) for name in "ab"] == [False, True]
+        assert [spam_filter.is_spam(by_ann("s", message_id=name)) for name in "ab"] == [False, True]
 
     @pytest.mark.parametrize("comment", ["thanks", "Thank you so much", "ok, ok, ok, ok, ok, ok", "😡 😡 😡 😡 😡 😡"])
     def test_short_comments(self, comment: str) -> None:
-        """A few words are alike by nature."""
+        """Short comments are not near-duplicates."""
         spam_filter = HeuristicSpamFilter()
-        assert not any(spam_filter.is_spam(said(f"s{number}", comment)) for number in range(20))
+        assert not any(spam_filter.is_spam(by_ann(f"s{number}", comment)) for number in range(20))
 
-    def test_other_words(self) -> None:
-        """One author may say a lot, as long as it is not the same."""
+    def test_different_comments(self) -> None:
+        """One author may submit many different comments."""
         spam_filter = HeuristicSpamFilter()
         topics = ("flight late again bag", "meal cold hungry child", "seat broken dirty floor", "staff kind quick desk")
-        assert not any(spam_filter.is_spam(said(topic, f"The {topic}, that is all")) for topic in topics * 3)
+        assert not any(spam_filter.is_spam(by_ann(topic, f"The {topic}, that is all")) for topic in topics * 3)
 
-    def test_other_people(self) -> None:
-        """The same words of several people are no spam, nor are those of the same name in another application."""
+    def test_different_authors(self) -> None:
+        """Equal comments of different authors or applications are not spam."""
         spam_filter = HeuristicSpamFilter(max_near_duplicates=1)
         people = [{"author": None}] * 5 + [{"author": "bob"}, {"author": "cat"}, {"application": "other"}]
-        assert not any(spam_filter.is_spam(said(f"s{number}", **who)) for number, who in enumerate(people))
+        assert not any(spam_filter.is_spam(by_ann(f"s{number}", **person)) for number, person in enumerate(people))
 
-    def test_the_same_thing_again(self) -> None:
-        """Who changes a vote or a comment, or sends it again, is no spammer, even when the limit is reached."""
+    def test_the_same_target_again(self) -> None:
+        """A retry, or a changed vote or comment, is not spam, even if the limit is reached."""
         spam_filter = HeuristicSpamFilter()
-        first = said("s0", idempotency_key="k")
-        assert not any(spam_filter.is_spam(said(f"s{number}", idempotency_key="k")) for number in range(3))
+        first = by_ann("s0", idempotency_key="k")
+        assert not any(spam_filter.is_spam(by_ann(f"s{number}", idempotency_key="k")) for number in range(3))
         assert not any(spam_filter.is_spam(first) for _ in range(20))
-        assert not any(spam_filter.is_spam(said("s1", f"{PILLS} or {number}")) for number in range(20))
-        assert spam_filter.is_spam(said("s3"))
+        assert not any(spam_filter.is_spam(by_ann("s1", f"{PILLS} or {number}")) for number in range(20))
+        assert spam_filter.is_spam(by_ann("s3"))
 
     def test_a_late_retry(self, clock: ManualClock) -> None:
-        """A retry is none either when its first time was long ago and the same was said elsewhere since."""
+        """A late retry is not spam, even after near-duplicates on other targets."""
         spam_filter = HeuristicSpamFilter(clock=clock)
         for number in range(6):
-            assert not spam_filter.is_spam(said(f"s{number}"))
+            assert not spam_filter.is_spam(by_ann(f"s{number}"))
             clock.turn(minutes=4)
-        assert not spam_filter.is_spam(said("s0"))
+        assert not spam_filter.is_spam(by_ann("s0"))
 
-    def test_feedback_given_before(self) -> None:
-        """What is imported counts at the time when it was given, and not all at once; any zone will do."""
+    def test_imported_feedback(self) -> None:
+        """Imported feedback counts at its own time, in any time zone."""
         spam_filter = HeuristicSpamFilter()
         days = [NOON - timedelta(days=number) for number in range(6)]
-        assert not any(spam_filter.is_spam(said(f"s{at}", created_at=at)) for at in days)
+        assert not any(spam_filter.is_spam(by_ann(f"s{at}", created_at=at)) for at in days)
         moments = [NOON + timedelta(days=1, seconds=number) for number in range(4)]
-        assert [spam_filter.is_spam(said(f"s{at}", created_at=at)) for at in moments] == [False] * 3 + [True]
-        assert not spam_filter.is_spam(said("s", created_at=datetime(2026, 3, 4)))  # noqa: DTZ001 - the rules refuse it
+        assert [spam_filter.is_spam(by_ann(f"s{at}", created_at=at)) for at in moments] == [False] * 3 + [True]
+        assert not spam_filter.is_spam(by_ann("s", created_at=datetime(2026, 3, 4)))  # noqa: DTZ001 - the rules refuse it
 
     def test_only_the_latest_authors(self) -> None:
-        """Of more authors than that, those who were silent longest are forgotten."""
+        """If there are more authors, the least recent ones are forgotten."""
         spam_filter = HeuristicSpamFilter(max_near_duplicates=1, max_authors=2)
         for author in ("ann", "bob", "ann", "cat"):
-            assert not spam_filter.is_spam(said("s1", author=author))
-        assert [spam_filter.is_spam(said("s2", author=name)) for name in ("ann", "bob")] == [True, False]
+            assert not spam_filter.is_spam(by_ann("s1", author=author))
+        assert [spam_filter.is_spam(by_ann("s2", author=name)) for name in ("ann", "bob")] == [True, False]
 
     def test_long_ids_take_no_memory(self) -> None:
-        """What is remembered of an author has a size that no id changes."""
-        suspicious = HeuristicSpamFilter(max_authors=100)
+        """The memory per author does not depend on the length of ids."""
+        spam_filter = HeuristicSpamFilter(max_authors=100)
 
         def word(number: int) -> str:
             return "".join(chr(ord("a") + int(digit)) for digit in f"{number:06}")
@@ -178,16 +178,16 @@ class TestNearDuplicates:
                 author, session = (f"{one}" + "\U0001f600" * 190 for one in (number // 8, number))
                 target = Target(session_id=session, message_id=session)
                 comment = " ".join(word(20 * number + one) for one in range(20))
-                assert not suspicious.is_spam(Submission(target=target, rating="up", comment=comment, author=author))
-            taken = tracemalloc.get_traced_memory()[0]
+                assert not spam_filter.is_spam(Submission(target=target, rating="up", comment=comment, author=author))
+            used = tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
-        assert taken < 800 * 1_000
+        assert used < 800 * 1_000
 
     def test_many_threads(self) -> None:
-        """However many threads ask at once, no more than the limit pass."""
+        """Concurrent calls do not exceed the limit."""
         spam_filter = HeuristicSpamFilter()
-        calls = [lambda number=number: spam_filter.is_spam(said(f"s{number}")) for number in range(40)]
+        calls = [lambda number=number: spam_filter.is_spam(by_ann(f"s{number}")) for number in range(40)]
         assert in_threads(calls).count(False) == 3
 
 
@@ -201,15 +201,15 @@ class TestNearDuplicates:
         ({"max_authors": 0}, "max_authors must be at least 1, got 0"),
     ],
 )
-def test_what_makes_no_sense(options: dict[str, object], message: str) -> None:
-    """A filter that would find everything, or could not work, is refused with a word on what is wrong."""
+def test_invalid_options(options: dict[str, object], message: str) -> None:
+    """The error names the invalid option."""
     with pytest.raises(ConfigurationError) as caught:
         HeuristicSpamFilter(**options)  # type: ignore[arg-type]
     assert str(caught.value) == message
 
 
-def test_a_suspicion_holds() -> None:
-    """Where spam is held, what the filter finds waits for a moderator."""
+def test_spam_is_held() -> None:
+    """With ``spam="hold"``, spam is pending."""
     with harken.connect("memory://", spam="hold", spam_filter=HeuristicSpamFilter()) as hk:
         assert hk.submit("s", "up", "buy now " * 6).feedback.moderation.status is ModerationStatus.PENDING
         assert hk.submit("s", "up", "no no no").feedback.moderation.status is ModerationStatus.APPROVED
@@ -217,18 +217,18 @@ def test_a_suspicion_holds() -> None:
 
 @needs_real_feedback
 class TestRealFeedback:
-    """What real people really wrote."""
+    """Real messages and reviews."""
 
     def test_airlines(self) -> None:
-        """Of 9,760 messages three are suspected: a "click here", three links, and one wish sent to many."""
+        """Three of 9,760 messages are spam: a "click here", three links, and a wish sent to many."""
         spam_filter = HeuristicSpamFilter()
         with AIRLINES.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        suspected = [
+        spam = [
             row["comment"]
             for number, row in enumerate(rows)
             if spam_filter.is_spam(
-                said(
+                by_ann(
                     f"s{number}",
                     row["comment"],
                     author=row["session_id"],
@@ -236,19 +236,19 @@ class TestRealFeedback:
                 )
             )
         ]
-        assert [next(part for part in PARTS if part in comment) for comment in suspected] == list(PARTS)
+        assert [next(part for part in PARTS if part in comment) for comment in spam] == list(PARTS)
 
     def test_reviews(self) -> None:
-        """Not one of 2,000 reviews is suspected, as if one person had written them all at once."""
+        """None of 2,000 reviews is spam, even if one author had written them all at once."""
         spam_filter = HeuristicSpamFilter()
         lines = REVIEWS.read_text(encoding="utf-8").strip().split("\n")
         comments = [json.loads(line)["comment"] for line in lines]
-        assert not [comment for comment in comments if spam_filter.is_spam(said(comment, comment))]
+        assert not [comment for comment in comments if spam_filter.is_spam(by_ann(comment, comment))]
 
 
 PARTS = ("Grandma Ella", "click here", "better travel photos")
 
 
-def said(session_id: str, comment: str = PILLS, **parts: object) -> Submission:
-    """What Ann says about a session, unless ``parts`` says otherwise."""
+def by_ann(session_id: str, comment: str = PILLS, **parts: object) -> Submission:
+    """A submission by Ann; ``parts`` overrides fields."""
     return a_submission(session_id, comment=comment, **{"author": "ann", **parts})

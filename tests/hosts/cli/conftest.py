@@ -1,4 +1,4 @@
-"""The command line, run in this process on an SQLite file of its own."""
+"""Runs the command line in this process, on a new SQLite file."""
 
 import io
 import json
@@ -17,7 +17,7 @@ URL = "sqlite:///feedback.db"
 
 @frozen
 class Ran:
-    """What a command gave."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ Cli = Callable[..., Ran]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs ``harken`` in an empty directory, with a hundred columns and no settings but those of the test."""
+    """Runs ``harken`` in an empty directory, 100 columns wide, without settings from the environment."""
     for name in [name for name in os.environ if name.startswith("HARKEN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "100")

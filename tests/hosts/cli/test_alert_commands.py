@@ -1,4 +1,4 @@
-"""alerts list, show and try, as they are typed."""
+"""The commands alerts list, show and backtest."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ kind = "silence"
 
 @pytest.fixture
 def streak(cli: Any, tmp_path: Path) -> list[str]:
-    """The ids of four downs in a row about the agent ``north``, in two sessions, before an up; a rule sees them."""
+    """The ids of four thumbs-down in a row for the agent ``north``, in two sessions, which raise one alert."""
     (tmp_path / "harken.toml").write_text(RULES)
     with harken.connect("sqlite:///feedback.db") as hk:
         downs = [hk.submit(session, "down", "Late", agent_id="north").feedback.id for session in ("a", "b", "a", "b")]
@@ -36,21 +36,21 @@ def streak(cli: Any, tmp_path: Path) -> list[str]:
     return downs
 
 
-def test_alerts_are_listed_with_what_they_say(cli: Any, streak: list[str]) -> None:
-    """Each with its rule, its times, whether it stands, and its sentence."""
-    line, sentence = cli("alerts", "list").out.splitlines()
+def test_alerts_are_listed(cli: Any, streak: list[str]) -> None:
+    """Each alert is listed with its rule, times, state and message."""
+    line, message = cli("alerts", "list").out.splitlines()
     (alert,) = cli("alerts", "list", "--json").json["alerts"]
     assert line.startswith(f"{alert['id']}  three by agent  raised 2")
     assert "  resolved 2" in line
-    assert sentence == f"    {alert['message']}"
+    assert message == f"    {alert['message']}"
     assert alert["feedback_ids"] == streak[:3]
-    assert cli("alerts", "list", "--open").out == "No alert is open\n"
-    assert cli("alerts", "list", "--rule", "quiet").out == "There are no alerts\n"
+    assert cli("alerts", "list", "--open").out == "No open alerts\n"
+    assert cli("alerts", "list", "--rule", "quiet").out == "No alerts\n"
     assert cli("--application", "shop", "alerts", "list", "--json").json == {"alerts": [], "next": None}
 
 
 def test_alerts_come_a_page_at_a_time(cli: Any) -> None:
-    """The last raised first, and where there is more, how to get it."""
+    """Newest first; a page that is not the last has the cursor of the next one."""
     cli("channels", "off", "log")
     cli("channels", "on", "log")
     cli("channels", "off", "log", "--reason", "too loud")
@@ -64,8 +64,8 @@ def test_alerts_come_a_page_at_a_time(cli: Any) -> None:
     assert cli("alerts", "list", "--open", "--json").json["alerts"] == [last]
 
 
-def test_an_alert_is_shown_with_all_that_is_known(cli: Any, streak: list[str]) -> None:
-    """Also what was counted, and which feedback makes it; another application's is not there."""
+def test_an_alert_is_shown_in_full(cli: Any, streak: list[str]) -> None:
+    """Including its counts and feedback ids; another application does not find it."""
     (alert,) = cli("alerts", "list", "--json").json["alerts"]
     assert cli("alerts", "show", alert["id"], "--json").json == alert
     shown = cli("alerts", "show", alert["id"]).out
@@ -75,30 +75,30 @@ def test_an_alert_is_shown_with_all_that_is_known(cli: Any, streak: list[str]) -
     assert (other.code, other.error["error"]) == (4, "AlertNotFound")
 
 
-def test_trying_the_rules_finds_what_they_found(cli: Any, streak: list[str]) -> None:
-    """What the settings' streak rules would have raised is what they did raise, and trying raises nothing."""
+def test_a_backtest_finds_the_alerts_that_were_raised(cli: Any, streak: list[str]) -> None:
+    """A backtest of the rules in the settings finds the alerts they raised, and stores nothing."""
     listed = cli("alerts", "list", "--json").json["alerts"]
-    tried = cli("alerts", "backtest", "--json").json["alerts"]
-    assert [one["id"] for one in tried] == [one["id"] for one in listed]
-    assert [one["feedback_ids"] for one in tried] == [streak[:3]]
+    found = cli("alerts", "backtest", "--json").json["alerts"]
+    assert [one["id"] for one in found] == [one["id"] for one in listed]
+    assert [one["feedback_ids"] for one in found] == [streak[:3]]
     assert cli("alerts", "backtest").out == cli("alerts", "list").out
-    assert cli("alerts", "backtest", "--agent", "south").out == "No alert would have been raised\n"
+    assert cli("alerts", "backtest", "--agent", "south").out == "No alerts would have been raised\n"
     assert cli("alerts", "list", "--json").json["alerts"] == listed
 
 
-def test_another_rule_can_be_tried(cli: Any, streak: list[str]) -> None:
-    """Its length and whom it looks at; what is not said is as in a rule that does not say it."""
+def test_another_rule_can_be_backtested(cli: Any, streak: list[str]) -> None:
+    """--length and --by describe the rule; the other values are the defaults of a rule."""
     by_session = cli("alerts", "backtest", "--length", "2", "--json").json["alerts"]
     assert [(one["rule"], one["subject"]) for one in by_session] == [
-        ("tried", {"by": "session", "value": "a"}),
-        ("tried", {"by": "session", "value": "b"}),
+        ("backtest", {"by": "session", "value": "a"}),
+        ("backtest", {"by": "session", "value": "b"}),
     ]
     (by_application,) = cli("alerts", "backtest", "--by", "application", "--json").json["alerts"]
     assert by_application["feedback_ids"] == streak[:3]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("backtest",), 2, "no streak rule"),
         (("backtest", "--length", "0"), 2, "length"),
@@ -109,11 +109,11 @@ def test_another_rule_can_be_tried(cli: Any, streak: list[str]) -> None:
         (("show", "nobody"), 4, "nobody"),
     ],
 )
-def test_what_makes_no_sense_of_alerts_is_refused(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """It is said what is wrong, and the code says of which kind that is."""
+def test_invalid_arguments_of_alerts(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
+    """The error names the problem, and its kind determines the exit code."""
     ran = cli("alerts", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
 QUEUE = """
@@ -128,7 +128,7 @@ older_than = "1h"
 
 
 def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
-    """Doctor names it, and it is a problem exactly where a rule says so; the alert about it is listed and shown."""
+    """``doctor`` reports the queue, as a problem only if an alert rule says so; the alert is listed and shown."""
     settings = tmp_path / "harken.toml"
     settings.write_text('spam = "hold"\n')
     for _ in range(2):
@@ -139,7 +139,7 @@ def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
     queues = ran.json["moderation"]
     assert {name: queue["waiting"] for name, queue in queues.items()} == {"default": 2, "shop": 1}
     assert list(cli("--application", "shop", "doctor", "--json").json["moderation"]) == ["shop"]
-    assert "default: 2 waiting, the oldest for " in cli("doctor").out
+    assert "default: 2 waiting, oldest for " in cli("doctor").out
     settings.write_text(QUEUE)
     ran = cli("doctor", "--json")
     (problem,) = ran.json["problems"]
@@ -160,8 +160,8 @@ def test_the_moderation_queue(cli: Any, tmp_path: Path) -> None:
     assert "Alert rule 'moderation' of kind queue sets unknown longer_then; known are kind, name" in refused.err
 
 
-def test_an_alert_without_words(cli: Any, streak: list[str]) -> None:
-    """An alert whose feedback was erased has neither a message nor ids, and is listed and shown nevertheless."""
+def test_an_alert_without_content(cli: Any, streak: list[str]) -> None:
+    """An alert whose feedback was erased has no message and no ids, and can still be listed and shown."""
     with harken.connect("sqlite:///feedback.db") as hk:
         (alert,) = hk.alerts.find("default")
     with open_storage("sqlite:///feedback.db") as storage:

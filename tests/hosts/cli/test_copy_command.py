@@ -1,4 +1,4 @@
-"""copy, as it is typed."""
+"""The command copy."""
 
 import json
 import shutil
@@ -27,13 +27,13 @@ def copy(cli: Any, *arguments: str, stdin: str = "") -> Any:
 
 
 def copied_of(read: int, **others: int) -> dict[str, int]:
-    """What became of that many."""
+    """The counts of a copy."""
     nothing = dict.fromkeys(("added", "updated", "duplicates", "conflicts", "extra", "removed"), 0)
     return {"read": read, **nothing, **others}
 
 
 def exported(cli: Any, folder: Path, storage: str) -> list[bytes]:
-    """What is exported of each application, in any state."""
+    """The export of each application, with feedback in any state."""
     files = [folder / f"{name}.jsonl" for name in hst.APPLICATIONS]
     for name, file in zip(hst.APPLICATIONS, files, strict=True):
         assert cli("--application", name, "export", str(file), "--all", storage=storage).code == 0
@@ -41,7 +41,7 @@ def exported(cli: Any, folder: Path, storage: str) -> list[bytes]:
 
 
 def with_history(data: st.DataObject, url: str, batch: list[Feedback]) -> None:
-    """Add feedback, and let much happen to it."""
+    """Add feedback, and change it at random."""
     with open_storage(url) as storage:
         storage.feedback.add(accepted(*batch))
         for name in hst.APPLICATIONS:
@@ -53,7 +53,7 @@ def with_history(data: st.DataObject, url: str, batch: list[Feedback]) -> None:
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(hst.feedback_entries(), min_size=8, max_size=30), data=st.data())
 def test_a_copy_exports_the_same_bytes(cli: Any, tmp_path: Path, batch: list[Feedback], data: st.DataObject) -> None:
-    """Whatever happened to feedback, and in whatever application: the exports of a copy are those of the original."""
+    """The exports of a copy equal those of the original, for any history and application."""
     for file in tmp_path.glob("*.db*"):
         file.unlink()
     with_history(data, ONE, batch)
@@ -67,7 +67,7 @@ def test_a_copy_exports_the_same_bytes(cli: Any, tmp_path: Path, batch: list[Fee
 def test_a_copy_of_real_feedback_exports_the_same_bytes(
     cli: Any, tmp_path: Path, batch: list[Feedback], data: st.DataObject
 ) -> None:
-    """9,760 real messages among feedback that was changed, withdrawn, moderated and voted: byte by byte the same."""
+    """The same for 9,760 real messages and changed, withdrawn, moderated and voted feedback."""
     real = tmp_path / "real"
     if not real.exists():
         cli("import", str(AIRLINES), "--rejected", "rejected.jsonl", storage="sqlite:///real")
@@ -86,8 +86,8 @@ def test_a_copy_of_real_feedback_exports_the_same_bytes(
         assert cli("doctor", storage=url).code == 0
 
 
-def test_a_copy_tells_what_became_of_everything(cli: Any, tmp_path: Path) -> None:
-    """The tally adds up, and says of a second time that everything was there already."""
+def test_a_copy_prints_counts(cli: Any, tmp_path: Path) -> None:
+    """The counts add up, and in a second copy everything is unchanged."""
     cli("submit", "s", "up", storage=ONE)
     cli("--application", "other", "submit", "s", "down", "slow", storage=ONE)
     with open_storage(ONE) as storage:
@@ -113,8 +113,8 @@ def test_a_copy_tells_what_became_of_everything(cli: Any, tmp_path: Path) -> Non
     assert not list(tmp_path.glob("*.jsonl"))
 
 
-def test_only_the_application_that_is_chosen(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--application chooses one; a setting for other commands leaves nothing behind."""
+def test_only_the_selected_application_is_copied(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--application selects one; HARKEN_APPLICATION is ignored."""
     for name in ("default", "other"):
         cli("--application", name, "submit", "s", "up", storage=ONE)
     monkeypatch.setenv("HARKEN_APPLICATION", "nobody")
@@ -122,8 +122,8 @@ def test_only_the_application_that_is_chosen(cli: Any, monkeypatch: pytest.Monke
     assert copy(cli, "--json").json["feedback"] == copied_of(2, added=1, duplicates=1)
 
 
-def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
-    """What the target has otherwise stays there; what was not copied lies in a file, until there is nothing left."""
+def test_conflicts_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
+    """The target keeps its values; conflicts are in a file, which a copy without differences removes."""
     kept = cli("submit", "s", "up", "first", "--key", "k", "--json", storage=TWO).json["id"]
     with open_storage(ONE) as one, open_storage(TWO) as two:
         one.sessions.update("default", "s", {"tier": "gold"})
@@ -140,7 +140,9 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
     assert report["metadata"] == copied_of(1, conflicts=1)
     assert report["conversations"] == copied_of(2, conflicts=2)
     assert report["rejected_file"] == "copy.rejected.jsonl"
-    feedback, value, knows, said, extra = map(json.loads, (tmp_path / "copy.rejected.jsonl").read_text().splitlines())
+    feedback, value, state, message, extra = map(
+        json.loads, (tmp_path / "copy.rejected.jsonl").read_text().splitlines()
+    )
     assert (feedback["application"], feedback["reason"], feedback["row"]["id"]) == (
         "default",
         f"Its idempotency key is taken by other feedback, {kept}",
@@ -151,12 +153,12 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
         "reason": 'metadata.tier has another value already, which was kept: "free"',
         "row": {"session_id": "s", "metadata": {"tier": "gold"}},
     }
-    assert [one["reason"] for one in (knows, said)] == ["The target has something else there, which was kept"] * 2
-    assert knows["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
-    assert said["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
-    # Only its id: what the source does not have any more was perhaps erased there.
+    assert [one["reason"] for one in (state, message)] == ["The target has another value, which was not changed"] * 2
+    assert state["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
+    assert message["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
+    # Only the id, as the content may have been erased from the source.
     assert extra["row"] == {"session_id": "s", "id": kept}
-    assert "5 differences, with reasons: elsewhere.jsonl" in copy(cli, "--rejected", "elsewhere.jsonl").out
+    assert "5 differences, with reasons, in elsewhere.jsonl" in copy(cli, "--rejected", "elsewhere.jsonl").out
     cli("erase", kept, "--yes", storage=TWO)
     with open_storage(TWO) as two:
         two.sessions.delete("default", "s")
@@ -168,7 +170,7 @@ def test_conflicts_are_written_down(cli: Any, tmp_path: Path) -> None:
 
 
 def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
-    """What would be removed is named; no answer is no, and then nothing is copied, either; --yes is an answer."""
+    """The question has the counts; without a yes nothing is removed or copied; --yes skips the question."""
     ids = [cli("submit", f"s-{n}", "up", "--json", storage=ONE).json["id"] for n in range(5)]
     with open_storage(ONE) as storage:
         storage.sessions.update("default", "s-0", {"tier": "gold"})
@@ -184,13 +186,15 @@ def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
     for answer in ("", "n\n", "perhaps\n"):
         ran = copy(cli, "--mirror", stdin=answer)
         assert (ran.code, ran.out) == (1, "")
-        asked = "2 feedback of application 'default', 1 metadata values of application 'default', 1 conversations"
+        asked = (
+            "2 feedback entries of application 'default', 1 metadata value of application 'default', 1 conversation of"
+        )
         assert asked in " ".join(ran.err.split())
         assert cli("stats", "--json", storage=TWO).json["total_feedbacks"] == 5
     before = exported(cli, tmp_path, TWO)
-    behind = copy(cli, "--json")
-    assert behind.code == 3
-    assert behind.json["feedback"] == copied_of(4, added=1, updated=1, duplicates=2, extra=2)
+    without_mirror = copy(cli, "--json")
+    assert without_mirror.code == 3
+    assert without_mirror.json["feedback"] == copied_of(4, added=1, updated=1, duplicates=2, extra=2)
     assert exported(cli, tmp_path, TWO) != before
     ran = copy(cli, "--mirror", "--yes", "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -198,12 +202,12 @@ def test_a_mirror_asks_before_it_removes(cli: Any, tmp_path: Path) -> None:
     assert (ran.json["metadata"]["removed"], ran.json["conversations"]["removed"]) == (1, 1)
     assert exported(cli, tmp_path, TWO) == exported(cli, tmp_path, ONE)
     assert not list(tmp_path.glob("copy.rejected.jsonl"))
-    # Nothing left to ask about.
+    # There is nothing left to confirm.
     assert copy(cli, "--mirror").code == 0
 
 
 def test_a_mirror_answered_with_yes_removes(cli: Any) -> None:
-    """Somebody who types yes is taken at their word."""
+    """The answer y confirms."""
     erased = cli("submit", "s", "up", "--json", storage=ONE).json["id"]
     cli("submit", "s", "up", storage=ONE)
     copy(cli)
@@ -215,7 +219,7 @@ def test_a_mirror_answered_with_yes_removes(cli: Any) -> None:
 
 
 def test_a_mirror_asks_before_it_replaces(cli: Any) -> None:
-    """Metadata and conversations that differ are counted in the question; without a yes they stay as they are."""
+    """The question has the counts of metadata and conversations that differ; without a yes they are kept."""
     cli("submit", "s", "up", storage=ONE)
     with open_storage(ONE) as one, open_storage(TWO) as two:
         for storage, words in ((one, "Hello"), (two, "Bye")):
@@ -225,8 +229,8 @@ def test_a_mirror_asks_before_it_replaces(cli: Any) -> None:
             storage.conversations.append("default", "s", "helper", 1, {"text": "same"})
     ran = copy(cli, "--mirror", stdin="n\n")
     asked = (
-        "It replaces what differs: 2 metadata values of application 'default', "
-        "2 agent messages and states of application 'default'. Continue?"
+        "--mirror will permanently overwrite 2 metadata values of application 'default', "
+        "2 agent messages and states of application 'default' in the target. Continue?"
     )
     assert (ran.code, ran.out) == (1, "")
     assert asked in " ".join(ran.err.split())
@@ -234,18 +238,18 @@ def test_a_mirror_asks_before_it_replaces(cli: Any) -> None:
         assert two.sessions.get("default", "s")["tier"] == "Bye"
     ran = copy(cli, "--mirror", "--json", stdin="y\n")
     assert (ran.code, ran.json["metadata"]["updated"], ran.json["conversations"]["updated"]) == (0, 2, 2)
-    # Nothing left to ask about.
+    # There is nothing left to confirm.
     assert copy(cli, "--mirror").code == 0
 
 
 def test_an_empty_source_erases_nothing(cli: Any) -> None:
-    """Neither if its application is named, nor with --yes, but only with an option of its own, which asks as well."""
+    """Not with --application and not with --yes, only with --allow-empty-source, which also asks."""
     kept = cli("submit", "s", "up", "--json", storage=TWO).json["id"]
     cli("--application", "other", "submit", "s", "up", storage=ONE)
     for before in ((), ("--application", "default")):
         ran = cli(*before, *COPY, "--mirror", "--yes", storage=None)
         assert ran.code == 3
-        assert "Applications that only the target has: 'default'" in ran.out
+        assert "Applications only in the target: 'default'" in ran.out
     named = ("--application", "default", *COPY, "--mirror", "--allow-empty-source")
     assert cli(*named, storage=None).code == 1
     assert cli("show", kept, storage=TWO).code == 0
@@ -268,31 +272,31 @@ def test_a_source_that_does_not_exist_is_an_error(cli: Any, tmp_path: Path, befo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("copy", "--to", TWO), "Missing option '--from'"),
         (("copy", "--from", ONE), "Missing option '--to'"),
-        (("copy", "--from", ONE, "--to", "sqlite:///./one.db"), "name the same storage; choose another one"),
-        (("copy", "--from", ONE, "--to", "two.db"), "'two.db' is no storage URL"),
-        (("copy", "--from", "nope://x", "--to", TWO), "No storage serves nope://"),
-        (("--storage", ONE, *COPY), "leave out --storage"),
+        (("copy", "--from", ONE, "--to", "sqlite:///./one.db"), "are the same storage; choose another target"),
+        (("copy", "--from", ONE, "--to", "two.db"), "storage URL"),
+        (("copy", "--from", "nope://x", "--to", TWO), "No installed package supports nope://"),
+        (("--storage", ONE, *COPY), "omit --storage"),
         ((*COPY, "--mirror", "--allow-empty-source"), "--allow-empty-source needs --mirror, and --application"),
         (("--application", "a", *COPY, "--allow-empty-source"), "--allow-empty-source needs --mirror"),
         ((*COPY, "--rejected", "two.db"), "two.db is an SQLite database"),
         ((*COPY, "--rejected", "one.db"), "one.db is an SQLite database"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    """What cannot be meant ends with code 2 and the remedy, and nothing is copied."""
+def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    """The exit code is 2, the error says what to change, and nothing is copied."""
     cli("submit", "s", "up", storage=ONE)
     ran = cli(*arguments, storage=None)
     assert (ran.code, ran.out) == (2, "")
-    assert said in " ".join(ran.err.split())
+    assert message in " ".join(ran.err.split())
     assert cli("stats", "--json", storage=TWO).json["total_feedbacks"] == 0
 
 
-def test_a_storage_that_cannot_be_read_is_told_of(cli: Any, tmp_path: Path) -> None:
-    """Trouble of either storage ends with code 5 and says which file it is about."""
+def test_an_unreadable_storage(cli: Any, tmp_path: Path) -> None:
+    """An error of either storage has exit code 5 and names the file."""
     (tmp_path / "one.db").write_text("no database")
     ran = copy(cli)
     assert (ran.code, ran.out) == (5, "")

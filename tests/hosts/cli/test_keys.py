@@ -1,4 +1,4 @@
-"""keys create, list and revoke: what they print, and the code they end with."""
+"""The commands keys create, list and revoke: their output and exit codes."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ import harken
 URL = "sqlite:///feedback.db"
 
 
-def test_a_key_that_is_made_is_shown_once_and_works(cli: Any) -> None:
-    """The key alone is on stdout, for scripts; that it is never shown again is said beside it."""
+def test_a_created_key_is_printed_once(cli: Any) -> None:
+    """Stdout has only the key, for scripts; a warning is on stderr."""
     made = cli("keys", "create", "--scope", "submit", "--scope", "read", "--name", "web backend")
     assert made.code == 0
-    assert "it is not shown again" in made.err
+    assert "it cannot be shown again" in made.err
     text = made.out.removesuffix("\n")
     with harken.connect(URL) as hk:
         key = hk.keys.authenticate(text)
@@ -26,7 +26,7 @@ def test_a_key_that_is_made_is_shown_once_and_works(cli: Any) -> None:
 
 
 def test_a_key_as_json(cli: Any) -> None:
-    """A program gets the key with all that is known of it, for the application that was chosen."""
+    """The JSON output has the key and its attributes."""
     made = cli("--application", "shop", "keys", "create", "--scope", "admin", "--json")
     assert (made.code, made.err) == (0, "")
     text = made.json["key"]
@@ -38,7 +38,7 @@ def test_a_key_as_json(cli: Any) -> None:
 
 
 def test_a_key_is_limited_to_agents(cli: Any) -> None:
-    """Each agent that is named is one of the key's, and whoever lists keys sees them."""
+    """--agent restricts the key, and ``keys list`` shows the agents."""
     made = cli("keys", "create", "--scope", "read", "--agent", "zoe", "--agent", "Al").out.removesuffix("\n")
     with harken.connect(URL) as hk:
         assert hk.keys.authenticate(made).agents == {"zoe", "Al"}
@@ -50,21 +50,21 @@ def test_a_key_is_limited_to_agents(cli: Any) -> None:
 
 
 def test_keys_of_all_applications_are_listed(cli: Any) -> None:
-    """Whoever lists keys sees all that open this storage, oldest first, and which of them are revoked."""
+    """``keys list`` shows the keys of all applications, oldest first, including revoked ones."""
     first = cli("keys", "create", "--scope", "read", "--scope", "submit", "--json").json
     second = cli("--application", "shop", "keys", "create", "--scope", "moderate", "--name", "till", "--json").json
     cli("keys", "revoke", first["id"])
     one, other = cli("keys", "list").out.splitlines()
-    assert one.startswith(f"{first['id']}  default  submit, read  made ")
+    assert one.startswith(f"{first['id']}  default  submit, read  created ")
     assert "  revoked " in one
-    assert other.startswith(f"{second['id']}  shop  moderate  made ")
+    assert other.startswith(f"{second['id']}  shop  moderate  created ")
     assert other.endswith("Z  till")
     assert "revoked" not in other
     assert cli("keys", "list").out == cli("--application", "shop", "keys", "list").out
 
 
-def test_a_revoked_key_is_good_for_nothing(cli: Any) -> None:
-    """Revoking is at once, says when it was, and changes nothing when it is repeated."""
+def test_a_revoked_key_is_invalid(cli: Any) -> None:
+    """Revoking takes effect at once, prints the time, and can be repeated."""
     made = cli("keys", "create", "--scope", "admin", "--json").json
     revoked = cli("keys", "revoke", made["id"])
     assert revoked.code == 0
@@ -78,7 +78,7 @@ def test_a_revoked_key_is_good_for_nothing(cli: Any) -> None:
 
 
 def test_a_whole_key_can_be_revoked_and_is_never_repeated(cli: Any) -> None:
-    """Its id is in it; wherever it is pasted by mistake, no message has its secret."""
+    """``revoke`` accepts the whole key, and no message contains the secret of a key pasted by mistake."""
     keys = iter(lambda: cli("keys", "create", "--scope", "admin", "--json").json, None)
     # A secret that begins with a dash would be taken for an option.
     made = next(key for key in keys if not key["key"].split("_", 2)[2].startswith("-"))
@@ -92,16 +92,16 @@ def test_a_whole_key_can_be_revoked_and_is_never_repeated(cli: Any) -> None:
         (("show", unknown), 4),
         ((unknown,), 2),
     ):
-        for told in (cli(*arguments), cli(*arguments, "--json")):
-            assert told.code == code
-            assert secret not in told.out + told.err
+        for ran in (cli(*arguments), cli(*arguments, "--json")):
+            assert ran.code == code
+            assert secret not in ran.out + ran.err
     assert cli("keys", "revoke", f" {made['key']}\n").out.startswith(f"{made['id']} was revoked at ")
     with harken.connect(URL) as hk, pytest.raises(harken.InvalidCredentials):
         hk.keys.authenticate(made["key"])
 
 
-def test_what_is_not_there_is_not_found(cli: Any) -> None:
-    """An unknown id ends with 4, and says so in JSON where that was asked for."""
+def test_an_unknown_key_is_not_found(cli: Any) -> None:
+    """An unknown id has exit code 4."""
     assert cli("keys", "revoke", "nobody").code == 4
     missing = cli("keys", "revoke", "nobody", "--json")
     assert (missing.code, missing.error["error"]) == (4, "KeyNotFound")
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_not_found(cli: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ((), 2, "--scope"),
         (("--scope", "raed"), 2, "'submit', 'read', 'moderate', 'admin'"),
@@ -117,9 +117,9 @@ def test_what_is_not_there_is_not_found(cli: Any) -> None:
         (("--scope", "read", "--agent", ""), 3, "agent must not be empty"),
     ],
 )
-def test_a_key_that_makes_no_sense_is_not_made(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """It is said what is missing or wrong, and what there is."""
+def test_invalid_keys_are_not_created(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
+    """The error names the invalid option and the valid values."""
     refused = cli("keys", "create", *arguments)
     assert refused.code == code
-    assert said in refused.err
+    assert message in refused.err
     assert cli("keys", "list", "--json").json == {"keys": []}

@@ -1,4 +1,4 @@
-"""migrate, as it is typed."""
+"""The command migrate."""
 
 import json
 import subprocess
@@ -25,26 +25,26 @@ MIGRATE = ("migrate", "mongodb-sessions", "--from", "mongodb://host/db", "--coll
 
 @frozen
 class FakeSource:
-    """Documents as a collection gives them, and perhaps trouble behind them."""
+    """Documents of a collection, optionally followed by an error."""
 
     found: list[Document]
-    trouble: BaseException | None = None
+    error: BaseException | None = None
     asked: list[str | None] = field(factory=list)
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of documents."""
         return len(self.found)
 
     def documents(self, after: str | None = None) -> Iterator[Document]:
-        """All of them, and the trouble."""
+        """All documents, then the error."""
         self.asked.append(after)
         yield from self.found
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
 
     @contextmanager
     def opened(self, *_: object, **__: object) -> Iterator["FakeSource"]:
-        """It needs no server."""
+        """Replaces ``mongodb.open_collection``."""
         yield self
 
 
@@ -53,26 +53,26 @@ Given = Callable[..., FakeSource]
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Given:
-    """Puts documents in the place of a database."""
+    """Replaces the database by documents."""
 
-    def give(*documents: Document, trouble: BaseException | None = None) -> FakeSource:
-        source = FakeSource(list(documents), trouble)
-        monkeypatch.setattr(mongodb, "opened", source.opened)
+    def give(*documents: Document, error: BaseException | None = None) -> FakeSource:
+        source = FakeSource(list(documents), error)
+        monkeypatch.setattr(mongodb, "open_collection", source.opened)
         return source
 
     return give
 
 
 def rejects(folder: Path, name: str = "sessions.rejected.jsonl") -> list[Any]:
-    """What was written down."""
+    """The rejected entries."""
     return [json.loads(line) for line in (folder / name).read_text(encoding="ascii").splitlines()]
 
 
 # --- without a database -----------------------------------------------------------------------------------------------
 
 
-def test_a_migration_tells_what_became_of_everything(cli: Any, given: Given, tmp_path: Path) -> None:
-    """The sums are right, and what was rejected lies in a file, with its session, its position and the reason."""
+def test_a_migration_prints_counts(cli: Any, given: Given, tmp_path: Path) -> None:
+    """Rejected entries are written to a file, each with its session, position and reason."""
     given(
         {"_id": "s", "feedbacks": [{"rating": "up"}, {"rating": "down"}], "metadata": {"tier": "gold", "$n": 1}},
         {"_id": "t"},
@@ -95,9 +95,9 @@ def test_a_migration_tells_what_became_of_everything(cli: Any, given: Given, tmp
     lines = cli(*MIGRATE).out.splitlines()
     assert lines[0].startswith("2 sessions read; ")
     assert lines[1:] == [
-        "Feedback: 2 read: 0 added, 1 there already, 1 rejected",
-        "Values of metadata: 2 read: 0 added, 1 there already, 1 rejected",
-        "What was rejected, with reasons: sessions.rejected.jsonl",
+        "Feedback: 2 read: 0 added, 1 duplicate, 1 rejected",
+        "Metadata values: 2 read: 0 added, 1 duplicate, 1 rejected",
+        "Rejected entries, with reasons, are in sessions.rejected.jsonl",
     ]
     given({"_id": "s", "feedbacks": [{"rating": "up"}]})
     assert cli(*MIGRATE, "--json").json["rejected_file"] is None
@@ -118,26 +118,26 @@ def test_a_migration_tells_what_became_of_everything(cli: Any, given: Given, tmp
 def test_a_migration_that_rejects_everything_fails(
     cli: Any, given: Given, documents: list[Document], code: int
 ) -> None:
-    """It says so and exits with 3, the second time too; where anything is accepted, or there is nothing, with 0."""
+    """The exit code is 3, also in a second run; it is 0 if anything was accepted or there was nothing to migrate."""
     given(*documents)
     for _ in range(2):
         ran = cli(*MIGRATE)
-        assert (ran.code, "so nothing was brought in; see sessions.rejected.jsonl" in ran.err) == (code, code == 3)
+        assert (ran.code, "nothing was imported; see sessions.rejected.jsonl" in ran.err) == (code, code == 3)
 
 
 @pytest.mark.parametrize(
-    ("trouble", "code"), [(StorageUnavailable("MongoDB does not answer: gone"), 5), (KeyboardInterrupt(), 130)]
+    ("error", "code"), [(StorageUnavailable("MongoDB does not answer: gone"), 5), (KeyboardInterrupt(), 130)]
 )
-def test_a_migration_that_breaks_off_says_how_to_go_on(
-    cli: Any, given: Given, tmp_path: Path, trouble: BaseException, code: int
+def test_an_interrupted_migration_says_how_to_continue(
+    cli: Any, given: Given, tmp_path: Path, error: BaseException, code: int
 ) -> None:
-    """Behind the last session that is kept with all before it; what was rejected before stays written down."""
+    """The message has the last complete session; the file keeps the entries rejected before."""
     documents = [{"_id": f"it's {number:04}", "feedbacks": [{"rating": "up"}]} for number in range(1_500)]
     documents[0]["feedbacks"] = [{"rating": "meh"}]
-    source = given(*documents, trouble=trouble)
+    source = given(*documents, error=error)
     ran = cli(*MIGRATE)
     assert (ran.code, ran.out) == (code, "")
-    assert "1,000 sessions are done; go on with --after 'it'\"'\"'s 0999'" in ran.err
+    assert "1,000 sessions are done; continue with --after 'it'\"'\"'s 0999'" in ran.err
     assert cli("stats", "--json").json["total_feedbacks"] == 999
     given(*documents[1_000:], {"_id": "last", "feedbacks": [7]})
     source = given(*documents[1_000:], {"_id": "last", "feedbacks": [7]})
@@ -149,20 +149,20 @@ def test_a_migration_that_breaks_off_says_how_to_go_on(
     assert len(rejects(tmp_path)) == 2
 
 
-def test_trouble_at_the_very_start_is_only_told(cli: Any, given: Given) -> None:
-    """Where nothing is done yet there is nowhere to go on; with --json an error is one JSON document."""
-    given(trouble=StorageUnavailable("MongoDB does not answer: gone"))
+def test_error_at_the_start(cli: Any, given: Given) -> None:
+    """If nothing is done yet the message has no --after; with --json an error is one JSON document."""
+    given(error=StorageUnavailable("MongoDB does not answer: gone"))
     error = cli(*MIGRATE, "--json").error
     assert (error["error"], error["message"]) == ("StorageUnavailable", "MongoDB does not answer: gone")
-    given(trouble=KeyboardInterrupt())
+    given(error=KeyboardInterrupt())
     ran = cli(*MIGRATE)
     assert (ran.code, ran.out, ran.err) == (130, "", "")
-    given({"_id": True}, trouble=KeyboardInterrupt())
+    given({"_id": True}, error=KeyboardInterrupt())
     assert cli(*MIGRATE).err == ""
 
 
-def test_options_that_an_import_has_too(cli: Any, given: Given) -> None:
-    """Fields by other names, the spam rule, and an application that takes the place of the documents'."""
+def test_options_shared_with_import(cli: Any, given: Given) -> None:
+    """--map, --check-spam and --application work as in an import; --application overrides that of the documents."""
     given({"_id": "s", "application_name": "shop", "feedbacks": [{"text": "click here"}]})
     options = ("--map", "comment=text", "--json")
     strict = cli(*MIGRATE, *options, "--check-spam").json["feedback"]
@@ -174,34 +174,34 @@ def test_options_that_an_import_has_too(cli: Any, given: Given) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--map", "comment"), "'comment' has no '='"),
-        (("--map", "colour=red"), "There is no field 'colour'"),
-        (("--map", "session_id=key"), "session_id is the _id of the document"),
+        (("--map", "colour=red"), "Unknown field 'colour'"),
+        (("--map", "session_id=key"), "session_id is always read from _id"),
         (("--rejected", "feedback.db"), "feedback.db is an SQLite database"),
-        (("--rejected", "no/where"), "choose a place with --rejected PATH"),
+        (("--rejected", "no/where"), "choose another path with --rejected"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cli: Any, given: Given, arguments: tuple[str, ...], said: str) -> None:
-    """What cannot be meant ends with code 2 and the remedy."""
+def test_wrong_usage_says_what_to_type(cli: Any, given: Given, arguments: tuple[str, ...], message: str) -> None:
+    """The exit code is 2, and the error says what to change."""
     given({"_id": "s", "feedbacks": [7]})
     ran = cli(*MIGRATE, *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
-def test_rejects_are_named_after_the_collection_as_far_as_a_file_can_be(cli: Any, given: Given, tmp_path: Path) -> None:
-    """A collection's name may have characters that lead elsewhere."""
+def test_the_default_file_of_rejected_entries(cli: Any, given: Given, tmp_path: Path) -> None:
+    """It is named after the collection, without characters such as ``/``."""
     given({"_id": "s", "feedbacks": [7]})
     cli("migrate", "mongodb-sessions", "--from", "mongodb://host/db", "--collection", "../x y")
     assert len(rejects(tmp_path, ".._x_y.rejected.jsonl")) == 1
 
 
 @pytest.mark.parametrize(
-    ("url", "collection", "said"),
+    ("url", "collection", "message"),
     [
-        ("mongodb://127.0.0.1", "sessions", "The URL names no database; expected something like mongodb://host/"),
+        ("mongodb://127.0.0.1", "sessions", "The URL names no database; expected one such as mongodb://host/"),
         ("postgres://host/db", "sessions", "Invalid URI scheme"),
         ("mongodb://host:port/db", "sessions", "Port contains non-digit characters"),
         ("mongodb://me:s3:cret@host/db", "sessions", "must be escaped"),
@@ -209,16 +209,16 @@ def test_rejects_are_named_after_the_collection_as_far_as_a_file_can_be(cli: Any
         ("mongodb://127.0.0.1/a b", "sessions", "Bad database name"),
     ],
 )
-def test_a_url_that_makes_no_sense(cli: Any, url: str, collection: str, said: str) -> None:
-    """It is told what is wrong with it, without its password and without a traceback."""
+def test_invalid_urls(cli: Any, url: str, collection: str, message: str) -> None:
+    """The error names the problem, without the password and without a traceback."""
     ran = cli("migrate", "mongodb-sessions", "--from", url, "--collection", collection)
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
     assert "cret" not in ran.err
 
 
 def test_a_database_that_does_not_answer(cli: Any) -> None:
-    """Nobody listens: storage trouble, in one line."""
+    """If no server answers, the exit code is 5 and the error is one line."""
     url = "mongodb://127.0.0.1:1/db?serverSelectionTimeoutMS=50"
     ran = cli("migrate", "mongodb-sessions", "--from", url, "--collection", "sessions")
     assert (ran.code, ran.out) == (5, "")
@@ -229,7 +229,7 @@ def test_a_database_that_does_not_answer(cli: Any) -> None:
 
 @pytest.mark.slow
 def test_a_missing_extra_says_what_to_install() -> None:
-    """Without PyMongo there is one line that mends it."""
+    """Without PyMongo the error has the command that installs it."""
     program = "import sys; sys.modules['pymongo'] = None\nfrom harken_adapters.hosts.cli import main; sys.exit(main())"
     ran = subprocess.run([sys.executable, "-c", program, *MIGRATE], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
@@ -247,13 +247,13 @@ def filled(url: str, documents: Iterator[Document]) -> None:
 
 
 def from_database(cli: Any, url: str, *arguments: str) -> Any:
-    """Bring its sessions in."""
+    """Migrate the sessions of a database."""
     return cli("migrate", "mongodb-sessions", "--from", url, "--collection", "sessions", *arguments)
 
 
 @pytest.mark.slow
 def test_every_entry_of_a_database_is_accounted_for(cli: Any, mongodb_url: str, tmp_path: Path) -> None:
-    """10,000 sessions, ids of many types, broken entries: each is kept or written down, once, and only once."""
+    """10,000 sessions with ids of many types and invalid entries: each entry is imported or rejected exactly once."""
     expected = Expected()
     filled(mongodb_url, session_documents(10_000, expected, seed=2))
     kept = expected.kept.total()
@@ -261,12 +261,12 @@ def test_every_entry_of_a_database_is_accounted_for(cli: Any, mongodb_url: str, 
     assert report["documents"] == 10_000
     rejected = expected.entries - kept
     assert report["feedback"] == {"read": expected.entries, "added": kept, "duplicates": 0, "rejected": rejected}
-    unfit = expected.values - expected.values_kept
+    values_rejected = expected.values - expected.values_kept
     assert report["metadata"] == {
         "read": expected.values,
         "added": expected.values_kept,
         "duplicates": 0,
-        "rejected": unfit,
+        "rejected": values_rejected,
     }
     assert Counter((row["session"], row["position"]) for row in rejects(tmp_path)) == Counter(expected.rejected)
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
@@ -283,11 +283,11 @@ def test_every_entry_of_a_database_is_accounted_for(cli: Any, mongodb_url: str, 
 
 @pytest.mark.slow
 def test_sessions_are_read_in_order_from_anywhere(mongodb_url: str) -> None:
-    """Whatever type an id has, reading goes on exactly behind it, also behind one that is gone by now."""
+    """For any type of id, reading continues exactly after it, even if its document was deleted."""
     ids: list[object] = [7, 7.5, bson.Int64(2**60), "65f0c0ffee65f0c0ffee65f0", "7", "a", "zz", '{"x', '"', {"k": 1}]
     ids += [b"bin", bson.ObjectId(), True, bson.DatetimeMS(0), bson.DatetimeMS(2**62), None]
     filled(mongodb_url, ({"_id": one} for one in ids))
-    with mongodb.opened(mongodb_url, "sessions", fields=("_id",)) as source:
+    with mongodb.open_collection(mongodb_url, "sessions", fields=("_id",)) as source:
         order = [document["_id"] for document in source.documents()]
         assert (source.count(), len(order)) == (len(ids), len(ids))
         places = [mongodb.place_of(one) for one in order]
@@ -296,13 +296,13 @@ def test_sessions_are_read_in_order_from_anywhere(mongodb_url: str) -> None:
             if place is not None:
                 assert [document["_id"] for document in source.documents(place)] == order[number:]
         assert [document["_id"] for document in source.documents("b")] == order[order.index("a") + 1 :]
-        with pytest.raises(harken.ConfigurationError, match="is no place in a collection"):
+        with pytest.raises(harken.ConfigurationError, match="is not a valid session"):
             list(source.documents("{nonsense"))
 
 
 @pytest.mark.slow
-def test_what_a_driver_cannot_read_hides_nothing_else(cli: Any, mongodb_url: str, tmp_path: Path) -> None:
-    """A date beyond any calendar or a text that is no UTF-8 costs its own entry, not the others."""
+def test_unreadable_values_affect_only_their_entry(cli: Any, mongodb_url: str, tmp_path: Path) -> None:
+    """A date out of range or text that is not UTF-8 is rejected without affecting other entries."""
     entry: Document = {"rating": "up", "comment": "XXXX"}
     spoilt = bson.encode({"_id": "spoilt", "feedbacks": [entry, {"rating": "up"}]}).replace(b"XXXX", b"\xff\xfe!!")
     too_late = {"rating": "up", "created_at": bson.DatetimeMS(2**62)}
@@ -313,7 +313,7 @@ def test_what_a_driver_cannot_read_hides_nothing_else(cli: Any, mongodb_url: str
     assert report == {"read": 4, "added": 2, "duplicates": 0, "rejected": 2}
     late, text = rejects(tmp_path)
     assert (late["session"], late["position"]) == ("late", 0)
-    assert late["reason"].startswith("created_at is no ISO 8601 date")
+    assert late["reason"].startswith("created_at is not an ISO 8601 date")
     assert (text["reason"], text["row"]["comment"]) == (
         "comment contains a lone surrogate, which is not valid Unicode text",
         "\udcff\udcfe!!",
@@ -321,8 +321,8 @@ def test_what_a_driver_cannot_read_hides_nothing_else(cli: Any, mongodb_url: str
 
 
 @pytest.mark.slow
-def test_the_database_can_be_named_by_itself(cli: Any, mongodb_url: str) -> None:
-    """--database is for a URL that has none, or another one; what is not there is empty."""
+def test_the_database_option(cli: Any, mongodb_url: str) -> None:
+    """--database overrides the database in the URL; a missing one is empty."""
     filled(mongodb_url, iter([{"_id": "s", "feedbacks": [{"rating": "up"}]}]))
     name = MongoClient[Document](mongodb_url, connect=False).get_default_database().name
     other = mongodb_url.replace(name, "other")

@@ -1,4 +1,4 @@
-"""The command as a process of its own: pipes, signals and terminals."""
+"""The command in a separate process: pipes, signals and terminals."""
 
 import json
 import os
@@ -16,18 +16,18 @@ import pytest
 import harken
 from support import PATIENCE, eventually
 
-# Python writes unbuffered output only in part to a pipe that is closed meanwhile, and says nothing.
+# Unbuffered, Python writes only a part of the output to a pipe that is closed meanwhile, without an error.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 HARKEN = (sys.executable, "-c", "import sys; from harken_adapters.hosts.cli import main; sys.exit(main())")
 
 
 def command(tmp_path: Path, *arguments: str) -> tuple[str, ...]:
-    """The words that run a command on a storage in that folder."""
+    """The command line of a command on a storage in this folder."""
     return (*HARKEN, "--storage", f"sqlite:///{tmp_path}/feedback.db", *arguments)
 
 
 def rows(count: int) -> str:
-    """A CSV file in which every third row says what the one before says."""
+    """A CSV file in which every third row repeats the previous one."""
     lines = (f"s{number % 7},up,comment {number - (number % 3 == 2)}" for number in range(count))
     return "\n".join(("session_id,rating,comment", *lines, ""))
 
@@ -35,7 +35,7 @@ def rows(count: int) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_says_what_to_install(missing: str) -> None:
-    """Without the packages of the extra there is one line that mends it."""
+    """Without the packages of the extra the error has the command that installs them."""
     program = (
         f"import sys; sys.modules[{missing!r}] = None\nfrom harken_adapters.hosts.cli import main; sys.exit(main())"
     )
@@ -48,7 +48,7 @@ def test_a_missing_extra_says_what_to_install(missing: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("list", "--limit", "1000"), ("list", "--limit", "1000", "--json"), ("export",)])
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """``harken ... | head`` complains about nothing."""
+    """``harken ... | head`` prints no error."""
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
         hk.collection.submit_many(
             harken.Submission(target=harken.Target("s"), rating="up", comment="x" * 900) for _ in range(1_000)
@@ -70,14 +70,14 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, arguments: tuple[str, ...
 
 @pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
-    """An interrupted import says nothing, and ends with the code that shells know."""
+    """An interrupted import prints nothing, and has the exit code of SIGINT."""
     with subprocess.Popen(
         command(tmp_path, "import", "-", "--format", "csv"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests in the background may have it ignored, which a process inherits.
+        # A background process may ignore SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - there are no threads yet
     ) as process:
         assert process.stdin is not None
@@ -92,11 +92,11 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_import_survives_being_killed(tmp_path: Path) -> None:
-    """Kill -9 half-way, then the same import again: every row is there, and each only once."""
+    """After SIGKILL half-way, a repeated import adds the missing rows and no duplicates."""
     words = command(tmp_path, "import", "-", "--format", "csv", "--json")
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stdin is not None
-        # It waits for the rest, so that it is killed half-way however fast it is.
+        # It waits for the rest of the input, so it is always killed half-way.
         process.stdin.write(rows(2_500))
         process.stdin.flush()
         _wait_for(tmp_path, 2_000)
@@ -116,49 +116,49 @@ def test_an_import_survives_being_killed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no such terminals here")
 def test_progress_goes_to_the_terminal_only(tmp_path: Path) -> None:
-    """Somebody who looks sees a bar on stderr; stdout stays one JSON document."""
+    """A terminal shows a progress bar on stderr; stdout has only the JSON document."""
     file = tmp_path / "old.csv"
     file.write_text(rows(3_000))
-    ran, seen = _watched(command(tmp_path, "import", str(file), "--json"))
+    ran, seen = _run_on_terminal(command(tmp_path, "import", str(file), "--json"))
     assert b"3,000 rows" in seen
     assert json.loads(ran.stdout)["added"] == 3_000
     urls = ("--from", f"sqlite:///{tmp_path}/feedback.db", "--to", f"sqlite:///{tmp_path}/copy.db")
-    ran, seen = _watched((*HARKEN, "copy", *urls, "--rejected", str(tmp_path / "rejected.jsonl"), "--json"))
+    ran, seen = _run_on_terminal((*HARKEN, "copy", *urls, "--rejected", str(tmp_path / "rejected.jsonl"), "--json"))
     assert b"3000/3000" in seen
     assert json.loads(ran.stdout)["feedback"]["added"] == 3_000
 
 
-def _watched(words: tuple[str, ...]) -> tuple[Any, bytes]:
-    """Run a command in front of a terminal: what it gave, and what was seen there."""
+def _run_on_terminal(words: tuple[str, ...]) -> tuple[Any, bytes]:
+    """Run a command with stderr on a terminal. Returns the result and the terminal output."""
     ours, theirs = os.openpty()
     environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"}
     seen: list[bytes] = []
 
-    def look() -> None:
-        # Meanwhile, as a terminal takes only a few thousand bytes; Linux ends it with an error.
+    def read() -> None:
+        # While the command runs, as a terminal buffers only a few thousand bytes. Linux raises OSError at the end.
         with suppress(OSError):
             while part := os.read(ours, 100_000):
                 seen.append(part)
 
-    looking = Thread(target=look, daemon=True)
-    looking.start()
+    reader = Thread(target=read, daemon=True)
+    reader.start()
     ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True, env=environment)
     os.close(theirs)
-    looking.join(PATIENCE)
-    assert not looking.is_alive()
+    reader.join(PATIENCE)
+    assert not reader.is_alive()
     os.close(ours)
     return ran, b"".join(seen)
 
 
 def _wait_for(tmp_path: Path, total: int) -> None:
-    """Wait until an import has stored that many rows."""
+    """Wait until an import has stored this number of rows."""
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
         eventually(lambda: hk.summary().total >= total)
 
 
 @pytest.mark.slow
 def test_the_command_needs_no_package_of_the_service(tmp_path: Path) -> None:
-    """With the extra ``cli`` alone, every command but ``serve`` is there."""
+    """With only the extra ``cli``, every command except ``serve`` works."""
     program = (
         "import sys\n"
         "for name in ('jwt', 'fastapi', 'starlette', 'uvicorn', 'limits', 'structlog', 'prometheus_client', 'flask', "
@@ -176,7 +176,7 @@ CLOSED, FULL = "standard output is closed", "No space left on device"
 
 
 def run_in_shell(tmp_path: Path, arguments: str, streams: str, **environment: str) -> tuple[int, str]:
-    """Run a command with its streams as a shell sets them; gives its exit code and what it says on stderr."""
+    """Run a command with redirected streams. Returns its exit code and stderr."""
     ran = subprocess.run(
         f"{shlex.join(command(tmp_path, *shlex.split(arguments)))} {streams}",
         shell=True,
@@ -190,44 +190,44 @@ def run_in_shell(tmp_path: Path, arguments: str, streams: str, **environment: st
 
 
 def comments(tmp_path: Path) -> list[str]:
-    """What is stored."""
+    """The stored comments."""
     with harken.connect(f"sqlite:///{tmp_path}/feedback.db") as hk:
         return [one.comment for one in hk.collection.stream(hk.query())]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("streams", "reason"), [(">&-", CLOSED), (">/dev/full", FULL)])
-def test_what_was_submitted_is_stored(tmp_path: Path, streams: str, reason: str) -> None:
-    """The receipt is lost, and nothing else; the exit code says so."""
-    expected = (1, f"Error: the output could not be written: {reason}\n")
+def test_a_submission_is_stored_without_output(tmp_path: Path, streams: str, reason: str) -> None:
+    """If the receipt cannot be written, the feedback is stored and the exit code is 1."""
+    expected = (1, f"Error: The output could not be written: {reason}\n")
     assert run_in_shell(tmp_path, "submit s up hello", streams) == expected
     assert comments(tmp_path) == ["hello"]
     assert run_in_shell(tmp_path, "list", streams) == expected
-    code, said = run_in_shell(tmp_path, "list --json", streams)
-    assert (code, json.loads(said)["message"]) == (1, f"the output could not be written: {reason}")
-    code, said = run_in_shell(tmp_path, "export", streams)
-    assert (code, said.splitlines()[-1]) == (1, f"Error: the output could not be written: {reason}")
+    code, stderr = run_in_shell(tmp_path, "list --json", streams)
+    assert (code, json.loads(stderr)["message"]) == (1, f"The output could not be written: {reason}")
+    code, stderr = run_in_shell(tmp_path, "export", streams)
+    assert (code, stderr.splitlines()[-1]) == (1, f"Error: The output could not be written: {reason}")
 
 
 @pytest.mark.slow
 def test_output_without_a_buffer(tmp_path: Path) -> None:
-    """As containers often have it: each write fails at once."""
-    expected = (1, f"Error: the output could not be written: {FULL}\n")
+    """As in many containers: each write fails at once."""
+    expected = (1, f"Error: The output could not be written: {FULL}\n")
     assert run_in_shell(tmp_path, "submit s up hello", ">/dev/full", PYTHONUNBUFFERED="1") == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("streams", [">&-", ">/dev/full"])
-def test_another_error_is_told_once(tmp_path: Path, streams: str) -> None:
-    """It has its own exit code and message, whatever stdout is."""
+def test_another_error_is_printed_once(tmp_path: Path, streams: str) -> None:
+    """Its exit code and message do not depend on stdout."""
     (tmp_path / "feedback.db").write_bytes(b"not a database at all, really not" * 99)
-    code, said = run_in_shell(tmp_path, "list", streams)
-    assert (code, said.count("Error: "), said.count("\n")) == (5, 1, 1)
+    code, stderr = run_in_shell(tmp_path, "list", streams)
+    assert (code, stderr.count("Error: "), stderr.count("\n")) == (5, 1, 1)
 
 
 @pytest.mark.slow
 def test_other_streams_may_be_closed_too(tmp_path: Path) -> None:
-    """An error has nowhere to be told, and its exit code stays; a question is not answered with yes."""
+    """Without stderr the exit code is the same; without stdin no question is answered with yes."""
     assert run_in_shell(tmp_path, "show x", "2>&-") == (4, "")
     assert run_in_shell(tmp_path, "show x --json", ">&- 2>&- <&-") == (4, "")
-    assert run_in_shell(tmp_path, "import - --format csv", "<&-") == (2, "Error: cannot read stdin: it is closed\n")
+    assert run_in_shell(tmp_path, "import - --format csv", "<&-") == (2, "Error: Cannot read stdin: it is closed\n")

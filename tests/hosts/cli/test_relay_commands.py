@@ -1,4 +1,4 @@
-"""relay, deliveries, channels and routes, as they are typed, and what a receiver of webhooks on this machine gets."""
+"""The commands relay, deliveries, channels and routes, with a webhook receiver on localhost."""
 
 import json
 import signal
@@ -19,12 +19,12 @@ from support import PATIENCE, eventually
 pytestmark = pytest.mark.slow
 
 URL = "sqlite:///feedback.db"
-#: Of a test's receiver only.
+#: The secret of the receiver in these tests.
 SECRET = "whsec_" + "a" * 32
 
 
 class Receiver:
-    """Takes webhooks on loopback, or refuses them while ``status`` says so; answers when it ``may_answer``."""
+    """A webhook receiver on localhost that answers with ``status``, once ``may_answer`` is set."""
 
     def __init__(self) -> None:
         self.status = 204
@@ -44,7 +44,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nobody wants to know."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -52,11 +52,11 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where to post to."""
+        """The URL of the webhook."""
         return f"http://127.0.0.1:{self._server.server_port}/hooks"
 
     def close(self) -> None:
-        """Receive nothing any more."""
+        """Stop receiving."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -64,16 +64,16 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that takes everything."""
-    made = Receiver()
+    """A receiver that accepts everything."""
+    receiver = Receiver()
     try:
-        yield made
+        yield receiver
     finally:
-        made.close()
+        receiver.close()
 
 
 def configured(tmp_path: Path, receiver: Receiver, more: str = "") -> None:
-    """Let the settings of a test have the receiver as their channel ``support``."""
+    """Write settings with the receiver as the channel ``support``."""
     (tmp_path / "harken.toml").write_text(
         f"""
         [channels.support]
@@ -89,79 +89,79 @@ def configured(tmp_path: Path, receiver: Receiver, more: str = "") -> None:
 # --- relay ------------------------------------------------------------------------------------------------------------
 
 
-def test_once_sends_all_that_is_due(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """What came in arrives, each under its own id, it is said how many were tried, and nothing is sent again."""
+def test_once_sends_all_due_deliveries(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """Each event is delivered once, under its own id, and the number of attempts is printed."""
     configured(tmp_path, receiver)
     cli("submit", "s-1", "up")
     cli("--application", "shop", "submit", "s-2", "down", "Too slow")
     ran = cli("relay", "--once")
-    assert (ran.code, ran.out, ran.err) == (0, "2 deliveries tried\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, "2 deliveries attempted\n", "")
     assert len(set(receiver.ids)) == 2
     assert {body["data"]["session_id"] for body in receiver.bodies} == {"s-1", "s-2"}
     assert {body["type"] for body in receiver.bodies} == {"feedback.created"}
-    assert cli("relay", "--once").out == "Nothing was due\n"
+    assert cli("relay", "--once").out == "No deliveries were due\n"
     cli("submit", "s-3", "up")
     assert cli("relay", "--once", "--json").json == {"tried": 1}
     assert len(receiver.ids) == 3
 
 
-def test_the_log_is_the_channel_where_none_is_configured(cli: Any) -> None:
-    """Without settings everything goes to stderr, a line each with what it is about, and stdout has the result."""
+def test_the_default_channel_is_the_log(cli: Any) -> None:
+    """Without settings each notification is one line on stderr; stdout has the result."""
     feedback_id = cli("submit", "s", "up", "A comment", "--json").json["id"]
     ran = cli("relay", "--once")
-    assert ran.out == "1 delivery tried\n"
+    assert ran.out == "1 delivery attempted\n"
     (line,) = ran.err.splitlines()
     assert "  info  Feedback given: up" in line
     assert f'feedback_id="{feedback_id}"' in line
     assert "A comment" not in line
 
 
-def test_what_fails_is_told_on_stderr(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """An operator sees which channel did not take what and why; it is tried again later."""
+def test_failures_are_logged_to_stderr(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """The log line has the channel, the delivery and the reason; the delivery stays pending."""
     configured(tmp_path, receiver)
     receiver.status = 500
     cli("submit", "s", "up")
     ran = cli("relay", "--once", "--json")
     assert (ran.code, ran.json) == (0, {"tried": 1})
-    assert "  warning  Channel support did not take " in ran.err
+    assert "  warning  Channel support did not accept " in ran.err
     assert "500" in ran.err
     (pending,) = cli("deliveries", "list", "--state", "pending", "--json").json["deliveries"]
     assert (pending["tries"], "500" in pending["error"]) == (1, True)
 
 
-def test_a_relay_of_nothing_is_refused(cli: Any) -> None:
-    """What others write to memory no relay can see, so that one would wait for ever."""
+def test_a_relay_of_memory_is_refused(cli: Any) -> None:
+    """A relay cannot see the memory of another process, so it would wait forever."""
     ran = cli("relay", storage="memory://")
     assert (ran.code, ran.out) == (2, "")
     assert "memory://" in ran.err
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ('kind = "pigeon"', "pigeon"),
         ('kind = "webhook"\nurl = "http://127.0.0.1/"\nsecret = "env:NOT_SET"', "NOT_SET"),
         (f'kind = "webhook"\nurl = "http://127.0.0.1/"\nsecret = "{SECRET}"', "127.0.0.1"),
     ],
 )
-def test_a_channel_that_cannot_be_used_is_told_at_once(cli: Any, tmp_path: Path, table: str, said: str) -> None:
-    """Neither a relay nor the doctor waits until something happens to find that a channel makes no sense."""
+def test_an_invalid_channel_is_reported_at_once(cli: Any, tmp_path: Path, table: str, message: str) -> None:
+    """``relay`` and ``doctor`` report an invalid channel before there is an event."""
     (tmp_path / "harken.toml").write_text(f"[channels.hooks]\n{table}\n")
     for arguments in (("relay",), ("relay", "--once")):
         ran = cli(*arguments, "--json")
         assert (ran.code, ran.out) == (2, "")
         assert "Channel 'hooks'" in ran.error["message"]
-        assert said in ran.error["message"]
+        assert message in ran.error["message"]
         assert SECRET not in ran.err
     ran = cli("doctor", "--json")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
-    assert said in problem
+    assert message in problem
 
 
 @contextmanager
 def relaying(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A relay as a process of its own, which is killed at the end if it has not ended."""
+    """A relay in a separate process, which is killed at the end if it is still running."""
     program = "import sys; from harken_adapters.hosts.cli import main; sys.exit(main())"
     words = [sys.executable, "-c", program, "--storage", URL, "relay", *arguments]
     with subprocess.Popen(
@@ -170,7 +170,7 @@ def relaying(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests in the background may have it ignored, which a process inherits.
+        # A background process may ignore SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
     ) as process:
         try:
@@ -180,7 +180,7 @@ def relaying(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def signals_pending(process_id: int) -> bool:
-    """Whether a process has not yet received signals that were sent to it; never, where the system does not say."""
+    """Whether signals to a process are pending. Always false on systems without /proc."""
     status = Path(f"/proc/{process_id}/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return any(int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:")))
@@ -188,14 +188,14 @@ def signals_pending(process_id: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_relays_until_a_signal_ends_it(cli: Any, tmp_path: Path, receiver: Receiver, number: signal.Signals) -> None:
-    """It says where things go, sends what others write meanwhile, and ends quietly, with what it sends finished."""
+    """The relay prints its routes, delivers new events, and finishes deliveries in progress on a signal."""
     configured(tmp_path, receiver)
     cli("channels", "list")
     with relaying(tmp_path) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert [process.stdout.readline() for _ in range(3)] == [
-            "Harken passes on what happens, until it is interrupted\n",
+            "Relay started; press Ctrl-C to stop\n",
             "  channel  support  on\n",
             "  route    support  to support  everything  from the settings\n",
         ]
@@ -214,8 +214,8 @@ def test_it_relays_until_a_signal_ends_it(cli: Any, tmp_path: Path, receiver: Re
     assert {one["id"] for one in delivered} == set(receiver.ids)
 
 
-def test_what_it_relays_to_is_told_as_json(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """A program learns at the start which channels and routes there are."""
+def test_the_start_of_a_relay_as_json(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """With --json the relay prints its channels and routes at the start."""
     configured(tmp_path, receiver)
     channels, routes = cli("channels", "list", "--json").json, cli("routes", "list", "--json").json
     del channels["stranded"]
@@ -229,12 +229,12 @@ def test_what_it_relays_to_is_told_as_json(cli: Any, tmp_path: Path, receiver: R
 
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
-AGAIN: Final = "1 to be sent again; what is no longer true is left out\n"
+AGAIN: Final = "1 delivery will be sent again; outdated ones are skipped\n"
 
 
 @pytest.fixture
 def dead(cli: Any, tmp_path: Path, receiver: Receiver) -> list[str]:
-    """The ids of two deliveries to ``support`` that died, the second one of the application ``shop``."""
+    """The ids of two dead deliveries to ``support``, the second of the application ``shop``."""
     configured(tmp_path, receiver)
     receiver.status = 410
     cli("submit", "s-1", "up")
@@ -249,7 +249,7 @@ def dead(cli: Any, tmp_path: Path, receiver: Receiver) -> list[str]:
 
 
 def test_dead_deliveries_are_listed_with_their_reason(cli: Any, dead: list[str]) -> None:
-    """Those of all applications, unless one is chosen, a page at a time; in other states there are others."""
+    """Lists deliveries of all applications or of one, in pages, and by state and channel."""
     ran = cli("deliveries", "list")
     assert [line.split("  ")[0] for line in ran.out.splitlines()[::2]] == dead
     assert all("410" in line for line in ran.out.splitlines()[1::2])
@@ -261,12 +261,12 @@ def test_dead_deliveries_are_listed_with_their_reason(cli: Any, dead: list[str])
     assert f"--after {dead[0]}" in cli("deliveries", "list", "--limit", "1").out
     rest = cli("deliveries", "list", "--limit", "1", "--after", dead[0], "--json").json
     assert ([one["id"] for one in rest["deliveries"]], rest["next"]) == (dead[1:], None)
-    assert cli("deliveries", "list", "--channel", "log").out == "There are no dead deliveries\n"
-    assert cli("deliveries", "list", "--state", "delivered").out == "There are no delivered deliveries\n"
+    assert cli("deliveries", "list", "--channel", "log").out == "No dead deliveries\n"
+    assert cli("deliveries", "list", "--state", "delivered").out == "No delivered deliveries\n"
 
 
-def test_a_delivery_is_shown_with_all_that_is_known(cli: Any, dead: list[str]) -> None:
-    """Its event, how often it was tried and why it died; another application's is not there."""
+def test_a_delivery_is_shown_in_full(cli: Any, dead: list[str]) -> None:
+    """Including its event and error; another application does not find it."""
     shown = cli("deliveries", "show", dead[1])
     assert shown.code == 0
     for fact in (dead[1], "dead", "support", "feedback.created", "shop", "410"):
@@ -278,9 +278,9 @@ def test_a_delivery_is_shown_with_all_that_is_known(cli: Any, dead: list[str]) -
 
 
 def test_a_delivery_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
-    """A dead one arrives under its old id, and is dead no more; what was delivered arrives once more."""
+    """A replayed delivery is sent under its old id, whether it was dead or delivered."""
     assert cli("deliveries", "replay", dead[0], dead[0]).out == AGAIN
-    assert cli("relay", "--once").out == "1 delivery tried\n"
+    assert cli("relay", "--once").out == "1 delivery attempted\n"
     assert receiver.ids == dead[:1]
     delivered = cli("deliveries", "list", "--state", "delivered", "--json").json["deliveries"]
     assert [one["id"] for one in delivered] == [dead[0]]
@@ -289,14 +289,14 @@ def test_a_delivery_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -
     assert receiver.ids == [dead[0], dead[0]]
 
 
-def test_what_was_delivered_is_replayed_by_time_and_route(cli: Any, dead: list[str], receiver: Receiver) -> None:
-    """For a receiver that lost its data; where nothing is meant, that is said."""
+def test_delivered_ones_are_replayed_by_time_and_route(cli: Any, dead: list[str], receiver: Receiver) -> None:
+    """As for a receiver that lost its data. The output says when no delivery matches."""
     cli("deliveries", "replay", "--all")
     cli("relay", "--once")
     receiver.ids.clear()
     cli("routes", "add", "happy", "--channel", "support", "--rating", "up", "--of", "shop")
     delivered = ("deliveries", "replay", "--all", "--state", "delivered")
-    nothing = "There are no such delivered deliveries, so nothing is sent again\n"
+    nothing = "No delivered deliveries match; nothing will be sent again\n"
     assert cli(*delivered, "--until", "2020-01-01").out == nothing
     assert cli(*delivered, "--channel", "log").out == nothing
     assert cli(*delivered, "--since", "2020-01-01", "--route", "happy", "--json").json == {"replayed": 1}
@@ -306,34 +306,34 @@ def test_what_was_delivered_is_replayed_by_time_and_route(cli: Any, dead: list[s
     assert (unknown.code, unknown.error["error"]) == (4, "NoSuchRoute")
 
 
-def test_all_that_is_dead_is_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
-    """Of the chosen application and channel, or of all, and it is said how many that was."""
+def test_all_dead_deliveries_are_replayed(cli: Any, dead: list[str], receiver: Receiver) -> None:
+    """Of all applications and channels or one, with their number in the output."""
     assert cli("deliveries", "replay", "--all", "--channel", "log", "--json").json == {"replayed": 0}
     assert cli("--application", "shop", "deliveries", "replay", "--all").out == AGAIN
     assert cli("deliveries", "replay", "--all", "--channel", "support").out == AGAIN
-    assert cli("deliveries", "replay", "--all").out == "There are no such dead deliveries, so nothing is sent again\n"
+    assert cli("deliveries", "replay", "--all").out == "No dead deliveries match; nothing will be sent again\n"
     cli("relay", "--once")
     assert sorted(receiver.ids) == sorted(dead)
 
 
 def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
-    """It is looked up before any other is sent."""
+    """All ids are checked before any delivery is replayed."""
     assert cli("deliveries", "replay", dead[0], "nobody").code == 4
     assert [one["id"] for one in cli("deliveries", "list", "--json").json["deliveries"]] == dead
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("replay",), 2, "--all"),
         (("replay", "x", "--all"), 2, "--all"),
-        (("replay", "x", "--channel", "log"), 2, "belong to --all"),
-        (("replay", "x", "--since", "2026-01-01"), 2, "belong to --all"),
+        (("replay", "x", "--channel", "log"), 2, "need --all"),
+        (("replay", "x", "--since", "2026-01-01"), 2, "need --all"),
         (("replay", "--all", "--since", "yesterday"), 2, "ISO 8601"),
         (("replay", "--all", "--route", "\udcff"), 2, "--route"),
         (("move", "log", "pigeons"), 4, "no channel 'pigeons'"),
-        (("move", "pigeons", "log"), 4, "Nothing waits for a channel 'pigeons'"),
-        (("bury", "pigeons"), 4, "Nothing waits for a channel 'pigeons'"),
+        (("move", "pigeons", "log"), 4, "No delivery waits for a channel 'pigeons'"),
+        (("bury", "pigeons"), 4, "No delivery waits for a channel 'pigeons'"),
         (("bury", "log"), 3, "is configured"),
         (("show", "nobody"), 4, "nobody"),
         (("list", "--channel", "\udcff"), 2, "--channel"),
@@ -344,20 +344,18 @@ def test_a_mistyped_id_replays_nothing(cli: Any, dead: list[str]) -> None:
         (("list", "--after", "nobody"), 4, "nobody"),
     ],
 )
-def test_what_makes_no_sense_of_deliveries_is_refused(
-    cli: Any, arguments: tuple[str, ...], code: int, said: str
-) -> None:
-    """It is said what is wrong, and the code says of which kind that is."""
+def test_invalid_arguments_of_deliveries(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
+    """The error names the problem, and its kind determines the exit code."""
     ran = cli("deliveries", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
 
 
 # --- channels ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """While it is off nothing is sent there, and what should have been can be replayed when it is on again."""
+    """While a channel is off nothing is sent; its deliveries can be replayed later."""
     configured(tmp_path, receiver)
     assert cli("channels", "list").out == "support  on\n"
     off = cli("channels", "off", "support", "--reason", "they move")
@@ -376,7 +374,7 @@ def test_a_channel_is_switched_off_and_on(cli: Any, tmp_path: Path, receiver: Re
 
 
 def test_a_channel_as_json(cli: Any) -> None:
-    """A program learns whether it is on, since when it is not, and why."""
+    """The JSON output has the status, since when, and the reason."""
     on = {"name": "log", "on": True, "failing_since": None, "off_since": None, "reason": ""}
     assert cli("channels", "list", "--json").json == {"channels": [on], "stranded": {}}
     off = cli("channels", "off", "log", "--json").json
@@ -385,8 +383,8 @@ def test_a_channel_as_json(cli: Any) -> None:
     assert cli("channels", "on", "log", "--json").json == on
 
 
-def test_a_channel_that_fails_says_since_when(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """From the first failure until something arrives."""
+def test_a_failing_channel(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """A channel is failing from its first failure until its next success."""
     configured(tmp_path, receiver)
     receiver.status = 500
     cli("submit", "s", "up")
@@ -402,19 +400,17 @@ def test_a_channel_that_fails_says_since_when(cli: Any, tmp_path: Path, receiver
     assert cli("channels", "list").out == "support  on\n"
 
 
-def test_doctor_counts_what_is_dead(cli: Any, dead: list[str]) -> None:
-    """Of all applications, or of one, and says how to see it and what to do."""
+def test_doctor_counts_dead_deliveries(cli: Any, dead: list[str]) -> None:
+    """Of all applications or of one; the problem has the commands to list and replay them."""
     for arguments, count in (((), len(dead)), (("--application", "shop"), 1)):
         ran = cli(*arguments, "doctor", "--json")
         assert (ran.code, ran.json["dead_letters"]) == (1, count)
-    assert "Problem: 2 deliveries are dead; to see why: harken --storage" in cli("doctor").out
+    assert "Problem: 2 deliveries are dead; to see why, run: harken --storage" in cli("doctor").out
     assert cli("--application", "other", "doctor").code == 0
 
 
-def test_what_waits_for_a_channel_that_is_gone_is_named_and_moved_or_buried(
-    cli: Any, tmp_path: Path, receiver: Receiver
-) -> None:
-    """After a channel was renamed, doctor and the list say how much waits for it and what to type."""
+def test_deliveries_of_a_removed_channel_are_moved_or_buried(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """After a channel was renamed, ``doctor`` and ``channels list`` report its pending deliveries and what to run."""
     configured(tmp_path, receiver)
     receiver.status = 500
     for session in ("s-1", "s-2"):
@@ -422,27 +418,27 @@ def test_what_waits_for_a_channel_that_is_gone_is_named_and_moved_or_buried(
     cli("relay", "--once")
     settings = tmp_path / "harken.toml"
     settings.write_text(settings.read_text().replace("support", "help"))
-    said = "2 deliveries wait for the channel support, which the settings do not name"
-    assert said in cli("channels", "list").out
+    message = "2 deliveries are pending for channel support, which is not in the settings"
+    assert message in cli("channels", "list").out
     assert cli("channels", "list", "--json").json["stranded"] == {"support": 2}
     report = cli("doctor", "--json")
     assert (report.code, report.json["stranded"]) == (1, {"support": 2})
-    assert [problem[: len(said)] for problem in report.json["problems"]] == [said]
+    assert [problem[: len(message)] for problem in report.json["problems"]] == [message]
     receiver.status = 204
     warned = cli("relay", "--once")
-    assert (warned.code, warned.out) == (0, "Nothing was due\n")
-    assert f"Warning: {said}" in warned.err
-    # They are about all applications, which the hint says without --application and which one cannot narrow down.
+    assert (warned.code, warned.out) == (0, "No deliveries were due\n")
+    assert f"Warning: {message}" in warned.err
+    # Both commands cover all applications: the hint has no --application, and they refuse one.
     hint = cli("--application", "shop", "channels", "list").out
     assert "deliveries move support TO" in hint
     assert "--application" not in hint
     for command in (("move", "support", "help"), ("bury", "support")):
         narrowed = cli("--application", "shop", "deliveries", *command, "--json")
         assert (narrowed.code, narrowed.error["error"]) == (2, "WrongUsage")
-        assert "all applications; leave out --application" in narrowed.error["message"]
-    assert cli("deliveries", "move", "support", "help").out == "2 moved from support to help\n"
+        assert "all applications; omit --application" in narrowed.error["message"]
+    assert cli("deliveries", "move", "support", "help").out == "2 deliveries moved from support to help\n"
     assert cli("relay", "--once").err == ""
-    assert len(receiver.ids) == 4  # each was tried once before
+    assert len(receiver.ids) == 4  # each was attempted once before
     assert {one.partition(":")[2] for one in receiver.ids} == {"support", "help"}
     assert cli("doctor").code == 0
     receiver.status = 500
@@ -454,25 +450,25 @@ def test_what_waits_for_a_channel_that_is_gone_is_named_and_moved_or_buried(
     assert letter["error"] == "There is no channel 'help' any more"
 
 
-def test_what_is_replayed_to_a_channel_that_is_gone_is_named(cli: Any, dead: list[str], tmp_path: Path) -> None:
-    """Sending it again would strand it, so that is said at once, on stderr."""
+def test_replaying_to_a_removed_channel_warns(cli: Any, dead: list[str], tmp_path: Path) -> None:
+    """The replayed deliveries would stay pending, so a warning is printed to stderr."""
     settings = tmp_path / "harken.toml"
     settings.write_text(settings.read_text().replace("support", "help"))
     ran = cli("deliveries", "replay", "--all", "--json")
     assert (ran.code, ran.json) == (0, {"replayed": len(dead)})
-    assert "Warning: 2 deliveries wait for the channel support, which the settings do not name" in ran.err
+    assert "Warning: 2 deliveries are pending for channel support, which is not in the settings" in ran.err
     assert "deliveries move support TO" in ran.err
 
 
-def test_without_channels_that_is_said(cli: Any, tmp_path: Path) -> None:
-    """An empty table means that nobody is told, and an empty list would say so to nobody."""
+def test_no_channels(cli: Any, tmp_path: Path) -> None:
+    """With an empty table in the settings, the lists say that no notifications are sent."""
     (tmp_path / "harken.toml").write_text("[channels]\n")
-    assert cli("channels", "list").out == "There are no channels: the settings name none\n"
-    assert cli("routes", "list").out == "There are no routes, so nothing is sent\n"
+    assert cli("channels", "list").out == "No channels: the settings define none\n"
+    assert cli("routes", "list").out == "No routes: no notifications are sent\n"
 
 
-def test_a_reason_that_is_no_text_is_refused(cli: Any) -> None:
-    """Every process on the storage will read it."""
+def test_a_reason_that_is_not_valid_text_is_refused(cli: Any) -> None:
+    """Every process on the storage must be able to read it."""
     ran = cli("channels", "off", "log", "--reason", "\udcff")
     assert (ran.code, ran.out) == (2, "")
     assert "--reason" in ran.err
@@ -481,7 +477,7 @@ def test_a_reason_that_is_no_text_is_refused(cli: Any) -> None:
 
 @pytest.mark.parametrize("command", ["on", "off"])
 def test_an_unknown_channel_is_not_found(cli: Any, command: str) -> None:
-    """It is said which there are."""
+    """The error lists the known channels."""
     ran = cli("channels", command, "pigeons", "--json")
     assert (ran.code, ran.error["error"]) == (4, "NoSuchChannel")
     assert "log" in ran.error["message"]
@@ -490,8 +486,8 @@ def test_an_unknown_channel_is_not_found(cli: Any, command: str) -> None:
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_route_takes_arrives(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """With all its filters, of each of which any value is enough; until it is removed."""
+def test_a_route_delivers_matching_events(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """An event must match all filters, and any value of each, until the route is removed."""
     configured(
         tmp_path, receiver, '[channels.log]\nkind = "log"\n[[routes]]\nname = "own"\nchannel = "log"\nagents = ["x"]'
     )
@@ -499,18 +495,18 @@ def test_what_a_route_takes_arrives(cli: Any, tmp_path: Path, receiver: Receiver
     added = cli("routes", "add", "downs", "--channel", "support", *filters, "--tag", "slow", "--status", "approved")
     assert (added.code, added.err) == (0, "")
     for session, rating, tag in (("s-1", "down", "slow"), ("s-2", "up", "slow"), ("s-3", "down", "wrong")):
-        cli("submit", session, rating, "So it is", "--tag", tag)
-    cli("--application", "shop", "submit", "s-4", "down", "So it is", "--tag", "slow")
+        cli("submit", session, rating, "Too slow", "--tag", tag)
+    cli("--application", "shop", "submit", "s-4", "down", "Too slow", "--tag", "slow")
     cli("relay", "--once")
     assert [body["data"]["session_id"] for body in receiver.bodies] == ["s-1"]
-    assert cli("routes", "remove", "downs").out == "downs was removed\n"
-    cli("submit", "s-5", "down", "So it is", "--tag", "slow")
+    assert cli("routes", "remove", "downs").out == "Removed route downs\n"
+    cli("submit", "s-5", "down", "Too slow", "--tag", "slow")
     cli("relay", "--once")
     assert len(receiver.ids) == 1
 
 
-def test_routes_are_listed_with_where_they_come_from(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """Those of the settings first and marked, as they cannot be changed here; putting one again replaces it."""
+def test_routes_are_listed_with_their_origin(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """Routes in the settings come first and are marked; adding a route again replaces it."""
     configured(
         tmp_path,
         receiver,
@@ -531,16 +527,16 @@ def test_routes_are_listed_with_where_they_come_from(cli: Any, tmp_path: Path, r
 
 
 def test_without_routes_everything_goes_everywhere(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """Whoever names channels and no routes sees that as the routes that it means."""
+    """Channels without routes are listed as the routes that this implies."""
     configured(tmp_path, receiver)
     assert cli("routes", "list").out == "support  to support  everything  from the settings\n"
 
 
-def test_a_template_makes_the_text(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """What the route says is sent with the notification."""
+def test_a_route_with_a_template(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """The notification has the text that the template renders."""
     configured(tmp_path, receiver, '[[routes]]\nname = "none"\nchannel = "support"\nagents = ["x"]')
     template = "{{ rating }} in {{ session_id }}"
-    added = cli("routes", "add", "told", "--channel", "support", "--template", template, "--json")
+    added = cli("routes", "add", "templated", "--channel", "support", "--template", template, "--json")
     assert added.json["template"] == template
     cli("submit", "s", "up")
     cli("relay", "--once")
@@ -548,7 +544,7 @@ def test_a_template_makes_the_text(cli: Any, tmp_path: Path, receiver: Receiver)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("add", "x"), 2, "--channel"),
         (("add", "x", "--channel", "pigeons"), 2, "known are log"),
@@ -558,30 +554,30 @@ def test_a_template_makes_the_text(cli: Any, tmp_path: Path, receiver: Receiver)
         (("add", "x", "--channel", "log", "--rating", "sideways"), 2, "'up', 'down', 'neutral'"),
         (("add", "x", "--channel", "log", "--template", "{{ rating"), 2, "template"),
         (("add", "x", "--channel", "log", "--template", "{{ comment" + "|e" * 50 + " }}"), 2, "too much work"),
-        (("remove", "\udcff"), 4, "no route"),
+        (("remove", "\udcff"), 4, "not found"),
         (("add", "x", "--channel", "log", "--template", "\udcff"), 2, "template"),
         (("remove", "nobody"), 4, "nobody"),
     ],
 )
-def test_a_route_that_makes_no_sense_is_not_added(cli: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """It is said what is missing or wrong, and what there is."""
+def test_invalid_routes_are_not_added(cli: Any, arguments: tuple[str, ...], code: int, message: str) -> None:
+    """The error names the invalid option and the valid values."""
     ran = cli("routes", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert said in ran.err
+    assert message in ran.err
     assert len(cli("routes", "list", "--json").json["routes"]) == 1
 
 
 # --- import -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_import_announces_only_if_asked(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
-    """Old feedback is no news, unless somebody says that it is; importing it again is none either way."""
+def test_an_import_announces_only_on_request(cli: Any, tmp_path: Path, receiver: Receiver) -> None:
+    """Imported rows cause notifications only with --announce, and duplicates never do."""
     configured(tmp_path, receiver)
     (tmp_path / "old.csv").write_text("session_id,rating\na,up\nb,up\n")
     (tmp_path / "new.csv").write_text("session_id,rating\nc,up\nd,sideways\n")
     cli("import", "old.csv")
     cli("import", "old.csv", "--announce")
-    assert cli("relay", "--once").out == "Nothing was due\n"
+    assert cli("relay", "--once").out == "No deliveries were due\n"
     for _ in range(2):
         cli("import", "new.csv", "--announce")
         cli("relay", "--once")
@@ -589,7 +585,7 @@ def test_an_import_announces_only_if_asked(cli: Any, tmp_path: Path, receiver: R
 
 
 def test_what_is_restored_is_never_announced(cli: Any) -> None:
-    """An export holds what was told of already, when it came in."""
+    """Notifications of exported feedback were sent when it was submitted."""
     cli("submit", "s", "up")
     cli("export", "backup.jsonl")
     cli("import", "backup.jsonl", "--announce", storage="sqlite:///copy.db")

@@ -1,4 +1,4 @@
-"""stats, trends, themes, demo, doctor and rebuild."""
+"""The commands stats, trends, themes, demo, doctor and rebuild."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -14,7 +14,7 @@ URL = "sqlite:///feedback.db"
 
 
 def given(*feedback: tuple[str, str | None, str, datetime]) -> None:
-    """Feedback about agents at given times."""
+    """Store feedback on agents at these times."""
     with harken.connect(URL) as hk:
         for agent, rating, comment, at in feedback:
             hk.collection.submit(
@@ -26,8 +26,8 @@ MIDNIGHT = datetime(2026, 3, 3, 23, 30, tzinfo=UTC)
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-def test_figures_have_exactly_these_keys(cli: Any) -> None:
-    """What programs read stays as it is; averages are rounded to one decimal."""
+def test_stats_json_keys(cli: Any) -> None:
+    """The JSON output has exactly these keys; averages are rounded to one decimal."""
     given(("a", "up", "good", NOON), ("a", "down", "bad", NOON), ("b", "up", "", MIDNIGHT), ("b", None, "", NOON))
     by_hour = [0] * 24
     by_hour[12], by_hour[23] = 3, 1
@@ -45,8 +45,8 @@ def test_figures_have_exactly_these_keys(cli: Any) -> None:
     }
 
 
-def test_nothing_has_figures_too(cli: Any) -> None:
-    """An empty storage gives zeros, and empty lists."""
+def test_statistics_of_an_empty_storage(cli: Any) -> None:
+    """An empty storage has zeros and empty lists."""
     assert cli("stats", "--json").json["satisfaction_score"] == 0.0
     assert cli("stats", "--by", "agent", "--json").json == {"by": "agent", "groups": []}
     assert cli("trends", "--json").json == {"by": "day", "zone": "UTC", "points": []}
@@ -55,18 +55,18 @@ def test_nothing_has_figures_too(cli: Any) -> None:
         assert cli(*command.split()).code == 0
 
 
-def test_sentiments_are_averaged_where_there_are_any(cli: Any) -> None:
-    """The averages are there only if some feedback has a sentiment."""
+def test_average_sentiment(cli: Any) -> None:
+    """The averages are present only if some feedback has a sentiment."""
     with harken.connect(URL) as hk:
-        felt = Submission(target=Target("s"), rating="up", sentiment=Sentiment(0.5, 0.25))
-        hk.collection.submit(felt)
-    figures = cli("stats", "--json").json
-    assert (figures["average_polarity"], figures["average_subjectivity"]) == (0.5, 0.25)
+        submission = Submission(target=Target("s"), rating="up", sentiment=Sentiment(0.5, 0.25))
+        hk.collection.submit(submission)
+    statistics = cli("stats", "--json").json
+    assert (statistics["average_polarity"], statistics["average_subjectivity"]) == (0.5, 0.25)
     assert "+0.500 on average" in cli("stats").out
 
 
 def test_groups_come_largest_first(cli: Any) -> None:
-    """--by gives the same figures for each agent, session, tag or context value."""
+    """--by shows the statistics per agent, session, tag or context value."""
     given(("a", "up", "", NOON), ("b", "up", "", NOON), ("b", "down", "no", NOON))
     groups = cli("stats", "--by", "agent", "--json").json
     assert groups["by"] == "agent"
@@ -96,7 +96,7 @@ def test_groups_come_largest_first(cli: Any) -> None:
     ],
 )
 def test_trends_go_by_the_local_clock(cli: Any, by: str, named: list[dict[str, Any]]) -> None:
-    """Half past eleven at night in UTC is the next day in Berlin."""
+    """23:30 in UTC is the next day in Berlin."""
     given(("a", "up", "", MIDNIGHT), ("a", "up", "", NOON))
     document = cli("trends", "--by", by, "--zone", "Europe/Berlin", "--json").json
     assert (document["by"], document["zone"]) == (by, "Europe/Berlin")
@@ -106,7 +106,7 @@ def test_trends_go_by_the_local_clock(cli: Any, by: str, named: list[dict[str, A
 
 
 def test_a_trend_is_drawn_as_bars(cli: Any) -> None:
-    """A day with thumbs has a bar, and one with none has no bar instead of an empty one."""
+    """A day without ratings has no bar, instead of an empty one."""
     given(("a", "up", "", NOON.replace(day=1)), ("a", "up", "", NOON.replace(day=3)))
     first, gap, last = cli("trends").out.splitlines()[1:4]
     assert first.rstrip().endswith("████████████████ 100.0%")
@@ -114,8 +114,8 @@ def test_a_trend_is_drawn_as_bars(cli: Any) -> None:
     assert last.startswith("2026-03-03")
 
 
-def test_themes_count_what_complaints_mention(cli: Any) -> None:
-    """Only downs count, the most mentioned keyword first; keywords can be one's own."""
+def test_themes_count_keywords_of_negative_feedback(cli: Any) -> None:
+    """Only thumbs-down feedback counts, the most frequent keyword first; --keyword replaces the keywords."""
     given(("a", "down", "slow and wrong", NOON), ("a", "down", "so slow", NOON), ("a", "up", "not slow", NOON))
     assert cli("themes", "--json").json == {
         "themes": [{"keyword": "slow", "mentions": 2}, {"keyword": "wrong", "mentions": 1}]
@@ -128,14 +128,14 @@ def test_themes_count_what_complaints_mention(cli: Any) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_shows_what_harken_does(cli: Any) -> None:
-    """The demo fills a storage, tells what to try next, and its commands work."""
+def test_demo(cli: Any) -> None:
+    """The demo stores feedback and suggests commands that work."""
     ran = cli("demo")
     assert (ran.code, ran.err) == (0, "")
-    for part in ("Refused", "up -> down, version 2", "rejected", "The figures", "By agent", "By day", "Try next"):
+    for part in ("Rejected", "up -> down, version 2", "rejected", "Statistics", "By agent", "By day", "Next, try"):
         assert part in ran.out
     assert max(map(len, ran.out.splitlines())) <= 100
-    for line in ran.out.partition("Try next")[2].splitlines():
+    for line in ran.out.partition("Next, try")[2].splitlines():
         if line.strip():
             program, option, url, *command = line.split()
             assert (program, option, url) == ("harken", "--storage", URL)
@@ -144,7 +144,7 @@ def test_the_demo_shows_what_harken_does(cli: Any) -> None:
 
 @pytest.mark.slow
 def test_the_demo_can_be_run_again(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running it again adds nothing that is there already, only what was said since, and nothing breaks."""
+    """A second run adds only feedback of the days since the first."""
     now = NOON
 
     class Then(datetime):
@@ -165,25 +165,25 @@ def test_the_demo_can_be_run_again(cli: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_the_demo_in_memory_says_that_it_is_gone(cli: Any) -> None:
-    """What to try next would make no sense on a storage that forgets."""
-    assert "has forgotten everything" in cli("demo", storage="memory://").out
+def test_the_demo_in_memory(cli: Any) -> None:
+    """It suggests no commands, as memory:// does not keep the data."""
+    assert "does not keep data" in cli("demo", storage="memory://").out
 
 
 def test_doctor_finds_nothing_wrong(cli: Any) -> None:
-    """A sound installation and storage: versions, extras, schemes and counts, and code 0."""
+    """Without problems the report has versions, extras, schemes and counts, and the exit code is 0."""
     cli("submit", "s", "up")
     report = cli("doctor", "--json").json
     assert report["problems"] == []
     assert report["counts"] == {"pending": 0, "approved": 1, "rejected": 0, "withdrawn": 0}
     assert report["extras"]["cli"] is True
     assert {"memory", "sqlite"} <= set(report["schemes"])
-    assert "Everything is as it should be" in cli("doctor").out
+    assert "No problems found" in cli("doctor").out
 
 
-def test_doctor_tells_of_what_is_wrong(cli: Any, tmp_path: Path) -> None:
-    """A storage that does not open is a problem in a sentence, without the name of a class, and code 1."""
-    (tmp_path / "broken.db").write_bytes(b"this is no database, whatever its name may say " * 100)
+def test_doctor_reports_problems(cli: Any, tmp_path: Path) -> None:
+    """A storage that cannot be opened is reported in a sentence, and the exit code is 1."""
+    (tmp_path / "broken.db").write_bytes(b"this is not a database, despite its name " * 100)
     ran = cli("doctor", "--json", storage="sqlite:///broken.db")
     assert ran.code == 1
     (problem,) = ran.json["problems"]
@@ -192,20 +192,20 @@ def test_doctor_tells_of_what_is_wrong(cli: Any, tmp_path: Path) -> None:
     assert f"Problem: {problem}" in cli("doctor", storage="sqlite:///broken.db").out
 
 
-def test_rebuild_mends_what_doctor_finds(cli: Any, tmp_path: Path) -> None:
-    """Figures that were tampered with are found, mended and told of, and then everything is as it should be."""
+def test_rebuild_corrects_what_doctor_finds(cli: Any, tmp_path: Path) -> None:
+    """Wrong statistics are found by ``doctor``, and corrected and listed by ``rebuild``."""
     cli("submit", "s", "up", "--agent", "helper")
-    assert cli("rebuild").out == "All figures are right\n"
-    assert cli("rebuild", "--json").json == {"mended": []}
+    assert cli("rebuild").out == "All statistics are correct\n"
+    assert cli("rebuild", "--json").json == {"corrected": []}
     _tamper(tmp_path)
     assert cli("doctor").code == 1
     ran = cli("rebuild", "--json")
-    assert (ran.code, len(ran.json["mended"])) == (0, 2)
+    assert (ran.code, len(ran.json["corrected"])) == (0, 2)
     assert cli("doctor").code == 0
     _tamper(tmp_path)
     ran = cli("rebuild")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.count("Mended: The statistics of 'default' for agent 'helper'") == 2
+    assert (ran.out.count("Corrected: "), ran.out.count("'default' for agent 'helper'")) == (2, 2)
     assert cli("stats", "--json").json["positive"] == 1
 
 
@@ -215,8 +215,8 @@ def _tamper(folder: Path) -> None:
     connection.close()
 
 
-def test_doctor_keeps_passwords_to_itself(cli: Any) -> None:
-    """A password in the URL is not shown, not even where the URL is what is wrong."""
+def test_doctor_shows_no_password(cli: Any) -> None:
+    """A password in the storage URL is not shown, even if the URL is invalid."""
     ran = cli("doctor", storage="nope://me:secret@host/db")
     assert ran.code == 1
     assert "secret" not in ran.out + ran.err

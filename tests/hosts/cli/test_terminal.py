@@ -1,4 +1,4 @@
-"""What people wrote is shown on a terminal, and never obeyed by it; a real terminal is asked."""
+"""User text cannot control a terminal: tests with a pseudo-terminal."""
 
 import json
 import os
@@ -16,10 +16,10 @@ import pytest
 import harken
 from harken import DeliveryFailed
 from harken.ports.notifier import Notification, Notifier
-from harken_adapters.hosts.cli.output import shown_json
+from harken_adapters.hosts.cli.output import escape_json
 
 END = "\n--- end of a command ---\n"
-#: One process for all, as it takes long to start.
+#: Runs all commands in one process, as starting one is slow.
 PROGRAM = f"""
 import json, sys
 from harken_adapters.hosts.cli import main
@@ -29,24 +29,24 @@ for command in json.loads(sys.argv[1]):
     print({END!r}, end="", flush=True)
 """
 HARKEN = (sys.executable, "-c", "import sys; from harken_adapters.hosts.cli import main; sys.exit(main())")
-#: Clears the screen, sets the title, rings, deletes, and turns the reading direction; some are only an 8-bit character.
+#: Clears the screen, sets the title, rings the bell, deletes, and changes the reading direction.
 EVIL = "Fine\x1b[2J\x1b]0;title\x07\x7f\x9b31m\u202etxt.exe\u2066\u200f\U000e0041 \N{PILE OF POO}é"
-#: What no label may have is left out.
+#: Without the characters that labels must not have.
 EVIL_LABEL = "lab\u202eel\u2067\u200f\U000e0041"
-_OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0041]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0041]")
 
 
 class Refusing(Notifier):
-    """A channel whose receiver answers with something nasty."""
+    """A channel whose errors contain control characters."""
 
     def deliver(self, notification: Notification) -> None:
-        """Refuse it."""
+        """Fail."""
         raise DeliveryFailed(f"The receiver said {EVIL}", retryable=False)
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """The URL of a storage that is full of them."""
+    """The URL of a storage with control characters in every text."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     rules = [{"name": "streak", "kind": "streak", "by": "agent", "length": 1}]
     routes = [{"name": "all", "channel": "team"}]
@@ -62,7 +62,7 @@ def url(tmp_path: Path) -> str:
 
 
 def on_a_terminal(*commands: Sequence[str]) -> list[str]:
-    """What each of these commands writes to a terminal that has no colours."""
+    """The output of each command on a terminal without colours."""
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HARKEN_")}
     with (
@@ -85,7 +85,7 @@ def _read(terminal: Any) -> bytes:
     try:
         return bytes(terminal.read(65_536))
     except OSError:
-        # Linux says so when the other side is closed.
+        # Linux raises this when the other side is closed.
         return b""
 
 
@@ -115,36 +115,38 @@ COMMANDS: list[tuple[str, ...]] = [
 
 
 @pytest.mark.slow
-def test_a_terminal_obeys_nobody(url: str) -> None:
-    """Whatever shows what people wrote, errors included: control and bidirectional characters are spelt out."""
+def test_control_characters_are_escaped(url: str) -> None:
+    """Every command that prints user text, including errors, escapes control and bidirectional characters."""
     with harken.connect(url) as hk:
         (held,) = hk.moderation.queue(hk.query()).items
     commands = [*COMMANDS, ("show", held.id), ("show", held.id, "--json")]
     stored = ("--storage", url)
     written = on_a_terminal(*((*(() if words[0] == "copy" else stored), *words) for words in commands))
     assert [bool(text.strip()) for text in written] == [True] * len(commands)
-    obeyed = {words: found for words, text in zip(commands, written, strict=True) if (found := _OBEYED.findall(text))}
-    assert obeyed == {}
+    unescaped = {
+        words: found for words, text in zip(commands, written, strict=True) if (found := _CONTROL.findall(text))
+    }
+    assert unescaped == {}
     assert all(text.lower().count("\\u202e") >= 8 for text in written[-2:])
     assert json.loads(written[-1])["comment"] == held.comment
 
 
 @pytest.mark.slow
-def test_an_export_that_nobody_looks_at_is_exact(url: str, tmp_path: Path) -> None:
-    """In a file and in a pipe it is byte for byte the same; on a terminal JSON lines still say the same."""
+def test_an_export_to_a_file_or_pipe_is_exact(url: str, tmp_path: Path) -> None:
+    """Files and pipes get the exact bytes; JSON Lines on a terminal have the same values."""
     for file_format in ("csv", "jsonl"):
         words = ("--storage", url, "export", "--all", "--format", file_format)
         piped = subprocess.run([*HARKEN, *words], capture_output=True, check=True).stdout
         subprocess.run([*HARKEN, *words, str(tmp_path / "file")], capture_output=True, check=True)
         assert (tmp_path / "file").read_bytes() == piped
         assert "\u202etxt.exe\u2066".encode() in piped
-    (shown,) = on_a_terminal(words)
-    lines = [line for line in shown.splitlines() if line.startswith("{")]
+    (printed,) = on_a_terminal(words)
+    lines = [line for line in printed.splitlines() if line.startswith("{")]
     assert list(map(json.loads, lines)) == list(map(json.loads, piped.splitlines()))
 
 
 @pytest.mark.parametrize("dump", [json.dumps, lambda text: json.dumps(text, ensure_ascii=False)])
-def test_json_says_the_same(dump: Callable[[str], str]) -> None:
-    """Spelt out, a text is the same text, and what is harmless is left as it is."""
-    assert json.loads(shown_json(dump(EVIL))) == EVIL
-    assert shown_json('{"é": "\N{PILE OF POO}"}\n') == '{"é": "\N{PILE OF POO}"}\n'
+def test_escaped_json_has_the_same_value(dump: Callable[[str], str]) -> None:
+    """Escaping does not change the value, and leaves safe characters unescaped."""
+    assert json.loads(escape_json(dump(EVIL))) == EVIL
+    assert escape_json('{"é": "\N{PILE OF POO}"}\n') == '{"é": "\N{PILE OF POO}"}\n'

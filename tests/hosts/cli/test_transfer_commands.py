@@ -1,4 +1,4 @@
-"""import and export, as they are typed."""
+"""The commands import and export."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.slow
 CSV = "session_id,rating,comment\na,up,hi\nb,sideways,ho\nc,down,\n"
 
 
-def test_an_import_tells_what_became_of_the_rows(cli: Any, tmp_path: Path) -> None:
-    """Rejected rows are no failure: they lie beside the file, each with its line and the reason."""
+def test_an_import_prints_counts(cli: Any, tmp_path: Path) -> None:
+    """Rejected rows are written to a file, each with its line and the reason; the exit code is 0."""
     (tmp_path / "old.csv").write_text(CSV)
     ran = cli("import", "old.csv", "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -39,18 +39,18 @@ def test_an_import_tells_what_became_of_the_rows(cli: Any, tmp_path: Path) -> No
         },
     ]
     again = cli("import", "old.csv")
-    assert "3 rows read: 0 added, 1 there already, 2 rejected" in again.out
+    assert "3 rows read: 0 added, 1 duplicate, 2 rejected" in again.out
     assert "old.csv.rejected.jsonl" in again.out
 
 
-def test_without_rejected_rows_there_is_no_file_of_them(cli: Any, tmp_path: Path) -> None:
-    """Nothing rejected, no file."""
+def test_without_rejected_rows_no_file_is_created(cli: Any, tmp_path: Path) -> None:
+    """The file of rejected rows is created with the first of them."""
     assert cli("import", "-", "--format", "csv", "--json", stdin="session_id\ns\n").json["rejected_file"] is None
     assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_an_import_without_rejects_removes_those_of_an_earlier_one(cli: Any, tmp_path: Path) -> None:
-    """Once a file is mended and nothing is rejected, no list of rejected rows says otherwise."""
+    """When a corrected file is imported, the file of rejected rows is removed."""
     file, rejects = tmp_path / "old.csv", tmp_path / "old.csv.rejected.jsonl"
     file.write_text(CSV)
     cli("import", "old.csv")
@@ -66,7 +66,7 @@ def test_an_import_without_rejects_removes_those_of_an_earlier_one(cli: Any, tmp
     ["", "notes\n", '{"line": 1, "reason": "", "row": 1}\n{"line": 2}\n', '{"line": 1, "reason": "", "row": 1}\n\xff'],
 )
 def test_an_import_removes_nothing_else(cli: Any, tmp_path: Path, content: str) -> None:
-    """A file that is no list of rejected rows, or that --rejected names, stays as it is."""
+    """A file with other content, and one given with --rejected, is kept."""
     (tmp_path / "old.csv").write_text("session_id\ns\n")
     other, named = tmp_path / "old.csv.rejected.jsonl", tmp_path / "named.jsonl"
     other.write_text(content, encoding="latin-1")
@@ -77,8 +77,8 @@ def test_an_import_removes_nothing_else(cli: Any, tmp_path: Path, content: str) 
 
 
 @pytest.mark.parametrize("target", ["feedback.db", "link.csv", "other.db"])
-def test_no_database_is_written_over(cli: Any, tmp_path: Path, target: str) -> None:
-    """Neither an export nor rejected rows ever take the place of a database, and nothing is imported either."""
+def test_no_database_is_overwritten(cli: Any, tmp_path: Path, target: str) -> None:
+    """Exports and rejected rows never overwrite a database, and then nothing is imported."""
     cli("submit", "s", "up", storage="sqlite:///other.db")
     (tmp_path / "link.csv").symlink_to("feedback.db")
     (tmp_path / "old.csv").write_text(CSV)
@@ -91,26 +91,26 @@ def test_no_database_is_written_over(cli: Any, tmp_path: Path, target: str) -> N
     assert cli("stats", "--json", storage="sqlite:///other.db").json["total_feedbacks"] == 1
 
 
-def test_an_export_says_when_it_cannot_know_the_format(cli: Any, tmp_path: Path) -> None:
-    """A name without a known suffix needs --format, as for an import, and nothing is written without it."""
+def test_an_export_needs_a_format(cli: Any, tmp_path: Path) -> None:
+    """A name without a known suffix needs --format, as in an import."""
     ran = cli("export", "backup")
     assert (ran.code, ran.out) == (2, "")
-    assert "'backup' does not tell what it is; add --format csv or --format jsonl" in ran.err
+    assert "Cannot tell the format of 'backup'; add --format csv or --format jsonl" in ran.err
     assert not (tmp_path / "backup").exists()
     assert cli("export", "backup", "--format", "jsonl").code == 0
 
 
 def test_an_import_that_rejects_all_rows_fails(cli: Any, tmp_path: Path) -> None:
-    """It says so and exits with 3; one row that is added, or is there already, is enough for 0."""
+    """The exit code is 3; it is 0 if at least one row was added or is a duplicate."""
     (tmp_path / "nonsense.jsonl").write_text('nonsense\n[1]\n"x"\n')
     ran = cli("import", "nonsense.jsonl")
     assert ran.code == 3
-    assert ran.out.startswith("3 rows read: 0 added, 0 there already, 3 rejected; ")
-    said = "All 3 rows were rejected, so nothing was brought in; see nonsense.jsonl.rejected.jsonl for the reasons"
-    assert ran.err == f"Error: {said}\n"
+    assert ran.out.startswith("3 rows read: 0 added, 0 duplicates, 3 rejected; ")
+    message = "All 3 rows were rejected, nothing was imported; see nonsense.jsonl.rejected.jsonl for the reasons"
+    assert ran.err == f"Error: {message}\n"
     ran = cli("import", "nonsense.jsonl", "--json")
     assert (ran.code, ran.json["rejected"]) == (3, 3)
-    assert (ran.error["error"], ran.error["message"]) == ("NothingAccepted", said)
+    assert (ran.error["error"], ran.error["message"]) == ("NothingAccepted", message)
     assert cli("import", "feedback.db", "--format", "jsonl").code == 3
     (tmp_path / "some.jsonl").write_text('nonsense\n{"session_id": "s", "rating": "up"}\n')
     for _ in range(2):
@@ -119,39 +119,39 @@ def test_an_import_that_rejects_all_rows_fails(cli: Any, tmp_path: Path) -> None
     assert cli("import", "empty.jsonl").code == 0
 
 
-def test_standard_input_is_a_file_too(cli: Any, tmp_path: Path) -> None:
-    """- reads stdin; what is rejected goes to stdin.rejected.jsonl, or where it is told to."""
+def test_import_from_stdin(cli: Any, tmp_path: Path) -> None:
+    """- reads stdin; rejected rows go to stdin.rejected.jsonl or the path given with --rejected."""
     assert cli("import", "-", "--format", "csv", "--json", stdin=CSV).json["rejected_file"] == "stdin.rejected.jsonl"
     cli("import", "-", "--format", "csv", "--rejected", "bad.jsonl", stdin=CSV)
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("nope.csv",), "cannot read nope.csv: No such file"),
-        (("old.txt",), "'old.txt' does not tell what it is; add --format csv or --format jsonl"),
+        (("nope.csv",), "Cannot read nope.csv: No such file"),
+        (("old.txt",), "Cannot tell the format of 'old.txt'; add --format csv or --format jsonl"),
         (("old.csv", "--map", "comment"), "'comment' has no '='"),
-        (("old.csv", "--map", "comment=words"), "There is no column 'words'"),
-        (("old.csv", "--set", "colour=red"), "There is no field 'colour'"),
-        (("old.csv", "--rejected", "old.csv"), "would overwrite the file they come from"),
-        (("old.csv", "--rejected", "no/where"), "choose a place with --rejected PATH"),
+        (("old.csv", "--map", "comment=words"), "Column 'words', which is mapped to comment, is missing"),
+        (("old.csv", "--set", "colour=red"), "Unknown field 'colour'"),
+        (("old.csv", "--rejected", "old.csv"), "would overwrite the input file"),
+        (("old.csv", "--rejected", "no/where"), "choose another path with --rejected"),
         (("anonymous.csv",), "--set session_id=VALUE; the columns are 'rating'"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    """What cannot work ends with code 2 and the remedy, and leaves the input alone."""
+def test_wrong_usage_says_what_to_type(cli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    """The exit code is 2, the error says what to change, and the input is unchanged."""
     (tmp_path / "old.csv").write_text(CSV)
     (tmp_path / "old.txt").write_text(CSV)
     (tmp_path / "anonymous.csv").write_text("rating\nup\n")
     ran = cli("import", *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert message in ran.err
     assert (tmp_path / "old.csv").read_text() == CSV
 
 
-def test_old_feedback_is_no_spam_unless_asked(cli: Any) -> None:
-    """It was accepted once; --check-spam judges it again."""
+def test_spam_is_imported_unless_checked(cli: Any) -> None:
+    """Imports skip the spam filter, unless --check-spam is given."""
     row = "session_id,comment\ns,click here they said\n"
     strict = cli("import", "-", "--format", "csv", "--check-spam", "--json", stdin=row).json
     assert (strict["added"], strict["rejected"]) == (0, 1)
@@ -159,8 +159,8 @@ def test_old_feedback_is_no_spam_unless_asked(cli: Any) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_an_export_comes_back_byte_by_byte(cli: Any, tmp_path: Path, suffix: str) -> None:
-    """Export, import elsewhere, export: the files are the same, with everything in any state."""
+def test_an_export_is_restored_exactly(cli: Any, tmp_path: Path, suffix: str) -> None:
+    """An export of an imported export has the same bytes, for feedback in any state."""
     first = cli("submit", "s", "down", "=1+1\r\n'\"😡", "--author", "@ann", "--vote", "--context", "n=1", "--json")
     cli("submit", "s", "up", "--author", "@ann", "--vote")
     cli("submit", "t", "up", "--tag", "=a", "--key", "k")
@@ -171,25 +171,25 @@ def test_an_export_comes_back_byte_by_byte(cli: Any, tmp_path: Path, suffix: str
     assert cli("import", one, "--json", storage=other).json["duplicates"] == 2
     cli("export", two, "--all", storage=other)
     assert (tmp_path / one).read_bytes() == (tmp_path / two).read_bytes()
-    assert cli("export", one).out == f"1 exported to {one}\n"
+    assert cli("export", one).out == f"1 entry exported to {one}\n"
 
 
 def test_an_export_to_stdout_is_only_the_export(cli: Any) -> None:
-    """Stdout holds the rows and nothing else, so that it can be piped."""
+    """The rows are the only output on stdout, so that it can be piped."""
     cli("submit", "s", "up", "😡")
     ran = cli("export")
     assert [json.loads(line)["comment"] for line in ran.out.splitlines()] == ["😡"]
-    assert ran.err == "1 exported\n"
+    assert ran.err == "1 entry exported\n"
     assert cli("export", "--format", "csv").out.startswith("id,created_at,session_id,")
 
 
 def test_an_export_replaces_a_file_only_when_it_is_whole(cli: Any, tmp_path: Path) -> None:
-    """An export that fails leaves what was there, and no debris."""
+    """A failed export keeps the earlier file, and leaves no temporary file."""
     cli("submit", "s", "up")
-    (tmp_path / "out.csv").write_text("precious")
+    (tmp_path / "out.csv").write_text("earlier")
     assert cli("export", "out.csv", "--limit", "1").code == 2
     assert cli("export", "out.csv", "--rating", "sideways").code == 3
-    assert (tmp_path / "out.csv").read_text() == "precious"
+    assert (tmp_path / "out.csv").read_text() == "earlier"
     assert cli("export", "no/where.csv").code == 2
     (tmp_path / "link.csv").symlink_to("out.csv")
     assert cli("export", "link.csv").code == 0
@@ -199,7 +199,7 @@ def test_an_export_replaces_a_file_only_when_it_is_whole(cli: Any, tmp_path: Pat
 
 
 def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> None:
-    """What is no regular file stays what it is."""
+    """A device, such as /dev/null, stays a device."""
     null = Path("/dev/null")
     before = null.stat().st_rdev
     (tmp_path / "null").symlink_to(null)
@@ -209,24 +209,29 @@ def test_a_device_is_written_to_and_never_replaced(cli: Any, tmp_path: Path) -> 
 
 
 @needs_real_feedback
-def test_real_feedback_gives_the_known_figures(cli: Any, tmp_path: Path) -> None:
-    """9,760 real messages: exact figures, the same sums by New York's days, and nothing added twice."""
+def test_statistics_of_real_feedback(cli: Any, tmp_path: Path) -> None:
+    """9,760 real messages: exact statistics, the same sums by day in New York, and no duplicates."""
     file = str(AIRLINES)
     rejected = ("--rejected", str(tmp_path / "rejected.jsonl"))
     assert cli("import", file, *rejected, "--json").json["added"] == 9760
-    figures = cli("stats", "--json").json
-    assert [figures[key] for key in ("total_feedbacks", "positive", "negative", "neutral")] == [9760, 1647, 6087, 2026]
-    assert (figures["satisfaction_score"], figures["quality_score"]) == (21.3, 27.3)
+    statistics = cli("stats", "--json").json
+    assert [statistics[key] for key in ("total_feedbacks", "positive", "negative", "neutral")] == [
+        9760,
+        1647,
+        6087,
+        2026,
+    ]
+    assert (statistics["satisfaction_score"], statistics["quality_score"]) == (21.3, 27.3)
     points = cli("trends", "--zone", "America/New_York", "--json").json["points"]
     for key in ("total_feedbacks", "positive", "negative", "neutral", "comments"):
-        assert sum(point[key] for point in points) == figures[key]
+        assert sum(point[key] for point in points) == statistics[key]
     again = cli("import", file, *rejected, "--json").json
     assert (again["added"], again["duplicates"], again["rejected"]) == (0, 9760, 0)
 
 
 @needs_real_feedback
-def test_real_reviews_are_all_kept(cli: Any, tmp_path: Path) -> None:
-    """2,000 real reviews, 13 of which somebody else wrote as well, word by word."""
+def test_repeated_reviews_are_all_imported(cli: Any, tmp_path: Path) -> None:
+    """2,000 real reviews, of which 13 have the same text as another one."""
     arguments = ("import", str(REVIEWS), "--rejected", str(tmp_path / "rejected.jsonl"), "--json")
     assert cli(*arguments, "--set", "session_id=reviews").json["added"] == 2000
     assert cli(*arguments, "--set", "session_id=reviews").json["duplicates"] == 2000

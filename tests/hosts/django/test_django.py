@@ -282,7 +282,7 @@ def test_a_check_opens_nothing(tmp_path: Path) -> None:
     assert found(HARKEN={"STORAGE": f"sqlite:///{tmp_path}/f.db"}) == []
     assert list(tmp_path.iterdir()) == []
     (message,) = found(HARKEN={"STORAGE": "mango://localhost/f"})
-    assert message.msg.startswith("No storage serves mango://; installed are")
+    assert message.msg.startswith("No installed package supports mango://; supported are")
 
 
 def test_a_check_warns_of_open_doors() -> None:

@@ -341,7 +341,7 @@ def test_a_lost_file_is_told(tmp_path: Path, found: str) -> None:
     elif found == "a link to nothing":
         path.symlink_to("nothing")
     with serve(url, folder) as service:
-        assert "There is no valid local key in feedback.db.key, where an earlier start stored one" in service.told
+        assert "feedback.db.key no longer has the local key that an earlier start stored there" in service.told
         create = re.search(r"HARKEN_KEY=\$\(harken (.+)\)", service.told)
         assert create is not None
         made = check_output([*HARKEN, *shlex.split(create[1])], cwd=tmp_path, text=True, env=environment())
@@ -349,4 +349,4 @@ def test_a_lost_file_is_told(tmp_path: Path, found: str) -> None:
     with harken.connect(url) as hk:
         hk.keys.revoke(hk.keys.keys()[0].id)
     with serve(url, folder) as service:
-        assert "There is no valid local key" not in service.told
+        assert "no longer has the local key" not in service.told

@@ -113,7 +113,7 @@ def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, 
         (tmp_path / "harken.toml").write_text("[server]\naccess = 'open'\n")
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, "--host", host, *options) as service:
-        assert "Open: no key is needed" in service.told
+        assert "No API key is required" in service.told
         assert typed(service)["status"] == "success"
         for path in ("/docs", "/openapi.json", "/metrics", "/healthz", "/api/feedback"):
             assert service.ask("GET", path).ok

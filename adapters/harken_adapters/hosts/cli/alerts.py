@@ -1,4 +1,4 @@
-"""``alerts``: what was raised, and what a rule would have raised."""
+"""The commands ``alerts list``, ``alerts show`` and ``alerts backtest``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_con
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.wire.records import alert_record
 
-alerts = typer.Typer(no_args_is_help=True, help="See which alerts were raised, and try rules on old feedback.")
+alerts = typer.Typer(no_args_is_help=True, help="List alerts, and backtest alert rules on stored feedback.")
 
-#: What a rule is called that only its options describe.
-_TRIED = "tried"
+#: The name of the rule that --length and --by describe.
+_BACKTESTED = "backtest"
 
 
 @alerts.command("list")
@@ -25,12 +25,12 @@ def list_(
     context: typer.Context,
     *,
     open_: Annotated[bool, typer.Option("--open", help="Only open alerts.")] = False,
-    rule: Annotated[str | None, typer.Option(metavar="NAME", help="Of this rule.")] = None,
+    rule: Annotated[str | None, typer.Option(metavar="NAME", help="Only alerts of this rule.")] = None,
     limit: Limit = 20,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on behind this alert.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Continue after this alert.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the alerts of the application, the last raised first."""
+    """List the alerts of the application, newest first."""
     of = text_or_none("--rule", rule)
     with cli_context(context).open() as hk:
 
@@ -42,20 +42,20 @@ def list_(
     if as_json:
         print_json({"alerts": list(map(alert_record, found)), "next": found[-1].id if more else None})
         return
-    _tell(found)
+    _print(found)
     if more:
-        say(f"There is more: add --after {found[-1].id}", style="dim")
+        say(f"More results: add --after {found[-1].id}", style="dim")
     if not found:
-        say("No alert is open" if open_ else "There are no alerts")
+        say("No open alerts" if open_ else "No alerts")
 
 
 @alerts.command()
 def show(
     context: typer.Context,
-    alert_id: Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")],
+    alert_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the alert.")],
     as_json: Json = False,
 ) -> None:
-    """Show everything about one alert."""
+    """Show one alert in full."""
     with cli_context(context).open() as hk:
         alert = hk.alerts.get(hk.application, alert_id)
     if as_json:
@@ -72,23 +72,30 @@ def backtest(
     *,
     filters: Filters,
     length: Annotated[
-        int | None, typer.Option(help="Try this rule in the place of those of the settings: so many downs in a row.")
+        int | None,
+        typer.Option(help="Backtest one rule instead of those in the settings: this many thumbs-down in a row."),
     ] = None,
     by: Annotated[
-        str | None, typer.Option(metavar="session|agent|application", help="Likewise: for each of these.")
+        str | None,
+        typer.Option(
+            metavar="session|agent|application", help="The same rule: count per session, agent or application."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell which alerts the streak rules would have raised on feedback that is there; nobody is told of them."""
+    """Show the alerts that streak rules would have raised.
+
+    This is a dry run on stored feedback: no alert is stored and no notification is sent.
+    """
     with cli_context(context).open() as hk:
         query, rules = filters.query(hk), _rules(hk, length, by)
         found = [alert for rule in rules for alert in hk.alerts.backtest(query, rule)]
     if as_json:
         print_json({"alerts": list(map(alert_record, found))})
         return
-    _tell(found)
+    _print(found)
     if not found:
-        say("No alert would have been raised")
+        say("No alerts would have been raised")
 
 
 alerts.command("backtest")(backtest)
@@ -96,19 +103,19 @@ alerts.command("backtest")(backtest)
 
 def _rules(hk: Harken, length: int | None, by: str | None) -> list[StreakRule]:
     if length is not None or by is not None:
-        table = {"name": _TRIED, "kind": "streak", "length": length, "by": by}
+        table = {"name": _BACKTESTED, "kind": "streak", "length": length, "by": by}
         return _streaks([parse_rule({name: value for name, value in table.items() if value is not None})])
     if found := _streaks(hk.alerts.rules):
         return found
-    raise WrongUsage("the settings have no streak rule; say which to try, such as --length 3 --by agent")
+    raise WrongUsage("The settings have no streak rule; describe one, for example --length 3 --by agent")
 
 
 def _streaks(rules: Sequence[AlertRule]) -> list[StreakRule]:
     return [rule for rule in rules if isinstance(rule, StreakRule)]
 
 
-def _tell(found: Sequence[Alert]) -> None:
-    """Alerts for people, each with its sentence below it."""
+def _print(found: Sequence[Alert]) -> None:
+    """Print two lines for each alert: its id and times, and its message."""
     for alert in found:
         state = "open" if alert.resolved_at is None else f"resolved {time_text(alert.resolved_at)}"
         say(f"{alert.id}  {in_one_line(alert.rule)}  raised {time_text(alert.raised_at)}  {state}")

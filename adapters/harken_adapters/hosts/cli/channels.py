@@ -1,4 +1,4 @@
-"""``channels``: their status, and switching them on and off."""
+"""The commands ``channels list``, ``channels on`` and ``channels off``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The channel, as `chan
 
 @channels.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the channels of the settings: whether they are on, and since when they fail.
+    """List the channels in the settings with their status.
 
-    Channels that the settings do not name are listed too if anything waits for them.
+    Also lists channels that are no longer in the settings but have pending deliveries.
     """
     cli = cli_context(context)
     with cli.open() as hk:
@@ -33,14 +33,17 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     for state in states:
         say(channel_line(state), style=_style(state))
     if not states:
-        say("There are no channels: the settings name none")
+        say("No channels: the settings define none")
     for name, number in stranded.items():
         say(stranded_line(name, number, cli), style="yellow")
 
 
 @channels.command("on")
 def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Send there again. What died meanwhile waits until it is replayed."""
+    """Resume deliveries to a channel.
+
+    Deliveries that became dead while it was off must be replayed.
+    """
     with cli_context(context).open() as hk:
         state = hk.channels.switch_on(name)
     _show(state, as_json=as_json)
@@ -50,38 +53,41 @@ def on(context: typer.Context, name: Name, as_json: Json = False) -> None:
 def off(
     context: typer.Context,
     name: Name,
-    reason: Annotated[str, typer.Option(help="Why.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="The reason, shown in `channels list`.")] = "by hand",
     as_json: Json = False,
 ) -> None:
-    """Send nothing there any more, until it is switched on: what should go there is dead, and can be replayed."""
+    """Stop deliveries to a channel.
+
+    While it is off, its deliveries become dead. They can be replayed.
+    """
     with cli_context(context).open() as hk:
         state = hk.channels.switch_off(name, text("--reason", reason))
     _show(state, as_json=as_json)
 
 
 def channel_line(state: ChannelState) -> str:
-    """A channel for people."""
-    return f"{state.name}  {how_it_fares(state)}"
+    """The name and status of a channel."""
+    return f"{state.name}  {status_text(state)}"
 
 
 def warn_of_stranded(hk: Harken, cli: CliContext) -> None:
-    """Say on stderr what waits for channels that the settings do not name: a relay does not send it."""
+    """Warn on stderr of pending deliveries to channels that are not in the settings: a relay does not send them."""
     for name, number in hk.deliveries.stranded().items():
         warn(f"Warning: {stranded_line(name, number, cli)}", style="yellow")
 
 
 def stranded_line(name: str, number: int, cli: CliContext) -> str:
-    """What waits for a channel that the settings do not name, and what can be done."""
-    waits = "1 delivery waits" if number == 1 else f"{number:,} deliveries wait"
+    """A message about pending deliveries to a channel that is not in the settings, and how to resolve it."""
+    pending = "1 delivery is" if number == 1 else f"{number:,} deliveries are"
     shown, quoted, command = in_one_line(name), shlex.quote(name), cli.command_for_all
     return (
-        f"{waits} for the channel {shown}, which the settings do not name; if it was renamed: "
-        f"{command} deliveries move {quoted} TO; if it was removed: {command} deliveries bury {quoted}"
+        f"{pending} pending for channel {shown}, which is not in the settings; if it was renamed, run: "
+        f"{command} deliveries move {quoted} TO; if it was removed, run: {command} deliveries bury {quoted}"
     )
 
 
-def how_it_fares(state: ChannelState) -> str:
-    """Whether a channel is on, and if something is the matter, since when."""
+def status_text(state: ChannelState) -> str:
+    """The status of a channel: on, failing or off, and since when."""
     if state.off_since is not None:
         reason = f": {in_one_line(state.reason)}" if state.reason else ""
         return f"off since {time_text(state.off_since)}{reason}"

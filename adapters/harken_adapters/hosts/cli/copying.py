@@ -1,4 +1,4 @@
-"""``copy``: everything from one storage into another."""
+"""The command ``copy``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ from harken.services.mirroring import Extra, Kind
 from harken_adapters.formats.record import to_record
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Json, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import confirmed, print_json, run_through, say
+from harken_adapters.hosts.cli.output import confirmed, counted, print_json, run_through, say
 
 _REJECTED = Path("copy.rejected.jsonl")
-#: The exit code where the target differs from the source in the end, as for anything that conflicts.
+#: The exit code if the target differs from the source after the copy.
 _DIFFERENT: Final = 3
+_AGENT_DATA: Final = "agent messages and states"
+#: The names of what --mirror removes and overwrites, singular and plural.
+_NOUNS: Final = {
+    Kind.FEEDBACK.value: ("feedback entry", "feedback entries"),
+    Kind.METADATA.value: ("metadata value", "metadata values"),
+    Kind.CONVERSATION.value: ("conversation", "conversations"),
+    _AGENT_DATA: ("agent message or state", "agent messages and states"),
+}
 
 
 def copy(
@@ -32,35 +40,33 @@ def copy(
     from_: Annotated[str, typer.Option("--from", metavar="URL", help="The storage to read.")],
     to: Annotated[str, typer.Option("--to", metavar="URL", help="The storage to write to.")],
     rejected: Annotated[
-        Path | None, typer.Option(metavar="PATH", help=f"Where differences go; {_REJECTED} if not given.")
+        Path | None, typer.Option(metavar="PATH", help=f"File for differences. Default: {_REJECTED}.")
     ] = None,
     mirror: Annotated[
         bool,
         typer.Option(
             "--mirror",
-            help="Remove from the target what the source does not have, such as what was erased there, "
-            "and take over metadata and conversations that differ.",
+            help="Remove entries that only the target has, such as those erased from the source, "
+            "and overwrite metadata and conversations that differ.",
         ),
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before --mirror removes or replaces anything.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --mirror: do not ask for confirmation.")] = False,
     allow_empty_source: Annotated[
         bool,
         typer.Option(
             "--allow-empty-source",
-            help="With --mirror: remove all of --application if the source has nothing of it.",
+            help="With --mirror: empty the --application in the target if the source has no data of it.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy everything from one storage into another, as it is: feedback, metadata of sessions, conversations.
+    """Copy everything from one storage to another.
 
-    All applications, or only that of --application.
+    Copies feedback, session metadata and conversations of all applications, or only the one given with --application.
 
-    Copying again adds what is new, and takes over later versions. Without --mirror nothing else is changed.
+    A repeated copy adds new entries and updates entries to later versions. Only --mirror changes or removes others.
 
-    Exits with 3 if the target differs from the source in the end.
+    Exits with code 3 if the target differs from the source afterwards.
     """
     application = _application(context, from_, to)
     if allow_empty_source and not (mirror and application):
@@ -68,7 +74,7 @@ def copy(
     rejects = Rejects(rejected or _REJECTED, "application")
     began = perf_counter()
     with open_existing_storage(from_) as source, open_storage(to) as target:
-        # Only now: opening the storage may have made it.
+        # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
         report = partial(_reject, rejects)
         copying = Copying(
@@ -90,51 +96,53 @@ def copy(
 
 
 def _application(context: typer.Context, from_: str, to: str) -> str | None:
-    """The application to copy, if only one, after a look at what else was typed."""
+    """Validate the storages. Returns the application to copy; ``None`` means all."""
     cli = cli_context(context)
-    if cli.given is not None:
-        raise WrongUsage("copy takes its storages from --from and --to; leave out --storage")
+    if cli.storage_option is not None:
+        raise WrongUsage("copy uses --from and --to; omit --storage")
     if same_storage(from_, to):
-        raise WrongUsage("--from and --to name the same storage; choose another one to copy to")
+        raise WrongUsage("--from and --to are the same storage; choose another target")
     return cli.application
 
 
 def _confirm(copying: Copying, *, yes: bool) -> None:
-    """Count what will be removed and replaced, and ask; there may be too much of it to hold it in memory.
+    """Count the entries that will be removed and overwritten, and ask for confirmation.
 
-    Also if nobody is asked, so that a source that cannot be read fails before anything is removed.
+    They are counted even with ``yes``, so that an unreadable source fails before anything is removed.
     """
     removed = Counter(
         (extra.kind.value, extra.application) for extra in copying.extras() if extra.kind is not Kind.APPLICATION
     )
-    replaced = Counter((_what(one), one.application) for one in copying.replacements())
-    changes = [("removes what the source does not have", removed), ("replaces what differs", replaced)]
-    said = "; it ".join(f"{verb}: {_listed(counts)}" for verb, counts in changes if counts)
-    if said and not yes and not confirmed(f"--mirror changes the target for good. It {said}. Continue?"):
+    replaced = Counter((_kind(one), one.application) for one in copying.replacements())
+    changes = [("remove", removed), ("overwrite", replaced)]
+    planned = "; and ".join(f"{verb} {_list(counts)}" for verb, counts in changes if counts)
+    if planned and not yes and not confirmed(f"--mirror will permanently {planned} in the target. Continue?"):
         raise typer.Abort
 
 
-def _what(replaced: SessionValue | ConversationPart) -> str:
-    return "metadata values" if isinstance(replaced, SessionValue) else "agent messages and states"
+def _kind(replaced: SessionValue | ConversationPart) -> str:
+    return Kind.METADATA.value if isinstance(replaced, SessionValue) else _AGENT_DATA
 
 
-def _listed(counts: Counter[tuple[str, str]]) -> str:
-    return ", ".join(f"{count:,} {what} of application {name!r}" for (what, name), count in counts.items())
+def _list(counts: Counter[tuple[str, str]]) -> str:
+    return ", ".join(
+        f"{counted(count, *_NOUNS[kind])} of application {name!r}" for (kind, name), count in counts.items()
+    )
 
 
-def _reject(rejects: Rejects, what: Copyable, reason: str) -> None:
-    match what:
+def _reject(rejects: Rejects, item: Copyable, reason: str) -> None:
+    match item:
         case Feedback():
-            rejects.add(what.application, reason, to_record(what))
+            rejects.add(item.application, reason, to_record(item))
         case SessionValue(application, session_id, name, value):
             rejects.add(application, reason, {"session_id": session_id, "metadata": {name: value}})
         case ConversationPart(application, session_id, agent_id, None, value):
             rejects.add(application, reason, {"session_id": session_id, "agent_id": agent_id, "knows": value})
         case ConversationPart(application, session_id, agent_id, number, value):
-            said = {"session_id": session_id, "agent_id": agent_id, "number": number, "message": value}
-            rejects.add(application, reason, said)
+            message = {"session_id": session_id, "agent_id": agent_id, "number": number, "message": value}
+            rejects.add(application, reason, message)
         case Extra(Kind.FEEDBACK, application, session_id, name):
-            # Without what it says, which somebody may have had erased.
+            # Without the content, which may have been erased on request.
             rejects.add(application, reason, {"session_id": session_id, "id": name})
         case Extra(kind, application, session_id, name):
             rejects.add(application, reason, {"session_id": session_id, "only_in_target": kind.value, "name": name})
@@ -158,9 +166,9 @@ def _show(copying: Copying, rejected_file: Path | None, seconds: float, *, as_js
     say(f"Agent messages and states: {_counts(copying.conversations)}")
     if copying.other_applications:
         names = ", ".join(map(repr, copying.other_applications))
-        say(f"Applications that only the target has: {names}", style="yellow")
+        say(f"Applications only in the target: {names}", style="yellow")
     if rejected_file:
-        say(f"{copying.differences:,} differences, with reasons: {rejected_file}", style="yellow")
+        say(f"{counted(copying.differences, 'difference')}, with reasons, in {rejected_file}", style="yellow")
 
 
 def _counts(copied: Copied) -> str:
@@ -168,5 +176,5 @@ def _counts(copied: Copied) -> str:
         f"{copied.read:,} read: {copied.added:,} added, {copied.updated:,} updated, {copied.duplicates:,} unchanged, "
         f"{copied.conflicts:,} conflicting"
     )
-    only_there = ((copied.extra, "only in the target"), (copied.removed, "removed from the target"))
-    return "; ".join([counts, *(f"{count:,} {what}" for count, what in only_there if count)])
+    only_in_target = ((copied.extra, "only in the target"), (copied.removed, "removed from the target"))
+    return "; ".join([counts, *(f"{count:,} {text}" for count, text in only_in_target if count)])

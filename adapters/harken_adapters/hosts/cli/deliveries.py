@@ -1,4 +1,4 @@
-"""``deliveries``: what is on its way or did not arrive, sending it again, and what waits for a channel that is gone."""
+"""The commands ``deliveries list``, ``show``, ``replay``, ``move`` and ``bury``."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_
 from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.http.wire.records import delivery_record
 
-deliveries = typer.Typer(no_args_is_help=True, help="Look at what is on its way, and send it again.")
+deliveries = typer.Typer(no_args_is_help=True, help="Inspect deliveries, and send them again.")
 
-Channel = Annotated[str | None, typer.Option(metavar="NAME", help="On their way to this channel.")]
+Channel = Annotated[str | None, typer.Option(metavar="NAME", help="Only deliveries to this channel.")]
 
 
 @deliveries.command("list")
 def list_(
     context: typer.Context,
     *,
-    state: Annotated[DeliveryState, typer.Option(help="How far they have come.")] = DeliveryState.DEAD,
+    state: Annotated[DeliveryState, typer.Option(help="Only deliveries in this state.")] = DeliveryState.DEAD,
     channel: Channel = None,
     limit: Limit = 20,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this delivery.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Continue after this delivery.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List deliveries, earliest due first: those that are dead, if nothing else is said.
+    """List deliveries, earliest due first.
 
-    Those of all applications, or only of that of --application.
+    Covers all applications, unless --application is given.
     """
     cli, to = cli_context(context), text_or_none("--channel", channel)
     with cli.open() as hk:
@@ -51,18 +51,18 @@ def list_(
         if delivery.error:
             say(f"    {in_one_line(delivery.error)}", style="yellow")
     if more:
-        say(f"There is more: add --after {found[-1].id}", style="dim")
+        say(f"More results: add --after {found[-1].id}", style="dim")
     if not found:
-        say(f"There are no {state.value} deliveries")
+        say(f"No {state.value} deliveries")
 
 
 @deliveries.command()
 def show(
     context: typer.Context,
-    delivery_id: Annotated[str, typer.Argument(metavar="ID", help="The delivery's id.")],
+    delivery_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the delivery.")],
     as_json: Json = False,
 ) -> None:
-    """Show everything about one delivery."""
+    """Show one delivery in full."""
     cli = cli_context(context)
     with cli.open() as hk:
         delivery = hk.deliveries.get(delivery_id, application=cli.application)
@@ -79,38 +79,42 @@ def replay(
     context: typer.Context,
     *,
     delivery_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Deliveries in any state.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Delivery ids, in any state.", show_default=False)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All in that state now.")] = False,
-    state: Annotated[DeliveryState, typer.Option(help="With --all: how far they have come.")] = DeliveryState.DEAD,
+    everything: Annotated[bool, typer.Option("--all", help="All deliveries in the state of --state.")] = False,
+    state: Annotated[DeliveryState, typer.Option(help="With --all: deliveries in this state.")] = DeliveryState.DEAD,
     channel: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --all: only those on their way to this channel.")
+        str | None, typer.Option(metavar="NAME", help="With --all: only deliveries to this channel.")
     ] = None,
     route: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --all: only what this route takes, to its channel.")
+        str | None, typer.Option(metavar="NAME", help="With --all: only deliveries that this route would make.")
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=instant, help="With --all: only what happened then or later; UTC."),
+        typer.Option(metavar="DATE", parser=instant, help="With --all: only events at this time or later; UTC."),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", parser=instant, help="With --all: only what happened before then; UTC."),
+        typer.Option(metavar="DATE", parser=instant, help="With --all: only events before this time; UTC."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send deliveries again, under their old ids and with what is true now: at once, where a relay runs.
+    """Send deliveries again.
 
-    --all means those of all applications, or only of that of --application; and those that are dead, unless --state
-    says otherwise. What was delivered is kept for a week.
+    They keep their ids and have the current feedback. A running relay sends them at once.
+
+    --all covers all applications, unless --application is given, and dead deliveries, unless --state is given.
+
+    Delivered ones can be replayed for a week.
     """
-    cli, to, by = cli_context(context), text_or_none("--channel", channel), text_or_none("--route", route)
+    cli = cli_context(context)
+    to, by = text_or_none("--channel", channel), text_or_none("--route", route)
     ids = list(dict.fromkeys(delivery_ids or ()))
     if bool(ids) == everything:
-        raise WrongUsage("say what to replay: either the ids of deliveries, or --all")
+        raise WrongUsage("Give either delivery ids or --all")
     narrowed = (state, to, by, since, until) != (DeliveryState.DEAD, None, None, None, None)
     if narrowed and not everything:
-        raise WrongUsage("--state, --channel, --route, --since and --until belong to --all; leave out these or the ids")
+        raise WrongUsage("--state, --channel, --route, --since and --until need --all; omit them, or the ids")
     with cli.open() as hk:
         if everything:
             replayed = hk.deliveries.replay_all(
@@ -121,56 +125,61 @@ def replay(
         if as_json:
             print_json({"replayed": replayed})
         elif replayed:
-            say(f"{replayed:,} to be sent again; what is no longer true is left out")
+            say(f"{counted(replayed, 'delivery', 'deliveries')} will be sent again; outdated ones are skipped")
         else:
-            say(f"There are no such {state.value} deliveries, so nothing is sent again")
+            say(f"No {state.value} deliveries match; nothing will be sent again")
         warn_of_stranded(hk, cli)
 
 
 @deliveries.command()
 def move(
     context: typer.Context,
-    channel: Annotated[str, typer.Argument(metavar="FROM", help="The channel that is gone, see `channels list`.")],
-    to: Annotated[str, typer.Argument(metavar="TO", help="The channel of the settings that they go to.")],
+    channel: Annotated[str, typer.Argument(metavar="FROM", help="The removed channel, as `channels list` shows it.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="A channel in the settings.")],
     as_json: Json = False,
 ) -> None:
-    """Let what waits for a channel that was renamed or removed go to another one, in all applications.
+    """Move the pending deliveries of a removed channel to another one.
 
-    The deliveries get new ids, EVENT:TO: a receiver that got one of them under its old id cannot tell by the id.
+    Covers all applications. Deliveries get new ids, EVENT:TO, by which receivers cannot recognise earlier attempts.
     """
     with _for_all(context).open() as hk:
         moved = hk.deliveries.move(text("FROM", channel), text("TO", to))
     if as_json:
         print_json({"moved": moved})
     else:
-        say(f"{moved:,} moved from {channel} to {to}")
+        say(f"{counted(moved, 'delivery', 'deliveries')} moved from {channel} to {to}")
 
 
 @deliveries.command()
 def bury(
     context: typer.Context,
-    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel that is gone, see `channels list`.")],
+    channel: Annotated[
+        str, typer.Argument(metavar="CHANNEL", help="The removed channel, as `channels list` shows it.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Give up what waits for a channel that was removed, in all applications: it is dead, and can be replayed."""
+    """Mark the pending deliveries of a removed channel as dead.
+
+    Covers all applications. Dead deliveries can be replayed.
+    """
     with _for_all(context).open() as hk:
         buried = hk.deliveries.bury(text("CHANNEL", channel))
     if as_json:
         print_json({"buried": buried})
     else:
-        say(f"{buried:,} buried")
+        say(f"{counted(buried, 'delivery', 'deliveries')} marked as dead")
 
 
 def _for_all(context: typer.Context) -> CliContext:
-    """The storage to work on; the deliveries of all its applications."""
+    """The global options, for a command that covers all applications."""
     cli = cli_context(context)
     if cli.application is not None:
-        raise WrongUsage("move and bury are about all applications; leave out --application")
+        raise WrongUsage("move and bury cover all applications; omit --application")
     return cli
 
 
 def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
-    # All are looked up before any is sent: one that is mistyped shall not leave half of it done.
+    # Check all ids before replaying any, so that a mistyped id leaves nothing half done.
     for delivery_id in ids:
         hk.deliveries.get(delivery_id, application=application)
     for delivery_id in ids:
@@ -179,14 +188,11 @@ def _replay(hk: Harken, ids: Sequence[str], application: str | None) -> int:
 
 
 def _line(delivery: Delivery) -> str:
-    """A delivery for people; no table, in which an id could be cut off where room is short."""
+    """One line. Not a table row, which could truncate the id on a narrow terminal."""
     event = delivery.event
-    facts = (delivery.id, delivery.state.value, event.type.value, event.application, _tries(delivery))
+    tries = counted(delivery.tries, "try", "tries")
+    facts = (delivery.id, delivery.state.value, event.type.value, event.application, tries)
     return "  ".join([*facts, f"due {time_text(delivery.due_at)}"])
-
-
-def _tries(delivery: Delivery) -> str:
-    return counted(delivery.tries, "try", "tries")
 
 
 def _facts(delivery: Delivery) -> list[tuple[str, str]]:
@@ -199,10 +205,10 @@ def _facts(delivery: Delivery) -> list[tuple[str, str]]:
         ("application", event.application),
         ("subject", event.subject_id),
         ("version", str(event.version)),
-        ("happened", time_text(event.occurred_at)),
+        ("occurred", time_text(event.occurred_at)),
         ("due", time_text(delivery.due_at)),
         ("leased until", time_text(delivery.leased_until)),
         ("tries", str(delivery.tries)),
-        ("tries before", str(delivery.attempts_before) if delivery.attempts_before else ""),
+        ("past tries", str(delivery.attempts_before) if delivery.attempts_before else ""),
         ("error", delivery.error),
     ]

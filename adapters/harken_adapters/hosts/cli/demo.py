@@ -1,4 +1,4 @@
-"""``demo``: two weeks of made-up feedback, collected by the real services, and what Harken says about it."""
+"""The command ``demo``: collects two weeks of sample feedback with the real services, and shows statistics."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from harken import (
     Submission,
     Target,
 )
-from harken_adapters.formats.statistics import By, figures_record, trend_points
+from harken_adapters.formats.statistics import By, summary_record, trend_points
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
-from harken_adapters.hosts.cli.output import print_json, say
+from harken_adapters.hosts.cli.output import counted, print_json, say
 from harken_adapters.hosts.cli.statistics import groups_table, stats_table, themes_table, trend_table
 
 _DAYS = 14
@@ -51,7 +51,7 @@ _SHRUGS = ("", "", "Not sure yet", "It did something, I will see")
 
 @frozen
 class Scenes:
-    """What the examples showed."""
+    """The results of the examples."""
 
     refused: FeedbackRejected | None
     repeated: Receipt
@@ -60,40 +60,40 @@ class Scenes:
 
 
 def demo(context: typer.Context, as_json: Json = False) -> None:
-    """Collect made-up feedback, and show what Harken makes of it.
+    """Collect sample feedback, and show the statistics.
 
-    Running it again adds only what is new: the feedback of the days since.
+    The feedback goes to the selected storage. Running the demo again adds only the days since the last run.
     """
     cli = cli_context(context)
     with cli.open(spam="hold") as hk:
         added = _collect(hk, datetime.now(UTC))
         scenes = _play(hk)
         if as_json:
-            print_json({"added": added, **figures_record(hk.summary())})
+            print_json({"added": added, **summary_record(hk.summary())})
             return
-        _tell_scenes(added, scenes)
-        _tell_figures(hk)
-    _tell_what_next(cli, scenes)
+        _print_scenes(added, scenes)
+        _print_statistics(hk)
+    _print_next_commands(cli, scenes)
 
 
 # --- collecting -------------------------------------------------------------------------------------------------------
 
 
 def _collect(hk: Harken, now: datetime) -> int:
-    """Collect what people might have said in the last days; how much of it is new."""
+    """Submit sample feedback for the last days. Returns the number of new entries."""
     days = (now.date() - timedelta(days=ago) for ago in range(_DAYS - 1, -1, -1))
-    submissions = [one for day in days for one in _said_on(day, hk.application) if _is_over(one, now)]
+    submissions = [one for day in days for one in _submissions_on(day, hk.application) if _is_past(one, now)]
     answers = hk.collection.submit_many(submissions)
     return sum(isinstance(answer, Receipt) and not answer.duplicate for answer in answers)
 
 
-def _is_over(submission: Submission, now: datetime) -> bool:
+def _is_past(submission: Submission, now: datetime) -> bool:
     return submission.created_at is not None and submission.created_at <= now
 
 
-def _said_on(day: date, application: str) -> Iterator[Submission]:
-    """What was said on a day: always the same, so that its idempotency keys keep it from being kept twice."""
-    random = Random(f"harken demo {day}")  # noqa: S311 - it decides about nothing but made-up comments
+def _submissions_on(day: date, application: str) -> Iterator[Submission]:
+    """The submissions of a day. They are always the same, so their idempotency keys prevent duplicates."""
+    random = Random(f"harken demo {day}")  # noqa: S311 - used for sample comments only
     for number in range(_A_DAY):
         agent, kindness = random.choice(sorted(_AGENTS.items()))
         rating, comment, tags = _opinion(random, kindness)
@@ -124,11 +124,13 @@ def _opinion(random: Random, kindness: float) -> tuple[Rating, str, tuple[str, .
 
 
 def _play(hk: Harken) -> Scenes:
-    """One example of each thing that is not a plain submission."""
-    return Scenes(refused=_refused(hk), repeated=_repeated(hk), vote=_changed_vote(hk), held=_held(hk))
+    """Show one example each of a rejection, a retry, a changed vote and moderation."""
+    return Scenes(
+        refused=_submit_invalid(hk), repeated=_submit_twice(hk), vote=_change_vote(hk), held=_moderate_spam(hk)
+    )
 
 
-def _refused(hk: Harken) -> FeedbackRejected | None:
+def _submit_invalid(hk: Harken) -> FeedbackRejected | None:
     try:
         hk.submit(" ", rating="sideways", comment="I tilt my head")
     except FeedbackRejected as error:
@@ -136,7 +138,7 @@ def _refused(hk: Harken) -> FeedbackRejected | None:
     return None
 
 
-def _repeated(hk: Harken) -> Receipt:
+def _submit_twice(hk: Harken) -> Receipt:
     for _ in range(2):
         receipt = hk.submit(
             "demo-repeat", "up", "I pressed the button twice", agent_id="search-helper", idempotency_key="demo-repeat"
@@ -144,7 +146,7 @@ def _repeated(hk: Harken) -> Receipt:
     return receipt
 
 
-def _changed_vote(hk: Harken) -> Feedback:
+def _change_vote(hk: Harken) -> Feedback:
     target, author = Target("demo-vote", "message-1", "travel-desk"), "person-1"
     if not hk.feedback(session_id=target.session_id, limit=1).items:
         hk.collection.set_vote(target, author, "up", application=hk.application)
@@ -152,7 +154,7 @@ def _changed_vote(hk: Harken) -> Feedback:
     return hk.collection.set_vote(target, author, "down", complaint, application=hk.application).feedback
 
 
-def _held(hk: Harken) -> Feedback:
+def _moderate_spam(hk: Harken) -> Feedback:
     spam = hk.submit("demo-spam", "up", "Click here for a casino bonus", idempotency_key="demo-spam").feedback
     if spam.moderation.status is not ModerationStatus.PENDING:
         return spam
@@ -161,24 +163,25 @@ def _held(hk: Harken) -> Feedback:
     )
 
 
-# --- telling ----------------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 
-def _tell_scenes(added: int, scenes: Scenes) -> None:
-    say(f"Collected {added} submissions of the last {_DAYS} days; what was there already is not kept twice.\n")
+def _print_scenes(added: int, scenes: Scenes) -> None:
+    entries = counted(added, "sample entry", "sample entries")
+    say(f"Added {entries} from the last {_DAYS} days; duplicates are not added again.\n")
     held = scenes.held
     violations = scenes.refused.violations if scenes.refused else ()
-    _tell_scene("Refused, with every reason at once", *(violation.message for violation in violations))
-    _tell_scene("Sent twice under one idempotency key, kept once", scenes.repeated.feedback.comment)
-    _tell_scene("A vote that its author changed", f"{_history(scenes.vote)}: {scenes.vote.comment}")
-    _tell_scene(
-        f"Held because of {held.comment!r}, then decided",
+    _print_scene("Rejected, with all reasons at once", *(violation.message for violation in violations))
+    _print_scene("Submitted twice with the same idempotency key, stored once", scenes.repeated.feedback.comment)
+    _print_scene("A vote changed by its author", f"{_history(scenes.vote)}: {scenes.vote.comment}")
+    _print_scene(
+        f"Held for moderation because of {held.comment!r}, then decided",
         f"{held.moderation.status.value} by {held.moderation.moderator}: {held.moderation.reason}",
     )
     say("")
 
 
-def _tell_scene(title: str, *lines: str) -> None:
+def _print_scene(title: str, *lines: str) -> None:
     say(title, style="bold")
     for line in lines:
         say(f"  {line}")
@@ -189,25 +192,25 @@ def _history(vote: Feedback) -> str:
     return f"{' -> '.join(rating.word for rating in ratings)}, version {vote.version}"
 
 
-def _tell_figures(hk: Harken) -> None:
-    say("The figures", style="bold")
+def _print_statistics(hk: Harken) -> None:
+    say("Statistics", style="bold")
     stats_table(hk.summary())
     say("By agent", style="bold")
     groups_table("agent", hk.groups("agent"))
     say("By day", style="bold")
     trend_table(By.DAY, trend_points(hk, hk.query(), By.DAY, "UTC"))
-    say("What the complaints mention", style="bold")
+    say("Themes in negative comments", style="bold")
     themes_table(hk.themes())
 
 
-def _tell_what_next(cli: CliContext, scenes: Scenes) -> None:
+def _print_next_commands(cli: CliContext, scenes: Scenes) -> None:
     if cli.storage == "memory://":
-        say("memory:// has forgotten everything by now; to go on, try harken --storage sqlite:///demo.db demo")
+        say("memory:// does not keep data. To explore further, run: harken --storage sqlite:///demo.db demo")
         return
     options = [("--storage", cli.storage), ("--application", cli.application)]
-    given = [word for option, value in options if value is not None for word in (option, value)]
-    harken = shlex.join(["harken", *given])
-    say("Try next", style="bold")
+    chosen = [word for option, value in options if value is not None for word in (option, value)]
+    harken = shlex.join(["harken", *chosen])
+    say("Next, try", style="bold")
     for command in (
         "list --rating down --limit 5",
         f"show {scenes.vote.id}",

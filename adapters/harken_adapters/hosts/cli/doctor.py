@@ -1,4 +1,4 @@
-"""``doctor``: is everything as it should be?"""
+"""The command ``doctor``: checks the installation, the storage and the channels."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from attrs import evolve
 
 from harken import Harken, HarkenError, ModerationStatus
 from harken.clock import utc_now
-from harken.configuration.notifications import Notifying
+from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import ENTRY_POINTS
 from harken.domain.alerts.alert import QueueRule, Subject
 from harken.domain.instants import format_duration
 from harken.domain.moderation import Backlog
 from harken.services.notifications.channels import ChannelState
-from harken_adapters.hosts.cli.channels import how_it_fares, stranded_line
+from harken_adapters.hosts.cli.channels import status_text, stranded_line
 from harken_adapters.hosts.cli.options import CliContext, Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say, table
 from harken_adapters.hosts.http.wire.records import channel_record
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w-]+)[\"']")
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
-#: How many deliveries are read at a time.
+#: The number of deliveries that are read at a time.
 _PAGE: Final = 1_000
 
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check the installation, the storage, the figures and the channels; exits with 1 where something is wrong."""
+    """Check the installation, storage, statistics and channels.
+
+    Exits with code 1 if there are problems.
+    """
     report = _report(cli_context(context))
     if as_json:
         print_json(report)
@@ -74,11 +77,11 @@ def _report(cli: CliContext) -> dict[str, Any]:
             report["channels"] = list(map(channel_record, states))
             report["dead_letters"] = dead = _dead_letters(hk, cli.application)
             report["stranded"] = stranded = hk.deliveries.stranded()
-        troubles = (_trouble(state, cli.command) for state in states)
-        report["problems"] += [*filter(None, troubles), *_lost(dead, cli.command)]
+        problems = (_channel_problem(state, cli.command) for state in states)
+        report["problems"] += [*filter(None, problems), *_dead_letter_problems(dead, cli.command)]
         report["problems"] += [stranded_line(*waiting, cli) for waiting in stranded.items()]
-        with Notifying.load(os.environ, Path.cwd()).channels.open():
-            # All of them can be used as they are configured.
+        with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
+            # Opening them checks their configuration.
             pass
     except HarkenError as error:
         report["problems"].append(str(error))
@@ -94,7 +97,7 @@ def _dead_letters(hk: Harken, application: str | None) -> int:
 
 
 def _queues(hk: Harken, application: str | None) -> dict[str, Backlog]:
-    """What awaits moderation, by application, the oldest first; of all applications, unless one was cli."""
+    """The moderation queues that are not empty, by application, oldest first. ``None`` means all applications."""
     names = hk.moderation.applications() if application is None else [application]
     queues = {name: hk.moderation.backlog(name) for name in names}
     waiting = {name: queue for name, queue in queues.items() if queue.waiting}
@@ -106,7 +109,7 @@ def _queue_record(queue: Backlog, now: datetime) -> dict[str, int]:
 
 
 def _overdue(hk: Harken, queues: Mapping[str, Backlog], now: datetime) -> Iterator[str]:
-    """The queues that are too long or too old by a rule of the settings: how many are too many is for people to say."""
+    """A message for each queue that exceeds the limits of an alert rule in the settings."""
     for name, queue in queues.items():
         for rule in hk.alerts.rules:
             if isinstance(rule, QueueRule) and rule.application in (None, name):
@@ -115,33 +118,31 @@ def _overdue(hk: Harken, queues: Mapping[str, Backlog], now: datetime) -> Iterat
                     yield in_one_line(f"{finding.message} (alert rule {rule.name})")
 
 
-def _trouble(state: ChannelState, command: str) -> str | None:
+def _channel_problem(state: ChannelState, command: str) -> str | None:
     if not state.on:
-        return f"Channel {state.name} is {how_it_fares(state)}; switch it on with: {command} channels on {state.name}"
-    return f"Channel {state.name} is {how_it_fares(state)}" if state.failing_since else None
+        return f"Channel {state.name} is {status_text(state)}; to switch it on, run: {command} channels on {state.name}"
+    return f"Channel {state.name} is {status_text(state)}" if state.failing_since else None
 
 
-def _lost(dead: int, command: str) -> list[str]:
-    """What there is to say of deliveries that are dead."""
+def _dead_letter_problems(dead: int, command: str) -> list[str]:
     if not dead:
         return []
     subject = "1 delivery is" if dead == 1 else f"{dead:,} deliveries are"
-    return [
-        f"{subject} dead; to see why: {command} deliveries list; to send all again: {command} deliveries replay --all"
-    ]
+    listing, replaying = f"{command} deliveries list", f"{command} deliveries replay --all"
+    return [f"{subject} dead; to see why, run: {listing}; to send all again, run: {replaying}"]
 
 
 def _extras() -> dict[str, bool]:
-    """By extra, whether all that it needs is installed."""
+    """By extra, whether all its packages are installed."""
     found: dict[str, bool] = {}
     for requirement in requires("harken") or ():
-        # The extra that is all others together says nothing of its own.
+        # The extra "all" only combines the others.
         if (match := _REQUIREMENT.match(requirement)) and match["extra"] != "all":
-            found[match["extra"]] = found.get(match["extra"], True) and _installed(match["name"])
+            found[match["extra"]] = found.get(match["extra"], True) and _is_installed(match["name"])
     return found
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         version(package)
     except PackageNotFoundError:
@@ -159,10 +160,12 @@ def _counts(hk: Harken) -> dict[str, int]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    extras = ", ".join(f"{name} {'installed' if there else 'missing'}" for name, there in report["extras"].items())
+    missing = [name for name, installed in report["extras"].items() if not installed]
+    installed = [name for name, installed in report["extras"].items() if installed]
+    extras = f"missing: {', '.join(missing) or 'none'}; installed: {', '.join(installed) or 'none'}"
     counts = ", ".join(f"{total:,} {status}" for status, total in (report["counts"] or {}).items())
     moderation = ", ".join(
-        f"{in_one_line(name)}: {queue['waiting']:,} waiting, the oldest for "
+        f"{in_one_line(name)}: {queue['waiting']:,} waiting, oldest for "
         f"{format_duration(timedelta(seconds=queue['oldest_seconds']))}"
         for name, queue in (report["moderation"] or {}).items()
     )
@@ -174,12 +177,12 @@ def _show(report: Mapping[str, Any]) -> None:
         ("storages", ", ".join(report["schemes"])),
         ("storage", report["storage"]),
         ("feedback", counts),
-        ("moderation", moderation or "nothing waits"),
+        ("moderation", moderation or "queue is empty"),
         ("channels", ", ".join(one["name"] for one in report["channels"] or ())),
         ("dead letters", report["dead_letters"]),
     ]
-    table(("what", "found"), rows)
+    table(("check", "result"), rows)
     for problem in report["problems"]:
         say(f"Problem: {problem}", style="red")
     if not report["problems"]:
-        say("Everything is as it should be", style="green")
+        say("No problems found", style="green")

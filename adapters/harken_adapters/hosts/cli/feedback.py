@@ -11,7 +11,7 @@ from attrs import asdict, evolve
 from harken import Cursor, Erased, Feedback, FeedbackQuery, Target
 from harken.domain.rules import label_problem
 from harken.services.feedback.middleware import Receipt
-from harken_adapters.formats.record import erasure_record, feedback_record
+from harken_adapters.formats.record import erasure_record, feedback_record, page_record
 from harken_adapters.hosts.cli.options import (
     FeedbackId,
     Filters,
@@ -27,7 +27,6 @@ from harken_adapters.hosts.cli.output import (
     counted,
     feedback_list,
     in_one_line,
-    page_record,
     print_json,
     say,
     table,
@@ -43,7 +42,7 @@ def submit(
     *,
     session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="The session that the feedback is about.")],
     rating: Annotated[str, typer.Argument(metavar="RATING", help="up, down or neutral.")],
-    comment: Annotated[str, typer.Argument(metavar="[COMMENT]", help="Required with the rating down.")] = "",
+    comment: Annotated[str, typer.Argument(metavar="COMMENT", help="Required with the rating down.")] = "",
     agent: Annotated[str | None, typer.Option(help="The agent that answered.")] = None,
     message: Annotated[str | None, typer.Option(help="The message that the feedback is about.")] = None,
     author: Annotated[str | None, typer.Option(help="The id of the author.")] = None,
@@ -59,7 +58,7 @@ def submit(
     target, rating_value = Target(session_id, message, agent), rating_named(rating)
     tags, values = tag or (), pairs("--context", context_values or ())
     if vote and author is None:
-        raise WrongUsage("a vote needs an author; add --author")
+        raise WrongUsage("A vote needs an author; add --author")
     with cli_context(context).open() as hk:
         if vote and author is not None:
             receipt = hk.collection.set_vote(
@@ -183,18 +182,20 @@ _NOUNS: Final = {
 def erase(
     context: typer.Context,
     *,
-    feedback_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The id of the feedback to erase.")] = None,
+    feedback_id: Annotated[str | None, typer.Argument(metavar="ID", help="The id of the feedback to erase.")] = None,
     session: Annotated[
         str | None, typer.Option(help="Erase this session: feedback, conversation and metadata.")
     ] = None,
     author: Annotated[
         str | None,
-        typer.Option(help="Erase feedback by this author, and sessions that nobody else rated."),
+        typer.Option(help="Erase feedback by this author, and sessions that no one else rated."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase feedback permanently, in any state. Several conditions are combined with AND.
+    """Erase feedback permanently, in any state.
+
+    Several conditions are combined with AND.
 
     Exits with code 4 if there is nothing to erase.
     """
@@ -218,14 +219,14 @@ def erase(
 
 def _check_named(feedback_id: str | None, session: str | None, author: str | None) -> None:
     if feedback_id is None and session is None and author is None:
-        raise WrongUsage("nothing to erase was named; give an ID, --session or --author")
+        raise WrongUsage("Nothing to erase; give an ID, --session or --author")
     for option, value in (("--session", session), ("--author", author)):
         if value is not None and (problem := label_problem(option, value)):
             raise WrongUsage(problem.message)
 
 
 def _show_erased(erased: Erased, command: str) -> None:
-    say(f"Erased {_listed(erased)}")
+    say(f"Erased {_list_erased(erased)}")
     for session_id in erased.kept_sessions:
         shown = in_one_line(session_id)
         say(
@@ -244,7 +245,7 @@ def _question(query: FeedbackQuery, total: int) -> str:
     return f"Erase {entries}, the conversation and the metadata of session {query.session_id} permanently?"
 
 
-def _listed(erased: Erased) -> str:
+def _list_erased(erased: Erased) -> str:
     """What was erased, such as ``2 feedback entries, 3 messages and 1 alert``."""
     numbers = {name: number for name, number in asdict(erased).items() if name in _NOUNS and number}
     parts = [counted(number, *_NOUNS[name]) for name, number in numbers.items()]

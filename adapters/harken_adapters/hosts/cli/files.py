@@ -29,7 +29,7 @@ def refuse_database(target: Path) -> None:
             for ending in _COMPANIONS
         )
     except OSError as error:
-        raise WrongUsage(f"cannot inspect {target}: {error.strerror}; choose another file") from error
+        raise WrongUsage(f"Cannot inspect {target}: {error.strerror}; choose another file") from error
     if database:
         raise WrongUsage(f"{target} is an SQLite database, which would be overwritten; choose another file")
     if companion:
@@ -85,7 +85,7 @@ class Rejects:
             return self.path.open(self._mode, encoding="ascii")
         except OSError as error:
             raise WrongUsage(
-                f"cannot write rejected rows to {self.path}: {error.strerror}; choose another path with --rejected"
+                f"Cannot write rejected rows to {self.path}: {error.strerror}; choose another path with --rejected"
             ) from error
 
     def _holds_rejects(self) -> bool:

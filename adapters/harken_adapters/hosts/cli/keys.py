@@ -1,4 +1,4 @@
-"""``keys``: who may use the service from outside."""
+"""The commands ``keys create``, ``keys list`` and ``keys revoke``."""
 
 from __future__ import annotations
 
@@ -11,36 +11,44 @@ from harken_adapters.formats.record import stamp
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import print_json, say, time_text, warn
 
-keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of programs that use the service.")
+keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys of the HTTP service.")
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it, or the key.")]
+KeyId = Annotated[
+    str, typer.Argument(metavar="ID", help="The id of the key, as `keys list` shows it, or the key itself.")
+]
 
 
 @keys.command()
 def create(
     context: typer.Context,
-    scope: Annotated[list[Scope], typer.Option(help="What it lets its holder do; repeatable. Admin is everything.")],
-    name: Annotated[str, typer.Option(help='What to call it, such as "web backend".')] = "",
+    scope: Annotated[list[Scope], typer.Option(help="Permission of the key; repeatable. admin includes the others.")],
+    name: Annotated[str, typer.Option(help='A name for the key, such as "web backend".')] = "",
     agent: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Limit it to feedback about this agent; repeatable. Without it: all agents."),
+        typer.Option(metavar="ID", help="Restrict the key to feedback on this agent; repeatable. Default: all agents."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Create a key for the application, and print it: it is not shown again."""
+    """Create an API key for the application, and print it.
+
+    The key cannot be shown again.
+    """
     with cli_context(context).open() as hk:
-        made = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
+        created = hk.keys.create(hk.application, scope, name=name, agents=agent or None)
     if as_json:
-        print_json({**_record(made.key), "key": made.text})
+        print_json({**_record(created.key), "key": created.text})
         return
-    say(made.text)
-    # Not on stdout, so that a script gets the key and nothing else.
-    warn("Store it in a safe place: it is not shown again, and cannot be recovered later")
+    say(created.text)
+    # On stderr, so that stdout has only the key, for scripts.
+    warn("Store the key in a safe place: it cannot be shown again or recovered")
 
 
 @keys.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the keys of all applications, revoked ones too, oldest first."""
+    """List the keys of all applications, oldest first.
+
+    Revoked keys are included.
+    """
     with cli_context(context).open() as hk:
         found = hk.keys.keys()
     if as_json:
@@ -52,7 +60,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 @keys.command()
 def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None:
-    """Make a key invalid, at once and permanently."""
+    """Revoke a key, immediately and permanently."""
     with cli_context(context).open() as hk:
         revoked = hk.keys.revoke(key_id)
     if as_json:
@@ -62,8 +70,8 @@ def revoke(context: typer.Context, key_id: KeyId, as_json: Json = False) -> None
 
 
 def _line(key: ApiKey) -> str:
-    """A key for people; no table, in which an id could be cut off where room is short."""
-    facts = [key.id, key.application, ", ".join(_scopes(key)), f"made {time_text(key.created_at)}"]
+    """One line. Not a table row, which could truncate the id on a narrow terminal."""
+    facts = [key.id, key.application, ", ".join(_scopes(key)), f"created {time_text(key.created_at)}"]
     facts += [f"agents: {', '.join(sorted(key.agents))}"] if key.agents is not None else []
     facts += [f"revoked {time_text(key.revoked_at)}"] if key.revoked else []
     return "  ".join([*facts, key.name] if key.name else facts)
@@ -74,7 +82,7 @@ def _scopes(key: ApiKey) -> list[str]:
 
 
 def _record(key: ApiKey) -> dict[str, object]:
-    """A key as JSON says it, without its digest."""
+    """The key as a JSON value, without its digest."""
     return {
         "id": key.id,
         "application": key.application,

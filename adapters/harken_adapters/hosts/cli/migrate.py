@@ -1,4 +1,4 @@
-"""``migrate``: feedback that was collected without Harken, out of a database."""
+"""The command ``migrate mongodb-sessions``: imports feedback from another program's database."""
 
 from __future__ import annotations
 
@@ -19,51 +19,57 @@ from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Json, NothingAccepted, WrongUsage, cli_context, pairs
 from harken_adapters.hosts.cli.output import counted, print_json, run_through, say, warn
 
-migrate = typer.Typer(no_args_is_help=True, help="Bring in feedback that was collected without Harken.")
+migrate = typer.Typer(no_args_is_help=True, help="Import feedback from the database of another program.")
 
 
 @migrate.command("mongodb-sessions")
 def mongodb_sessions(
     context: typer.Context,
     *,
-    from_: Annotated[str, typer.Option("--from", metavar="URL", help="Such as mongodb://host/database.")],
+    from_: Annotated[
+        str, typer.Option("--from", metavar="URL", help="The database to read, such as mongodb://host/database.")
+    ],
     collection: Annotated[str, typer.Option(metavar="NAME", help="The collection of sessions.")],
-    database: Annotated[str | None, typer.Option(metavar="NAME", help="If the URL does not name it.")] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The database, if the URL does not name it.")
+    ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="SESSION", help="Go on behind this session, of a run that broke off.")
+        str | None,
+        typer.Option(metavar="SESSION", help="Continue after this session, when an earlier run was interrupted."),
     ] = None,
     map_: Annotated[
-        list[str] | None, typer.Option("--map", metavar="FIELD=NAME", help="Read a field by that name; repeatable.")
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=NAME", help="Read FIELD from the field NAME; repeatable."),
     ] = None,
     rejected: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Where rejected entries go; COLLECTION.rejected.jsonl if not given."),
+        typer.Option(metavar="PATH", help="File for rejected entries. Default: COLLECTION.rejected.jsonl."),
     ] = None,
-    check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam rule to what comes in.")] = False,
+    check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam filter.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring in sessions whose documents hold their feedback as an array.
+    """Import feedback stored as an array in MongoDB session documents.
 
-    Such a document has an _id, which is the session, a list of feedbacks, and perhaps metadata and an application_name.
+    Reads `_id` (the session), `feedbacks` (a list), and optional `metadata` and `application_name`.
 
-    Doing so again adds nothing.
+    A repeated migration adds no duplicates.
 
-    Exits with 3 if everything was rejected.
+    Exits with code 3 if everything was rejected.
     """
-    # Only here, because it takes a while and may be missing.
+    # Imported here because it is slow and its package may be missing.
     from harken_adapters.formats import mongodb  # noqa: PLC0415
 
     columns = Columns(pairs("--map", map_ or ()))
     if "session_id" in columns.mapped:
-        raise WrongUsage("session_id is the _id of the document, and cannot be read by another name")
-    rejects = Rejects(rejected or _rejected(collection), "session", "position", keep=after is not None)
+        raise WrongUsage("session_id is always read from _id; omit it from --map")
+    rejects = Rejects(rejected or _default_rejects_path(collection), "session", "position", keep=after is not None)
     cli = cli_context(context)
     began = perf_counter()
     with (
-        mongodb.opened(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,
+        mongodb.open_collection(from_, collection, database=database, fields=DOCUMENT_FIELDS) as source,
         cli.open(spam=None if check_spam else "allow") as hk,
     ):
-        # Only now: opening the storage may have made it.
+        # After opening the storage, which may have created the file.
         refuse_database(rejects.path)
         migration = Migration(hk, rejects.add, columns=columns, application=cli.application)
         try:
@@ -85,8 +91,8 @@ def mongodb_sessions(
         raise NothingAccepted("All feedback and metadata was", rejected_file)
 
 
-def _rejected(collection: str) -> Path:
-    """A file beside nothing else, named after the collection as far as a file can be."""
+def _default_rejects_path(collection: str) -> Path:
+    """The default file for rejected entries. It is named after the collection, without characters such as ``/``."""
     name = re.sub(r"[^\w.-]", "_", collection)
     return Path(f"{name}.rejected.jsonl")
 
@@ -94,7 +100,8 @@ def _rejected(collection: str) -> Path:
 def _remedy(place: str | None, migration: Migration) -> str:
     if place is None or not migration.tally.documents:
         return ""
-    return f"{migration.tally.documents:,} sessions are done; go on with --after {shlex.quote(place)}"
+    done = counted(migration.tally.documents, "session is", "sessions are")
+    return f"{done} done; continue with --after {shlex.quote(place)}"
 
 
 def _show(migration: Migration, rejected_file: Path | None, seconds: float, *, as_json: bool) -> None:
@@ -110,12 +117,11 @@ def _show(migration: Migration, rejected_file: Path | None, seconds: float, *, a
         return
     say(f"{counted(tally.documents, 'session')} read; {seconds:.1f} s, {tally.feedback.read / seconds:,.0f} rows/s")
     say(f"Feedback: {_counts(tally.feedback)}")
-    say(f"Values of metadata: {_counts(tally.metadata)}")
+    say(f"Metadata values: {_counts(tally.metadata)}")
     if rejected_file:
-        say(f"What was rejected, with reasons: {rejected_file}", style="yellow")
+        say(f"Rejected entries, with reasons, are in {rejected_file}", style="yellow")
 
 
 def _counts(tally: Tally) -> str:
-    return (
-        f"{tally.read:,} read: {tally.added:,} added, {tally.duplicates:,} there already, {tally.rejected:,} rejected"
-    )
+    duplicates = counted(tally.duplicates, "duplicate")
+    return f"{tally.read:,} read: {tally.added:,} added, {duplicates}, {tally.rejected:,} rejected"

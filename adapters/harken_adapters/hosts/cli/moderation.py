@@ -1,4 +1,4 @@
-"""``moderate``: deciding what may be seen and counted."""
+"""The commands ``moderate queue``, ``approve``, ``reject``, ``hold`` and ``undo``."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Annotated
 import typer
 
 from harken import Cursor, Feedback, ModerationStatus
-from harken_adapters.formats.record import to_record
+from harken_adapters.formats.record import feedback_record, page_record
 from harken_adapters.hosts.cli.feedback import After, Limit
 from harken_adapters.hosts.cli.options import FeedbackId, Json, cli_context
-from harken_adapters.hosts.cli.output import feedback_list, page_record, print_json, say
+from harken_adapters.hosts.cli.output import feedback_list, print_json, say
 
-moderate = typer.Typer(no_args_is_help=True, help="Decide what may be seen and counted.")
+moderate = typer.Typer(no_args_is_help=True, help="Review feedback that is held for moderation.")
 
-Moderator = Annotated[str | None, typer.Option(help="Who decides.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
+Moderator = Annotated[str | None, typer.Option(help="The moderator.")]
+Reason = Annotated[str, typer.Option(help="The reason.")]
 Version = Annotated[
     int | None,
     typer.Option(
         "--version",
         min=1,
         metavar="N",
-        help="The version that you saw, as the queue shows it: refused if somebody has decided since.",
+        help="The version that you reviewed. Refused if the entry has changed since.",
     ),
 ]
 
 
 @moderate.command()
 def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_json: Json = False) -> None:
-    """List what waits for a decision, newest first."""
+    """List pending feedback, newest first."""
     cursor = Cursor.parse(after) if after else None
     with cli_context(context).open() as hk:
         page = hk.moderation.queue(hk.query(), limit=limit, after=cursor)
@@ -41,7 +41,7 @@ def queue(context: typer.Context, limit: Limit = 20, after: After = None, as_jso
 
 
 def _deciding(status: ModerationStatus) -> Callable[..., None]:
-    """The command that takes feedback to a status."""
+    """Build the command that sets this status."""
 
     def decide(
         context: typer.Context,
@@ -61,9 +61,9 @@ def _deciding(status: ModerationStatus) -> Callable[..., None]:
     return decide
 
 
-moderate.command("approve", help="Let it count.")(_deciding(ModerationStatus.APPROVED))
-moderate.command("reject", help="Keep it from counting.")(_deciding(ModerationStatus.REJECTED))
-moderate.command("hold", help="Set it back to pending.")(_deciding(ModerationStatus.PENDING))
+moderate.command("approve", help="Approve feedback: it is listed and counted.")(_deciding(ModerationStatus.APPROVED))
+moderate.command("reject", help="Reject feedback: it is not listed or counted.")(_deciding(ModerationStatus.REJECTED))
+moderate.command("hold", help="Set feedback back to pending.")(_deciding(ModerationStatus.PENDING))
 
 
 @moderate.command()
@@ -74,7 +74,7 @@ def undo(
     version: Version = None,
     as_json: Json = False,
 ) -> None:
-    """Go back to the status before the last decision."""
+    """Undo the last decision."""
     with cli_context(context).open() as hk:
         feedback = hk.moderation.undo(hk.application, feedback_id, moderator=moderator, expected_version=version)
     _show(feedback, as_json=as_json)
@@ -82,6 +82,6 @@ def undo(
 
 def _show(feedback: Feedback, *, as_json: bool) -> None:
     if as_json:
-        print_json(to_record(feedback))
+        print_json(feedback_record(feedback))
         return
-    say(f"{feedback.id} is {feedback.moderation.status.value} now")
+    say(f"{feedback.id} is now {feedback.moderation.status.value}")

@@ -173,7 +173,7 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     """
     for text in texts:
         if not text.partition("=")[1]:
-            raise WrongUsage(f"{text!r} has no '='; expected something like {option} NAME=VALUE")
+            raise WrongUsage(f"{text!r} has no '='; expected {option} NAME=VALUE")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
@@ -208,13 +208,13 @@ def _filters(
     since: Annotated[
         datetime | None,
         typer.Option(
-            metavar="DATE", parser=instant, help="Given at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL
+            metavar="DATE", parser=instant, help="Created at this time or later; ISO 8601, UTC.", rich_help_panel=_PANEL
         ),
     ] = None,
     until: Annotated[
         datetime | None,
         typer.Option(
-            metavar="DATE", parser=instant, help="Given before this time; ISO 8601, UTC.", rich_help_panel=_PANEL
+            metavar="DATE", parser=instant, help="Created before this time; ISO 8601, UTC.", rich_help_panel=_PANEL
         ),
     ] = None,
     status: Annotated[

@@ -19,14 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from harken import Page, Rating
-from harken_adapters.formats.record import feedback_record
 
 
 class UnwritableOutput(OSError):
     """Writing to stdout failed. The work of the command is done nevertheless."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the output could not be written: {reason}")
+        super().__init__(f"The output could not be written: {reason}")
 
 
 class ClosedStdout(io.RawIOBase):
@@ -219,8 +218,3 @@ def feedback_list(page: Page, *, versions: bool = False) -> None:
             out.print(Padding(Text(escape(one.comment)), (0, 0, 0, 4)))
     if page.next:
         say(f"More results: add --after {page.next}", style="dim")
-
-
-def page_record(page: Page) -> dict[str, object]:
-    """A page of feedback as a JSON value, as in the HTTP API."""
-    return {"feedbacks": list(map(feedback_record, page.items)), "next": str(page.next) if page.next else None}

@@ -1,4 +1,4 @@
-"""``rebuild``: counts anew what figures are kept."""
+"""The command ``rebuild``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from harken_adapters.hosts.cli.output import print_json, say
 
 
 def rebuild(context: typer.Context, as_json: Json = False) -> None:
-    """Count all figures anew from the feedback, and mend those that were wrong."""
+    """Recount all statistics, and correct those that are wrong."""
     with cli_context(context).open() as hk:
-        mended = hk.rebuild()
+        corrections = hk.rebuild()
     if as_json:
-        print_json({"mended": mended})
+        print_json({"corrected": corrections})
         return
-    for sentence in mended:
-        say(f"Mended: {sentence}", style="yellow")
-    if not mended:
-        say("All figures are right", style="green")
+    for correction in corrections:
+        say(f"Corrected: {correction}", style="yellow")
+    if not corrections:
+        say("All statistics are correct", style="green")

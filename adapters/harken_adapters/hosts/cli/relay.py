@@ -1,4 +1,4 @@
-"""``relay``: sends notifications, until it is interrupted."""
+"""The command ``relay``."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.cli.channels import channel_line, warn_of_stranded
 from harken_adapters.hosts.cli.options import CliContext, Json, WrongUsage, cli_context
-from harken_adapters.hosts.cli.output import counted, in_one_line, print_json, say, shown, time_text
+from harken_adapters.hosts.cli.output import counted, escape, in_one_line, print_json, say, time_text
 from harken_adapters.hosts.cli.routes import route_as_json, route_line
 from harken_adapters.hosts.http.wire.records import channel_record
 
-#: What the log channel logs under, also below the level of a warning.
+#: The logger of the log channel.
 _NOTIFICATIONS: Final = "harken.notifications"
 _A_DAY: Final = 24 * 60 * 60
 
 
 def relay(
     context: typer.Context,
-    concurrency: Annotated[int, typer.Option(help="How many deliveries to one channel may be under way.")] = 4,
-    once: Annotated[bool, typer.Option("--once", help="Do what is due now, one after the other, and end.")] = False,
+    concurrency: Annotated[int, typer.Option(help="Maximum number of simultaneous deliveries per channel.")] = 4,
+    once: Annotated[bool, typer.Option("--once", help="Send what is due now, one by one, then exit.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send what happens to the channels that should know, until it is interrupted.
+    """Send notifications to the channels until interrupted.
 
-    Any number may run on a storage. What fails, and what the log channel says, goes to stderr.
+    Several relays can share a storage. Failures and the log channel are written to stderr.
     """
     cli = cli_context(context)
     _check(cli)
-    with _ended_by_signal(), _logged(), cli.open() as hk:
+    with _interrupt_on_sigterm(), _log_to_stderr(), cli.open() as hk:
         warn_of_stranded(hk, cli)
         if once:
-            _tell_tried(hk.relay.run_due(), as_json=as_json)
+            _print_tries(hk.relay.run_due(), as_json=as_json)
             return
-        # Ending on request is not an error. Closing finishes what is being sent.
+        # An interruption is not an error. Closing waits for deliveries in progress.
         with suppress(KeyboardInterrupt):
             hk.start_relay(concurrency=concurrency)
-            _tell_beginning(hk, as_json=as_json)
+            _print_start(hk, as_json=as_json)
             while True:
                 sleep(_A_DAY)
 
@@ -57,17 +57,17 @@ def relay(
 def _check(cli: CliContext) -> None:
     settings = Settings.load(os.environ, Path.cwd(), storage=cli.storage, application=cli.application)
     if scheme_of(settings.storage) == "memory":
-        raise WrongUsage("what is in memory:// only its own process can relay; choose a storage that others write to")
+        raise WrongUsage("A relay cannot read the memory:// storage of another process; choose another storage")
 
 
-def _tell_tried(tried: int, *, as_json: bool) -> None:
+def _print_tries(tried: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"tried": tried})
     else:
-        say(f"{counted(tried, 'delivery', 'deliveries')} tried" if tried else "Nothing was due")
+        say(f"{counted(tried, 'delivery', 'deliveries')} attempted" if tried else "No deliveries were due")
 
 
-def _tell_beginning(hk: Harken, *, as_json: bool) -> None:
+def _print_start(hk: Harken, *, as_json: bool) -> None:
     states, routes = hk.channels.states(), hk.routes.routes()
     if as_json:
         print_json(
@@ -77,7 +77,7 @@ def _tell_beginning(hk: Harken, *, as_json: bool) -> None:
             }
         )
         return
-    say("Harken passes on what happens, until it is interrupted")
+    say("Relay started; press Ctrl-C to stop")
     for state in states:
         say(f"  channel  {channel_line(state)}")
     for route in routes:
@@ -85,8 +85,8 @@ def _tell_beginning(hk: Harken, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does."""
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Handle SIGTERM like Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -95,7 +95,7 @@ def _ended_by_signal() -> Iterator[None]:
 
 
 class _Lines(logging.Formatter):
-    """A line for people with what is known, and a traceback below it."""
+    """One line per record, followed by the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See :class:`logging.Formatter`."""
@@ -103,12 +103,12 @@ class _Lines(logging.Formatter):
         fields = getattr(record, "harken", {})
         details = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
         line = "  ".join(map(in_one_line, (moment, record.levelname.lower(), record.getMessage(), *details)))
-        return f"{line}\n{shown(self.formatException(record.exc_info))}" if record.exc_info else line
+        return f"{line}\n{escape(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 @contextmanager
-def _logged() -> Iterator[None]:
-    """Show warnings meanwhile, from any logger, and all that the log channel says."""
+def _log_to_stderr() -> Iterator[None]:
+    """Write warnings of all loggers, and all records of the log channel, to stderr."""
     root, notifications, stderr = logging.getLogger(), logging.getLogger(_NOTIFICATIONS), logging.StreamHandler()
     stderr.setFormatter(_Lines())
     before = notifications.level

@@ -1,4 +1,4 @@
-"""``routes``: which events go to which channel."""
+"""The commands ``routes list``, ``routes add`` and ``routes remove``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harken.domain.routes import ROUTABLE, name_problem, parse_route, route_reco
 from harken_adapters.hosts.cli.options import Json, cli_context
 from harken_adapters.hosts.cli.output import in_one_line, print_json, say
 
-routes = typer.Typer(no_args_is_help=True, help="Say which events go to which channel.")
+routes = typer.Typer(no_args_is_help=True, help="Choose which events go to which channel.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="What the route is called.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the route.")]
 
 _TYPES = ", ".join(type_.value for type_ in ROUTABLE)
-_PANEL = "Filters: all that are given must hold; of one that is repeated, any"
+_PANEL = "Filters (combined with AND; repeated ones with OR)"
 
 
 @routes.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the routes: those of the settings, then those that were added."""
+    """List the routes: first those in the settings, then those added here."""
     with cli_context(context).open() as hk:
         found = hk.routes.routes()
         if as_json:
@@ -30,7 +30,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         for route in found:
             say(route_line(hk, route))
     if not found:
-        say("There are no routes, so nothing is sent")
+        say("No routes: no notifications are sent")
 
 
 @routes.command()
@@ -38,7 +38,7 @@ def add(
     context: typer.Context,
     *,
     name: Name,
-    channel: Annotated[str, typer.Option(help="The channel that it leads to.")],
+    channel: Annotated[str, typer.Option(help="The channel to send to.")],
     event: Annotated[
         list[str] | None,
         typer.Option(metavar="TYPE", help=f"Events of this type; repeatable: {_TYPES}.", rich_help_panel=_PANEL),
@@ -49,24 +49,26 @@ def add(
     ] = None,
     of: Annotated[
         list[str] | None,
-        typer.Option(metavar="APPLICATION", help="Of this application; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(metavar="APPLICATION", help="Feedback of this application; repeatable.", rich_help_panel=_PANEL),
     ] = None,
     agent: Annotated[
-        list[str] | None, typer.Option(help="About this agent; repeatable.", rich_help_panel=_PANEL)
+        list[str] | None, typer.Option(help="Feedback on this agent; repeatable.", rich_help_panel=_PANEL)
     ] = None,
     tag: Annotated[
         list[str] | None, typer.Option(help="Feedback with this tag; repeatable.", rich_help_panel=_PANEL)
     ] = None,
     status: Annotated[
         list[ModerationStatus] | None,
-        typer.Option(help="Feedback in this status; repeatable.", rich_help_panel=_PANEL),
+        typer.Option(help="Feedback with this moderation status; repeatable.", rich_help_panel=_PANEL),
     ] = None,
-    template: Annotated[str | None, typer.Option(metavar="TEXT", help="A template that makes the text.")] = None,
+    template: Annotated[str | None, typer.Option(metavar="TEXT", help="The template of the notification text.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Add a route, or put it in the place of the one with its name; every relay goes by it from then on.
+    """Add a route, or replace the one with the same name.
 
-    Without filters everything goes there, but for new or changed feedback that is not approved.
+    Running relays use it at once.
+
+    Without filters it takes every event except new or changed feedback that is not approved.
     """
     route = parse_route(
         {
@@ -91,22 +93,22 @@ def add(
 
 @routes.command()
 def remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Remove a route that was added; what is on its way already arrives."""
+    """Remove an added route. Pending deliveries are still sent."""
     with cli_context(context).open() as hk:
         if name_problem("name", name) or not hk.routes.delete(name):
-            raise NoSuchRoute(f"There is no route {name!r}; list the routes to find the right one")
+            raise NoSuchRoute(f"Route {name!r} not found; list the routes to find its name")
     if as_json:
         print_json({"removed": name})
     else:
-        say(f"{name} was removed")
+        say(f"Removed route {name}")
 
 
 def route_line(hk: Harken, route: Route) -> str:
-    """A route for people: where to, and what."""
+    """One line: the name of a route, its channel and its filters."""
     filters = [
-        f"{name} {', '.join(map(str, chosen))}"
-        for name, chosen in route_record(route).items()
-        if isinstance(chosen, list) and chosen
+        f"{name} {', '.join(map(str, values))}"
+        for name, values in route_record(route).items()
+        if isinstance(values, list) and values
     ]
     facts = [route.name, f"to {route.channel}", *(filters or ["everything"])]
     facts += [f"template {in_one_line(route.template)}"] if route.template is not None else []
@@ -114,5 +116,5 @@ def route_line(hk: Harken, route: Route) -> str:
 
 
 def route_as_json(hk: Harken, route: Route) -> dict[str, object]:
-    """A route as JSON says it, and whether it comes from the settings."""
+    """A route as a JSON value; ``configured`` tells whether it comes from the settings."""
     return {**route_record(route), "configured": hk.routes.configured(route.name)}

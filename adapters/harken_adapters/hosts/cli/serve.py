@@ -1,4 +1,4 @@
-"""``serve``: the HTTP service."""
+"""The command ``serve``."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _NEEDED = frozenset({"fastapi", "uvicorn", "starlette", "limits", "structlog", "
 def serve(
     context: typer.Context,
     host: Annotated[
-        str | None, typer.Option(help="The address to listen on; any but a loopback address needs an API key first.")
+        str | None, typer.Option(help="Address to listen on. Any other than loopback requires an API key first.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 for any that is free.")] = None,
-    workers: Annotated[int | None, typer.Option(help="How many processes serve.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes.")] = None,
     open_: Annotated[
         bool,
-        typer.Option("--open", help="Serve direct requests from this machine without a key; for a notebook or a test."),
+        typer.Option("--open", help="Require no API key, and accept only direct requests from localhost."),
     ] = False,
 ) -> None:
-    """Serve the HTTP API until it is interrupted.
+    """Serve the HTTP API until interrupted.
 
-    Every request needs an API key or a session token. If no key was ever created, it creates one for you.
+    Requests need an API key or a session token. The first start creates a key if there is none.
     """
     try:
-        from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - what it needs may be missing
+        from harken_adapters.hosts.fastapi import serving  # noqa: PLC0415 - its packages may be missing
         from harken_adapters.hosts.http.settings import ServerSettings  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name == "fcntl":
@@ -50,57 +50,57 @@ def serve(
         remedy = 'try pip install "harken[server]"'
         raise MissingExtra(f"Serving needs the package {error.name!r}, which is not installed; {remedy}") from error
 
-    # Each process that serves opens the storage for itself.
+    # Passed in the environment, because each worker process opens the storage.
     cli = cli_context(context)
     for name, value in (("STORAGE", cli.storage), ("APPLICATION", cli.application)):
         if value is not None:
             os.environ[f"HARKEN_{name}"] = value
     access = "open" if open_ else None
     settings = ServerSettings.load(host=host, port=port, workers=workers, access=access)
-    serving.serve(settings, partial(_tell, command=cli.command), command=cli.command)
+    serving.serve(settings, partial(_print_start, command=cli.command), command=cli.command)
 
 
-def _tell(started: Started, *, command: str) -> None:
+def _print_start(started: Started, *, command: str) -> None:
     address, key = started.address, started.key
-    say(f"Harken serves on {address}")
+    say(f"Harken is running on {address}")
     if started.access != "open":
         say(f"  sign in        {address}/sign-in{f'#{key.text}' if key and key.created else ''}")
     say(f"  documentation  {address}/docs")
     say(f"  health         {address}/healthz  {address}/readyz  {address}/metrics")
-    header = "" if started.access == "open" else f""" -H "Authorization: Bearer {_shown(key)}\""""
-    say("Give feedback:")
+    header = "" if started.access == "open" else f""" -H "Authorization: Bearer {_key_for_shell(key)}\""""
+    say("Submit feedback:")
     say(
         f"  curl {address}/api/sessions/user-123/feedback{header} -H 'Content-Type: application/json' "
         """-d '{"rating": "up"}'"""
     )
     if started.lost is not None:
-        say(f"There is no valid local key in {_near(started.lost)}, where an earlier start stored one")
+        say(f"Warning: {_relative(started.lost)} no longer has the local key that an earlier start stored there")
     say(_about_access(started, command))
 
 
-def _shown(key: LocalKey | None) -> str:
-    """The key as a shell takes it: itself when it is new, later from its file."""
+def _key_for_shell(key: LocalKey | None) -> str:
+    """A shell expression for the key: the key itself if it is new, otherwise one that reads its file."""
     if key is None:
         return "$HARKEN_KEY"
-    return key.text if key.created or key.path is None else f"$(cat {shlex.quote(_near(key.path))})"
+    return key.text if key.created or key.path is None else f"$(cat {shlex.quote(_relative(key.path))})"
 
 
 def _about_access(started: Started, command: str) -> str:
     key = started.key
     if started.access == "open":
-        return "Open: no key is needed, and only direct requests from this machine are served"
+        return "No API key is required; only direct requests from localhost are accepted"
     if key is None:
         create = f"HARKEN_KEY=$({command} keys create --scope submit --scope read)"
-        return f"Every request needs an API key or a session token. To create a key for the line above: {create}"
+        return f"Requests need an API key or a session token. To create a key for the command above, run: {create}"
     if key.path is None:
-        return "Every request needs this key, which ends with this process: memory:// keeps nothing"
+        return "Requests need this key, which is valid until this process ends, as memory:// stores nothing"
     if key.created:
-        where = _near(key.path)
-        return f"Every request needs this key. It is not shown again; it is stored in {where}, readable only by you"
-    return f"Every request needs the key in {_near(key.path)}, or another one"
+        path = _relative(key.path)
+        return f"Requests need this key. It is stored in {path}, readable only by you, and is not shown again"
+    return f"Requests need the key in {_relative(key.path)}, or another key"
 
 
-def _near(path: Path) -> str:
-    """The path as somebody here types it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _relative(path: Path) -> str:
+    """The path, relative to the current directory if it is inside."""
+    current = Path.cwd()
+    return str(path.relative_to(current) if path.is_relative_to(current) else path)

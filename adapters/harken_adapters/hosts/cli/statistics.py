@@ -1,4 +1,4 @@
-"""``stats``, ``trends`` and ``themes``."""
+"""The commands ``stats``, ``trends`` and ``themes``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from harken import GroupBy, Summary, Theme
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.statistics import By, Points, figures_record, trend_points
+from harken_adapters.formats.statistics import By, Points, summary_record, trend_points
 from harken_adapters.hosts.cli.options import Filters, Json, WrongUsage, cli_context, filtered
 from harken_adapters.hosts.cli.output import Cell, bar, print_json, say, table
 
@@ -22,27 +22,30 @@ def stats(
     context: typer.Context,
     filters: Filters,
     by: Annotated[
-        str | None, typer.Option(metavar="agent|session|tag|context.NAME", help="One line for each of these.")
+        str | None,
+        typer.Option(
+            metavar="agent|session|tag|context.NAME", help="Group the statistics by this; one line per group."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the figures of what matches."""
+    """Show statistics: counts, satisfaction and quality."""
     if by is None:
         _show_stats(context, filters, as_json=as_json)
         return
-    group_by = _grouping(by)
+    group_by = _parse_group(by)
     with cli_context(context).open() as hk:
         groups = hk.analytics.groups(filters.query(hk), group_by)
     if as_json:
-        print_json({"by": by, "groups": [{"key": key} | figures_record(group) for key, group in groups.items()]})
+        print_json({"by": by, "groups": [{"key": key} | summary_record(group) for key, group in groups.items()]})
         return
     groups_table(by, groups)
 
 
-def _grouping(by: str) -> GroupBy:
+def _parse_group(by: str) -> GroupBy:
     group_by = GroupBy.parse(by)
     if group_by.dimension is Dimension.SLOT:
-        raise WrongUsage("for figures over time use 'harken trends'")
+        raise WrongUsage("For statistics over time, use 'harken trends'")
     return group_by
 
 
@@ -50,44 +53,44 @@ def _show_stats(context: typer.Context, filters: Filters, *, as_json: bool) -> N
     with cli_context(context).open() as hk:
         summary = hk.analytics.summary(filters.query(hk))
     if as_json:
-        print_json(figures_record(summary))
+        print_json(summary_record(summary))
         return
     stats_table(summary)
 
 
 def stats_table(summary: Summary) -> None:
-    """The figures of one selection."""
+    """Print a summary, one statistic per line."""
     interval = summary.interval
     rows: list[tuple[str, Cell]] = [
         ("total", f"{summary.total:,}"),
         ("up", f"{summary.positive:,}"),
         ("down", f"{summary.negative:,}"),
         ("neutral", f"{summary.neutral:,}"),
-        ("satisfaction", f"{summary.satisfaction:.1f}%  (95% sure: {interval.low:.1f}% to {interval.high:.1f}%)"),
+        ("satisfaction", f"{summary.satisfaction:.1f}%  (95% CI: {interval.low:.1f}% to {interval.high:.1f}%)"),
         ("quality", f"{summary.quality:.1f}"),
         ("comments", f"{summary.comments:,}"),
-        ("length", f"{summary.average_comment_length:.1f} characters a feedback"),
+        ("comment length", f"{summary.average_comment_length:.1f} characters on average"),
     ]
     if summary.average_polarity is not None:
         rows.append(("polarity", f"{summary.average_polarity:+.3f} on average"))
-    table(("figure", "value"), rows)
+    table(("statistic", "value"), rows)
 
 
 def groups_table(by: str, groups: Mapping[GroupKey, Summary]) -> None:
-    """A line of figures for each group."""
+    """Print a summary per group, one line each."""
     table(
         (by, *_COLUMNS),
-        [("(none)" if key is None else str(key), *_line(group)) for key, group in groups.items()],
+        [("(none)" if key is None else str(key), *_cells(group)) for key, group in groups.items()],
     )
 
 
-def _line(summary: Summary) -> tuple[Cell, ...]:
+def _cells(summary: Summary) -> tuple[Cell, ...]:
     return (
         summary.total,
         summary.positive,
         summary.negative,
         summary.neutral,
-        # Where there is nothing to judge by, there is no quality and no satisfaction, which is not the same as zero.
+        # Empty rather than zero: quality and satisfaction are undefined without ratings.
         summary.quality if summary.total else "",
         bar(summary.satisfaction) if summary.decided else "",
     )
@@ -97,25 +100,25 @@ def _line(summary: Summary) -> tuple[Cell, ...]:
 def trends(
     context: typer.Context,
     filters: Filters,
-    by: Annotated[By, typer.Option(help="How long a point is, or what recurs.")] = By.DAY,
+    by: Annotated[By, typer.Option(help="The period of a line, or the recurring hour or weekday.")] = By.DAY,
     zone: Annotated[str, typer.Option(metavar="IANA", help="The time zone, such as Europe/Berlin.")] = "UTC",
     as_json: Json = False,
 ) -> None:
-    """Show the figures over time."""
+    """Show statistics over time."""
     with cli_context(context).open() as hk:
         points = trend_points(hk, filters.query(hk), by, zone)
     if as_json:
-        print_json({"by": by.value, "zone": zone, "points": [point | figures_record(one) for point, one in points]})
+        print_json({"by": by.value, "zone": zone, "points": [point | summary_record(one) for point, one in points]})
         return
     trend_table(by, points)
 
 
 def trend_table(by: By, points: Points) -> None:
-    """A line of figures for each point, with a bar of satisfaction."""
-    table((by.value, *_COLUMNS), [(_called(by, point), *_line(one)) for point, one in points])
+    """Print a summary per period, one line each, with satisfaction as a bar."""
+    table((by.value, *_COLUMNS), [(_label(by, point), *_cells(one)) for point, one in points])
 
 
-def _called(by: By, point: Mapping[str, Any]) -> str:
+def _label(by: By, point: Mapping[str, Any]) -> str:
     match by:
         case By.HOUR_OF_DAY:
             return f"{point['hour']:02}"
@@ -131,10 +134,12 @@ def _called(by: By, point: Mapping[str, Any]) -> str:
 def themes(
     context: typer.Context,
     filters: Filters,
-    keyword: Annotated[list[str] | None, typer.Option(help="A word to look for; repeatable.")] = None,
+    keyword: Annotated[
+        list[str] | None, typer.Option(help="A word to count, instead of the default ones; repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Count the words that keep coming back in the comments of downs."""
+    """Count frequent keywords in the comments of thumbs-down feedback."""
     with cli_context(context).open() as hk:
         found = hk.analytics.themes(filters.query(hk), keyword or KEYWORDS)
     if as_json:
@@ -144,9 +149,9 @@ def themes(
 
 
 def themes_table(found: Iterable[Theme]) -> None:
-    """A line for each keyword."""
+    """Print the keywords, one line each."""
     rows = [(theme.keyword, theme.mentions) for theme in found]
     if rows:
         table(("keyword", "mentions"), rows)
     else:
-        say("No down mentions any of the keywords")
+        say("No negative feedback mentions any of the keywords")

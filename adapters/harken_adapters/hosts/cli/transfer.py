@@ -1,4 +1,4 @@
-"""``import`` and ``export``."""
+"""The commands ``import`` and ``export``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harken_adapters.formats.mapping import Columns
 from harken_adapters.formats.reading import CsvSource, JsonLinesSource, Source
 from harken_adapters.hosts.cli.files import Rejects, refuse_database
 from harken_adapters.hosts.cli.options import Filters, Json, NothingAccepted, WrongUsage, cli_context, filtered, pairs
-from harken_adapters.hosts.cli.output import counted, err, print_json, say, shown, shown_json, warn, writing
+from harken_adapters.hosts.cli.output import counted, err, escape, escape_json, print_json, say, warn, writing
 
 _STANDARD = "-"
 
@@ -44,37 +44,40 @@ _SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL
 def import_(
     context: typer.Context,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV or JSON Lines; - for stdin.")],
-    format_: Annotated[Format | None, typer.Option("--format", help="If the name does not tell.")] = None,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV or JSON Lines file; - for stdin.")],
+    format_: Annotated[Format | None, typer.Option("--format", help="File format. Default: by suffix.")] = None,
     map_: Annotated[
-        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Read a field from a column; repeatable.")
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Read FIELD from COLUMN; repeatable.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="For rows that lack it; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A value for rows without FIELD; repeatable."),
     ] = None,
     rejected: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Where rejected rows go; FILE.rejected.jsonl if not given.")
+        Path | None, typer.Option(metavar="PATH", help="File for rejected rows. Default: FILE.rejected.jsonl.")
     ] = None,
-    check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam rule to what comes in.")] = False,
-    announce: Annotated[bool, typer.Option("--announce", help="Tell the channels, as of what comes in now.")] = False,
+    check_spam: Annotated[bool, typer.Option("--check-spam", help="Apply the spam filter.")] = False,
+    announce: Annotated[bool, typer.Option("--announce", help="Send notifications for the imported rows.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Import feedback, and tell of each row that is not fit for it.
+    """Import feedback from a CSV or JSON Lines file.
 
-    Columns are fields by their name; all others go into the context.
+    Columns are matched to fields by name; all others go into the context. A Harken export is restored exactly.
 
-    Importing a file again adds nothing. What Harken exported is restored as it was.
+    Invalid rows are written to another file, with reasons.
 
-    Exits with 3 if all rows were rejected.
+    A repeated import adds no duplicates.
+
+    Exits with code 3 if all rows were rejected.
     """
     columns = Columns(pairs("--map", map_ or ()), pairs("--set", set_ or ()))
     source_type = _SOURCES[_format_of(file, format_)]
     name = "stdin" if file == _STANDARD else file
     rejects = Rejects(rejected or Path(f"{name}.rejected.jsonl"), "line")
     began = perf_counter()
-    with _opened(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
+    with _open(file) as data, cli_context(context).open(spam=None if check_spam else "allow") as hk:
         if file != _STANDARD and rejects.path.exists() and rejects.path.samefile(file):
-            raise WrongUsage("rejected rows would overwrite the file they come from")
+            raise WrongUsage("Rejected rows would overwrite the input file; choose another path with --rejected")
         # Only now: opening the storage may have made it.
         refuse_database(rejects.path)
         importer = Importer(hk, source_type(data, columns, hk.application), rejects.add, announce=announce)
@@ -89,30 +92,30 @@ def import_(
         raise NothingAccepted(f"All {importer.tally.rejected:,} rows were", rejected_file)
 
 
-def _format_of(file: str, given: Format | None) -> Format:
-    found = given or _SUFFIXES.get(Path(file).suffix.lower())
+def _format_of(file: str, chosen: Format | None) -> Format:
+    found = chosen or _SUFFIXES.get(Path(file).suffix.lower())
     if found is None:
-        raise WrongUsage(f"{file!r} does not tell what it is; add --format csv or --format jsonl")
+        raise WrongUsage(f"Cannot tell the format of {file!r}; add --format csv or --format jsonl")
     return found
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
+def _open(file: str) -> Iterator[BinaryIO]:
     if file == _STANDARD:
         if sys.stdin is None:  # Closed before Python started.
-            raise WrongUsage("cannot read stdin: it is closed")
+            raise WrongUsage("Cannot read stdin: it is closed")
         yield sys.stdin.buffer
         return
     try:
-        data = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it is a mistake of the caller
+        data = Path(file).open("rb")  # noqa: SIM115 - closed below; only errors of opening it are translated
     except OSError as error:
-        raise WrongUsage(f"cannot read {file}: {error.strerror}") from error
+        raise WrongUsage(f"Cannot read {file}: {error.strerror}") from error
     with data:
         yield data
 
 
 def _run(importer: Importer, data: BinaryIO) -> None:
-    """Import everything, with a bar on the way if somebody is looking."""
+    """Import everything, and show a progress bar if stderr is a terminal."""
     if not err.is_terminal:
         for _ in importer.batches():
             pass
@@ -125,7 +128,7 @@ def _run(importer: Importer, data: BinaryIO) -> None:
 
 
 def _size(data: BinaryIO) -> int | None:
-    """How many bytes there are, if that is known: a pipe has no size."""
+    """The number of bytes; ``None`` for a pipe."""
     status = os.fstat(data.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
@@ -148,11 +151,11 @@ def _show_tally(tally: Tally, rejected_file: Path | None, seconds: float, *, as_
         )
         return
     say(
-        f"{counted(tally.read, 'row')} read: {tally.added:,} added, {tally.duplicates:,} there already, "
+        f"{counted(tally.read, 'row')} read: {tally.added:,} added, {counted(tally.duplicates, 'duplicate')}, "
         f"{tally.rejected:,} rejected; {seconds:.1f} s, {tally.read / seconds:,.0f} rows/s"
     )
     if rejected_file:
-        say(f"Rejected rows, with reasons: {rejected_file}", style="yellow")
+        say(f"Rejected rows, with reasons, are in {rejected_file}", style="yellow")
 
 
 # --- export -----------------------------------------------------------------------------------------------------------
@@ -163,34 +166,36 @@ def export(
     context: typer.Context,
     *,
     filters: Filters,
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to; stdout if not given.")] = _STANDARD,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The file to write. Default: stdout.", show_default=False)
+    ] = _STANDARD,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="If the name does not tell; jsonl on stdout.")
+        Format | None, typer.Option("--format", help="File format. Default: by suffix; jsonl on stdout.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="In any state, withdrawn too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Export all states, including withdrawn feedback.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Export feedback, oldest first, such that an import restores it as it was."""
+    """Export feedback, oldest first, for `harken import`."""
     chosen = _format_of(file, format_ or Format.JSONL if file == _STANDARD else format_)
     with cli_context(context).open() as hk:
         if file != _STANDARD:
-            # Only now: opening the storage may have made it.
+            # After opening the storage, which may have created the file.
             refuse_database(Path(file))
         query = filters.query(hk)
         stream = hk.collection.stream(query.in_any_state() if everything else query)
-        with _written(file) as data:
-            exported = write_all(stream, _safe(data, chosen), chosen.value)
+        with _open_output(file) as data:
+            exported = write_all(stream, _escape_on_terminal(data, chosen), chosen.value)
     if file == _STANDARD:
-        # Stdout is the export itself.
-        warn(f"{exported:,} exported")
+        # stdout has the export.
+        warn(f"{counted(exported, 'entry', 'entries')} exported")
     elif as_json:
         print_json({"exported": exported, "file": file})
     else:
-        say(f"{exported:,} exported to {file}")
+        say(f"{counted(exported, 'entry', 'entries')} exported to {file}")
 
 
 class _Terminal(io.RawIOBase):
-    """A terminal, which is not to obey what people wrote. Only whole characters are written to it."""
+    """A terminal on which control characters are escaped. Each write must have whole characters."""
 
     def __init__(self, terminal: BinaryIO, escape: Callable[[str], str]) -> None:
         self._terminal = terminal
@@ -205,29 +210,29 @@ class _Terminal(io.RawIOBase):
         return len(data)
 
 
-def _safe(data: BinaryIO, chosen: Format) -> BinaryIO:
-    """Where an export is written: byte for byte as it is, unless a person looks at it."""
+def _escape_on_terminal(data: BinaryIO, chosen: Format) -> BinaryIO:
+    """The output, escaped if it is a terminal. Files and pipes get the exact bytes."""
     if not data.isatty():
         return data
-    # What is typed into a program from there is JSON all the same.
-    return cast("BinaryIO", _Terminal(data, shown_json if chosen is Format.JSONL else shown))
+    # Escaped JSON is still valid JSON with the same value.
+    return cast("BinaryIO", _Terminal(data, escape_json if chosen is Format.JSONL else escape))
 
 
 @contextmanager
-def _written(file: str) -> Iterator[BinaryIO]:
-    """Where to write: a regular file appears, or changes, only when all of it is there."""
+def _open_output(file: str) -> Iterator[BinaryIO]:
+    """Open the output. A regular file is created or replaced only when it is complete."""
     if file == _STANDARD:
         with writing():
             yield sys.stdout.buffer
         return
-    # A link stays a link to what it points to.
+    # Replace the target of a symbolic link, not the link.
     path = Path(file).resolve()
-    # What is there and is no regular file, such as /dev/null or a pipe, is written to and never replaced.
+    # Devices and pipes, such as /dev/null, are written to directly.
     unfinished = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         data = unfinished.open("wb")
     except OSError as error:
-        raise WrongUsage(f"cannot write {file}: {error.strerror}") from error
+        raise WrongUsage(f"Cannot write {file}: {error.strerror}") from error
     if unfinished == path:
         with data:
             yield data

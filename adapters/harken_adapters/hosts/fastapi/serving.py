@@ -22,7 +22,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from harken import ConfigurationError, Harken
-from harken.configuration.notifications import Notifying
+from harken.configuration.notifications import NotificationSettings
 from harken.configuration.settings import Settings
 from harken.configuration.storage_urls import scheme_of
 from harken_adapters.hosts.fastapi.app import create_app
@@ -158,7 +158,7 @@ def _local_key(hk: Harken, settings: ServerSettings, storage: str, command: str)
 
 def _check_channels() -> None:
     """Whether all channels can be used as they are configured; nothing is sent there."""
-    with Notifying.load(os.environ, Path.cwd()).channels.open():
+    with NotificationSettings.load(os.environ, Path.cwd()).channels.open():
         pass
 
 

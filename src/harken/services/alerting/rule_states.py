@@ -1,4 +1,4 @@
-"""Since when the patterns of open alerts have been over, by rule."""
+"""The state of alert rules: since when the patterns of open alerts have ended."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ RuleKey = tuple[str, str]
 
 @frozen
 class RuleState:
-    """What is known about the open alerts of one rule in one application.
+    """The state of the open alerts of one rule in one application.
 
     Attributes:
-        application: whose.
+        application: the application.
         rule: the name of the rule, which may not be configured any more.
-        over_since: by the id of an alert, since when its pattern has been over by the rule's margin; alerts whose
-            pattern goes on are not in it.
-        version: how often this was written; 0 if it never was.
+        ended_since: by alert id, since when its pattern has ended by the rule's margin; without alerts whose pattern
+            continues.
+        version: the number of writes; 0 if it is not stored.
     """
 
     application: str
     rule: str
-    over_since: Mapping[str, datetime] = field(factory=dict)
+    ended_since: Mapping[str, datetime] = field(factory=dict)
     version: int = 0
 
 
 class RuleStates:
-    """Keeps in the storage what one evaluation of a rule leaves for the next, in any process.
+    """Stores the state of rules from one evaluation to the next, in any process.
 
-    There is a state for each rule and application with an open alert. Where two processes write at once, one of them
-    succeeds: the other one's observation is made again at the next evaluation.
+    There is a state for each rule and application with an open alert. If two processes write at the same time, one of
+    them succeeds: the next evaluation repeats the observation of the other one.
     """
 
     def __init__(self, state: StateRepository) -> None:
@@ -52,24 +52,24 @@ class RuleStates:
         states = map(_state, self._state.all(_KIND))
         return {(state.application, state.rule): state for state in states}
 
-    def save(self, before: RuleState, over_since: Mapping[str, datetime], *, has_open: bool) -> None:
-        """Save since when the patterns of which alerts have been over; without an open alert, remove the state."""
+    def save(self, before: RuleState, ended_since: Mapping[str, datetime], *, has_open: bool) -> None:
+        """Store since when the patterns of alerts have ended; without an open alert, remove the state."""
         if not has_open:
             if before.version:
                 self._state.delete(_KIND, _name(before))
-        elif not before.version or dict(before.over_since) != dict(over_since):
-            self._state.put(_KIND, StateEntry(_name(before), _value(before, over_since), before.version + 1))
+        elif not before.version or dict(before.ended_since) != dict(ended_since):
+            self._state.put(_KIND, StateEntry(_name(before), _value(before, ended_since), before.version + 1))
 
 
 def _name(state: RuleState) -> str:
     return json.dumps([state.application, state.rule])
 
 
-def _value(state: RuleState, over_since: Mapping[str, datetime]) -> dict[str, JsonValue]:
+def _value(state: RuleState, ended_since: Mapping[str, datetime]) -> dict[str, JsonValue]:
     return {
         "application": state.application,
         "rule": state.rule,
-        "since": {alert_id: to_microseconds(at) for alert_id, at in over_since.items()},
+        "since": {alert_id: to_microseconds(at) for alert_id, at in ended_since.items()},
     }
 
 
@@ -79,6 +79,6 @@ def _state(entry: StateEntry) -> RuleState:
     return RuleState(
         application=str(value["application"]),
         rule=str(value["rule"]),
-        over_since={alert_id: from_microseconds(at) for alert_id, at in moments if isinstance(at, int)},
+        ended_since={alert_id: from_microseconds(at) for alert_id, at in moments if isinstance(at, int)},
         version=entry.version,
     )

@@ -1,4 +1,4 @@
-"""Alerting: looks for the patterns that alert rules describe, raises alerts, and resolves them."""
+"""Alerting: evaluates alert rules, raises alerts, and resolves them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from harken.services.alerting.windows import WindowWatch
 
 
 class AlertingService:
-    """Lets alert rules look at feedback, and keeps the alerts that they raise.
+    """Evaluates alert rules, and stores the alerts that they raise.
 
-    Any number may look at the same storage at once: what they find follows from what is stored, and one pattern is one
-    alert. Feedback that does not count triggers nothing.
+    Any number of processes may do this on the same storage: the result follows from the stored feedback, and a pattern
+    has one alert. Feedback that is not counted does not raise alerts.
     """
 
     def __init__(
@@ -55,33 +55,33 @@ class AlertingService:
         self._streaks = StreakWatch(repository, alerts, clock)
         self._states = RuleStates(state)
         self._windows = WindowWatch(repository, alerts, self._states)
-        # An application whose feedback was erased to the last is not listed any more, but its alerts must end.
+        # An application without any feedback is not listed any more, but its alerts must be resolved.
         self._seen: set[str] = set()
         if len({rule.name for rule in rules}) < len(rules):
-            raise ConfigurationError("Two alert rules have the same name; each needs one of its own")
+            raise ConfigurationError("Two alert rules have the same name; names must be unique")
 
     def on_feedback(self, feedback: Sequence[Feedback]) -> int:
-        """Let the rules about streaks look at what was stored or changed; how many alerts were raised or resolved.
+        """Evaluate the streak rules on stored or changed feedback; returns how many alerts were raised or resolved.
 
-        It may be called again with the same feedback, in any order, and by several at once.
+        It may be called repeatedly with the same feedback, in any order, and by several threads at the same time.
 
         Args:
-            feedback: as it reads now, also what is withdrawn or does not count.
+            feedback: the current feedback, including withdrawn feedback and feedback that is not counted.
 
         Raises:
             StorageError: the storage failed; call it again with the same feedback.
         """
         self._seen.update(one.application for one in feedback)
-        return sum(self._look_for_streaks(rule, feedback) for rule in self.rules if isinstance(rule, StreakRule))
+        return sum(self._evaluate_streaks(rule, feedback) for rule in self.rules if isinstance(rule, StreakRule))
 
     def evaluate_windows(self) -> int:
-        """Let the rules that go by time look at all applications now; how many alerts were raised or resolved.
+        """Evaluate the rules with time windows for all applications; returns how many alerts were raised or resolved.
 
-        Alerts about streaks whose feedback was erased are resolved as well, and so are those of rules that have not
-        been configured in any relay for two hours.
+        Also resolves alerts about streaks whose feedback was erased, and alerts of rules that no relay has had for two
+        hours.
 
         Raises:
-            StorageError: the storage failed; what was raised or resolved before stays so.
+            StorageError: the storage failed; alerts that were raised or resolved before that stay so.
         """
         now, states = self._clock(), self._states.all()
         changed = 0
@@ -91,7 +91,7 @@ class AlertingService:
                 if rule.application in (None, application):
                     state = states.pop((application, rule.name), RuleState(application, rule.name))
                     changed += self._evaluate_windows(rule, application, now, state)
-        # What is left is about rules that are not configured here, at least not for that application.
+        # The remaining states are of rules that are not configured here, or not for that application.
         for application in sorted(self._seen):
             for alert in self._windows.open_alerts(application):
                 if self._is_foreign(alert):
@@ -111,12 +111,12 @@ class AlertingService:
         """Alerts, the last raised first.
 
         Args:
-            application: whose.
-            limit: how many at most, from 1 to 1,000.
-            after: goes on behind that one.
+            application: the application.
+            limit: the maximum number of alerts, from 1 to 1,000.
+            after: continue after this alert.
             open: only open alerts, or only resolved ones.
-            rule: only of that rule.
-            since: only those raised not before then.
+            rule: only alerts of this rule.
+            since: only alerts that were raised at this time or later.
 
         Raises:
             InvalidQuery: the limit is not from 1 to 1,000.
@@ -125,25 +125,25 @@ class AlertingService:
         return self._alerts.find(application, limit=limit, after=after, open=open, rule=rule, since=since)
 
     def get(self, application: str, alert_id: str) -> Alert:
-        """That alert.
+        """The alert with that id.
 
         Raises:
-            AlertNotFound: there is none in that application.
+            AlertNotFound: there is no such alert in that application.
         """
-        # What no storage could keep, none has.
-        unfit = text_problem("application", application) or text_problem("alert_id", alert_id)
-        alert = None if unfit else self._alerts.get(application, alert_id)
+        # Not every storage can be queried for an invalid id.
+        invalid = text_problem("application", application) or text_problem("alert_id", alert_id)
+        alert = None if invalid else self._alerts.get(application, alert_id)
         if alert is None:
             raise AlertNotFound(f"No alert {alert_id!r} in application {application!r}")
         return alert
 
     def backtest(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[Alert]:
-        """The alerts that a rule would have raised about stored feedback, oldest first; none is raised.
+        """The alerts that a rule would have raised about stored feedback, oldest first; raises none of them.
 
-        All of what the query finds is read before the first is given.
+        Reads all matching feedback before it yields the first alert.
         """
         last: dict[Subject, datetime] = {}
-        found = (_as_it_ended(rule, query.application, *found) for found in self._rehearsed(query, rule))
+        found = (_backtested_alert(rule, query.application, *found) for found in self._streaks_of(query, rule))
         for alert in sorted(found, key=lambda alert: (alert.raised_at, alert.id)):
             before = last.get(alert.subject)
             if before is None or alert.raised_at - before >= rule.cooldown:
@@ -151,7 +151,7 @@ class AlertingService:
                 yield alert
 
     def channel_off(self, application: str, channel: str, reason: str) -> None:
-        """Raise the alert about a channel that was switched off, unless it stands already."""
+        """Raise the alert about a channel that was switched off, unless it is open."""
         subject = Subject("channel", channel)
         latest = self._alerts.latest(application, CHANNEL_RULE, subject)
         if latest and latest.is_open:
@@ -163,46 +163,46 @@ class AlertingService:
         self._alerts.add(alert, alert.event())
 
     def channel_on(self, application: str, channel: str) -> None:
-        """Resolve the alert about a channel that was switched on again, if it stands."""
+        """Resolve the alert about a channel that was switched on again, if it is open."""
         latest = self._alerts.latest(application, CHANNEL_RULE, Subject("channel", channel))
         if latest and latest.is_open:
             resolved = latest.resolved(at=max(self._clock(), latest.raised_at))
             self._alerts.replace(resolved, resolved.event())
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _is_foreign(self, alert: Alert) -> bool:
-        """Whether no rule that is configured here looks after an alert."""
+        """Whether the rule of an alert is not configured here."""
         own = (rule for rule in self.rules if rule.application in (None, alert.application))
         return alert.rule != CHANNEL_RULE and alert.rule not in {rule.name for rule in own}
 
-    def _look_for_streaks(self, rule: StreakRule, feedback: Sequence[Feedback]) -> int:
+    def _evaluate_streaks(self, rule: StreakRule, feedback: Sequence[Feedback]) -> int:
         groups: defaultdict[Group, list[Feedback]] = defaultdict(list)
         for one in feedback:
             if subject := rule.subject(one):
                 groups[Group(rule, one.application, subject)].append(one)
-        return sum(self._streaks.look(group, touched) for group, touched in groups.items())
+        return sum(self._streaks.evaluate(group, touched) for group, touched in groups.items())
 
     def _evaluate_windows(self, rule: AlertRule, application: str, now: datetime, state: RuleState) -> int:
         if not isinstance(rule, StreakRule):
-            return self._windows.look(rule, application, now, state)
+            return self._windows.evaluate(rule, application, now, state)
         changed = self._streaks.revise(rule, application)
         some = self._alerts.find(application, limit=1, open=True, rule=rule.name)
         self._states.save(state, {}, has_open=bool(some))
         return changed
 
-    def _rehearsed(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[tuple[Subject, Streak]]:
-        going: dict[Subject, Streak] = {}
+    def _streaks_of(self, query: FeedbackQuery, rule: StreakRule) -> Iterator[tuple[Subject, Streak]]:
+        current: dict[Subject, Streak] = {}
         for one in self._repository.stream(query):
             if subject := rule.subject(one):
-                ended, streak = next_streak(going.pop(subject, None), one, rule.length)
+                ended, streak = next_streak(current.pop(subject, None), one, rule.length)
                 if streak:
-                    going[subject] = streak
+                    current[subject] = streak
                 if ended:
                     yield subject, ended
-        yield from ((subject, streak) for subject, streak in going.items() if streak.downs >= rule.length)
+        yield from ((subject, streak) for subject, streak in current.items() if streak.downs >= rule.length)
 
 
-def _as_it_ended(rule: StreakRule, application: str, subject: Subject, streak: Streak) -> Alert:
+def _backtested_alert(rule: StreakRule, application: str, subject: Subject, streak: Streak) -> Alert:
     alert = streak_alert(rule, application, subject, streak)
     return alert if streak.ended_at is None else alert.resolved(at=streak.ended_at)

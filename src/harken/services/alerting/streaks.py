@@ -1,4 +1,4 @@
-"""Streaks: what feedback that was touched means for the alerts about downs in a row."""
+"""Alerts about streaks: consecutive negative feedback of a session, an agent or an application."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from harken.ports.alerts import AlertRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.time import Clock
 
-#: How many are read at first to find where a streak begins, besides twice those that were touched; and at most.
+#: How many entries are read first to find the start of a streak, besides twice the touched ones; and at most.
 _FEW: Final = 20
 _PAGE: Final = 1_000
-#: How many are read to get from one touched feedback to the next one, before it is looked up instead.
+#: How many entries are read from one touched entry to the next, before the next is looked up instead.
 _FAR: Final = 500
-#: How often a group is looked at again after its alerts have changed; once is enough, unless others are busy with it.
+#: How often a group is evaluated again after its alerts have changed; once is enough without concurrent changes.
 _PASSES: Final = 5
-#: For how long after it was raised an alert is looked at again without any news: its feedback may have been erased.
+#: For how long after it was raised an alert is checked without any event, as its feedback may have been erased.
 _REVISED: Final = timedelta(days=30)
-#: For how long after an erasure what is left of a streak is looked for.
+#: For how long after an erasure the rest of a streak is searched for.
 _LATELY: Final = timedelta(days=1)
 _IDS: Final = 2_000
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
@@ -36,7 +36,7 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC) - MICROSECOND
 
 @frozen
 class Group:
-    """What a rule looks at: one session's, agent's or application's feedback."""
+    """The feedback of one session, agent or application, which a rule evaluates."""
 
     rule: StreakRule
     application: str
@@ -44,7 +44,7 @@ class Group:
 
     @property
     def query(self) -> FeedbackQuery:
-        """Which feedback that is, of what counts."""
+        """The query for its counted feedback."""
         by, value = self.subject.by, self.subject.value
         return FeedbackQuery(
             application=self.application,
@@ -56,7 +56,7 @@ class Group:
 class StreakWatch:
     """Raises alerts about streaks, and resolves them.
 
-    All that it does follows from what is stored, so that it may be done again, in another order, or by several at once.
+    The result follows from the stored feedback, so evaluations may be repeated, reordered or run at the same time.
     """
 
     def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, clock: Clock) -> None:
@@ -64,49 +64,49 @@ class StreakWatch:
         self._alerts = alerts
         self._clock = clock
 
-    def look(self, group: Group, touched: Sequence[Feedback]) -> int:
-        """See to the alerts about the streaks around feedback that was touched; how many were raised or resolved."""
+    def evaluate(self, group: Group, touched: Sequence[Feedback]) -> int:
+        """Update the alerts about streaks around touched feedback; returns how many were raised or resolved."""
         changed = 0
         for _ in range(_PASSES):
-            # Again after a change: what was stored between reading and raising has been looked at by others already,
-            # who found no alert to resolve.
-            news = self._look_once(group, touched)
-            changed += news
-            if not news:
+            # Again after a change: other processes have already evaluated feedback that was stored between reading and
+            # raising, and found no alert to resolve.
+            changes = self._evaluate_once(group, touched)
+            changed += changes
+            if not changes:
                 break
         return changed
 
     def revise(self, rule: StreakRule, application: str) -> int:
-        """Update alerts whose feedback was erased, which no event reports; how many were raised or resolved.
+        """Update alerts whose feedback was erased, which has no event; returns how many were raised or resolved.
 
-        Also those that should not be open any more, as an older streak was looked at after a newer one.
+        Also resolves alerts that should not be open, because an older streak was evaluated after a newer one.
         """
         since, after, changed = _shifted(self._clock(), -_REVISED), None, 0
         limit = _IDS // rule.length
         while page := self._alerts.find(application, limit=limit, after=after, rule=rule.name, since=since):
             still_open = [alert for alert in page if alert.is_open]
             ids = {feedback_id for alert in still_open for feedback_id in alert.feedback_ids}
-            there = self._repository.get_many(application, ids)
+            existing = self._repository.get_many(application, ids)
             for alert in still_open:
-                changed += self._revise(Group(rule, application, alert.subject), alert, there)
-            changed += sum(self._look_for_rest(Group(rule, application, one.subject), one) for one in page)
+                changed += self._revise(Group(rule, application, alert.subject), alert, existing)
+            changed += sum(self._raise_about_rest(Group(rule, application, one.subject), one) for one in page)
             after = page[-1]
         return changed
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
-    def _revise(self, group: Group, alert: Alert, there: Mapping[str, Feedback]) -> int:
-        """Update an open alert; ``there`` is what it lists, as far as it is stored."""
-        if any(feedback_id not in there for feedback_id in alert.feedback_ids):
+    def _revise(self, group: Group, alert: Alert, existing: Mapping[str, Feedback]) -> int:
+        """Update an open alert; ``existing`` has the stored feedback that it lists."""
+        if any(feedback_id not in existing for feedback_id in alert.feedback_ids):
             # It was erased while the alert was being raised.
             return self._empty(alert)
-        whole = all(_is_down(there[feedback_id]) for feedback_id in alert.feedback_ids)
+        whole = all(_is_down(existing[feedback_id]) for feedback_id in alert.feedback_ids)
         if whole and self._latest(group) == alert:
             return 0
-        return self._see_to(group, (), alert, self._kept(group, alert))
+        return self._update_alerts(group, (), alert, self._kept(group, alert))
 
-    def _look_for_rest(self, group: Group, alert: Alert) -> int:
-        """Raise an alert about what is left of a streak, some of which was erased lately."""
+    def _raise_about_rest(self, group: Group, alert: Alert) -> int:
+        """Raise an alert about the rest of a streak, a part of which was erased recently."""
         ended = alert.resolved_at
         if not alert.is_empty or ended is None or ended < _shifted(self._clock(), -_LATELY):
             return 0
@@ -117,16 +117,16 @@ class StreakWatch:
         rest = self._streaks(group, [Cursor.of(first)]) if first else ()
         return sum(self._settle(group, streak, None) for streak in list(rest) if streak.ended_at is None)
 
-    def _look_once(self, group: Group, touched: Sequence[Feedback]) -> int:
+    def _evaluate_once(self, group: Group, touched: Sequence[Feedback]) -> int:
         latest = self._latest(group)
         open_alert = latest if latest and latest.is_open else None
         kept = self._kept(group, open_alert)
-        return 0 if _changes_nothing(latest, kept, touched) else self._see_to(group, touched, open_alert, kept)
+        return 0 if _changes_nothing(latest, kept, touched) else self._update_alerts(group, touched, open_alert, kept)
 
-    def _see_to(
+    def _update_alerts(
         self, group: Group, touched: Sequence[Feedback], open_alert: Alert | None, kept: Sequence[Cursor]
     ) -> int:
-        """Raise and resolve what the streaks around what was touched, and around what was kept, ask for."""
+        """Raise and resolve alerts about the streaks around the touched feedback and around the places in ``kept``."""
         places = sorted({*kept, *map(Cursor.of, touched)})
         found = list(self._streaks(group, places)) if places else []
         changed = 0
@@ -141,15 +141,15 @@ class StreakWatch:
         return self._alerts.latest(group.application, group.rule.name, group.subject)
 
     def _kept(self, group: Group, alert: Alert | None) -> list[Cursor]:
-        """The places of what makes an alert and is still a down that counts."""
+        """The places of the feedback of an alert that is still negative and counted."""
         if alert is None:
             return []
-        there = self._repository.get_many(group.application, alert.feedback_ids)
+        existing = self._repository.get_many(group.application, alert.feedback_ids)
         query = group.query
-        return [Cursor.of(one) for one in there.values() if query.matches(one) and one.rating is Rating.DOWN]
+        return [Cursor.of(one) for one in existing.values() if query.matches(one) and one.rating is Rating.DOWN]
 
     def _streaks(self, group: Group, places: Sequence[Cursor]) -> Iterator[Streak]:
-        """The streaks around these places, each as a whole; not more is read than that needs."""
+        """The complete streaks around these places; reads no more than necessary."""
         waiting = deque(places)
         if (newest := self._newest(group.query, waiting)) is not None:
             yield from streaks(newest, group.rule.length)
@@ -162,9 +162,9 @@ class StreakWatch:
             yield from streaks(chain(before, _needed(after, waiting)), group.rule.length)
 
     def _newest(self, query: FeedbackQuery, places: deque[Cursor]) -> list[Feedback] | None:
-        """The newest feedback, oldest first, from where the streak at the first place begins, if that is not long ago.
+        """The newest feedback, oldest first, from the start of the streak at the first place, if that is recent.
 
-        Mostly it is what was touched that is the newest, so that no more has to be read.
+        Mostly, the touched feedback is the newest, so that no more has to be read.
         """
         page = self._repository.find(query, limit=min(2 * len(places) + _FEW, _PAGE))
         newest = page.items[::-1]
@@ -173,7 +173,7 @@ class StreakWatch:
         return None if begin is None else list(newest[begin:])
 
     def _downs_before(self, query: FeedbackQuery, place: Cursor) -> list[Feedback]:
-        """The downs in a row that lead up to a place, oldest first."""
+        """The consecutive negative feedback before a place, oldest first."""
         downs: list[Feedback] = []
         after: Cursor | None = place
         limit = _FEW
@@ -187,31 +187,31 @@ class StreakWatch:
         return downs[::-1]
 
     def _settle(self, group: Group, streak: Streak, known: Alert | None) -> int:
-        """See to the one alert about a streak."""
-        made = streak_alert(group.rule, group.application, group.subject, streak)
-        alert = known or self._alerts.get(group.application, made.id)
+        """Update the alert about a streak."""
+        new = streak_alert(group.rule, group.application, group.subject, streak)
+        alert = known or self._alerts.get(group.application, new.id)
         if alert is None:
             near = list(self._near(group, streak))
             alert = next((one for one in near if self._is_about(group, one, streak)), None)
             if alert is None:
-                cooling = any(abs(one.raised_at - made.raised_at) < group.rule.cooldown for one in near)
-                return 0 if cooling else self._raise(made, streak)
+                cooling = any(abs(one.raised_at - new.raised_at) < group.rule.cooldown for one in near)
+                return 0 if cooling else self._raise(new, streak)
         if alert.is_open:
             return 0 if streak.ended_at is None else self._resolve(alert, at=streak.ended_at)
         if streak.ended_at is None:
-            again = alert.raised_again(made, at=max(self._clock(), made.raised_at))
+            again = alert.raised_again(new, at=max(self._clock(), new.raised_at))
             return self._put(again) and 1 + self._empty_if_erased(again)
         return 0
 
     def _near(self, group: Group, streak: Streak) -> Iterator[Alert]:
-        """The alerts of the rule about the subject that may be about this streak, or too close to it in time."""
+        """The alerts of the rule and subject that may be about this streak, or are within its cooldown."""
         cooldown, completed = group.rule.cooldown, streak.completed_at
         since = min(streak.began.created_at, _shifted(completed, -cooldown))
         until = max(streak.ended_at or _LAST, _shifted(completed, cooldown))
         latest = self._latest(group)
         if latest is None or latest.raised_at < since:
             return
-        # A place just behind the last that could be meant.
+        # The place right after the last possible alert.
         after: Alert | None = None
         if until < latest.raised_at:
             after = evolve(latest, raised_at=until + MICROSECOND, id="")
@@ -220,7 +220,7 @@ class StreakWatch:
             after = page[-1]
 
     def _is_about(self, group: Group, alert: Alert, streak: Streak) -> bool:
-        """Whether the alert was raised about this streak when another feedback was its first."""
+        """Whether the alert is about this streak, although the streak started with other feedback then."""
         lasts_as_long = alert.is_open or alert.resolved_at == streak.ended_at
         return lasts_as_long and _overlap(streak, self._kept(group, alert))
 
@@ -232,9 +232,9 @@ class StreakWatch:
         return 1 if streak.ended_at is None else 1 + self._resolve(alert, at=streak.ended_at)
 
     def _empty_if_erased(self, alert: Alert) -> int:
-        """Empty an alert whose feedback was erased since it was read, and before the alert listed it."""
-        there = self._repository.get_many(alert.application, alert.feedback_ids)
-        return 0 if len(there) == len(alert.feedback_ids) else self._empty(alert)
+        """Empty an alert whose feedback was erased between reading it and storing the alert."""
+        existing = self._repository.get_many(alert.application, alert.feedback_ids)
+        return 0 if len(existing) == len(alert.feedback_ids) else self._empty(alert)
 
     def _empty(self, alert: Alert) -> int:
         return self._put(alert.emptied(at=self._clock()))
@@ -247,20 +247,20 @@ class StreakWatch:
 
 
 def _changes_nothing(latest: Alert | None, kept: Sequence[Cursor], touched: Sequence[Feedback]) -> bool:
-    """Whether it is plain without reading more that no alert has to be raised or resolved."""
+    """Whether it is certain, without further reads, that no alert has to be raised or resolved."""
     if latest is None:
-        # What is new and no down makes no streak; there is nothing that it could end.
+        # New feedback that is not negative starts no streak, and there is no alert to resolve.
         return all(one.version == 1 and one.is_counted and one.rating is not Rating.DOWN for one in touched)
     if not latest.is_open or len(kept) < len(latest.feedback_ids):
         return False
-    # More of the same: whatever had ended the streak in between would have resolved the alert, or will yet.
+    # The streak continues: anything that ended it in between has resolved the alert, or will resolve it.
     return all(_is_down(one) and Cursor.of(one) > max(kept) for one in touched)
 
 
 def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Feedback]:
-    """As much of the feedback as tells the streaks around the places that wait, which are taken off as it comes by.
+    """The feedback that is needed for the streaks around the waiting places; removes the places that it reaches.
 
-    It ends behind an up or a neutral, so that no streak is cut, and before a place that is far.
+    It ends after a rating that is not negative, so that no streak is cut, and before a place that is far away.
     """
     passed: Cursor | None = None
     idle = 0
@@ -270,7 +270,7 @@ def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Fe
         idle += 1
         while waiting and waiting[0] <= place:
             passed, idle = waiting.popleft(), 0
-        # An up that was touched itself may have cut a streak in two: the second half is meant as well.
+        # A touched thumbs-up may have cut a streak in two: the second half is needed as well.
         between = one.rating is not Rating.DOWN and place != passed
         if between and (not waiting or idle > _FAR):
             return
@@ -278,7 +278,7 @@ def _needed(feedback: Iterable[Feedback], waiting: deque[Cursor]) -> Iterator[Fe
 
 
 def _overlap(streak: Streak, places: Iterable[Cursor]) -> bool:
-    """Whether any of these downs is one of the streak's."""
+    """Whether any of these places is in the streak."""
     return any(streak.began <= place <= streak.last for place in places)
 
 
@@ -287,7 +287,7 @@ def _is_down(feedback: Feedback | None) -> bool:
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """That much later or earlier, but within the years that there are."""
+    """The moment shifted by a duration, within the range of ``datetime``."""
     try:
         return moment + by
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Alerts about what happens, or does not happen, within a window of time."""
+"""Alerts about patterns within a window of time."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from harken.ports.repository import FeedbackRepository
 from harken.services.alerting.rule_states import RuleState, RuleStates
 from harken.services.feedback.backlog import backlog
 
-#: An agent that has given nothing to judge for so long is no longer expected to.
+#: An agent without feedback for so long is no longer expected to get feedback.
 KNOWN: Final = timedelta(days=30)
 _BY_AGENT: Final = GroupBy(Dimension.AGENT)
 _PAGE: Final = 500
 
 T = TypeVar("T")
 
-#: For how long no relay may have known a rule before its alerts are resolved: a rule that was renamed or removed. Long
-#: enough for relays to be updated one after the other, and for one that knows the rule to be restarted.
+#: The alerts of a rule that was renamed or removed are resolved when no relay has had the rule for so long. It is long
+#: enough to update relays one after another, and to restart one that has the rule.
 RETIRED: Final = timedelta(hours=2)
 
 
 @frozen
 class Evaluation:
-    """What evaluating a rule gave: the patterns with when they began, by subject; and which, once found, go on."""
+    """The result of an evaluation: the patterns and their beginnings by subject, and the subjects that stay open."""
 
     found: Mapping[Subject, tuple[Finding, datetime]] = field(factory=dict)
     going_on: Collection[Subject] = ()
@@ -55,31 +55,32 @@ class Evaluation:
 
 @frozen
 class Window:
-    """A stretch of time that ends at ``last``, which is in it; the beginning is not."""
+    """An interval of time that ends at ``last``, inclusive; its beginning is exclusive."""
 
     last: datetime
     length: timedelta
 
     @property
     def began(self) -> datetime:
-        """Where it begins."""
+        """The beginning, exclusive."""
         return self.last - self.length
 
     def query(self, application: str, agent_id: str | None, rating: Rating | None = None) -> FeedbackQuery:
-        """The feedback in it."""
+        """The query for the feedback in it."""
         since, until = self.began + MICROSECOND, self.last + MICROSECOND
         return FeedbackQuery(application=application, agent_id=agent_id, rating=rating, since=since, until=until)
 
     def weeks_before(self, weeks: int) -> Iterator[Window]:
-        """The same hours of so many weeks before."""
+        """The same hours of each of the weeks before."""
         return (Window(self.last - week * WEEK, self.length) for week in range(1, weeks + 1))
 
 
 class WindowWatch:
-    """Evaluates rules at a point in time; raises an alert where there is a pattern, and resolves where it is over.
+    """Evaluates rules at a point in time; raises alerts about patterns, and resolves them when the patterns have ended.
 
-    At most one alert of a rule is open for each subject. It is resolved when every evaluation has found its pattern
-    over, by the rule's margin, for as long as the rule says; since when is kept in the storage, for all processes.
+    At most one alert of a rule is open for each subject. It is resolved when all evaluations for the time that the rule
+    requires have found that its pattern has ended by the rule's margin. The storage has since when that is so, for all
+    processes.
     """
 
     def __init__(self, repository: FeedbackRepository, alerts: AlertRepository, states: RuleStates) -> None:
@@ -87,34 +88,34 @@ class WindowWatch:
         self._alerts = alerts
         self._states = states
 
-    def look(self, rule: WindowRule, application: str, now: datetime, state: RuleState) -> int:
-        """Update the alerts of a rule in an application; how many were raised or resolved."""
+    def evaluate(self, rule: WindowRule, application: str, now: datetime, state: RuleState) -> int:
+        """Update the alerts of a rule in an application; returns how many were raised or resolved."""
         alerts = {alert.subject: alert for alert in self.open_alerts(application, rule.name)}
         evaluation = self._evaluate(rule, application, now, alerts)
         raised = sum(
             self._raise(rule, application, subject, *evaluation.found[subject], at=now)
             for subject in evaluation.found.keys() - alerts.keys()
         )
-        # An alert of another kind is left from an earlier rule of this name; its pattern is no longer evaluated.
-        over = [
+        # An alert of another kind is from an earlier rule with this name; its pattern is not evaluated any more.
+        ended = [
             alert
             for alert in alerts.values()
             if alert.kind is not rule.kind or alert.subject not in evaluation.going_on
         ]
-        resolved = self._settle(state, over, resolve_after(rule), now, others=len(alerts) - len(over) + raised)
+        resolved = self._settle(state, ended, resolve_after(rule), now, others=len(alerts) - len(ended) + raised)
         return raised + resolved
 
     def retire(self, state: RuleState, now: datetime) -> int:
-        """Update the alerts of a rule that is not configured here; how many were resolved."""
-        # A page is enough: what is left is resolved at the next look.
+        """Update the alerts of a rule that is not configured here; returns how many were resolved."""
+        # A page is enough: the next evaluation resolves the rest.
         alerts = list(islice(self.open_alerts(state.application, state.rule), _PAGE))
         return self._settle(state, alerts, RETIRED, now, others=0)
 
-    def _settle(self, state: RuleState, over: Sequence[Alert], hold: timedelta, now: datetime, *, others: int) -> int:
-        """Resolve the alerts whose pattern has been over for long enough, and save since when the rest has been."""
-        # What was saved by a clock that was ahead begins now.
-        since = {alert.id: min(state.over_since.get(alert.id, now), now) for alert in over}
-        due = [alert for alert in over if now - since[alert.id] >= hold]
+    def _settle(self, state: RuleState, ended: Sequence[Alert], hold: timedelta, now: datetime, *, others: int) -> int:
+        """Resolve the alerts whose pattern has ended long enough ago, and store since when the others have."""
+        # A time that a fast clock has stored is not later than now.
+        since = {alert.id: min(state.ended_since.get(alert.id, now), now) for alert in ended}
+        due = [alert for alert in ended if now - since[alert.id] >= hold]
         resolved = sum(self._resolve(alert, now) for alert in due)
         for alert in due:
             del since[alert.id]
@@ -136,7 +137,7 @@ class WindowWatch:
         at: datetime,
     ) -> int:
         latest = self._alerts.latest(application, rule.name, subject)
-        # A clock that was ahead must not keep alerts back for longer than the cooldown.
+        # A fast clock must not suppress alerts for longer than the cooldown.
         if latest and (latest.is_open or abs(at - latest.raised_at) < rule.cooldown):
             return 0
         alert = pattern_alert(
@@ -145,7 +146,7 @@ class WindowWatch:
         return int(self._alerts.add(alert, alert.event()))
 
     def open_alerts(self, application: str, rule: str | None = None) -> Iterator[Alert]:
-        """The alerts that are open, of all rules or of one."""
+        """The open alerts of all rules, or of one."""
         after: Alert | None = None
         while page := self._alerts.find(application, limit=_PAGE, after=after, open=True, rule=rule):
             yield from page
@@ -154,61 +155,65 @@ class WindowWatch:
     def _evaluate(
         self, rule: WindowRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
     ) -> Evaluation:
-        """Look for the pattern of a rule; ``alerts`` are those that are open."""
+        """Evaluate the pattern of a rule; ``alerts`` are the open ones."""
         match rule:
             case SatisfactionRule():
-                return self._unsatisfied(rule, application, now)
+                return self._evaluate_satisfaction(rule, application, now)
             case RateRule():
-                return self._rising(rule, application, now, alerts)
+                return self._evaluate_rate(rule, application, now, alerts)
             case ThemeRule():
-                return self._surging(rule, application, now, alerts)
+                return self._evaluate_theme(rule, application, now, alerts)
             case SilenceRule():
-                return self._silent(rule, application, now, alerts)
+                return self._evaluate_silence(rule, application, now, alerts)
             case QueueRule():
-                return self._queueing(rule, application, now)
+                return self._evaluate_queue(rule, application, now)
 
-    # --- each kind -------------------------------------------------------------------------------------------------
+    # --- kinds of rules ----------------------------------------------------------------------------------------------
 
-    def _unsatisfied(self, rule: SatisfactionRule, application: str, now: datetime) -> Evaluation:
+    def _evaluate_satisfaction(self, rule: SatisfactionRule, application: str, now: datetime) -> Evaluation:
         window = Window(now, rule.window)
         groups = self._groups(rule, application, window)
-        return _since_the_window(
+        return _evaluation(
             window,
             {subject: rule.finding(subject, summary) for subject, summary in groups.items()},
             {subject for subject, summary in groups.items() if rule.goes_on(summary)},
         )
 
-    def _rising(self, rule: RateRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]) -> Evaluation:
+    def _evaluate_rate(
+        self, rule: RateRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
+    ) -> Evaluation:
         window = Window(now, rule.window)
         counts = self._ratings(rule, application, window)
         if not _any_enough(rule, counts, alerts):
             return Evaluation()
         baseline: Counter[Subject] = Counter()
-        weeks = self._lived(application, window, rule.weeks)
+        weeks = self._weeks_with_feedback(application, window, rule.weeks)
         for week in weeks:
             baseline += self._ratings(rule, application, week)
-        return _since_the_window(
+        return _evaluation(
             window,
             {subject: rule.finding(subject, n, baseline[subject], len(weeks)) for subject, n in counts.items()},
             {subject for subject, n in counts.items() if rule.goes_on(n, baseline[subject], len(weeks))},
         )
 
-    def _surging(self, rule: ThemeRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]) -> Evaluation:
+    def _evaluate_theme(
+        self, rule: ThemeRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
+    ) -> Evaluation:
         window = Window(now, rule.window)
         counts = self._mentions(rule, application, window)
         if not _any_enough(rule, counts, alerts):
             return Evaluation()
         baseline: Counter[tuple[str, Subject]] = Counter()
-        weeks = self._lived(application, window, rule.weeks)
+        weeks = self._weeks_with_feedback(application, window, rule.weeks)
         for week in weeks:
             baseline += self._mentions(rule, application, week)
-        return _since_the_window(
+        return _evaluation(
             window,
             {rule.subject(*theme): rule.finding(*theme, n, baseline[theme], len(weeks)) for theme, n in counts.items()},
             {rule.subject(*theme) for theme, n in counts.items() if rule.goes_on(n, baseline[theme], len(weeks))},
         )
 
-    def _silent(
+    def _evaluate_silence(
         self, rule: SilenceRule, application: str, now: datetime, alerts: Mapping[Subject, Alert]
     ) -> Evaluation:
         found: dict[Subject, tuple[Finding, datetime]] = {}
@@ -221,7 +226,7 @@ class WindowWatch:
                 found[subject] = finding, last
         return Evaluation(found, found.keys())
 
-    def _queueing(self, rule: QueueRule, application: str, now: datetime) -> Evaluation:
+    def _evaluate_queue(self, rule: QueueRule, application: str, now: datetime) -> Evaluation:
         subject, waiting = Subject("application", application), backlog(self._repository, application)
         finding = rule.finding(subject, waiting, now)
         return Evaluation(
@@ -230,29 +235,29 @@ class WindowWatch:
         )
 
     def _expected(self, rule: SilenceRule, application: str, now: datetime) -> set[Subject]:
-        """Who may have been silent for too long: not those from whom something came since."""
+        """The subjects that may have been silent for too long: those without recent feedback."""
         if rule.by == "application":
             return {Subject("application", application)}
         known = self._groups(rule, application, Window(now, max(KNOWN, 2 * rule.after)))
         return known.keys() - self._groups(rule, application, Window(now, rule.after)).keys()
 
-    # --- what they count -------------------------------------------------------------------------------------------
+    # --- statistics --------------------------------------------------------------------------------------------------
 
     def _groups(self, rule: WindowRule, application: str, window: Window) -> Mapping[Subject, Summary]:
-        """The figures of a window, by the subjects that the rule looks at."""
+        """The statistics of a window, by the subjects of the rule."""
         query = window.query(application, rule.agent)
         if rule.by == "application":
             whole = self._repository.summarize(query)
-            return {Subject("application", application): figures for figures in whole.values()}
+            return {Subject("application", application): summary for summary in whole.values()}
         groups = self._repository.summarize(query, _BY_AGENT)
-        return {Subject("agent", agent): figures for agent, figures in groups.items() if isinstance(agent, str)}
+        return {Subject("agent", agent): summary for agent, summary in groups.items() if isinstance(agent, str)}
 
     def _ratings(self, rule: RateRule, application: str, window: Window) -> Counter[Subject]:
         groups = self._groups(rule, application, window)
-        return Counter({subject: rule.count(figures) for subject, figures in groups.items()})
+        return Counter({subject: rule.count(summary) for subject, summary in groups.items()})
 
     def _mentions(self, rule: ThemeRule, application: str, window: Window) -> Counter[tuple[str, Subject]]:
-        """How many downs of a window mention each keyword, by the subjects that the rule looks at."""
+        """How many negative comments in a window mention each keyword, by the subjects of the rule."""
         mentions: Counter[tuple[str, Subject]] = Counter()
         for down in self._repository.stream(window.query(application, rule.agent, Rating.DOWN)):
             value = application if rule.by == "application" else down.agent_id
@@ -261,8 +266,8 @@ class WindowWatch:
                 mentions.update((theme.keyword, group) for theme in themes([down.comment], rule.keywords))
         return mentions
 
-    def _lived(self, application: str, window: Window, weeks: int) -> list[Window]:
-        """The same hours of those weeks before in which the application had any feedback at all."""
+    def _weeks_with_feedback(self, application: str, window: Window, weeks: int) -> list[Window]:
+        """The same hours of each of the weeks before in which the application had any feedback."""
         before = window.weeks_before(weeks)
         return [week for week in before if self._has_any(Window(week.last, WEEK).query(application, None))]
 
@@ -274,9 +279,9 @@ def _any_enough(rule: RateRule | ThemeRule, counts: Counter[T], alerts: Collecti
     return any(rule.enough(count, is_open=bool(alerts)) for count in counts.values())
 
 
-def _since_the_window(
+def _evaluation(
     window: Window, findings: Mapping[Subject, Finding | None], going_on: Collection[Subject]
 ) -> Evaluation:
-    """The patterns that were found, each of which begins with the window."""
+    """The evaluation with these findings, which begin with the window."""
     found = {subject: (finding, window.began) for subject, finding in findings.items() if finding}
     return Evaluation(found, going_on)

@@ -1,1 +1,1 @@
-"""Use cases around single feedback: submitting, voting, replying, moderating and erasing."""
+"""Use cases of feedback: submitting, voting, changing, replying, moderating and erasing."""

@@ -1,4 +1,4 @@
-"""What can wait, and nobody waits for: done by a few threads, refused where it becomes too much."""
+"""Jobs that run later in a few threads, and are refused when too many wait."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from harken.services.interruption import SafeCondition
 
 logger = logging.getLogger(__name__)
 
-#: For how many seconds a thread waits for something more to do before it ends.
+#: For how many seconds a thread waits for another job before it ends.
 _IDLE: Final = 10.0
 
 Job = Callable[[], object]
 
 
 class Background:
-    """Does jobs in the order in which they came, some at a time.
+    """Runs jobs in the order in which they were added, a few at a time.
 
-    Its threads begin when there is something to do, and end when there is nothing for a while. They keep no
-    interpreter from ending: what is not done by then is not done at all.
+    Threads are started when there are jobs, and end when there were none for a while. They are daemon threads: jobs
+    that have not run when the interpreter exits are dropped.
     """
 
     def __init__(self, name: str, *, threads: int = 2, max_waiting: int = 1_000, idle: float = _IDLE) -> None:
@@ -43,18 +43,18 @@ class Background:
 
     @property
     def waiting(self) -> int:
-        """How many jobs nobody has begun yet."""
+        """How many jobs have not started."""
         return len(self._jobs)
 
     @property
     def refused(self) -> int:
-        """How many jobs were not taken since it was made: too many waited, or it was closed."""
+        """How many jobs were refused so far, because too many waited or it was closed."""
         return self._refused
 
     def soon(self, job: Job) -> bool:
-        """Do this later, and say whether it will be done. Takes no time and raises nothing."""
+        """Run this later; ``False`` if the job is refused. Does not block and raises nothing."""
         if os.getpid() != self._pid:
-            # The threads are those of another process, and its lock may be held here for ever.
+            # After a fork: the threads run in the parent, and the lock may be locked here for ever.
             return False
         with self._state:
             taken = not self._closed and len(self._jobs) < self._max_waiting and self._has_thread()
@@ -64,15 +64,15 @@ class Background:
             else:
                 self._refused += 1
             refused = self._refused
-        # Whoever sends too much shall not fill the log as well: the first, the second, the fourth, the eighth time ...
+        # An overload must not fill the log as well: the first, second, fourth, eighth ... refusal is logged.
         if not taken and not refused & (refused - 1):
-            logger.warning("%s: too much waits already, or it is closed; %d refused so far", self._name, refused)
+            logger.warning("%s: too many jobs wait, or it is closed; %d refused so far", self._name, refused)
         return taken
 
     def close(self, patience: float = 1.0) -> int:
-        """Take nothing more, forget what waits and say how much that was; wait so many seconds for what is being done.
+        """Refuse further jobs, drop those that wait, and wait up to ``patience`` seconds for those that run.
 
-        Closing twice is harmless, and so is closing after a fork, and by a job.
+        May be called twice, after a fork, and by a job. Returns how many jobs were dropped.
         """
         if os.getpid() != self._pid:
             return 0
@@ -86,18 +86,18 @@ class Background:
         for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
         if dropped:
-            logger.warning("%s: closed with %d still to be done, which are dropped", self._name, dropped)
+            logger.warning("%s: closed; %d waiting jobs were dropped", self._name, dropped)
         return dropped
 
     def _has_thread(self) -> bool:
-        """Whether some thread will come to the next job; begins one where none is free."""
+        """Whether a thread will run the next job; starts one if none is idle."""
         if self._idle > len(self._jobs) or len(self._threads) >= self._max_threads:
             return True
         thread = Thread(target=self._work, name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            # The interpreter is going down, or the machine has no more threads to give.
+            # The interpreter is shutting down, or the machine is out of threads.
             return bool(self._threads)
         self._threads.add(thread)
         return True
@@ -107,11 +107,11 @@ class Background:
             try:
                 job()
             except BaseException:
-                # Not even what would exit may cost the thread: others wait for it.
+                # Even SystemExit must not end the thread, as other jobs wait for it.
                 logger.exception("%s failed", self._name)
 
     def _take(self) -> Job | None:
-        """The next job; ``None`` when there is none any more, and the thread shall end."""
+        """The next job; ``None`` if the thread should end."""
         with self._state:
             self._idle += 1
             self._state.wait_for(lambda: self._jobs or self._closed, self._idle_seconds)

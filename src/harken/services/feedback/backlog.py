@@ -1,4 +1,4 @@
-"""What awaits moderation in an application: how much, and since when."""
+"""The size of the moderation queue, and how long its oldest entry has waited."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from harken.ports.repository import FeedbackRepository
 
 
 def backlog(repository: FeedbackRepository, application: str) -> Backlog:
-    """The moderation queue of an application, in figures.
+    """The size of an application's moderation queue, and since when its oldest entry waits.
 
-    An entry waits since its author gave it or last changed it, or since a moderator set it back to pending.
+    An entry waits since its author submitted or last changed it, or since a moderator set it back to pending.
     """
     pending = FeedbackQuery(application=application, statuses=frozenset({ModerationStatus.PENDING}))
-    waiting = sum(figures.total for figures in repository.summarize(pending).values())
+    waiting = sum(summary.total for summary in repository.summarize(pending).values())
     since: datetime | None = None
     if waiting:
-        # Oldest first: what was given after the best so far cannot have waited for longer.
+        # Oldest first: an entry that was created after the oldest one so far cannot have waited longer.
         for feedback in repository.stream(pending):
             if since is not None and feedback.created_at >= since:
                 break
@@ -28,7 +28,7 @@ def backlog(repository: FeedbackRepository, application: str) -> Backlog:
 
 
 def _waits_since(feedback: Feedback) -> datetime:
-    # A change that is held drops the decision before it. Which change was held is not stored, so the last one counts.
+    # A change that is held drops the decision before it. It is not stored which change was held: take the last one.
     held_at = feedback.revisions[-1].replaced_at if feedback.revisions else feedback.created_at
-    # Never earlier than it was given, also where clocks differ.
+    # Never earlier than its creation, even if clocks differ.
     return max(feedback.created_at, feedback.moderation.decided_at or held_at)

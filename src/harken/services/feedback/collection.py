@@ -1,35 +1,20 @@
-"""Collecting feedback: from what a person sends to what is kept, and what they may do with it later."""
+"""Collecting feedback: submissions and votes, and what authors and operators do with stored feedback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from typing import Unpack
 
 from attrs import evolve
 
 from harken.domain.erasure import Erased
-from harken.domain.errors import (
-    FeedbackNotFound,
-    FeedbackRejected,
-    FeedbackWithdrawn,
-    IdempotencyConflict,
-    StaleFeedback,
-)
+from harken.domain.errors import FeedbackRejected, FeedbackWithdrawn, StaleFeedback
 from harken.domain.events import Event, EventType
-from harken.domain.feedback import (
-    DEFAULT_APPLICATION,
-    NO_CONTEXT,
-    Change,
-    Feedback,
-    Rating,
-    Scalar,
-    Submission,
-    Target,
-)
-from harken.domain.history import limit_history
+from harken.domain.feedback import DEFAULT_APPLICATION, Change, Feedback, Rating, Submission, Target
 from harken.domain.idempotency import fingerprint
-from harken.domain.moderation import Moderation, ModerationStatus
-from harken.domain.query import ANY_STATUS, Cursor, FeedbackQuery, Page
+from harken.domain.moderation import Moderation
+from harken.domain.query import Cursor, FeedbackQuery, Page
 from harken.domain.replies import ReplyRule, reply_to
 from harken.domain.rules import (
     SPAM,
@@ -48,27 +33,21 @@ from harken.ports.time import Clock, NewId
 from harken.services.feedback.editing import Check, Editor, find, get
 from harken.services.feedback.erasing import Eraser
 from harken.services.feedback.group_commit import GroupCommit, OnWrite
-from harken.services.feedback.middleware import (
-    Middleware,
-    Opened,
-    Receipt,
-    first,
-    refusal,
-    tell_failure,
-    tell_failures,
-    tell_receipt,
-)
+from harken.services.feedback.keywords import VoteKeywords, build_submission, check_keywords
+from harken.services.feedback.middleware import Middleware, MiddlewareChain, Receipt
 from harken.services.feedback.replying import Replying
+from harken.services.feedback.revising import revised, same_content
+from harken.services.feedback.voting import Voting, key_reused
 from harken.services.interruption import SafeFuture
 
 
 def filtered_by(spam_filter: SpamFilter) -> Rule:
-    """The rule that a spam filter makes."""
+    """The rule that a spam filter defines."""
     return lambda submission: (SPAM,) if spam_filter.is_spam(submission) else ()
 
 
 class CollectionService:
-    """Takes submissions in, through middleware, text ports and rules, and keeps what passes."""
+    """Takes submissions through middleware, text ports and rules, and stores those that pass."""
 
     def __init__(
         self,
@@ -99,63 +78,52 @@ class CollectionService:
         self._reply_rules = tuple(reply_rules)
         self._editor = editor or Editor(repository)
         self._eraser = eraser
+        self._voting = Voting(repository, self._editor)
         self._replying = Replying(repository, responder, clock=clock, editor=self._editor) if responder else None
         self._group_commit = GroupCommit(repository.add, max_queue=max_queue, max_batch=max_batch)
 
     def close(self) -> None:
-        """Finish what was begun and refuse what comes later. A responder gets a second to finish, and then no more."""
+        """Write what is queued, and refuse later submissions. Waits up to one second for a responder."""
         self._group_commit.close()
         if self._replying:
             self._replying.close()
 
     @property
     def waiting(self) -> int:
-        """How many submissions wait to be written now, besides those that are being written."""
+        """How many submissions are queued, without those that are being written."""
         return self._group_commit.waiting
 
     def on_write(self, callback: OnWrite) -> None:
-        """Call this after each write, also one that failed, with the number of submissions that it was to carry.
+        """Call this after each group commit, even a failed one, with its number of submissions.
 
-        Any thread may call it, and several may at once; it should be quick. What it raises is logged and changes
-        nothing. Only writes that submissions share are told of: the editor tells of those of :meth:`submit_many`, and
-        of changes.
+        Any thread may call it, and several may at the same time; it should be quick. An error that it raises is logged.
+        It is not called for :meth:`submit_many` and for changes: see :meth:`Editor.on_change`.
         """
         self._group_commit.on_write(callback)
 
-    # --- in --------------------------------------------------------------------------------------------------------
+    # --- Submitting --------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Receipt:
-        """Check a submission and keep it; on return it is durable.
+        """Check a submission and store it; on return it is durable.
 
-        The same idempotency key with the same body gives the first receipt again, marked as a duplicate; the rules look
-        at the body first.
+        The same idempotency key with the same body returns the first receipt again, marked as a duplicate, if the body
+        passes the rules.
 
         Raises:
             FeedbackRejected: it breaks rules; ``violations`` has all of them.
             IdempotencyConflict: the key was used before in this session, with another body.
-            Overloaded: too much is waiting to be written; nothing was kept.
+            Overloaded: the queue is full; nothing was stored.
             StorageError: it could not be stored.
         """
         return self._submit(submission)
 
-    def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
-        opened: Opened = []
-        try:
-            item = self._prepare(submission, opened)
-            receipt = self._receipt(item, self._group_commit.commit(item), check)
-        except Exception as error:
-            tell_failure(opened, error)
-            raise
-        tell_receipt(opened, receipt)
-        return receipt
-
     def submit_soon(self, submission: Submission) -> Future[Receipt]:
-        """The same without waiting for the storage: whatever :meth:`submit` raises, the future raises."""
+        """Like :meth:`submit`, without waiting for the storage: the future returns the receipt or raises the error."""
         future: Future[Receipt] = SafeFuture()
-        opened: Opened = []
+        chain = MiddlewareChain(self._middleware)
 
         def fail(error: BaseException) -> None:
-            tell_failure(opened, error)
+            chain.failed(error)
             future.set_exception(error)
 
         def finish(committed: Future[Outcome]) -> None:
@@ -165,13 +133,13 @@ class CollectionService:
                 fail(error)
             else:
                 try:
-                    tell_receipt(opened, receipt)
+                    chain.succeeded(receipt)
                 finally:
                     # It is stored, even if a middleware exits.
                     future.set_result(receipt)
 
         try:
-            item = self._prepare(submission, opened)
+            item = self._prepare(submission, chain)
             self._group_commit.commit_soon(item, finish)
         except Exception as error:  # noqa: BLE001 - the future raises it
             fail(error)
@@ -180,37 +148,53 @@ class CollectionService:
     def submit_many(
         self, submissions: Iterable[Submission], *, announce: bool = True
     ) -> list[Receipt | FeedbackRejected]:
-        """Check many and keep them in one write; a bad one is its own answer and stops no other.
+        """Check many submissions and store them in one write. The result of a refused one is its error.
 
         Args:
-            submissions: as many as one write should carry; a few thousand are plenty.
-            announce: whether events are stored with them, so that somebody is told; old feedback is no news.
+            submissions: at most a few thousand, as one write carries all of them.
+            announce: whether their events are stored, and so sent to channels; not useful for old feedback.
 
         Raises:
             StorageError: they could not be stored.
         """
-        checked: list[tuple[Accepted | FeedbackRejected, Opened]] = []
+        checked: list[tuple[Accepted | FeedbackRejected, MiddlewareChain]] = []
         for submission in submissions:
-            opened: Opened = []
+            chain = MiddlewareChain(self._middleware)
             try:
-                checked.append((self._prepare(submission, opened, announce=announce), opened))
+                checked.append((self._prepare(submission, chain, announce=announce), chain))
             except FeedbackRejected as error:
-                checked.append((error, opened))
+                checked.append((error, chain))
             except Exception as error:
-                tell_failures([*(before for _, before in checked), opened], error)
+                for one in (*(before for _, before in checked), chain):
+                    one.failed(error)
                 raise
         try:
             outcomes = self._repository.add([item for item, _ in checked if isinstance(item, Accepted)])
         except Exception as error:
-            tell_failures([opened for _, opened in checked], error)
+            for _, chain in checked:
+                chain.failed(error)
             raise
         if announce and outcomes:
-            self._editor.tell()
-        answers = iter(outcomes)
+            self._editor.notify()
+        remaining = iter(outcomes)
         return [
-            self._answer(item, next(answers), opened) if isinstance(item, Accepted) else refusal(item, opened)
-            for item, opened in checked
+            self._result(item, next(remaining), chain) if isinstance(item, Accepted) else _refused(item, chain)
+            for item, chain in checked
         ]
+
+    def restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
+        """Store feedback of another storage unchanged: with its ids, versions and revisions, and without events.
+
+        Raises:
+            FeedbackRejected: an entry is not well-formed; nothing was stored.
+            StorageError: they could not be stored.
+        """
+        for one in feedback:
+            if violations := tuple(restore_violations(one)):
+                raise FeedbackRejected(violations)
+        return self._repository.add([Accepted(one) for one in feedback])
+
+    # --- Voting ------------------------------------------------------------------------------------------------------
 
     def set_vote(
         self,
@@ -219,47 +203,47 @@ class CollectionService:
         rating: Rating | str | None,
         comment: str = "",
         *,
-        tags: Sequence[str] = (),
-        context: Mapping[str, Scalar] = NO_CONTEXT,
-        idempotency_key: str | None = None,
-        application: str | None = None,
         check: Check | None = None,
+        **keywords: Unpack[VoteKeywords],
     ) -> Receipt:
-        """Make this the author's one vote on that session or message; an earlier vote becomes a revision of it.
+        """Set the author's one vote on a session or message; an earlier vote becomes a revision of it.
 
-        A new rating drops the old one's tags and reply, and may get a reply of its own; another agent drops the reply
-        and what a moderator said, too. Setting the same vote again changes nothing and gives a duplicate; setting one
-        that was withdrawn brings it back. Without ``application`` it is the one connected for.
+        A new rating drops the old tags and the old reply, and may get a new reply. Another agent also drops the reply
+        and the moderator's reason. Setting the same vote again changes nothing and returns a duplicate; setting a
+        withdrawn vote again restores it.
 
-        ``check`` is called with the earlier vote before it is replaced, see :meth:`change`. Raises what :meth:`submit`
-        raises.
+        Args:
+            target: the session or message, and the agent.
+            author: the person who votes, as an opaque id.
+            rating: ``"up"``, ``"down"`` or ``None`` for neutral.
+            comment: the text.
+            check: called with the earlier vote before it is replaced, see :meth:`change`.
+            keywords: see :class:`harken.services.feedback.keywords.VoteKeywords`.
+
+        Raises what :meth:`submit` raises.
         """
-        submission = Submission(
-            target=target,
-            author=author,
-            rating=rating,
-            comment=comment,
-            tags=tags,
-            context=context,
-            idempotency_key=idempotency_key,
-            application=self._application if application is None else application,
-            vote=True,
+        check_keywords(keywords, VoteKeywords)
+        submission = build_submission(
+            target, rating, comment, keywords, application=self._application, author=author, vote=True
         )
         return self._submit(submission, check)
 
-    def restore(self, feedback: Sequence[Feedback]) -> Sequence[Outcome]:
-        """Store feedback that was accepted elsewhere, as it was, without events: ids, versions and revisions are kept.
+    def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
+        """The votes of an author in a session that are not withdrawn, oldest first, in any moderation status."""
+        return list(self._voting.of_author(application, session_id, author))
 
-        Raises:
-            FeedbackRejected: one of them is not well-formed; nothing was stored.
-            StorageError: they could not be stored.
+    def withdraw_vote(
+        self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None
+    ) -> Feedback | None:
+        """Withdraw an author's vote on a message; ``None`` if there is none, also if it is withdrawn already.
+
+        ``check`` may refuse that, see :meth:`change`.
         """
-        for one in feedback:
-            if violations := tuple(restore_violations(one)):
-                raise FeedbackRejected(violations)
-        return self._repository.add([Accepted(one) for one in feedback])
+        votes = self._voting.of_author(application, session_id, author)
+        vote = next((vote for vote in votes if vote.message_id == message_id), None)
+        return vote and self.withdraw(application, vote.id, check=check)
 
-    # --- later -----------------------------------------------------------------------------------------------------
+    # --- Changing ----------------------------------------------------------------------------------------------------
 
     def change(
         self,
@@ -270,32 +254,30 @@ class CollectionService:
         expected_version: int | None = None,
         check: Check | None = None,
     ) -> Feedback:
-        """Change what feedback says; the whole of it is checked again, and what it said before is kept.
+        """Change the content of feedback. The whole entry is checked again, and the old content becomes a revision.
 
-        It can be changed as often as its author likes: the first revision and the latest 99 are kept.
-
-        Where there is no reply, it may get one as new feedback does. A change that changes nothing is none: the
-        feedback comes back as it is.
+        There is no limit to the number of changes: the first revision and the latest 99 are stored. Feedback without a
+        reply may get one. A change to the same content stores nothing and returns the feedback.
 
         Args:
-            application: whose feedback it is.
-            feedback_id: which feedback.
-            change: what shall be different.
-            expected_version: the version that the author saw; ``None`` to change whatever is there.
-            check: is called with the feedback as it is right before the change, whoever else changes it meanwhile; what
-                it raises is raised, and nothing is changed.
+            application: the application that the feedback belongs to.
+            feedback_id: the id of the feedback.
+            change: the parts to change.
+            expected_version: the version that the author saw; ``None`` to change any version.
+            check: called with the stored feedback right before the change, even if another thread or process changes
+                it at the same time. An error that it raises is raised, and nothing is changed.
 
         Raises:
-            FeedbackNotFound: there is none.
-            FeedbackWithdrawn: it was taken back.
-            FeedbackRejected: the whole would break rules.
+            FeedbackNotFound: there is no such feedback.
+            FeedbackWithdrawn: it is withdrawn.
+            FeedbackRejected: the changed feedback would break rules.
             StaleFeedback: it has another version than expected.
         """
 
         def edit(current: Feedback) -> Feedback:
-            _expect(current, expected_version)
-            _must_stand(current)
-            return self._revise(current, change.applied_to(current))
+            _check_version(current, expected_version)
+            _check_not_withdrawn(current)
+            return self._apply_change(current, change.applied_to(current))
 
         updated = self._editor.update(application, feedback_id, edit, EventType.UPDATED, check=check)
         if self._replying and updated.changed:
@@ -303,12 +285,12 @@ class CollectionService:
         return updated.feedback
 
     def withdraw(self, application: str, feedback_id: str, *, check: Check | None = None) -> Feedback:
-        """Take feedback back, for its author: it no longer counts. Doing so twice changes nothing.
+        """Withdraw feedback for its author: it is no longer counted. Withdrawing it again changes nothing.
 
         ``check`` may refuse that, see :meth:`change`.
 
         Raises:
-            FeedbackNotFound: there is none.
+            FeedbackNotFound: there is no such feedback.
         """
 
         def edit(current: Feedback) -> Feedback:
@@ -316,63 +298,49 @@ class CollectionService:
 
         return self._editor.update(application, feedback_id, edit, EventType.WITHDRAWN, check=check).feedback
 
-    def withdraw_vote(
-        self, application: str, session_id: str, message_id: str | None, author: str, *, check: Check | None = None
-    ) -> Feedback | None:
-        """Take an author's vote on a message back; ``None`` if there is none. Doing so twice changes nothing.
-
-        ``check`` may refuse that, see :meth:`change`.
-        """
-        cast = (vote for vote in self.votes(application, session_id, author) if vote.message_id == message_id)
-        vote = next(cast, None)
-        return vote and self.withdraw(application, vote.id, check=check)
-
     def reply(self, application: str, feedback_id: str, text: str | None) -> Feedback:
-        """Answer the person, or take the answer back with ``None``.
+        """Set the reply to the submitter, or remove it with ``None``.
 
         Raises:
-            FeedbackNotFound: there is none.
-            FeedbackWithdrawn: it was taken back.
-            FeedbackRejected: the reply is not text that every storage can keep.
+            FeedbackNotFound: there is no such feedback.
+            FeedbackWithdrawn: it is withdrawn.
+            FeedbackRejected: the reply is not text that every storage can store.
         """
         if text is not None and (problem := long_text_problem("reply", text)):
             raise FeedbackRejected([problem])
 
         def edit(current: Feedback) -> Feedback:
-            _must_stand(current)
+            _check_not_withdrawn(current)
             return current if current.reply == text else current.answered(text, at=self._clock())
 
         return self._editor.update(application, feedback_id, edit, EventType.UPDATED).feedback
 
     def erase(self, query: FeedbackQuery) -> Erased:
-        """Remove all that match permanently, with revisions, deliveries, alerts and figures; gives how much, by kind.
+        """Remove the matching feedback permanently, with revisions, deliveries, alerts and statistics.
 
-        A query that names only a session, or an author, means all of it, with the conversation and the metadata of the
-        session; see :meth:`Eraser.erase`. Any other finds only what counts unless it says more:
-        ``query.in_any_state()`` leaves nothing behind. Channels that know of the feedback are told that it was erased.
+        A query that names only a session, or an author, erases all of its feedback, with the conversation and the
+        metadata of the session; see :meth:`Eraser.erase`. Any other query matches counted feedback only, unless it asks
+        for more, such as ``query.in_any_state()``. Channels that know of the feedback are notified of the erasure.
+
+        Returns the numbers of what was removed, by kind.
         """
         erased = self._eraser.erase(query)
         if erased.feedback:
-            self._editor.tell()
+            self._editor.notify()
         return erased
 
-    # --- out -------------------------------------------------------------------------------------------------------
+    # --- Reading -----------------------------------------------------------------------------------------------------
 
     def get(self, application: str, feedback_id: str) -> Feedback:
-        """That feedback, whatever its state.
+        """The feedback with that id, in any state.
 
         Raises:
-            FeedbackNotFound: there is none.
+            FeedbackNotFound: there is no such feedback.
         """
         return get(self._repository, application, feedback_id)
 
-    def votes(self, application: str, session_id: str, author: str) -> list[Feedback]:
-        """The votes of an author in a session that stand, oldest first, approved or not."""
-        theirs = FeedbackQuery(application=application, session_id=session_id, author=author, statuses=ANY_STATUS)
-        return [feedback for feedback in self._repository.stream(theirs) if feedback.vote]
-
     def find(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
-        """A page of at most ``limit`` (1 to 1,000) that match, newest first; ``after`` is the last page's ``next``.
+        """A page of at most ``limit`` (1 to 1,000) matching entries, newest first; ``after`` is the last ``next``.
 
         Raises:
             InvalidQuery: the limit is out of range.
@@ -380,38 +348,43 @@ class CollectionService:
         return find(self._repository, query, limit=limit, after=after)
 
     def stream(self, query: FeedbackQuery) -> Iterator[Feedback]:
-        """All that match, oldest first, in constant memory."""
+        """All matching feedback, oldest first, in constant memory."""
         return self._repository.stream(query)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- Steps of a submission ---------------------------------------------------------------------------------------
 
-    def _prepare(self, original: Submission, opened: Opened, *, announce: bool = True) -> Accepted:
-        """Take a submission through middleware, text ports and rules, to what is stored."""
-        submission = original.enriched()
-        for middleware in self._middleware:
-            steps = middleware(submission)
-            submission = first(steps)
-            opened.append(steps)
-        submission = self._cleaned(submission)
-        moderation = self._judged(submission)
-        key = submission.idempotency_key
+    def _submit(self, submission: Submission, check: Check | None = None) -> Receipt:
+        chain = MiddlewareChain(self._middleware)
+        try:
+            item = self._prepare(submission, chain)
+            receipt = self._receipt(item, self._group_commit.commit(item), check)
+        except Exception as error:
+            chain.failed(error)
+            raise
+        chain.succeeded(receipt)
+        return receipt
+
+    def _prepare(self, original: Submission, chain: MiddlewareChain, *, announce: bool = True) -> Accepted:
+        """Take a submission through middleware, text ports and rules."""
+        submission = self._clean(chain.enter(original.enriched()))
+        moderation = self._apply_policy(submission)
         feedback = accepted(
-            self._felt(submission),
+            self._add_sentiment(submission),
             moderation,
             feedback_id=self._new_id(),
-            fingerprint=fingerprint(original) if key is not None else "",
+            fingerprint=fingerprint(original) if submission.idempotency_key is not None else "",
             at=self._clock(),
         )
         if not announce:
             return Accepted(feedback)
-        feedback = self._replied(feedback)
+        feedback = self._add_reply(feedback)
         return Accepted(feedback, (Event.about(feedback, EventType.CREATED),))
 
-    def _cleaned(self, submission: Submission) -> Submission:
-        """The submission with its comment as it is judged and kept.
+    def _clean(self, submission: Submission) -> Submission:
+        """The submission with its comment sanitised and trimmed.
 
         Raises:
-            FeedbackRejected: the comment is far too long to be cleaned first.
+            FeedbackRejected: the comment is far too long; sanitising it would take too long.
         """
         if violations := self._policy.oversized(submission):
             raise FeedbackRejected(violations)
@@ -421,146 +394,94 @@ class CollectionService:
                 submission = evolve(submission, comment=clean)
         return trimmed(submission)
 
-    def _judged(self, submission: Submission) -> Moderation:
+    def _apply_policy(self, submission: Submission) -> Moderation:
         verdict = self._policy.judge(submission)
         if verdict.violations:
             raise FeedbackRejected(verdict.violations)
         return verdict.moderation
 
-    def _felt(self, submission: Submission) -> Submission:
+    def _add_sentiment(self, submission: Submission) -> Submission:
         if self._sentiment_analyzer is None or submission.sentiment is not None or not submission.comment:
             return submission
         return evolve(submission, sentiment=self._sentiment_analyzer.analyze(submission.comment))
 
-    def _replied(self, feedback: Feedback) -> Feedback:
-        """The feedback with the reply that the rules have for it, if it has none yet."""
+    def _add_reply(self, feedback: Feedback) -> Feedback:
+        """The feedback with the reply of the first matching reply rule, unless it has a reply."""
         if not self._reply_rules or feedback.reply is not None:
             return feedback
         reply = reply_to(self._reply_rules, feedback)
         return feedback if reply is None else evolve(feedback, reply=reply)
 
     def _receipt(self, item: Accepted, outcome: Outcome, check: Check | None = None) -> Receipt:
-        receipt = self._settled(item, outcome, check)
+        receipt = self._settle(item, outcome, check)
         if self._replying and item.events and not receipt.duplicate:
             self._replying.ask(receipt.feedback)
         return receipt
 
-    def _settled(self, item: Accepted, outcome: Outcome, check: Check | None) -> Receipt:
+    def _settle(self, item: Accepted, outcome: Outcome, check: Check | None) -> Receipt:
+        """The receipt for an outcome of a write; replaces the earlier vote if that is what the write found."""
         match outcome:
             case Stored(feedback):
                 return Receipt(feedback)
             case DuplicateOf(feedback):
                 return Receipt(feedback, duplicate=True)
-            case Conflict(feedback, Taken.VOTE_SLOT):
-                return self._vote_again(feedback, item, check)
-        raise _conflict(outcome)
+            case Conflict(earlier, Taken.VOTE_SLOT):
+                revise = self._revise_and_reply if item.events else self._revise
+                if receipt := self._voting.replace(earlier, item, revise, check):
+                    return receipt
+                # The earlier vote was erased meanwhile, so this one is the first.
+                (again,) = self._repository.add([item])
+                if item.events:
+                    self._editor.notify()
+                return self._settle(item, again, check)
+            case Conflict(other, Taken.IDEMPOTENCY_KEY):
+                raise key_reused(other.idempotency_key)
+            case Conflict(other):
+                raise FeedbackRejected([Violation("id", "taken", f"Other feedback has the id {other.id!r}")])
 
-    def _vote_again(self, earlier: Feedback, item: Accepted, check: Check | None) -> Receipt:
-        """Put a vote in the place of the same author's earlier one."""
-        event = EventType.UPDATED if item.events else None
-
-        def edit(current: Feedback) -> Feedback:
-            known_agent = item.feedback.agent_id or current.agent_id
-            vote = evolve(item.feedback, target=evolve(item.feedback.target, agent_id=known_agent))
-            if _was_cast(current, vote) or (not current.withdrawn and _same_words(current, vote)):
-                return current
-            revised = self._with_revision(current, vote)
-            if item.events:
-                revised = self._replied(revised)
-            if vote.idempotency_key is None:
-                return revised
-            return limit_history(
-                evolve(revised, later_keys=(*current.later_keys, (vote.idempotency_key, vote.fingerprint)))
-            )
-
+    def _result(self, item: Accepted, outcome: Outcome, chain: MiddlewareChain) -> Receipt | FeedbackRejected:
         try:
-            updated = self._editor.update(earlier.application, earlier.id, edit, event, check=check)
-        except FeedbackNotFound:
-            # Somebody erased it meanwhile, so this vote is the first one.
-            (outcome,) = self._repository.add([item])
-            if item.events:
-                self._editor.tell()
-            return self._settled(item, outcome, check)
-        return Receipt(updated.feedback, duplicate=not updated.changed)
+            receipt = self._receipt(item, outcome)
+        except FeedbackRejected as error:
+            return _refused(error, chain)
+        chain.succeeded(receipt)
+        return receipt
 
-    def _revise(self, current: Feedback, wanted: Submission) -> Feedback:
-        """The feedback as its author now wants it, checked as a whole."""
+    # --- Steps of a change -------------------------------------------------------------------------------------------
+
+    def _apply_change(self, current: Feedback, wanted: Submission) -> Feedback:
+        """The feedback as its author wants it; ``current`` itself if that is the same."""
         if wanted.comment != current.comment:
-            wanted = evolve(self._cleaned(wanted), sentiment=None)
-        moderation = self._judged(wanted)
+            wanted = evolve(self._clean(wanted), sentiment=None)
+        moderation = self._apply_policy(wanted)
         content = accepted(
-            self._felt(wanted),
+            self._add_sentiment(wanted),
             moderation,
             feedback_id=current.id,
             fingerprint=current.fingerprint,
             at=current.created_at,
         )
-        return current if _same_words(current, content) else self._replied(self._with_revision(current, content))
+        return current if same_content(current, content) else self._revise_and_reply(current, content)
 
-    def _with_revision(self, current: Feedback, content: Feedback) -> Feedback:
-        before = current.moderation
-        if content.agent_id != current.agent_id:
-            # What a moderator said was about feedback on another agent; only the status holds for this one.
-            before = Moderation(status=before.status)
-        moderation = _moderation_after(before, content.moderation)
-        revised = current.revised(content.content, target=content.target, moderation=moderation, at=self._clock())
-        return limit_history(revised)
+    def _revise(self, current: Feedback, content: Feedback) -> Feedback:
+        return revised(current, content, at=self._clock())
 
-    def _answer(self, item: Accepted, outcome: Outcome, opened: Opened) -> Receipt | FeedbackRejected:
-        try:
-            receipt = self._receipt(item, outcome)
-        except FeedbackRejected as error:
-            return refusal(error, opened)
-        tell_receipt(opened, receipt)
-        return receipt
+    def _revise_and_reply(self, current: Feedback, content: Feedback) -> Feedback:
+        return self._add_reply(self._revise(current, content))
 
 
-def _was_cast(feedback: Feedback, vote: Feedback) -> bool:
-    """Whether this very vote was cast before, and perhaps replaced since.
-
-    Raises:
-        IdempotencyConflict: another one was cast under its key.
-    """
-    fingerprint_then = dict(feedback.later_keys).get(vote.idempotency_key or "")
-    if fingerprint_then not in (None, vote.fingerprint):
-        raise _reused(vote.idempotency_key)
-    return fingerprint_then is not None
+def _refused(error: FeedbackRejected, chain: MiddlewareChain) -> FeedbackRejected:
+    chain.failed(error)
+    return error
 
 
-def _reused(key: str | None) -> IdempotencyConflict:
-    message = (
-        f"The idempotency key {key!r} was used before in this session, with another body; "
-        "use a new key for new feedback"
-    )
-    return IdempotencyConflict([Violation("idempotency_key", "reused", message)])
-
-
-def _must_stand(feedback: Feedback) -> None:
+def _check_not_withdrawn(feedback: Feedback) -> None:
     if feedback.withdrawn:
-        raise FeedbackWithdrawn(f"Feedback {feedback.id!r} was taken back by its author; submit a new one instead")
+        raise FeedbackWithdrawn(f"Feedback {feedback.id!r} was withdrawn by its author; submit new feedback instead")
 
 
-def _expect(feedback: Feedback, version: int | None) -> None:
-    if version is not None and version != feedback.version:
+def _check_version(feedback: Feedback, expected: int | None) -> None:
+    if expected is not None and expected != feedback.version:
         raise StaleFeedback(
-            f"Feedback {feedback.id!r} has version {feedback.version} by now, not {version}; read it again"
+            f"Feedback {feedback.id!r} now has version {feedback.version}, not {expected}; read it again"
         )
-
-
-def _same_words(one: Feedback, other: Feedback) -> bool:
-    return one.target == other.target and one.content.equals(other.content)
-
-
-def _moderation_after(before: Moderation, judged: Moderation) -> Moderation:
-    """A change cannot approve itself: what was held or rejected waits for a moderator."""
-    if judged.status is ModerationStatus.PENDING:
-        return Moderation.held(judged.reason)
-    if before.status is ModerationStatus.REJECTED:
-        return Moderation.held("changed after it was rejected")
-    return before
-
-
-def _conflict(conflict: Conflict) -> FeedbackRejected:
-    if conflict.taken is Taken.IDEMPOTENCY_KEY:
-        return _reused(conflict.feedback.idempotency_key)
-    return FeedbackRejected([Violation("id", "taken", f"There is other feedback with the id {conflict.feedback.id!r}")])

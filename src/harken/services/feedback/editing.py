@@ -1,4 +1,4 @@
-"""Reading pages of stored feedback, and changing it while others do."""
+"""Reading stored feedback, and changing it while other threads and processes change it too."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ from harken.ports.repository import FeedbackRepository
 
 logger = logging.getLogger(__name__)
 
-#: What is told that something was written.
+#: Called after a change.
 OnChange = Callable[[], object]
-#: What may refuse a change. It is called with exactly the feedback that is about to be changed, even if somebody else
-#: changes it at the same time, and refuses by raising an error.
+#: May refuse a change by raising an error. It is called with exactly the version that is about to be changed, even if
+#: another thread or process changes the feedback at the same time.
 Check = Callable[[Feedback], object]
 
 
 def find(repository: FeedbackRepository, query: FeedbackQuery, *, limit: int, after: Cursor | None) -> Page:
-    """A page, if the limit is one that can be asked for."""
+    """A page of matching feedback.
+
+    Raises:
+        InvalidQuery: the limit is out of range.
+    """
     check_limit(limit)
     return repository.find(query, limit=limit, after=after)
 
 
 def get(repository: FeedbackRepository, application: str, feedback_id: str) -> Feedback:
-    """That feedback, whatever its state.
+    """The feedback with that id, in any state.
 
     Raises:
-        FeedbackNotFound: there is none, and with such an id there cannot be one.
+        FeedbackNotFound: there is no such feedback, or the id is invalid.
     """
     if text_problem("application", application) or text_problem("id", feedback_id):
         raise FeedbackNotFound(application, feedback_id)
@@ -49,16 +53,16 @@ class Updated:
 
 
 class Editor:
-    """Changes stored feedback, and tells who listens that something was written."""
+    """Changes stored feedback, and notifies listeners in this process of changes."""
 
     def __init__(self, repository: FeedbackRepository) -> None:
         self._repository = repository
         self._listeners: list[OnChange] = []
 
     def on_change(self, callback: OnChange) -> None:
-        """Call this after each change that is news to somebody; it should be quick.
+        """Call this after each change that has an event; it should be quick.
 
-        Any thread may call it, and several may at once. What it raises is logged and changes nothing.
+        Any thread may call it, and several may at the same time. An error that it raises is logged.
         """
         self._listeners.append(callback)
 
@@ -71,12 +75,13 @@ class Editor:
         *,
         check: Check | None = None,
     ) -> Updated:
-        """Edit stored feedback, again and again while others change it in between; no change, no event.
+        """Edit stored feedback, and repeat the edit if the feedback was changed meanwhile.
 
-        With no ``event`` nobody is told. What ``check`` raises is raised, and nothing is changed.
+        If ``edit`` returns its argument, nothing is stored. With ``event=None``, no event is stored and no listener is
+        notified. An error that ``check`` raises is raised, and nothing is changed.
 
         Raises:
-            FeedbackNotFound: there is none.
+            FeedbackNotFound: there is no such feedback.
             FeedbackRejected: it would be too large with all its revisions.
         """
         while True:
@@ -91,14 +96,14 @@ class Editor:
             try:
                 self._repository.replace(edited, [Event.about(edited, event, before=current)] if event else [])
             except StaleFeedback:
-                # Somebody's change was stored, so the loop as a whole always gets on.
+                # Another change was stored, so the loop makes progress as a whole.
                 continue
             if event:
-                self.tell()
+                self.notify()
             return Updated(edited, changed=True)
 
-    def tell(self) -> None:
-        """Tell who listens that an event was stored."""
+    def notify(self) -> None:
+        """Notify all listeners that an event was stored."""
         for listener in tuple(self._listeners):
             try:
                 listener()

@@ -1,9 +1,10 @@
-"""Erasing: removing permanently what is about a session or an author, or whatever else a query finds."""
+"""Erasing feedback permanently, with everything else that is stored about its sessions or its author."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import sleep
+from typing import Final
 
 from harken.domain.erasure import Erased
 from harken.domain.errors import InvalidQuery
@@ -13,11 +14,13 @@ from harken.ports.conversations import ConversationRepository
 from harken.ports.repository import FeedbackRepository
 from harken.ports.sessions import SessionRepository
 from harken.ports.time import Clock
-from harken.services.notifications.read_ahead import FRESH
+
+#: How many seconds a relay may send what it has read from the storage. It reads again what its own process changes.
+FRESH: Final = 0.05
 
 
 class Eraser:
-    """Removes feedback and everything that is kept about the same session, or the same author."""
+    """Removes feedback, and everything else that is stored about the same session or author."""
 
     def __init__(
         self,
@@ -35,37 +38,38 @@ class Eraser:
         self._pause = pause
 
     def erase(self, query: FeedbackQuery) -> Erased:
-        """Remove all that match, permanently; gives how much, by kind.
+        """Remove the matching feedback permanently, and return the numbers of what was removed, by kind.
 
-        A query that names only a session, or an author, means all of it, in any state. A session's conversation, what
-        its agents know and its metadata are removed with it; so are an author's sessions in which nobody else gave
-        feedback. What an agent gave in the name of a session is not somebody else's.
+        A query that names only a session, or an author, erases all of its feedback, in any state. A session's
+        conversation, with the state of its agents, and its metadata are removed too; for an author, this is done for
+        the sessions in which only this author gave feedback. Feedback that an agent gave in the name of a session does
+        not count as another author's.
 
         Raises:
             InvalidQuery: the query has no condition at all.
         """
         if query == FeedbackQuery(application=query.application):
             raise InvalidQuery(
-                "This query has no condition, so it would erase everybody's feedback; name a session or an author, or "
-                "use in_any_state() to erase all feedback of the application"
+                "This query has no condition, so it would erase the feedback of all sessions; name a session or an "
+                "author, or use in_any_state() to erase all feedback of the application"
             )
         query = query.in_any_state() if _names_all(query) else query
         whole, kept = self._sessions_of(query)
         removed = Erased(kept_sessions=kept)
-        # The feedback last: a call that was interrupted finds it again when it is repeated.
+        # The feedback last: if the call is interrupted, a repeated call finds it again.
         for session_id in whole:
-            removed += self._forget_session(query.application, session_id)
+            removed += self._erase_session(query.application, session_id)
         if query.author is not None:
             for session_id in whole:
                 removed += self._repository.erase(_whole(query.application, session_id), at=self._clock())
         removed += self._repository.erase(query, at=self._clock())
         if removed.deliveries:
-            # A relay in another process sends what it has read while it is fresh; twice that, for a send that begins.
+            # A relay in another process sends what it read up to FRESH seconds ago; twice that, as sending takes time.
             self._pause(2 * FRESH)
         return removed
 
     def _sessions_of(self, query: FeedbackQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The sessions to remove with what matches, and those of an author that have feedback of others."""
+        """The sessions to erase as a whole, and the author's sessions that have feedback of other authors."""
         if not _names_all(query):
             return (), ()
         if query.author is None:
@@ -78,7 +82,7 @@ class Eraser:
             (whole if all(feedback.author in theirs for feedback in session) else kept).append(session_id)
         return tuple(whole), tuple(kept)
 
-    def _forget_session(self, application: str, session_id: str) -> Erased:
+    def _erase_session(self, application: str, session_id: str) -> Erased:
         return Erased(
             agents=len(self._conversations.agents(application, session_id)),
             messages=self._conversations.erase(application, session_id),
@@ -91,6 +95,6 @@ def _whole(application: str, session_id: str) -> FeedbackQuery:
 
 
 def _names_all(query: FeedbackQuery) -> bool:
-    """Whether it means all of a session, of an author, or of an author in a session."""
+    """Whether it selects all feedback of a session, of an author, or of an author in a session."""
     named = FeedbackQuery(application=query.application, session_id=query.session_id, author=query.author)
     return (query.session_id, query.author) != (None, None) and query in (named, named.in_any_state())

@@ -1,4 +1,4 @@
-"""Group commit: callers that write at the same time share one write."""
+"""Group commit: submissions that arrive at the same time share one write."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Write = Callable[[Sequence[Accepted]], Sequence[Outcome]]
 #: Called with the number of items in a write.
 OnWrite = Callable[[int], object]
 
-#: For how much of the time that the last write took, and for how many seconds at most, a leader waits for others.
+#: A leader waits for others for this part of the duration of the last write, up to this many seconds.
 _PATIENCE: Final = 0.5
 _LONGEST_PATIENCE: Final = 0.002
-#: After so many seconds anyone who waits tries to lead. Only an interrupted leader, which woke nobody, makes them wait
-#: that long.
+#: After so many seconds each waiting caller tries to lead. They wait that long only for an interrupted leader, which
+#: did not wake another one.
 _POLL: Final = 0.05
-#: For how many seconds the background thread waits for something more to do before it ends.
+#: For how many seconds the background thread waits for work before it ends.
 _IDLE: Final = 10.0
-#: How often in a row the background thread lets a caller lead, although it was woken.
+#: How many times in a row the background thread lets a caller lead instead.
 _LONGEST_DEFERRAL: Final = 100
 
 _P = ParamSpec("_P")
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 class _Entry:
-    """One item in the queue. Its caller waits for the latch, and leads when it is woken, or has the future."""
+    """One item in the queue. Its caller waits for the latch, and then may lead; or it has the future."""
 
     __slots__ = ("answer", "future", "item", "latch", "leads")
 
@@ -51,19 +51,19 @@ class _Entry:
         self.item = item
         self.latch = latch
         self.future = future
-        # Signal handlers run in the main thread: what they raise shall not interrupt the writes of others.
+        # Signal handlers run in the main thread: their exceptions must not interrupt the writes of other callers.
         self.leads = latch is not None and get_ident() != main_thread().ident
         self.answer: Outcome | BaseException | None = None
 
 
-class _Own(local):
-    """What each thread knows of itself: whether it leads."""
+class _ThisThread(local):
+    """Thread-local: whether this thread leads."""
 
     leads = False
 
 
 class _Batch:
-    """What one write carries; ``results`` are there when the write has returned."""
+    """The entries of one write; ``results`` is set when the write has returned."""
 
     __slots__ = ("entries", "results")
 
@@ -73,35 +73,34 @@ class _Batch:
 
 
 class GroupCommit:
-    """A caller that finds no write in progress leads: it writes all that is queued at once.
+    """A caller that finds no write in progress becomes the leader: it writes all queued items at once.
 
-    A lone caller pays no thread hop; under load one write carries many items. Nothing is acknowledged before its write
-    has returned. Where a whole batch fails, each of its items is tried alone, so that a bad one fails alone.
+    A single caller writes in its own thread; under load, one write carries many items. No item is acknowledged before
+    its write has returned. If a batch fails, each of its items is written alone, so that only the bad ones fail.
 
-    When a leader leaves, it wakes a caller that waits, if there is any, and the background thread if there is none.
-    Futures are completed in the background thread: their callbacks hold up no caller, and may submit and wait, or
-    close. Whatever a callback raises is logged, and the others are answered.
+    After a write, the leader wakes a waiting caller, which leads next, or the background thread if no caller waits.
+    Futures are completed in the background thread: their callbacks do not delay callers, and may submit and wait, or
+    close. Exceptions of callbacks are logged.
 
-    Callers that were answered together come back at about the same time. So where others wrote or waited a moment ago,
-    a leader waits for as many of them as there were, a part of the time that a write takes at most: without that, the
-    first to come back would write alone while all others wait.
+    Callers that were answered together return at about the same time. If others wrote or waited just before, a leader
+    therefore waits for the same number of items, for a part of the duration of a write at most. Otherwise the first
+    caller to return would write alone while all others wait.
 
-    Write listeners are notified when those who waited for the write are answered and somebody else can lead. So a
-    listener holds up only the thread that it runs in, and may submit and wait, or close, as a callback may.
+    Write listeners are called when the callers of the write are answered and another caller can lead. So a listener
+    delays only the thread that it runs in, and may submit and wait, or close.
 
-    A caller can be interrupted at any point by an exception that is not its own: Ctrl-C, an alarm, a time limit. So
-    no caller owns anything that has to be given back, and nothing depends on code that runs while an exception passes:
+    A caller can be interrupted at any point by an asynchronous exception: Ctrl-C, an alarm, a time limit. Therefore
+    no caller holds anything that must be released, and nothing depends on code that runs during an exception:
 
-    - Leading is being inside :meth:`contextvars.Context.run`, which lets one in at a time, and which C code leaves
-      however the call ends. There is no lock that could stay locked.
-    - The batch is recorded before it leaves the queue. The next leader finds what an interrupted one left, and answers
-      it: with its results, if the write has returned, else with an error that says that the outcome is unknown.
-    - Being woken is a hint. Anyone who waits tries to lead after a moment, and so does the background thread.
-    - Callers touch what they share with others only by single operations of the interpreter (``deque.append``,
-      ``SimpleQueue.put``, ``Lock.release``), never by ``Condition``, ``Event`` or ``Future``, which are written in
-      Python.
-    - Signal handlers run in the main thread, which writes its own item if nobody else is there, but not those of
-      others.
+    - To lead is to be inside :meth:`contextvars.Context.run`, which admits one thread at a time, and which C code
+      leaves however the call ends. There is no lock that could stay locked.
+    - A batch is recorded before it leaves the queue. The next leader finds the batch of an interrupted one and answers
+      its callers: with the results if the write has returned, else with an error that the outcome is unknown.
+    - Waking a thread is a hint. Every waiting caller tries to lead after a moment, and so does the background thread.
+    - Callers access shared state only through single operations of the interpreter (``deque.append``,
+      ``SimpleQueue.put``, ``Lock.release``), never through ``Condition``, ``Event`` or ``Future``, which are written
+      in Python.
+    - Signal handlers run in the main thread. It writes its own item if no other thread leads, but not those of others.
     """
 
     def __init__(
@@ -119,9 +118,9 @@ class GroupCommit:
         self._max_queue = max_queue
         self._max_batch = max_batch
         self._queue: deque[_Entry] = deque()
-        # Not for its variables, but because only one call at a time can run in it.
+        # Not used for its variables, but because only one call at a time can run in it.
         self._lead_context = Context()
-        self._own = _Own()
+        self._this_thread = _ThisThread()
         self._leader = 0
         self._batch: _Batch | None = None
         self._expected = 1
@@ -130,41 +129,41 @@ class GroupCommit:
         self._closed = False
         self._listeners: list[OnWrite] = []
         self._pid = os.getpid()
-        # Entries whose futures are to be completed by the background thread, which ends when it had nothing to do for a
-        # while. Where several are started at the same time, only one can run in the context, and the others end.
+        # Entries whose futures the background thread has to complete. It ends when it had no work for a while. If
+        # several are started at the same time, only one can run in the context, and the others end.
         self._answered: deque[_Entry] = deque()
         self._thread: Thread | None = None
         self._thread_context = Context()
         self._pokes: SimpleQueue[None] = SimpleQueue()
         self._idle = False
         self._deferred = 0
-        # Opened after each write, for those who wait until all is written.
+        # Opened after each write, for threads that wait until everything is written.
         self._progress = Latch()
-        # Handlers run in the reverse order: now, this one comes before those of the storage, which was opened earlier.
+        # Handlers run in reverse order: this one runs before those of the storage, which was opened earlier.
         self._at_exit = partial(_drain, ref(self))
         atexit.register(self._at_exit)
 
     @property
     def waiting(self) -> int:
-        """How many items are queued now; those of a write in progress are not."""
+        """How many items are queued, without those of a write in progress."""
         return len(self._queue)
 
     def on_write(self, callback: OnWrite) -> None:
-        """Call this after each write, also one that failed, with the number of items that it was to carry.
+        """Call this after each write, even a failed one, with its number of items.
 
-        Any thread may call it, and several may at once. What it raises is logged and changes nothing.
+        Any thread may call it, and several may at the same time. An error that it raises is logged.
         """
         self._listeners.append(callback)
 
     def commit(self, item: Accepted) -> Outcome:
-        """Write one item and say what became of it; blocks until it is durable.
+        """Write one item and return its outcome; blocks until it is durable.
 
-        If the call is interrupted by an exception from outside, such as ``KeyboardInterrupt``, the item may be written
-        or not.
+        If an asynchronous exception such as ``KeyboardInterrupt`` interrupts the call, the item may be written or not.
 
         Raises:
             Overloaded: the queue is full.
-            StorageUnavailable: also if the caller that wrote the item was interrupted; the outcome is unknown.
+            StorageUnavailable: the storage is unavailable, or the caller that wrote the item was interrupted and the
+                outcome is unknown.
             StorageError: the write failed.
         """
         self._must_be_usable()
@@ -182,12 +181,12 @@ class GroupCommit:
         return self._await(entry)
 
     def commit_soon(self, item: Accepted, then: Callable[[Future[Outcome]], object] | None = None) -> Future[Outcome]:
-        """The same without blocking; what :meth:`commit` raises once it is queued, the future raises.
+        """Like :meth:`commit`, without blocking: the future returns the outcome or raises the error.
 
         Args:
             item: what to write.
-            then: called with the future when it is done, in the background thread. Unlike ``add_done_callback`` it
-                cannot be lost if this call is interrupted.
+            then: called with the future when it is done, in the background thread. Unlike with
+                ``add_done_callback``, it is called even if this call is interrupted.
 
         Raises:
             Overloaded: the queue is full.
@@ -202,14 +201,14 @@ class GroupCommit:
         return future
 
     def close(self) -> None:
-        """Write what is queued, then refuse everything. Closing twice is harmless, and so is closing after a fork."""
+        """Write what is queued, and refuse further items. May be called twice, and after a fork."""
         if os.getpid() != self._pid:
             return
         self._closed = True
         if self._leads_here():
-            # A signal handler closes: the write that it interrupted can only end after it.
+            # Called by a signal handler: the write that it interrupted can only end after it.
             return
-        # In a callback: a thread cannot wait for its own end.
+        # In a callback: a thread cannot join itself.
         in_background = current_thread() is self._thread
         while not self._is_done():
             if in_background or not self._poke():
@@ -220,13 +219,13 @@ class GroupCommit:
             thread.join(_POLL)
         atexit.unregister(self._at_exit)
 
-    # --- in the caller's thread ------------------------------------------------------------------------------------
+    # --- in the caller's thread --------------------------------------------------------------------------------------
 
     def _must_be_usable(self) -> None:
         if self._leads_here():
-            # What interrupted a write would wait for itself.
+            # A signal handler would wait for the write that it interrupted.
             raise StorageUnavailable(
-                "A signal handler submitted while this thread was writing; nothing was kept, submit it later"
+                "A signal handler submitted while this thread was writing; nothing was stored, submit it later"
             )
         if os.getpid() != self._pid:
             raise StorageClosed("Harken was connected in another process; connect again after forking")
@@ -234,11 +233,11 @@ class GroupCommit:
             raise StorageClosed("Harken is closed; connect again")
 
     def _enqueue(self, entry: _Entry) -> None:
-        # Futures whose callbacks are slow wait, too. Callers that wait themselves are not refused for that.
+        # Futures with slow callbacks wait, too. Blocking callers are not refused because of them.
         waiting = len(self._queue) + (0 if entry.future is None else len(self._answered))
         if waiting >= self._max_queue:
             raise Overloaded(
-                f"{self._max_queue:,} submissions are waiting to be written already; nothing was kept, "
+                f"The queue is full: {self._max_queue:,} submissions wait to be written; nothing was stored, "
                 "try again in a moment"
             )
         self._queue.append(entry)
@@ -246,14 +245,14 @@ class GroupCommit:
             self._gathered.open()
 
     def _await(self, entry: _Entry) -> Outcome:
-        """Wait until the entry is answered, and lead meanwhile if nobody else does."""
+        """Wait until the entry is answered, and lead if no other thread does."""
         latch = entry.latch
         assert latch is not None  # noqa: S101 - its caller waits
         try:
             while entry.answer is None:
                 others_lead = not entry.leads and self._poke()
                 if (others_lead or not self._lead()) and not latch.wait(self._poll):
-                    # Nobody led so far: the background thread may be busy with a callback.
+                    # No one has led so far: the background thread may be busy with a callback.
                     entry.leads = True
         except BaseException:
             entry.leads = False
@@ -264,23 +263,23 @@ class GroupCommit:
             raise entry.answer
         return entry.answer
 
-    # --- leading ---------------------------------------------------------------------------------------------------
+    # --- leading -----------------------------------------------------------------------------------------------------
 
     def _leads_here(self) -> bool:
-        """Whether this very thread is leading, so that a signal handler calls."""
-        # All of it, as an interruption may have left a trace of an earlier lead.
-        mine = self._own.leads and self._leader == get_ident()
+        """Whether this thread is leading, so that the caller is a signal handler."""
+        # All of the checks, as an interrupted leader may have left the first two set.
+        mine = self._this_thread.leads and self._leader == get_ident()
         return mine and _exclusively(self._lead_context, lambda: True) is None
 
     def _as_leader(self, write: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        self._own.leads, self._leader = True, get_ident()
+        self._this_thread.leads, self._leader = True, get_ident()
         try:
             return write(*args, **kwargs)
         finally:
-            self._own.leads = False
+            self._this_thread.leads = False
 
     def _write_alone(self, item: Accepted) -> Outcome:
-        """Write the item of a caller who found an empty queue."""
+        """Write the item of a caller that found an empty queue."""
         began = perf_counter()
         try:
             (outcome,) = self._write_checked([item])
@@ -289,7 +288,7 @@ class GroupCommit:
         return outcome
 
     def _lead(self) -> bool:
-        """Write what is first in the queue, unless somebody else leads; whether it did."""
+        """Write the first batch of the queue, unless another thread leads; whether it did."""
         written = _exclusively(self._lead_context, self._as_leader, self._write_queued)
         if written is None:
             return False
@@ -300,9 +299,9 @@ class GroupCommit:
         return True
 
     def _write_queued(self) -> tuple[int, BaseException | None]:
-        """Write a batch; how many items it had, and what interrupted the write, if it was no fault of theirs."""
+        """Write a batch; returns its number of items, and the exception of the write that no item caused."""
         if self._batch is not None:
-            # An interrupted leader left it.
+            # Left by an interrupted leader.
             self._finish(self._batch)
         self._gather()
         # In one call, as others append to the queue meanwhile.
@@ -318,13 +317,13 @@ class GroupCommit:
         return len(entries), raised
 
     def _take_out(self, entries: Sequence[_Entry]) -> None:
-        """Take out of the queue what is still in it."""
+        """Remove those entries that are still in the queue."""
         for entry in entries:
             if self._queue and self._queue[0] is entry:
                 self._queue.popleft()
 
     def _finish(self, batch: _Batch) -> None:
-        """Answer all in the batch. Does no harm where it was done before, wholly or in part."""
+        """Answer all entries of the batch; may be repeated, even if it was interrupted."""
         self._take_out(batch.entries)
         results = batch.results or [_outcome_unknown() for _ in batch.entries]
         for entry, result in zip(batch.entries, results, strict=True):
@@ -337,21 +336,21 @@ class GroupCommit:
         self._batch = None
 
     def _gather(self) -> None:
-        """Wait a moment for those who will probably come."""
+        """Wait a moment for the callers that probably follow."""
         if len(self._queue) < self._expected:
             self._gathered.wait(0)
             if len(self._queue) < self._expected:
                 self._gathered.wait(self._patience)
 
     def _update_estimates(self, written: int, began: float) -> None:
-        """Learn from a write how many to expect, and how long it is worth waiting for them."""
+        """Estimate from a write how many items to expect next, and how long to wait for them."""
         self._expected = min(written + len(self._queue), self._max_batch)
         self._patience = min((perf_counter() - began) * _PATIENCE, _LONGEST_PATIENCE)
 
-    # --- after leading ---------------------------------------------------------------------------------------------
+    # --- after leading -----------------------------------------------------------------------------------------------
 
     def _leave(self, written: int) -> None:
-        """Let somebody else lead, and notify listeners; raises what they raise if it is more than an error."""
+        """Let another thread lead, and notify listeners; raises what they raise, except an ``Exception``."""
         self._hand_on()
         if raised := self._notify(written):
             raise raised
@@ -370,11 +369,11 @@ class GroupCommit:
             self._work_here()
 
     def _next_leader(self) -> Latch | None:
-        """What wakes the first caller in the queue that leads then."""
+        """The latch of the first caller in the queue that can lead."""
         return next((entry.latch for entry in list(self._queue) if entry.leads), None)
 
     def _notify(self, written: int) -> BaseException | None:
-        """Notify all listeners, whatever they raise; the first that is more than an error is returned."""
+        """Notify all listeners; logs an ``Exception``, and returns the first other exception that was raised."""
         if not written:
             return None
         raised: BaseException | None = None
@@ -388,9 +387,9 @@ class GroupCommit:
         return raised
 
     def _work_here(self) -> None:
-        """Write what is queued and complete futures in this thread, where no other can be had.
+        """Write what is queued and complete futures in this thread, because no thread can be started.
 
-        What is raised meanwhile is raised at the end: before, it would strand those who are still without an answer.
+        Exceptions are raised at the end, so that all callers are answered.
         """
         raised: BaseException | None = None
         while self._has_work():
@@ -403,22 +402,22 @@ class GroupCommit:
             raise raised
 
     def _follow_up(self, written: tuple[int, BaseException | None]) -> BaseException | None:
-        """What comes after a write in a thread that completes futures; the first that was raised is returned."""
+        """Complete futures and notify listeners after a write; returns the first exception that was raised."""
         size, raised = written
         for error in (self._complete_futures(), self._notify(size)):
             raised = raised or error
         return raised
 
-    # --- in the background -----------------------------------------------------------------------------------------
+    # --- in the background -------------------------------------------------------------------------------------------
 
     def _poke(self) -> bool:
-        """Let the background thread look for something to do; ``False`` if none can be had."""
+        """Wake the background thread, or start it; ``False`` if it cannot be started."""
         if self._thread is None:
             thread = Thread(target=self._work, name="harken-group-commit", daemon=True)
             try:
                 thread.start()
             except RuntimeError:
-                # The interpreter is going down and starts no more threads.
+                # The interpreter is shutting down and does not start threads.
                 return False
         if self._idle:
             self._idle = False
@@ -426,29 +425,29 @@ class GroupCommit:
         return True
 
     def _work(self) -> None:
-        # Again if something came while this thread was leaving, and the one that was started for it found it here.
+        # Again if work came while this thread was leaving: a thread that was started for it has ended at once.
         while _exclusively(self._thread_context, self._work_until_idle) and self._has_work():
             pass
 
     def _work_until_idle(self) -> bool:
-        """Do what there is to do until there was nothing for a while; always true."""
+        """Work until there was no work for a while; always returns true."""
         self._thread = current_thread()
         has_more = True
         while has_more:
             try:
                 has_more = self._work_once()
             except BaseException:
-                # It must not cost the thread, which others wait for.
-                logger.exception("A callback, a listener or a write was interrupted; all are answered all the same")
+                # It must not end the thread, as others wait for it.
+                logger.exception("A callback, a listener or a write was interrupted; all submissions are answered")
         self._thread = None
         return True
 
     def _work_once(self) -> bool:
-        """Do something, or wait for it; whether the thread should stay."""
+        """Work, or wait for work; whether the thread should continue."""
         self._idle = False
         if raised := self._complete_futures():
             raise raised
-        # Before it looks at the queue: what comes later pokes.
+        # Before it reads the queue: later items poke the thread.
         self._idle = True
         if self._answered:
             return True
@@ -458,9 +457,9 @@ class GroupCommit:
         return not self._closed and self._wait_for_poke(self._idle_seconds)
 
     def _help(self) -> None:
-        """Lead, or wait a moment while somebody else does."""
-        # Callers that wait lead rather than this thread, which may be needed for callbacks. Not indefinitely: one that
-        # was interrupted may still look as if it waited.
+        """Lead, or wait a moment while another thread does."""
+        # Waiting callers lead rather than this thread, which may be needed for callbacks. Not indefinitely: an
+        # interrupted caller may still look as if it waited.
         if self._next_leader() is not None and self._deferred < _LONGEST_DEFERRAL and self._wait_for_poke(self._poll):
             self._deferred += 1
             return
@@ -482,28 +481,28 @@ class GroupCommit:
         return True
 
     def _complete_futures(self) -> BaseException | None:
-        """Complete the futures of what is answered, whatever their callbacks raise; the first of that is returned."""
+        """Complete the futures of answered entries; returns the first exception that a callback raised."""
         raised: BaseException | None = None
         while True:
             try:
                 entry = self._answered.popleft()
             except IndexError:
                 return raised
-            assert entry.future is not None  # noqa: S101 - only those that have one get here
-            # More than once only if it is interrupted before the future is done.
+            assert entry.future is not None  # noqa: S101 - only entries with a future get here
+            # More than once only if this is interrupted before the future is done.
             while not entry.future.done():
                 try:
                     if isinstance(entry.answer, BaseException):
                         entry.future.set_exception(entry.answer)
                     elif entry.answer is not None:
                         entry.future.set_result(entry.answer)
-                except BaseException as error:  # noqa: BLE001 - raised when all are answered
+                except BaseException as error:  # noqa: BLE001 - returned when all are answered
                     raised = raised or error
 
-    # --- until the end ---------------------------------------------------------------------------------------------
+    # --- closing -----------------------------------------------------------------------------------------------------
 
     def _is_done(self) -> bool:
-        """Whether everything is answered and nobody writes."""
+        """Whether everything is answered and no thread writes."""
         free = _exclusively(self._lead_context, lambda: True)
         return bool(free) and not self._has_work()
 
@@ -511,7 +510,7 @@ class GroupCommit:
         return bool(self._queue or self._batch or self._answered)
 
     def drain(self) -> None:
-        """Wait until futures are done; at exit, so that nothing that is queued is forgotten."""
+        """Wait until all futures are done; called at exit, so that queued items are not lost."""
         if os.getpid() != self._pid:
             return
         while self._has_work() or (self._thread is not None and not self._idle):
@@ -519,24 +518,24 @@ class GroupCommit:
                 self._work_here()
             self._progress.wait(_POLL)
 
-    # --- writing ---------------------------------------------------------------------------------------------------
+    # --- writing -----------------------------------------------------------------------------------------------------
 
     def _write_all(self, items: Sequence[Accepted]) -> tuple[Sequence[Outcome | BaseException], BaseException | None]:
-        """Write, each alone if that fails; also gives the error of which none was the fault of an item."""
+        """Write the items, each alone if that fails; also returns the exception of the write that no item caused."""
         try:
             return self._write_checked(items), None
         except (StorageUnavailable, StorageClosed) as error:
             return [error] * len(items), None
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the item
+        except Exception as error:  # noqa: BLE001 - raised for the caller of the item
             if len(items) == 1:
                 return [error], None
             results = self._write_each(items)
-            # An exception from outside, such as a time limit of the leader's, is not raised again by any of the items.
+            # An asynchronous exception, such as the leader's time limit, is not raised again by any of the items.
             is_fault = any(isinstance(result, BaseException) for result in results)
             return results, None if is_fault else error
 
     def _write_each(self, items: Sequence[Accepted]) -> Sequence[Outcome | BaseException]:
-        """Try each alone, until the storage is gone: all others would wait for it as long as the first did."""
+        """Write each item alone. Stops if the storage is unavailable: each further item would wait for its timeout."""
         results: list[Outcome | BaseException] = []
         for item in items:
             ((result,), _) = self._write_all([item])
@@ -548,12 +547,12 @@ class GroupCommit:
     def _write_checked(self, items: Sequence[Accepted]) -> Sequence[Outcome]:
         outcomes = self._write(items)
         if len(outcomes) != len(items):
-            raise StorageError(f"The storage was given {len(items)} items and told of {len(outcomes)}")
+            raise StorageError(f"The storage returned {len(outcomes)} outcomes for {len(items)} items")
         return outcomes
 
 
 def _exclusively(context: Context, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
-    """Call this if nobody else runs in the context; ``None`` if somebody does. Variables are those of the caller."""
+    """Call this if no other thread runs in the context, else return ``None``. Context variables are the caller's."""
     try:
         return context.run(partial(copy_context().run, work, *args, **kwargs))
     except RuntimeError as error:
@@ -564,13 +563,13 @@ def _exclusively(context: Context, work: Callable[_P, _T], *args: _P.args, **kwa
 
 def _outcome_unknown() -> StorageUnavailable:
     return StorageUnavailable(
-        "The thread that wrote this submission together with its own was interrupted, so it is unknown whether it was "
-        "stored; submit it again under the same idempotency key"
+        "The thread that wrote this submission was interrupted, so it is unknown whether the submission was stored; "
+        "submit it again with the same idempotency key"
     )
 
 
 def _stored_by_first_try(item: Accepted, result: Outcome | BaseException) -> Outcome | BaseException:
-    """What became of an item that is written a second time: if its own id is there, the first write has stored it."""
+    """The outcome of an item that is written again: if its own id exists, the first write has stored it."""
     if isinstance(result, DuplicateOf | Conflict) and result.feedback.id == item.feedback.id:
         return Stored(result.feedback)
     return result

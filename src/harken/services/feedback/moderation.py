@@ -1,4 +1,4 @@
-"""Moderation: deciding what may be seen and counted."""
+"""Moderation: the queue, and the decisions of moderators."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from harken.services.feedback.editing import Check, Editor, find
 
 
 class ModerationService:
-    """Shows what waits for a decision, and takes decisions.
+    """Lists the moderation queue, and stores decisions.
 
-    Every decision raises ``FeedbackNotFound`` where there is no such feedback, ``FeedbackWithdrawn`` where its author
-    took it back, and ``InvalidTransition`` where the status would not change.
+    Every decision raises ``FeedbackNotFound`` if there is no such feedback, ``FeedbackWithdrawn`` if it is withdrawn,
+    and ``InvalidTransition`` if the status would not change.
 
-    A decision is made on a version, ``expected_version``: if the feedback has another one by now, ``DecisionConflict``
-    says who decided what, and when. Without a version it is made on the feedback as it is now, but it neither overrides
-    nor undoes the decision of another moderator: that raises ``DecisionConflict``, too, if both gave their names.
+    With ``expected_version``, a decision raises ``DecisionConflict`` if the feedback has another version now; the error
+    has the decision that was made, by whom and when. Without it, a decision applies to the current version, but does
+    not override or undo the decision of another moderator: that raises ``DecisionConflict`` too, if both are named.
     """
 
     def __init__(self, repository: FeedbackRepository, *, clock: Clock, editor: Editor | None = None) -> None:
@@ -35,7 +35,7 @@ class ModerationService:
         self._editor = editor or Editor(repository)
 
     def queue(self, query: FeedbackQuery, *, limit: int = 100, after: Cursor | None = None) -> Page:
-        """What waits for a decision among what the query's other filters mean, newest first.
+        """A page of the pending feedback that matches the query's other filters, newest first.
 
         Raises:
             InvalidQuery: the limit is not from 1 to 1,000.
@@ -44,13 +44,13 @@ class ModerationService:
         return find(self._repository, waiting, limit=limit, after=after)
 
     def applications(self) -> Sequence[str]:
-        """The applications that have feedback, sorted by code point: those that may have something to moderate."""
+        """The applications that have feedback, in any state, sorted by code point."""
         return self._repository.applications()
 
     def backlog(self, application: str) -> Backlog:
-        """How many entries of an application await a decision, and since when the oldest does.
+        """The size of an application's queue, and since when its oldest entry waits.
 
-        An entry waits since its author gave it or last changed it, or since a moderator set it back to pending.
+        An entry waits since its author submitted or last changed it, or since a moderator set it back to pending.
         """
         return backlog(self._repository, application)
 
@@ -67,10 +67,10 @@ class ModerationService:
     ) -> Feedback:
         """Approve, reject, or set back to pending.
 
-        ``check`` is called with the feedback as it is right before the decision, even if somebody else changes it
-        meanwhile; what it raises is raised, and nothing is changed.
+        ``check`` is called with the stored feedback right before the decision, even if another thread or process
+        changes it at the same time. An error that it raises is raised, and nothing is changed.
 
-        Raises ``FeedbackRejected`` too, where the moderator or the reason is not what every storage could keep.
+        Also raises ``FeedbackRejected`` if the moderator or the reason is not text that every storage can store.
         """
         _check(moderator, reason)
         wanted = _status(status)
@@ -91,10 +91,10 @@ class ModerationService:
         expected_version: int | None = None,
         check: Check | None = None,
     ) -> Feedback:
-        """Go back to the status before the last decision.
+        """Restore the status before the last decision.
 
-        Another moderator's decision is undone only with ``expected_version``, or if one of the two gave no name.
-        ``check`` and ``FeedbackRejected`` as in :meth:`decide`.
+        Another moderator's decision is undone only with ``expected_version``, or if one of the two is not named.
+        ``check`` and ``FeedbackRejected`` are those of :meth:`decide`.
         """
         _check(moderator)
 
@@ -118,9 +118,9 @@ class ModerationService:
         def edit(current: Feedback) -> Feedback:
             nonlocal first_read
             if current.withdrawn:
-                raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was taken back by its author")
+                raise FeedbackWithdrawn(f"Feedback {feedback_id!r} was withdrawn by its author")
             first_read = first_read or current.moderation
-            # Read again because of a change in between: another moderator's decision is not for this one to override.
+            # Not the first attempt: another moderator's decision in between must not be overridden.
             decided_meanwhile = current.moderation != first_read
             if decided_meanwhile or expected_version not in (None, current.version):
                 raise _conflict(current)

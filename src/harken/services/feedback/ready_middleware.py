@@ -1,4 +1,4 @@
-"""Ready middleware: who gave what and what became of it, how many downs a session has, and what came in so far."""
+"""Ready-made middleware: an audit log, notices of negative feedback, and counters."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Steps = Generator[Submission, Receipt, None]
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-# --- Audit ----------------------------------------------------------------------------------------------------------
+# --- Audit -----------------------------------------------------------------------------------------------------------
 
 
 class AuditOutcome(Enum):
-    """What became of a submission."""
+    """The outcome of a submission."""
 
     STORED = "stored"
     DUPLICATE = "duplicate"
@@ -44,23 +44,23 @@ class AuditOutcome(Enum):
 
 @frozen(kw_only=True)
 class AuditEntry:
-    """Who gave what and when, what became of it, and how long that took; without anybody's words.
+    """One submission: its author, target and rating, its outcome and duration. It has no comment, tags or context.
 
-    ``str`` gives it as a line of JSON. What was refused may not have been well-formed, so its parts are as text here,
-    and cut to 200 characters.
+    ``str`` returns it as a line of JSON. A refused submission may not be well-formed, so its values are converted to
+    text and cut to 200 characters.
 
     Attributes:
-        at: when it came in, in UTC.
-        application: whose.
-        author: who gave it.
+        at: when it was submitted, in UTC.
+        application: the application.
+        author: the author.
         session_id: the session that it is about.
         message_id: the message that it is about.
         agent_id: the agent that answered.
         rating: ``up``, ``down`` or ``None``.
-        outcome: what became of it.
-        feedback_id: the id of what is stored, now or since before.
-        problems: why it was refused, each as ``<field>.<code>``; or the kind of the error with which it failed.
-        milliseconds: how long it took until it was durable, or until that was known to be impossible.
+        outcome: the outcome.
+        feedback_id: the id of the stored feedback.
+        problems: why it was refused, each as ``<field>.<code>``; or the class of the error with which it failed.
+        milliseconds: the time until it was stored, refused or failed.
     """
 
     at: datetime
@@ -90,7 +90,7 @@ def audit(
     clock: Clock = utc_now,
     timer: Callable[[], float] = monotonic,
 ) -> Middleware:
-    """Middleware that tells what became of each submission, whether it was kept or not.
+    """Middleware that logs each submission with its outcome.
 
     For example::
 
@@ -99,18 +99,18 @@ def audit(
         hk.submit("session-1", "down", "Too slow", author="ann")
         # {"at": "2026-03-04T12:00:00.000000+00:00", "application": "default", "author": "ann", ... "outcome": "stored"}
 
-    It should be the first, so that it is told of what others refuse.
+    It should be the first middleware, so that it sees what others refuse.
 
     Args:
-        log: what is told of each; it should be quick, as the person still waits.
-        clock: gives the time now, in UTC.
-        timer: seconds that only ever grow, to take the time by.
+        log: called with each entry; it should be quick, as the submitter waits.
+        clock: returns the current time, in UTC.
+        timer: returns seconds of a monotonic clock, for durations.
     """
 
     def watch(submission: Submission) -> Steps:
         at, began = clock(), timer()
 
-        def tell(outcome: AuditOutcome, feedback_id: str | None = None, problems: tuple[str, ...] = ()) -> None:
+        def write(outcome: AuditOutcome, feedback_id: str | None = None, problems: tuple[str, ...] = ()) -> None:
             target = submission.target
             log(
                 AuditEntry(
@@ -131,12 +131,12 @@ def audit(
         try:
             receipt = yield submission
         except FeedbackRejected as error:
-            tell(AuditOutcome.REFUSED, problems=tuple(f"{one.field}.{one.code}" for one in error.violations))
+            write(AuditOutcome.REFUSED, problems=tuple(f"{one.field}.{one.code}" for one in error.violations))
             raise
         except Exception as error:
-            tell(AuditOutcome.FAILED, problems=(type(error).__name__,))
+            write(AuditOutcome.FAILED, problems=(type(error).__name__,))
             raise
-        tell(AuditOutcome.DUPLICATE if receipt.duplicate else AuditOutcome.STORED, receipt.feedback.id)
+        write(AuditOutcome.DUPLICATE if receipt.duplicate else AuditOutcome.STORED, receipt.feedback.id)
 
     return watch
 
@@ -149,63 +149,63 @@ def _short(value: object) -> str | None:
     return None if value is None else str(value)[:MAX_ID_LENGTH]
 
 
-# --- Downs ----------------------------------------------------------------------------------------------------------
+# --- Negative feedback -----------------------------------------------------------------------------------------------
 
 
 @frozen
 class Down:
-    """A down that came in, and which one it is in its session: the first, the second ..."""
+    """A thumbs-down, and its number in its session, from 1."""
 
     feedback: Feedback
     number: int
 
 
 def log_down(down: Down) -> None:
-    """Write a warning to the log ``harken.services.feedback.ready_middleware``, without the person's words."""
+    """Write a warning to the log ``harken.services.feedback.ready_middleware``, without the comment."""
     session_id, number = down.feedback.session_id, down.number
-    logger.warning("Down number %d in session %s, feedback %s", number, session_id, down.feedback.id)
+    logger.warning("Thumbs-down number %d in session %s, feedback %s", number, session_id, down.feedback.id)
 
 
 def notify_downs(
     summarize: Callable[[FeedbackQuery], Summary],
-    tell: Callable[[Down], object] = log_down,
+    notify: Callable[[Down], object] = log_down,
     *,
     max_waiting: int = 1_000,
 ) -> Middleware:
-    """Middleware that tells of each down, with the count of downs in its session.
+    """Middleware that calls ``notify`` for each thumbs-down, with the number of thumbs-downs in its session.
 
     For example::
 
-        def tell(down):
+        def notify(down):
             if down.number == 3:
-                page(f"Three downs in {down.feedback.session_id}: {down.feedback.comment}")
+                page(f"Three thumbs-downs in {down.feedback.session_id}: {down.feedback.comment}")
 
-        notices = notify_downs(lambda query: hk.analytics.summary(query), tell)
+        notices = notify_downs(lambda query: hk.analytics.summary(query), notify)
         with harken.connect("sqlite:///feedback.db", middleware=[notices]) as hk:
             hk.submit("session-1", "down", "Too slow")
 
-    The count comes from the storage, so it is right with several processes and after a restart. Counting and telling
-    are done one after the other in the background: whoever submits waits for neither. What is told here is lost if the
-    process ends; what must arrive goes through channels.
+    The storage counts, so the number is correct with several processes and after a restart. ``notify`` is called in a
+    background thread, one call at a time: submitters do not wait for it. Pending calls are lost when the process ends;
+    use channels for notifications that must arrive.
 
-    Not told are duplicates, what waits for a moderator, a vote that was a down before, and feedback that was given
-    elsewhere before and so brings its own time.
+    It is not called for duplicates, for pending feedback, for a vote that was a thumbs-down before, and for imported
+    feedback, which has a ``created_at`` of its own.
 
     Args:
-        summarize: gives the figures of a query.
-        tell: what is told of each down; it may take its time. What it raises is logged.
-        max_waiting: how many may wait to be told before more are left out, which is logged.
+        summarize: returns the summary of a query.
+        notify: called with each thumbs-down; it may block. An error that it raises is logged.
+        max_waiting: how many calls may wait; further ones are dropped, which is logged.
     """
     background = Background("harken-downs", threads=1, max_waiting=max_waiting)
 
-    def notify(feedback: Feedback) -> None:
-        tell(Down(feedback, summarize(_downs_up_to(feedback)).total))
+    def count(feedback: Feedback) -> None:
+        notify(Down(feedback, summarize(_downs_up_to(feedback)).total))
 
     def watch(submission: Submission) -> Steps:
-        is_news = submission.created_at is None
+        is_new = submission.created_at is None
         receipt = yield submission
-        if is_news and not receipt.duplicate and _is_new_down(receipt.feedback):
-            background.soon(lambda: notify(receipt.feedback))
+        if is_new and not receipt.duplicate and _is_new_down(receipt.feedback):
+            background.soon(lambda: count(receipt.feedback))
 
     return watch
 
@@ -216,7 +216,7 @@ def _is_new_down(feedback: Feedback) -> bool:
 
 
 def _downs_up_to(feedback: Feedback) -> FeedbackQuery:
-    """The downs of its session until it came: what comes before it is told may not make its number higher."""
+    """The thumbs-downs of its session up to this one: later ones must not increase its number."""
     return FeedbackQuery(
         application=feedback.application,
         session_id=feedback.session_id,
@@ -225,11 +225,11 @@ def _downs_up_to(feedback: Feedback) -> FeedbackQuery:
     )
 
 
-# --- Counting -------------------------------------------------------------------------------------------------------
+# --- Counting --------------------------------------------------------------------------------------------------------
 
 
 class Counters:
-    """Middleware that counts what comes in while this process runs, exactly.
+    """Middleware that counts the submissions of this process exactly.
 
     For example::
 
@@ -239,9 +239,8 @@ class Counters:
             counters.metrics()["average_comment_length"]  # 10.0
             counters.satisfaction                         # 100.0
 
-    Everything counts that was accepted, once, at the UTC hour in which it was given; a duplicate does not count again,
-    and what waits for a moderator does not count. A vote that takes the place of an earlier one counts as well: for
-    what stands there is ``hk.analytics``.
+    Each approved submission counts once, in its UTC hour; duplicates and pending feedback do not count. A vote that
+    replaces an earlier one counts as well: ``hk.analytics`` has the statistics of the current feedback.
     """
 
     def __init__(self) -> None:
@@ -253,22 +252,22 @@ class Counters:
         receipt = yield submission
         if receipt.duplicate or not receipt.feedback.is_counted:
             return
-        figures = Summary.of(_as_given(receipt.feedback))
+        summary = Summary.of(_at_submission(receipt.feedback))
         with self._adding:
-            self._summary += figures
+            self._summary += summary
 
     @property
     def summary(self) -> Summary:
-        """All figures so far."""
+        """The summary so far."""
         return self._summary
 
     @property
     def satisfaction(self) -> float:
-        """Thumbs up among all thumbs, 0.0 to 100.0; 0.0 where there are none."""
+        """The percentage of thumbs-up among all thumbs, 0.0 to 100.0; 0.0 if there are none."""
         return self._summary.satisfaction
 
     def metrics(self) -> dict[str, Any]:
-        """The figures so far as JSON values; ``by_hour`` has the UTC hours of day in which something came in."""
+        """The statistics so far as JSON values; ``by_hour`` has the UTC hours of the day with submissions."""
         summary = self._summary
         return {
             "total": summary.total,
@@ -280,6 +279,6 @@ class Counters:
         }
 
 
-def _as_given(feedback: Feedback) -> Feedback:
-    """A vote that took the place of an earlier one, at the time when it did."""
+def _at_submission(feedback: Feedback) -> Feedback:
+    """The feedback, with the time of the latest vote as its creation time."""
     return evolve(feedback, created_at=feedback.updated_at) if feedback.revisions else feedback

@@ -1,4 +1,4 @@
-"""Replies that take their time: somebody, such as a model, is asked in the background, and the answer is stored."""
+"""Replies from a responder, such as a language model, which is called in the background."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from harken.services.feedback.editing import Editor, get
 
 logger = logging.getLogger(__name__)
 
-#: For how many seconds :meth:`Replying.close` waits for answers that are being thought of.
+#: For how many seconds :meth:`Replying.close` waits for a responder that is running.
 PATIENCE: Final = 1.0
 
 
 class Replying:
-    """Asks a responder about downs that count and have no reply, and stores what it answers.
+    """Asks a responder about counted thumbs-downs that have no reply, and stores its replies.
 
-    Only what still stands when its turn comes is asked about, as it reads then. The answer is stored as an update, so
-    whoever listens is told, unless its author has changed or withdrawn it meanwhile, somebody else has answered, or a
-    moderator held it. Nobody who submits waits for any of this, or hears of it when it fails.
+    The feedback is read again before the responder is called, so erased or withdrawn feedback is skipped. The reply is
+    stored as an update, with an event, unless the feedback was changed, withdrawn, held or replied to meanwhile.
+    Submitters neither wait for a reply nor get its errors, which are logged.
     """
 
     def __init__(
@@ -47,51 +47,51 @@ class Replying:
         self._background = Background("harken-replying", threads=threads, max_waiting=max_waiting)
 
     def ask(self, feedback: Feedback) -> None:
-        """Ask the responder soon, if it is to be asked about such feedback. Takes no time and raises nothing."""
-        if _wants_reply(feedback):
-            # Only what it is called: nobody's words wait here, so nothing that is erased meanwhile goes out.
+        """Call the responder later, if the feedback needs a reply. Does not block and raises nothing."""
+        if _needs_reply(feedback):
+            # Only the id waits here, so content that is erased meanwhile is not sent to the responder.
             self._background.soon(partial(self._reply, feedback.application, feedback.id))
 
     def close(self) -> None:
-        """Ask no more, drop what waits, and wait a moment for what was asked. Closing twice is harmless."""
+        """Drop the waiting jobs, and wait up to a second for the running ones. May be called twice."""
         self._background.close(PATIENCE)
 
     def _reply(self, application: str, feedback_id: str) -> None:
         try:
             asked = get(self._repository, application, feedback_id)
-            if not _wants_reply(asked):
+            if not _needs_reply(asked):
                 return
             reply = self._answer(asked)
             if reply is not None:
                 self._store(asked, reply)
         except FeedbackNotFound:
-            # It was erased, and so was the wish for an answer.
+            # It was erased meanwhile.
             return
         except StorageClosed:
-            logger.warning("Feedback %s gets no reply: Harken was closed meanwhile", feedback_id)
+            logger.warning("Feedback %s gets no reply: Harken was closed", feedback_id)
         except StorageError as error:
-            logger.warning("Feedback %s gets no reply just now: %s", feedback_id, error)
+            logger.warning("Feedback %s gets no reply: %s", feedback_id, error)
 
     def _answer(self, feedback: Feedback) -> str | None:
-        """What the responder says, if it can be used."""
+        """The responder's reply, if it is valid."""
         try:
             reply = self._responder(feedback)
         except Exception:
             logger.exception("The responder failed on feedback %s", feedback.id)
             return None
         if reply is not None and (problem := reply_problem(reply)):
-            logger.warning("The responder's reply to feedback %s cannot be used: %s", feedback.id, problem.message)
+            logger.warning("The responder's reply to feedback %s is invalid: %s", feedback.id, problem.message)
             return None
         return reply
 
     def _store(self, asked: Feedback, reply: str) -> None:
         def edit(current: Feedback) -> Feedback:
-            if not _wants_reply(current) or current.revisions[-1:] != asked.revisions[-1:]:
+            if not _needs_reply(current) or current.revisions[-1:] != asked.revisions[-1:]:
                 return current
             return current.answered(reply, at=self._clock())
 
         self._editor.update(asked.application, asked.id, edit, EventType.UPDATED)
 
 
-def _wants_reply(feedback: Feedback) -> bool:
+def _needs_reply(feedback: Feedback) -> bool:
     return feedback.rating is Rating.DOWN and feedback.reply is None and feedback.is_counted

@@ -1,1 +1,1 @@
-"""Use cases around notifications: routes, channels, deliveries, and the relay that sends them."""
+"""Use cases of notifications: routes, channels, deliveries, and the relay that sends them."""

@@ -1,4 +1,4 @@
-"""How channels fare: whether they fail, since when, and whether they are switched off."""
+"""The status of channels: since when they fail, and whether they are switched off."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from harken.ports.state import StateEntry, StateRepository
 from harken.ports.time import Clock
 from harken.services.alerting.service import AlertingService
 
-#: A channel that has failed for so long, and nothing else, is switched off.
+#: A channel to which nothing was delivered for so long is switched off.
 PATIENCE: Final = timedelta(days=5)
-#: For how long it is remembered how a channel fares, before the storage is asked again.
+#: How long the status of a channel is cached.
 _FRESH: Final = timedelta(seconds=1)
 _KIND: Final = "channel"
 
 
 @frozen(kw_only=True)
 class ChannelState:
-    """How a channel fares.
+    """The status of a channel.
 
     Attributes:
         name: the channel's name.
-        failing_since: when the first failure was since anything arrived; ``None`` if the last one arrived.
+        failing_since: the first failure after the last successful delivery; ``None`` if the last delivery succeeded.
         off_since: when it was switched off; ``None`` if it is on.
         reason: why it was switched off.
     """
@@ -42,14 +42,14 @@ class ChannelState:
 
     @property
     def on(self) -> bool:
-        """Whether anything is sent there."""
+        """Whether the channel is switched on."""
         return self.off_since is None
 
 
 class ChannelService:
-    """Tells how channels fare, and switches them off and on; every process on the storage goes by it.
+    """Tracks the status of channels, and switches them off and on, for all processes on the storage.
 
-    A channel that is switched off raises an alert, which goes to the others and stands until it is on again.
+    Switching a channel off raises an alert, which is sent to the other channels and is open until it is on again.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class ChannelService:
         self._seen: dict[str, tuple[datetime, ChannelState]] = {}
 
     def states(self) -> list[ChannelState]:
-        """How each channel fares now, in the order of the settings."""
+        """The status of each channel, in the order of the settings."""
         stored = {entry.name: entry for entry in self._state.all(_KIND)}
         return [_state(name, stored.get(name)) for name in self.names]
 
     def state(self, name: str) -> ChannelState:
-        """How a channel fares, or did a second ago."""
+        """The status of a channel, at most one second old."""
         now = self._clock()
         seen = self._seen.get(name)
         if seen is not None and timedelta(0) <= now - seen[0] < _FRESH:
@@ -82,24 +82,24 @@ class ChannelService:
         return self._remember(_state(name, self._state.get(_KIND, name)))
 
     def switch_on(self, name: str) -> ChannelState:
-        """Send there again; a channel that is on stays so. What died meanwhile waits to be replayed.
+        """Switch a channel on. Deliveries that died meanwhile stay dead, and can be replayed.
 
         Raises:
-            NoSuchChannel: no channel has that name.
+            NoSuchChannel: there is no channel with that name.
         """
-        self._must_be_there(name)
+        self._check_exists(name)
         state = self._change(name, lambda _: ChannelState(name=name))
         self._alerting.channel_on(self._application, name)
         return state
 
     def switch_off(self, name: str, reason: str) -> ChannelState:
-        """Send nothing there any more, until it is switched on; one that is off stays as it is.
+        """Switch a channel off, so that nothing is sent to it; a channel that is off is not changed.
 
         Raises:
-            NoSuchChannel: no channel has that name.
-            FeedbackRejected: the reason is not text that every storage can keep.
+            NoSuchChannel: there is no channel with that name.
+            FeedbackRejected: the reason is not text that every storage can store.
         """
-        self._must_be_there(name)
+        self._check_exists(name)
         if problem := text_problem("reason", reason):
             raise FeedbackRejected([problem])
         now = self._clock()
@@ -112,19 +112,19 @@ class ChannelService:
         return state
 
     def arrived(self, name: str) -> None:
-        """Something arrived there."""
+        """Record a successful delivery."""
         if self.state(name).failing_since is not None:
             self._change(name, lambda state: evolve(state, failing_since=None))
 
     def failed(self, name: str, *, at: datetime) -> None:
-        """Something did not arrive; where nothing has for five days, the channel is switched off."""
+        """Record a failed delivery; switches the channel off if none has succeeded for five days."""
         state = self.state(name)
         if state.failing_since is None:
             state = self._change(name, lambda current: evolve(current, failing_since=current.failing_since or at))
         if state.on and state.failing_since is not None and at - state.failing_since >= PATIENCE:
             self.switch_off(name, f"nothing arrived since {state.failing_since:%Y-%m-%d %H:%M} UTC")
 
-    def _must_be_there(self, name: str) -> None:
+    def _check_exists(self, name: str) -> None:
         if name not in self.names:
             raise NoSuchChannel(no_such("channel", name, self.names))
 

@@ -1,4 +1,4 @@
-"""Looking at what is on its way, sending it again, and seeing to what waits for a channel that is gone."""
+"""Listing and replaying deliveries, and handling those to a channel that is not configured any more."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from harken.ports.time import Clock
 from harken.services.notifications.routes import RouteService
 
 _BATCH: Final = 500
-#: For how long deliveries to a channel that is gone are held while they are moved or buried.
+#: The lease on deliveries to a channel that is not configured, while they are moved or buried.
 _LEASE: Final = timedelta(seconds=60)
 
 
 class DeliveryService:
-    """Lists deliveries, sends them again, and moves or buries those whose channel is not configured any more."""
+    """Lists and replays deliveries, and moves or buries those whose channel is not configured any more."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class DeliveryService:
 
         Args:
             state: ``"pending"``, ``"delivered"`` (for a week) or ``"dead"``.
-            limit: how many at most, from 1 to 1,000.
-            after: the id of the last one that is known, to go on behind it.
-            application: only of this one.
-            channel: only on their way to this channel.
+            limit: the maximum number of deliveries, from 1 to 1,000.
+            after: the id of a delivery, to continue after it.
+            application: only deliveries of this application.
+            channel: only deliveries to this channel.
 
         Raises:
-            InvalidQuery: the state is none, the limit is out of range, or nothing can be called so.
-            DeliveryNotFound: there is no delivery with the id in ``after`` any more.
+            InvalidQuery: the state, the limit, the application or the channel is invalid.
+            DeliveryNotFound: the delivery ``after`` does not exist any more.
         """
         check_limit(limit)
         _check(application, channel)
@@ -74,22 +74,22 @@ class DeliveryService:
         )
 
     def get(self, delivery_id: str, *, application: str | None = None) -> Delivery:
-        """That delivery, in whatever state.
+        """The delivery with that id, in any state.
 
         Raises:
-            DeliveryNotFound: there is none, or it is another application's.
+            DeliveryNotFound: there is no such delivery, or it belongs to another application.
         """
-        # What no storage could keep, none has.
+        # Not every storage can be queried for an invalid id.
         found = None if text_problem("id", delivery_id) else self._outbox.delivery(delivery_id)
         if found is None or application not in (None, found.event.application):
             raise DeliveryNotFound(f"There is no delivery {delivery_id!r}")
         return found
 
     def replay(self, delivery_id: str, *, application: str | None = None) -> Delivery:
-        """Send a delivery again, in whatever state it is: from now on, under its old id, with what is true now.
+        """Send a delivery in any state again, from now on, with its id and the current content.
 
         Raises:
-            DeliveryNotFound: there is none, or it is another application's.
+            DeliveryNotFound: there is no such delivery, or it belongs to another application.
         """
         self.get(delivery_id, application=application)
         return self._outbox.replay(delivery_id, due_at=self._clock())
@@ -104,79 +104,79 @@ class DeliveryService:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> int:
-        """Send everything again that is in a state now; and say how many that is. All that is given must hold.
+        """Send all deliveries in a state again, if they match all filters; returns how many.
 
         Args:
             state: ``"dead"``; ``"delivered"`` (of the last week), for a receiver that lost its data; or ``"pending"``,
-                which does not wait for its next try.
-            application: only of this one.
-            channel: only on their way to this channel.
-            route: only what this route takes, as it is now, to its channel; with all erasures that the channel was
-                notified of, as nobody knows any more which of them it would take.
-            since: only what happened then or later.
-            until: only what happened before then.
+                to send them before their next attempt is due.
+            application: only deliveries of this application.
+            channel: only deliveries to this channel.
+            route: only deliveries to the channel of this route that the route takes now; includes all erasures that
+                the channel was notified of, as the erased feedback cannot be checked any more.
+            since: only events at this time or later.
+            until: only events before this time.
 
         Raises:
-            InvalidQuery: the state or a time is invalid, the route leads to another channel, or nothing can be called
-                so.
-            NoSuchRoute: there is none of that name.
+            InvalidQuery: the state, a time, the application or the channel is invalid, or the route leads to another
+                channel.
+            NoSuchRoute: there is no route with that name.
         """
         _check(application, channel)
         chosen = None if route is None else self._route(route, channel, application)
         span = FeedbackQuery(since=since, until=until)
-        # What a relay has dealt with meanwhile comes back into the list.
+        # A delivery that a relay sends meanwhile may be listed again.
         replayed: set[str] = set()
         now = self._clock()
         for page in self._pages(_state(state), application, chosen.channel if chosen else channel):
-            fresh = (one for one in page if one.id not in replayed and not _is_due(one, now))
-            wanted = [one for one in fresh if _within(one, span)]
+            candidates = (one for one in page if one.id not in replayed and not _is_due(one, now))
+            wanted = [one for one in candidates if _within(one, span)]
             for delivery in self._taken(chosen, wanted) if chosen else wanted:
-                # Somebody else may do the same, or erase it.
+                # It may be erased meanwhile.
                 with suppress(DeliveryNotFound):
                     self._outbox.replay(delivery.id, due_at=now)
                     replayed.add(delivery.id)
         return len(replayed)
 
     def stranded(self) -> Mapping[str, int]:
-        """How many deliveries wait for each channel that is not configured here, sorted by channel.
+        """The number of pending deliveries for each channel that is not configured here, sorted by channel.
 
-        The channel was renamed or removed, or only another program on this storage configures it.
+        The channel was renamed or removed, or only another program on this storage has it.
         """
         return {name: number for name, number in self._outbox.pending().items() if name not in self._channels}
 
     def move(self, channel: str, to: str) -> int:
-        """Let what waits for a channel that is not configured go to another one; and say how many that is.
+        """Move the pending deliveries of a channel that is not configured to another channel; returns how many.
 
         Raises:
-            InvalidQuery: it is configured.
-            NoSuchChannel: nothing waits for it, or there is no channel ``to``.
+            InvalidQuery: the channel is configured.
+            NoSuchChannel: it has no pending deliveries, or there is no channel ``to``.
         """
         if to not in self._channels:
             raise NoSuchChannel(no_such("channel", to, self._channels))
-        return self._see_to(channel, lambda claimed: self._outbox.move(claimed, to))
+        return self._handle_stranded(channel, lambda claimed: self._outbox.move(claimed, to))
 
     def bury(self, channel: str) -> int:
-        """Give up what waits for a channel that is not configured: it is dead, and can be replayed; how many that is.
+        """Mark the pending deliveries of a channel that is not configured as dead; returns how many.
 
         Raises:
-            InvalidQuery: it is configured.
-            NoSuchChannel: nothing waits for it.
+            InvalidQuery: the channel is configured.
+            NoSuchChannel: it has no pending deliveries.
         """
         error = f"There is no channel {channel!r} any more"
-        return self._see_to(channel, lambda claimed: self._outbox.bury(claimed, error=error, sent=False))
+        return self._handle_stranded(channel, lambda claimed: self._outbox.bury(claimed, error=error, sent=False))
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
-    def _see_to(self, channel: str, act: Callable[[Delivery], None]) -> int:
-        """Claim everything that waits for a channel that is not configured, due or not, and do something with each."""
+    def _handle_stranded(self, channel: str, act: Callable[[Delivery], None]) -> int:
+        """Claim all pending deliveries of a channel that is not configured, due or not, and apply ``act`` to each."""
         if channel in self._channels:
-            raise InvalidQuery(
-                f"Channel {channel!r} is configured, so what waits for it is sent; switch it off instead"
-            )
+            raise InvalidQuery(f"Channel {channel!r} is configured, so its deliveries are sent; switch it off instead")
         stranded = self.stranded()
         if channel not in stranded:
             known = ", ".join(stranded) or "none"
-            raise NoSuchChannel(f"Nothing waits for a channel {channel!r}; channels that are gone are {known}")
+            raise NoSuchChannel(
+                f"No delivery waits for a channel {channel!r}; removed channels with deliveries are {known}"
+            )
         now = self._clock()
         done = 0
         for page in self._pages(DeliveryState.PENDING, None, channel):
@@ -194,7 +194,7 @@ class DeliveryService:
     def _pages(
         self, state: DeliveryState, application: str | None, channel: str | None
     ) -> Iterator[Sequence[Delivery]]:
-        """The list, read to its end once, so that what comes into it meanwhile is not repeated for ever."""
+        """The pages of the list, up to its end: deliveries that are added meanwhile do not make it endless."""
         after: Delivery | None = None
         while page := self._outbox.deliveries(
             state, limit=_BATCH, after=after, application=application, channel=channel
@@ -203,9 +203,11 @@ class DeliveryService:
             yield page
 
     def _route(self, name: str, channel: str | None, application: str | None) -> Route:
-        there = self._routes.routes()
-        # Who asks for one application is told nothing of the routes of others.
-        known = (one for one in there if application is None or not one.applications or application in one.applications)
+        routes_now = self._routes.routes()
+        # A caller that asks for one application must not learn of the routes of others.
+        known = (
+            one for one in routes_now if application is None or not one.applications or application in one.applications
+        )
         routes = {route.name: route for route in known}
         if (route := routes.get(name)) is None:
             raise NoSuchRoute(no_such("route", name, routes))
@@ -214,12 +216,12 @@ class DeliveryService:
         return route
 
     def _taken(self, route: Route, deliveries: Collection[Delivery]) -> Iterator[Delivery]:
-        """Those that the route takes, as what they are about reads now."""
+        """The deliveries that the route takes, with the current state of their subjects."""
         wanted: dict[str, set[str]] = {}
         for delivery in deliveries:
             if delivery.event.type.about_feedback:
                 wanted.setdefault(delivery.event.application, set()).add(delivery.event.subject_id)
-        there = {
+        existing = {
             (application, feedback_id): feedback
             for application, ids in wanted.items()
             for feedback_id, feedback in self._feedback.get_many(application, ids).items()
@@ -227,13 +229,13 @@ class DeliveryService:
         for delivery in deliveries:
             event = delivery.event
             if event.type is EventType.ERASED:
-                # What was sent by the route may have been this feedback.
+                # The route may have taken the feedback before it was erased.
                 taken = not route.applications or event.application in route.applications
             elif event.type.about_alert:
                 subject = self._alerts.get(event.application, event.subject_id)
                 taken = subject is not None and route.takes(event.type, subject)
             else:
-                found = there.get((event.application, event.subject_id))
+                found = existing.get((event.application, event.subject_id))
                 taken = found is not None and route.takes(event.type, found)
             if taken:
                 yield delivery
@@ -245,7 +247,7 @@ def _within(delivery: Delivery, span: FeedbackQuery) -> bool:
 
 
 def _is_due(delivery: Delivery, now: datetime) -> bool:
-    """Whether it is sent anyway: to send it again now would change nothing."""
+    """Whether it is sent anyway, so that a replay would change nothing."""
     return delivery.state is DeliveryState.PENDING and delivery.due_at <= now
 
 

@@ -1,4 +1,4 @@
-"""A lane: what carries deliveries to one channel, so that a receiver that is slow or dead delays nobody else's."""
+"""A lane sends the deliveries of one channel, so that a slow or dead receiver does not delay other channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harken.services.notifications.routes import RouteService
 
 logger = logging.getLogger(__name__)
 
-#: How long after the one before each try is made; after the last one a delivery is dead. The schedule of the Standard
+#: The waits before each attempt; after the last attempt a delivery is dead. This is the schedule of the Standard
 #: Webhooks specification: about three days.
 SCHEDULE: Final = (
     timedelta(0),
@@ -41,36 +41,35 @@ SCHEDULE: Final = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-#: How much later than the schedule says a try may be made, as a part of the wait: so that what failed together does not
-#: come back together.
+#: The maximum delay of an attempt, as a part of its wait, so that deliveries that failed together are not retried
+#: together.
 JITTER: Final = 0.1
-#: How long a receiver may ask to be left alone.
+#: The longest wait that a receiver can ask for.
 LONGEST_WAIT: Final = timedelta(hours=24)
-#: For how long what was claimed is nobody else's, and how much of that there must be left to begin to send: a channel
-#: gives up after 20 seconds.
+#: The duration of a lease, and how much of it must be left to start sending: a channel gives up after 20 seconds.
 LEASE: Final = timedelta(seconds=45)
 _LEFT: Final = timedelta(seconds=25)
 MAX_CLAIM: Final = 100
-#: What has arrived is settled after so many seconds at the latest, as what happened next to the same feedback waits for
-#: that.
+#: Delivered deliveries are settled after so many seconds at the latest, because later events about the same feedback
+#: wait for that.
 _UNSETTLED: Final = 0.5
-#: A try that takes longer than so many seconds makes the lane claim one at a time.
+#: After an attempt that takes longer than so many seconds, the lane claims one delivery at a time.
 _SLOW: Final = 1.0
 
 
 @frozen(kw_only=True)
 class RelayDependencies:
-    """What all lanes share.
+    """The dependencies of a relay and its lanes.
 
     Attributes:
-        outbox: where deliveries come from.
-        feedback: what they are about.
-        alerts: what else they are about.
-        channels: which channels are on.
-        routes: the routes in force, and their texts.
-        clock: the time now, which all relays on the storage agree on.
-        jitter: a number from 0 to 1, for jitter.
-        schedule: how long after the one before each try is made.
+        outbox: the events and deliveries.
+        feedback: the feedback that they are about.
+        alerts: the alerts that they are about.
+        channels: the status of the channels.
+        routes: the routes and their templates.
+        clock: the current time, which all relays on the storage agree on.
+        jitter: returns a random number from 0 to 1.
+        schedule: the wait before each attempt.
     """
 
     outbox: Outbox
@@ -84,21 +83,21 @@ class RelayDependencies:
 
 
 class _Ended:
-    """What was dealt with and is not settled yet: what has arrived, and what is not true any more."""
+    """Deliveries that are not settled yet: those that were delivered, and those that are obsolete."""
 
     def __init__(self) -> None:
         self.since = perf_counter()
-        self.arrived: list[Delivery] = []
-        self.untrue: list[Delivery] = []
+        self.delivered: list[Delivery] = []
+        self.obsolete: list[Delivery] = []
 
 
 class Lane:
-    """Claims one channel's deliveries, sends them and notes what became of each. Several threads may work in it."""
+    """Claims the deliveries of one channel, sends them and records the outcomes. Several threads may use it."""
 
     def __init__(
         self, channel: str, notifier: Notifier, dependencies: RelayDependencies, changed: Callable[[], object]
     ) -> None:
-        """``changed`` gives another object after each change that this process has made."""
+        """``changed`` returns a different object after each change that this process has made."""
         self.channel = channel
         self._notifier = notifier
         self._dependencies = dependencies
@@ -106,16 +105,16 @@ class Lane:
         self._claim_size = MAX_CLAIM
 
     def work(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, bool]:
-        """Send what is due, a batch of it; how many deliveries it dealt with, and whether others may be due besides.
+        """Send a batch of due deliveries; returns how many were handled, and whether others may be due.
 
-        After it has dealt with any, there may be more in any case: what happened next to the same feedback, or alert,
-        can be claimed only then.
+        If any were handled, more may be due in any case: later events about the same feedback or alert can only be
+        claimed then.
 
         Args:
-            stopping: asked between two deliveries; what was not sent by then is given back.
+            stopping: called between two deliveries; if it returns true, the rest is given back.
 
         Raises:
-            StorageError: the storage failed; what was sent may be sent again, under the same id.
+            StorageError: the storage failed; deliveries may be sent again, with the same ids.
         """
         size = self._claim_size
         now = self._dependencies.clock()
@@ -128,10 +127,10 @@ class Lane:
         dealt = self._send_all(claimed, now + LEASE - _LEFT, stopping)
         return dealt, len(claimed) == size or dealt < len(claimed)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _send_all(self, claimed: Sequence[Delivery], latest: datetime, stopping: Callable[[], bool]) -> int:
-        """Send one after the other, for as long as the receiver is quick and the lease lasts; give the others back."""
+        """Send one after another while the receiver is quick and the lease lasts; gives the others back."""
         routes = self._dependencies.routes.leading_to(self.channel)
         ahead = ReadAhead(
             [delivery.event for delivery in claimed], partial(subjects_of, self._dependencies), self._changed
@@ -153,7 +152,7 @@ class Lane:
                     self._settle(ended)
                     ended = _Ended()
         finally:
-            # Whatever went wrong: what has arrived is settled, and what was not sent is free for others.
+            # Also after an error: settle what was delivered, and release what was not sent.
             try:
                 self._settle(ended)
             finally:
@@ -164,28 +163,28 @@ class Lane:
     def _send(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route], ended: _Ended
     ) -> None:
-        """Send one, if it is still true, and note what became of it."""
+        """Send one delivery, unless it is obsolete, and record its outcome."""
         try:
             notification = self._notification(delivery, subject, routes)
             if notification is None:
-                ended.untrue.append(delivery)
+                ended.obsolete.append(delivery)
                 return
             self._notifier.deliver(notification)
         except TemplateTooCostly as error:
-            # Neither the receiver's fault, nor better the next time.
+            # Not the receiver's fault, and a retry does not help.
             self._bury(delivery, str(error), sent=False)
         except DeliveryFailed as failure:
-            self._note_failure(delivery, failure)
+            self._record_failure(delivery, failure)
         except Exception as error:
-            logger.exception("Channel %s failed in a way that it should not", self.channel)
-            self._note_failure(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
+            logger.exception("Channel %s raised an unexpected error", self.channel)
+            self._record_failure(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
         else:
-            ended.arrived.append(delivery)
+            ended.delivered.append(delivery)
 
     def _notification(
         self, delivery: Delivery, subject: Feedback | Alert | None, routes: Sequence[Route]
     ) -> Notification | None:
-        """What to send now; ``None`` if what the delivery tells is not true any more."""
+        """The notification to send; ``None`` if the delivery is obsolete."""
         event = delivery.event
         feedback = alert = erased = None
         if event.type is EventType.ERASED:
@@ -210,10 +209,12 @@ class Lane:
         text = self._dependencies.routes.text(routes, notification, subject)
         return notification if text is None else evolve(notification, text=text)
 
-    def _note_failure(self, delivery: Delivery, failure: DeliveryFailed) -> None:
+    def _record_failure(self, delivery: Delivery, failure: DeliveryFailed) -> None:
         now = self._dependencies.clock()
         message = str(failure)
-        logger.warning("Channel %s did not take %s at try %d: %s", self.channel, delivery.id, delivery.tries, message)
+        logger.warning(
+            "Channel %s did not accept %s at attempt %d: %s", self.channel, delivery.id, delivery.tries, message
+        )
         wait = self._wait(delivery, failure)
         if wait is None:
             self._bury(delivery, message)
@@ -221,14 +222,14 @@ class Lane:
             try:
                 self._dependencies.outbox.back_off(delivery, due_at=now + wait, error=message)
             except LeaseLost:
-                _tell_lost(delivery)
+                _log_lost(delivery)
         if failure.gone:
             self._dependencies.channels.switch_off(self.channel, message)
         else:
             self._dependencies.channels.failed(self.channel, at=now)
 
     def _wait(self, delivery: Delivery, failure: DeliveryFailed) -> timedelta | None:
-        """How long until the next try; ``None`` if there is none."""
+        """How long until the next attempt; ``None`` if there is none."""
         if not failure.retryable or delivery.tries >= len(self._dependencies.schedule):
             return None
         planned = self._dependencies.schedule[delivery.tries] * (1 + JITTER * self._dependencies.jitter())
@@ -236,19 +237,19 @@ class Lane:
         return max(planned, min(asked, LONGEST_WAIT))
 
     def _settle(self, ended: _Ended) -> None:
-        # What has arrived first: if the other fails, nothing is sent again.
-        if ended.arrived:
-            for delivery in self._dependencies.outbox.settle(ended.arrived):
-                _tell_lost(delivery)
+        # Delivered ones first: if discarding fails, nothing is sent again.
+        if ended.delivered:
+            for delivery in self._dependencies.outbox.settle(ended.delivered):
+                _log_lost(delivery)
             self._dependencies.channels.arrived(self.channel)
-        if ended.untrue:
-            self._dependencies.outbox.discard(ended.untrue)
+        if ended.obsolete:
+            self._dependencies.outbox.discard(ended.obsolete)
 
     def _bury(self, delivery: Delivery, error: str, *, sent: bool = True) -> None:
         try:
             self._dependencies.outbox.bury(delivery, error=error, sent=sent)
         except LeaseLost:
-            _tell_lost(delivery)
+            _log_lost(delivery)
 
     def _bury_all(self, claimed: Sequence[Delivery], state: ChannelState) -> int:
         for delivery in claimed:
@@ -257,7 +258,7 @@ class Lane:
 
 
 def subjects_of(dependencies: RelayDependencies, events: Iterable[Event]) -> Subjects:
-    """What events are about, as it is now, by application and id; without what was erased."""
+    """The current subjects of events, by application and id, without erased ones."""
     wanted: dict[str, set[str]] = {}
     found: dict[tuple[str, str], Feedback | Alert] = {}
     for event in events:
@@ -274,22 +275,22 @@ def subjects_of(dependencies: RelayDependencies, events: Iterable[Event]) -> Sub
 
 
 def alert_now(dependencies: RelayDependencies, event: Event) -> Alert | None:
-    """The alert that an event is about, as it is now; ``None`` if nobody may be told of it any more.
+    """The current alert of an event; ``None`` if no channel may be notified of it any more.
 
-    An alert that was emptied because of an erasure is not news, but its end is.
+    The raising of an alert that was emptied by an erasure is not sent, but its resolution is.
     """
     alert = dependencies.alerts.get(event.application, event.subject_id)
     if alert is None:
         return None
-    # Erasing empties alerts, but one may be raised at the same moment.
-    alert = alert if _is_there(dependencies.feedback, alert) else alert.emptied(at=dependencies.clock())
+    # Erasing empties alerts, but one may be raised at the same time.
+    alert = alert if _has_all_feedback(dependencies.feedback, alert) else alert.emptied(at=dependencies.clock())
     return None if event.type is EventType.ALERT_RAISED and alert.is_empty else alert
 
 
-def _is_there(feedback: FeedbackRepository, alert: Alert) -> bool:
-    """Whether nothing that makes the alert was erased: it tells of the people who gave that."""
+def _has_all_feedback(feedback: FeedbackRepository, alert: Alert) -> bool:
+    """Whether no feedback of the alert was erased: the alert describes its authors."""
     return len(feedback.get_many(alert.application, alert.feedback_ids)) == len(alert.feedback_ids)
 
 
-def _tell_lost(delivery: Delivery) -> None:
-    logger.info("Delivery %s was claimed by somebody else meanwhile, or erased", delivery.id)
+def _log_lost(delivery: Delivery) -> None:
+    logger.info("Delivery %s was claimed by another relay meanwhile, or erased", delivery.id)

@@ -1,4 +1,4 @@
-"""Reading what deliveries are about, right before they are sent."""
+"""Reading the subjects of deliveries right before they are sent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Final
 from harken.domain.alerts.alert import Alert
 from harken.domain.events import Event
 from harken.domain.feedback import Feedback
+from harken.services.feedback.erasing import FRESH
 
-#: For how many seconds at most what was read may be sent. What this process changes meanwhile is read again at once.
-FRESH: Final = 0.05
 _MOST: Final = 25
 
 #: Feedback and alerts by application and id.
@@ -19,16 +18,16 @@ Subjects = Mapping[tuple[str, str], Feedback | Alert]
 
 
 class ReadAhead:
-    """What a batch of events is about, read for as many at a time as are likely to be sent while it is fresh.
+    """Reads the subjects of a batch of events, as many at a time as are likely to be sent while they are fresh.
 
-    A call to a storage takes much longer than what it reads, as over a network. Where sending takes long, each is read
-    by itself. For one thread.
+    A call to a storage takes much longer than reading an entry, for example over a network. If sending is slow, each
+    subject is read separately. For use by one thread.
     """
 
     def __init__(
         self, events: Sequence[Event], read: Callable[[Sequence[Event]], Subjects], changed: Callable[[], object]
     ) -> None:
-        """``changed`` gives another object after each change that this process has made."""
+        """``changed`` returns a different object after each change that this process has made."""
         self._events = events
         self._read = read
         self._changed = changed
@@ -38,7 +37,7 @@ class ReadAhead:
         self._as_of = changed()
 
     def subject(self, place: int) -> Feedback | Alert | None:
-        """What the event at that place of the batch is about, as it is now; ``None`` if it is gone.
+        """The current subject of the event at that place of the batch; ``None`` if it does not exist any more.
 
         Raises:
             StorageError: the storage failed.

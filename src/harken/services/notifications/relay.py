@@ -1,4 +1,4 @@
-"""The relay: takes events from the outbox to the channels that should know, and does not give up easily."""
+"""The relay: turns events of the outbox into deliveries, and sends them to channels, with retries."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from harken.services.notifications.read_ahead import Subjects
 
 logger = logging.getLogger(__name__)
 
-#: How many events are dealt with at once.
+#: How many events are dispatched at once.
 MAX_EVENTS: Final = 500
-#: How often a relay looks whether another process has left it something to do, and how often it looks at alert rules
-#: that go by time.
+#: How often a relay looks for events and deliveries of other processes, and how often it evaluates alert rules with
+#: time windows.
 POLL: Final = 1.0
-LOOK_AROUND: Final = timedelta(seconds=60)
-#: How long what has arrived is remembered, and how often what is older is forgotten.
+EVALUATE_EVERY: Final = timedelta(seconds=60)
+#: How long delivered deliveries are stored, and how often older ones are removed.
 KEPT: Final = timedelta(days=7)
 _TIDY: Final = timedelta(hours=1)
-#: While people submit in this process, a relay rests so many times as long as it has computed, so that they have the
-#: processor: what it computes makes the storage and the receiver work, too. What is not sent yet waits in the storage.
+#: While this process receives submissions, a relay pauses for this multiple of its own CPU time, to leave the processor
+#: to them: its work also causes work in the storage and the receiver. Deliveries wait in the storage meanwhile.
 _PAUSE_RATIO: Final = 9.0
 _LONGEST_PAUSE: Final = 1.0
 
-#: Opens all channels, for as long as the context lasts.
+#: Opens all channels, and closes them at the end of the context.
 OpenNotifiers = Callable[[], AbstractContextManager[Mapping[str, Notifier]]]
 
 
 class Relay:
-    """Moves events to channels: through alert rules and routes to deliveries, which are sent until they arrive.
+    """Passes events to alert rules and routes, and sends the resulting deliveries until they arrive.
 
-    Any number may run on a storage, in any number of processes. What one was doing when it died, another does again
-    when the lease is over, under the same ids.
+    Any number of relays may run on a storage, in any number of processes. If one dies, others send its deliveries again
+    when the leases have expired, with the same ids.
 
-    One thread looks at events; each channel has a lane of its own with up to ``concurrency`` threads.
+    One thread dispatches events; each channel has its own lane with up to ``concurrency`` threads.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Relay:
         self._stopping = Event()
         self._state = Lock()
         self._last_change = object()
-        self._looked: datetime | None = None
+        self._evaluated: datetime | None = None
         self._tidied: datetime | None = None
         self._throttle = Throttle(self._stopping)
 
@@ -82,13 +82,13 @@ class Relay:
         return self._thread is not None
 
     def start(self, *, concurrency: int = 4) -> None:
-        """Begin, in threads of its own. Starting twice is harmless.
+        """Start the threads of the relay. May be called twice.
 
         Args:
-            concurrency: how many deliveries to one channel may be under way at a time.
+            concurrency: how many deliveries to one channel may be sent at the same time.
 
         Raises:
-            ConfigurationError: a channel cannot be used as it is configured.
+            ConfigurationError: the configuration of a channel is invalid.
         """
         if concurrency < 1:
             raise ConfigurationError(f"concurrency must be at least 1, got {concurrency}")
@@ -97,7 +97,7 @@ class Relay:
                 return
             self._open()
             self._stopping.clear()
-            # What was left from before is due now.
+            # Deliveries from earlier runs may be due.
             self._news.open()
             for lane in self._lanes.values():
                 lane.start(concurrency)
@@ -105,7 +105,7 @@ class Relay:
             self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is being sent, give the rest back, and end. Stopping twice is harmless."""
+        """Finish the deliveries that are being sent, release the others, and stop. May be called twice."""
         with self._state:
             self._stopping.set()
             self._news.open()
@@ -118,38 +118,38 @@ class Relay:
             self._opened.close()
 
     def nudge(self) -> None:
-        """Look at once: something was written. Takes no time."""
+        """Dispatch events now, as something was written. Does not block."""
         if self._thread is not None:
             self._throttle.written()
             self._news.open()
 
     def changed(self) -> None:
-        """Send nothing that was read before: something was changed or erased. Takes no time."""
+        """Send nothing that was read before, as something was changed or erased. Does not block."""
         self._last_change = object()
         self.nudge()
 
     def run_due(self) -> int:
-        """Do all that is due by the clock, in this thread; how many deliveries were tried. For hosts without threads.
+        """Dispatch and send all that is due, in this thread; returns the number of attempts. For hosts without threads.
 
         Raises:
-            ConfigurationError: a channel cannot be used as it is configured.
+            ConfigurationError: the configuration of a channel is invalid.
             StorageError: the storage failed.
         """
         with self._state:
             self._open()
-        tried = 0
+        attempts = 0
         while True:
             moved = self.dispatch()
             dealt = sum(lane.run_due() for lane in self._lanes.values())
-            tried += dealt
+            attempts += dealt
             if not moved and not dealt:
-                return tried
+                return attempts
 
     def dispatch(self) -> int:
-        """Take events to alert rules and routes, a batch of them, and make deliveries; how many events those were.
+        """Pass a batch of events to alert rules and routes, and create deliveries; returns the number of events.
 
         Raises:
-            StorageError: the storage failed; the events that are left are dealt with at the next call.
+            StorageError: the storage failed; the remaining events are dispatched by the next call.
         """
         self._evaluate_windows()
         self._tidy()
@@ -158,7 +158,7 @@ class Relay:
             return 0
         now = self._dependencies.clock()
         subjects = subjects_of(self._dependencies, events)
-        # Before they leave the outbox: the relay that takes them up after a crash lets the rules look again.
+        # Before the events leave the outbox: after a crash, another relay evaluates the rules again.
         self._alerting.on_feedback([one for one in subjects.values() if isinstance(one, Feedback)])
         made = self._dependencies.outbox.fan_out(self._plan(events, subjects), due_at=now)
         for channel in {delivery.channel for delivery in made}:
@@ -166,7 +166,7 @@ class Relay:
                 lane.nudge()
         return len(events)
 
-    # --- how -------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         if not self._lanes:
@@ -182,11 +182,11 @@ class Relay:
             }
 
     def _plan(self, events: Sequence[Happening], subjects: Subjects) -> list[tuple[Happening, set[str]]]:
-        """Which event goes to which channels, and as what; what is about something that was erased goes nowhere."""
+        """The channels of each event, and the type that they get; events about erased feedback have no channels."""
         routes = self._dependencies.routes.routes()
         following = _following(self._until_now(events, subjects))
         plan: list[tuple[Happening, set[str]]] = []
-        # In the order of versions, also where the clocks of those who wrote differ.
+        # In the order of versions, even if the clocks of the writers differ.
         for event in sorted(events, key=lambda event: event.version):
             subject = subjects.get((event.application, event.subject_id))
             if isinstance(subject, Feedback):
@@ -196,7 +196,7 @@ class Relay:
         return plan
 
     def _until_now(self, events: Sequence[Happening], subjects: Subjects) -> Sequence[Happening]:
-        """These events, with those that followed about the same feedback until it was as it is now."""
+        """These events, and the later events about the same feedback, up to its current version."""
         known = {(event.application, event.subject_id, event.version) for event in events}
         newer: dict[str, list[str]] = {}
         for (application, subject_id), subject in subjects.items():
@@ -207,10 +207,10 @@ class Relay:
 
     def _evaluate_windows(self) -> None:
         now = self._dependencies.clock()
-        if self._looked is not None and timedelta(0) <= now - self._looked < LOOK_AROUND:
+        if self._evaluated is not None and timedelta(0) <= now - self._evaluated < EVALUATE_EVERY:
             return
         self._alerting.evaluate_windows()
-        self._looked = now
+        self._evaluated = now
 
     def _tidy(self) -> None:
         now = self._dependencies.clock()
@@ -231,10 +231,10 @@ class Relay:
                         lane.nudge()
 
     def _dispatch_safely(self) -> bool:
-        """Deal with events, and log any error; whether there may be more at once."""
+        """Dispatch events, and log any error; returns whether there may be more."""
         try:
             with self._throttle.working():
-                # Also after a few: the alerts that they raised are events, too.
+                # Even after a small batch: it may have raised alerts, which have events too.
                 return self.dispatch() > 0
         except StorageClosed:
             self._stopping.set()
@@ -246,7 +246,7 @@ class Relay:
 
 
 class Throttle:
-    """Lets those who submit in this process go first."""
+    """Gives submissions in this process priority over the relay."""
 
     def __init__(self, stopping: Event) -> None:
         self._stopping = stopping
@@ -255,13 +255,13 @@ class Throttle:
         self._counting = Lock()
 
     def written(self) -> None:
-        """Somebody has submitted something."""
-        # Losing a count to another thread does no harm.
+        """Record a submission."""
+        # A count that is lost to another thread does no harm.
         self._writes += 1
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Around a batch of work; rests at the end, if somebody submitted meanwhile."""
+        """Wraps a batch of work; pauses at the end if there were submissions meanwhile."""
         began, before = thread_time(), self._writes
         self._count(1)
         try:
@@ -273,13 +273,13 @@ class Throttle:
             self._count(-1)
 
     def _count(self, change: int) -> None:
-        """One more works, or one less; a count that went astray would stay so."""
+        """Change the number of working threads, under the lock: an error would persist."""
         with self._counting:
             self._working += change
 
 
 class _Worker:
-    """The threads of a lane: one that waits for something to do, and more where there is much of it."""
+    """The threads of a lane: one that waits for work, and more while there is much of it."""
 
     def __init__(self, lane: Lane, stopping: Event, throttle: Throttle, poll: float) -> None:
         self._lane = lane
@@ -310,13 +310,13 @@ class _Worker:
         self._news.open()
 
     def run_due(self) -> int:
-        """Send all that is due, in this thread; how many were tried."""
-        tried = 0
+        """Send all that is due, in this thread; returns the number of attempts."""
+        attempts = 0
         while True:
             dealt, others = self._lane.work()
-            tried += dealt
+            attempts += dealt
             if not dealt and not others:
-                return tried
+                return attempts
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -333,7 +333,7 @@ class _Worker:
             more = dealt > 0 or others
 
     def _work_safely(self) -> tuple[int, bool]:
-        """Send a batch, and log any error; gives what :meth:`Lane.work` gives."""
+        """Send a batch, and log any error; returns what :meth:`Lane.work` returns."""
         try:
             with self._throttle.working():
                 return self._lane.work(self._stopping.is_set)
@@ -346,13 +346,13 @@ class _Worker:
         return 0, False
 
     def _call_help(self) -> None:
-        """There is more than one thread can do at once: let one more work until there is nothing left."""
+        """Start another thread, up to ``concurrency``, which works until nothing is due."""
         with self._state:
             if len(self._helpers) + 1 >= self._concurrency:
                 return
             helper = Thread(target=self._help, name=f"harken-channel-{self._lane.channel}", daemon=True)
             self._helpers.add(helper)
-            # Inside, so that the thread that joins it finds it started.
+            # Under the lock, so that a thread that joins it finds it started.
             helper.start()
 
     def _help(self) -> None:
@@ -364,7 +364,7 @@ class _Worker:
 
 
 def _following(events: Sequence[Happening]) -> dict[str, Traits]:
-    """What feedback was like after each event that another one followed, as that says, by the id of the event."""
+    """The traits of feedback after each event that has a successor, taken from the successor, by event id."""
     following: dict[str, Traits] = {}
     last: dict[tuple[str, str], Happening] = {}
     about_feedback = (event for event in events if event.type.about_feedback)
@@ -377,7 +377,7 @@ def _following(events: Sequence[Happening]) -> dict[str, Traits]:
 
 
 def _planned(event: Happening, destinations: Mapping[str, EventType]) -> list[tuple[Happening, set[str]]]:
-    """The event with its channels, and once more with those for which its feedback is new by it."""
+    """The event with its channels, and again as ``feedback.created`` for channels that get the feedback first now."""
     plan = [(event, {channel for channel, type_ in destinations.items() if type_ is event.type})]
     if others := destinations.keys() - plan[0][1]:
         plan.append((evolve(event, type=EventType.CREATED), set(others)))
@@ -385,7 +385,7 @@ def _planned(event: Happening, destinations: Mapping[str, EventType]) -> list[tu
 
 
 def _channels_of(event: Happening, alert: Alert | None, routes: Sequence[Route]) -> set[str]:
-    """Where the event of an alert goes."""
+    """The channels of an alert's event."""
     if alert is None:
         return set()
     taken = {route.channel for route in routes if route.takes(event.type, alert)}

@@ -1,10 +1,11 @@
-"""Routes: those that the settings name, and those that were added while everything ran."""
+"""Routes: those of the settings, and those that were added at run time."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from harken.domain.alerts.alert import Alert
@@ -30,9 +31,9 @@ _KIND: Final = "route"
 
 
 class RouteService:
-    """Lists routes, adds and removes them. Those of the settings cannot be changed here.
+    """Lists, adds and removes routes. Those of the settings cannot be changed here.
 
-    What is added is stored, and every relay on the storage goes by it from then on.
+    Added routes are stored, and apply to every relay on the storage.
     """
 
     def __init__(
@@ -46,20 +47,20 @@ class RouteService:
         self._state = state
         self._configured = {route.name: route for route in configured}
         self._channels = tuple(channels)
-        self._renderer = renderer
+        self._renderer = cache(renderer)
         if len(self._configured) < len(configured):
-            raise ConfigurationError("Two routes have the same name; each needs one of its own")
+            raise ConfigurationError("Two routes have the same name; names must be unique")
         for route in configured:
             self._check(route)
 
     def routes(self) -> list[Route]:
-        """All routes: those of the settings in their order, then the others by name."""
+        """All routes: those of the settings in their order, then the added ones by name."""
         added = [parse_route(entry.value) for entry in self._state.all(_KIND)]
-        # What the settings name since then counts more.
+        # A route of the settings overrides an added one of the same name.
         return [*self._configured.values(), *(route for route in added if route.name not in self._configured)]
 
     def configured(self, name: str) -> bool:
-        """Whether that route is one of the settings'."""
+        """Whether that route comes from the settings."""
         return name in self._configured
 
     def leading_to(self, channel: str) -> list[Route]:
@@ -67,13 +68,13 @@ class RouteService:
         return [route for route in self.routes() if route.channel == channel]
 
     def text(self, routes: Sequence[Route], notification: Notification, subject: Feedback | Alert | None) -> str | None:
-        """What the template of the first of these routes that has one and takes the notification makes of it.
+        """The rendered template of the first of these routes that takes the notification and has a template.
 
-        ``None`` if there is none. ``subject`` is what the notification is about, which may not say all of it; ``None``
-        if that was erased.
+        ``None`` if there is no such route. ``subject`` is the complete feedback or alert of the notification; ``None``
+        if it was erased.
 
         Raises:
-            TemplateTooCostly: the template would do too much work on this notification.
+            TemplateTooCostly: the template exceeds the work budget with this notification.
         """
         if subject is None:
             return None
@@ -86,21 +87,22 @@ class RouteService:
         except TemplateTooCostly as error:
             raise TemplateTooCostly(f"The template of route {route.name!r} cannot be used: {error}") from error
         except ConfigurationError as error:
-            # It must arrive nevertheless, in the channel's own words.
+            # Send the notification nevertheless, with the channel's own text.
             logger.warning("The template of route %s cannot be used: %s", route.name, error)
             return None
 
     def put(self, route: Route, *, owner: str | None = None) -> bool:
-        """Add a route, or put it in the place of the one with its name; on return every relay goes by it.
+        """Add a route, or replace the one with its name, for every relay on the storage.
 
-        With an ``owner``, an application, only a route for that application alone is replaced. Says whether it was put.
+        With an ``owner``, an application, only a route for that application alone is replaced: returns ``False`` if the
+        existing one is for others.
 
         Raises:
-            RouteRejected: the settings have one with its name, no channel has the name of its channel, or its template
-                cannot be used: it is invalid, or does too much work on the largest feedback.
+            RouteRejected: the settings have a route with its name, its channel does not exist, or its template is
+                invalid or exceeds the work budget with the largest feedback.
             StorageError: it could not be stored.
         """
-        self._check_own(route.name)
+        self._check_not_configured(route.name)
         self._check(route)
         value: Mapping[str, JsonValue] = route_record(route)  # type: ignore[assignment] # JSON values by making
         while True:
@@ -111,16 +113,16 @@ class RouteService:
                 return True
 
     def delete(self, name: str) -> bool:
-        """Remove a route, and say whether there was one.
+        """Remove a route; ``False`` if there was none.
 
         Raises:
-            RouteRejected: it is one of the settings'.
+            RouteRejected: it comes from the settings.
         """
-        self._check_own(name)
-        # An invalid name is no route's, and storages need not be able to keep it.
+        self._check_not_configured(name)
+        # No route has an invalid name, and not every storage can be queried for one.
         return name_problem("A route's name", name) is None and self._state.delete(_KIND, name)
 
-    def _check_own(self, name: str) -> None:
+    def _check_not_configured(self, name: str) -> None:
         if name in self._configured:
             raise RouteRejected(f"Route {name!r} comes from the settings; change it there")
 
@@ -132,17 +134,17 @@ class RouteService:
             return
         try:
             self._renderer().check(route.template)
-            self._try(route.template)
+            self._check_rendering(route.template)
         except MissingExtra:
             raise
         except ConfigurationError as error:
             raise RouteRejected(f"The template of route {route.name!r} cannot be used: {error}") from error
 
-    def _try(self, template: str) -> None:
-        """Render a template once, with the largest values; branches that these do not take are not seen here."""
+    def _check_rendering(self, template: str) -> None:
+        """Render a template with the largest values; does not find errors in branches that these do not take."""
         values = largest_values()
         if unknown := sorted(set(self._renderer().names(template)) - values.keys()):
             raise ConfigurationError(no_such("value", unknown[0], sorted(values)))
-        # Which context, tags and figures there will be is unknown.
+        # The names in context and figures are not known.
         with suppress(TemplateValueMissing):
             self._renderer().render(template, values)

@@ -1,4 +1,4 @@
-"""What a route's template may speak of."""
+"""The values that a route's template can use."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from harken.domain.rules import (
 )
 from harken.ports.notifier import Notification
 
-#: The comment that templates are tried with: ten times as long as the default policy accepts.
+#: The length of the comment that templates are checked with: ten times the limit of the default policy.
 _LONG_COMMENT: Final = 10_000
 
 
 def template_values(notification: Notification) -> dict[str, object]:
-    """What is known of a notification, by plain names; values are texts, numbers, lists and dictionaries of these.
+    """The values of a notification by name: texts, numbers, and lists and dictionaries of these.
 
-    Always ``type``, ``application``, ``timestamp``; of feedback ``id``, ``session_id``, ``message_id``, ``agent_id``,
-    ``author``, ``rating``, ``comment``, ``tags``, ``context``, ``status``, ``reply`` and ``version``; of an alert
-    ``id``, ``rule``, ``kind``, ``subject``, ``message`` and ``figures``. Feedback that was taken back has no words.
+    Always ``type``, ``application``, ``timestamp``; for feedback ``id``, ``session_id``, ``message_id``, ``agent_id``,
+    ``author``, ``rating``, ``comment``, ``tags``, ``context``, ``status``, ``reply`` and ``version``; for an alert
+    ``id``, ``rule``, ``kind``, ``subject``, ``message`` and ``figures``. Withdrawn feedback has no content.
     """
     values: dict[str, object] = {
         "type": notification.type.value,
@@ -35,16 +35,16 @@ def template_values(notification: Notification) -> dict[str, object]:
         "timestamp": notification.occurred_at.isoformat(),
     }
     if notification.feedback is not None:
-        values |= _of_feedback(notification.feedback, told=notification.type is not EventType.WITHDRAWN)
+        values |= _of_feedback(notification.feedback, disclosed=notification.type is not EventType.WITHDRAWN)
     if notification.alert is not None:
         values |= _of_alert(notification.alert)
     return values
 
 
 def largest_values() -> dict[str, object]:
-    """Values such as :func:`template_values` gives for the largest feedback and for an alert, to try a template with.
+    """Values as :func:`template_values` returns them for the largest feedback and an alert, to check a template.
 
-    Every name is there, each text is as long as the rules allow, and the comment has 10,000 characters.
+    It has all names. Each text is as long as the rules allow, and the comment has 10,000 characters.
     """
     name = "n" * MAX_ID_LENGTH
     names = ("id", "session_id", "message_id", "agent_id", "author", "application", "rule")
@@ -73,8 +73,8 @@ def _words(length: int) -> str:
     return ("word " * length)[:length]
 
 
-def _of_feedback(feedback: Feedback, *, told: bool) -> dict[str, object]:
-    told = told and not feedback.withdrawn
+def _of_feedback(feedback: Feedback, *, disclosed: bool) -> dict[str, object]:
+    disclosed = disclosed and not feedback.withdrawn
     return {
         "id": feedback.id,
         "session_id": feedback.session_id,
@@ -82,11 +82,11 @@ def _of_feedback(feedback: Feedback, *, told: bool) -> dict[str, object]:
         "agent_id": feedback.agent_id,
         "author": feedback.author,
         "rating": feedback.rating.word,
-        "comment": feedback.comment if told else "",
-        "tags": list(feedback.tags) if told else [],
-        "context": dict(feedback.context) if told else {},
+        "comment": feedback.comment if disclosed else "",
+        "tags": list(feedback.tags) if disclosed else [],
+        "context": dict(feedback.context) if disclosed else {},
         "status": feedback.moderation.status.value,
-        "reply": feedback.reply if told else None,
+        "reply": feedback.reply if disclosed else None,
         "version": feedback.version,
     }
 

@@ -414,7 +414,7 @@ _DETAILS: Final[Mapping[str, tuple[Any, ...]]] = {
     "in-flight": (
         "A request with this idempotency key is being handled; ask again in a moment to see what became of it",
     ),
-    "changed-meanwhile": ("Feedback 'f-1' has version 3 by now, not 2; read it again",),
+    "changed-meanwhile": ("Feedback 'f-1' now has version 3, not 2; read it again",),
     "body-too-large": ("The body may have 65,536 bytes",),
     "unsupported-media-type": ("The Content-Type must be application/json, got 'text/plain'",),
     "invalid": ("agent_id must not be empty", ("agent_id", "empty")),

@@ -591,7 +591,7 @@ _DELIVERY: Final = {
     "tries": 10,
     "due_at": _AT,
     "leased_until": None,
-    "error": "The receiver answered 503",
+    "error": "The receiver responded with 503",
 }
 _BY_HOUR: Final = [0] * 12 + [4] + [0] * 11
 _FIGURES_EXAMPLE: Final = {

@@ -8,7 +8,7 @@ from typing import Final
 from harken import GroupBy, InvalidQuery, Scope
 from harken.domain.query import Dimension, GroupKey
 from harken.domain.themes import KEYWORDS
-from harken_adapters.formats.statistics import By, comparison_record, figures_record, trend_points
+from harken_adapters.formats.statistics import By, comparison_record, summary_record, trend_points
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import FILTERS, invalid
@@ -19,12 +19,12 @@ _MOST_KEYWORDS: Final = 50
 def _summary(call: Call) -> Response:
     query, by = call.query(), call.parameters.get("by")
     if by is None:
-        return answer(figures_record(call.harken.analytics.summary(query)))
+        return answer(summary_record(call.harken.analytics.summary(query)))
     group_by = GroupBy.parse(by)
     if group_by.dimension is Dimension.SLOT:
         raise InvalidQuery("For figures over time use /api/analytics/trend")
     groups = call.harken.analytics.groups(query, group_by)
-    return answer({"by": by, "groups": [{"key": _key(key)} | figures_record(one) for key, one in groups.items()]})
+    return answer({"by": by, "groups": [{"key": _key(key)} | summary_record(one) for key, one in groups.items()]})
 
 
 def _key(key: GroupKey) -> str | None:
@@ -36,7 +36,7 @@ def _trend(call: Call) -> Response:
     if word not in (known := [by.value for by in By]):
         raise invalid("by", "unknown", f"by must be one of {', '.join(known)}; got {word[:100]!a}")
     points = trend_points(call.harken, call.query(), By(word), zone)
-    return answer({"by": word, "zone": zone, "points": [point | figures_record(one) for point, one in points]})
+    return answer({"by": word, "zone": zone, "points": [point | summary_record(one) for point, one in points]})
 
 
 def _themes(call: Call) -> Response:
