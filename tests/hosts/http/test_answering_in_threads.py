@@ -11,8 +11,8 @@ from harken import Harken
 from harken.services.feed import MAX_LISTENERS
 from harken_adapters.hosts import flask
 from harken_adapters.hosts.http.api import Api
-from harken_adapters.hosts.http.serving.process_service import Service
-from harken_adapters.hosts.http.serving.threaded_host import BlockingHost
+from harken_adapters.hosts.http.serving.process_service import ProcessService
+from harken_adapters.hosts.http.serving.threaded_host import ThreadedHost
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Request
@@ -27,14 +27,14 @@ SETTINGS = ServerSettings(**OPEN)
 
 
 @pytest.fixture(params=["flask", "wsgi"])
-def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any, Service]]:
+def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any, ProcessService]]:
     """Makes an application that serves the Harken of the test, with the service behind it."""
 
-    def make(**settings: Any) -> tuple[Any, Service]:
+    def make(**settings: Any) -> tuple[Any, ProcessService]:
         chosen = ServerSettings(**{**OPEN, **settings})
         if request.param == "flask":
             app = flask.create_app(chosen, harken=hk)
-            service: Service = app.extensions["harken"]
+            service: ProcessService = app.extensions["harken"]
             return app, service
         bare = WsgiApp(chosen, harken=hk)
         return bare, bare.service
@@ -43,7 +43,7 @@ def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any
 
 
 @pytest.fixture
-def threaded(serve: Callable[..., tuple[Any, Service]]) -> Iterator[tuple[Server, Service]]:
+def threaded(serve: Callable[..., tuple[Any, ProcessService]]) -> Iterator[tuple[Server, ProcessService]]:
     """Where such an application is served."""
     app, service = serve()
     with serving_wsgi(app) as server:
@@ -51,7 +51,7 @@ def threaded(serve: Callable[..., tuple[Any, Service]]) -> Iterator[tuple[Server
         service.close()
 
 
-def test_events_come_as_they_happen(threaded: tuple[Server, Service], hk: Harken) -> None:
+def test_events_come_as_they_happen(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
     """Several listeners hear of each thing at once, while others are answered; who goes on later misses nothing."""
     server, _ = threaded
     with listening(server.url) as one, listening(server.url) as two:
@@ -61,7 +61,7 @@ def test_events_come_as_they_happen(threaded: tuple[Server, Service], hk: Harken
 
 
 def test_who_went_away_is_forgotten(
-    threaded: tuple[Server, Service], hk: Harken, monkeypatch: pytest.MonkeyPatch
+    threaded: tuple[Server, ProcessService], hk: Harken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that ended is noticed when something is sent, and frees its place and its thread."""
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
@@ -72,7 +72,7 @@ def test_who_went_away_is_forgotten(
     eventually(lambda: room(hk) == MAX_LISTENERS)
 
 
-def test_streams_end_with_the_service(threaded: tuple[Server, Service], hk: Harken) -> None:
+def test_streams_end_with_the_service(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
     """Who listens is sent away at the end, with a stream that is complete."""
     server, service = threaded
     with listening(server.url) as stream:
@@ -83,7 +83,7 @@ def test_streams_end_with_the_service(threaded: tuple[Server, Service], hk: Hark
     eventually(lambda: room(hk) == MAX_LISTENERS)
 
 
-def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, Service]], hk: Harken) -> None:
+def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, ProcessService]], hk: Harken) -> None:
     """A client that was gone before the first byte leaves no listener behind."""
     app, _ = serve()
     answer = Client(app).get("/api/events", multithread=True)
@@ -92,7 +92,7 @@ def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, Ser
     assert room(hk) == MAX_LISTENERS
 
 
-def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, Service]], hk: Harken) -> None:
+def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, ProcessService]], hk: Harken) -> None:
     """As much as is allowed is taken, and more is refused, whether its length was announced or not."""
     app, _ = serve(max_body=100)
     client = Client(app)
@@ -106,7 +106,7 @@ def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, Service]
     assert len(kept(hk)) == 2
 
 
-def test_a_body_that_ends_early(threaded: tuple[Server, Service], hk: Harken) -> None:
+def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
     """What is cut off is not kept, even if what came is complete by itself."""
     server, _ = threaded
     short = raw_request("POST", PATH, "Content-Type: application/json", body=b'{"rating":"up"}', length=100)
@@ -120,7 +120,7 @@ def test_a_body_that_ends_early(threaded: tuple[Server, Service], hk: Harken) ->
 
 def test_errors_while_a_body_is_read(hk: Harken) -> None:
     """Whatever goes wrong while a body is read, somebody waits for an answer."""
-    host = BlockingHost(Api(hk, SETTINGS))
+    host = ThreadedHost(Api(hk, SETTINGS))
 
     def broken(_: int) -> bytes:
         raise OSError("the cable was cut")
@@ -131,7 +131,7 @@ def test_errors_while_a_body_is_read(hk: Harken) -> None:
 
 def test_a_service_can_be_opened_anew(hk: Harken) -> None:
     """What was closed is opened again by whoever asks; until then it stays open."""
-    service = Service(SETTINGS, harken=hk)
+    service = ProcessService(SETTINGS, harken=hk)
     hosts = []
     for _ in range(2):
         hosts += [service.host, service.host]

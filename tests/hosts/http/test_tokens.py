@@ -22,10 +22,10 @@ from harken_adapters.hosts.http.guards.tokens import (
     AUDIENCE,
     MAX_ORIGIN_LENGTH,
     MAX_TOKEN_LENGTH,
+    InvalidClaims,
     InvalidToken,
     SessionToken,
     SessionTokens,
-    UnfitClaims,
 )
 from harken_adapters.hosts.http.settings import ServerSettings
 from support import NOON, ManualClock
@@ -151,13 +151,13 @@ class TestMinting:
     )
     def test_refuses_what_makes_no_sense(self, parts: dict[str, Any], says: str) -> None:
         """Nothing is minted that could not be read, and the message says everything that is wrong."""
-        with pytest.raises(UnfitClaims, match=says):
+        with pytest.raises(InvalidClaims, match=says):
             tokens().mint(**parts)
 
     def test_refuses_to_end_after_the_calendar(self) -> None:
         """Also the last second of the last year is not rounded up into a year that there is not."""
         last = NOON.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59)
-        with pytest.raises(UnfitClaims, match="after the year 9999"):
+        with pytest.raises(InvalidClaims, match="after the year 9999"):
             tokens(clock=ManualClock(last)).mint(session_id="s", lifetime=timedelta(microseconds=1))
 
 
