@@ -1,4 +1,4 @@
-"""The applications that the HTTP benchmark serves, each in a process of its own."""
+"""The applications of the HTTP benchmark, each served in its own process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel
 
 
 class Body(BaseModel):
-    """What is sent."""
+    """The request body."""
 
     rating: str | None = None
     comment: str = ""
 
 
 def empty() -> FastAPI:
-    """FastAPI itself: it parses the same body, and does nothing with it."""
+    """FastAPI alone: it parses the same body and ignores it."""
     app = FastAPI()
 
     @app.post("/api/sessions/{session_id}/feedback", status_code=201)

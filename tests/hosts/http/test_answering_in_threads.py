@@ -1,4 +1,4 @@
-"""What hosts that answer in threads do with streams, with bodies, and with their end."""
+"""Threaded hosts: event streams, request bodies and shutdown."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ SETTINGS = ServerSettings(**OPEN)
 
 @pytest.fixture(params=["flask", "wsgi"])
 def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any, ProcessService]]:
-    """Makes an application that serves the Harken of the test, with the service behind it."""
+    """Creates an application that serves the Harken of the test, and returns its service too."""
 
     def make(**settings: Any) -> tuple[Any, ProcessService]:
         chosen = ServerSettings(**{**OPEN, **settings})
@@ -44,7 +44,7 @@ def serve(request: pytest.FixtureRequest, hk: Harken) -> Callable[..., tuple[Any
 
 @pytest.fixture
 def threaded(serve: Callable[..., tuple[Any, ProcessService]]) -> Iterator[tuple[Server, ProcessService]]:
-    """Where such an application is served."""
+    """A server with such an application."""
     app, service = serve()
     with serving_wsgi(app) as server:
         yield server, service
@@ -52,7 +52,7 @@ def threaded(serve: Callable[..., tuple[Any, ProcessService]]) -> Iterator[tuple
 
 
 def test_events_come_as_they_happen(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
-    """Several listeners hear of each thing at once, while others are answered; who goes on later misses nothing."""
+    """Several listeners receive each event at once while other requests are answered, and resuming loses no event."""
     server, _ = threaded
     with listening(server.url) as one, listening(server.url) as two:
         given = server.post(PATH, {**UP, "comment": "ü"})["feedback_id"]
@@ -60,10 +60,10 @@ def test_events_come_as_they_happen(threaded: tuple[Server, ProcessService], hk:
         assert [(event.event, event.feedback["id"]) for event in heard] == [("feedback.created", given)] * 2
 
 
-def test_who_went_away_is_forgotten(
+def test_a_closed_connection_frees_its_slot(
     threaded: tuple[Server, ProcessService], hk: Harken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that ended is noticed when something is sent, and frees its place and its thread."""
+    """A closed connection is detected when something is sent, which frees its slot and its thread."""
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     server, _ = threaded
     with listening(server.url) as stream:
@@ -73,7 +73,7 @@ def test_who_went_away_is_forgotten(
 
 
 def test_streams_end_with_the_service(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
-    """Who listens is sent away at the end, with a stream that is complete."""
+    """At shutdown, event streams end and their responses are complete."""
     server, service = threaded
     with listening(server.url) as stream:
         service.host.stop_streams()
@@ -84,7 +84,7 @@ def test_streams_end_with_the_service(threaded: tuple[Server, ProcessService], h
 
 
 def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, ProcessService]], hk: Harken) -> None:
-    """A client that was gone before the first byte leaves no listener behind."""
+    """If a client disconnects before the first byte, its listener is closed."""
     app, _ = serve()
     answer = Client(app).get("/api/events", multithread=True)
     assert room(hk) == MAX_LISTENERS - 1
@@ -93,7 +93,7 @@ def test_a_stream_that_nobody_read_is_closed(serve: Callable[..., tuple[Any, Pro
 
 
 def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, ProcessService]], hk: Harken) -> None:
-    """As much as is allowed is taken, and more is refused, whether its length was announced or not."""
+    """A body up to the limit is accepted, and a larger one is rejected, with or without Content-Length."""
     app, _ = serve(max_body=100)
     client = Client(app)
     for size, announced, status in ((100, True, 201), (101, True, 413), (100, False, 201), (101, False, 413)):
@@ -107,7 +107,7 @@ def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, ProcessS
 
 
 def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
-    """What is cut off is not kept, even if what came is complete by itself."""
+    """A truncated body is rejected, even if its beginning is valid."""
     server, _ = threaded
     short = raw_request("POST", PATH, "Content-Type: application/json", body=b'{"rating":"up"}', length=100)
     with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
@@ -119,18 +119,18 @@ def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Har
 
 
 def test_errors_while_a_body_is_read(hk: Harken) -> None:
-    """Whatever goes wrong while a body is read, somebody waits for an answer."""
+    """Any error while reading a body becomes an error response."""
     host = ThreadedHost(Api(hk, SETTINGS))
 
     def broken(_: int) -> bytes:
-        raise OSError("the cable was cut")
+        raise OSError("connection reset")
 
     request = Request(method="POST", path=PATH, parts={}, header={"content-type": "application/json"}.get)
     assert host.respond(request, PATH, "", broken).status == 500
 
 
-def test_a_service_can_be_opened_anew(hk: Harken) -> None:
-    """What was closed is opened again by whoever asks; until then it stays open."""
+def test_a_service_can_be_opened_again(hk: Harken) -> None:
+    """A closed service is opened again on use, and stays open until then."""
     service = ProcessService(SETTINGS, harken=hk)
     hosts = []
     for _ in range(2):

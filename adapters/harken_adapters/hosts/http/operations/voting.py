@@ -43,9 +43,7 @@ def _set(call: Call) -> Response:
 def _check_replaced(call: Call, earlier: Feedback) -> None:
     """Check that the caller may replace the earlier vote. A withdrawn vote may always be replaced."""
     if not earlier.withdrawn and not call.principal.may_see(earlier.agent_id):
-        raise Problem(
-            "forbidden", "This API key cannot replace the author's vote on this message, which is about another agent"
-        )
+        raise Problem("forbidden", "This API key cannot replace the author's vote on this message")
 
 
 def _withdraw(call: Call) -> Response:
