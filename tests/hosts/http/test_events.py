@@ -229,7 +229,7 @@ def test_a_silent_stream_shows_that_it_is_alive(hk: Harken, monkeypatch: pytest.
     """Without events, a comment is sent from time to time, and later events arrive as usual."""
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     with served(hk) as server, listening(server.url) as stream:
-        assert [stream.frame().fields for _ in range(3)] == [{"": "still here"}] * 3
+        assert [stream.frame().fields for _ in range(3)] == [{"": "keep-alive"}] * 3
         give(server, "heard")
         assert comments(stream, 1) == ["heard"]
 

@@ -347,7 +347,7 @@ def test_a_missing_file_is_reported(tmp_path: Path, found: str) -> None:
     elif found == "a link to nothing":
         path.symlink_to("nothing")
     with serve(url, folder) as service:
-        assert "There is no valid local key in feedback.db.key, where an earlier start stored one" in service.output
+        assert "feedback.db.key no longer has the local key that an earlier start stored there" in service.output
         create = re.search(r"HARKEN_KEY=\$\(harken (.+)\)", service.output)
         assert create is not None
         made = check_output([*HARKEN, *shlex.split(create[1])], cwd=tmp_path, text=True, env=environment())
@@ -355,4 +355,4 @@ def test_a_missing_file_is_reported(tmp_path: Path, found: str) -> None:
     with harken.connect(url) as hk:
         hk.keys.revoke(hk.keys.keys()[0].id)
     with serve(url, folder) as service:
-        assert "There is no valid local key" not in service.output
+        assert "no longer has the local key" not in service.output

@@ -16,7 +16,7 @@ from tests.reliability.http_processes import HARKEN, PATIENCE, Service, environm
 import harken
 from harken import Scope
 from harken_adapters.hosts.fastapi import ServerSettings
-from harken_adapters.hosts.fastapi.serving import _bound
+from harken_adapters.hosts.fastapi.serving import _listen
 from hosts.events import listening
 from hosts.serving import RawAnswer, Server, problem, raw_request
 from support import eventually
@@ -113,7 +113,7 @@ def test_open_serves_direct_requests_of_this_machine(tmp_path: Path, host: str, 
         (tmp_path / "harken.toml").write_text("[server]\naccess = 'open'\n")
     url = f"sqlite:///{tmp_path}/feedback.db"
     with serve(url, tmp_path, "--host", host, *options) as service:
-        assert "Open: no key is needed" in service.output
+        assert "No API key is required" in service.output
         assert typed(service)["status"] == "success"
         for path in ("/docs", "/openapi.json", "/metrics", "/healthz", "/api/feedback"):
             assert service.ask("GET", path).ok
@@ -348,7 +348,7 @@ def test_an_application_with_the_router_ends_while_some_listen(tmp_path: Path) -
 def test_responses_are_not_delayed() -> None:
     """On a persistent connection, a response does not wait for an acknowledgement, which would take 40 ms."""
     with (
-        _bound(ServerSettings(port=0)) as listening,
+        _listen(ServerSettings(port=0)) as listening,
         socket.create_connection(listening.getsockname()),
         listening.accept()[0] as connection,
     ):
