@@ -111,9 +111,9 @@ class TestClientAddress:
     @given(st.none() | st.text(), st.lists(st.text()))
     def test_is_an_address_or_nothing(self, peer: str | None, forwarded_for: list[str]) -> None:
         """For any input, the result is an address in canonical form or ``None``, and no header raises an error."""
-        everybody = trusted_networks(["0.0.0.0/0", "::/0"])
-        client = client_address(peer, forwarded_for, everybody)
-        assert client is None or client_address(client, [], everybody) == client
+        all_networks = trusted_networks(["0.0.0.0/0", "::/0"])
+        client = client_address(peer, forwarded_for, all_networks)
+        assert client is None or client_address(client, [], all_networks) == client
 
 
 class TestTrustedNetworks:

@@ -51,7 +51,7 @@ def routed(hk: Harken, **settings: Any) -> Iterator[Server]:
 @contextmanager
 def django_in_loop(hk: Harken, **settings: Any) -> Iterator[Server]:
     """Serve it in a Django project."""
-    from hosts.django_serving import serve_django_in_loop  # noqa: PLC0415 - configures Django, as nobody else needs
+    from hosts.django_serving import serve_django_in_loop  # noqa: PLC0415 - configures Django, for these tests only
 
     with serve_django_in_loop(hk, ServerSettings(**{**OPEN, **settings})) as server:
         yield server

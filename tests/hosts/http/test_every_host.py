@@ -503,8 +503,8 @@ def credentials_for_one_agent(visit: Visit) -> None:
     assert {one["id"] for one in shown} == set(given)
     visit.refused("GET", f"/api/feedback/{other}", 404, "not-found", headers=key)
     visit.refused("GET", "/api/routes", 403, "forbidden", headers=key)
-    for each, said in ((key, {"agent_id": "other"}), (token, {"agent_id": "other"}), (token, {"context": {"a": 1}})):
-        visit.refused("POST", PATH, 403, "forbidden", json={**UP, **said}, headers=each)
+    for each, fields in ((key, {"agent_id": "other"}), (token, {"agent_id": "other"}), (token, {"context": {"a": 1}})):
+        visit.refused("POST", PATH, 403, "forbidden", json={**UP, **fields}, headers=each)
 
 
 @case()
@@ -693,10 +693,10 @@ def signing_in_is_limited_and_counted(visit: Visit) -> None:
         assert ("retry-after" in answer.headers) == (status == 429)
     key = visit.hk.keys.create("default", [Scope.ADMIN]).text
     assert visit.server.ask("POST", "/sign-in", data={"key": key}, allow_redirects=False).status_code == 303
-    figures = visit.server.ask("GET", "/metrics", headers={"Authorization": f"Bearer {key}"}).text
+    metrics = visit.server.ask("GET", "/metrics", headers={"Authorization": f"Bearer {key}"}).text
     for status, number in ((401, 3), (429, 2), (303, 1)):
         counted = f'{{method="POST",operation="sign_in_form",status="{status}"}} {number}.0'
-        assert counted in figures
+        assert counted in metrics
 
 
 @case(access="keys")
@@ -762,10 +762,10 @@ def the_pages(visit: Visit) -> None:
         assert visit.ask("GET", path).json() == {"status": status}
         assert visit.ask("HEAD", path).content == b""
         visit.refused("POST", path, 405, "method-not-allowed")
-    figures = visit.server.ask("GET", "/metrics")
-    assert figures.headers["content-type"].startswith("text/plain")
-    assert 'harken_submissions_total{outcome="stored"} 1.0' in figures.text
-    assert 'harken_moderation_waiting{application="default"} 0.0' in figures.text
+    metrics = visit.server.ask("GET", "/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert 'harken_submissions_total{outcome="stored"} 1.0' in metrics.text
+    assert 'harken_moderation_waiting{application="default"} 0.0' in metrics.text
     page = visit.ask("GET", "/docs")
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         assert visit.ask("GET", link).headers["x-content-type-options"] == "nosniff"

@@ -185,7 +185,7 @@ def test_connections_are_counted(hk: Harken) -> None:
         eventually(answered)
 
 
-# --- What is not part of a request ------------------------------------------------------------------------------------
+# --- Data outside of requests ----------------------------------------------------------------------------------------
 
 
 def test_trailers_are_not_headers(server: Server, hk: Harken) -> None:

@@ -434,7 +434,7 @@ class Worker:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
 
-    def tell(self, command: str) -> str:
+    def run(self, command: str) -> str:
         """Execute a command and return its result."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -448,7 +448,7 @@ class Worker:
 
     def sample(self, name: str, **labels: str) -> float | None:
         """One sample, as rendered by this worker."""
-        return samples(self.tell("render")).get((name, frozenset(labels.items())))
+        return samples(self.run("render")).get((name, frozenset(labels.items())))
 
 
 @contextmanager
@@ -473,9 +473,9 @@ class TestSeveralProcesses:
     def test_every_worker_renders_all(self, tmp_path: Path) -> None:
         """Any worker renders the metrics of all, each once."""
         with worker(tmp_path) as one, worker(tmp_path) as other:
-            one.tell("request 3")
-            other.tell("request 4")
-            one.tell("submit 6")
+            one.run("request 3")
+            other.run("request 4")
+            one.run("submit 6")
             labels = {"operation": "submit", "method": "POST", "status": "201"}
             for each in (one, other):
                 assert each.sample("harken_http_requests_total", **labels) == 7
@@ -485,30 +485,30 @@ class TestSeveralProcesses:
                 assert each.sample("harken_submissions_total", outcome="limited") == 0
                 assert each.sample("harken_build_info", version=version("harken")) == 1
                 assert each.sample("harken_outbox_age_seconds") == 0
-            one.tell("write")
+            one.run("write")
             eventually(lambda: other.sample("harken_write_batch_size_sum") == 6)
 
     def test_how_many_wait_in_all(self, tmp_path: Path) -> None:
         """A worker that is not scraped, and that completes nothing, publishes its queue depth to the others."""
         with worker(tmp_path) as one, worker(tmp_path) as other:
             # In each worker, the first submission is being written.
-            one.tell("submit 6")
-            other.tell("submit 3")
+            one.run("submit 6")
+            other.run("submit 3")
             for each in (one, other):
                 eventually(lambda each=each: each.sample("harken_queue_depth") == 7)
             for each in (one, other):
-                each.tell("write")
+                each.run("write")
             for each in (one, other):
                 eventually(lambda each=each: each.sample("harken_queue_depth") == 0)
-            one.tell("close")
+            one.run("close")
             assert other.sample("harken_queue_depth") == 0
 
     def test_a_killed_worker(self, tmp_path: Path) -> None:
         """Requests of a killed worker stay counted, and its queue depth is removed."""
         with worker(tmp_path) as survivor:
             with worker(tmp_path) as killed:
-                killed.tell("request 2")
-                killed.tell("submit 6")
+                killed.run("request 2")
+                killed.run("submit 6")
                 eventually(lambda: survivor.sample("harken_queue_depth") == 5)
             assert survivor.sample("harken_queue_depth") == 0
             assert survivor.sample("harken_submissions_total", outcome="stored") == 2

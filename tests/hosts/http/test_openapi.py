@@ -97,8 +97,8 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 def check(operation: Operation, response: Response) -> None:
     """Check a response against the document."""
-    said = answers(operation)[response.status]
-    content = said.get("content", {})
+    documented = answers(operation)[response.status]
+    content = documented.get("content", {})
     if response.media_type is None:
         assert not content
         assert not response.body
@@ -250,10 +250,10 @@ class TestOperation:
     @each_operation
     def test_has_all_its_answers(self, operation: Operation) -> None:
         """An operation has all responses of the table, and all its problems by status."""
-        said = answers(operation)
-        assert operation.answers.keys() <= said.keys()
+        documented = answers(operation)
+        assert operation.answers.keys() <= documented.keys()
         for kind in ("unauthorized", "forbidden", "invalid", "rate-limited", "unavailable", *operation.problems):
-            assert kind in said[KINDS[kind][0]]["content"][PROBLEM]["examples"]
+            assert kind in documented[KINDS[kind][0]]["content"][PROBLEM]["examples"]
 
     @each_operation
     def test_has_all_its_path_parameters(self, operation: Operation) -> None:
@@ -435,8 +435,8 @@ class TestSchemas:
             ("Decision", {"status": "pending", "version": "1"}),
             ("Decision", {"status": "pending", "version": True}),
             ("Decision", {"status": "pending", "version": 1.5}),
-            ("Undoing", {"version": 2**63}),
-            ("Undoing", {"moderator": ""}),
+            ("Undo", {"version": 2**63}),
+            ("Undo", {"moderator": ""}),
             ("Erasure", {}),
             ("Erasure", {"author": None}),
             ("Erasure", {"author": "a", "tag": "b"}),
@@ -448,11 +448,11 @@ class TestSchemas:
             ("Route", {"channel": "support", "tags": "a"}),
             ("Route", {"channel": "support", "template": 1}),
             ("Route", {"channel": "support", "template": "x" * 10_001}),
-            ("SwitchingOff", {}),
-            ("SwitchingOff", {"reason": ""}),
-            ("SwitchingOff", {"reason": None}),
-            ("Replaying", {"channel": "a b"}),
-            ("Replaying", {"state": "lost"}),
+            ("SwitchOff", {}),
+            ("SwitchOff", {"reason": ""}),
+            ("SwitchOff", {"reason": None}),
+            ("Replay", {"channel": "a b"}),
+            ("Replay", {"state": "lost"}),
             ("MetadataChanges", {"a.b": 1}),
             ("MetadataChanges", {"a": [{"b": {"": 1}}]}),
         ],
@@ -473,15 +473,15 @@ class TestSchemas:
             ("Submission", {"context": {"größe-1_x": None, "a": -(2**63), "b": 1.5, "c": True, "d": ""}}),
             ("Change", {}),
             ("Decision", {"status": "pending", "reason": "", "moderator": None, "version": None}),
-            ("Undoing", {}),
+            ("Undo", {}),
             ("Erasure", {"session_id": None, "author": "a"}),
             ("Route", {"channel": "support"}),
             ("Route", {"channel": "support", "name": "downs", "applications": ["default"], "template": None}),
             ("Route", {"channel": "support", "ratings": ["neutral", None], "template": "{{ comment }}"}),
-            ("SwitchingOff", {"reason": "\U0001f600"}),
-            ("Replaying", {}),
-            ("Replaying", {"state": "delivered", "since": "2026-01-31", "until": None}),
-            ("Replaying", {"channel": None}),
+            ("SwitchOff", {"reason": "\U0001f600"}),
+            ("Replay", {}),
+            ("Replay", {"state": "delivered", "since": "2026-01-31", "until": None}),
+            ("Replay", {"channel": None}),
             ("MetadataChanges", {}),
             ("MetadataChanges", {"a": [{"b": {"c": [None, True, 1.5, "x"]}}]}),
         ],

@@ -102,7 +102,7 @@ def test_a_time_without_a_zone_is_in_utc(server: Server, hk: Harken, path: str) 
 class TestSubmitting:
     def test_all_fields(self, server: Server, hk: Harken) -> None:
         """All fields of a submission are stored and returned unchanged, in any script."""
-        said = {
+        body = {
             "rating": "down",
             "comment": "zu langsam 🐌 <b>\u202e\r\n'; DROP TABLE feedback; --",
             "agent_id": "travel-desk",
@@ -111,10 +111,10 @@ class TestSubmitting:
             "tags": ["wrong answer", "$where"],
             "context": {"user_tier": "premium", "größe": 2**63 - 1, "share": 0.1, "known": True, "none": None},
         }
-        answer = server.ask("POST", f"/api/sessions/{quote('s ü?#%', safe='')}/feedback", json=said)
+        answer = server.ask("POST", f"/api/sessions/{quote('s ü?#%', safe='')}/feedback", json=body)
         assert answer.status_code == 201
         shown = server.get(answer.headers["location"])
-        assert {name: shown[name] for name in said} == said
+        assert {name: shown[name] for name in body} == body
         assert shown["session_id"] == "s ü?#%"
         assert (shown["version"], shown["status"], shown["created_at"]) == (
             1,

@@ -33,7 +33,7 @@ class Hanging(MemorySessionRepository):
 
 def test_a_storage_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readiness responds in time, however many requests there are, with one waiting thread, and recovers later."""
-    monkeypatch.setattr(pages, "_PATIENCE", 0.02)
+    monkeypatch.setattr(pages, "_TIMEOUT", 0.02)
     with memory.open_storage() as storage:
         assert isinstance(storage.sessions, MemorySessionRepository)
         hanging = Hanging(storage.sessions)

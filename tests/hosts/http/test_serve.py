@@ -213,7 +213,7 @@ def test_windows_is_not_supported(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_several_workers_need_a_storage_that_they_share(tmp_path: Path) -> None:
     """Several workers with a memory storage are an error."""
-    assert "need a storage that they share" in refused(tmp_path, "--workers", "2", storage="memory://")
+    assert "need a shared storage" in refused(tmp_path, "--workers", "2", storage="memory://")
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ class Shop:
     server: Server
     mine: Feedback
     other: Feedback
-    nobodys: Feedback
+    without_agent: Feedback
 
     def key(self, *agents: str, scopes: Any = (Scope.ADMIN,)) -> dict[str, str]:
         """The Authorization header of a new key that is limited to these agents."""
@@ -102,14 +102,14 @@ def shop() -> Iterator[Shop]:
     """A :class:`Shop` in memory."""
     settings = {**OPEN, "access": "keys", "token_secrets": (SECRET,)}
     with memory.open_storage("memory://") as storage, harken.connect(storage) as hk, served(hk, **settings) as server:
-        mine, other, nobodys = (
+        mine, other, without_agent = (
             hk.submit("s", "down", f"{agent} slow", agent_id=agent, author="ann", tags=["t"], context={"c": 1}).feedback
             for agent in ("mine", "other", None)
         )
         alert = an_alert()
         storage.alerts.add(alert, alert.event())
         hk.sessions.update("default", "s", {"tier": "pro"})
-        yield Shop(hk, storage, server, mine, other, nobodys)
+        yield Shop(hk, storage, server, mine, other, without_agent)
 
 
 def _shown(answer: requests.Response) -> str:
@@ -134,7 +134,7 @@ class TestKeysForAgents:
     def test_other_feedback_is_not_found(self, shop: Shop, name: str) -> None:
         """With every other operation, feedback about another agent or about none is not found."""
         before = [one for one in kept(shop.hk) if one.agent_id != "mine"]
-        for one in (shop.other, shop.nobodys):
+        for one in (shop.other, shop.without_agent):
             answer = asked(shop.server, BY_NAME[name], one.id, headers=shop.key("mine"))
             shown = _shown(answer)
             assert answer.status_code < 500
@@ -242,7 +242,7 @@ class TestKeysForAgents:
         headers = shop.key("mine", "third")
         body = {condition: values[condition]}
         erased = shop.server.post("/api/erasures", body, status=200, headers=headers)["erased"]
-        left = [shop.other, shop.nobodys] + ([third] if condition == "feedback_id" else [])
+        left = [shop.other, shop.without_agent] + ([third] if condition == "feedback_id" else [])
         assert (kept(shop.hk), erased) == (left, 4 - len(left))
         answered = shop.server.post("/api/erasures", {"feedback_id": shop.other.id}, status=200, headers=headers)
         assert answered["erased"] == 0
@@ -273,7 +273,7 @@ class TestKeysForAgents:
         """Keys that are not limited see everything."""
         headers = bearing(shop.hk.keys.create("default", [Scope.ADMIN]).text)
         assert len(shop.server.get("/api/feedback", headers=headers)["feedbacks"]) == 3
-        assert shop.server.get(f"/api/feedback/{shop.nobodys.id}", headers=headers)["agent_id"] is None
+        assert shop.server.get(f"/api/feedback/{shop.without_agent.id}", headers=headers)["agent_id"] is None
 
 
 FORMER = ModerationStatus.PENDING, ModerationStatus.APPROVED

@@ -58,13 +58,13 @@ def tokens(*secrets: str, clock: ManualClock | None = None) -> SessionTokens:
 def claims(**changes: Any) -> dict[str, Any]:
     """The claims of a valid token, with changes; a claim set to ``...`` is left out."""
     exp = int(NOON.timestamp()) + 60
-    said = {"aud": AUDIENCE, "exp": exp, "application": "shop", "session": "s-1", **changes}
-    return {name: value for name, value in said.items() if value is not ...}
+    payload = {"aud": AUDIENCE, "exp": exp, "application": "shop", "session": "s-1", **changes}
+    return {name: value for name, value in payload.items() if value is not ...}
 
 
-def signed(said: object, secret: str = SECRET, **header: Any) -> str:
+def signed(payload: object, secret: str = SECRET, **header: Any) -> str:
     """A token as created without a library."""
-    text = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT", **header}, said))
+    text = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT", **header}, payload))
     return f"{text}.{_part(hmac.digest(secret.encode(), text.encode(), sha256))}"
 
 
@@ -110,9 +110,9 @@ class TestMinting:
             context={"tier": "pro"},
             lifetime=timedelta(seconds=9),
         )
-        said = jwt.decode(text, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"verify_exp": False})
-        assert said.pop("exp") == said.pop("iat") + 9
-        assert said == {
+        payload = jwt.decode(text, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"verify_exp": False})
+        assert payload.pop("exp") == payload.pop("iat") + 9
+        assert payload == {
             "aud": AUDIENCE,
             "sub": "ann",
             "session": "s",
@@ -226,7 +226,7 @@ class TestReading:
         assert tokens(clock=clock).read(text).session_id == "s-1"
 
     @pytest.mark.parametrize(
-        ("said", "says"),
+        ("payload", "says"),
         [
             (claims(aud=f"not-{AUDIENCE}"), "The audience of the session token is not"),
             (claims(aud=f"{AUDIENCE}.example"), "The audience of the session token is not"),
@@ -235,7 +235,7 @@ class TestReading:
             (claims(exp=...), "lacks the claims: exp"),
             (claims(session=..., aud=...), "lacks the claims: aud, session"),
             (claims(application=...), "lacks the claims: application"),
-            (claims(aud="somebody"), "The audience of the session token is not"),
+            (claims(aud="another"), "The audience of the session token is not"),
             (claims(aud=f"{AUDIENCE}-2"), "The audience of the session token is not"),
             (claims(aud=AUDIENCE.capitalize()), "The audience of the session token is not"),
             (claims(aud=f"{AUDIENCE} "), "The audience of the session token is not"),
@@ -275,9 +275,9 @@ class TestReading:
             ("text", "expected the claims to be a JSON object"),
         ],
     )
-    def test_rejects_invalid_claims(self, said: object, says: str) -> None:
+    def test_rejects_invalid_claims(self, payload: object, says: str) -> None:
         """A signed token must also have valid claims."""
-        assert says in refusal(signed(said))
+        assert says in refusal(signed(payload))
 
     @pytest.mark.parametrize("depth", [10, 5_000])
     def test_claims_that_are_nested_too_deeply(self, depth: int) -> None:

@@ -157,13 +157,13 @@ def test_withdrawing_does_not_affect_another_vote(server: Server, hk: Harken, mo
     vote(server, "up")
     votes = hk.collection.votes
 
-    def meanwhile(application: str, session_id: str, author: str) -> list[Feedback]:
+    def votes_with_a_race(application: str, session_id: str, author: str) -> list[Feedback]:
         found = votes(application, session_id, author)
         monkeypatch.undo()
         hk.collection.erase(hk.query().in_any_state())
         vote(server, "down", comment="another one")
         return found
 
-    monkeypatch.setattr(hk.collection, "votes", meanwhile)
+    monkeypatch.setattr(hk.collection, "votes", votes_with_a_race)
     assert server.ask("DELETE", f"{MESSAGE}?author=kim").status_code == 204
     assert shown(server) == [("m-1", "down")]

@@ -39,7 +39,7 @@ _EVENT_STREAM: Final = "text/event-stream"
 _OF_BODIES: Final = ("malformed-body", "body-timeout", "body-too-large", "unsupported-media-type")
 #: The problems of all operations.
 _COMMON: Final = ("malformed-body", "unauthorized", "forbidden", "invalid", "rate-limited", "unavailable")
-_OPTIONAL_BODIES: Final = ("Undoing", "Replaying")
+_OPTIONAL_BODIES: Final = ("Undo", "Replay")
 _SIDES: Final = ("before.", "after.")
 
 
@@ -301,8 +301,8 @@ _PARAMETERS: Final[Mapping[str, Document]] = {
     "path.delivery_id.any": _in_path("delivery_id", "The id of the delivery.", PATH_TEXT, EXAMPLES["Delivery"]["id"]),
     "path.alert_id.any": _in_path("alert_id", "The id of the alert.", PATH_TEXT, EXAMPLES["Alert"]["id"]),
     "path.channel.any": _in_path("channel", "The name of the channel.", PATH_TEXT, EXAMPLES["Channel"]["name"]),
-    "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["KeptRoute"]["name"]),
-    "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["KeptRoute"]["name"]),
+    "path.route": _in_path("route", "The name of the route.", CHANNEL_NAME, EXAMPLES["StoredRoute"]["name"]),
+    "path.route.any": _in_path("route", "The name of the route.", PATH_TEXT, EXAMPLES["StoredRoute"]["name"]),
     "state": _in_query("state", "The state of the deliveries.", {**DELIVERY_STATE, "default": "dead"}),
     "channel": _in_query("channel", "Only deliveries to this channel.", CHANNEL_NAME),
     "open": _in_query(

@@ -157,7 +157,7 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         optional=("reason", "moderator", "version"),
         description="A moderation decision.",
     ),
-    "Undoing": _object(
+    "Undo": _object(
         {
             "moderator": _describe(_nullable(LABEL), "The moderator; by default, the name of the API key."),
             "version": _EXPECTED_VERSION,
@@ -183,11 +183,11 @@ _REQUESTS: Final[Mapping[str, Schema]] = {
         optional=tuple(name for name in _ROUTE_FIELDS if name != "channel"),
         description="Sends events that match all filters to a channel; an empty filter matches everything.",
     ),
-    "SwitchingOff": _object(
+    "SwitchOff": _object(
         {"reason": {**TEXT, "minLength": 1, "maxLength": 1_000, "description": "The reason."}},
         description="The reason for switching off a channel.",
     ),
-    "Replaying": _object(
+    "Replay": _object(
         {
             "state": _describe(DELIVERY_STATE, "The state of the deliveries; dead by default."),
             "channel": _describe(_nullable(CHANNEL_NAME), "Only deliveries to this channel."),
@@ -409,7 +409,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         {"low": {"type": "number"}, "high": {"type": "number"}},
         description="The 95% confidence interval, in percent or percentage points.",
     ),
-    "Figures": _statistics(),
+    "Statistics": _statistics(),
     "Groups": _object(
         {
             "by": _describe(_ANY_TEXT, "The dimension of the groups."),
@@ -423,7 +423,7 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         },
         description="The statistics of each group, the largest group first.",
     ),
-    "FiguresOrGroups": {"oneOf": [reference("Figures"), reference("Groups")]},
+    "StatisticsOrGroups": {"oneOf": [reference("Statistics"), reference("Groups")]},
     "Trend": {"oneOf": [reference("TrendOverTime"), reference("TrendByHour"), reference("TrendByWeekday")]},
     "TrendOverTime": _trend(
         _PERIODS, "By period, oldest first, without gaps.", start=_INSTANT, end=_describe(_INSTANT, "Exclusive.")
@@ -443,8 +443,8 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
     ),
     "Comparison": _object(
         {
-            "before": reference("Figures"),
-            "after": reference("Figures"),
+            "before": reference("Statistics"),
+            "after": reference("Statistics"),
             "satisfaction_change": {"type": "number", "description": "In percentage points."},
             "quality_change": {"type": "number"},
             "total_change": {"type": "integer"},
@@ -492,12 +492,12 @@ _RESPONSES: Final[Mapping[str, Schema]] = {
         description="The status of a channel.",
     ),
     "Channels": _object({"channels": _list(reference("Channel"))}),
-    "KeptRoute": _object(_ROUTE_FIELDS, description="A route, with all its filters."),
+    "StoredRoute": _object(_ROUTE_FIELDS, description="A route, with all its filters."),
     "Routes": _object(
         {
-            "routes": _describe(_list(reference("KeptRoute")), "The routes of the application, by name."),
+            "routes": _describe(_list(reference("StoredRoute")), "The routes of the application, by name."),
             "shared": _describe(
-                _list(reference("KeptRoute")),
+                _list(reference("StoredRoute")),
                 "Routes that cannot be changed here: those in the settings, and those for several applications.",
             ),
         }
@@ -692,7 +692,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         ],
     },
     "Removed": {"session_id": "user-123", "removed": 1},
-    "FiguresOrGroups": _STATISTICS_EXAMPLE,
+    "StatisticsOrGroups": _STATISTICS_EXAMPLE,
     "Trend": {
         "by": "day",
         "zone": "Europe/Berlin",
@@ -704,7 +704,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Alerts": {"alerts": [_ALERT], "next": None},
     "Channel": _CHANNEL,
     "Channels": {"channels": [_CHANNEL]},
-    "KeptRoute": _ROUTE,
+    "StoredRoute": _ROUTE,
     "Routes": {"routes": [_ROUTE], "shared": []},
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},

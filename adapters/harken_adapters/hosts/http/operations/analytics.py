@@ -65,7 +65,7 @@ OPERATIONS: Final = (
         agent_keys=True,
         parameters=("by",),
         filters=FILTERS,
-        answers={200: Answer(description="The statistics.", schema="FiguresOrGroups")},
+        answers={200: Answer(description="The statistics.", schema="StatisticsOrGroups")},
     ),
     Operation(
         name="analytics_trend",

@@ -133,7 +133,7 @@ OPERATIONS: Final = (
             "route, or of a period. Delivered ones are kept for a week."
         ),
         tag="Notifications",
-        body="Replaying",
+        body="Replay",
         example={"channel": "support"},
         answers={
             200: Answer(description="The number of replayed deliveries.", schema="Replayed", example={"replayed": 3})

@@ -118,7 +118,7 @@ OPERATIONS: Final = (
         tag="Notifications",
         body="Route",
         example={"channel": "support", "events": ["feedback.created"], "ratings": ["down"]},
-        answers={200: Answer(description="The stored route.", schema="KeptRoute")},
+        answers={200: Answer(description="The stored route.", schema="StoredRoute")},
         problems=("conflict",),
     ),
     Operation(

@@ -235,8 +235,8 @@ class TestRoutes:
 
     def test_put_and_delete(self, hk: Harken, server: Server, channels: Channels) -> None:
         """A stored route takes effect, is returned and can be sent back, is replaced, and is removed."""
-        path, said = "/api/routes/downs", {"channel": "good", "ratings": ["down"], "template": "It is {{ rating }}"}
-        kept = server.ask("PUT", path, json=said)
+        path, body = "/api/routes/downs", {"channel": "good", "ratings": ["down"], "template": "It is {{ rating }}"}
+        kept = server.ask("PUT", path, json=body)
         assert kept.status_code == 200
         shown = kept.json()
         assert shown == {
@@ -246,7 +246,7 @@ class TestRoutes:
             "statuses": [],
             "name": "downs",
             "applications": ["default"],
-            **said,
+            **body,
         }
         assert server.get("/api/routes")["routes"] == [shown]
         assert server.ask("PUT", path, json=shown).json() == shown

@@ -67,7 +67,7 @@ def test_a_closed_connection_frees_its_slot(
     monkeypatch.setattr(EventStream, "heartbeat", 0.02)
     server, _ = threaded
     with listening(server.url) as stream:
-        assert [stream.frame().fields for _ in range(2)] == [{"": "still here"}] * 2
+        assert [stream.frame().fields for _ in range(2)] == [{"": "keep-alive"}] * 2
         assert room(hk) == MAX_LISTENERS - 1
     eventually(lambda: room(hk) == MAX_LISTENERS)
 
