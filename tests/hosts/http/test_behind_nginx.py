@@ -9,7 +9,7 @@ import pytest
 import requests
 from tests import nginx
 from tests.nginx import nginx_before
-from tests.reliability.http_processes import ProcessService, serve
+from tests.reliability.http_processes import Service, serve
 
 import harken
 from harken import Harken
@@ -51,7 +51,7 @@ def everything(feedback_id: str) -> list[tuple[str, str]]:
     return [(method, path.format(**NAMED, feedback_id=feedback_id)) for method, path in (*operations, *pages)]
 
 
-def give(service: ProcessService) -> str:
+def give(service: Service) -> str:
     """Submit feedback directly; returns its id."""
     return str(service.ask("POST", PATH, json=UP).json()["feedback_id"])
 
