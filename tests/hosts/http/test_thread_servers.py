@@ -147,7 +147,7 @@ def test_listeners_leave_threads_free(threaded: Gunicorn) -> None:
     heard, refused = ([one for one in answers if (one.status == 200) is there] for there in (True, False))
     assert 3 <= len(heard) <= 6
     for answer in refused:
-        assert "3 may listen" in problem(answer, 503, "overloaded")["detail"]
+        assert "All 3 event streams" in problem(answer, 503, "overloaded")["detail"]
         assert answer.headers["retry-after"] == "5"
 
 
