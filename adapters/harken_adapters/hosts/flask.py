@@ -12,7 +12,7 @@ from harken_adapters.hosts.http.guards.tokens import SessionTokens
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.serving.process_service import ProcessService
-from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import ended_early
 from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status
@@ -157,8 +157,8 @@ def _add(blueprint: Blueprint, path: str, name: str, methods: Iterable[str], res
 
 
 def _respond(service: ProcessService, prefix: str) -> Response:
-    root = encoded(request.script_root + prefix)
-    asked = request_of(request.environ, request.method, encoded(request.script_root + request.path))
+    root = encode_path(request.script_root + prefix)
+    asked = request_of(request.environ, request.method, encode_path(request.script_root + request.path))
     body = Input(request.environ, _Body().read)
     response = service.respond(asked, request.path.removeprefix(prefix), root, body)
     answer = Response(body_of(response, request.method, body), response.status, headers_of(response))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harken import Harken
 from harken_adapters.hosts.http.serving.process_service import ProcessService
-from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encoded, headers_of, request_of
+from harken_adapters.hosts.http.serving.wsgi import Input, body_of, encode_path, headers_of, request_of
 from harken_adapters.hosts.http.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class WsgiApp:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle a request."""
         root, path = (_decode(environ.get(name, "")) for name in ("SCRIPT_NAME", "PATH_INFO"))
-        request = request_of(environ, environ["REQUEST_METHOD"], encoded(root + path))
+        request = request_of(environ, environ["REQUEST_METHOD"], encode_path(root + path))
         body = Input(environ)
-        response = self.service.respond(request, path, encoded(root), body)
+        response = self.service.respond(request, path, encode_path(root), body)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", headers_of(response))
         return body_of(response, request.method, body)
 

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from harken_adapters.hosts.django.configuration import current_service
 from harken_adapters.hosts.http.serving.async_chunks import chunks_in_loop, events_in_loop
 from harken_adapters.hosts.http.serving.threaded_host import Chunks
-from harken_adapters.hosts.http.serving.wsgi import Input, encoded, headers_of, request_of
+from harken_adapters.hosts.http.serving.wsgi import Input, encode_path, headers_of, request_of
 from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.bodies import Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Response
@@ -44,8 +44,8 @@ def answer_rest(request: HttpRequest, *, rest: str) -> HttpResponseBase:
 
 def _answer(request: HttpRequest, path: str) -> HttpResponseBase:
     _close_abandoned()
-    root = encoded(request.path.removesuffix(path))
-    asked = request_of(request.META, request.method or "GET", encoded(request.path))
+    root = encode_path(request.path.removesuffix(path))
+    asked = request_of(request.META, request.method or "GET", encode_path(request.path))
     body = _body(request)
     response = current_service().respond(asked, path, root, body)
     answer = _http_response(request, response, body)

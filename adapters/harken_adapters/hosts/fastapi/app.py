@@ -24,7 +24,7 @@ from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.host import WITH_PAGES
 from harken_adapters.hosts.http.serving.pages import PAGES, Page
-from harken_adapters.hosts.http.serving.process_service import connected
+from harken_adapters.hosts.http.serving.process_service import connect_harken
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY
 from harken_adapters.hosts.http.wire.problems import Problem, kind_of_status, method_not_allowed, path_not_found
@@ -53,7 +53,7 @@ def create_app(
         StorageError: the storage cannot be opened.
     """
     settings = ServerSettings.load() if settings is None else settings
-    served = connected(settings) if harken is None else harken
+    served = connect_harken(settings) if harken is None else harken
     api = Api(served, settings, limit_storage=limit_storage)
     host = Host(api)
 

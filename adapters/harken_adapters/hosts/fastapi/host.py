@@ -20,7 +20,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, disconnected, read_body, request_of, streamed
+from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streaming_response
 from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
@@ -130,7 +130,7 @@ class Host(ApiHost):
             more: RawHeaders = [(b"x-request-id", incoming.id.encode())]
             if response.chunks is None:
                 return Answer(response, more)
-            return streamed(response, more, self.threads.of(incoming.tenant))
+            return streaming_response(response, more, self.threads.of(incoming.tenant))
 
         return endpoint
 
@@ -190,7 +190,7 @@ class Host(ApiHost):
         context = copy_context()
         future = self.threads.submit(incoming.tenant, context.run, call, *arguments)
         result = self._results.of(future)
-        disconnect = None if client is None else asyncio.ensure_future(disconnected(client))
+        disconnect = None if client is None else asyncio.ensure_future(wait_for_disconnect(client))
         try:
             if disconnect is not None:
                 await asyncio.wait((result, disconnect), return_when=asyncio.FIRST_COMPLETED)

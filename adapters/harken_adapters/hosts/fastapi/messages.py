@@ -100,7 +100,7 @@ async def read_body(request: starlette.requests.Request, length: str | None, set
     return body
 
 
-async def disconnected(request: starlette.requests.Request) -> bool:
+async def wait_for_disconnect(request: starlette.requests.Request) -> bool:
     """Wait until the client disconnects. The body of the request must have been read, if it has one.
 
     Returns:
@@ -131,7 +131,7 @@ def _headers(response: Response, more: RawHeaders) -> RawHeaders:
     return headers
 
 
-def streamed(response: Response, more: RawHeaders, threads: Executor) -> starlette.responses.Response:
+def streaming_response(response: Response, more: RawHeaders, threads: Executor) -> starlette.responses.Response:
     """A streaming response, whose chunks are produced in threads."""
     chunks = response.chunks
     assert chunks is not None  # noqa: S101 - the caller has checked

@@ -33,7 +33,7 @@ from harken_adapters.hosts.http.guards.addresses import is_loopback
 from harken_adapters.hosts.http.guards.local_key import LocalKey, has_local_key, key_file, local_key
 from harken_adapters.hosts.http.guards.rate_limits import MEMORY
 from harken_adapters.hosts.http.logs import configure_logs
-from harken_adapters.hosts.http.serving.process_service import connected
+from harken_adapters.hosts.http.serving.process_service import connect_harken
 from harken_adapters.hosts.http.settings import ServerSettings
 
 #: The URL schemes of storages that can also store rate limits.
@@ -90,7 +90,7 @@ def serve(settings: ServerSettings, on_start: Callable[[Started], object], *, co
         # A single process serves the Harken that is opened here, as a storage in memory exists only in one process.
         # Workers open their own.
         served = app() if settings.workers == 1 else None
-        with connected(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
+        with connect_harken(settings, storage) if served is None else nullcontext(served.state.harken) as hk:
             key, lost = _local_key(hk, settings, storage, command)
         on_start(Started(_address(listening), settings.access, key, lost))
         uvicorn.run(
@@ -133,7 +133,7 @@ def _check(settings: ServerSettings, storage: str, command: str) -> None:
     _check_host(settings)
     if settings.workers > 1 and scheme_of(storage) == "memory":
         raise ConfigurationError("Several workers need a shared storage; memory:// is separate in each process")
-    with connected(settings) as hk:
+    with connect_harken(settings) as hk:
         # Errors are reported once here, not by each worker process.
         if settings.relay:
             _check_channels()

@@ -70,7 +70,7 @@ class EventStream:
         """The first bytes to send."""
         if self._listener.waiting:
             self.on_news()
-        return f"retry: {_RETRY}\n\n".encode() + self._missed()
+        return f"retry: {_RETRY}\n\n".encode() + self._missed_frame()
 
     def take(self) -> bytes:
         """The frames to send now, possibly empty. Reads from the storage; after an error, a later call retries."""
@@ -84,7 +84,7 @@ class EventStream:
             return b""
         if self._listener.waiting:
             self.on_news()
-        return self._missed() + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
+        return self._missed_frame() + b"".join(self._frame_of(one) for one in news if self._is_visible(one))
 
     def stop(self) -> None:
         """End the stream."""
@@ -114,7 +114,7 @@ class EventStream:
             "data": feedback_record(self._principal, news.feedback),
         }
 
-    def _missed(self) -> bytes:
+    def _missed_frame(self) -> bytes:
         if not self._listener.missed:
             return b""
         return _frame("missed", None, {"detail": "Some events were missed; reload the data"})

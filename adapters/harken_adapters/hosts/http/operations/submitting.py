@@ -62,15 +62,15 @@ def _client(call: Call) -> dict[str, str]:
 def _soon(call: Call, submitted: Submission) -> Pending:
     key = submitted.idempotency_key
     if key is None:
-        return Pending(call.harken.collection.submit_soon(submitted), lambda receipt: _created(call, receipt))
+        return Pending(call.harken.collection.submit_soon(submitted), lambda receipt: _created_response(call, receipt))
     place = (call.application, submitted.target.session_id, repr(submitted.author), key)
     call.in_flight.enter(place)
     future = call.harken.collection.submit_soon(submitted)
     future.add_done_callback(lambda _: call.in_flight.leave(place))
-    return Pending(future, lambda receipt: _created(call, receipt))
+    return Pending(future, lambda receipt: _created_response(call, receipt))
 
 
-def _created(call: Call, receipt: Receipt) -> Response:
+def _created_response(call: Call, receipt: Receipt) -> Response:
     headers: Headers = (("location", f"{call.root}/api/feedback/{receipt.feedback.id}"),)
     record = receipt_record(call.principal, receipt)
     return answer(record, 201, headers + _REPLAYED if receipt.duplicate else headers)

@@ -71,7 +71,7 @@ class _Reads:
 
 
 @contextmanager
-def reading(connection: socket.socket | None, seconds: int) -> Iterator[None]:
+def read_deadline(connection: socket.socket | None, seconds: int) -> Iterator[None]:
     """Limit the total time that this thread reads from a connection. Without a connection, there is no limit.
 
     The timeout of a socket applies to each single call, so a client that sends a byte now and then never reaches it.

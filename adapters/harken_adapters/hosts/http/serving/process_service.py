@@ -28,7 +28,7 @@ from harken_adapters.text import text_adapters
 _WRITE_SECONDS: Final = 30
 
 
-def connected(settings: ServerSettings, storage: str | None = None) -> Harken:
+def connect_harken(settings: ServerSettings, storage: str | None = None) -> Harken:
     """Connect a Harken with the text adapters and middleware that the settings of the server select.
 
     Args:
@@ -156,7 +156,7 @@ class ProcessService:
     def _connect(self) -> _Opened:
         if self._given is not None:
             return _Opened(os.getpid(), self._given, self._create_host(self._given))
-        hk = connected(self.settings, self._storage)
+        hk = connect_harken(self.settings, self._storage)
         try:
             if self.settings.relay:
                 hk.start_relay(concurrency=self.settings.relay_concurrency)

@@ -9,7 +9,7 @@ from typing import Final
 
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
-from harken_adapters.hosts.http.serving.deadlines import reading
+from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.serving.host import WITH_PAGES, WITHOUT_PAGES, ApiHost
 from harken_adapters.hosts.http.wire.bodies import WITH_BODY, Read, read_body
 from harken_adapters.hosts.http.wire.messages import Headers, Request, Response
@@ -95,7 +95,7 @@ class ThreadedHost(ApiHost):
         """
         if request.method in WITH_BODY:
             settings = self.api.settings
-            with reading(request.socket, settings.body_timeout):
+            with read_deadline(request.socket, settings.body_timeout):
                 request.body = read_body(read, request.header("content-length"), settings.max_body)
 
     def _listen(self, operation: Operation, request: Request, admission: Admission) -> Response:

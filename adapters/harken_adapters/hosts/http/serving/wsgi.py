@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from harken_adapters.hosts.http.logs import request_id
-from harken_adapters.hosts.http.serving.deadlines import reading
+from harken_adapters.hosts.http.serving.deadlines import read_deadline
 from harken_adapters.hosts.http.wire.bodies import DRAIN_BYTES, DRAIN_SECONDS_IN_THREAD, Read, ended_early
 from harken_adapters.hosts.http.wire.messages import Request, Response
 from harken_adapters.hosts.http.wire.problems import Problem
@@ -27,7 +27,7 @@ def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
     Args:
         environ: the WSGI environment; ``META`` in Django.
         method: the method, in upper case.
-        path: the full path, percent-encoded; see :func:`encoded`.
+        path: the full path, percent-encoded; see :func:`encode_path`.
     """
     headers = _headers_in(environ)
     forwarded_for = headers.get("x-forwarded-for")
@@ -46,7 +46,7 @@ def request_of(environ: Mapping[str, Any], method: str, path: str) -> Request:
     )
 
 
-def encoded(path: str) -> str:
+def encode_path(path: str) -> str:
     """Percent-encode a path."""
     return quote(path, safe=_PLAIN, errors="replace")
 
@@ -115,7 +115,7 @@ class Input:
         """Discard the rest of the body, within limits, as closing the connection earlier may lose the response."""
         self._take = self._environ["wsgi.input"].read
         left = DRAIN_BYTES
-        with suppress(Problem, OSError), reading(connection_of(self._environ), DRAIN_SECONDS_IN_THREAD):
+        with suppress(Problem, OSError), read_deadline(connection_of(self._environ), DRAIN_SECONDS_IN_THREAD):
             while left > 0 and (chunk := self(_CHUNK)):
                 left -= len(chunk)
 
