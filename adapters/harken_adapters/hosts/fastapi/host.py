@@ -20,7 +20,14 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from harken_adapters.hosts.fastapi.messages import Answer, RawHeaders, read_body, request_of, streaming_response
+from harken_adapters.hosts.fastapi.messages import (
+    Answer,
+    RawHeaders,
+    read_body,
+    request_of,
+    streaming_response,
+    wait_for_disconnect,
+)
 from harken_adapters.hosts.fastapi.threads import FairThreads
 from harken_adapters.hosts.http.api import Api
 from harken_adapters.hosts.http.operation import Admission, Operation
