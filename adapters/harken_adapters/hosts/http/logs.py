@@ -47,7 +47,7 @@ def configure_logs(*, json: bool | None = None, stream: TextIO | None = None, le
         MissingExtra: structlog is not installed.
     """
     if level not in LEVELS:
-        raise ConfigurationError(f"Unknown log level {level!r}; expected one of {', '.join(LEVELS)}")
+        raise ConfigurationError(f"There is no log level {level!r}; known are {', '.join(LEVELS)}")
     try:
         import structlog  # noqa: PLC0415 - only servers need it
     except ModuleNotFoundError as error:

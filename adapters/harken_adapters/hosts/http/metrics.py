@@ -144,7 +144,7 @@ class Metrics:
             ValueError: the outcome is unknown.
         """
         if (counter := self._outcomes.get(name)) is None:
-            raise ValueError(f"Unknown outcome {name!r}; expected one of {', '.join(_OUTCOMES)}")
+            raise ValueError(f"There is no outcome {name!r}; known are {', '.join(_OUTCOMES)}")
         counter.inc()
 
     def render(self) -> tuple[bytes, str]:

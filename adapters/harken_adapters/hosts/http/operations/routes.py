@@ -32,7 +32,7 @@ def _put(call: Call) -> Response:
     route = parse_route({**body, "name": name, "applications": [call.application]})
     if route.channel not in call.harken.channels.names:
         known = ", ".join(call.harken.channels.names)
-        raise Problem("conflict", f"Unknown channel {route.channel!r}; expected one of {known}")
+        raise Problem("conflict", f"There is no channel {route.channel!r}; known are {known}")
     _check_name(call, name)
     try:
         put = call.harken.routes.put(route, owner=call.application)

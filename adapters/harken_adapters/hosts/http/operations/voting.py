@@ -75,7 +75,7 @@ def _voter(call: Call, in_body: Any = None) -> Any:
         raise invalid("author", "repeated", "The body and the query string have different authors; expected one")
     voter = author_of(call.principal, in_query if in_body is None else in_body)
     if voter is None:
-        raise invalid("author", "missing", "A vote needs an author; name one in the query string: ?author=...")
+        raise invalid("author", "missing", "A vote needs an author; add ?author=...")
     return voter
 
 

@@ -65,9 +65,9 @@ def json_object(request: Request, known: Iterable[str] | None = None) -> dict[st
 
 def unknown_fields(what: str, unknown: Iterable[str], known: Iterable[str]) -> Problem:
     """The problem for unknown fields or parameters; ``what`` is ``"field"`` or ``"parameter"``."""
-    expected = f"expected one of {', '.join(known)}"
+    expected = f"known are {', '.join(known)}"
     names = sorted(unknown)
-    violations = [Violation(name[:100], "unknown", f"Unknown {what} {name[:100]!a}; {expected}") for name in names]
+    violations = [Violation(name[:100], "unknown", f"There is no {what} {name[:100]!a}; {expected}") for name in names]
     return Problem("invalid", "; ".join(one.message for one in violations[:3]), violations=violations[:20])
 
 
