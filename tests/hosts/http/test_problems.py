@@ -116,7 +116,7 @@ class TestBodies:
     def test_other_content_types(self, steady: Server, state: str, method: str, path: str, header: str) -> None:
         """Content types of HTML forms are rejected, for any body."""
         answer = sent(steady, method, path.replace("{id}", state), header)
-        assert "application/json" in problem(answer, 415, "unsupported-media-type")["detail"]
+        assert "json" in problem(answer, 415, "unsupported-media-type")["detail"].lower()
 
     @pytest.mark.parametrize(
         "broken",
