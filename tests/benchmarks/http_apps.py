@@ -1,4 +1,4 @@
-"""The applications of the HTTP benchmark, each served in its own process."""
+"""The applications that the HTTP benchmark serves, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel
 
 
 class Body(BaseModel):
-    """The request body."""
+    """What is sent."""
 
     rating: str | None = None
     comment: str = ""
 
 
 def empty() -> FastAPI:
-    """FastAPI alone: it parses the same body and ignores it."""
+    """FastAPI itself: it parses the same body, and does nothing with it."""
     app = FastAPI()
 
     @app.post("/api/sessions/{session_id}/feedback", status_code=201)
