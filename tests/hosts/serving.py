@@ -160,7 +160,7 @@ _QUERIES = {
 }
 
 
-def asked(
+def call_operation(
     server: Server, operation: Operation, feedback_id: str, *, query: str = "", **options: Any
 ) -> requests.Response:
     """The response to a valid request for an operation, on the session ``s``; streams are not read."""
@@ -171,7 +171,7 @@ def asked(
     return server.ask(operation.method, f"{path}?{wanted}", stream=operation.name == "watch_events", **sent)
 
 
-def kept(hk: Harken, application: str = "default") -> list[Feedback]:
+def stored_feedback(hk: Harken, application: str = "default") -> list[Feedback]:
     """All feedback of an application, in any state, oldest first."""
     return list(hk.collection.stream(FeedbackQuery(application=application).in_any_state()))
 

@@ -31,7 +31,7 @@ from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
 from hosts.django_serving import MIDDLEWARE, a_project, serve_django, serve_django_in_loop
 from hosts.events import listening, room
-from hosts.serving import OPEN, kept, raw_request
+from hosts.serving import OPEN, raw_request, stored_feedback
 from support import PATIENCE, eventually
 
 FEEDBACK = "api/sessions/s/feedback"
@@ -93,7 +93,7 @@ def test_the_project_gets_the_api(project: Callable[..., Client], hk: Harken, pr
     found = client.get(answer.headers["location"].removeprefix(mount), SCRIPT_NAME=mount)
     assert found.json()["session_id"] == "s"
     assert client.get("/shop/own/").json() == {"kept": "own"}
-    assert [one.session_id for one in kept(hk)] == ["s", "own"]
+    assert [one.session_id for one in stored_feedback(hk)] == ["s", "own"]
     document = client.get(f"{root}/openapi.json", SCRIPT_NAME=mount).json()
     assert f"{mount}{root}/api/feedback" in document["paths"]
     assert f'href="{mount}{root}/docs/assets/' in client.get(f"{root}/docs", SCRIPT_NAME=mount).content.decode()
@@ -160,7 +160,7 @@ def test_middleware_of_the_project_applies(hk: Harken, in_loop: bool) -> None:
             asked = [("GET", None), ("POST", {"rating": None}), ("POST", UP)]
             codes = [server.ask(how, f"/feedback/{FEEDBACK}", json=body).status_code for how, body in asked]
     assert codes == [403, 403, 201]
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
 def test_size_limits_of_django_do_not_apply(project: Callable[..., Client]) -> None:
@@ -176,7 +176,7 @@ def test_a_body_that_ends_early(hk: Harken) -> None:
     with serve_django(hk, SETTINGS, ROOT_URLCONF=shop()) as server:
         json_body = ("Content-Type: application/json",)
         server.send(raw_request("POST", f"/feedback/{FEEDBACK}", *json_body, body=b"{}  ", length=4))
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1
         answer = requests.post(
             f"{server.url}/feedback/{FEEDBACK}",
             data=iter([b'{"rating"', b': "up"}']),
@@ -184,7 +184,7 @@ def test_a_body_that_ends_early(hk: Harken) -> None:
             timeout=PATIENCE,
         )
         assert answer.status_code == HTTPStatus.CREATED
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
 def test_the_database_is_not_used(project: Callable[..., Client], capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,11 +316,11 @@ def test_closing(project: Callable[..., Client], hk: Harken, tmp_path: Path) -> 
     with pytest.raises(StorageClosed):
         opened.submit("s", "up")
     with harken.connect(storage) as again:
-        assert [one.comment for one in kept(again)] == ["good"]
+        assert [one.comment for one in stored_feedback(again)] == ["good"]
     given(client)
     project({"STORAGE": storage})
     hk.submit("s", "up")
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
 def test_a_storage_that_cannot_be_opened(project: Callable[..., Client], tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_command_works_on_the_projects_storage(
         call_command("harken", "show", "nothing")
     assert failed.value.returncode == 4
     assert "nothing" in capsys.readouterr().err
-    assert [one.comment for one in kept(current_harken())] == ["Clear"]
+    assert [one.comment for one in stored_feedback(current_harken())] == ["Clear"]
 
 
 def test_a_command_needs_a_storage_of_its_own(project: Callable[..., Client]) -> None:

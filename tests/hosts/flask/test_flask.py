@@ -18,7 +18,7 @@ from harken_adapters.hosts.flask import create_app, current_harken
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.hosts.http.serving.pages import PAGES
 from harken_adapters.hosts.http.settings import ServerSettings
-from hosts.serving import OPEN, kept
+from hosts.serving import OPEN, stored_feedback
 
 PATH = "/api/sessions/s/feedback"
 UP = {"rating": "up"}
@@ -57,7 +57,7 @@ def test_the_application_gets_the_api(hk: Harken, prefix: str) -> None:
     assert answer.headers["location"] == f"{root}/api/feedback/{answer.get_json()['feedback_id']}"
     assert client.get(answer.headers["location"]).get_json()["session_id"] == "s"
     assert client.get("/own").get_json() == {"kept": "own"}
-    assert [one.session_id for one in kept(hk)] == ["s", "own"]
+    assert [one.session_id for one in stored_feedback(hk)] == ["s", "own"]
     document = client.get(f"{root}/openapi.json").get_json()
     assert f"{root}/api/feedback" in document["paths"]
     assert f'href="{root}/docs/assets/' in client.get(f"{root}/docs").text
@@ -100,7 +100,7 @@ def test_before_request_of_the_application_applies(hk: Harken) -> None:
     client = app.test_client()
     assert client.get("/api/feedback").status_code == client.post(PATH, json={"rating": None}).status_code == 403
     given(client)
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
 def test_limits_of_the_application_hold(hk: Harken) -> None:
@@ -130,7 +130,7 @@ def test_one_extension_for_several_applications(tmp_path: Path) -> None:
     given(apps[0].test_client(), comment="to a")
     for app, comments in zip(apps, (["to a"], []), strict=True):
         with app.app_context():
-            assert [one.comment for one in kept(current_harken())] == comments
+            assert [one.comment for one in stored_feedback(current_harken())] == comments
         app.extensions["harken"].close()
 
 
@@ -175,12 +175,12 @@ def test_closing(hk: Harken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(StorageClosed):
         opened.submit("s", "up")
     with harken.connect("sqlite:///kept.db") as again:
-        assert [(one.id, one.comment) for one in kept(again)] == [(made["feedback_id"], "good")]
+        assert [(one.id, one.comment) for one in stored_feedback(again)] == [(made["feedback_id"], "good")]
     borrowing = create_app(SETTINGS, harken=hk)
     given(borrowing.test_client())
     borrowing.extensions["harken"].close()
     hk.submit("s", "up")
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
 def test_a_storage_that_cannot_be_opened(tmp_path: Path) -> None:

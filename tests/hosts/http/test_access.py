@@ -25,7 +25,17 @@ from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.http.wire.problems import Problem
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
-from hosts.serving import OPEN, RawAnswer, Server, asked, kept, problem, raw_request, served, served_api
+from hosts.serving import (
+    OPEN,
+    RawAnswer,
+    Server,
+    call_operation,
+    problem,
+    raw_request,
+    served,
+    served_api,
+    stored_feedback,
+)
 from support import ManualClock, eventually
 
 PATH = "/api/sessions/s/feedback"
@@ -97,47 +107,47 @@ class TestKeys:
         """A key with all scopes except the required one is rejected; one with only the required scope is accepted."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
+        before = stored_feedback(hk)
         document = problem(
-            asked(server, operation, feedback_id, headers=bearing(all_keys[operation.scope])), 403, "forbidden"
+            call_operation(server, operation, feedback_id, headers=bearing(all_keys[operation.scope])), 403, "forbidden"
         )
         assert f"'{operation.scope.value}'" in document["detail"]
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
         for scope in (operation.scope, Scope.ADMIN):
             key = hk.keys.create("default", [scope]).text
-            assert status_of(asked(server, operation, feedback_id, headers=bearing(key))) not in (401, 403)
+            assert status_of(call_operation(server, operation, feedback_id, headers=bearing(key))) not in (401, 403)
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
     def test_each_operation_needs_credentials(self, locked: tuple[Harken, Server], operation: Operation) -> None:
         """Without credentials, every operation is rejected, and the response says how to send them."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
-        answer = asked(server, operation, feedback_id)
+        before = stored_feedback(hk)
+        answer = call_operation(server, operation, feedback_id)
         problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"] == 'Bearer realm="harken"'
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
     def test_a_key_is_for_one_application(self, locked: tuple[Harken, Server], operation: Operation) -> None:
         """A key cannot access another application, neither by name nor by id, nor change shared resources."""
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before, states = kept(hk), hk.channels.states()
+        before, states = stored_feedback(hk), hk.channels.states()
         headers = bearing(hk.keys.create("shop", ["admin"]).text)
-        refused = asked(server, operation, feedback_id, query="application=default", headers=headers)
+        refused = call_operation(server, operation, feedback_id, query="application=default", headers=headers)
         problem(refused, 403, "forbidden")
-        status = status_of(asked(server, operation, feedback_id, headers=headers))
+        status = status_of(call_operation(server, operation, feedback_id, headers=headers))
         assert (status == 403) == (operation.name in OF_THE_OPERATOR)
         assert status != 401
-        assert (kept(hk), hk.channels.states()) == (before, states)
+        assert (stored_feedback(hk), hk.channels.states()) == (before, states)
 
     def test_feedback_belongs_to_the_application_of_the_key(self, locked: tuple[Harken, Server]) -> None:
         """Feedback is stored, listed and counted in the application of the key."""
         hk, server = locked
         headers = bearing(hk.keys.create("bakery", ["submit", "read"]).text)
         made = server.post(PATH, UP, headers=headers)
-        assert [one.id for one in kept(hk, "bakery")] == [made["feedback_id"]]
+        assert [one.id for one in stored_feedback(hk, "bakery")] == [made["feedback_id"]]
         assert server.get(f"{PATH}/stats", headers=headers)["total_feedbacks"] == 1
         assert server.get("/api/feedback?application=bakery", headers=headers)["feedbacks"]
 
@@ -240,7 +250,7 @@ class TestTokens:
         hk, server = locked
         feedback_id = hk.submit("s", "up", author="a").feedback.id
         headers = bearing(TOKENS.mint(session_id="s", author="a"))
-        answer = asked(server, operation, feedback_id, headers=headers)
+        answer = call_operation(server, operation, feedback_id, headers=headers)
         if operation.name in OF_A_TOKEN:
             assert answer.status_code in (200, 201, 204), answer.text
         else:
@@ -256,21 +266,21 @@ class TestTokens:
         """
         hk, server = locked
         feedback_id = hk.submit("s", "up", "mine", author="a").feedback.id
-        before = kept(hk)
+        before = stored_feedback(hk)
         token = TOKENS.mint(**{"session_id": "s", "author": "a", **claims})
-        answer = asked(server, operation, feedback_id, query="application=default", headers=bearing(token))
+        answer = call_operation(server, operation, feedback_id, query="application=default", headers=bearing(token))
         if "author" in claims and "{feedback_id}" not in operation.path and "author=a" not in (answer.url or ""):
             # Its own feedback, as the request does not name another author.
             assert answer.status_code == 201
-            assert kept(hk)[-1].author == "b"
+            assert stored_feedback(hk)[-1].author == "b"
         elif "application" not in claims and "{feedback_id}" in operation.path:
-            unknown = asked(server, operation, "unknown", query="application=default", headers=bearing(token))
+            unknown = call_operation(server, operation, "unknown", query="application=default", headers=bearing(token))
             details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
             assert details[0].replace(feedback_id, "unknown") == details[1]
-            assert kept(hk) == before
+            assert stored_feedback(hk) == before
         else:
             problem(answer, 403, "forbidden")
-            assert kept(hk) == before
+            assert stored_feedback(hk) == before
 
     def test_an_id_of_another_application(self, locked: tuple[Harken, Server]) -> None:
         """Feedback of another application is not found."""
@@ -311,13 +321,13 @@ class TestTokens:
         headers = bearing(TOKENS.mint(session_id="s", author="a", origin="https://shop.example"))
         right = {**headers, "Origin": "https://shop.example"}
         feedback_id = server.post(PATH, UP, headers=right)["feedback_id"]
-        before = kept(hk)
+        before = stored_feedback(hk)
         wrong = {**headers, "Origin": origin} if origin else headers
         problem(server.ask("POST", PATH, json=UP, headers=wrong), 403, "forbidden")
         problem(server.ask("DELETE", f"/api/feedback/{feedback_id}", headers=wrong), 403, "forbidden")
         shown = server.ask("GET", f"/api/feedback/{feedback_id}", headers=wrong)
         assert shown.status_code == (403 if origin else 200)
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
 
     def test_tampered_with(self, locked: tuple[Harken, Server]) -> None:
         """A token with any modification, or with a signature by another secret, is rejected."""
@@ -351,7 +361,7 @@ class TestTokens:
                 answer = server.ask("POST", PATH, json=UP, headers=headers)
                 assert "expired" in problem(answer, 401, "unauthorized")["detail"]
                 assert "invalid_token" in answer.headers["www-authenticate"]
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1
 
     def test_secrets_are_changed_without_a_gap(self, hk: Harken) -> None:
         """Tokens of the old secret are accepted while it is still configured, and rejected after that."""
@@ -380,10 +390,10 @@ class TestWithoutKeys:
         """Without any key, requests from localhost are rejected too, and the response says how to create a key."""
         hk, server = keyless
         feedback_id = hk.submit("s", "up", author="a").feedback.id
-        before = kept(hk)
-        answer = asked(server, operation, feedback_id, headers=headers)
+        before = stored_feedback(hk)
+        answer = call_operation(server, operation, feedback_id, headers=headers)
         assert "'harken --storage URL keys create --scope" in problem(answer, 401, "unauthorized")["detail"]
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
 
     def test_revoking_the_last_key_opens_nothing(self, hk: Harken) -> None:
         """After the last key is revoked, all requests are rejected, with or without that key."""
@@ -414,7 +424,7 @@ class TestOpenAccess:
         """With open access, an API key must still be valid, and restricts the request to its application."""
         made = hk.keys.create("shop", ["submit"])
         server.post(PATH, UP, headers=bearing(made.text))
-        assert len(kept(hk, "shop")) == 1
+        assert len(stored_feedback(hk, "shop")) == 1
         problem(server.ask("GET", "/api/feedback", headers=bearing(made.text)), 403, "forbidden")
         problem(server.ask("GET", "/api/feedback", headers=bearing(f"{made.text}x")), 401, "unauthorized")
 
@@ -422,7 +432,7 @@ class TestOpenAccess:
         """With open access, a session token must still be valid if tokens are configured, and sets the author."""
         with served(hk, token_secrets=(SECRET,)) as server:
             server.post(PATH, UP, headers=bearing(TOKENS.mint(session_id="s", author="kim")))
-            assert [one.author for one in kept(hk)] == ["kim"]
+            assert [one.author for one in stored_feedback(hk)] == ["kim"]
             problem(server.ask("POST", PATH, json=UP, headers=bearing("a.b.c")), 401, "unauthorized")
 
 

@@ -21,7 +21,7 @@ from harken_adapters.hosts.fastapi import ServerSettings, create_app, feedback_r
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
-from hosts.serving import OPEN, Server, asked, kept, problem, serving
+from hosts.serving import OPEN, Server, call_operation, problem, serving, stored_feedback
 from support import PATIENCE, eventually
 
 #: Many small tests, which take too long for the fast subset.
@@ -78,7 +78,7 @@ def test_links_lead_back(hk: Harken, way: str) -> None:
             following = first.links["next"]["url"]
             assert following.startswith(f"{prefix}{path}?")
             found = first.json()["feedbacks"] + server.get(following)["feedbacks"]
-            assert sorted(one["id"] for one in found) == [one.id for one in kept(hk)]
+            assert sorted(one["id"] for one in found) == [one.id for one in stored_feedback(hk)]
         refused = server.ask("GET", f"{prefix}/api/feedback/nothing")
         assert problem(refused, 404, "not-found")["instance"] == f"{prefix}/api/feedback/nothing"
 
@@ -126,14 +126,14 @@ def test_dependencies_apply(hk: Harken) -> None:
             raise HTTPException(403, "not a friend of the shop")
 
     feedback_id = hk.submit("s", "up", author="a").feedback.id
-    before = kept(hk)
+    before = stored_feedback(hk)
     with serving(included(hk, dependencies=[Depends(refuse)])) as server:
         for operation in OPERATIONS:
-            answer = asked(server, operation, feedback_id)
+            answer = call_operation(server, operation, feedback_id)
             assert (answer.status_code, answer.json()) == (403, {"detail": "not a friend of the shop"})
-        assert kept(hk) == before
+        assert stored_feedback(hk) == before
         server.post(PATH, UP, headers={"X-Shop": "friend", "Authorization": "Bearer of-the-shop"})
-        assert len(kept(hk)) == 2
+        assert len(stored_feedback(hk)) == 2
 
 
 def test_a_dependency_may_read_the_body(hk: Harken) -> None:
@@ -145,7 +145,7 @@ def test_a_dependency_may_read_the_body(hk: Harken) -> None:
 
     with serving(included(hk, dependencies=[Depends(look)])) as server:
         server.post(PATH, {"rating": "up", "comment": "read twice"})
-    assert [one.comment for one in kept(hk)] == ["read twice"]
+    assert [one.comment for one in stored_feedback(hk)] == ["read twice"]
     assert b"read twice" in seen[0]
 
 
@@ -193,7 +193,7 @@ class TestShutdown:
                     Thread(target=repository.go_on_after, args=(server,), daemon=True).start()
                 for client in clients:
                     client.join(PATIENCE)
-                assert answers.count(201) == len(kept(hk))
+                assert answers.count(201) == len(stored_feedback(hk))
                 assert 201 in answers
 
     def test_no_thread_is_left(self, hk: Harken) -> None:
@@ -227,11 +227,11 @@ class TestShutdown:
         with pytest.raises(StorageClosed):
             own.state.harken.submit("s", "up")
         with harken.connect("sqlite:///kept.db") as again:
-            assert [(one.id, one.comment) for one in kept(again)] == [(made["feedback_id"], "good")]
+            assert [(one.id, one.comment) for one in stored_feedback(again)] == [(made["feedback_id"], "good")]
         with serving(create_app(SETTINGS, harken=hk)) as server:
             server.post(PATH, UP)
         hk.submit("s", "up")
-        assert len(kept(hk)) == 2
+        assert len(stored_feedback(hk)) == 2
 
 
 class HeldUp(MemoryFeedbackRepository):

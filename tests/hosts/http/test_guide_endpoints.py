@@ -10,7 +10,7 @@ import pytest
 import harken
 from harken import Harken
 from harken_adapters.text import text_adapters
-from hosts.serving import Server, kept, problem, served
+from hosts.serving import Server, problem, served, stored_feedback
 from support import ManualClock, counting_ids
 
 pytestmark = pytest.mark.slow
@@ -79,14 +79,14 @@ class TestClientUsage:
             assert document["detail"] == "Please provide a comment when giving negative feedback"
             assert document["instance"] == PATH
             assert document["violations"][0]["field"] == "comment"
-        assert kept(hk) == []
+        assert stored_feedback(hk) == []
 
     @pytest.mark.parametrize("body", [{"rating": "maybe"}, {"rating": "up", "comment": "x" * 1001}])
     def test_invalid_values(self, server: Server, hk: Harken, body: dict[str, Any]) -> None:
         """An unknown rating and a comment that is too long are rejected with 422, as by the guide's models."""
         document = problem(server.ask("POST", PATH, json=body), 422, "invalid")
         assert document["violations"][0]["field"] in body
-        assert kept(hk) == []
+        assert stored_feedback(hk) == []
 
     def test_all_violations_are_reported_together(self, server: Server) -> None:
         """All violations of a submission are reported together."""
@@ -97,7 +97,7 @@ class TestClientUsage:
     def test_comments_are_trimmed(self, server: Server, hk: Harken) -> None:
         """White space around a comment is removed, and a thousand characters between are allowed."""
         server.post(PATH, {"rating": "up", "comment": "  " + "x" * 1000 + "\n"})
-        assert kept(hk)[0].comment == "x" * 1000
+        assert stored_feedback(hk)[0].comment == "x" * 1000
 
 
 class TestProductionEndpoint:
@@ -106,7 +106,7 @@ class TestProductionEndpoint:
         with production(clock) as (server, hk):
             body = {"rating": "up", "comment": "<b>Great</b> <script>x()</script>response!"}
             assert server.post(f"{PRODUCTION}?session_id=user-123", body)["status"] == "success"
-            (feedback,) = kept(hk)
+            (feedback,) = stored_feedback(hk)
         assert (feedback.session_id, feedback.comment) == ("user-123", "Great response!")
         assert feedback.sentiment is not None
         assert feedback.sentiment.polarity > 0.5
@@ -119,7 +119,7 @@ class TestProductionEndpoint:
                 for comment in ("Click HERE for a prize", "vi<b>ag</b>ra"):
                     answer = server.ask("POST", path, json={"rating": "up", "comment": comment})
                     assert problem(answer, 400, "feedback-refused")["detail"] == "Spam detected"
-            assert kept(hk) == []
+            assert stored_feedback(hk) == []
 
     def test_spam_without_adapters(self, server: Server) -> None:
         """The guide's spam phrases are rejected even without text adapters."""
@@ -133,7 +133,7 @@ class TestProductionEndpoint:
         for query in ("", "?session_id=a&session_id=b", "?session_id="):
             document = problem(server.ask("POST", PRODUCTION + query, json={"rating": "up"}), 422, "invalid")
             assert "session_id" in document["detail"]
-        assert kept(hk) == []
+        assert stored_feedback(hk) == []
 
     @pytest.mark.parametrize(
         ("keep", "address"), [("no", None), ("plain", "127.0.0.1"), ("hashed", "16 hexadecimal digits")]
@@ -146,7 +146,7 @@ class TestProductionEndpoint:
                 body = {"rating": "up", "context": {"user_tier": "gold"}}
                 server.post(f"{PRODUCTION}?session_id=s", body, headers=agent)
             server.post(PATH, {"rating": "up"}, headers=agent)
-            first, again, other = kept(hk)
+            first, again, other = stored_feedback(hk)
         assert other.context == {}
         assert first.context == again.context
         found = dict(first.context)
@@ -166,7 +166,7 @@ class TestProductionEndpoint:
             body = {"rating": "up", "context": {"client_address": "8.8.8.8"}}
             headers = {"X-Forwarded-For": "9.9.9.9", "User-Agent": "x" * 3000}
             server.post(f"{PRODUCTION}?session_id=s", body, headers=headers)
-            (feedback,) = kept(hk)
+            (feedback,) = stored_feedback(hk)
         assert feedback.context == {"client_address": "127.0.0.1", "user_agent": "x" * 200}
 
     def test_a_retry_from_another_address(self, clock: ManualClock) -> None:
@@ -180,7 +180,7 @@ class TestProductionEndpoint:
                 )
                 for address in ("8.8.8.8", "9.9.9.9")
             ]
-            (feedback,) = kept(hk)
+            (feedback,) = stored_feedback(hk)
         assert [answer["feedback_id"] for answer in answers] == [feedback.id] * 2
         assert feedback.context["client_address"] == "8.8.8.8"
 
@@ -197,5 +197,5 @@ class TestProductionEndpoint:
             # The window may end once in between.
             assert 6 <= len(answers) <= 11
             problem(answers[-1], 429, "rate-limited")
-            assert len(kept(hk)) == len(answers) - 1
+            assert len(stored_feedback(hk)) == len(answers) - 1
             server.post(PATH, {"rating": "up"})

@@ -26,7 +26,7 @@ from harken_adapters.hosts.fastapi import ServerSettings, create_app
 from harken_adapters.hosts.fastapi.protocol import GuardedProtocol
 from harken_adapters.hosts.http.streaming import EventStream
 from hosts.events import room
-from hosts.serving import OPEN, RawAnswer, Server, kept, problem, raw_request, served, serving
+from hosts.serving import OPEN, RawAnswer, Server, problem, raw_request, served, serving, stored_feedback
 from support import PATIENCE, eventually
 
 #: Many small tests, which take too long for the fast subset.
@@ -194,7 +194,7 @@ def test_trailers_are_not_headers(server: Server, hk: Harken) -> None:
     sent = raw_request("POST", PATH, JSON, "Transfer-Encoding: chunked", "X-Request-Id: before", body=body)
     answer = RawAnswer.parse(server.send(sent))
     assert (answer.status, answer.headers["x-request-id"]) == (201, "before")
-    assert kept(hk)[0].idempotency_key is None
+    assert stored_feedback(hk)[0].idempotency_key is None
 
 
 UPGRADES = {
@@ -229,7 +229,7 @@ def test_a_body_with_an_upgrade(server: Server, hk: Harken, make: str, size: int
         for part in (head, sent) if apart else (head + sent,):
             connection.sendall(part)
         assert one_answer(connection).status == 201
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
 def test_connect(server: Server) -> None:

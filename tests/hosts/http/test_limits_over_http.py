@@ -12,7 +12,7 @@ from harken import Harken
 from harken.services.keys import MAX_FAILURES
 from harken_adapters.hosts.fastapi import ServerSettings, SessionTokens
 from harken_adapters.hosts.http.api import Api
-from hosts.serving import OPEN, Server, kept, problem, served, served_api
+from hosts.serving import OPEN, Server, problem, served, served_api, stored_feedback
 from support import PATIENCE, ManualClock, in_threads
 
 PATH = "/api/sessions/s/feedback"
@@ -47,7 +47,7 @@ def test_a_flood_from_one_address(hk: Harken, clock: ManualClock) -> None:
             assert answer.headers["retry-after"] == "40"
             assert answer.headers["ratelimit-policy"] == '"address";q=3;w=60'
             assert answer.headers["ratelimit"] == '"address";r=0;t=40'
-        assert len(kept(hk)) == 3
+        assert len(stored_feedback(hk)) == 3
         clock.turn(seconds=40)
         server.post(PATH, UP)
 
@@ -177,7 +177,7 @@ def test_exact_under_a_flood(hk: Harken) -> None:
 
         found = [status for result in in_threads([several] * 5) for status in result]
     assert (found.count(201), found.count(429)) == (20, 30)
-    assert len(kept(hk)) == 20
+    assert len(stored_feedback(hk)) == 20
 
 
 def test_no_limits(server: Server) -> None:

@@ -18,7 +18,7 @@ from harken import Harken
 from harken_adapters.hosts import fastapi, flask
 from harken_adapters.hosts.http.settings import ServerSettings
 from harken_adapters.hosts.wsgi import WsgiApp
-from hosts.serving import OPEN, Server, kept, problem, serving, serving_wsgi
+from hosts.serving import OPEN, Server, problem, serving, serving_wsgi, stored_feedback
 from support import PATIENCE
 
 #: Many small tests, which take too long for the fast subset.
@@ -138,7 +138,7 @@ def test_wsgi_conformance(hk: Harken, way: str) -> None:
             ("GET", "/metrics", 200),
             ("GET", "/nothing", 404),
             ("PUT", "/api/feedback", 405),
-            ("DELETE", f"/api/feedback/{kept(hk)[0].id}", 204),
+            ("DELETE", f"/api/feedback/{stored_feedback(hk)[0].id}", 204),
         ):
             assert server.ask(method, path).status_code == status
         large = {**UP, "comment": "x" * 100_000}

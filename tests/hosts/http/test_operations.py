@@ -15,7 +15,7 @@ import requests
 import harken
 from harken import GroupBy, Harken, Period, Receipt, Summary
 from harken_adapters.formats.exporting import export
-from hosts.serving import Server, kept, problem, served
+from hosts.serving import Server, problem, served, stored_feedback
 from support import PATIENCE, ManualClock, a_submission, in_threads
 
 #: Many small tests, which take too long for the fast subset.
@@ -134,7 +134,7 @@ class TestSubmitting:
             assert (again.status_code, again.json()) == (201, first.json())
             assert again.headers["location"] == first.headers["location"]
             assert again.headers["idempotency-replayed"] == "true"
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1
         other = server.post("/api/sessions/t/feedback", body, headers={"Idempotency-Key": "key 1"})
         assert other["feedback_id"] != first.json()["feedback_id"]
 
@@ -146,7 +146,7 @@ class TestSubmitting:
         assert {answer.status_code for answer in answers} <= {201, 409}
         assert len(answers) == 12
         given = {answer.json()["feedback_id"] for answer in answers if answer.status_code == 201}
-        assert given == {one.id for one in kept(hk)}
+        assert given == {one.id for one in stored_feedback(hk)}
         assert len(given) == 1
 
     def test_nothing_is_lost(self, server: Server, hk: Harken) -> None:
@@ -162,7 +162,7 @@ class TestSubmitting:
                 return found
 
         receipts = [pair for pairs in in_threads([lambda a=a: several(a) for a in range(6)]) for pair in pairs]
-        assert sorted(receipts) == sorted((one.id, one.comment) for one in kept(hk))
+        assert sorted(receipts) == sorted((one.id, one.comment) for one in stored_feedback(hk))
         assert len(receipts) == 120
 
 
@@ -193,7 +193,7 @@ class TestChanging:
         for tag in ("", "x", '"x"', '"1", "2"', '"-1"', '"' + "9" * 30 + '"'):
             answer = server.ask("PATCH", path, json={"comment": "never"}, headers={"If-Match": tag})
             problem(answer, 422, "invalid")
-        (feedback,) = kept(hk)
+        (feedback,) = stored_feedback(hk)
         assert (feedback.version, feedback.comment) == (4, 'for "3"')
 
     def test_one_of_many_wins(self, server: Server, hk: Harken) -> None:
@@ -207,7 +207,7 @@ class TestChanging:
         answers = [one for one in in_threads(calls) if isinstance(one, requests.Response)]
         assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
         (won,) = (answer.json() for answer in answers if answer.status_code == 200)
-        assert kept(hk)[0].comment == won["comment"]
+        assert stored_feedback(hk)[0].comment == won["comment"]
 
     def test_the_rules_hold(self, server: Server) -> None:
         """A change must satisfy the same rules as a submission."""
@@ -226,7 +226,7 @@ class TestChanging:
         assert server.get(f"/api/feedback/{feedback_id}")["withdrawn_at"] is not None
         answer = server.ask("PATCH", f"/api/feedback/{feedback_id}", json={"comment": "x"})
         problem(answer, 409, "conflict")
-        assert kept(hk)[0].version == 2
+        assert stored_feedback(hk)[0].version == 2
 
     def test_missing_feedback(self, server: Server) -> None:
         """Feedback that does not exist cannot be changed or withdrawn."""
@@ -510,12 +510,12 @@ class TestErasing:
         """
         for session_id, author in (("s", "kim"), ("t", "kim"), ("s", "lee"), ("s", None)):
             hk.submit(session_id, "up", author=author)
-        hk.collection.withdraw("default", kept(hk)[0].id)
+        hk.collection.withdraw("default", stored_feedback(hk)[0].id)
         hk.sessions.update("default", "s", {"tier": "gold"})
         hk.conversations.append("default", "s", "helper", 0, {"text": "I am Lee"})
         answered = server.post("/api/erasures", conditions, status=200)
         assert (answered["erased"], answered["removed"]["feedback"]) == (4 - left, 4 - left)
-        assert len(kept(hk)) == left
+        assert len(stored_feedback(hk)) == left
         # The metadata of the erased session is removed, and that of others remains.
         whole = conditions.get("session_id") and not conditions.get("author")
         assert hk.sessions.get("default", "s") == ({} if whole else {"tier": "gold"})
@@ -528,4 +528,4 @@ class TestErasing:
         hk.submit("s", "up", author="kim")
         for body in ({}, {"author": None}, {"author": ""}, {"autor": "kim"}, {"author": "kim", "agent_id": "x"}):
             problem(server.ask("POST", "/api/erasures", json=body), 422, "invalid")
-        assert len(kept(hk)) == 1
+        assert len(stored_feedback(hk)) == 1

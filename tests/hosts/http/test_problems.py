@@ -19,7 +19,7 @@ from harken.ports.repository import Accepted, Outcome
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
 from harken_adapters.storage.memory import MemoryFeedbackRepository
-from hosts.serving import RawAnswer, Server, asked, kept, problem, raw_request, served
+from hosts.serving import RawAnswer, Server, call_operation, problem, raw_request, served, stored_feedback
 from support import PATIENCE, eventually, in_threads
 
 PATH = "/api/sessions/s/feedback"
@@ -61,7 +61,7 @@ def state(unchanged: tuple[Harken, Server, Feedback]) -> Iterator[str]:
     hk, _, feedback = unchanged
     routes, states = hk.routes.routes(), hk.channels.states()
     yield feedback.id
-    assert kept(hk) == [feedback]
+    assert stored_feedback(hk) == [feedback]
     assert (hk.routes.routes(), hk.channels.states()) == (routes, states)
     assert hk.sessions.get("default", "s") == {}
 
@@ -378,7 +378,7 @@ class TestIncompleteBodies:
             problem(answer, 408, "body-timeout")
             assert monotonic() - began > 0.9
             assert answer.headers["connection"] == "close"
-        assert kept(hk) == []
+        assert stored_feedback(hk) == []
 
     def test_by_a_client_that_disconnects(self, server: Server, hk: Harken) -> None:
         """A client that disconnects within a body has no effect on the storage and on other clients."""
@@ -386,7 +386,7 @@ class TestIncompleteBodies:
             with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
                 connection.sendall(raw_request("POST", PATH, JSON, length=len(UP) + 1) + part)
         server.post(PATH, {"rating": "down", "comment": "the only one"})
-        assert [one.comment for one in kept(hk)] == ["the only one"]
+        assert [one.comment for one in stored_feedback(hk)] == ["the only one"]
 
 
 class HeldUp(MemoryFeedbackRepository):
@@ -421,7 +421,7 @@ class TestIdempotencyKeys:
         first = server.post(PATH, {"rating": "up"}, headers=KEY)
         answer = server.ask("POST", PATH, json={"rating": None}, headers=KEY)
         assert problem(answer, 422, "idempotency-key-reused")["violations"]
-        assert [one.id for one in kept(hk)] == [first["feedback_id"]]
+        assert [one.id for one in stored_feedback(hk)] == [first["feedback_id"]]
 
     def test_in_flight_for_another_author(self) -> None:
         """While a submission is being written, an equal key of another author is not in flight."""
@@ -467,7 +467,7 @@ class TestIdempotencyKeys:
             again = server.ask("POST", PATH, json={"rating": "up"}, headers=KEY)
             assert (again.status_code, again.json()) == (201, first)
             assert again.headers["idempotency-replayed"] == "true"
-            assert len(kept(hk)) == 1
+            assert len(stored_feedback(hk)) == 1
 
     def test_keys_are_released(self, server: Server) -> None:
         """A key whose submission was rejected or failed can be used again."""
@@ -495,7 +495,7 @@ class TestStorageDown:
                     document = problem(answer, 503, "unavailable")
                     assert "internal" not in json.dumps(document)
                     assert answer.headers["retry-after"] == "1"
-                assert kept(hk) == []
+                assert stored_feedback(hk) == []
 
     def test_every_operation_reports_it(self) -> None:
         """Every operation reports that the storage is not available, including streams, and so does readiness."""
@@ -510,7 +510,7 @@ class TestStorageDown:
                 problem(server.ask("GET", "/readyz"), 503, "unavailable")
                 assert server.get("/healthz") == {"status": "ok"}
                 for one in OPERATIONS:
-                    answer = asked(server, one, feedback_id)
+                    answer = call_operation(server, one, feedback_id)
                     problem(answer, 503, "unavailable")
 
     @pytest.mark.slow
@@ -533,5 +533,5 @@ class TestStorageDown:
             deployment.members[0].start()
             second = server.post(PATH, body, headers={"Idempotency-Key": "k-2", **credentials})
             assert server.post(PATH, body, headers={**KEY, **credentials}) == first
-            assert [one.id for one in kept(hk)] == [first["feedback_id"], second["feedback_id"]]
+            assert [one.id for one in stored_feedback(hk)] == [first["feedback_id"], second["feedback_id"]]
             assert server.get("/readyz") == {"status": "ready"}

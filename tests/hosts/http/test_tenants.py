@@ -21,7 +21,7 @@ from harken_adapters.hosts.fastapi import SessionTokens
 from harken_adapters.hosts.http.guards import access
 from harken_adapters.hosts.http.operations import OPERATIONS
 from harken_adapters.storage import memory
-from hosts.serving import OPEN, Server, asked, kept, problem, served
+from hosts.serving import OPEN, Server, call_operation, problem, served, stored_feedback
 
 pytestmark = pytest.mark.slow
 
@@ -126,30 +126,30 @@ class TestKeysForAgents:
     @pytest.mark.parametrize("name", sorted(NOT_FOR_AGENTS))
     def test_shared_data_is_rejected(self, shop: Shop, name: str) -> None:
         """Operations on data that agents share are rejected, for any scopes of the key."""
-        answer = asked(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
+        answer = call_operation(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
         assert "limited to the agents 'mine'" in problem(answer, 403, "forbidden")["detail"]
         assert shop.hk.sessions.get("default", "s") == {"tier": "pro"}
 
     @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events", "erase_feedback"}))
     def test_other_feedback_is_not_found(self, shop: Shop, name: str) -> None:
         """With every other operation, feedback about another agent or about none is not found."""
-        before = [one for one in kept(shop.hk) if one.agent_id != "mine"]
+        before = [one for one in stored_feedback(shop.hk) if one.agent_id != "mine"]
         for one in (shop.other, shop.without_agent):
-            answer = asked(shop.server, BY_NAME[name], one.id, headers=shop.key("mine"))
+            answer = call_operation(shop.server, BY_NAME[name], one.id, headers=shop.key("mine"))
             shown = _shown(answer)
             assert answer.status_code < 500
             assert "other slow" not in shown
             assert "None slow" not in shown
             if "feedback_id" in BY_NAME[name].path:
-                unknown = asked(shop.server, BY_NAME[name], "unknown", headers=shop.key("mine"))
+                unknown = call_operation(shop.server, BY_NAME[name], "unknown", headers=shop.key("mine"))
                 details = [problem(each, 404, "not-found")["detail"] for each in (answer, unknown)]
                 assert details[0].replace(one.id, "unknown") == details[1]
-        assert [one for one in kept(shop.hk) if one.agent_id != "mine"] == before
+        assert [one for one in stored_feedback(shop.hk) if one.agent_id != "mine"] == before
 
     @pytest.mark.parametrize("name", sorted(FOR_AGENTS - {"watch_events", "undo_moderation"}))
     def test_feedback_about_the_agent(self, shop: Shop, name: str) -> None:
         """With a key for one agent, all operations work on feedback about that agent, which need not be named."""
-        answer = asked(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
+        answer = call_operation(shop.server, BY_NAME[name], shop.mine.id, headers=shop.key("mine"))
         assert answer.status_code < 300, answer.text
 
     @pytest.mark.parametrize(
@@ -209,11 +209,11 @@ class TestKeysForAgents:
         assert shop.hk.collection.get("default", made).agent_id == "mine"
         made = shop.server.post(path, {**UP, "agent_id": "third"}, headers=several)["feedback_id"]
         assert shop.hk.collection.get("default", made).agent_id == "third"
-        before = kept(shop.hk)
+        before = stored_feedback(shop.hk)
         for headers, named in ((several, None), (one, "other"), (several, "other"), (one, ["mine"]), (one, "")):
             answer = shop.server.ask("POST", path, json={**UP, "agent_id": named}, headers=headers)
             problem(answer, 403, "forbidden")
-        assert kept(shop.hk) == before
+        assert stored_feedback(shop.hk) == before
 
     def test_votes_about_another_agent(self, shop: Shop) -> None:
         """A vote about another agent can neither be replaced, which would reveal its content, nor withdrawn, nor
@@ -243,7 +243,7 @@ class TestKeysForAgents:
         body = {condition: values[condition]}
         erased = shop.server.post("/api/erasures", body, status=200, headers=headers)["erased"]
         left = [shop.other, shop.without_agent] + ([third] if condition == "feedback_id" else [])
-        assert (kept(shop.hk), erased) == (left, 4 - len(left))
+        assert (stored_feedback(shop.hk), erased) == (left, 4 - len(left))
         answered = shop.server.post("/api/erasures", {"feedback_id": shop.other.id}, status=200, headers=headers)
         assert answered["erased"] == 0
         assert shop.hk.sessions.get("default", "s") == {"tier": "pro"}
@@ -301,7 +301,7 @@ class TestVotesThatWereAboutAnotherAgent:
         state = "" if "status" not in BY_NAME[name].filters else "status=any"
         if name == "moderation_queue":
             state = ""
-        answer = asked(shop.server, BY_NAME[name], moved.id, headers=shop.key("mine"), query=state)
+        answer = call_operation(shop.server, BY_NAME[name], moved.id, headers=shop.key("mine"), query=state)
         shown = _shown(answer)
         assert answer.status_code < 300 or name == "undo_moderation", shown
         assert not [secret for secret in secrets if secret in shown]
@@ -393,7 +393,7 @@ class TestVotesThatChangeTheirAgent:
                 hk.moderation.decide("default", vote.id, status)
             assert len(server.get("/api/feedback", headers=headers)["feedbacks"]) == 1
             clock.happen = lambda: set_vote(Target("s", "m", "other"), "a", "down", "SECRET")
-            answer = asked(server, BY_NAME[name], vote.id, headers=headers)
+            answer = call_operation(server, BY_NAME[name], vote.id, headers=headers)
             assert clock.happen is None
             if name == "set_vote":
                 problem(answer, 403, "forbidden")
@@ -402,7 +402,7 @@ class TestVotesThatChangeTheirAgent:
             else:
                 problem(answer, 404, "not-found")
             assert "SECRET" not in answer.text
-            (left,) = kept(hk)
+            (left,) = stored_feedback(hk)
             assert (left.agent_id, left.comment, left.withdrawn, left.version) == ("other", "SECRET", False, 4)
 
 
@@ -440,7 +440,7 @@ class TestIdempotencyKeysOfAgents:
                     keyed = {**headers, "Idempotency-Key": f"k {rating}"}
                     answer = shop.server.ask("PUT", path, json={**body, "rating": rating}, headers=keyed)
                     assert answer.status_code == 204, answer.text
-        assert [one.version for one in kept(shop.hk) if one.vote] == [2, 2]
+        assert [one.version for one in stored_feedback(shop.hk) if one.vote] == [2, 2]
 
     @pytest.mark.parametrize("key", ["", " ", "k" * 201, "mine \u2192 k"])
     def test_a_key_that_is_invalid_is_refused(self, shop: Shop, key: str) -> None:
@@ -464,12 +464,12 @@ class TestTokensWithFixedFields:
         headers = bearing(TOKENS.mint(session_id="s", author="kim", agent="mine"))
         for body in (UP, {**UP, "comment": "Thanks", "agent_id": "mine"}):
             assert shop.server.ask(method, path, json=body, headers=headers).status_code < 300
-        before = kept(shop.hk)
+        before = stored_feedback(shop.hk)
         assert {one.agent_id for one in before if one.author == "kim"} == {"mine"}
         for named in ("other", "", ["mine"], 1):
             answer = shop.server.ask(method, path, json={**UP, "agent_id": named}, headers=headers)
             problem(answer, 403, "forbidden")
-        assert kept(shop.hk) == before
+        assert stored_feedback(shop.hk) == before
 
     @pytest.mark.parametrize(
         ("method", "path"), [("POST", PATH), ("POST", "/api/feedback?session_id=s"), ("PUT", VOTE)]
@@ -480,12 +480,12 @@ class TestTokensWithFixedFields:
         headers = bearing(TOKENS.mint(session_id="s", author="kim", context=fixed))
         for body in (UP, {**UP, "comment": "Thanks", "context": fixed}, {"rating": None, "context": {}}):
             assert shop.server.ask(method, path, json=body, headers=headers).status_code < 300
-        before = kept(shop.hk)
+        before = stored_feedback(shop.hk)
         assert all(one.context == fixed for one in before if one.author == "kim")
         for named in ({"tier": "free"}, {"seats": True}, {"seats": 1.0}, {**fixed, "more": None}, [], "x", None):
             answer = shop.server.ask(method, path, json={**UP, "context": named}, headers=headers)
             problem(answer, 403, "forbidden")
-        assert kept(shop.hk) == before
+        assert stored_feedback(shop.hk) == before
 
     def test_the_context_of_changes(self, shop: Shop) -> None:
         """A page can change the content of feedback, but not its context."""
@@ -542,12 +542,14 @@ class TestAuthorsView:
         keyed = {**headers, "Idempotency-Key": "k"}
         made = shop.server.post(PATH, UP, headers=keyed)["feedback_id"]
         shop.server.ask("PUT", VOTE, json=UP, headers=headers)
-        for one in kept(shop.hk):
+        for one in stored_feedback(shop.hk):
             if one.author == "kim":
                 decide = shop.hk.moderation.decide
                 decide("default", one.id, ModerationStatus.PENDING, moderator="Secret Sam", reason="secret note")
         answers = [
-            asked(shop.server, operation, made, headers=keyed if operation.gives_feedback else headers, query=query)
+            call_operation(
+                shop.server, operation, made, headers=keyed if operation.gives_feedback else headers, query=query
+            )
             for operation in OPERATIONS
             if operation.tokens
             for query in [""]

@@ -18,7 +18,7 @@ from harken_adapters.hosts.http.streaming import EventStream
 from harken_adapters.hosts.http.wire.messages import Request
 from harken_adapters.hosts.wsgi import WsgiApp
 from hosts.events import listening, room
-from hosts.serving import OPEN, RawAnswer, Server, kept, raw_request, serving_wsgi
+from hosts.serving import OPEN, RawAnswer, Server, raw_request, serving_wsgi, stored_feedback
 from support import PATIENCE, eventually
 
 PATH = "/api/sessions/s/feedback"
@@ -103,7 +103,7 @@ def test_bodies_are_read_to_their_limit(serve: Callable[..., tuple[Any, ProcessS
             environ |= {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
         answer = client.post(PATH, data=body, environ_overrides=environ)
         assert answer.status_code == status, answer.text
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
 
 
 def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Harken) -> None:
@@ -115,7 +115,7 @@ def test_a_body_that_ends_early(threaded: tuple[Server, ProcessService], hk: Har
         connection.shutdown(socket.SHUT_WR)
         answer = RawAnswer.parse(b"".join(iter(lambda: connection.recv(65_536), b"")))
     assert (answer.status, answer.json()["type"]) == (400, "urn:harken:problem:malformed-body")
-    assert kept(hk) == []
+    assert stored_feedback(hk) == []
 
 
 def test_errors_while_a_body_is_read(hk: Harken) -> None:

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from harken import Feedback, Harken
-from hosts.serving import Server, kept, problem
+from hosts.serving import Server, problem, stored_feedback
 from support import ManualClock, in_threads
 
 #: Many small tests, which take too long for the fast subset.
@@ -33,7 +33,7 @@ def test_one_vote_each(server: Server, hk: Harken) -> None:
     vote(server, "up", comment="good", tags=["clear"])
     vote(server, "down", comment="wrong after all")
     vote(server, "up", author="lee")
-    (mine, others) = kept(hk)
+    (mine, others) = stored_feedback(hk)
     assert (mine.author, mine.rating.value, mine.comment, mine.tags, mine.version) == (
         "kim",
         "down",
@@ -50,7 +50,7 @@ def test_the_same_again(server: Server, hk: Harken) -> None:
     """Casting the same vote again has no effect."""
     for _ in range(3):
         vote(server, "up", comment="good")
-    assert [one.version for one in kept(hk)] == [1]
+    assert [one.version for one in stored_feedback(hk)] == [1]
 
 
 def test_withdrawn_and_cast_again(server: Server, hk: Harken) -> None:
@@ -64,7 +64,7 @@ def test_withdrawn_and_cast_again(server: Server, hk: Harken) -> None:
     assert server.get("/api/sessions/s/feedback/stats")["total_feedbacks"] == 0
     vote(server, "down", comment="again")
     assert shown(server) == [("m-1", "down")]
-    assert len(kept(hk)) == 1
+    assert len(stored_feedback(hk)) == 1
 
 
 def test_listing(server: Server, clock: ManualClock) -> None:
@@ -95,7 +95,7 @@ def test_submitted_feedback_is_not_a_vote(server: Server, hk: Harken) -> None:
     """Submitted feedback does not affect a vote of the same author on the same message."""
     server.post("/api/sessions/s/feedback", {"rating": "up", "author": "kim", "message_id": "m-1"})
     vote(server, None)
-    assert len(kept(hk)) == 2
+    assert len(stored_feedback(hk)) == 2
     assert shown(server) == [("m-1", None)]
 
 
@@ -111,7 +111,7 @@ def test_an_author_is_needed(server: Server, hk: Harken) -> None:
         problem(server.ask("PUT", path, json=body), 422, "invalid")
     problem(server.ask("DELETE", MESSAGE), 422, "invalid")
     problem(server.ask("GET", VOTES), 422, "invalid")
-    assert kept(hk) == []
+    assert stored_feedback(hk) == []
 
 
 def test_the_rules_hold(server: Server, hk: Harken) -> None:
@@ -121,7 +121,7 @@ def test_the_rules_hold(server: Server, hk: Harken) -> None:
     document = problem(answer, 400, "feedback-refused")
     assert document["detail"] == "Please provide a comment when giving negative feedback"
     assert shown(server) == [("m-1", "up")]
-    assert [one.version for one in kept(hk)] == [1]
+    assert [one.version for one in stored_feedback(hk)] == [1]
 
 
 def test_idempotency_keys(server: Server, hk: Harken) -> None:
@@ -134,7 +134,7 @@ def test_idempotency_keys(server: Server, hk: Harken) -> None:
     vote(server, "up", headers=first)
     vote(server, None, headers=second)
     assert shown(server) == [("m-1", None)]
-    assert [one.version for one in kept(hk)] == [2]
+    assert [one.version for one in stored_feedback(hk)] == [2]
     answer = server.ask("PUT", f"{MESSAGE}?author=kim", json={"rating": "up", "comment": "x"}, headers=second)
     problem(answer, 422, "idempotency-key-reused")
 
@@ -149,7 +149,7 @@ def test_at_once(server: Server, hk: Harken, authors: int) -> None:
 
     answers = in_threads([lambda number=number: cast(number) for number in range(16)])
     assert [answer.status_code for answer in answers if isinstance(answer, requests.Response)] == [204] * 16
-    assert sorted(one.author or "" for one in kept(hk)) == [f"a{number}" for number in range(authors)]
+    assert sorted(one.author or "" for one in stored_feedback(hk)) == [f"a{number}" for number in range(authors)]
 
 
 def test_withdrawing_does_not_affect_another_vote(server: Server, hk: Harken, monkeypatch: pytest.MonkeyPatch) -> None:
