@@ -48,8 +48,8 @@ _SLOT_LOST: Final = (
 )
 #: The seconds between polls for the writes of other processes, without nudges.
 POLL: Final = 1.0
-#: Reading the whole overlap reads most entries repeatedly. If that takes longer than so many seconds of CPU time, it is
-#: done at this interval only, and in between only the near past is read.
+#: Reading the whole overlap reads most entries repeatedly. If that takes longer than this many seconds of CPU time, it
+#: is done at this interval only, and in between only the near past is read.
 _CHEAP: Final = 0.005
 _FAR_INTERVAL: Final = timedelta(seconds=10)
 _NEAR: Final = timedelta(seconds=2)
