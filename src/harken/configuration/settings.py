@@ -115,7 +115,7 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
     path, named = _path(environ, directory)
     values = _from_file(path, kinds, section, required=named)
     values |= _from_environ(environ, kinds, f"{_PREFIX}{section.upper()}_" if section else _PREFIX)
-    values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
+    values |= {name: _check_type(name, kinds[name], value) for name, value in arguments.items() if value is not None}
     return kind(**values)
 
 
@@ -126,7 +126,7 @@ def check_types(settings: AttrsInstance) -> None:
         ConfigurationError: a setting has another type; the message does not contain a secret.
     """
     for attribute in fields(type(settings)):
-        _checked(attribute.name, type(attribute.default), getattr(settings, attribute.name))
+        _check_type(attribute.name, type(attribute.default), getattr(settings, attribute.name))
 
 
 def _path(environ: Mapping[str, str], directory: Path) -> tuple[Path, bool]:
@@ -152,22 +152,22 @@ def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required:
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
     if problem := unknown_names(found, sorted(kinds)):
         raise ConfigurationError(f"{where} sets {problem}")
-    return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
+    return {name: _check_type(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 
 
-def _checked(name: str, kind: type, value: object) -> object:
+def _check_type(name: str, kind: type, value: object) -> object:
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
     # Exactly this type: in Python, true is an integer too.
     if type(value) is not kind:
         if kind is tuple:
             # The value may be a secret that should have been in a list.
-            raise ConfigurationError(f"{name} must be a list of texts, got {_shape(value)}")
+            raise ConfigurationError(f"{name} must be a list of texts, got {_describe(value)}")
         raise ConfigurationError(f"{name} must be of type {kind.__name__}, got {value!r}")
     return value
 
 
-def _shape(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, str):
         return "one text"
     return "a list with other values" if isinstance(value, list | tuple) else type(value).__name__
@@ -182,19 +182,19 @@ def _from_environ(environ: Mapping[str, str], kinds: Mapping[str, type], prefix:
 
 
 def _parse(name: str, kind: type, text: str) -> object:
-    parsers: dict[type, Callable[[str], object]] = {str: str, int: int, bool: _truth, tuple: _list}
+    parsers: dict[type, Callable[[str], object]] = {str: str, int: int, bool: _parse_bool, tuple: _parse_list}
     try:
         return parsers[kind](text)
     except ValueError as error:
         raise ConfigurationError(f"{name} is invalid: {error}") from None
 
 
-def _truth(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
         raise ValueError(f"expected true or false, got {text!r}")
     return word in _TRUE
 
 
-def _list(text: str) -> tuple[str, ...]:
+def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
