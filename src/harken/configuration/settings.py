@@ -115,7 +115,7 @@ def load(kind: type[T], environ: Mapping[str, str], directory: Path, section: st
     path, named = _path(environ, directory)
     values = _from_file(path, kinds, section, required=named)
     values |= _from_environ(environ, kinds, f"{_PREFIX}{section.upper()}_" if section else _PREFIX)
-    values |= {name: _check_type(name, kinds[name], value) for name, value in arguments.items() if value is not None}
+    values |= {name: _checked(name, kinds[name], value) for name, value in arguments.items() if value is not None}
     return kind(**values)
 
 
@@ -126,7 +126,7 @@ def check_types(settings: AttrsInstance) -> None:
         ConfigurationError: a setting has another type; the message does not contain a secret.
     """
     for attribute in fields(type(settings)):
-        _check_type(attribute.name, type(attribute.default), getattr(settings, attribute.name))
+        _checked(attribute.name, type(attribute.default), getattr(settings, attribute.name))
 
 
 def _path(environ: Mapping[str, str], directory: Path) -> tuple[Path, bool]:
@@ -152,10 +152,10 @@ def _from_file(path: Path, kinds: Mapping[str, type], section: str, *, required:
         raise ConfigurationError(f"{section} in {path} must be a table, [{section}]; got {found!r}")
     if problem := unknown_names(found, sorted(kinds)):
         raise ConfigurationError(f"{where} sets {problem}")
-    return {name: _check_type(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
+    return {name: _checked(f"{name} in {where}", kinds[name], value) for name, value in found.items()}
 
 
-def _check_type(name: str, kind: type, value: object) -> object:
+def _checked(name: str, kind: type, value: object) -> object:
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
     # Exactly this type: in Python, true is an integer too.
